@@ -1,0 +1,42 @@
+//! The stand-in for a kind whose source is not there: it says so, and what to switch on.
+
+use super::{Collector, Window};
+use crate::{Error, Kind, Unavailable};
+
+pub(super) struct Missing {
+    why: Unavailable,
+}
+
+impl Missing {
+    pub(super) fn new(kind: Kind) -> Missing {
+        let (reason, hint) = match kind {
+            Kind::Cpu => (
+                "no CPU profiling engine is compiled in for this system",
+                "build with the feature `pprof-rs`",
+            ),
+            Kind::Heap | Kind::Allocs => (
+                "no source of heap profiles is compiled in",
+                "build with the feature `jemalloc` and make tikv-jemallocator the global allocator",
+            ),
+            Kind::Block | Kind::Mutex => ("nothing in this version records lock waits", ""),
+            Kind::Goroutine => ("nothing in this version takes thread stacks", ""),
+            Kind::Threadcreate => ("nothing in this version records thread creation", ""),
+            Kind::Trace => ("nothing in this version records a trace", ""),
+        };
+        Missing { why: Unavailable::new(kind, reason, hint) }
+    }
+}
+
+impl Collector for Missing {
+    fn kind(&self) -> Kind {
+        self.why.kind
+    }
+
+    fn check(&self) -> Result<(), Unavailable> {
+        Err(self.why.clone())
+    }
+
+    fn start(&self) -> Result<Box<dyn Window>, Error> {
+        Err(self.why.clone().into())
+    }
+}

@@ -1,0 +1,133 @@
+//! The collectors, one a file, and the registry that picks one for each kind.
+
+mod missing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::{DEFAULT_MAX_WINDOW, Error, Kind, Unavailable};
+
+/// Takes one kind of profile. Put your own in with [`Collectors::with`].
+pub trait Collector: Send + Sync {
+    /// The kind it takes.
+    fn kind(&self) -> Kind;
+
+    /// Whether this process can give the kind now.
+    ///
+    /// # Errors
+    ///
+    /// Says why not, and what to switch on.
+    fn check(&self) -> Result<(), Unavailable>;
+
+    /// The sampling rate in force, in the kind's own unit: samples per CPU second for `cpu`, bytes
+    /// per sample for `heap` and `allocs`. `None` where nothing is sampled.
+    fn rate(&self) -> Option<u64> {
+        None
+    }
+
+    /// Opens the window: switches on what the kind needs.
+    ///
+    /// # Errors
+    ///
+    /// The kind can't be recorded now; nothing stays switched on.
+    fn start(&self) -> Result<Box<dyn Window>, Error>;
+}
+
+/// An open window of one kind. Dropping it switches back what was switched on.
+pub trait Window: Send {
+    /// Closes the window: switches back what was switched on, and gives the rest of the work, which
+    /// may be slow, as a function.
+    fn close(self: Box<Self>) -> Pending;
+}
+
+/// What is left to do once a window is closed: take, encode and compress.
+pub type Pending = Box<dyn FnOnce() -> Result<Vec<File>, Error> + Send>;
+
+/// One finished file of a kind.
+#[derive(Debug)]
+pub struct File {
+    /// Its name in a bundle.
+    pub name: &'static str,
+    /// Its content.
+    pub bytes: Vec<u8>,
+}
+
+/// One collector for each kind.
+#[derive(Clone)]
+pub struct Collectors {
+    by_kind: [Arc<dyn Collector>; Kind::ALL.len()],
+}
+
+impl Collectors {
+    /// The collectors that are built in. A kind without one answers [`Unavailable`].
+    pub fn new() -> Collectors {
+        Collectors { by_kind: Kind::ALL.map(built_in) }
+    }
+
+    /// The same, with `collector` in the place of its kind's.
+    #[must_use]
+    pub fn with(mut self, collector: impl Collector + 'static) -> Collectors {
+        let kind = collector.kind();
+        self.by_kind[kind as usize] = Arc::new(collector);
+        self
+    }
+
+    /// The collector of a kind.
+    pub fn collector(&self, kind: Kind) -> &dyn Collector {
+        self.by_kind[kind as usize].as_ref()
+    }
+
+    /// What this process can give now.
+    pub fn available(&self) -> Available {
+        Available::new(Kind::ALL.map(|kind| (kind, self.collector(kind).check())))
+    }
+}
+
+impl Default for Collectors {
+    fn default() -> Collectors {
+        Collectors::new()
+    }
+}
+
+/// The one place that knows which back ends are compiled in.
+fn built_in(kind: Kind) -> Arc<dyn Collector> {
+    Arc::new(missing::Missing::new(kind))
+}
+
+/// What a process can give: for each kind yes, or why not; and the longest window.
+#[derive(Clone, Debug)]
+pub struct Available {
+    by_kind: [Result<(), Unavailable>; Kind::ALL.len()],
+    max_window: Duration,
+}
+
+impl Available {
+    /// What can be given, kind by kind. A kind that is not named is taken as available.
+    pub fn new(kinds: impl IntoIterator<Item = (Kind, Result<(), Unavailable>)>) -> Available {
+        let mut by_kind = Kind::ALL.map(|_| Ok(()));
+        for (kind, answer) in kinds {
+            by_kind[kind as usize] = answer;
+        }
+        Available { by_kind, max_window: DEFAULT_MAX_WINDOW }
+    }
+
+    /// The same, with another longest window.
+    #[must_use]
+    pub fn with_max_window(self, max_window: Duration) -> Available {
+        Available { max_window, ..self }
+    }
+
+    /// Whether a kind can be given.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't.
+    pub fn check(&self, kind: Kind) -> Result<(), &Unavailable> {
+        self.by_kind[kind as usize].as_ref().copied()
+    }
+
+    /// The longest window.
+    pub fn max_window(&self) -> Duration {
+        self.max_window
+    }
+}

@@ -1,0 +1,72 @@
+//! What can go wrong while a profile is taken.
+
+use std::io;
+
+use crate::{Kind, Unavailable};
+
+/// Any error of a user's own collector.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A profile could not be taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// This process can't give the kind.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+    /// Another profiler holds what the kind needs.
+    #[error("{kind} can't start: {what} is in use by {holder}")]
+    InUse {
+        /// The kind that was to start.
+        kind: Kind,
+        /// What is in use, for example `SIGPROF`.
+        what: &'static str,
+        /// Who uses it, as far as that can be told.
+        holder: String,
+    },
+    /// A collector failed.
+    #[error("{kind} could not be collected")]
+    Collect {
+        /// The kind that failed.
+        kind: Kind,
+        /// What the collector said.
+        #[source]
+        source: BoxError,
+    },
+    /// A collector panicked; the panic was contained.
+    #[error("the {kind} collector panicked: {message}")]
+    Panicked {
+        /// The kind that failed.
+        kind: Kind,
+        /// The panic's message.
+        message: String,
+    },
+    /// A call to the operating system failed.
+    #[error("{what} failed")]
+    Os {
+        /// What was called.
+        what: &'static str,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// A failed call to the operating system, with `errno` as its source.
+    pub(crate) fn last_os(what: &'static str) -> Error {
+        Error::Os { what, source: io::Error::last_os_error() }
+    }
+
+    /// The error and its sources, joined by `: `, as one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
+}

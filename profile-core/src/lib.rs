@@ -1,0 +1,56 @@
+//! The words, the plan, the session, the collectors and the profile.proto model of `profilez`.
+//!
+//! This crate takes profiles of the process it runs in and hands them over as bytes. What you do:
+//! build a [`Plan`], enter the [`Gate`], [start](session::start) a [`Recording`](session::Recording),
+//! wait for its window, and take the [`Artifact`](session::Artifact)s one by one. What it does for
+//! you: everything that was switched on is switched back, whichever way the session ends.
+//!
+//! It is *not* for serving or storing profiles (`profile-http`, `profile-archive`) nor for reading
+//! what they say (`profile-analysis`). It never sleeps for its caller and knows no async runtime,
+//! no HTTP and no tar.
+//!
+//! ```
+//! use profile_core::{Collectors, Gate, Plan, session};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let collectors = Collectors::new();
+//! let plan = Plan::parse("duration=20ms", &collectors.available())?;
+//! let permit = Gate::process().try_enter(plan.window())?;
+//! let recording = session::start(&plan, &collectors, permit)?;
+//! std::thread::sleep(recording.window());
+//! for artifact in recording.stop() {
+//!     println!("{}: {:?}", artifact.name, artifact.data.map(|bytes| bytes.len()));
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! - `pprof-rs`: CPU profiles through the `pprof` crate.
+//! - `jemalloc`: heap profiles from jemalloc, where it is the process's allocator.
+//!
+//! A kind whose source is not built in stays in the API and answers with an [`Unavailable`] that
+//! says what to switch on.
+#![deny(unsafe_code)]
+
+pub mod collect;
+mod duration;
+mod error;
+mod gate;
+pub mod jemalloc;
+mod kind;
+mod plan;
+pub mod profile;
+pub mod session;
+mod symbol;
+mod sys;
+mod unavailable;
+
+pub use collect::{Available, Collector, Collectors};
+pub use duration::{DurationError, format_duration, parse_duration};
+pub use error::{BoxError, Error};
+pub use gate::{Busy, Gate, Permit};
+pub use kind::{Kind, UnknownKind};
+pub use plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
+pub use unavailable::Unavailable;

@@ -1,0 +1,281 @@
+//! A request for profiles, parsed and checked once.
+
+use std::time::Duration;
+
+use crate::{Available, DurationError, Kind, Unavailable, format_duration, parse_duration};
+
+/// The window of a request that names none.
+pub const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
+/// The shortest window: below it a 100 Hz sampler sees nothing.
+pub const MIN_WINDOW: Duration = Duration::from_millis(10);
+/// The longest window, unless the process offers another.
+pub const DEFAULT_MAX_WINDOW: Duration = Duration::from_secs(60);
+
+/// What to collect and for how long: kinds without repetition, in the order they were asked for,
+/// all of them available, and a window within the limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    kinds: Vec<Kind>,
+    window: Duration,
+    left_out: Vec<Unavailable>,
+}
+
+/// Why a request is not a plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PlanError {
+    /// `duration` is not a duration.
+    #[error("invalid duration")]
+    InvalidDuration(#[source] DurationError),
+    /// The window is zero or negative.
+    #[error("the duration must be positive, from {} to {}", format_duration(MIN_WINDOW), format_duration(*max))]
+    NotPositive {
+        /// The longest window this process gives.
+        max: Duration,
+    },
+    /// The window is shorter than [`MIN_WINDOW`].
+    #[error("the duration must be from {} to {}", format_duration(MIN_WINDOW), format_duration(*max))]
+    TooShort {
+        /// The longest window this process gives.
+        max: Duration,
+    },
+    /// The window is longer than this process gives.
+    #[error("the duration cannot exceed {}", format_duration(*max))]
+    TooLong {
+        /// The longest window this process gives.
+        max: Duration,
+    },
+    /// A word in `profiles` names no kind.
+    #[error("unknown profile type {0:?}")]
+    UnknownKind(String),
+    /// `profiles` has more words than there are kinds.
+    #[error("too many profile types: {0}, where there are {most}", most = Kind::ALL.len())]
+    TooManyKinds(usize),
+    /// A parameter that is none of `duration`, `seconds` and `profiles`.
+    #[error("unknown parameter {0:?}")]
+    UnknownParameter(String),
+    /// A parameter that stands twice, or `duration` beside `seconds`.
+    #[error("parameter {0:?} is given more than once")]
+    RepeatedParameter(String),
+    /// A kind was asked for by name that this process can't give.
+    #[error(transparent)]
+    Unavailable(Unavailable),
+}
+
+impl Plan {
+    /// Reads a query string such as `duration=10s&profiles=cpu,heap`, against what the process
+    /// offers.
+    ///
+    /// `duration` (or `seconds`) takes Go's syntax or bare seconds, [`DEFAULT_WINDOW`] where absent
+    /// or empty. `profiles` is a list separated by commas; spaces, letter case, empty words and
+    /// repetitions don't matter. Absent or empty it stands for [`Kind::DEFAULT`] less what the
+    /// process can't give, which is then listed in [`Plan::left_out`].
+    ///
+    /// # Errors
+    ///
+    /// A request that can't be understood or is out of range, and a kind that was named but can't
+    /// be given. Windows are never clamped in silence.
+    pub fn parse(query: &str, available: &Available) -> Result<Plan, PlanError> {
+        let (mut duration, mut profiles) = (None, None);
+        for (key, value) in form_urlencoded::parse(query.as_bytes()) {
+            let slot = match key.as_ref() {
+                "duration" | "seconds" => &mut duration,
+                "profiles" => &mut profiles,
+                _ => return Err(PlanError::UnknownParameter(excerpt(&key))),
+            };
+            if slot.replace(value).is_some() {
+                return Err(PlanError::RepeatedParameter(key.into_owned()));
+            }
+        }
+        let window = match duration.as_deref() {
+            None | Some("") => DEFAULT_WINDOW.min(available.max_window()),
+            Some(text) => parse_window(text, available.max_window())?,
+        };
+        let named = parse_kinds(profiles.as_deref().unwrap_or_default())?;
+        if named.is_empty() {
+            Ok(Plan::default_kinds(window, available))
+        } else {
+            Plan::named_kinds(named, window, available)
+        }
+    }
+
+    /// The default kinds for `window`, less what the process can't give.
+    fn default_kinds(window: Duration, available: &Available) -> Plan {
+        let mut plan = Plan { kinds: Vec::new(), window, left_out: Vec::new() };
+        for kind in Kind::DEFAULT {
+            match available.check(kind) {
+                Ok(()) => plan.kinds.push(kind),
+                Err(unavailable) => plan.left_out.push(unavailable.clone()),
+            }
+        }
+        plan
+    }
+
+    fn named_kinds(
+        kinds: Vec<Kind>,
+        window: Duration,
+        available: &Available,
+    ) -> Result<Plan, PlanError> {
+        for &kind in &kinds {
+            available.check(kind).map_err(|why| PlanError::Unavailable(why.clone()))?;
+        }
+        Ok(Plan { kinds, window, left_out: Vec::new() })
+    }
+
+    /// The kinds, without repetition, in the order they were asked for.
+    pub fn kinds(&self) -> &[Kind] {
+        &self.kinds
+    }
+
+    /// How long the timed kinds record.
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// The default kinds that this process can't give. Empty where kinds were named.
+    pub fn left_out(&self) -> &[Unavailable] {
+        &self.left_out
+    }
+}
+
+fn parse_window(text: &str, max: Duration) -> Result<Duration, PlanError> {
+    let window = match parse_duration(text) {
+        Ok(window) => window,
+        Err(DurationError::Negative(_)) => return Err(PlanError::NotPositive { max }),
+        Err(DurationError::Overflow(_)) => return Err(PlanError::TooLong { max }),
+        Err(error) => return Err(PlanError::InvalidDuration(error)),
+    };
+    if window.is_zero() {
+        Err(PlanError::NotPositive { max })
+    } else if window < MIN_WINDOW {
+        Err(PlanError::TooShort { max })
+    } else if window > max {
+        Err(PlanError::TooLong { max })
+    } else {
+        Ok(window)
+    }
+}
+
+fn parse_kinds(list: &str) -> Result<Vec<Kind>, PlanError> {
+    let words = || list.split(',').map(str::trim).filter(|word| !word.is_empty());
+    let count = words().count();
+    if count > Kind::ALL.len() {
+        return Err(PlanError::TooManyKinds(count));
+    }
+    let mut kinds = Vec::new();
+    for word in words() {
+        let kind = word.parse().map_err(|_| PlanError::UnknownKind(excerpt(word)))?;
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    Ok(kinds)
+}
+
+/// A word from outside, cut so that it can't swell an error message.
+fn excerpt(word: &str) -> String {
+    word.chars().take(40).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn all() -> Available {
+        Available::new(Kind::ALL.map(|kind| (kind, Ok(()))))
+    }
+
+    #[track_caller]
+    fn check(query: &str, kinds: &[Kind], millis: u64) {
+        let plan = Plan::parse(query, &all()).unwrap();
+        assert_eq!(plan.kinds(), kinds, "{query}");
+        assert_eq!(plan.window(), Duration::from_millis(millis), "{query}");
+    }
+
+    #[track_caller]
+    fn refused(query: &str) -> PlanError {
+        Plan::parse(query, &all()).expect_err(query)
+    }
+
+    #[test]
+    fn reads_requests() {
+        check("", &Kind::DEFAULT, 10_000);
+        check("duration=&profiles=", &Kind::DEFAULT, 10_000);
+        check("duration=1m", &Kind::DEFAULT, 60_000);
+        check("seconds=5", &Kind::DEFAULT, 5_000);
+        check("duration=10ms&profiles=heap", &[Kind::Heap], 10);
+        check("profiles=cpu,cpu,heap,heap", &[Kind::Cpu, Kind::Heap], 10_000);
+        check("profiles=+Mutex%2C%20block,", &[Kind::Mutex, Kind::Block], 10_000);
+        check("profiles=,", &Kind::DEFAULT, 10_000);
+    }
+
+    #[test]
+    fn refuses_with_the_range() {
+        let max = DEFAULT_MAX_WINDOW;
+        assert_eq!(refused("duration=0"), PlanError::NotPositive { max });
+        assert_eq!(refused("duration=-5s"), PlanError::NotPositive { max });
+        assert_eq!(refused("duration=1ns"), PlanError::TooShort { max });
+        assert_eq!(refused("duration=5m"), PlanError::TooLong { max });
+        assert_eq!(refused("duration=60.000000001"), PlanError::TooLong { max });
+        assert_eq!(refused("duration=999999999h"), PlanError::TooLong { max });
+        assert!(refused("duration=5m").to_string().contains("1m0s"));
+        assert!(refused("duration=1ns").to_string().contains("10ms to 1m0s"));
+        assert!(matches!(refused("duration=notaduration"), PlanError::InvalidDuration(_)));
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        assert_eq!(refused("profiles=nonexistent"), PlanError::UnknownKind("nonexistent".into()));
+        assert_eq!(refused("profile=cpu"), PlanError::UnknownParameter("profile".into()));
+        assert_eq!(
+            refused("duration=1s&duration=2s"),
+            PlanError::RepeatedParameter("duration".into())
+        );
+        assert_eq!(
+            refused("duration=1s&seconds=2"),
+            PlanError::RepeatedParameter("seconds".into())
+        );
+        let many = format!("profiles={}", ["goroutine"; 3000].join(","));
+        assert_eq!(refused(&many), PlanError::TooManyKinds(3000));
+    }
+
+    #[test]
+    fn a_default_kind_may_be_missing_but_a_named_one_may_not() {
+        let missing = Unavailable::new(Kind::Block, "nothing records it", "switch it on");
+        let available =
+            Available::new(Kind::ALL.map(|kind| {
+                (kind, if kind == Kind::Block { Err(missing.clone()) } else { Ok(()) })
+            }));
+        let plan = Plan::parse("", &available).unwrap();
+        assert!(!plan.kinds().contains(&Kind::Block));
+        assert_eq!(plan.left_out(), std::slice::from_ref(&missing));
+        assert_eq!(
+            Plan::parse("profiles=heap,block", &available),
+            Err(PlanError::Unavailable(missing))
+        );
+    }
+
+    #[test]
+    fn the_process_sets_the_longest_window() {
+        let available = all().with_max_window(Duration::from_secs(5));
+        assert_eq!(Plan::parse("", &available).unwrap().window(), Duration::from_secs(5));
+        assert!(Plan::parse("duration=6s", &available).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(query in "\\PC*") {
+            let _ = Plan::parse(&query, &all());
+        }
+
+        #[test]
+        fn a_plan_keeps_its_promises(query in "(duration|profiles)=[a-z0-9,%]*(&(profiles|seconds)=[cpuheapmutex,]*)?") {
+            if let Ok(plan) = Plan::parse(&query, &all()) {
+                prop_assert!(plan.window() >= MIN_WINDOW && plan.window() <= DEFAULT_MAX_WINDOW);
+                prop_assert!(!plan.kinds().is_empty() && plan.kinds().len() <= Kind::ALL.len());
+            }
+        }
+    }
+}

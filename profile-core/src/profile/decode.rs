@@ -1,0 +1,7 @@
+//! Decoding.
+/// x
+#[derive(Debug)]
+pub struct DecodeError;
+/// x
+#[derive(Debug)]
+pub struct DecodeLimits;

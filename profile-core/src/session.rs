@@ -1,0 +1,277 @@
+//! One collection from start to end, as types: [`Recording`] → [`Recorded`] → [`Artifact`]s.
+//!
+//! Whichever way a session ends, dropping its state undoes everything it switched on and then opens
+//! the gate, in the order of the fields.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use crate::collect::{Collectors, File, Pending, Window};
+use crate::{Error, Kind, Permit, Plan};
+
+/// A session whose window is open.
+#[must_use = "dropping a recording ends its window and throws away what it recorded"]
+pub struct Recording {
+    open: Vec<(Kind, Result<Box<dyn Window>, Error>)>,
+    started: SystemTime,
+    opened: Instant,
+    window: Duration,
+    permit: Permit,
+}
+
+/// A session whose window is closed: an iterator that finishes one profile at a time.
+///
+/// What the window needed is switched off already. The gate stays closed until this is dropped, so
+/// that a second session can't begin while the first is still being written.
+pub struct Recorded {
+    closed: std::vec::IntoIter<(Kind, Result<Pending, Error>)>,
+    recorded_for: Duration,
+    files: Option<Files>,
+    _permit: Permit,
+}
+
+/// The files of the kind that was finished last, and what to say of them.
+struct Files {
+    kind: Kind,
+    took: Duration,
+    files: std::vec::IntoIter<File>,
+}
+
+/// One finished profile: its name, its bytes and how long it took, or why it failed.
+#[derive(Debug)]
+pub struct Artifact {
+    /// The kind it belongs to.
+    pub kind: Kind,
+    /// Its file name in a bundle.
+    pub name: &'static str,
+    /// How long it took, the window included where the kind records one.
+    pub took: Duration,
+    /// The finished file.
+    pub data: Result<Vec<u8>, Error>,
+}
+
+/// Opens the window: every kind of the plan is started.
+///
+/// # Errors
+///
+/// A timed kind that can't start ends the session; what was started before it is undone. A kind
+/// that is only a snapshot and can't start becomes an artifact with that error.
+pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Recording, Error> {
+    let started = SystemTime::now();
+    let opened = Instant::now();
+    let mut open = Vec::with_capacity(plan.kinds().len());
+    for &kind in plan.kinds() {
+        let window = contain(kind, || collectors.collector(kind).start());
+        match window {
+            Err(error) if kind.is_timed() => return Err(error),
+            window => open.push((kind, window)),
+        }
+    }
+    Ok(Recording { open, started, opened, window: plan.window(), permit })
+}
+
+impl Recording {
+    /// How long the caller is to wait before [`Recording::stop`].
+    pub fn window(&self) -> Duration {
+        self.window
+    }
+
+    /// When the window was opened.
+    pub fn started(&self) -> SystemTime {
+        self.started
+    }
+
+    /// Closes the window. Everything that was switched on is switched back before this returns; the
+    /// profiles are finished one by one as the result is iterated.
+    pub fn stop(self) -> Recorded {
+        let recorded_for = self.opened.elapsed();
+        let closed: Vec<_> = self
+            .open
+            .into_iter()
+            .map(|(kind, window)| {
+                (kind, window.and_then(|window| contain(kind, || Ok(window.close()))))
+            })
+            .collect();
+        Recorded { closed: closed.into_iter(), recorded_for, files: None, _permit: self.permit }
+    }
+}
+
+impl Iterator for Recorded {
+    type Item = Artifact;
+
+    fn next(&mut self) -> Option<Artifact> {
+        loop {
+            if let Some(Files { kind, took, files }) = &mut self.files
+                && let Some(File { name, bytes }) = files.next()
+            {
+                return Some(Artifact { kind: *kind, name, took: *took, data: Ok(bytes) });
+            }
+            let (kind, pending) = self.closed.next()?;
+            let began = Instant::now();
+            let files = pending.and_then(|pending| contain(kind, pending));
+            let window = if kind.is_timed() { self.recorded_for } else { Duration::ZERO };
+            let took = window + began.elapsed();
+            match files {
+                Ok(files) => self.files = Some(Files { kind, took, files: files.into_iter() }),
+                Err(error) => {
+                    return Some(Artifact { kind, name: kind.file_name(), took, data: Err(error) });
+                }
+            }
+        }
+    }
+}
+
+/// Runs a collector's code so that its panic is its own failure and not the session's.
+fn contain<T>(kind: Kind, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(Error::Panicked { kind, message: panic_message(panic.as_ref()).to_owned() })
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::{Collector, Gate, Unavailable};
+
+    /// Counts what is switched on; behaves as told.
+    struct Fake {
+        kind: Kind,
+        on: Arc<AtomicUsize>,
+        fault: Fault,
+    }
+
+    #[derive(Clone, Copy, PartialEq)]
+    enum Fault {
+        None,
+        Start,
+        StartPanic,
+        Finish,
+        FinishPanic,
+    }
+
+    struct On(Arc<AtomicUsize>);
+
+    impl Drop for On {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    struct FakeWindow {
+        _on: On,
+        fault: Fault,
+        kind: Kind,
+    }
+
+    impl Collector for Fake {
+        fn kind(&self) -> Kind {
+            self.kind
+        }
+        fn check(&self) -> Result<(), Unavailable> {
+            Ok(())
+        }
+        fn start(&self) -> Result<Box<dyn Window>, Error> {
+            self.on.fetch_add(1, Ordering::SeqCst);
+            let on = On(Arc::clone(&self.on));
+            match self.fault {
+                Fault::Start => Err(Error::Collect { kind: self.kind, source: "no".into() }),
+                Fault::StartPanic => panic!("expected by the test"),
+                fault => Ok(Box::new(FakeWindow { _on: on, fault, kind: self.kind })),
+            }
+        }
+    }
+
+    impl Window for FakeWindow {
+        fn close(self: Box<Self>) -> Pending {
+            let (fault, kind) = (self.fault, self.kind);
+            Box::new(move || match fault {
+                Fault::Finish => Err(Error::Collect { kind, source: "lost".into() }),
+                Fault::FinishPanic => panic!("expected by the test"),
+                _ => Ok(vec![File { name: kind.file_name(), bytes: vec![1, 2, 3] }]),
+            })
+        }
+    }
+
+    fn fakes(faults: &[(Kind, Fault)]) -> (Collectors, Arc<AtomicUsize>) {
+        let on = Arc::new(AtomicUsize::new(0));
+        let mut collectors = Collectors::new();
+        for &(kind, fault) in faults {
+            collectors = collectors.with(Fake { kind, on: Arc::clone(&on), fault });
+        }
+        (collectors, on)
+    }
+
+    fn plan(query: &str, collectors: &Collectors) -> Plan {
+        Plan::parse(query, &collectors.available()).unwrap()
+    }
+
+    #[test]
+    fn gives_every_profile_in_order_and_opens_the_gate() {
+        let (collectors, on) = fakes(&[(Kind::Heap, Fault::None), (Kind::Cpu, Fault::None)]);
+        let gate = Gate::new();
+        let plan = plan("profiles=heap,cpu", &collectors);
+        let permit = gate.try_enter(plan.window()).unwrap();
+        let recording = start(&plan, &collectors, permit).unwrap();
+        assert_eq!(on.load(Ordering::SeqCst), 2);
+        let recorded = recording.stop();
+        assert_eq!(on.load(Ordering::SeqCst), 0, "the window is closed before anything is written");
+        assert!(gate.try_enter(Duration::ZERO).is_err(), "held until the last profile is taken");
+        let names: Vec<_> = recorded.map(|artifact| artifact.name).collect();
+        assert_eq!(names, ["heap.prof", "cpu.prof"]);
+        assert!(gate.try_enter(Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn dropping_a_recording_undoes_everything() {
+        let (collectors, on) = fakes(&[(Kind::Heap, Fault::None), (Kind::Cpu, Fault::None)]);
+        let gate = Gate::new();
+        let plan = plan("profiles=heap,cpu", &collectors);
+        let recording = start(&plan, &collectors, gate.try_enter(plan.window()).unwrap()).unwrap();
+        drop(recording);
+        assert_eq!(on.load(Ordering::SeqCst), 0);
+        assert!(gate.try_enter(Duration::ZERO).is_ok());
+    }
+
+    #[test]
+    fn a_timed_kind_that_cannot_start_ends_the_session() {
+        for fault in [Fault::Start, Fault::StartPanic] {
+            let (collectors, on) = fakes(&[(Kind::Heap, Fault::None), (Kind::Cpu, fault)]);
+            let gate = Gate::new();
+            let plan = plan("profiles=heap,cpu", &collectors);
+            let permit = gate.try_enter(plan.window()).unwrap();
+            assert!(start(&plan, &collectors, permit).is_err());
+            assert_eq!(on.load(Ordering::SeqCst), 0);
+            assert!(gate.try_enter(Duration::ZERO).is_ok());
+        }
+    }
+
+    #[test]
+    fn one_that_fails_leaves_the_others() {
+        let faults = [
+            (Kind::Heap, Fault::Start),
+            (Kind::Allocs, Fault::FinishPanic),
+            (Kind::Mutex, Fault::Finish),
+            (Kind::Block, Fault::StartPanic),
+            (Kind::Cpu, Fault::None),
+        ];
+        let (collectors, on) = fakes(&faults);
+        let plan = plan("profiles=heap,allocs,mutex,block,cpu", &collectors);
+        let permit = Gate::new().try_enter(plan.window()).unwrap();
+        let artifacts: Vec<_> = start(&plan, &collectors, permit).unwrap().stop().collect();
+        let failed: Vec<_> = artifacts.iter().map(|artifact| artifact.data.is_err()).collect();
+        assert_eq!(failed, [true, true, true, true, false]);
+        assert_eq!(on.load(Ordering::SeqCst), 0);
+    }
+}
