@@ -1,2 +1,55 @@
-//! stub
+//! Every profile of a running Rust service in one request, and the command that reads them.
+//!
+//! `profilez` gives a Rust service what Go services take for granted: a debug endpoint that answers
+//! one request with one `tar.gz` of CPU, heap and other profiles, in the format that every pprof
+//! tool reads.
+//!
+//! What you do: call [`serve`], or mount [`http::server::DebugService`] in your own server; for heap
+//! profiles make jemalloc the global allocator and add [`jemalloc_config!`]. What it does for you:
+//! requests are checked and authorised, one collection runs at a time, everything it switched on is
+//! switched back, and a kind that can't be given says why. It is *not* a store for profiles: it
+//! serves the one process it is in.
+//!
+//! ```
+//! # #[cfg(feature = "server")]
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Loopback only: other addresses need an authorizer.
+//! let server = profilez::serve("127.0.0.1:0")?;
+//! println!("curl http://{}/debug/profile", server.local_addr().unwrap());
+//! # server.shut_down();
+//! # Ok(())
+//! # }
+//! # #[cfg(not(feature = "server"))]
+//! # fn main() {}
+//! ```
+//!
+//! # Features
+//!
+//! - `cli` (default): the `profilez` command. A library user turns it off with
+//!   `default-features = false`.
+//! - `server`: the debug endpoints.
+//! - `client`: collecting from them.
+//! - `pprof-rs`: CPU profiles through the `pprof` crate.
+//! - `jemalloc`: heap profiles from jemalloc.
+//!
+//! # Crates
+//!
+//! Each crate stands here under one name; a program that wants one of them can depend on it alone.
 #![forbid(unsafe_code)]
+
+#[doc(no_inline)]
+pub use profile_analysis as analysis;
+#[doc(no_inline)]
+pub use profile_archive as archive;
+#[doc(no_inline)]
+pub use profile_core as core;
+pub use profile_core::jemalloc_config;
+#[cfg(any(feature = "server", feature = "client"))]
+#[doc(no_inline)]
+pub use profile_http as http;
+
+#[cfg(feature = "server")]
+mod serve;
+
+#[cfg(feature = "server")]
+pub use serve::serve;

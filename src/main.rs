@@ -1,1 +1,45 @@
-fn main() {}
+//! The `profilez` command: collects bundles from services, and reads what is in them.
+#![forbid(unsafe_code)]
+
+mod args;
+mod collect;
+mod demo;
+mod input;
+mod inspect;
+mod output;
+mod report;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Args, Command};
+use output::Failure;
+
+// So that the demo's heap can be profiled. A library must leave this choice to the program.
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+#[cfg(target_os = "linux")]
+profilez::jemalloc_config!();
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    args.color.write_global();
+    let done = match args.command {
+        Command::Demo(args) => demo::run(&args),
+        Command::Collect(args) => collect::run(&args),
+        Command::Report(args) => report::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+    };
+    match done {
+        Ok(code) => code,
+        // Whoever reads the output has seen enough.
+        Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Error(error)) => {
+            output::note(&format!("error: {}", output::chain(error.as_ref())));
+            ExitCode::from(output::FAILED)
+        }
+    }
+}

@@ -1,2 +1,48 @@
-//! stub
+//! What profiles say: facts, totals and top sites, as pure functions from bytes to answers.
+//!
+//! What you do: hand over the bytes of a profile.proto (Rust's, Go's, anyone's; gzip'd or not) or
+//! of a jemalloc `heap_v2` dump. What it does for you: [`sniff`] tells what they are,
+//! [`inspect`](inspect::inspect) counts what is in them, [`top`](top::top) ranks functions, files
+//! or sites, and [`report`](report::report) puts several profiles on one screen. The answers are
+//! plain data that serializes to the JSON of the command line.
+//!
+//! It is *not* for taking profiles, nor for fetching or unpacking them: no I/O happens here, no
+//! clock is read and no thread is started. The bytes may come from anyone; nothing panics on them.
+//!
+//! ```
+//! use profile_analysis::top::{TopOptions, top};
+//! use profile_core::profile::{Builder, Function, Line};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut builder = Builder::new(&[("samples", "count")]);
+//! let name = builder.str("service::work");
+//! let function = builder.function(Function { name, ..Function::default() });
+//! let place = builder.location(None, 0x1000, &[Line { function, line: 7, column: 0 }]);
+//! builder.sample(&[place], &[3], &[]);
+//! let bytes = builder.finish().encode_gzip();
+//!
+//! let opened = profile_analysis::open(&bytes)?;
+//! let top = top(&opened.profile, &TopOptions::default())?;
+//! assert_eq!((top.rows[0].name.as_str(), top.rows[0].flat), ("service::work", 3));
+//! # Ok(())
+//! # }
+//! ```
 #![forbid(unsafe_code)]
+
+mod error;
+pub mod inspect;
+mod open;
+pub mod report;
+pub mod site;
+mod sniff;
+pub mod top;
+pub mod units;
+
+mod distinct;
+mod frames;
+#[cfg(test)]
+mod testing;
+
+pub use error::{Error, Result};
+pub use open::{Opened, open};
+pub use sniff::{Format, sniff};

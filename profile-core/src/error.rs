@@ -1,7 +1,5 @@
 //! What can go wrong while a profile is taken.
 
-use std::io;
-
 use crate::{Kind, Unavailable};
 
 /// Any error of a user's own collector.
@@ -41,23 +39,9 @@ pub enum Error {
         /// The panic's message.
         message: String,
     },
-    /// A call to the operating system failed.
-    #[error("{what} failed")]
-    Os {
-        /// What was called.
-        what: &'static str,
-        /// The operating system's error.
-        #[source]
-        source: io::Error,
-    },
 }
 
 impl Error {
-    /// A failed call to the operating system, with `errno` as its source.
-    pub(crate) fn last_os(what: &'static str) -> Error {
-        Error::Os { what, source: io::Error::last_os_error() }
-    }
-
     /// The error and its sources, joined by `: `, as one line.
     pub fn chain(&self) -> String {
         let mut text = self.to_string();

@@ -8,12 +8,13 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::collect::{Collectors, File, Pending, Window};
+use crate::sys::own_work::OwnWork;
 use crate::{Error, Kind, Permit, Plan};
 
 /// A session whose window is open.
 #[must_use = "dropping a recording ends its window and throws away what it recorded"]
 pub struct Recording {
-    open: Vec<(Kind, Result<Box<dyn Window>, Error>)>,
+    open: Vec<OfKind<Box<dyn Window>>>,
     started: SystemTime,
     opened: Instant,
     window: Duration,
@@ -25,10 +26,16 @@ pub struct Recording {
 /// What the window needed is switched off already. The gate stays closed until this is dropped, so
 /// that a second session can't begin while the first is still being written.
 pub struct Recorded {
-    closed: std::vec::IntoIter<(Kind, Result<Pending, Error>)>,
+    closed: std::vec::IntoIter<OfKind<Pending>>,
     recorded_for: Duration,
     files: Option<Files>,
     _permit: Permit,
+}
+
+/// How far a kind has come, or why it went no further.
+struct OfKind<T> {
+    kind: Kind,
+    reached: Result<T, Error>,
 }
 
 /// The files of the kind that was finished last, and what to say of them.
@@ -65,7 +72,7 @@ pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Rec
         let window = contain(kind, || collectors.collector(kind).start());
         match window {
             Err(error) if kind.is_timed() => return Err(error),
-            window => open.push((kind, window)),
+            reached => open.push(OfKind { kind, reached }),
         }
     }
     Ok(Recording { open, started, opened, window: plan.window(), permit })
@@ -89,8 +96,9 @@ impl Recording {
         let closed: Vec<_> = self
             .open
             .into_iter()
-            .map(|(kind, window)| {
-                (kind, window.and_then(|window| contain(kind, || Ok(window.close()))))
+            .map(|OfKind { kind, reached }| {
+                let reached = reached.and_then(|window| contain(kind, || Ok(window.close())));
+                OfKind { kind, reached }
             })
             .collect();
         Recorded { closed: closed.into_iter(), recorded_for, files: None, _permit: self.permit }
@@ -107,9 +115,9 @@ impl Iterator for Recorded {
             {
                 return Some(Artifact { kind: *kind, name, took: *took, data: Ok(bytes) });
             }
-            let (kind, pending) = self.closed.next()?;
+            let OfKind { kind, reached } = self.closed.next()?;
             let began = Instant::now();
-            let files = pending.and_then(|pending| contain(kind, pending));
+            let files = reached.and_then(|pending| contain(kind, pending));
             let window = if kind.is_timed() { self.recorded_for } else { Duration::ZERO };
             let took = window + began.elapsed();
             match files {
@@ -123,7 +131,9 @@ impl Iterator for Recorded {
 }
 
 /// Runs a collector's code so that its panic is its own failure and not the session's.
+/// What it allocates is the profiler's own and left out of the heap profile.
 fn contain<T>(kind: Kind, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let _own = OwnWork::begin();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         Err(Error::Panicked { kind, message: panic_message(panic.as_ref()).to_owned() })
     })

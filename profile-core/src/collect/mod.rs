@@ -1,5 +1,11 @@
 //! The collectors, one a file, and the registry that picks one for each kind.
 
+#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+mod cpu;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+mod heap;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
+mod locate;
 mod missing;
 
 use std::sync::Arc;
@@ -91,7 +97,15 @@ impl Default for Collectors {
 
 /// The one place that knows which back ends are compiled in.
 fn built_in(kind: Kind) -> Arc<dyn Collector> {
-    Arc::new(missing::Missing::new(kind))
+    match kind {
+        #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+        Kind::Cpu => Arc::new(cpu::PprofCpu::new()),
+        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
+        Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
+        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
+        Kind::Allocs => Arc::new(heap::JemallocHeap::allocs()),
+        kind => Arc::new(missing::Missing::new(kind)),
+    }
 }
 
 /// What a process can give: for each kind yes, or why not; and the longest window.
@@ -124,6 +138,11 @@ impl Available {
     /// Why it can't.
     pub fn check(&self, kind: Kind) -> Result<(), &Unavailable> {
         self.by_kind[kind as usize].as_ref().copied()
+    }
+
+    /// Every kind that can't be given, with the reason: what to log when a program starts.
+    pub fn missing(&self) -> impl Iterator<Item = &Unavailable> {
+        self.by_kind.iter().filter_map(|answer| answer.as_ref().err())
     }
 
     /// The longest window.

@@ -1,17 +1,20 @@
-//! The profile.proto model, and one file a verb: build, encode, decode.
+//! The profile.proto model, and one file a verb: build, check, encode, decode.
 //!
 //! Everything here reads or writes this one format. Ids of the wire format, which start at 1, are
 //! indices here, which start at 0; string 0 is the empty string. The field numbers and meanings are
 //! those of `profile.proto` of github.com/google/pprof.
 
 mod build;
+mod check;
 mod decode;
 mod encode;
+mod wire;
 
 use std::ops::Range;
 
 pub use build::Builder;
-pub use decode::{DecodeError, DecodeLimits};
+pub use check::CheckError;
+pub use decode::{DecodeError, DecodeLimits, FieldProblem};
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.
 #[derive(Clone, Debug, Default)]

@@ -1,2 +1,18 @@
 //! All `unsafe` code of the project, behind safe functions that prove each precondition once.
 #![allow(unsafe_code)]
+
+pub(crate) mod host;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+pub(crate) mod jemalloc;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+pub(crate) mod memory_file;
+#[cfg_attr(target_os = "linux", path = "objects_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "objects_other.rs")]
+// Without an engine the build id is all that is asked for.
+#[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
+pub(crate) mod objects;
+#[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "own_work_jemalloc.rs")]
+#[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "own_work_none.rs")]
+pub(crate) mod own_work;
+#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+pub(crate) mod sigprof;

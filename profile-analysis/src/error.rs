@@ -1,0 +1,46 @@
+//! What can go wrong when bytes are asked what they say.
+
+use profile_core::jemalloc::HeapDumpError;
+use profile_core::profile::DecodeError;
+
+use crate::Format;
+
+/// An answer could not be given.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The bytes look like a profile.proto but can't be read as one.
+    #[error("the profile can't be read")]
+    Decode(#[source] DecodeError),
+    /// The bytes look like a `heap_v2` dump but can't be read as one.
+    #[error("the heap dump can't be read")]
+    HeapDump(#[source] HeapDumpError),
+    /// The bytes hold something else.
+    #[error("this is {0}, not a profile")]
+    NotAProfile(Format),
+    /// The profile has no such sample type.
+    #[error("no sample type {wanted:?}; there is {}", known.join(", "))]
+    NoSampleType {
+        /// The type that was asked for.
+        wanted: String,
+        /// The types there are, as `kind/unit`.
+        known: Vec<String>,
+    },
+}
+
+impl Error {
+    /// The error and its sources, joined by `: `, as one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
+}
+
+/// The result of asking.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,184 @@
+//! The frames of a profile's locations, with equal functions made one and unnamed places named.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::ops::Range;
+
+use profile_core::profile::{Location, Profile};
+
+use crate::site::is_plumbing;
+
+/// What the locations of a profile mean.
+pub(crate) struct Frames<'a> {
+    /// Each function once.
+    pub(crate) functions: Vec<Named<'a>>,
+    /// The frames of all locations, the innermost of each first.
+    pub(crate) frames: Vec<Frame>,
+    /// A number for each of `frames`, the same for the same function and line.
+    ids: Vec<u32>,
+    /// The range in `frames` of each location.
+    ranges: Vec<Range<u32>>,
+}
+
+/// A function, or a place without one.
+pub(crate) struct Named<'a> {
+    /// The name; of a place that has none `[object+0xoffset]`, or its address.
+    pub(crate) name: Cow<'a, str>,
+    /// The source file, empty where unknown.
+    pub(crate) file: &'a str,
+    /// The name of the object file in brackets, where that is all that is known.
+    object: Option<String>,
+    /// Whether this is the standard library, an allocator, or an unnamed place in a library.
+    pub(crate) plumbing: bool,
+}
+
+impl Named<'_> {
+    /// What stands for the source file: the object file in brackets where there is no other.
+    pub(crate) fn file_or_object(&self) -> &str {
+        match &self.object {
+            Some(object) => object,
+            None if self.file.is_empty() => "[unknown]",
+            None => self.file,
+        }
+    }
+}
+
+/// A line of a function in a stack.
+#[derive(Clone, Copy)]
+pub(crate) struct Frame {
+    /// Index in [`Frames::functions`].
+    pub(crate) function: u32,
+    /// The line, 0 where unknown.
+    pub(crate) line: i64,
+}
+
+impl<'a> Frames<'a> {
+    /// Names every location of a profile.
+    pub(crate) fn new(profile: &'a Profile) -> Frames<'a> {
+        let mut functions = Vec::new();
+        let mut known: HashMap<(&str, &str), u32> = HashMap::new();
+        let function_ids: Vec<u32> = profile
+            .functions
+            .iter()
+            .map(|function| {
+                let name = match profile.str(function.name) {
+                    "" => profile.str(function.system_name),
+                    name => name,
+                };
+                let file = profile.str(function.filename);
+                *known.entry((name, file)).or_insert_with(|| {
+                    let plumbing = is_plumbing(name, file);
+                    let name = Cow::Borrowed(if name.is_empty() { "[unknown]" } else { name });
+                    functions.push(Named { name, file, object: None, plumbing });
+                    functions.len() as u32 - 1
+                })
+            })
+            .collect();
+        let mut all = Frames { functions, frames: Vec::new(), ids: Vec::new(), ranges: Vec::new() };
+        let mut known_lines = HashMap::new();
+        let mut unnamed = HashMap::new();
+        for location in &profile.locations {
+            let start = all.frames.len();
+            for line in profile.lines_of(location) {
+                let function = function_ids[line.function as usize];
+                let next = known_lines.len() as u32;
+                all.ids.push(*known_lines.entry((function, line.line)).or_insert(next));
+                all.frames.push(Frame { function, line: line.line });
+            }
+            if all.frames.len() == start {
+                let place = (location.mapping, location.address);
+                let function = *unnamed.entry(place).or_insert_with(|| {
+                    all.functions.push(unnamed_place(profile, location));
+                    all.functions.len() as u32 - 1
+                });
+                let next = known_lines.len() as u32;
+                all.ids.push(*known_lines.entry((function, 0)).or_insert(next));
+                all.frames.push(Frame { function, line: 0 });
+            }
+            all.ranges.push(start as u32..all.frames.len() as u32);
+        }
+        all
+    }
+
+    /// The indices in `frames` of a stack's frames, the leaf first.
+    pub(crate) fn of_stack<'s>(&'s self, stack: &'s [u32]) -> impl Iterator<Item = usize> + 's {
+        let ranges = stack.iter().map(|&location| self.ranges[location as usize].clone());
+        ranges.flat_map(|Range { start, end }| start as usize..end as usize)
+    }
+
+    /// The numbers of a stack's frames: equal for stacks with the same functions and lines.
+    pub(crate) fn ids<'s>(&'s self, stack: &'s [u32]) -> impl Iterator<Item = u32> + 's {
+        self.of_stack(stack).map(|frame| self.ids[frame])
+    }
+
+    /// The function of a frame.
+    pub(crate) fn function(&self, frame: usize) -> &Named<'a> {
+        &self.functions[self.frames[frame].function as usize]
+    }
+
+    /// Writes a frame as `function file:line`, without what is not known.
+    pub(crate) fn text(&self, frame: usize) -> String {
+        let Named { name, file, .. } = self.function(frame);
+        match (*file, self.frames[frame].line) {
+            ("", _) => name.to_string(),
+            (file, 0) => format!("{name} {file}"),
+            (file, line) => format!("{name} {file}:{line}"),
+        }
+    }
+}
+
+fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> Named<'a> {
+    let address = location.address;
+    let mapping = location.mapping.map(|index| &profile.mappings[index as usize]);
+    let file = mapping.map_or("", |mapping| profile.str(mapping.filename));
+    let object = file.rsplit(['/', '\\']).next().unwrap_or(file).trim_matches(['[', ']']);
+    let (Some(mapping), false) = (mapping, object.is_empty()) else {
+        let name = Cow::Owned(format!("{address:#x}"));
+        return Named { name, file: "", object: None, plumbing: false };
+    };
+    let offset = address.wrapping_sub(mapping.start).wrapping_add(mapping.offset);
+    Named {
+        name: Cow::Owned(format!("[{object}+{offset:#x}]")),
+        file: "",
+        object: Some(format!("[{object}]")),
+        plumbing: file.starts_with('[') || object.ends_with(".so") || object.contains(".so."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use profile_core::profile::{Builder, Mapping};
+
+    use super::*;
+
+    #[test]
+    fn names_places_without_symbols() {
+        let mut builder = Builder::new(&[("samples", "count")]);
+        for file in ["/usr/bin/service", "/lib/libc.so.6", "[vdso]", ""] {
+            let filename = builder.str(file);
+            let (start, offset) = (0x1000, 0x200);
+            let mapping = Mapping { start, offset, filename, ..Mapping::default() };
+            let mapping = builder.mapping(mapping);
+            builder.location(Some(mapping), 0x1010, &[]);
+        }
+        builder.location(None, 0x1010, &[]);
+        let profile = builder.finish();
+        let frames = Frames::new(&profile);
+        let names: Vec<_> = frames
+            .functions
+            .iter()
+            .map(|named| (named.name.as_ref(), named.file_or_object(), named.plumbing))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                ("[service+0x210]", "[service]", false),
+                ("[libc.so.6+0x210]", "[libc.so.6]", true),
+                ("[vdso+0x210]", "[vdso]", true),
+                ("0x1010", "[unknown]", false),
+                ("0x1010", "[unknown]", false),
+            ]
+        );
+        assert_eq!(frames.text(0), "[service+0x210]");
+    }
+}

@@ -1,0 +1,226 @@
+//! The facts of a profile: what is in it, how many, and what is odd.
+
+use profile_core::profile::Profile;
+use serde::Serialize;
+
+use crate::distinct::Distinct;
+use crate::top::saturate;
+use crate::{Format, Opened, Result, open};
+
+/// The facts of a profile. Serializes to what `inspect --json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ProfileFacts {
+    /// `pprof` or `heap_v2`.
+    pub format: &'static str,
+    /// The sample types as `kind/unit`, in the profile's order.
+    pub sample_types: Vec<String>,
+    /// How many samples there are.
+    pub samples: usize,
+    /// How many locations.
+    pub locations: usize,
+    /// How many functions.
+    pub functions: usize,
+    /// How many mappings.
+    pub mappings: usize,
+    /// How many different stacks, as sequences of locations; samples may share one and differ in
+    /// their labels.
+    pub distinct_stacks: usize,
+    /// The sum of each sample type, at the ends of `i64` where it is past them.
+    pub value_sums: Vec<i64>,
+    /// Events between two samples, in the unit of the period type.
+    pub period: i64,
+    /// What a period counts as `kind/unit`, empty where the profile does not say.
+    pub period_type: String,
+    /// How long the recording took, in nanoseconds; 0 where it is not of a window.
+    pub duration_nanos: i64,
+    /// When it began, in nanoseconds since 1970; 0 where the profile does not say.
+    pub time_nanos: i64,
+    /// The sample type to show first, empty where it is the last one.
+    pub default_sample_type: String,
+    /// Notes for people.
+    pub comments: Vec<String>,
+    /// The mapped files, the main binary first.
+    pub mapping_files: Vec<MappingFile>,
+    /// What is odd about the profile.
+    pub warnings: Vec<String>,
+}
+
+/// A mapped file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MappingFile {
+    /// The file, or a name in brackets.
+    pub filename: String,
+    /// The build id in hex, empty where unknown.
+    pub build_id: String,
+}
+
+/// Reads a profile and counts what is in it.
+///
+/// # Errors
+///
+/// Where the bytes are no profile, or a broken one.
+pub fn inspect(bytes: &[u8]) -> Result<ProfileFacts> {
+    open(bytes).map(|opened| facts(&opened))
+}
+
+/// Counts what is in a profile that was read.
+pub fn facts(opened: &Opened) -> ProfileFacts {
+    let profile = &opened.profile;
+    let text = |id| profile.str(id).to_owned();
+    let mut warnings = opened.warnings.clone();
+    let value_sums = value_sums(profile, &mut warnings);
+    add_warnings(profile, &mut warnings);
+    ProfileFacts {
+        format: if opened.format == Format::HeapV2 { "heap_v2" } else { "pprof" },
+        sample_types: profile.sample_types.iter().map(|&kind| profile.type_name(kind)).collect(),
+        samples: profile.samples.len(),
+        locations: profile.locations.len(),
+        functions: profile.functions.len(),
+        mappings: profile.mappings.len(),
+        distinct_stacks: distinct_stacks(profile),
+        value_sums,
+        period: profile.period,
+        period_type: profile.period_type.map(|kind| profile.type_name(kind)).unwrap_or_default(),
+        duration_nanos: profile.duration_nanos,
+        time_nanos: profile.time_nanos,
+        default_sample_type: text(profile.default_sample_type),
+        comments: profile.comments.iter().map(|&comment| text(comment)).collect(),
+        mapping_files: profile
+            .mappings
+            .iter()
+            .map(|mapping| MappingFile {
+                filename: text(mapping.filename),
+                build_id: text(mapping.build_id),
+            })
+            .collect(),
+        warnings,
+    }
+}
+
+fn value_sums(profile: &Profile, warnings: &mut Vec<String>) -> Vec<i64> {
+    let mut sums = vec![0_i128; profile.sample_types.len()];
+    for sample in profile.samples.iter() {
+        for (sum, &value) in sums.iter_mut().zip(sample.values) {
+            *sum += i128::from(value);
+        }
+    }
+    for (&sum, &value_type) in sums.iter().zip(&profile.sample_types) {
+        if i64::try_from(sum).is_err() {
+            let name = profile.type_name(value_type);
+            warnings.push(format!("the sum of {name} does not fit 64 bits: {sum}"));
+        }
+    }
+    sums.into_iter().map(saturate).collect()
+}
+
+fn distinct_stacks(profile: &Profile) -> usize {
+    let mut distinct = Distinct::with_capacity(profile.samples.len());
+    let mut first = Vec::new();
+    for (index, sample) in profile.samples.iter().enumerate() {
+        let number = distinct.number(sample.stack.iter().copied(), |number| {
+            profile.samples.get(first[number]).stack == sample.stack
+        });
+        if number == first.len() {
+            first.push(index);
+        }
+    }
+    distinct.len()
+}
+
+fn add_warnings(profile: &Profile, warnings: &mut Vec<String>) {
+    let mut warn = |count: usize, what: &str| {
+        if count > 0 {
+            warnings.push(format!("{count} {what}"));
+        }
+    };
+    let samples = || profile.samples.iter();
+    warn(samples().filter(|sample| sample.stack.is_empty()).count(), "samples without a stack");
+    let negative = |values: &[i64]| values.iter().any(|&value| value < 0);
+    warn(samples().filter(|sample| negative(sample.values)).count(), "samples below zero");
+    let unnamed = profile.locations.iter().filter(|location| location.lines.is_empty());
+    warn(unnamed.count(), "locations without a function");
+    if profile.period_type.is_none() {
+        warnings.push("no period type: tools will not compare or merge this profile".to_owned());
+    }
+    if let Err(error) = profile.check() {
+        warnings.push(format!("profile stores will refuse this: {error}"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use profile_core::profile::Builder;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn prints_the_contract() {
+        let facts = inspect(&testing::heap().encode_gzip()).unwrap();
+        let json = serde_json::to_value(&facts).unwrap();
+        let expected = serde_json::json!({
+            "format": "pprof",
+            "sample_types": [
+                "alloc_objects/count", "alloc_space/bytes", "inuse_objects/count",
+                "inuse_space/bytes"
+            ],
+            "samples": 3,
+            "locations": 3,
+            "functions": 4,
+            "mappings": 1,
+            "distinct_stacks": 2,
+            "value_sums": [16, 5120, 3, 1536],
+            "period": 524_288,
+            "period_type": "space/bytes",
+            "duration_nanos": 0,
+            "time_nanos": 0,
+            "default_sample_type": "",
+            "comments": ["made for a test"],
+            "mapping_files": [{"filename": "/usr/bin/service", "build_id": "c0ffee"}],
+            "warnings": [],
+        });
+        assert_eq!(json, expected);
+    }
+
+    #[test]
+    fn reads_jemalloc_dumps() {
+        let facts = inspect(b"heap_v2/1\n@ 0x1\n t*: 1: 2 [3: 4]\n?\n").unwrap();
+        assert_eq!(
+            (facts.format, facts.value_sums.as_slice()),
+            ("heap_v2", [3, 4, 1, 2].as_slice())
+        );
+        assert_eq!(facts.warnings, ["unknown line at byte 33", "1 locations without a function"]);
+    }
+
+    #[test]
+    fn says_what_is_odd() {
+        let mut builder = Builder::new(&[("delay", "nanoseconds")]);
+        builder.sample(&[], &[i64::MAX], &[]);
+        builder.sample(&[], &[i64::MAX], &[Default::default()]);
+        builder.sample(&[], &[-1], &[]);
+        let facts = inspect(&builder.finish().encode()).unwrap();
+        assert_eq!(facts.value_sums, [i64::MAX]);
+        assert_eq!(
+            facts.warnings,
+            [
+                "the sum of delay/nanoseconds does not fit 64 bits: 18446744073709551613",
+                "3 samples without a stack",
+                "1 samples below zero",
+                "no period type: tools will not compare or merge this profile",
+                "profile stores will refuse this: sample 1 has a label without a key",
+            ]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn counts_stacks_as_a_set_would(profile in testing::profiles()) {
+            let set: HashSet<Vec<u32>> =
+                profile.samples.iter().map(|sample| sample.stack.to_vec()).collect();
+            prop_assert_eq!(distinct_stacks(&profile), set.len());
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! From bytes to a profile, whichever of the known forms they have.
+
+use profile_core::jemalloc::{HeapDump, HeapDumpLimits};
+use profile_core::profile::{DecodeLimits, Profile};
+
+use crate::{Error, Format, Result, sniff};
+
+/// A profile that was read, and what was odd about it.
+#[derive(Clone, Debug)]
+pub struct Opened {
+    /// The form it had: [`Format::Pprof`] or [`Format::HeapV2`].
+    pub format: Format,
+    /// The profile.
+    pub profile: Profile,
+    /// What could not be read, with the offset of each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a profile.proto, or a `heap_v2` dump as the profile it amounts to. Within the default
+/// [`DecodeLimits`].
+///
+/// # Errors
+///
+/// Where the bytes are something else, or broken.
+pub fn open(bytes: &[u8]) -> Result<Opened> {
+    match sniff(bytes) {
+        format @ Format::HeapV2 => {
+            let dump =
+                HeapDump::parse(bytes, &HeapDumpLimits::default()).map_err(Error::HeapDump)?;
+            let warnings = dump.warnings.iter().map(ToString::to_string).collect();
+            Ok(Opened { format, profile: dump.to_profile(), warnings })
+        }
+        format @ (Format::Bundle | Format::Dump | Format::LegacyText) => {
+            Err(Error::NotAProfile(format))
+        }
+        // A broken profile may look like nothing; the decoder says best what is wrong with it.
+        format @ (Format::Pprof | Format::Unknown) => {
+            match Profile::decode(bytes, &DecodeLimits::default()) {
+                Ok(profile) => Ok(Opened { format: Format::Pprof, profile, warnings: Vec::new() }),
+                Err(_) if format == Format::Unknown && !is_gzip(bytes) => {
+                    Err(Error::NotAProfile(format))
+                }
+                Err(error) => Err(Error::Decode(error)),
+            }
+        }
+    }
+}
+
+fn is_gzip(bytes: &[u8]) -> bool {
+    bytes.starts_with(&[0x1f, 0x8b])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn reads_either_form() {
+        let profile = testing::heap();
+        for bytes in [profile.encode(), profile.encode_gzip()] {
+            assert_eq!(open(&bytes).unwrap().profile.encode(), profile.encode());
+        }
+        let dump = open(b"heap_v2/1\n@ 0x1\n t*: 1: 2 [3: 4]\nnonsense\n").unwrap();
+        assert_eq!(dump.format, Format::HeapV2);
+        assert_eq!(dump.profile.samples.get(0).values, [3, 4, 1, 2]);
+        assert_eq!(dump.warnings, ["unknown line at byte 33"]);
+    }
+
+    #[track_caller]
+    fn refuses(bytes: &[u8], expected: &str) {
+        assert_eq!(open(bytes).unwrap_err().chain(), expected);
+    }
+
+    #[test]
+    fn says_why_not() {
+        refuses(b"", "this is something unknown, not a profile");
+        refuses(b"hello", "this is something unknown, not a profile");
+        refuses(b"goroutine 1 [running]:\n", "this is a stack dump, not a profile");
+        refuses(b"heap_v2/\n", "the heap dump can't be read: no sampling rate after heap_v2/");
+        let bytes = testing::heap().encode();
+        let cut = open(&bytes[..bytes.len() - 1]).unwrap_err().chain();
+        assert!(cut.starts_with("the profile can't be read: "), "{cut}");
+        let packed = testing::heap().encode_gzip();
+        let cut = open(&packed[..packed.len() - 1]).unwrap_err().chain();
+        assert!(cut.starts_with("the profile can't be read: bad gzip data after "), "{cut}");
+    }
+}

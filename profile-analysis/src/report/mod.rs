@@ -1,0 +1,129 @@
+//! Several profiles on one screen: what was collected, and where the most of it is.
+//!
+//! The answers are plain data, for programs, and [`render`] writes them for people.
+
+mod render;
+mod summarize;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+pub use render::render;
+
+/// What several profiles say. Serializes to what `report --json` prints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Report {
+    /// The profiles, in the order in which they came.
+    pub profiles: Vec<ProfileSummary>,
+    /// What could not be read, and why.
+    pub notes: Vec<Note>,
+}
+
+/// What one profile says.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ProfileSummary {
+    /// The name it came under.
+    pub name: String,
+    /// What it is about, told from its sample types.
+    pub subject: Subject,
+    /// How many samples there are.
+    pub samples: usize,
+    /// How long the recording took, in nanoseconds; 0 where it is not of a window.
+    pub duration_nanos: i64,
+    /// The sum of each sample type.
+    pub totals: Vec<Total>,
+    /// Where the most is.
+    pub tables: Vec<Table>,
+    /// Notes that the profile carries, and what is odd about it.
+    pub notes: Vec<String>,
+}
+
+/// What a profile is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum Subject {
+    /// Time on a CPU.
+    Cpu,
+    /// Allocations.
+    Heap,
+    /// Waiting: for what, or caused by what.
+    Contention,
+    /// Anything else.
+    Other,
+}
+
+/// The sum of a sample type.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Total {
+    /// What is counted.
+    #[serde(rename = "type")]
+    pub sample_type: String,
+    /// In which unit.
+    pub unit: String,
+    /// The sum, at the ends of `i64` where it is past them.
+    pub value: i64,
+}
+
+/// A ranking.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Table {
+    /// What is counted.
+    #[serde(rename = "type")]
+    pub sample_type: String,
+    /// In which unit.
+    pub unit: String,
+    /// The sum over all samples.
+    pub total: i64,
+    /// What [`Row::count`] counts, such as `inuse_objects`; empty where it counts nothing.
+    pub count_type: String,
+    /// The rows, the largest first.
+    pub rows: Vec<Row>,
+}
+
+/// A row of a ranking: a function.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Row {
+    /// The function.
+    pub name: String,
+    /// Its source file, empty where unknown.
+    pub file: String,
+    /// The line on which most falls, 0 where unknown.
+    pub line: i64,
+    /// What falls on the function itself; of allocations and waits also what the standard library
+    /// did for it.
+    pub flat: i64,
+    /// `flat` in percent of the total.
+    pub flat_percent: f64,
+    /// What falls on the function and on all it called.
+    pub cum: i64,
+    /// `cum` in percent of the total.
+    pub cum_percent: f64,
+    /// How many things `flat` is the size of: blocks, or waits. 0 where nothing counts them.
+    pub count: i64,
+}
+
+/// Something to know about an entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// The entry's name.
+    pub name: String,
+    /// What there is to know, as one line.
+    pub text: String,
+}
+
+/// Reads profiles, given as names and bytes, and ranks the `rows` largest functions of each. An
+/// entry that is no profile, or a broken one, becomes a note.
+pub fn report<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>, rows: usize) -> Report {
+    let mut report = Report::default();
+    for (name, bytes) in entries {
+        match crate::open(bytes) {
+            Ok(opened) => report.profiles.push(summarize::summarize(name, &opened, rows)),
+            Err(error) => {
+                report.notes.push(Note { name: name.to_owned(), text: error.chain() });
+            }
+        }
+    }
+    report
+}

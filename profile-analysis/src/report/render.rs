@@ -1,0 +1,117 @@
+//! Writing a report for people: compact, aligned, no colours.
+
+use std::fmt::Write;
+
+use super::{ProfileSummary, Report, Row, Subject, Table};
+use crate::units::{format_percent, format_value};
+
+/// Writes a report as text, its lines cut to `width` characters, 40 at least. Ends in a newline
+/// where there is anything to say.
+pub fn render(report: &Report, width: usize) -> String {
+    let width = width.max(40);
+    let mut out = String::new();
+    for profile in &report.profiles {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        line(&mut out, width, &heading(profile));
+        for note in &profile.notes {
+            line(&mut out, width, &format!("  note: {note}"));
+        }
+        for table in &profile.tables {
+            rows(&mut out, width, table);
+        }
+    }
+    if !report.notes.is_empty() && !out.is_empty() {
+        out.push('\n');
+    }
+    for note in &report.notes {
+        line(&mut out, width, &format!("{}: {}", note.name, note.text));
+    }
+    out
+}
+
+/// The name, what it is about, and its totals: `cpu.prof  cpu 9.98 s in 10.00 s, 998 samples`.
+fn heading(profile: &ProfileSummary) -> String {
+    let mut text = format!("{}  ", profile.name);
+    let amount = |value: i64, unit: &str, sample_type: &str| match unit {
+        "count" | "" => format!("{value} {sample_type}"),
+        _ => format!("{sample_type} {}", format_value(value, unit)),
+    };
+    let shown = profile.totals.iter().filter(|total| {
+        // Samples of a CPU profile are named below; objects go without saying beside their bytes.
+        profile.subject == Subject::Other
+            || total.unit != "count"
+            || total.sample_type == "contentions"
+    });
+    let amounts: Vec<String> =
+        shown.map(|total| amount(total.value, &total.unit, &total.sample_type)).collect();
+    text.push_str(&amounts.join(", "));
+    if profile.duration_nanos > 0 {
+        let _ = write!(text, " in {}", format_value(profile.duration_nanos, "nanoseconds"));
+    }
+    let samples = if profile.samples == 1 { "sample" } else { "samples" };
+    let _ = write!(text, ", {} {samples}", profile.samples);
+    text
+}
+
+fn rows(out: &mut String, width: usize, table: &Table) {
+    let counts = !table.count_type.is_empty();
+    let cells = |row: &Row| {
+        let mut cells = vec![
+            format_value(row.flat, &table.unit),
+            format_percent(row.flat, table.total),
+            format_value(row.cum, &table.unit),
+            format_percent(row.cum, table.total),
+        ];
+        if counts {
+            cells.push(row.count.to_string());
+        }
+        cells
+    };
+    let mut head = vec![table.sample_type.clone(), "%".into(), "cum".into(), "%".into()];
+    if counts {
+        head.push(table.count_type.clone());
+    }
+    let body: Vec<Vec<String>> = table.rows.iter().map(cells).collect();
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| {
+            let cells = std::iter::once(&head).chain(&body).map(|cells| &cells[column]);
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let aligned = |cells: &[String]| {
+        let mut text = String::new();
+        for (cell, width) in cells.iter().zip(&widths) {
+            let _ = write!(text, "  {cell:>width$}");
+        }
+        text
+    };
+    line(out, width, &format!("{}  function", aligned(&head)));
+    for (row, cells) in table.rows.iter().zip(&body) {
+        line(out, width, &format!("{}  {}", aligned(cells), place(row)));
+    }
+}
+
+/// `function (main.rs:7)`: the file's name without its path, which is long and rarely needed.
+fn place(row: &Row) -> String {
+    let file = row.file.rsplit(['/', '\\']).next().unwrap_or_default();
+    match (file, row.line) {
+        ("", _) => row.name.clone(),
+        (file, 0) => format!("{} ({file})", row.name),
+        (file, line) => format!("{} ({file}:{line})", row.name),
+    }
+}
+
+/// Writes a line, cut to a width. Control characters, which a foreign profile may hold, become
+/// blanks: they could make a terminal do anything.
+fn line(out: &mut String, width: usize, text: &str) {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    if text.chars().count() <= width {
+        out.extend(clean);
+    } else {
+        out.extend(clean.take(width - 1));
+        out.push('\u{2026}');
+    }
+    out.push('\n');
+}

@@ -1,0 +1,103 @@
+//! What to say about a profile, by what it is about.
+
+use profile_core::profile::Profile;
+
+use super::{ProfileSummary, Row, Subject, Table, Total};
+use crate::Opened;
+use crate::frames::Frames;
+use crate::top::{By, Query, Ranked, rank, saturate};
+use crate::units::percent;
+
+/// A ranking to show: a sample type, what counts its things, and what a row is.
+type Plan = (usize, Option<usize>, By);
+
+/// Summarizes a profile.
+pub(super) fn summarize(name: &str, opened: &Opened, rows: usize) -> ProfileSummary {
+    let profile = &opened.profile;
+    let (subject, plans) = plan(profile);
+    let totals = totals(profile);
+    let frames = Frames::new(profile);
+    let tables = plans
+        .into_iter()
+        .map(|plan| table(profile, &frames, plan, rows))
+        .filter(|table| !table.rows.is_empty())
+        .collect();
+    let comments = profile.comments.iter().map(|&comment| profile.str(comment).to_owned());
+    ProfileSummary {
+        name: name.to_owned(),
+        subject,
+        samples: profile.samples.len(),
+        duration_nanos: profile.duration_nanos,
+        totals,
+        tables,
+        notes: comments.chain(opened.warnings.iter().cloned()).collect(),
+    }
+}
+
+fn plan(profile: &Profile) -> (Subject, Vec<Plan>) {
+    let find = |wanted: &str| {
+        profile.sample_types.iter().position(|kind| profile.str(kind.kind) == wanted)
+    };
+    if let Some(cpu) = find("cpu") {
+        return (Subject::Cpu, vec![(cpu, find("samples"), By::Function)]);
+    }
+    let spaces = [("inuse_space", "inuse_objects"), ("alloc_space", "alloc_objects")];
+    let heap: Vec<Plan> = spaces
+        .into_iter()
+        .filter_map(|(space, objects)| Some((find(space)?, find(objects), By::Caller)))
+        .collect();
+    if !heap.is_empty() {
+        return (Subject::Heap, heap);
+    }
+    if let (Some(delay), Some(contentions)) = (find("delay"), find("contentions")) {
+        return (Subject::Contention, vec![(delay, Some(contentions), By::Caller)]);
+    }
+    let default = crate::top::sample_type(profile, None).ok();
+    (Subject::Other, default.map(|index| (index, None, By::Function)).into_iter().collect())
+}
+
+fn totals(profile: &Profile) -> Vec<Total> {
+    profile
+        .sample_types
+        .iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let values = profile.samples.iter().map(|sample| i128::from(sample.values[index]));
+            Total {
+                sample_type: profile.str(kind.kind).to_owned(),
+                unit: profile.str(kind.unit).to_owned(),
+                value: saturate(values.sum()),
+            }
+        })
+        .collect()
+}
+
+fn table(profile: &Profile, frames: &Frames<'_>, plan: Plan, limit: usize) -> Table {
+    let (index, companion, by) = plan;
+    let ranking = rank(profile, frames, &Query { index, companion, by, cum: false, limit });
+    let total = ranking.total;
+    let kind = |index: usize| profile.str(profile.sample_types[index].kind).to_owned();
+    // Rows that only called what is above them say nothing of their own.
+    let own = ranking.rows.into_iter().filter(|ranked| ranked.row.flat != 0);
+    Table {
+        sample_type: kind(index),
+        unit: profile.str(profile.sample_types[index].unit).to_owned(),
+        total,
+        count_type: companion.map(kind).unwrap_or_default(),
+        rows: own.map(|ranked| row(ranked, total)).collect(),
+    }
+}
+
+fn row(ranked: Ranked, total: i64) -> Row {
+    let Ranked { row, companion } = ranked;
+    Row {
+        name: row.name,
+        file: row.file,
+        line: row.line,
+        flat: row.flat,
+        flat_percent: percent(row.flat, total),
+        cum: row.cum,
+        cum_percent: percent(row.cum, total),
+        count: companion,
+    }
+}

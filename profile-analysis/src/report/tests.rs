@@ -1,0 +1,119 @@
+//! Reports of known profiles.
+
+use profile_core::profile::{Builder, Line};
+use proptest::prelude::*;
+
+use super::*;
+use crate::testing;
+
+fn cpu() -> Vec<u8> {
+    let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
+    let places: Vec<u32> = [("service::work", 7), ("service::main", 20)]
+        .into_iter()
+        .map(|(name, line)| {
+            let function = testing::function(&mut builder, name, "/src/main.rs");
+            builder.location(None, 0, &[Line { function, line, column: 0 }])
+        })
+        .collect();
+    builder.sample(&places, &[75, 750_000_000], &[]);
+    builder.sample(&places[1..], &[25, 250_000_000], &[]);
+    builder.profile_mut().duration_nanos = 10_000_000_000;
+    builder.finish().encode_gzip()
+}
+
+fn block() -> Vec<u8> {
+    let mut builder = Builder::new(&[("contentions", "count"), ("delay", "nanoseconds")]);
+    let places: Vec<u32> = ["std::sys::sync::Mutex::lock", "service::locks"]
+        .into_iter()
+        .map(|name| {
+            let function = testing::function(&mut builder, name, "");
+            builder.location(None, 0, &[Line { function, line: 0, column: 0 }])
+        })
+        .collect();
+    builder.sample(&places, &[3, 4_200_000], &[]);
+    builder.finish().encode_gzip()
+}
+
+fn threads() -> Vec<u8> {
+    let mut builder = Builder::new(&[("goroutine", "count")]);
+    let place = builder.location(None, 0xbeef, &[]);
+    builder.sample(&[place], &[4], &[]);
+    builder.comment("without\x1b[2Jtasks");
+    builder.finish().encode_gzip()
+}
+
+#[test]
+fn one_screen() {
+    let (cpu, heap, block, threads) = (cpu(), testing::heap().encode(), block(), threads());
+    let entries = [
+        ("cpu.prof", cpu.as_slice()),
+        ("heap.prof", &heap),
+        ("block.prof", &block),
+        ("goroutine.prof", &threads),
+        ("trace.json", b"{}"),
+        ("mutex.prof", &cpu[..cpu.len() - 4]),
+    ];
+    let text = render(&report(entries, 2), 90);
+    let expected = "\
+cpu.prof  cpu 1.00 s in 10.00 s, 2 samples
+        cpu      %        cum       %  samples  function
+  750.00 ms  75.0%  750.00 ms   75.0%       75  service::work (main.rs:7)
+  250.00 ms  25.0%     1.00 s  100.0%       25  service::main (main.rs:20)
+
+heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 samples
+  note: made for a test
+  inuse_space       %       cum       %  inuse_objects  function
+     1.50 KiB  100.0%  1.50 KiB  100.0%              3  service::build (build.rs:20)
+  alloc_space      %       cum       %  alloc_objects  function
+     4.00 KiB  80.0%  4.00 KiB   80.0%             12  service::build (build.rs:20)
+     1.00 KiB  20.0%  5.00 KiB  100.0%              4  service::main (main.rs:7)
+
+block.prof  3 contentions, delay 4.20 ms, 1 sample
+    delay       %      cum       %  contentions  function
+  4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
+
+goroutine.prof  4 goroutine, 1 sample
+  note: without [2Jtasks
+  goroutine       %  cum       %  function
+          4  100.0%    4  100.0%  0xbeef
+
+trace.json: this is something unknown, not a profile
+mutex.prof: the profile can't be read: bad gzip data after 160 decompressed bytes: unexpe\u{2026}
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn serializes() {
+    let heap = testing::heap().encode();
+    let json = serde_json::to_value(report([("heap.prof", heap.as_slice())], 1)).unwrap();
+    let profile = &json["profiles"][0];
+    assert_eq!(profile["subject"], "heap");
+    assert_eq!(profile["totals"][3]["type"], "inuse_space");
+    let row = &profile["tables"][1]["rows"][0];
+    assert_eq!((&row["name"], &row["count"]), (&"service::build".into(), &12.into()));
+    assert_eq!(row["flat_percent"], 80.0);
+}
+
+#[test]
+fn nothing_is_nothing() {
+    assert_eq!(render(&report([], 5), 80), "");
+}
+
+proptest! {
+    #[test]
+    fn lines_keep_their_width(profile in testing::profiles(), width in 0_usize..120) {
+        let bytes = profile.encode();
+        let text = render(&report([("any.prof", bytes.as_slice())], 10), width);
+        for line in text.lines() {
+            prop_assert!(line.chars().count() <= width.max(40), "{line}");
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        let report = report([("x", bytes.as_slice())], 3);
+        prop_assert_eq!(report.profiles.len() + report.notes.len(), 1);
+        render(&report, 80);
+    }
+}

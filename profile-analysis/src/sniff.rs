@@ -1,0 +1,212 @@
+//! What bytes are, told from their content.
+
+use std::fmt;
+use std::io::Read;
+
+use flate2::read::GzDecoder;
+
+/// What bytes seem to be. Nothing but their beginning has been looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Format {
+    /// A gzip'd tar archive.
+    Bundle,
+    /// A profile.proto, gzip'd or raw.
+    Pprof,
+    /// A heap dump of jemalloc as text.
+    HeapV2,
+    /// Stacks of goroutines or threads as text.
+    Dump,
+    /// A profile as text, from before profile.proto.
+    LegacyText,
+    /// None of these.
+    Unknown,
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Format::Bundle => "a bundle",
+            Format::Pprof => "a profile.proto",
+            Format::HeapV2 => "a jemalloc heap dump",
+            Format::Dump => "a stack dump",
+            Format::LegacyText => "a legacy text profile",
+            Format::Unknown => "something unknown",
+        })
+    }
+}
+
+/// How far the text of a dump is searched for its first stack.
+const HEAD: usize = 64 << 10;
+
+/// The size of a tar header.
+const TAR_BLOCK: usize = 512;
+
+/// Tells what bytes are. Of gzip'd ones the first 512 bytes are decompressed.
+pub fn sniff(bytes: &[u8]) -> Format {
+    if bytes.starts_with(&[0x1f, 0x8b]) {
+        let mut head = [0; TAR_BLOCK];
+        let head = match fill(&mut GzDecoder::new(bytes), &mut head) {
+            0 => return Format::Unknown,
+            length => &head[..length],
+        };
+        return if is_tar(head) {
+            Format::Bundle
+        } else if is_profile(head) {
+            Format::Pprof
+        } else {
+            Format::Unknown
+        };
+    }
+    let head = &bytes[..bytes.len().min(HEAD)];
+    if is_profile(&head[..head.len().min(TAR_BLOCK)]) { Format::Pprof } else { text(head) }
+}
+
+/// Reads until the buffer is full or nothing more comes, be it for an error.
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
+    let mut length = 0;
+    while let Ok(read @ 1..) = reader.read(&mut buffer[length..]) {
+        length += read;
+    }
+    length
+}
+
+fn text(head: &[u8]) -> Format {
+    if head.starts_with(b"heap_v2/") {
+        return Format::HeapV2;
+    }
+    let legacy: [&[u8]; 7] = [
+        b"heap profile:",
+        b"heapz ",
+        b"growthz ",
+        b"--- contention",
+        b"--- mutex:",
+        b"--- threadz",
+        b"threadcreate profile: total",
+    ];
+    if legacy.iter().any(|start| head.starts_with(start)) {
+        return Format::LegacyText;
+    }
+    if head.split(|&byte| byte == b'\n').any(starts_stacks) {
+        Format::Dump
+    } else {
+        Format::Unknown
+    }
+}
+
+/// Whether a line is the first of a goroutine's stack, or of all stacks.
+fn starts_stacks(line: &[u8]) -> bool {
+    match line.strip_prefix(b"goroutine") {
+        Some([b' ', b'0'..=b'9', ..]) => line.contains(&b'['),
+        Some(rest) => {
+            rest.starts_with(b" profile: total ") || rest.starts_with(b"leak profile: total ")
+        }
+        None => false,
+    }
+}
+
+/// Whether these are the bytes of a tar header: by its magic, or where an old one has none by its
+/// checksum.
+fn is_tar(head: &[u8]) -> bool {
+    if head.len() < TAR_BLOCK {
+        return false;
+    }
+    if &head[257..262] == b"ustar" {
+        return true;
+    }
+    let digits = head[148..156].trim_ascii_start();
+    let mut stated = 0_u32;
+    for &digit in digits.iter().take_while(|digit| matches!(digit, b'0'..=b'7')) {
+        stated = stated * 8 + u32::from(digit - b'0');
+    }
+    let sum = |range: &[u8]| range.iter().map(|&byte| u32::from(byte)).sum::<u32>();
+    // The checksum counts its own field as eight blanks.
+    stated != 0 && stated == sum(&head[..148]) + 8 * 32 + sum(&head[156..])
+}
+
+/// Whether bytes begin like a profile.proto: with a field of that message in its wire type, and
+/// with bytes that no text has.
+fn is_profile(head: &[u8]) -> bool {
+    let Some(&tag) = head.first() else { return false };
+    let wire_type = match tag >> 3 {
+        1..=6 | 11 => 2,
+        7..=10 | 12 | 14 | 15 => 0,
+        13 => tag & 2,
+        _ => return false,
+    };
+    tag & 7 == wire_type && head.iter().any(|&byte| byte < b'\t' || (14..b' ').contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use profile_core::profile::Builder;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn gzip(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    fn tar_header(magic: &[u8]) -> [u8; 512] {
+        let mut header = [0; 512];
+        header[..8].copy_from_slice(b"cpu.prof");
+        header[257..257 + magic.len()].copy_from_slice(magic);
+        header[148..156].fill(b' ');
+        let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        header
+    }
+
+    #[track_caller]
+    fn check(bytes: impl AsRef<[u8]>, expected: Format) {
+        assert_eq!(sniff(bytes.as_ref()), expected);
+    }
+
+    #[test]
+    fn tells_by_content() {
+        let profile = Builder::new(&[("samples", "count")]).finish();
+        check(profile.encode(), Format::Pprof);
+        check(profile.encode_gzip(), Format::Pprof);
+        check(b"\x32\x00\x0a\x02\x08\x01", Format::Pprof);
+        check(gzip(&tar_header(b"ustar\0")), Format::Bundle);
+        check(gzip(&tar_header(b"")), Format::Bundle);
+        check("heap_v2/524288\n  t*: 1: 2 [0: 0]\n", Format::HeapV2);
+        check("goroutine 1 [running]:\nmain.main()\n", Format::Dump);
+        check("panic: oops\n\ngoroutine 7 gp=0x1 m=0 [select]:\n", Format::Dump);
+        check("goroutine profile: total 3\n1 @ 0x1\n", Format::Dump);
+        check("goroutineleak profile: total 3\n", Format::Dump);
+        check("heap profile: 1: 2 [3: 4] @ heap/1048576\n", Format::LegacyText);
+        check("--- contention:\ncycles/second=1\n", Format::LegacyText);
+        for unknown in
+            ["", "\n", "hello", "{\"format\": 1}", "2x4", "<html>", "\n\tgoroutine 1 [x]"]
+        {
+            check(unknown, Format::Unknown);
+        }
+        check(gzip(b""), Format::Unknown);
+        check(gzip(b"hello"), Format::Unknown);
+        check(gzip(&gzip(&profile.encode())), Format::Unknown);
+        check([0x1f, 0x8b], Format::Unknown);
+        check([0; 600], Format::Unknown);
+    }
+
+    #[test]
+    fn a_gzip_cut_short_is_still_told() {
+        let whole = gzip(&tar_header(b"ustar\0"));
+        check(&whole[..whole.len() - 8], Format::Bundle);
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..700)) {
+            sniff(&bytes);
+            sniff(&gzip(&bytes));
+        }
+    }
+}

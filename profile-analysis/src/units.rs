@@ -1,0 +1,69 @@
+//! Values for people: bytes, times and counts.
+
+/// Writes a value in its unit, at three to four digits: `1.50 MiB`, `2.13 s`, `1234567`.
+///
+/// Bytes go in powers of 1024 and times in powers of 1000; of other units the number is written in
+/// full, and the unit only where it says more than `count`.
+pub fn format_value(value: i64, unit: &str) -> String {
+    match unit {
+        "bytes" | "byte" => scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]),
+        "nanoseconds" | "nanosecond" | "ns" => {
+            if value.unsigned_abs() >= 1_000_000_000 {
+                format!("{:.2} s", value as f64 / 1e9)
+            } else {
+                scaled(value, 1000.0, &["ns", "\u{b5}s", "ms"])
+            }
+        }
+        "" | "count" => value.to_string(),
+        other => format!("{value} {other}"),
+    }
+}
+
+/// Writes a share of a total: `12.3%`, or nothing of nothing.
+pub fn format_percent(part: i64, total: i64) -> String {
+    if total == 0 { "-".to_owned() } else { format!("{:.1}%", percent(part, total)) }
+}
+
+/// A share of a total in percent, 0 of nothing.
+pub fn percent(part: i64, total: i64) -> f64 {
+    if total == 0 { 0.0 } else { part as f64 / total as f64 * 100.0 }
+}
+
+fn scaled(value: i64, base: f64, units: &[&str]) -> String {
+    let mut scaled = value as f64;
+    let mut unit = 0;
+    // 1023.996 KiB would be written as 1024.00 KiB.
+    while scaled.abs() >= base - 0.005 && unit + 1 < units.len() {
+        scaled /= base;
+        unit += 1;
+    }
+    if unit == 0 { format!("{value} {}", units[0]) } else { format!("{scaled:.2} {}", units[unit]) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(value: i64, unit: &str, expected: &str) {
+        assert_eq!(format_value(value, unit), expected);
+    }
+
+    #[test]
+    fn writes_for_people() {
+        check(0, "bytes", "0 B");
+        check(1023, "bytes", "1023 B");
+        check(1024, "bytes", "1.00 KiB");
+        check(1_048_575, "bytes", "1.00 MiB");
+        check(-1_572_864, "bytes", "-1.50 MiB");
+        check(i64::MAX, "bytes", "8.00 EiB");
+        check(999, "nanoseconds", "999 ns");
+        check(1_500, "nanoseconds", "1.50 \u{b5}s");
+        check(20_000_000, "nanoseconds", "20.00 ms");
+        check(90_000_000_000, "nanoseconds", "90.00 s");
+        check(i64::MIN, "count", "-9223372036854775808");
+        check(5, "widgets", "5 widgets");
+        assert_eq!(format_percent(1, 3), "33.3%");
+        assert_eq!(format_percent(1, 0), "-");
+    }
+}

@@ -1,0 +1,180 @@
+//! What was wrong with a bundle that could be read none the less.
+
+use std::fmt;
+
+use crate::EntryName;
+
+/// The most warnings that are kept: a hostile manifest can ask for one per entry it makes up.
+const MOST: usize = 100;
+
+/// Something wrong with a bundle, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it was noticed: bytes from the start of the decompressed archive.
+    pub offset: u64,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What can be wrong with a bundle.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The input ends too early.
+    #[error("the bundle breaks off")]
+    BreaksOff,
+    /// The compressed stream or its checksum is wrong; holds what the decoder said.
+    #[error("the compressed data is damaged: {0}")]
+    Damaged(String),
+    /// The reader below failed; holds what it said.
+    #[error("reading failed: {0}")]
+    Unreadable(String),
+    /// A tar header is wrong, so that the next one can't be found.
+    #[error("an entry header is damaged")]
+    BadHeader,
+    /// A bound of [`Limits`](crate::Limits) was passed and reading stopped.
+    #[error("more than {limit} = {value}")]
+    Limit {
+        /// The field of `Limits`.
+        limit: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// An entry is larger than a bound of [`Limits`](crate::Limits) and was skipped.
+    #[error("{name} was skipped: {bytes} bytes are more than {limit} = {value}")]
+    TooLarge {
+        /// The entry.
+        name: EntryName,
+        /// The size that its header claims.
+        bytes: u64,
+        /// The field of `Limits`.
+        limit: &'static str,
+        /// Its value.
+        value: u64,
+    },
+    /// There is no manifest.
+    #[error("there is no manifest")]
+    NoManifest,
+    /// The manifest can't be understood; holds why.
+    #[error("the manifest can't be read: {0}")]
+    ManifestUnreadable(String),
+    /// The manifest says that a later version of the format was written.
+    #[error("the bundle is in format {0}, which is newer than this reader")]
+    NewerFormat(u32),
+    /// An entry follows the manifest.
+    #[error("{0} stands after the manifest")]
+    AfterManifest(EntryName),
+    /// Data follows the end of the archive.
+    #[error("data after the end of the bundle was ignored")]
+    TrailingData,
+    /// The input is several gzip members in a row; they were read as one.
+    #[error("the bundle is made of several gzip members")]
+    SeveralMembers,
+    /// An entry is not a regular file and was skipped.
+    #[error("{name} was skipped: it is {what}")]
+    Skipped {
+        /// The entry.
+        name: EntryName,
+        /// What it is, with its article.
+        what: &'static str,
+    },
+    /// An entry's name was not safe.
+    #[error("an entry with an unsafe name is called {0} here")]
+    Renamed(EntryName),
+    /// A name stands twice. Both are listed; a look-up finds the first.
+    #[error("there is more than one {0}")]
+    Duplicate(EntryName),
+    /// The manifest names an entry that is not there.
+    #[error("{0} is missing")]
+    Missing(EntryName),
+    /// An entry is not in the manifest.
+    #[error("{0} is not in the manifest")]
+    Unlisted(EntryName),
+    /// An entry's size is not what the manifest says.
+    #[error("{name} has {found} bytes where the manifest says {expected}")]
+    Size {
+        /// The entry.
+        name: EntryName,
+        /// What the manifest says.
+        expected: u64,
+        /// What was read.
+        found: u64,
+    },
+    /// An entry's bytes are not those the manifest was written for.
+    #[error("{0} does not match its sha256")]
+    Hash(EntryName),
+    /// There were more warnings than are kept.
+    #[error("there are more warnings")]
+    More,
+}
+
+impl Problem {
+    /// Whether something of the bundle is lost by it, so that the bundle counts as truncated.
+    ///
+    /// Data after the end and several gzip members are odd, yet nothing is missing; a wrong size or
+    /// hash is for the reader of that entry to judge.
+    pub fn is_loss(&self) -> bool {
+        matches!(
+            self,
+            Problem::BreaksOff
+                | Problem::Damaged(_)
+                | Problem::Unreadable(_)
+                | Problem::BadHeader
+                | Problem::Limit { .. }
+                | Problem::TooLarge { .. }
+                | Problem::NoManifest
+                | Problem::ManifestUnreadable(_)
+        )
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (at byte {})", self.problem, self.offset)
+    }
+}
+
+/// The warnings so far, bounded.
+#[derive(Debug, Default)]
+pub(crate) struct Warnings {
+    list: Vec<Warning>,
+    loss: bool,
+}
+
+impl Warnings {
+    /// Notes a problem. One that loses something is always kept: there are at most `max_entries` of
+    /// those.
+    pub(crate) fn push(&mut self, offset: u64, problem: Problem) {
+        let loss = problem.is_loss();
+        self.loss |= loss;
+        if loss || self.list.len() < MOST {
+            self.list.push(Warning { offset, problem });
+        } else if self.list.iter().all(|warning| warning.problem != Problem::More) {
+            self.list.push(Warning { offset, problem: Problem::More });
+        }
+    }
+
+    /// Whether something is lost, and the list.
+    pub(crate) fn finish(self) -> (bool, Vec<Warning>) {
+        (self.loss, self.list)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_bounded_and_keeps_losses() {
+        let mut warnings = Warnings::default();
+        for offset in 0..10_000 {
+            warnings.push(offset, Problem::TrailingData);
+        }
+        warnings.push(10_000, Problem::BreaksOff);
+        let (loss, list) = warnings.finish();
+        assert!(loss);
+        assert_eq!(list.len(), MOST + 2);
+        assert_eq!(list[MOST].problem, Problem::More);
+        assert_eq!(list[MOST + 1].to_string(), "the bundle breaks off (at byte 10000)");
+    }
+}

@@ -1,0 +1,182 @@
+//! Writes a bundle as a stream: each profile as it comes, the manifest last.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use profile_core::Unavailable;
+use profile_core::session::Artifact;
+use sha2::{Digest, Sha256};
+
+use crate::gzip::{GzipWriter, MAGIC};
+use crate::manifest::{MANIFEST_NAME, ManifestEntry, ManifestError};
+use crate::tape::BLOCK;
+use crate::verify::hex;
+use crate::{EntryName, Error, Header, Manifest, Result};
+
+/// A bundle that is being written.
+///
+/// Profiles go to the writer below as they are appended; besides them only the state of one
+/// compressor and the manifest are held. What is gzip'd already is stored as it is, everything else
+/// is compressed. Small data may wait in the compressor until [`BundleWriter::flush`].
+///
+/// Dropped before [`BundleWriter::finish`] it writes nothing more, so that whoever reads the bundle
+/// can tell that it is not whole.
+#[must_use = "a bundle that is not finished reads as truncated"]
+pub struct BundleWriter<W: Write> {
+    gzip: GzipWriter<W>,
+    manifest: Manifest,
+    names: HashSet<EntryName>,
+    /// Whether a write failed and left half an entry behind.
+    broken: bool,
+}
+
+impl<W: Write> BundleWriter<W> {
+    /// Begins a bundle: the gzip header is written at once.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`] where the writer fails.
+    pub fn new(writer: W, header: Header) -> Result<BundleWriter<W>> {
+        Ok(BundleWriter {
+            gzip: GzipWriter::new(writer).map_err(Error::Write)?,
+            manifest: Manifest::new(header),
+            names: HashSet::new(),
+            broken: false,
+        })
+    }
+
+    /// Appends a finished profile. One that failed becomes a line in the manifest: under
+    /// `unavailable` where the process can't give it, else under `errors`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Name`] and [`Error::NameTaken`] where its name won't do: nothing is written then,
+    /// and the bundle can go on. [`Error::Write`] and [`Error::Broken`] end the bundle.
+    pub fn append(&mut self, artifact: &Artifact) -> Result<()> {
+        let kind = artifact.kind.name();
+        match &artifact.data {
+            Ok(bytes) => self.append_bytes(kind, &artifact.name.parse()?, bytes, artifact.took),
+            Err(profile_core::Error::Unavailable(unavailable)) => {
+                self.unavailable(unavailable);
+                Ok(())
+            }
+            Err(error) => {
+                self.error(kind, error.chain());
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends bytes that came from elsewhere, under a kind that need not be one of
+    /// [`Kind`](profile_core::Kind).
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`BundleWriter::append`].
+    pub fn append_bytes(
+        &mut self,
+        kind: &str,
+        name: &EntryName,
+        bytes: &[u8],
+        took: Duration,
+    ) -> Result<()> {
+        if *name == MANIFEST_NAME || self.names.contains(name) {
+            return Err(Error::NameTaken(name.clone()));
+        }
+        self.write_entry(name.as_str(), bytes)?;
+        self.names.insert(name.clone());
+        self.manifest.entries.push(ManifestEntry {
+            name: name.to_string(),
+            kind: kind.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: hex(Sha256::digest(bytes).as_slice()),
+            took_seconds: took.as_secs_f64(),
+        });
+        Ok(())
+    }
+
+    /// Notes in the manifest that the process can't give a kind.
+    pub fn unavailable(&mut self, unavailable: &Unavailable) {
+        self.manifest.unavailable.push(unavailable.into());
+    }
+
+    /// Notes in the manifest that a kind failed.
+    pub fn error(&mut self, kind: &str, text: impl Into<String>) {
+        self.manifest.errors.push(ManifestError { kind: kind.to_owned(), error: text.into() });
+    }
+
+    /// The manifest as it stands.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Hands everything so far to the writer below and flushes it. After [`BundleWriter::new`] that
+    /// is the gzip header, so that a client sees the answer begin before the window is over.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`] where the writer fails, [`Error::Broken`] where it failed before.
+    pub fn flush(&mut self) -> Result<()> {
+        self.guarded(GzipWriter::flush)
+    }
+
+    /// Writes the manifest, ends the bundle, flushes, and gives the writer back.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Write`] where the writer fails, [`Error::Broken`] where it failed before.
+    pub fn finish(mut self) -> Result<W> {
+        let mut json = serde_json::to_vec_pretty(&self.manifest)
+            .map_err(|error| Error::Write(error.into()))?;
+        json.push(b'\n');
+        self.write_entry(MANIFEST_NAME, &json)?;
+        // Two blocks of zeros end an archive.
+        self.guarded(|gzip| gzip.compress(&[0; 2 * BLOCK]))?;
+        self.gzip.finish().map_err(Error::Write)
+    }
+
+    fn write_entry(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut header = tar::Header::new_ustar();
+        header.set_path(name).map_err(Error::Write)?;
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(unix_seconds(SystemTime::now()));
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_size(bytes.len() as u64);
+        header.set_cksum();
+        self.guarded(|gzip| {
+            gzip.compress(header.as_bytes())?;
+            if bytes.starts_with(&MAGIC) {
+                gzip.store(bytes)?;
+            } else {
+                gzip.compress(bytes)?;
+            }
+            gzip.compress(&[0; BLOCK][..bytes.len().next_multiple_of(BLOCK) - bytes.len()])
+        })
+    }
+
+    /// Runs a write. One that fails half-way leaves an archive that nothing may follow, least of
+    /// all a clean end.
+    fn guarded(&mut self, write: impl FnOnce(&mut GzipWriter<W>) -> io::Result<()>) -> Result<()> {
+        if self.broken {
+            return Err(Error::Broken);
+        }
+        self.broken = true;
+        write(&mut self.gzip).map_err(Error::Write)?;
+        self.broken = false;
+        Ok(())
+    }
+}
+
+impl<W: Write> fmt::Debug for BundleWriter<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BundleWriter").field("manifest", &self.manifest).finish_non_exhaustive()
+    }
+}
+
+fn unix_seconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

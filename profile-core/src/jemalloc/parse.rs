@@ -1,0 +1,393 @@
+//! Reading the text: one pass over the bytes, no allocation for a line.
+//!
+//! ```text
+//! heap_v2/524288
+//!   t*: 2: 1024 [0: 0]            live blocks: bytes [ever allocated: bytes]
+//!   t0: 2: 1024 [0: 0]            one line a thread; left out, as t* is their sum
+//! @ 0x55d0a1 0x55d0b2             a stack, followed by its lines
+//!   t*: 1: 512 [0: 0]
+//!   t0: 1: 512 [0: 0]
+//!
+//! MAPPED_LIBRARIES:
+//! 55d000-55e000 r-xp 00001000 fe:00 1234 /usr/bin/service
+//! ```
+
+use std::io::BufRead;
+
+use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion, Warning};
+
+const HEADER: &[u8] = b"heap_v2/";
+
+impl HeapDump {
+    /// Reads a dump. What can't be read is left out, with a warning.
+    ///
+    /// # Errors
+    ///
+    /// Only where the first line is not that of such a dump.
+    pub fn parse(bytes: &[u8], limits: &HeapDumpLimits) -> Result<HeapDump, HeapDumpError> {
+        let rest = bytes.strip_prefix(HEADER).ok_or(HeapDumpError::NoHeader)?;
+        let mut cursor = Cursor { rest };
+        let rate = cursor.decimal().ok_or(HeapDumpError::NoRate)?;
+        cursor.skip_line();
+        let dump = HeapDump { rate, ..HeapDump::default() };
+        let mut parser = Parser { dump, limits, len: bytes.len(), stack: None };
+        parser.stacks(&mut cursor);
+        parser.regions(&mut cursor);
+        Ok(parser.dump)
+    }
+}
+
+struct Parser<'a> {
+    dump: HeapDump,
+    limits: &'a HeapDumpLimits,
+    /// The dump's length, from which offsets are counted back.
+    len: usize,
+    /// Where the stack began whose counts are still to come.
+    stack: Option<usize>,
+}
+
+impl Parser<'_> {
+    /// Reads up to the mapped libraries.
+    fn stacks(&mut self, cursor: &mut Cursor<'_>) {
+        let mut in_header = true;
+        loop {
+            let offset = self.offset(cursor);
+            cursor.skip_blanks();
+            match *cursor.rest {
+                [] => break,
+                [b'\n', ..] | [b't', b'0'..=b'9', ..] => {}
+                [b'@', ref rest @ ..] => {
+                    in_header = false;
+                    self.drop_stack();
+                    if self.dump.counts.len() >= self.limits.max_stacks {
+                        self.warn(offset, "too many stacks");
+                        while !cursor.rest.is_empty() && !cursor.at_libraries() {
+                            cursor.skip_line();
+                        }
+                        break;
+                    }
+                    self.stack = Some(offset);
+                    cursor.rest = rest;
+                    self.addresses(cursor);
+                }
+                [b't', b'*', b':', ref rest @ ..] => {
+                    cursor.rest = rest;
+                    match (cursor.counts(), self.stack) {
+                        (None, _) => self.warn(offset, "bad counts"),
+                        (Some(counts), None) if in_header => self.dump.total = counts,
+                        (Some(_), None) => self.warn(offset, "counts without a stack"),
+                        (Some(counts), Some(_)) => {
+                            self.dump.ends.push(self.dump.addresses.len());
+                            self.dump.counts.push(counts);
+                            self.stack = None;
+                        }
+                    }
+                }
+                _ if cursor.at_libraries() => break,
+                _ => self.warn(offset, "unknown line"),
+            }
+            cursor.skip_line();
+        }
+        self.drop_stack();
+    }
+
+    /// Reads the addresses of a stack up to the line's end or the first that is none.
+    fn addresses(&mut self, cursor: &mut Cursor<'_>) {
+        loop {
+            cursor.skip_blanks();
+            match *cursor.rest {
+                [] | [b'\n', ..] => return,
+                [b'0', b'x', ref rest @ ..] => {
+                    cursor.rest = rest;
+                    if let Some(address) = cursor.hex() {
+                        self.dump.addresses.push(address);
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            let offset = self.offset(cursor);
+            return self.warn(offset, "bad address");
+        }
+    }
+
+    /// Forgets a stack that nothing was counted for.
+    fn drop_stack(&mut self) {
+        if let Some(offset) = self.stack.take() {
+            self.warn(offset, "stack without counts");
+            self.dump.addresses.truncate(self.dump.ends.last().copied().unwrap_or(0));
+        }
+    }
+
+    /// Reads the mapped libraries up to the end.
+    fn regions(&mut self, cursor: &mut Cursor<'_>) {
+        cursor.skip_line();
+        while !cursor.rest.is_empty() {
+            let offset = self.offset(cursor);
+            let line = cursor.take_line();
+            if line.is_empty() {
+                continue;
+            }
+            match region(line) {
+                Some(region) => self.dump.regions.push(region),
+                None => self.warn(offset, "bad mapped library"),
+            }
+        }
+    }
+
+    fn offset(&self, cursor: &Cursor<'_>) -> usize {
+        self.len - cursor.rest.len()
+    }
+
+    fn warn(&mut self, offset: usize, message: &'static str) {
+        if self.dump.warnings.len() < self.limits.max_warnings {
+            self.dump.warnings.push(Warning { offset, message });
+        }
+    }
+}
+
+/// Reads a line of `/proc/self/maps`: `start-limit perms offset device inode path`.
+fn region(line: &[u8]) -> Option<MappedRegion> {
+    let mut cursor = Cursor { rest: line };
+    let start = cursor.hex()?;
+    cursor.rest = cursor.rest.strip_prefix(b"-")?;
+    let limit = cursor.hex()?;
+    let executable = cursor.word().get(2) == Some(&b'x');
+    cursor.skip_blanks();
+    let offset = cursor.hex()?;
+    let (_device, _inode) = (cursor.word(), cursor.word());
+    let path = String::from_utf8_lossy(cursor.rest.trim_ascii()).into_owned();
+    (start < limit).then_some(MappedRegion { start, limit, offset, executable, path })
+}
+
+/// What is left of the text.
+struct Cursor<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn at_libraries(&self) -> bool {
+        self.rest.starts_with(b"MAPPED_LIBRARIES:")
+    }
+
+    fn skip_line(&mut self) {
+        self.rest.skip_until(b'\n').expect("a slice can be read");
+    }
+
+    fn take_line(&mut self) -> &'a [u8] {
+        let before = self.rest;
+        self.skip_line();
+        before[..before.len() - self.rest.len()].trim_ascii()
+    }
+
+    fn skip_blanks(&mut self) {
+        while let [b' ' | b'\t' | b'\r', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+
+    fn word(&mut self) -> &'a [u8] {
+        self.skip_blanks();
+        let end = self.rest.iter().position(u8::is_ascii_whitespace).unwrap_or(self.rest.len());
+        let (word, rest) = self.rest.split_at(end);
+        self.rest = rest;
+        word
+    }
+
+    /// Reads `1: 2 [3: 4]`, the second pair being optional.
+    fn counts(&mut self) -> Option<Counts> {
+        let (cur_objects, cur_bytes) = self.pair()?;
+        self.skip_blanks();
+        let (accum_objects, accum_bytes) = match self.rest {
+            [b'[', rest @ ..] => {
+                self.rest = rest;
+                self.pair()?
+            }
+            _ => (0, 0),
+        };
+        Some(Counts { cur_objects, cur_bytes, accum_objects, accum_bytes })
+    }
+
+    fn pair(&mut self) -> Option<(u64, u64)> {
+        let first = self.decimal()?;
+        self.rest = self.rest.strip_prefix(b":")?;
+        Some((first, self.decimal()?))
+    }
+
+    fn decimal(&mut self) -> Option<u64> {
+        self.skip_blanks();
+        let mut number = None;
+        while let [digit @ b'0'..=b'9', rest @ ..] = self.rest {
+            let digit = u64::from(digit - b'0');
+            number = Some(number.unwrap_or(0_u64).checked_mul(10)?.checked_add(digit)?);
+            self.rest = rest;
+        }
+        number
+    }
+
+    /// Reads a number of one to sixteen hex digits.
+    fn hex(&mut self) -> Option<u64> {
+        let mut number = 0;
+        let mut digits = 0;
+        for &byte in self.rest.iter().take(17) {
+            let digit = HEX[usize::from(byte)];
+            if digit > 15 {
+                break;
+            }
+            number = number << 4 | u64::from(digit);
+            digits += 1;
+        }
+        self.rest = &self.rest[digits..];
+        (1..=16).contains(&digits).then_some(number)
+    }
+}
+
+/// The value of each hex digit, 255 for every other byte.
+const HEX: [u8; 256] = {
+    let mut table = [255; 256];
+    let mut digit = 0;
+    while digit < 16 {
+        table[b"0123456789abcdef"[digit] as usize] = digit as u8;
+        table[b"0123456789ABCDEF"[digit] as usize] = digit as u8;
+        digit += 1;
+    }
+    table
+};
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const DUMP: &str = "heap_v2/524288
+  t*: 3: 1536 [9: 4096]
+  t0: 1: 512 [0: 0]
+  t1: 2: 1024 [9: 4096]
+@ 0x55d0a1 0x7fffDEADbeef
+  t*: 1: 512 [0: 0]
+  t0: 1: 512 [0: 0]
+@ 0x1
+  t*: 0: 0 [9: 4096]
+  t1: 0: 0 [9: 4096]
+
+MAPPED_LIBRARIES:
+0055d000-0055e000 r-xp 00001000 fe:00 1234    /usr/bin/my service (deleted)
+7ffd0000-7ffd2000 rw-p 00000000 00:00 0       [stack]
+7ffe0000-7ffe2000 ---p 00000000 00:00 0
+";
+
+    fn parse(text: &str) -> HeapDump {
+        HeapDump::parse(text.as_bytes(), &HeapDumpLimits::default()).unwrap()
+    }
+
+    fn counts(numbers: [u64; 4]) -> Counts {
+        let [cur_objects, cur_bytes, accum_objects, accum_bytes] = numbers;
+        Counts { cur_objects, cur_bytes, accum_objects, accum_bytes }
+    }
+
+    #[test]
+    fn reads_a_dump() {
+        let dump = parse(DUMP);
+        assert_eq!(dump.warnings, []);
+        assert_eq!(dump.rate, 524_288);
+        assert_eq!(dump.total, counts([3, 1536, 9, 4096]));
+        let stacks: Vec<_> = dump.stacks().map(|stack| (stack.addresses, stack.counts)).collect();
+        assert_eq!(
+            stacks,
+            [
+                ([0x55_d0a1, 0x7fff_dead_beef].as_slice(), counts([1, 512, 0, 0])),
+                ([1].as_slice(), counts([0, 0, 9, 4096])),
+            ]
+        );
+        let paths: Vec<_> = dump.regions.iter().map(|region| region.path.as_str()).collect();
+        assert_eq!(paths, ["/usr/bin/my service (deleted)", "[stack]", ""]);
+        let code = &dump.regions[0];
+        assert_eq!((code.start, code.limit, code.offset), (0x55_d000, 0x55_e000, 0x1000));
+        assert!(code.executable && !dump.regions[1].executable);
+    }
+
+    #[track_caller]
+    fn check(text: &str, stacks: usize, warnings: &[&str]) {
+        let dump = parse(text);
+        assert_eq!(dump.counts.len(), stacks, "{text}");
+        let found: Vec<_> = dump.warnings.iter().map(Warning::to_string).collect();
+        assert_eq!(found, warnings, "{text}");
+    }
+
+    #[test]
+    fn keeps_what_it_can_read() {
+        check("heap_v2/1", 0, &[]);
+        check("heap_v2/1\r\n@ 0x1 0x2 \r\n t*: 1: 2 [3: 4]\r\n", 1, &[]);
+        check("heap_v2/1\n@ 0x1\n t*: 1: 2\n", 1, &[]);
+        check("heap_v2/1\n@\n t*: 1: 2 [3: 4]\n", 1, &[]);
+        check("heap_v2/1\n@ 0x1\n@ 0x2\n t*: 1: 1 [0: 0]", 1, &["stack without counts at byte 10"]);
+        check("heap_v2/1\n@ 0x1\n", 0, &["stack without counts at byte 10"]);
+        check("heap_v2/1\n@ 0x1 zz\nt*: 1: 1", 1, &["bad address at byte 16"]);
+        check("heap_v2/1\n@ 0x\nt*: 1: 1", 1, &["bad address at byte 14"]);
+        check("heap_v2/1\n@ 0x11112222333344445\nt*: 1: 1", 1, &["bad address at byte 31"]);
+        check(
+            "heap_v2/1\n@ 0x1\n t*: 1 2\n",
+            0,
+            &["bad counts at byte 16", "stack without counts at byte 10"],
+        );
+        check(
+            "heap_v2/1\n@ 0x1\n t*: 1: 99999999999999999999\n t*: 1: 1\n t*: 1: 1\n",
+            1,
+            &["bad counts at byte 16", "counts without a stack at byte 55"],
+        );
+        check("heap_v2/1\nhello\n", 0, &["unknown line at byte 10"]);
+        check("heap_v2/1\nMAPPED_LIBRARIES:\nnonsense\n", 0, &["bad mapped library at byte 28"]);
+    }
+
+    #[test]
+    fn refuses_other_text() {
+        let refused =
+            |text: &str| HeapDump::parse(text.as_bytes(), &HeapDumpLimits::default()).unwrap_err();
+        assert_eq!(refused(""), HeapDumpError::NoHeader);
+        assert_eq!(refused("heap profile: 1: 2 [3: 4] @ heapprofile"), HeapDumpError::NoHeader);
+        assert_eq!(refused("heap_v2/"), HeapDumpError::NoRate);
+        assert_eq!(refused("heap_v2/99999999999999999999"), HeapDumpError::NoRate);
+    }
+
+    #[test]
+    fn limits_hold() {
+        let limits = HeapDumpLimits { max_stacks: 1, max_warnings: 2 };
+        let dump = HeapDump::parse(DUMP.as_bytes(), &limits).unwrap();
+        assert_eq!((dump.stacks().len(), dump.regions.len()), (1, 3));
+        assert_eq!(dump.warnings[0].message, "too many stacks");
+        let noisy = format!("heap_v2/1\n{}", "?\n".repeat(1000));
+        let dump = HeapDump::parse(noisy.as_bytes(), &limits).unwrap();
+        assert_eq!(dump.warnings.len(), 2);
+    }
+
+    #[test]
+    fn cut_anywhere_it_keeps_what_came_before() {
+        for length in HEADER.len() + 1..DUMP.len() {
+            let dump = parse(&DUMP[..length]);
+            assert!(dump.stacks().len() <= 2);
+            assert_eq!(dump.ends.last().copied().unwrap_or(0), dump.addresses.len());
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(text in "heap_v2/[0-9]{1,3}\n([@t*: 0x1\\[\\]\n]|t\\*: |MAPPED_LIBRARIES:|\\PC){0,60}") {
+            let dump = parse(&text);
+            prop_assert_eq!(dump.ends.last().copied().unwrap_or(0), dump.addresses.len());
+            dump.to_profile().check().unwrap();
+        }
+
+        #[test]
+        fn changed_bytes_are_no_trouble(changes in prop::collection::vec((any::<u16>(), any::<u8>()), 1..8)) {
+            let mut bytes = DUMP.as_bytes().to_vec();
+            for (position, byte) in changes {
+                let position = position as usize % bytes.len();
+                bytes[position] = byte;
+            }
+            if let Ok(dump) = HeapDump::parse(&bytes, &HeapDumpLimits::default()) {
+                dump.to_profile().check().unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! The facts that tell one process from another: what a bundle says of where it comes from.
+
+use crate::sys::{host, objects};
+
+/// Which process this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// The process id.
+    pub pid: u32,
+    /// The host's name; empty where the system doesn't tell.
+    pub host: String,
+    /// The program's file name, without its directory; empty where unknown.
+    pub program: String,
+    /// The program's build id in hex; empty where the linker wrote none.
+    pub build_id: String,
+}
+
+impl Process {
+    /// This process.
+    pub fn current() -> Process {
+        let program = std::env::current_exe()
+            .ok()
+            .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+            .unwrap_or_default();
+        let build_id =
+            objects::loaded().first().map(|main| hex(&main.build_id)).unwrap_or_default();
+        Process { pid: std::process::id(), host: host::host_name(), program, build_id }
+    }
+}
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

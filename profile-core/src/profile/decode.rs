@@ -1,7 +1,0 @@
-//! Decoding.
-/// x
-#[derive(Debug)]
-pub struct DecodeError;
-/// x
-#[derive(Debug)]
-pub struct DecodeLimits;

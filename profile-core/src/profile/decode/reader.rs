@@ -1,0 +1,201 @@
+//! Reading the protobuf wire format: the fields of one message.
+
+use super::{DecodeError, FieldProblem};
+use crate::profile::wire::{BYTES, FIXED32, FIXED64, VARINT};
+
+/// Reads the fields of a message.
+pub(super) struct Reader<'a> {
+    /// The message's name, for errors outside any known field.
+    message: &'static str,
+    rest: &'a [u8],
+    /// The offset of the message's end.
+    end: u64,
+}
+
+/// A field as it stands on the wire.
+#[derive(Clone, Copy)]
+pub(super) struct Field<'a> {
+    /// The field's number.
+    pub(super) number: u64,
+    /// Where the field begins.
+    pub(super) offset: u64,
+    value: Value<'a>,
+    /// The offset of the field's end.
+    end: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+    /// Eight or four bytes: profile.proto has no such field.
+    Fixed(u32),
+}
+
+impl<'a> Reader<'a> {
+    /// Reads a message that stands at an offset.
+    pub(super) fn new(message: &'static str, bytes: &'a [u8], offset: u64) -> Reader<'a> {
+        Reader { message, rest: bytes, end: offset + bytes.len() as u64 }
+    }
+
+    /// The bytes not read yet.
+    pub(super) fn left(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// The bytes of the next field with its tag, where the tag and length can be read. The length
+    /// may lead past the end.
+    pub(super) fn extent(mut self) -> Option<usize> {
+        let start = self.rest.len();
+        let tag = varint(&mut self.rest).ok()?;
+        if tag as u32 & 7 != BYTES {
+            return None;
+        }
+        let length = usize::try_from(varint(&mut self.rest).ok()?).ok()?;
+        length.checked_add(start - self.rest.len())
+    }
+
+    /// The next field.
+    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        let offset = self.end - self.rest.len() as u64;
+        match self.field(offset) {
+            Ok(field) => Ok(Some(field)),
+            Err(problem) => Err(DecodeError::Field { field: self.message, offset, problem }),
+        }
+    }
+
+    fn field(&mut self, offset: u64) -> Result<Field<'a>, FieldProblem> {
+        let tag = varint(&mut self.rest)?;
+        let value = match tag as u32 & 7 {
+            VARINT => Value::Number(varint(&mut self.rest)?),
+            BYTES => {
+                let length = varint(&mut self.rest)?;
+                Value::Bytes(self.take(length)?)
+            }
+            wire_type @ FIXED64 => {
+                self.take(8)?;
+                Value::Fixed(wire_type)
+            }
+            wire_type @ FIXED32 => {
+                self.take(4)?;
+                Value::Fixed(wire_type)
+            }
+            other => return Err(FieldProblem::WireType(other)),
+        };
+        let end = self.end - self.rest.len() as u64;
+        Ok(Field { number: tag >> 3, offset, value, end })
+    }
+
+    fn take(&mut self, length: u64) -> Result<&'a [u8], FieldProblem> {
+        let left = self.rest.len() as u64;
+        match usize::try_from(length).ok().and_then(|length| self.rest.split_at_checked(length)) {
+            Some((taken, rest)) => {
+                self.rest = rest;
+                Ok(taken)
+            }
+            None => Err(FieldProblem::Overrun { needed: length, left }),
+        }
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The field's bytes, with its tag.
+    pub(super) fn size(&self) -> u64 {
+        self.end - self.offset
+    }
+
+    /// An error about this field, which is `name`.
+    pub(super) fn error(&self, name: &'static str, problem: FieldProblem) -> DecodeError {
+        DecodeError::Field { field: name, offset: self.offset, problem }
+    }
+
+    /// The field as a number.
+    pub(super) fn number(&self, name: &'static str) -> Result<u64, DecodeError> {
+        match self.value {
+            Value::Number(number) => Ok(number),
+            _ => Err(self.wrong_type(name)),
+        }
+    }
+
+    /// The field as a number with a sign.
+    pub(super) fn signed(&self, name: &'static str) -> Result<i64, DecodeError> {
+        self.number(name).map(|number| number as i64)
+    }
+
+    /// The field as a truth value.
+    pub(super) fn flag(&self, name: &'static str) -> Result<bool, DecodeError> {
+        self.number(name).map(|number| number != 0)
+    }
+
+    /// The field as bytes.
+    pub(super) fn bytes(&self, name: &'static str) -> Result<&'a [u8], DecodeError> {
+        match self.value {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => Err(self.wrong_type(name)),
+        }
+    }
+
+    /// The field as a message.
+    pub(super) fn message(&self, name: &'static str) -> Result<Reader<'a>, DecodeError> {
+        Ok(Reader { message: name, rest: self.bytes(name)?, end: self.end })
+    }
+
+    /// The field's numbers, packed or a single one.
+    #[inline]
+    pub(super) fn each_number(
+        &self,
+        name: &'static str,
+        mut take: impl FnMut(u64),
+    ) -> Result<(), DecodeError> {
+        match self.value {
+            Value::Number(number) => take(number),
+            Value::Bytes(mut rest) => {
+                while !rest.is_empty() {
+                    take(varint(&mut rest).map_err(|problem| self.error(name, problem))?);
+                }
+            }
+            Value::Fixed(_) => return Err(self.wrong_type(name)),
+        }
+        Ok(())
+    }
+
+    fn wrong_type(&self, name: &'static str) -> DecodeError {
+        let wire_type = match self.value {
+            Value::Number(_) => VARINT,
+            Value::Bytes(_) => BYTES,
+            Value::Fixed(wire_type) => wire_type,
+        };
+        self.error(name, FieldProblem::WireType(wire_type))
+    }
+}
+
+/// Reads a varint. Bits past the 64th are dropped, as by Go and C++.
+#[inline]
+fn varint(bytes: &mut &[u8]) -> Result<u64, FieldProblem> {
+    match **bytes {
+        [first, ref rest @ ..] if first < 0x80 => {
+            *bytes = rest;
+            Ok(u64::from(first))
+        }
+        [first, second, ref rest @ ..] if second < 0x80 => {
+            *bytes = rest;
+            Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
+        }
+        _ => long_varint(bytes),
+    }
+}
+
+fn long_varint(bytes: &mut &[u8]) -> Result<u64, FieldProblem> {
+    let mut number = 0;
+    for (index, &byte) in bytes.iter().take(10).enumerate() {
+        number |= u64::from(byte & 0x7f) << (7 * index);
+        if byte < 0x80 {
+            *bytes = &bytes[index + 1..];
+            return Ok(number);
+        }
+    }
+    Err(if bytes.len() < 10 { FieldProblem::CutShort } else { FieldProblem::TooLong })
+}

@@ -1,0 +1,71 @@
+//! jemalloc's control interface, name by name, with the type that each name has.
+
+use std::ffi::CString;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tikv_jemalloc_ctl::raw;
+
+/// A flag that can only be read, such as `opt.prof`. `None` where this build has no such name.
+pub(crate) fn flag(name: Flag) -> Option<bool> {
+    // SAFETY: the names of `Flag` end in NUL and hold a C `bool` (jemalloc(3), MALLCTL NAMESPACE),
+    // which jemalloc writes as 0 or 1.
+    unsafe { raw::read::<bool>(name.name()) }.ok()
+}
+
+/// The flags that are read here; every one is a C `bool`.
+#[derive(Clone, Copy)]
+pub(crate) enum Flag {
+    /// Built with profiling.
+    ConfigProf,
+    /// Profiling was switched on at start.
+    OptProf,
+    /// Counts are kept since the start.
+    OptProfAccum,
+    /// Allocations are being sampled.
+    ProfActive,
+}
+
+impl Flag {
+    fn name(self) -> &'static [u8] {
+        match self {
+            Flag::ConfigProf => b"config.prof\0",
+            Flag::OptProf => b"opt.prof\0",
+            Flag::OptProfAccum => b"opt.prof_accum\0",
+            Flag::ProfActive => b"prof.active\0",
+        }
+    }
+}
+
+/// Switches sampling on or off.
+pub(crate) fn set_active(active: bool) -> io::Result<()> {
+    // SAFETY: `prof.active` is a C `bool`, read and written (jemalloc(3)).
+    unsafe { raw::write(b"prof.active\0", active) }
+        .map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Bytes allocated between two samples, on average.
+pub(crate) fn sample_rate() -> Option<u64> {
+    // SAFETY: `prof.lg_sample` is a `size_t` (jemalloc(3)).
+    let log2 = unsafe { raw::read::<libc::size_t>(b"prof.lg_sample\0") }.ok()?;
+    1u64.checked_shl(u32::try_from(log2).ok()?)
+}
+
+/// Writes a heap dump to a path.
+pub(crate) fn dump(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: `prof.dump` takes a `const char *` (jemalloc(3)) that is read during the call only;
+    // `path` outlives it.
+    unsafe { raw::write(b"prof.dump\0", path.as_ptr()) }
+        .map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Whether Rust's global allocator is this jemalloc: an allocation must move its counter.
+pub(crate) fn is_global_allocator() -> bool {
+    // SAFETY: `thread.allocated` is a `uint64_t` (jemalloc(3)).
+    let allocated = || unsafe { raw::read::<u64>(b"thread.allocated\0") }.unwrap_or(0);
+    let before = allocated();
+    drop(std::hint::black_box(Box::new([0u8; 64])));
+    allocated() > before
+}

@@ -1,0 +1,181 @@
+//! The files mapped into this process as code, from the dynamic linker's own list.
+//!
+//! Read from memory rather than from the files, so that it stays right when a file was replaced or
+//! deleted since it was loaded.
+
+use std::ffi::CStr;
+use std::path::PathBuf;
+
+
+/// One executable file mapped into the process.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    /// Its path, or a name in brackets where it has none.
+    pub(crate) path: PathBuf,
+    /// What to add to an address in the file's own terms to get one of this process.
+    pub(crate) bias: u64,
+    /// Its executable segments.
+    pub(crate) segments: Vec<Segment>,
+    /// Its build id; empty where it has none.
+    pub(crate) build_id: Vec<u8>,
+}
+
+/// An executable segment, widened to whole pages as `/proc/self/maps` shows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) start: u64,
+    pub(crate) limit: u64,
+    pub(crate) offset: u64,
+}
+
+/// Every object, the main program first.
+pub(crate) fn loaded() -> Vec<Object> {
+    let mut objects: Vec<Object> = Vec::new();
+    // SAFETY: dl_iterate_phdr(3) calls `visit` with a valid `dl_phdr_info` and hands the pointer
+    // through; `visit` takes it back as what it is.
+    unsafe {
+        libc::dl_iterate_phdr(Some(visit), (&raw mut objects).cast());
+    }
+    objects
+}
+
+const PAGE: u64 = 4096;
+
+/// # Safety
+///
+/// To be called by `dl_iterate_phdr` only, with a pointer to a `Vec<Object>`.
+unsafe extern "C" fn visit(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    objects: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: `loaded` passed this pointer and nobody else uses it during the call.
+    let objects = unsafe { &mut *objects.cast::<Vec<Object>>() };
+    // SAFETY: the dynamic linker passes a structure that is valid during the call.
+    let info = unsafe { &*info };
+    let headers: &[libc::Elf64_Phdr] = if info.dlpi_phdr.is_null() {
+        &[]
+    } else {
+        // SAFETY: `dlpi_phdr` points at `dlpi_phnum` program headers, mapped as long as the object.
+        unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) }
+    };
+    let bias = info.dlpi_addr;
+    let name = if info.dlpi_name.is_null() {
+        c""
+    } else {
+        // SAFETY: `dlpi_name` is a NUL-terminated text that lives as long as the object.
+        unsafe { CStr::from_ptr(info.dlpi_name) }
+    };
+    let segments: Vec<Segment> = headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)
+        .map(|header| {
+            let start = bias.wrapping_add(header.p_vaddr);
+            let limit = start.wrapping_add(header.p_memsz);
+            Segment {
+                start: start & !(PAGE - 1),
+                limit: limit.next_multiple_of(PAGE),
+                offset: header.p_offset & !(PAGE - 1),
+            }
+        })
+        .collect();
+    let build_id = headers
+        .iter()
+        .filter(|header| header.p_type == libc::PT_NOTE)
+        .find_map(|header| {
+            // SAFETY: a PT_NOTE segment lies inside a PT_LOAD one, so that it is mapped and
+            // readable at this address for as long as the object is loaded.
+            let notes = unsafe {
+                std::slice::from_raw_parts(
+                    bias.wrapping_add(header.p_vaddr) as *const u8,
+                    header.p_memsz as usize,
+                )
+            };
+            gnu_build_id(notes, header.p_align as usize)
+        })
+        .unwrap_or_default();
+    let path = match name.to_bytes() {
+        b"" if objects.is_empty() => main_program(),
+        b"" => PathBuf::from("[unnamed]"),
+        // The one object without a file: the kernel maps it.
+        name if name.starts_with(b"linux-vdso") || name.starts_with(b"linux-gate") => {
+            PathBuf::from("[vdso]")
+        }
+        name => PathBuf::from(String::from_utf8_lossy(name).into_owned()),
+    };
+    objects.push(Object { path, bias, segments, build_id });
+    0
+}
+
+/// The running program's path as it was when started; `/proc` marks a deleted one.
+fn main_program() -> PathBuf {
+    std::fs::read_link("/proc/self/exe").map_or_else(
+        |_| PathBuf::from("/proc/self/exe"),
+        |path| {
+            let text = path.to_string_lossy();
+            text.strip_suffix(" (deleted)").map(PathBuf::from).unwrap_or(path)
+        },
+    )
+}
+
+/// The build id among ELF notes: name size, description size, type, then name and description,
+/// each padded to four bytes (or eight in a segment aligned so).
+fn gnu_build_id(mut notes: &[u8], align: usize) -> Option<Vec<u8>> {
+    const NT_GNU_BUILD_ID: u32 = 3;
+    let align = if align == 8 { 8 } else { 4 };
+    loop {
+        let (header, rest) = notes.split_at_checked(12)?;
+        let word = |at: usize| u32::from_ne_bytes(header[at..at + 4].try_into().expect("4 bytes"));
+        let (name_size, desc_size, kind) = (word(0) as usize, word(4) as usize, word(8));
+        let name = rest.get(..name_size)?;
+        // The description follows at the next aligned offset from the note's start.
+        let desc_at = (12 + name_size).next_multiple_of(align) - 12;
+        let desc = rest.get(desc_at..desc_at.checked_add(desc_size)?)?;
+        if kind == NT_GNU_BUILD_ID && name == b"GNU\0" {
+            return Some(desc.to_vec());
+        }
+        let next = (12 + desc_at + desc_size).next_multiple_of(align);
+        notes = notes.get(next..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_main_program_comes_first_with_its_code_and_build_id() {
+        let objects = loaded();
+        let main = &objects[0];
+        assert_eq!(main.path, std::env::current_exe().unwrap());
+        let here = loaded as fn() -> Vec<Object> as usize as u64;
+        assert!(main.segments.iter().any(|s| (s.start..s.limit).contains(&here)), "{main:x?}");
+        assert!(!main.build_id.is_empty(), "the linker of this machine writes build ids");
+        assert!(!crate::sys::host::host_name().is_empty());
+    }
+
+    #[test]
+    fn segments_are_those_of_proc_self_maps() {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let main = &loaded()[0];
+        for segment in &main.segments {
+            let line = format!("{:x}-{:x} r-xp {:08x}", segment.start, segment.limit, segment.offset);
+            assert!(maps.contains(&line), "no line {line} in\n{maps}");
+        }
+    }
+
+    #[test]
+    fn broken_notes_end_the_search() {
+        assert_eq!(gnu_build_id(&[], 4), None);
+        assert_eq!(gnu_build_id(&[0xff; 64], 4), None);
+        let mut notes = Vec::new();
+        for word in [4u32, 2, 3] {
+            notes.extend_from_slice(&word.to_ne_bytes());
+        }
+        notes.extend_from_slice(b"GNU\0\xab\xcd\0\0");
+        assert_eq!(gnu_build_id(&notes, 4), Some(vec![0xab, 0xcd]));
+        for end in 0..18 {
+            assert_eq!(gnu_build_id(&notes[..end], 4), None);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The address to ask, from what a person typed.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ureq::http::HeaderValue;
+use url::Url;
+
+use super::Request;
+use crate::{Error, Result};
+
+/// An endpoint's address without credentials.
+#[derive(Clone)]
+pub(super) struct Target {
+    /// With its query, which may hold something that isn't to be shown.
+    url: Url,
+    /// Without its query.
+    shown: String,
+}
+
+impl fmt::Debug for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.shown.fmt(f)
+    }
+}
+
+/// Where the endpoint stands unless the URL says otherwise.
+const DEFAULT_PREFIX: &str = "/debug";
+
+impl Target {
+    /// Reads `host:port`, a base or the endpoint itself; and its credentials as a header's value.
+    pub(super) fn parse(text: &str) -> Result<(Target, Option<HeaderValue>)> {
+        let text = text.trim();
+        let absolute =
+            if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+        let failed = |reason: &str| Error::Url { url: without_password(text), reason: reason.to_owned() };
+        let mut url = Url::parse(&absolute).map_err(|error| failed(&error.to_string()))?;
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(failed("only http and https can be collected from"));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(failed("it names no host"));
+        }
+        let basic = credentials(&url);
+        // Neither fails for a URL with a host.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        url.set_fragment(None);
+        let path = url.path().trim_end_matches('/');
+        if !path.ends_with("/profile") {
+            let prefix = if path.is_empty() { DEFAULT_PREFIX } else { path };
+            let path = format!("{prefix}/profile");
+            url.set_path(&path);
+        }
+        let mut shown = url.clone();
+        shown.set_query(None);
+        Ok((Target { shown: shown.into(), url }, basic))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.shown
+    }
+
+    /// The address with a request's parameters added to those it came with.
+    pub(super) fn with_query(&self, request: &Request) -> String {
+        let mut url = self.url.clone();
+        if request.duration.is_some() || request.kinds.is_some() {
+            let mut query = url.query_pairs_mut();
+            if let Some(duration) = &request.duration {
+                query.append_pair("duration", duration);
+            }
+            if let Some(kinds) = &request.kinds {
+                query.append_pair("profiles", kinds);
+            }
+        }
+        url.into()
+    }
+}
+
+fn credentials(url: &Url) -> Option<HeaderValue> {
+    if url.username().is_empty() && url.password().is_none() {
+        return None;
+    }
+    // What stands in a URL is percent-encoded; what goes into the header is not.
+    let decode = |part: &str| percent_encoding::percent_decode_str(part).collect::<Vec<u8>>();
+    let mut pair = decode(url.username());
+    pair.push(b':');
+    pair.extend(decode(url.password().unwrap_or_default()));
+    let mut value = HeaderValue::from_str(&format!("Basic {}", STANDARD.encode(pair))).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// A URL that could not be parsed, for an error: without what may be a password.
+fn without_password(text: &str) -> String {
+    let shown = match text.rsplit_once('@') {
+        Some((_credentials, rest)) => format!("…@{rest}"),
+        None => text.to_owned(),
+    };
+    shown.split('?').next().unwrap_or_default().chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, shown: &str, basic: Option<&str>) {
+        let (target, header) = Target::parse(text).unwrap();
+        assert_eq!(target.as_str(), shown);
+        let header = header.map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header, basic.map(|pair| format!("Basic {}", STANDARD.encode(pair))));
+    }
+
+    #[test]
+    fn reads_what_people_type() {
+        check("localhost:6060", "http://localhost:6060/debug/profile", None);
+        check("http://localhost:6060/", "http://localhost:6060/debug/profile", None);
+        check("https://h/debug", "https://h/debug/profile", None);
+        check("h:1/internal/debug/", "http://h:1/internal/debug/profile", None);
+        check("http://h/api/v2/debug/profile", "http://h/api/v2/debug/profile", None);
+        check("http://[::1]:6060", "http://[::1]:6060/debug/profile", None);
+        check("http://x:t%40k@h:1", "http://h:1/debug/profile", Some("x:t@k"));
+        check("x:tok@h:1", "http://h:1/debug/profile", Some("x:tok"));
+    }
+
+    #[test]
+    fn refuses_the_rest_without_showing_a_password() {
+        for text in ["", "ftp://h/", "http://", "http://h:99999", "http://x:s3cret@h:99999?t=s3cret"] {
+            let error = Target::parse(text).unwrap_err().to_string();
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn adds_the_request_to_the_query() {
+        let (target, _) = Target::parse("h:1/debug/profile?x=1").unwrap();
+        let request = Request::default().duration("5s").kinds("cpu,heap");
+        assert_eq!(
+            target.with_query(&request),
+            "http://h:1/debug/profile?x=1&duration=5s&profiles=cpu%2Cheap"
+        );
+        assert_eq!(target.with_query(&Request::default()), "http://h:1/debug/profile?x=1");
+    }
+}

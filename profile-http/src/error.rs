@@ -1,0 +1,78 @@
+//! What can go wrong while serving or collecting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The result of this crate's functions.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Serving or collecting failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The address isn't loopback and there is no authorizer.
+    #[error("{0} can be reached from other hosts: listening there needs an authorizer")]
+    NotLoopback(SocketAddr),
+    /// The token is empty, so that everybody would know it.
+    #[error("the token is empty")]
+    EmptyToken,
+    /// The listener could not be opened.
+    #[error("could not listen on {address}")]
+    Listen {
+        /// The address as it was given.
+        address: String,
+        /// The operating system's error.
+        #[source]
+        source: io::Error,
+    },
+    /// The URL can't be used.
+    #[error("{url:?} is not a URL to collect from: {reason}")]
+    Url {
+        /// The URL as it was given, without a password.
+        url: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A header's name or value can't be sent.
+    #[error("invalid header {0:?}: expected `Name: value`")]
+    Header(String),
+    /// The server could not be reached, or the connection broke.
+    #[error("request to {url} failed")]
+    Request {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// What failed.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server refused.
+    #[error("{url} answered {status}: {message}")]
+    Refused {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// The status code.
+        status: u16,
+        /// The server's message and detail, on one line.
+        message: String,
+        /// When to try again, where the server said so.
+        retry_after: Option<Duration>,
+    },
+    /// The answer isn't a bundle.
+    #[error("{url} answered with {content_type:?} instead of a bundle")]
+    NotABundle {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// The answer's content type.
+        content_type: String,
+    },
+    /// The answer is larger than allowed.
+    #[error("the bundle is larger than the limit of {limit} bytes")]
+    TooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// What was received could not be written.
+    #[error("could not write the bundle")]
+    Write(#[source] io::Error),
+}

@@ -1,0 +1,182 @@
+//! Who may ask: the authorizer, or this host alone where there is none.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use http::header::{self, HeaderMap};
+use http::request::Parts;
+
+/// Decides, before any handler runs, whether a request may be answered.
+pub trait Authorizer: Send + Sync {
+    /// Looks at a request's method, path and headers.
+    ///
+    /// # Errors
+    ///
+    /// The request is refused, with 401 or 403.
+    fn authorize(&self, request: &Parts) -> Result<Identity, Denied>;
+}
+
+impl<F> Authorizer for F
+where
+    F: Fn(&Parts) -> Result<Identity, Denied> + Send + Sync,
+{
+    fn authorize(&self, request: &Parts) -> Result<Identity, Denied> {
+        self(request)
+    }
+}
+
+/// Who asks, for the record that is kept of each collection. Never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity(String);
+
+impl Identity {
+    /// An identity by a name that may stand in a log.
+    pub fn new(name: impl Into<String>) -> Identity {
+        Identity(name.into())
+    }
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a request is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denied {
+    /// No credentials, or wrong ones: 401.
+    Unauthenticated,
+    /// Not allowed, whoever asks: 403, with the reason.
+    Forbidden(String),
+}
+
+/// Where a request comes from. The listener puts it into each request's extensions; a server that
+/// mounts the service without an authorizer must do so too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// A TCP connection from this address.
+    Ip(IpAddr),
+    /// A unix socket.
+    Unix,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Ip(address) => address.fmt(f),
+            Peer::Unix => f.write_str("unix socket"),
+        }
+    }
+}
+
+/// Lets a request in, or says why not.
+pub(super) fn check(
+    authorizer: Option<&dyn Authorizer>,
+    request: &Parts,
+) -> Result<Identity, Denied> {
+    not_cross_site(&request.headers)?;
+    match authorizer {
+        Some(authorizer) => authorizer.authorize(request),
+        None => local(request),
+    }
+}
+
+/// Refuses what a web page of another site made a browser send. Browsers set this header
+/// themselves; other clients don't send it.
+fn not_cross_site(headers: &HeaderMap) -> Result<(), Denied> {
+    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
+        None | Some(b"same-origin" | b"none") => Ok(()),
+        Some(_) => Err(forbidden("requests from other web sites are refused")),
+    }
+}
+
+/// Without an authorizer: from this host, and under a name that only this host has. Otherwise a web
+/// page could reach the service by giving its own host name a loopback address.
+fn local(request: &Parts) -> Result<Identity, Denied> {
+    match request.extensions.get::<Peer>() {
+        None => Err(forbidden("this service has no authorizer and can't tell who is asking")),
+        Some(Peer::Unix) => Ok(Identity::new("unix socket")),
+        Some(Peer::Ip(address)) if !address.to_canonical().is_loopback() => {
+            Err(forbidden("this service has no authorizer, so that only its own host may ask"))
+        }
+        Some(Peer::Ip(_)) => {
+            let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+            let authority = request.uri.authority().map(http::uri::Authority::as_str);
+            if host.or(authority).is_some_and(is_loopback_host) {
+                Ok(Identity::new("loopback"))
+            } else {
+                Err(forbidden(
+                    "without an authorizer the Host header must name a loopback address",
+                ))
+            }
+        }
+    }
+}
+
+fn forbidden(reason: &str) -> Denied {
+    Denied::Forbidden(reason.to_owned())
+}
+
+/// Whether a `Host` header names loopback: `localhost`, `127.x.y.z` or `[::1]`, with any port.
+fn is_loopback_host(host: &str) -> bool {
+    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let name = authority.host();
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(name);
+    name.eq_ignore_ascii_case("localhost")
+        || bare.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(headers: &[(&'static str, &str)], peer: Option<Peer>) -> Parts {
+        let mut request = http::Request::builder().uri("/debug/profile");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        if let Some(peer) = peer {
+            parts.extensions.insert(peer);
+        }
+        parts
+    }
+
+    const LOOPBACK: Option<Peer> = Some(Peer::Ip(IpAddr::V4(std::net::Ipv4Addr::LOCALHOST)));
+
+    #[test]
+    fn without_an_authorizer_only_this_host_may_ask() {
+        for host in ["localhost", "localhost:6060", "LOCALHOST", "127.0.0.1:80", "127.9.9.9", "[::1]:1"]
+        {
+            assert!(check(None, &request(&[("host", host)], LOOPBACK)).is_ok(), "{host}");
+        }
+        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1",
+            "x@localhost", "[::2]", "", "127.0.0.1:80:80"]
+        {
+            assert!(check(None, &request(&[("host", host)], LOOPBACK)).is_err(), "{host}");
+        }
+        assert!(check(None, &request(&[], LOOPBACK)).is_err(), "no Host header");
+        let elsewhere = Some(Peer::Ip("10.1.2.3".parse().unwrap()));
+        assert!(check(None, &request(&[("host", "localhost")], elsewhere)).is_err());
+        let mapped = Some(Peer::Ip("::ffff:127.0.0.1".parse().unwrap()));
+        assert!(check(None, &request(&[("host", "localhost")], mapped)).is_ok());
+        assert!(check(None, &request(&[("host", "localhost")], None)).is_err(), "peer unknown");
+        assert!(check(None, &request(&[], Some(Peer::Unix))).is_ok());
+    }
+
+    #[test]
+    fn other_sites_are_refused_whoever_asks() {
+        let anyone = |_: &Parts| Ok(Identity::new("anyone"));
+        for (site, allowed) in
+            [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)]
+        {
+            let request = request(&[("sec-fetch-site", site)], None);
+            assert_eq!(check(Some(&anyone), &request).is_ok(), allowed, "{site}");
+        }
+    }
+}

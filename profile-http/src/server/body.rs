@@ -1,0 +1,65 @@
+//! The body of an answer: a text that is there, or a stream that is being made.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::pipe::Reader;
+
+/// The body of an answer.
+#[derive(Debug)]
+pub struct Body(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    Full(Option<Bytes>),
+    Stream(Reader),
+}
+
+/// The stream ended before it was complete. The connection is cut, so that the client can tell.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer was cut short")]
+pub struct BodyError(#[source] io::Error);
+
+impl Body {
+    pub(super) fn full(bytes: Bytes) -> Body {
+        Body(Inner::Full(Some(bytes)))
+    }
+
+    pub(super) fn stream(reader: Reader) -> Body {
+        Body(Inner::Stream(reader))
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.0 {
+            Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Stream(reader) => reader
+                .poll_read(context)
+                .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(BodyError))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.0, Inner::Full(None))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Inner::Full(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
+            Inner::Stream(_) => SizeHint::default(),
+        }
+    }
+}

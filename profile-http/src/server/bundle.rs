@@ -1,0 +1,201 @@
+//! `/debug/profile`: one collection, on a thread of its own, streamed into the answer.
+//!
+//! A thread rather than the runtime's pool: a service whose pool is stuck is one that needs
+//! profiling. The thread owns the recording, so that whatever ends the collection undoes it there.
+
+use std::fmt::Display;
+use std::io;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use http::header::{self, HeaderValue};
+use http::Response;
+use profile_archive::{BundleWriter, Header, Source};
+use profile_core::{Error, Permit, Plan, session};
+use tokio::sync::oneshot;
+
+use super::access::Identity;
+use super::pipe::{self, Writer};
+use super::reply::{self, Reply};
+use super::{Body, Shared};
+
+/// Answers with a bundle, once its window is open.
+pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) -> Reply {
+    let available = shared.collectors.available().with_max_window(shared.max_window);
+    let plan = Plan::parse(query, &available).map_err(reply::bad_plan)?;
+    if plan.kinds().is_empty() {
+        return Err(reply::nothing_available(plan.left_out()));
+    }
+    let permit = shared.gate.try_enter(plan.window()).map_err(|busy| reply::busy(&busy))?;
+    let service = file_name_part(&shared.service);
+    let (writer, reader) = pipe::pipe(shared.patience);
+    let (started, start) = oneshot::channel();
+    let collection = Collection { shared, plan, caller };
+    // Whoever listens for events on this thread is to get this collection's too.
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    thread::Builder::new()
+        .name("profilez-bundle".to_owned())
+        .spawn(move || {
+            tracing::dispatcher::with_default(&dispatch, || {
+                collection.run(permit, writer, started);
+            });
+        })
+        .map_err(|error| reply::not_started(&format!("no thread for the collection: {error}")))?;
+    let started = start
+        .await
+        .map_err(|_| reply::not_started("the collection ended before it began"))?
+        .map_err(|error| reply::start_failed(&error))?;
+
+    let unix_seconds = started.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    let file_name = format!("attachment; filename=\"{service}-profile-{unix_seconds}.tar.gz\"");
+    let mut response = Response::new(Body::stream(reader));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/gzip"));
+    if let Ok(value) = HeaderValue::from_str(&file_name) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    Ok(response)
+}
+
+/// A service's name as part of a file name: whatever else it holds becomes `-`.
+fn file_name_part(service: &str) -> String {
+    let part: String = service
+        .chars()
+        .take(64)
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect();
+    let part = part.trim_start_matches(['.', '-']);
+    if part.is_empty() { "service".to_owned() } else { part.to_owned() }
+}
+
+struct Collection {
+    shared: Arc<Shared>,
+    plan: Plan,
+    caller: Identity,
+}
+
+/// Tells the handler that the window is open, and since when, or why not.
+type Started = oneshot::Sender<Result<std::time::SystemTime, Error>>;
+
+/// What a collection came to, for the record.
+#[derive(Default)]
+struct Tally {
+    bytes: u64,
+    failed: Vec<String>,
+}
+
+impl Collection {
+    fn run(self, permit: Permit, mut writer: Writer, started: Started) {
+        let began = Instant::now();
+        let recording = match session::start(&self.plan, &self.shared.collectors, permit) {
+            Ok(recording) => recording,
+            Err(error) => {
+                self.record(&began, &Tally::default(), &error.chain());
+                // The handler is gone only if the client is, and then nobody wants to know.
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        if started.send(Ok(recording.started())).is_err() {
+            drop(recording);
+            self.record(&began, &Tally::default(), &"the client left");
+            return;
+        }
+        let mut tally = Tally::default();
+        let written = self.write(recording, &mut writer, &mut tally);
+        tally.bytes = writer.written();
+        match written {
+            Ok(()) => {
+                writer.finish();
+                let outcome = if tally.failed.is_empty() { "complete" } else { "partial" };
+                self.record(&began, &tally, &outcome);
+            }
+            Err(error) => self.record(&began, &tally, &error),
+        }
+    }
+
+    /// Waits for the window and writes the bundle. By the time this returns the recording is gone,
+    /// whatever it was that ended it.
+    fn write(
+        &self,
+        recording: session::Recording,
+        writer: &mut Writer,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
+        let left = || io::Error::new(io::ErrorKind::BrokenPipe, "the client left");
+        let header = self.header(&recording);
+        let client = writer.watch();
+        let mut bundle = BundleWriter::new(&mut *writer, header).map_err(io::Error::other)?;
+        // The client is to see at once that the collection is under way.
+        bundle.flush().map_err(io::Error::other)?;
+        if !client.wait(recording.window()) {
+            return Err(left());
+        }
+        for why in self.plan.left_out() {
+            bundle.unavailable(why);
+        }
+        for artifact in recording.stop() {
+            if let Err(error) = &artifact.data {
+                tally.failed.push(format!("{}: {}", artifact.kind, error.chain()));
+            }
+            bundle.append(&artifact).map_err(io::Error::other)?;
+            if !client.is_read() {
+                return Err(left());
+            }
+        }
+        bundle.finish().map_err(io::Error::other)?;
+        Ok(())
+    }
+
+    fn header(&self, recording: &session::Recording) -> Header {
+        let Shared { service, version, process, collectors, .. } = &*self.shared;
+        Header {
+            service: service.clone(),
+            version: version.clone(),
+            host: process.host.clone(),
+            pid: process.pid,
+            build_id: process.build_id.clone(),
+            started: recording.started(),
+            window: recording.window(),
+            source: Source::Consolidated,
+            rates: self
+                .plan
+                .kinds()
+                .iter()
+                .filter_map(|&kind| Some((kind, collectors.collector(kind).rate()?)))
+                .collect(),
+        }
+    }
+
+    /// One structured event for each collection.
+    fn record(&self, began: &Instant, tally: &Tally, outcome: &dyn Display) {
+        let kinds: Vec<&str> = self.plan.kinds().iter().map(|kind| kind.name()).collect();
+        tracing::info!(
+            target: "profilez",
+            caller = %self.caller,
+            kinds = kinds.join(","),
+            window_seconds = self.plan.window().as_secs_f64(),
+            took_seconds = Duration::as_secs_f64(&began.elapsed()),
+            bytes = tally.bytes,
+            failed = tally.failed.join("; "),
+            outcome = %outcome,
+            "profile collection"
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_name_part;
+
+    #[test]
+    fn a_service_name_can_not_break_out_of_a_file_name() {
+        assert_eq!(file_name_part("shop-api.v2"), "shop-api.v2");
+        assert_eq!(file_name_part("../../etc/passwd"), "etc-passwd");
+        assert_eq!(file_name_part("a\"b\r\nc"), "a-b--c");
+        assert_eq!(file_name_part("läden"), "l-den");
+        assert_eq!(file_name_part("..."), "service");
+        assert_eq!(file_name_part(&"x".repeat(1000)).len(), 64);
+    }
+}

@@ -1,0 +1,194 @@
+//! The debug endpoints as a service: who may ask, which path, which answer.
+//!
+//! ```no_run
+//! use profile_http::server::{DebugService, Token};
+//!
+//! # fn main() -> profile_http::Result<()> {
+//! let token = std::env::var("DEBUG_TOKEN").unwrap_or_default();
+//! DebugService::builder("shop")
+//!     .version(env!("CARGO_PKG_VERSION"))
+//!     .authorizer(Token::new(&token)?)
+//!     .build()
+//!     .serve("0.0.0.0:6060")?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod access;
+mod body;
+mod bundle;
+mod listen;
+mod pipe;
+mod reply;
+mod token;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Method, Request, Response};
+use profile_core::{Available, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
+
+pub use access::{Authorizer, Denied, Identity, Peer};
+pub use body::{Body, BodyError};
+pub use listen::Server;
+pub use token::Token;
+
+/// The debug endpoints, as a service for `hyper`, `tower` and `axum`.
+///
+/// Clones are cheap and share one state.
+#[derive(Clone)]
+pub struct DebugService {
+    shared: Arc<Shared>,
+}
+
+/// What every request needs.
+struct Shared {
+    service: String,
+    version: String,
+    process: Process,
+    prefix: String,
+    collectors: Collectors,
+    gate: Gate,
+    authorizer: Option<Arc<dyn Authorizer>>,
+    max_window: Duration,
+    patience: Duration,
+}
+
+/// Settings of a [`DebugService`].
+#[must_use = "a builder does nothing until it is built"]
+pub struct DebugServiceBuilder {
+    shared: Shared,
+}
+
+/// How long a client that reads slowly may hold the gate, beyond the window.
+const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
+
+impl DebugService {
+    /// Settings for a service of this name, which becomes part of bundles' names.
+    pub fn builder(service: impl Into<String>) -> DebugServiceBuilder {
+        DebugServiceBuilder {
+            shared: Shared {
+                service: service.into(),
+                version: String::new(),
+                process: Process::current(),
+                prefix: "/debug".to_owned(),
+                collectors: Collectors::new(),
+                gate: Gate::process(),
+                authorizer: None,
+                max_window: DEFAULT_MAX_WINDOW,
+                patience: DEFAULT_PATIENCE,
+            },
+        }
+    }
+
+    /// What this process can give now, and why not the rest.
+    pub fn available(&self) -> Available {
+        self.shared.collectors.available().with_max_window(self.shared.max_window)
+    }
+
+    /// Answers one request. The body of a request is not read.
+    pub async fn respond<B>(self, request: Request<B>) -> Response<Body> {
+        let (parts, _body) = request.into_parts();
+        let reply = self.shared.route(&parts).await;
+        reply::finish(reply)
+    }
+}
+
+impl DebugServiceBuilder {
+    /// The service's version, for manifests.
+    pub fn version(mut self, version: impl Into<String>) -> DebugServiceBuilder {
+        self.shared.version = version.into();
+        self
+    }
+
+    /// The path under which the endpoints stand, `/debug` by default. Empty where the server that
+    /// mounts the service strips the prefix.
+    pub fn prefix(mut self, prefix: &str) -> DebugServiceBuilder {
+        let trimmed = prefix.trim_matches('/');
+        self.shared.prefix =
+            if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") };
+        self
+    }
+
+    /// Who may ask. Without an authorizer only this host may, through loopback or a unix socket.
+    pub fn authorizer(mut self, authorizer: impl Authorizer + 'static) -> DebugServiceBuilder {
+        self.shared.authorizer = Some(Arc::new(authorizer));
+        self
+    }
+
+    /// Collectors to use instead of the built-in ones.
+    pub fn collectors(mut self, collectors: Collectors) -> DebugServiceBuilder {
+        self.shared.collectors = collectors;
+        self
+    }
+
+    /// A gate of its own instead of the process's, for collectors that share nothing with others.
+    pub fn gate(mut self, gate: Gate) -> DebugServiceBuilder {
+        self.shared.gate = gate;
+        self
+    }
+
+    /// The longest window that may be asked for; a minute by default.
+    pub fn max_window(mut self, max_window: Duration) -> DebugServiceBuilder {
+        self.shared.max_window = max_window;
+        self
+    }
+
+    /// How long in all a collection may wait for a client that reads slowly or not at all, beyond
+    /// the window; half a minute by default. After that the answer is cut off.
+    pub fn patience(mut self, patience: Duration) -> DebugServiceBuilder {
+        self.shared.patience = patience;
+        self
+    }
+
+    /// The finished service.
+    pub fn build(self) -> DebugService {
+        DebugService { shared: Arc::new(self.shared) }
+    }
+}
+
+impl Shared {
+    /// Access first, for every path; then the path; then the method.
+    async fn route(self: &Arc<Self>, request: &http::request::Parts) -> reply::Reply {
+        let caller = access::check(self.authorizer.as_deref(), request).map_err(reply::denied)?;
+        let path = request.uri.path().strip_prefix(&self.prefix).unwrap_or_default();
+        match (path, &request.method) {
+            ("/profile", &Method::GET | &Method::POST) => {
+                bundle::collect(Arc::clone(self), request.uri.query().unwrap_or(""), caller).await
+            }
+            ("/profile", _) => Err(reply::wrong_method("GET, POST")),
+            _ => Err(reply::no_such_path(&self.prefix)),
+        }
+    }
+}
+
+type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+impl<B: Send + 'static> hyper::service::Service<Request<B>> for DebugService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn call(&self, request: Request<B>) -> ResponseFuture {
+        let service = self.clone();
+        Box::pin(async move { Ok(service.respond(request).await) })
+    }
+}
+
+impl<B: Send + 'static> tower_service::Service<Request<B>> for DebugService {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        hyper::service::Service::call(self, request)
+    }
+}

@@ -1,0 +1,189 @@
+//! Refusals: the one place where reasons become status codes, texts and headers.
+
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{Response, StatusCode};
+use profile_core::{
+    Busy, Error, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration,
+};
+use serde::Serialize;
+
+use super::Body;
+use super::access::Denied;
+
+/// An answer, or a refusal in its place.
+pub(super) type Reply = Result<Response<Body>, Refusal>;
+
+/// A refusal: a status with a message for people and, where there is more to say, a detail.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: StatusCode,
+    message: String,
+    detail: String,
+    header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// The body of a refusal.
+#[derive(Serialize)]
+struct RefusalBody<'a> {
+    message: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    detail: &'a str,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, message: impl Into<String>, detail: impl Into<String>) -> Refusal {
+        Refusal { status, message: message.into(), detail: detail.into(), header: None }
+    }
+
+    fn with_header(self, name: HeaderName, value: HeaderValue) -> Refusal {
+        Refusal { header: Some((name, value)), ..self }
+    }
+}
+
+/// The response for a reply, with the headers that every answer carries.
+pub(super) fn finish(reply: Reply) -> Response<Body> {
+    let mut response = reply.unwrap_or_else(|refusal| {
+        let body = RefusalBody { message: &refusal.message, detail: &refusal.detail };
+        let body = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = Response::new(Body::full(Bytes::from(body)));
+        *response.status_mut() = refusal.status;
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json; charset=utf-8"),
+        );
+        if let Some((name, value)) = refusal.header {
+            response.headers_mut().insert(name, value);
+        }
+        response
+    });
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+pub(super) fn denied(denied: Denied) -> Refusal {
+    match denied {
+        Denied::Unauthenticated => Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "Missing or invalid credentials.",
+            "Send the token as `Authorization: Bearer TOKEN`, or as the password of Basic \
+             authentication.",
+        )
+        .with_header(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Bearer realm=\"debug\", Basic realm=\"debug\""),
+        ),
+        Denied::Forbidden(reason) => Refusal::new(StatusCode::FORBIDDEN, "Forbidden.", reason),
+    }
+}
+
+pub(super) fn no_such_path(prefix: &str) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_FOUND,
+        "Not found.",
+        format!("There is {prefix}/profile?duration=10s&profiles=cpu,heap."),
+    )
+}
+
+pub(super) fn wrong_method(allowed: &'static str) -> Refusal {
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.", format!("Use {allowed}."))
+        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+}
+
+pub(super) fn bad_plan(error: PlanError) -> Refusal {
+    let bad = |message: &str, detail: String| Refusal::new(StatusCode::BAD_REQUEST, message, detail);
+    let range = |max| {
+        format!("The duration may be from {} to {}.", format_duration(MIN_WINDOW), format_duration(max))
+    };
+    match error {
+        PlanError::InvalidDuration(why) => bad("Invalid duration parameter.", why.to_string()),
+        PlanError::NotPositive { max } => bad("Duration must be positive.", range(max)),
+        PlanError::TooShort { max } => {
+            let message = format!("Duration must be at least {}.", format_duration(MIN_WINDOW));
+            bad(&message, range(max))
+        }
+        PlanError::TooLong { max } => {
+            bad(&format!("Duration cannot exceed {}.", format_duration(max)), range(max))
+        }
+        PlanError::UnknownKind(name) => {
+            bad(&format!("Unknown profile type: {name:?}."), format!("Valid types: {}", kind_names()))
+        }
+        PlanError::TooManyKinds(count) => bad(
+            &format!("Too many profile types: {count}."),
+            format!("Valid types: {}", kind_names()),
+        ),
+        PlanError::UnknownParameter(name) => bad(
+            &format!("Unknown parameter: {name:?}."),
+            "Valid parameters: duration, seconds, profiles".to_owned(),
+        ),
+        PlanError::RepeatedParameter(name) => bad(
+            &format!("Parameter {name:?} is given more than once."),
+            "duration and seconds are two names of one parameter".to_owned(),
+        ),
+        PlanError::Unavailable(why) => unavailable(&why),
+        // The error type may grow; a plan that can't be made is the request's fault.
+        error => bad("Invalid request.", error.to_string()),
+    }
+}
+
+fn kind_names() -> String {
+    Kind::ALL.map(Kind::name).join(", ")
+}
+
+fn unavailable(why: &Unavailable) -> Refusal {
+    Refusal::new(
+        StatusCode::NOT_IMPLEMENTED,
+        format!("Profile type {:?} is not available in this process.", why.kind.name()),
+        reason_and_hint(why),
+    )
+}
+
+/// The answer where not one of the default kinds can be given.
+pub(super) fn nothing_available(left_out: &[Unavailable]) -> Refusal {
+    let reasons: Vec<String> =
+        left_out.iter().map(|why| format!("{}: {}", why.kind, reason_and_hint(why))).collect();
+    Refusal::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "No profile is available in this process.",
+        reasons.join("; "),
+    )
+}
+
+fn reason_and_hint(why: &Unavailable) -> String {
+    if why.hint.is_empty() { why.reason.clone() } else { format!("{}; {}", why.reason, why.hint) }
+}
+
+pub(super) fn busy(busy: &Busy) -> Refusal {
+    let seconds = busy.retry_after().as_secs_f64().ceil() as u64;
+    Refusal::new(
+        StatusCode::CONFLICT,
+        "A profile collection is already in progress. Try again later.",
+        format!(
+            "It began at {} and records until {}.",
+            profile_archive::rfc3339(busy.since),
+            profile_archive::rfc3339(busy.until)
+        ),
+    )
+    .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+pub(super) fn start_failed(error: &Error) -> Refusal {
+    let kind = match error {
+        Error::InUse { kind, .. } | Error::Collect { kind, .. } | Error::Panicked { kind, .. } => {
+            Some(*kind)
+        }
+        _ => None,
+    };
+    let message = match kind {
+        Some(Kind::Cpu) => "Failed to start CPU profile.".to_owned(),
+        Some(kind) => format!("Failed to start {kind}."),
+        None => "Failed to start.".to_owned(),
+    };
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, error.chain())
+}
+
+pub(super) fn not_started(why: &str) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to start.", why)
+}

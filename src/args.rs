@@ -1,0 +1,198 @@
+//! What can be asked of the command, as clap reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use profilez::core::parse_duration;
+
+/// Collect every profile of a running service in one request, and read them.
+///
+/// Results go to standard output, progress and notes to standard error.
+///
+/// Exit codes: 0 all right, 1 failed, 2 wrong usage, 3 partial (something is missing; what there is
+/// was kept), 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) color: Color,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct Color {
+    /// When to colour the output. NO_COLOR and CLICOLOR are obeyed.
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    color: clap::ColorChoice,
+}
+
+impl Color {
+    /// Sets the choice for everything that is printed from now on.
+    pub(crate) fn write_global(self) {
+        match self.color {
+            clap::ColorChoice::Auto => anstream::ColorChoice::Auto,
+            clap::ColorChoice::Always => anstream::ColorChoice::Always,
+            clap::ColorChoice::Never => anstream::ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Demo(DemoArgs),
+    Collect(CollectArgs),
+    Report(ReportArgs),
+    Inspect(InspectArgs),
+}
+
+/// Try it out: profile an embedded service whose workload is known, and compare.
+///
+/// Starts a service on loopback, collects a bundle from it over HTTP and prints the report. Then it
+/// prints what the workload really does beside what the profiles say.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DemoArgs {
+    /// Keep the bundle in this file.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Keep the service running, and print its URL.
+    #[arg(long, conflicts_with_all = ["output", "json"])]
+    pub(crate) serve: bool,
+
+    /// The loopback address to listen on.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
+    pub(crate) listen: String,
+
+    /// How long to record: `10s`, `1m`, or bare seconds.
+    #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = duration_text)]
+    pub(crate) duration: String,
+
+    /// Print the report and the comparison as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Collect a bundle from a running service.
+///
+/// URL is `host:port`, a base such as `https://host/debug`, or the endpoint itself. With several
+/// URLs all are collected at the same time, each into a file of its own.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CollectArgs {
+    /// The services to collect from.
+    #[arg(value_name = "URL", required_unless_present = "unix_socket")]
+    pub(crate) urls: Vec<String>,
+
+    /// Where to put the bundle: a file, a directory, or `-` for standard output. By default a file
+    /// in this directory, called after host, service and time.
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// How long to record: `10s`, `1m30s`, or bare seconds. The service's default is 10s.
+    #[arg(short, long, value_name = "DURATION", env = "PROFILEZ_DURATION", value_parser = duration_text)]
+    pub(crate) duration: Option<String>,
+
+    /// The profiles to collect, separated by commas: cpu, heap, allocs, block, mutex, goroutine,
+    /// threadcreate, trace.
+    #[arg(short, long, value_name = "LIST", env = "PROFILEZ_PROFILES")]
+    pub(crate) profiles: Option<String>,
+
+    /// The token to send. Other users of this host can see arguments: prefer the environment or
+    /// --token-file.
+    #[arg(long, value_name = "TOKEN", env = "PROFILEZ_TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+
+    /// A file that holds the token.
+    #[arg(long, value_name = "FILE", env = "PROFILEZ_TOKEN_FILE", conflicts_with = "token")]
+    pub(crate) token_file: Option<PathBuf>,
+
+    /// A header to send, as `Name: value`. May be repeated.
+    #[arg(short = 'H', long = "header", value_name = "HEADER")]
+    pub(crate) headers: Vec<String>,
+
+    /// Connect through this unix socket.
+    #[arg(long, value_name = "PATH", env = "PROFILEZ_UNIX_SOCKET")]
+    pub(crate) unix_socket: Option<PathBuf>,
+
+    /// How long the whole collection may take. By default two minutes beyond the window.
+    #[arg(long, value_name = "DURATION", env = "PROFILEZ_TIMEOUT", value_parser = duration)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// The largest bundle to take, in MiB.
+    #[arg(long, value_name = "MIB", env = "PROFILEZ_MAX_SIZE", default_value_t = 1024)]
+    pub(crate) max_size: u64,
+
+    /// Overwrite a file that exists.
+    #[arg(long)]
+    pub(crate) force: bool,
+
+    /// Print a line of JSON for each bundle.
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Print no progress and no notes.
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+/// The whole story on one screen: what was collected, and what stands out.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct ReportArgs {
+    /// A bundle or a profile, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    /// Rows in each table.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub(crate) rows: usize,
+
+    /// Print the report as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// The facts of a file: format, counts, totals, warnings.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InspectArgs {
+    /// A bundle or a profile, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input. The
+    /// content decides what it is, not the name.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    /// Print the facts as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_duration(text).map_err(|error| error.to_string())
+}
+
+/// A duration that is sent as it was typed, once it is known to be one.
+fn duration_text(text: &str) -> Result<String, String> {
+    duration(text).map(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn a_token_never_shows_in_the_help() {
+        let help = Args::command()
+            .find_subcommand_mut("collect")
+            .map(|command| command.render_long_help().to_string())
+            .unwrap_or_default();
+        assert!(help.contains("PROFILEZ_TOKEN"), "{help}");
+    }
+}

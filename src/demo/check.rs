@@ -1,0 +1,66 @@
+//! The demo's own truth beside what its profiles say.
+
+use std::fmt::Write as _;
+use std::io::{Read, Seek, SeekFrom};
+
+use profilez::analysis::top::{By, TopOptions, top};
+use profilez::analysis::units::percent;
+use profilez::archive::{Bundle, Limits};
+use serde::Serialize;
+
+use super::workload::Known;
+use crate::output::Failure;
+
+/// A known share, and the measured one.
+#[derive(Serialize)]
+pub(super) struct Check {
+    entry: &'static str,
+    sample_type: &'static str,
+    function: &'static str,
+    known_percent: f64,
+    /// `None` where the profile doesn't show the function.
+    measured_percent: Option<f64>,
+}
+
+/// Holds the bundle in `file` against what is known.
+pub(super) fn compare(
+    mut file: impl Read + Seek,
+    known: &[Known],
+) -> Result<Vec<Check>, Failure> {
+    file.seek(SeekFrom::Start(0))?;
+    let bundle = Bundle::read(file, &Limits::default())?;
+    known
+        .iter()
+        .map(|known| {
+            let entry = bundle.entry(known.entry).ok_or_else(|| format!("no {}", known.entry))?;
+            let profile = profilez::analysis::open(&entry.data)?.profile;
+            let sample_type = Some(known.sample_type.to_owned());
+            let options = TopOptions { sample_type, by: By::Caller, ..TopOptions::default() };
+            let top = top(&profile, &options)?;
+            let suffix = format!("::{}", known.function);
+            let row = top.rows.iter().find(|row| row.name.ends_with(&suffix));
+            Ok(Check {
+                entry: known.entry,
+                sample_type: known.sample_type,
+                function: known.function,
+                known_percent: known.percent,
+                measured_percent: row.map(|row| percent(row.flat, top.total)),
+            })
+        })
+        .collect()
+}
+
+pub(super) fn text(checks: &[Check]) -> String {
+    let mut text = String::from("What the demo really does, and what its profiles say:\n");
+    for check in checks {
+        let measured =
+            check.measured_percent.map_or("not seen".to_owned(), |percent| format!("{percent:5.1}%"));
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            text,
+            "  {:<12} {:<12} {:<14} known {:5.1}%  measured {measured}",
+            check.entry, check.sample_type, check.function, check.known_percent
+        );
+    }
+    text
+}

@@ -1,0 +1,69 @@
+//! What `FILE` stands for: a file, standard input, or one entry of a bundle.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use profilez::archive::{self, Bundle, Limits};
+
+/// The content of a `FILE` argument.
+pub(crate) enum Input {
+    /// A bundle, with everything that could be read of it.
+    Bundle(Bundle),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+/// The largest file that is read, in bytes.
+const LARGEST: u64 = 4 << 30;
+
+/// Reads a `FILE` argument.
+pub(crate) fn open(spec: &str) -> Result<Input, Box<dyn std::error::Error + Send + Sync>> {
+    if spec == "-" {
+        return recognise(read(io::stdin().lock(), spec)?);
+    }
+    match File::open(spec) {
+        Ok(file) => recognise(read(file, spec)?),
+        Err(error) => match entry_of(spec) {
+            Some((bundle, name)) => entry(bundle, name),
+            None => Err(format!("{spec}: {error}").into()),
+        },
+    }
+}
+
+/// `bundle.tar.gz:heap.prof`, where there is such a file before the last colon.
+fn entry_of(spec: &str) -> Option<(&str, &str)> {
+    spec.rsplit_once(':').filter(|(bundle, _)| Path::new(bundle).exists())
+}
+
+fn entry(path: &str, name: &str) -> Result<Input, Box<dyn std::error::Error + Send + Sync>> {
+    let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
+    let limits = Limits::default();
+    let mut names = Vec::new();
+    let bundle = Bundle::read_matching(file, &limits, |entry| {
+        names.push(entry.to_string());
+        *entry == name
+    })
+    .map_err(|error| format!("{path}: {error}"))?;
+    match bundle.entries.into_iter().next() {
+        Some(entry) => Ok(Input::Bytes(entry.data)),
+        None => Err(format!("{path} has no entry {name:?}; it has {}", names.join(", ")).into()),
+    }
+}
+
+fn read(from: impl Read, name: &str) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+    let mut bytes = Vec::new();
+    from.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(format!("{name} is larger than the limit of {LARGEST} bytes").into());
+    }
+    Ok(bytes)
+}
+
+fn recognise(bytes: Vec<u8>) -> Result<Input, Box<dyn std::error::Error + Send + Sync>> {
+    match Bundle::read(&bytes[..], &Limits::default()) {
+        Ok(bundle) => Ok(Input::Bundle(bundle)),
+        Err(archive::Error::NotGzip | archive::Error::NotTar) => Ok(Input::Bytes(bytes)),
+        Err(error) => Err(error.into()),
+    }
+}

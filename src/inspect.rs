@@ -1,0 +1,142 @@
+//! `inspect`: what a file is, and what is in it.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use profilez::analysis::inspect::{ProfileFacts, inspect};
+use profilez::analysis::sniff;
+use profilez::archive::{Bundle, Manifest};
+use serde::Serialize;
+
+use crate::args::InspectArgs;
+use crate::input::{self, Input};
+use crate::output::{self, Failure, printable};
+
+/// The facts of a bundle.
+#[derive(Serialize)]
+struct BundleFacts {
+    format: &'static str,
+    manifest: Option<Manifest>,
+    entries: Vec<EntryFacts>,
+    truncated: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct EntryFacts {
+    name: String,
+    format: String,
+    bytes: usize,
+}
+
+pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    match input::open(&args.file)? {
+        Input::Bundle(bundle) => {
+            let facts = bundle_facts(bundle);
+            if args.json {
+                output::print(&serde_json::to_string_pretty(&facts)?)?;
+            } else {
+                output::print(&bundle_text(&facts))?;
+            }
+            let code = if facts.truncated { output::PARTIAL } else { 0 };
+            Ok(ExitCode::from(code))
+        }
+        Input::Bytes(bytes) => {
+            let facts = inspect(&bytes)
+                .map_err(|error| format!("{}: {}", args.file, output::chain(&error)))?;
+            if args.json {
+                output::print(&serde_json::to_string_pretty(&facts)?)?;
+            } else {
+                output::print(&profile_text(&facts))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn bundle_facts(bundle: Bundle) -> BundleFacts {
+    BundleFacts {
+        format: "bundle",
+        entries: bundle
+            .entries
+            .iter()
+            .map(|entry| EntryFacts {
+                name: entry.name.to_string(),
+                format: sniff(&entry.data).to_string(),
+                bytes: entry.data.len(),
+            })
+            .collect(),
+        manifest: bundle.manifest,
+        truncated: bundle.truncated,
+        warnings: bundle.warnings.iter().map(ToString::to_string).collect(),
+    }
+}
+
+fn bundle_text(facts: &BundleFacts) -> String {
+    let mut text = String::from("format      bundle\n");
+    if let Some(manifest) = &facts.manifest {
+        let Manifest { service, version, host, pid, started, window_seconds, .. } = manifest;
+        let rows = [
+            ("service", format!("{service} {version}")),
+            ("host", format!("{host}, pid {pid}")),
+            ("build id", manifest.build_id.clone()),
+            ("started", format!("{started}, window {window_seconds} s")),
+        ];
+        for (name, value) in rows {
+            row(&mut text, name, &value);
+        }
+    }
+    for entry in &facts.entries {
+        row(&mut text, "entry", &format!("{}  {}  {} bytes", entry.name, entry.format, entry.bytes));
+    }
+    if let Some(manifest) = &facts.manifest {
+        for missing in &manifest.unavailable {
+            row(&mut text, "not there", &format!("{}: {}", missing.kind, missing.reason));
+        }
+        for failed in &manifest.errors {
+            row(&mut text, "failed", &format!("{}: {}", failed.kind, failed.error));
+        }
+    }
+    if facts.truncated {
+        row(&mut text, "truncated", "yes: something of the bundle is lost");
+    }
+    for warning in &facts.warnings {
+        row(&mut text, "warning", warning);
+    }
+    text
+}
+
+fn profile_text(facts: &ProfileFacts) -> String {
+    let mut text = String::new();
+    row(&mut text, "format", &facts.format);
+    for (sample_type, sum) in facts.sample_types.iter().zip(&facts.value_sums) {
+        row(&mut text, "total", &format!("{sum} {sample_type}"));
+    }
+    let counts = [
+        ("samples", facts.samples),
+        ("stacks", facts.distinct_stacks),
+        ("locations", facts.locations),
+        ("functions", facts.functions),
+        ("mappings", facts.mappings),
+    ];
+    for (name, count) in counts {
+        row(&mut text, name, &count.to_string());
+    }
+    row(&mut text, "period", &facts.period.to_string());
+    row(&mut text, "duration", &format!("{:.3} s", facts.duration_nanos as f64 / 1e9));
+    for comment in &facts.comments {
+        row(&mut text, "comment", comment);
+    }
+    for warning in &facts.warnings {
+        row(&mut text, "warning", warning);
+    }
+    text
+}
+
+/// A line of a name and its value, which may come from anywhere.
+fn row(text: &mut String, name: &str, value: &str) {
+    if !value.trim().is_empty() {
+        // Writing to a string can't fail.
+        let _ = writeln!(text, "{name:<11} {}", printable(value.trim()));
+    }
+}

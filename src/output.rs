@@ -1,0 +1,78 @@
+//! How the command speaks: results to standard output, notes to standard error, exit codes.
+
+use std::error::Error;
+use std::io::{self, Write as _};
+
+/// Failed.
+pub(crate) const FAILED: u8 = 1;
+/// Something is missing; what there is was kept.
+pub(crate) const PARTIAL: u8 = 3;
+/// Interrupted; what there is was kept.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Why a command ended early.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Whoever reads standard output has closed it.
+    Closed,
+    /// Anything else.
+    Error(Box<dyn Error + Send + Sync>),
+}
+
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        let error = error.into();
+        match error.downcast_ref::<io::Error>() {
+            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Failure::Closed,
+            _ => Failure::Error(error),
+        }
+    }
+}
+
+/// Prints a result.
+pub(crate) fn print(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()
+}
+
+/// Prints a note. There is nobody to tell if that fails.
+pub(crate) fn note(text: &str) {
+    let _ = writeln!(anstream::stderr(), "profilez: {text}");
+}
+
+/// An error and its causes, joined by `: `.
+pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
+
+/// Text from a file or a server for a terminal: control characters are shown, not obeyed.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| {
+        let escaped = c.is_control().then(|| c.escape_default());
+        let plain = escaped.is_none().then_some(c);
+        escaped.into_iter().flatten().chain(plain)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_shown() {
+        assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("alloc::vec::Vec<T>"), "alloc::vec::Vec<T>");
+    }
+}

@@ -1,0 +1,109 @@
+//! Clients that leave, and clients that do not read: what was switched on is switched back.
+
+use std::io::BufReader;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use profilez::core::Kind;
+
+use crate::collection::{real, unpack};
+use crate::fakes::{Fake, service};
+use crate::http::{get, receive_head, send};
+
+/// What the real collectors switch on, as the system tells it.
+#[derive(Debug, PartialEq)]
+struct Switches {
+    sigprof_caught: bool,
+    heap_sampling: bool,
+}
+
+fn switches() -> Switches {
+    const SIGPROF: u32 = 27;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+    let caught = u64::from_str_radix(caught, 16).unwrap();
+    // SAFETY: `prof.active` is a C `bool` (jemalloc(3)), and the name ends in NUL.
+    let heap_sampling = unsafe { tikv_jemalloc_ctl::raw::read::<bool>(b"prof.active\0") }.unwrap();
+    Switches { sigprof_caught: caught & (1 << (SIGPROF - 1)) != 0, heap_sampling }
+}
+
+const OFF: Switches = Switches { sigprof_caught: false, heap_sampling: false };
+const ON: Switches = Switches { sigprof_caught: true, heap_sampling: true };
+
+/// How long it takes until `done`, at most five seconds.
+fn until(done: impl Fn() -> bool) -> Duration {
+    let began = Instant::now();
+    while !done() && began.elapsed() < Duration::from_secs(5) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    began.elapsed()
+}
+
+/// Whether the gate is open, without going through it for longer than it takes to see.
+fn gate_is_open(address: SocketAddr) -> bool {
+    get(address, "/debug/profile?duration=10ms&profiles=heap").status == 200
+}
+
+#[test]
+fn a_client_that_leaves_in_mid_window_leaves_nothing_behind() {
+    let (_one, server, address) = real();
+    // The first start takes longer than a window is open here; it is not what is measured.
+    unpack(&get(address, "/debug/profile?duration=10ms&profiles=cpu"));
+    assert_eq!(switches(), OFF);
+    for _ in 0..5 {
+        let client = send(address, "POST", "/debug/profile?duration=60s", &[]);
+        let (status, _) = receive_head(&mut BufReader::new(&client)).unwrap();
+        assert_eq!(status, 200, "the answer begins with the window");
+        assert_eq!(switches(), ON);
+        drop(client);
+        let took = until(|| switches() == OFF && gate_is_open(address));
+        assert!(took < Duration::from_millis(100), "undone after {took:?}");
+    }
+    server.shut_down();
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_begins() {
+    let (_one, server, address) = real();
+    for _ in 0..5 {
+        drop(send(address, "POST", "/debug/profile?duration=60s", &[]));
+    }
+    until(|| switches() == OFF && gate_is_open(address));
+    assert_eq!(switches(), OFF);
+    assert!(gate_is_open(address));
+    server.shut_down();
+}
+
+#[test]
+fn shutting_down_ends_a_collection() {
+    let (_one, server, address) = real();
+    let client = send(address, "POST", "/debug/profile?duration=60s", &[]);
+    receive_head(&mut BufReader::new(&client)).unwrap();
+    assert_eq!(switches(), ON);
+    server.shut_down();
+    until(|| switches() == OFF);
+    assert_eq!(switches(), OFF);
+}
+
+#[test]
+fn a_client_that_does_not_read_loses_the_gate() {
+    let heap = Fake::new(Kind::Heap, 64 << 20);
+    let server = service([heap, Fake::new(Kind::Allocs, 10)])
+        .patience(Duration::from_millis(500))
+        .build()
+        .serve("127.0.0.1:0")
+        .unwrap();
+    let address = server.local_addr().unwrap();
+    let client = send(address, "POST", "/debug/profile?duration=20ms&profiles=heap", &[]);
+    let mut reader = BufReader::new(&client);
+    receive_head(&mut reader).unwrap();
+    let busy = || get(address, "/debug/profile?duration=10ms&profiles=allocs").status == 409;
+    assert!(busy(), "64 MiB don't fit into the buffers on the way");
+    let took = until(|| !busy());
+    assert!(took < Duration::from_secs(2), "the gate opened after {took:?}");
+    // What it gets when it reads at last must not look whole.
+    let mut rest = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut reader, &mut rest);
+    assert!(!rest.ends_with(b"\r\n0\r\n\r\n"), "a cut bundle that ends well");
+    server.shut_down();
+}

@@ -1,0 +1,17 @@
+//! The product from outside: over real sockets with the real collectors, and as a command.
+
+mod access;
+mod collection;
+mod disconnect;
+mod fakes;
+mod http;
+mod memory;
+mod mounting;
+mod refusals;
+
+// The allocator and its options are the program's choice, as in a user's own service. Sampling is
+// off, so that a collection has something to switch on and to switch back.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+profilez::jemalloc_config!("prof:true,prof_active:false,prof_accum:true,lg_prof_sample:16");

@@ -1,0 +1,153 @@
+//! Every way in which a request is refused, with the text that says so.
+
+use profilez::core::Kind;
+use profilez::http::server::{DebugService, Server};
+
+use crate::fakes::{Fake, Fault, service};
+use crate::http::{get, request};
+
+fn serve() -> Server {
+    service([Fake::new(Kind::Heap, 10)]).build().serve("127.0.0.1:0").unwrap()
+}
+
+#[track_caller]
+fn check(query: &str, status: u16, message: &str, detail: &str) {
+    let server = serve();
+    let answer = get(server.local_addr().unwrap(), &format!("/debug/profile?{query}"));
+    assert_eq!(answer.status, status, "{query}");
+    let (got_message, got_detail) = answer.refusal();
+    assert_eq!(got_message, message, "{query}");
+    assert!(got_detail.contains(detail), "{query}: {got_detail}");
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+    server.shut_down();
+}
+
+#[test]
+fn bad_durations() {
+    let range = "from 10ms to 1m0s";
+    check("duration=notaduration", 400, "Invalid duration parameter.", "notaduration");
+    check("duration=5d", 400, "Invalid duration parameter.", "unknown unit");
+    check("duration=0", 400, "Duration must be positive.", range);
+    check("duration=-3s", 400, "Duration must be positive.", range);
+    check("duration=1ns", 400, "Duration must be at least 10ms.", range);
+    check("duration=5m", 400, "Duration cannot exceed 1m0s.", range);
+    check("seconds=61", 400, "Duration cannot exceed 1m0s.", range);
+    check("duration=999999999999999999999h", 400, "Duration cannot exceed 1m0s.", range);
+    // A remote crash in one of the parsers that could have been used.
+    check("duration=1%C2%B5s", 400, "Duration must be at least 10ms.", range);
+}
+
+#[test]
+fn bad_kinds_and_parameters() {
+    let valid = "Valid types: cpu, heap, allocs, block, mutex, goroutine, threadcreate, trace";
+    check("profiles=nonexistent", 400, "Unknown profile type: \"nonexistent\".", valid);
+    let many = format!("profiles={}", ["goroutine"; 3000].join(","));
+    check(&many, 400, "Too many profile types: 3000.", valid);
+    check("profile=cpu", 400, "Unknown parameter: \"profile\".", "profiles");
+    check("duration=1s&duration=2s", 400, "Parameter \"duration\" is given more than once.", "");
+    check("profiles=%00%0d%0aX:%20y", 400, "Unknown profile type: \"\\0\\r\\nX: y\".", valid);
+}
+
+#[test]
+fn a_kind_this_process_can_not_give() {
+    check(
+        "duration=20ms&profiles=heap,trace",
+        501,
+        "Profile type \"trace\" is not available in this process.",
+        "nothing in this version records a trace",
+    );
+}
+
+#[test]
+fn nothing_this_process_can_give() {
+    let collectors = profilez::core::Collectors::new();
+    let missing = collectors.available().missing().count();
+    assert!(missing > 0, "this test is of a process that can't give everything");
+    let none = profilez::http::server::DebugService::builder("none")
+        .collectors(Kind::ALL.into_iter().fold(collectors, |collectors, kind| {
+            collectors.with(Absent(kind))
+        }))
+        .build()
+        .serve("127.0.0.1:0")
+        .unwrap();
+    let answer = get(none.local_addr().unwrap(), "/debug/profile");
+    assert_eq!(answer.status, 501);
+    let (message, detail) = answer.refusal();
+    assert_eq!(message, "No profile is available in this process.");
+    assert!(detail.contains("cpu: absent; bring it back"), "{detail}");
+    none.shut_down();
+}
+
+struct Absent(Kind);
+
+impl profilez::core::Collector for Absent {
+    fn kind(&self) -> Kind {
+        self.0
+    }
+    fn check(&self) -> Result<(), profilez::core::Unavailable> {
+        Err(profilez::core::Unavailable::new(self.0, "absent", "bring it back"))
+    }
+    fn start(
+        &self,
+    ) -> Result<Box<dyn profilez::core::collect::Window>, profilez::core::Error> {
+        Err(self.check().unwrap_err().into())
+    }
+}
+
+#[test]
+fn wrong_paths_and_methods() {
+    let server = serve();
+    let address = server.local_addr().unwrap();
+    for path in ["/", "/debug", "/debug/profiles", "/debug/profile/", "/profile", "/debug/../etc"] {
+        let answer = get(address, path);
+        assert_eq!(answer.status, 404, "{path}");
+        assert_eq!(answer.refusal().0, "Not found.");
+    }
+    for method in ["PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"] {
+        let answer = request(address, method, "/debug/profile", &[]);
+        assert_eq!(answer.status, 405, "{method}");
+        assert_eq!(answer.header("allow"), Some("GET, POST"));
+    }
+    server.shut_down();
+}
+
+#[test]
+fn a_timed_collector_that_can_not_start() {
+    let (cpu, heap) = (Fake::faulty(Kind::Cpu, Fault::Start), Fake::new(Kind::Heap, 10));
+    let server = service([cpu, heap.clone()]).build().serve("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    for _ in 0..2 {
+        let answer = get(address, "/debug/profile?duration=20ms&profiles=heap,cpu");
+        assert_eq!(answer.status, 500);
+        let (message, detail) = answer.refusal();
+        assert_eq!(message, "Failed to start CPU profile.");
+        assert_eq!(detail, "cpu could not be collected: told to fail");
+        assert_eq!(heap.on(), 0, "what was started before it is undone");
+    }
+    let answer = get(address, "/debug/profile?duration=20ms&profiles=heap");
+    assert_eq!(answer.status, 200, "the gate is open again");
+    server.shut_down();
+}
+
+#[test]
+fn a_service_can_be_asked_under_another_prefix_and_maximum() {
+    let server = service([Fake::new(Kind::Heap, 10)])
+        .prefix("internal/debug/")
+        .max_window(std::time::Duration::from_secs(2))
+        .build()
+        .serve("127.0.0.1:0")
+        .unwrap();
+    let address = server.local_addr().unwrap();
+    assert_eq!(get(address, "/debug/profile").status, 404);
+    let answer = get(address, "/internal/debug/profile?duration=3s");
+    assert_eq!(answer.refusal().0, "Duration cannot exceed 2s.");
+    assert_eq!(get(address, "/internal/debug/profile?duration=20ms").status, 200);
+    server.shut_down();
+}
+
+#[test]
+fn an_open_address_needs_an_authorizer() {
+    let error = DebugService::builder("test").build().serve("0.0.0.0:0").unwrap_err();
+    assert!(error.to_string().contains("needs an authorizer"), "{error}");
+}

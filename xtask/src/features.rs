@@ -1,0 +1,140 @@
+//! The features of each crate, and the sets of them that `ci` tests. The table is written by hand,
+//! so that a change to it is seen in review; `check` compares it with the manifests, so that no
+//! feature goes untested.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::process::root;
+
+/// A package, its folder and its public features, in the order of its manifest.
+struct Crate {
+    package: &'static str,
+    folder: &'static str,
+    features: &'static [&'static str],
+}
+
+const CRATES: &[Crate] = &[
+    Crate { package: "profile-core", folder: "profile-core", features: &["pprof-rs", "jemalloc"] },
+    Crate { package: "profile-http", folder: "profile-http", features: &["server", "client"] },
+    Crate {
+        package: "profilez",
+        folder: ".",
+        features: &["cli", "server", "client", "pprof-rs", "jemalloc"],
+    },
+];
+
+/// Each package with the flags for one set of features: none, each one alone, all.
+pub(crate) fn sets() -> Vec<(&'static str, String)> {
+    let mut sets = Vec::new();
+    for Crate { package, features, .. } in CRATES {
+        sets.push((*package, "--no-default-features".to_owned()));
+        for feature in *features {
+            sets.push((*package, format!("--no-default-features --features {feature}")));
+        }
+        sets.push((*package, "--all-features".to_owned()));
+    }
+    sets
+}
+
+/// Compares the table with the manifest of every package in the repository.
+pub(crate) fn check() -> Result<()> {
+    compare(root(), ".")?;
+    for package in packages()? {
+        let folder = package.file_name().unwrap_or_default().to_string_lossy();
+        compare(&package, &folder)?;
+    }
+    Ok(())
+}
+
+/// The folders with a manifest just below the root, where all packages but the root's are.
+pub(crate) fn packages() -> Result<Vec<PathBuf>> {
+    let file_error = |source| Error::File { path: root().to_owned(), source };
+    let mut packages = Vec::new();
+    for entry in root().read_dir().map_err(file_error)? {
+        let path = entry.map_err(file_error)?.path();
+        if path.join("Cargo.toml").is_file() {
+            packages.push(path);
+        }
+    }
+    packages.sort();
+    Ok(packages)
+}
+
+fn compare(package: &Path, folder: &str) -> Result<()> {
+    let path = package.join("Cargo.toml");
+    let manifest = fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
+    let declared = declared(&manifest);
+    let listed = CRATES.iter().find(|known| known.folder == folder).map_or(&[][..], |c| c.features);
+    if declared == listed {
+        return Ok(());
+    }
+    Err(Error::Check(format!(
+        "{folder}/Cargo.toml declares the features [{}], but xtask/src/features.rs lists [{}]",
+        declared.join(", "),
+        listed.join(", ")
+    )))
+}
+
+/// The names in the `[features]` section but for `default` and those with a leading underscore,
+/// which only other features turn on. It reads the layout that our manifests have: a name stands
+/// first in its line, and the lines of a list that go on below it begin with a quote or a bracket.
+fn declared(manifest: &str) -> Vec<&str> {
+    let section = manifest.lines().map(str::trim).skip_while(|line| *line != "[features]").skip(1);
+    section
+        .take_while(|line| !line.starts_with('[') || line.starts_with("[\""))
+        .filter(|line| !line.starts_with(['#', '"', ']']))
+        .filter_map(|line| line.split_once('='))
+        .map(|(name, _)| name.trim().trim_matches('"'))
+        .filter(|name| *name != "default" && !name.starts_with('_'))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_from_the_features_section_only() {
+        let manifest = r#"
+[package]
+name = "x"
+
+[features]
+default = ["cli"]
+# A comment with a = sign.
+cli = [
+    "server", "dep:clap", # why = because
+]
+server = ["dep:http"]
+bare=[]
+_inner = []
+
+[dependencies]
+serde = "1"
+"#;
+        assert_eq!(declared(manifest), ["cli", "server", "bare"]);
+        assert_eq!(declared("[package]\nname = \"x\"\n"), [""; 0]);
+    }
+
+    #[test]
+    fn the_table_is_what_the_manifests_declare() {
+        check().unwrap();
+    }
+
+    #[test]
+    fn each_crate_is_tested_bare_with_each_feature_and_with_all() {
+        let core: Vec<String> =
+            sets().into_iter().filter(|(p, _)| *p == "profile-core").map(|(_, f)| f).collect();
+        assert_eq!(
+            core,
+            [
+                "--no-default-features",
+                "--no-default-features --features pprof-rs",
+                "--no-default-features --features jemalloc",
+                "--all-features",
+            ]
+        );
+    }
+}

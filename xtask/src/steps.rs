@@ -1,0 +1,131 @@
+//! The steps of `ci`: first `tools`, which the tests with real clients need, then the quick ones,
+//! so that a mistake shows early. Each can be run alone.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::process::{capture, cargo, root, run};
+use crate::{demo, features, tools};
+
+/// One check.
+pub(crate) struct Step {
+    /// What `--only` and `--skip` call it.
+    pub(crate) name: &'static str,
+    /// What `--list` says of it.
+    pub(crate) about: &'static str,
+    pub(crate) run: fn() -> Result<()>,
+}
+
+/// Every step, in the order in which they run.
+pub(crate) const STEPS: &[Step] = &[
+    Step { name: "tools", about: "install what the tests with real clients need", run: tools },
+    Step { name: "fmt", about: "the code is formatted", run: fmt },
+    Step {
+        name: "manifests",
+        about: "features are listed, back ends are optional",
+        run: manifests,
+    },
+    Step { name: "clippy", about: "no warning in any target", run: clippy },
+    Step { name: "test", about: "all tests with all features, doc tests included", run: test },
+    Step { name: "features", about: "the tests of each crate per set of features", run: features },
+    Step { name: "doc", about: "the docs build without a warning", run: doc },
+    Step { name: "bench", about: "each benchmark runs once and checks itself", run: bench },
+    Step { name: "demo", about: "the demo succeeds and prints a report", run: demo::check },
+];
+
+/// What must build without any collector back end, as arguments to cargo.
+const BARE: &[&str] = &[
+    "-p profile-analysis --no-default-features",
+    "-p profile-archive --no-default-features",
+    "-p profile-http --no-default-features --features client",
+];
+
+/// The crates of the back ends: signals, or C code.
+const BACK_ENDS: &[&str] =
+    &["pprof", "tikv-jemalloc-ctl", "tikv-jemalloc-sys", "tikv-jemallocator"];
+
+fn tools() -> Result<()> {
+    tools::install().map(drop)
+}
+
+fn fmt() -> Result<()> {
+    run(&mut cargo("fmt --all --check"))
+}
+
+fn manifests() -> Result<()> {
+    features::check()?;
+    for selection in BARE {
+        let tree = capture(&mut cargo(&format!("tree -e normal --prefix none {selection}")))?;
+        if let Some(name) = back_end(&tree) {
+            return Err(Error::Check(format!(
+                "`{selection}` must build without {name}; see `cargo tree -e normal {selection}`"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn clippy() -> Result<()> {
+    run(&mut cargo("clippy --workspace --all-targets --all-features -- -D warnings"))
+}
+
+fn test() -> Result<()> {
+    run(&mut cargo("test --workspace --all-features"))
+}
+
+/// With `-p`, as a user of one crate builds it: in a build of the whole workspace, features that
+/// one crate asks for are on for the others too.
+fn features() -> Result<()> {
+    for (package, flags) in features::sets() {
+        run(&mut cargo(&format!("test -p {package} {flags}")))?;
+    }
+    Ok(())
+}
+
+fn doc() -> Result<()> {
+    let mut doc = cargo("doc --workspace --all-features --no-deps");
+    run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// Bench targets only: without `--bench`, cargo would build every library's unit tests a second
+/// time, optimised. With it, no benchmark at all would be an error.
+fn bench() -> Result<()> {
+    if !has_benches(root()) && !features::packages()?.iter().any(|package| has_benches(package)) {
+        println!("no benchmarks yet");
+        return Ok(());
+    }
+    run(cargo("bench --workspace --all-features --bench").args(["*", "--", "--test"]))
+}
+
+fn has_benches(package: &Path) -> bool {
+    let Ok(entries) = package.join("benches").read_dir() else { return false };
+    entries.flatten().any(|entry| {
+        let path = entry.path();
+        path.extension().is_some_and(|ending| ending == "rs") || path.join("main.rs").is_file()
+    })
+}
+
+/// The first back end in the output of `cargo tree --prefix none`: one crate a line, its name
+/// first.
+fn back_end(tree: &str) -> Option<&str> {
+    tree.lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .find(|name| BACK_ENDS.contains(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_back_end_is_found_by_its_whole_name() {
+        let clean =
+            "profile-http v0.1.0 (/src/profile-http)\npprof-like v1.0.0\nserde v1.0.0 (*)\n";
+        assert_eq!(back_end(clean), None);
+        assert_eq!(back_end(&format!("{clean}pprof v0.15.0\n")), Some("pprof"));
+        assert_eq!(
+            back_end(&format!("{clean}tikv-jemalloc-sys v0.7.0\n")),
+            Some("tikv-jemalloc-sys")
+        );
+    }
+}
