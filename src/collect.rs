@@ -66,7 +66,8 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
         request = request.kinds(kinds);
     }
     let job = Job { args, token, request };
-    let urls = if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
+    let urls =
+        if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
     let several = urls.len() > 1;
     if several && args.output.as_deref().is_some_and(|path| !path.is_dir()) {
         return Err("with several URLs the output must be a directory that exists".into());
@@ -76,12 +77,13 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     cancel_on_interrupt(clients.clone())?;
 
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
-        let running: Vec<_> = clients
-            .iter()
-            .map(|client| scope.spawn(|| job.collect(client, several)))
-            .collect();
+        let running: Vec<_> =
+            clients.iter().map(|client| scope.spawn(|| job.collect(client, several))).collect();
         let failed = |_| Ok(Outcome::Failed);
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(failed)).collect::<Result<_, _>>()
+        running
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(failed))
+            .collect::<Result<_, _>>()
     })?;
     Ok(exit_code(&outcomes))
 }
@@ -233,7 +235,9 @@ fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
     };
     match status {
         401 => Some("give a token with --token-file FILE or PROFILEZ_TOKEN".to_owned()),
-        404 => Some("there is no such endpoint: is the path right, and profilez mounted there?".to_owned()),
+        404 => Some(
+            "there is no such endpoint: is the path right, and profilez mounted there?".to_owned(),
+        ),
         409 => retry_after.map(|after| format!("try again in {} s", after.as_secs())),
         _ => None,
     }
@@ -255,7 +259,11 @@ fn explain(contents: Option<&Contents>) {
         note(&format!("{} failed: {}", printable(&failed.kind), printable(&failed.error)));
     }
     for missing in &manifest.unavailable {
-        note(&format!("{} is not collected: {}", printable(&missing.kind), printable(&missing.reason)));
+        note(&format!(
+            "{} is not collected: {}",
+            printable(&missing.kind),
+            printable(&missing.reason)
+        ));
     }
 }
 

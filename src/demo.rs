@@ -34,7 +34,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let window = parse_duration(&args.duration)?;
     let client = Client::builder(&address)?.build();
     let mut file = match &args.output {
-        Some(path) => File::options().read(true).write(true).create(true).truncate(true).open(path)?,
+        Some(path) => {
+            File::options().read(true).write(true).create(true).truncate(true).open(path)?
+        }
         None => tempfile::tempfile()?,
     };
     let progress = collect::Bar::new(window, false);

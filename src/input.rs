@@ -9,7 +9,7 @@ use profilez::archive::{self, Bundle, Limits};
 /// The content of a `FILE` argument.
 pub(crate) enum Input {
     /// A bundle, with everything that could be read of it.
-    Bundle(Bundle),
+    Bundle(Box<Bundle>),
     /// Anything else.
     Bytes(Vec<u8>),
 }
@@ -62,7 +62,7 @@ fn read(from: impl Read, name: &str) -> Result<Vec<u8>, Box<dyn std::error::Erro
 
 fn recognise(bytes: Vec<u8>) -> Result<Input, Box<dyn std::error::Error + Send + Sync>> {
     match Bundle::read(&bytes[..], &Limits::default()) {
-        Ok(bundle) => Ok(Input::Bundle(bundle)),
+        Ok(bundle) => Ok(Input::Bundle(Box::new(bundle))),
         Err(archive::Error::NotGzip | archive::Error::NotTar) => Ok(Input::Bytes(bytes)),
         Err(error) => Err(error.into()),
     }

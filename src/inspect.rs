@@ -32,7 +32,7 @@ struct EntryFacts {
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     match input::open(&args.file)? {
         Input::Bundle(bundle) => {
-            let facts = bundle_facts(bundle);
+            let facts = bundle_facts(*bundle);
             if args.json {
                 output::print(&serde_json::to_string_pretty(&facts)?)?;
             } else {
@@ -87,7 +87,11 @@ fn bundle_text(facts: &BundleFacts) -> String {
         }
     }
     for entry in &facts.entries {
-        row(&mut text, "entry", &format!("{}  {}  {} bytes", entry.name, entry.format, entry.bytes));
+        row(
+            &mut text,
+            "entry",
+            &format!("{}  {}  {} bytes", entry.name, entry.format, entry.bytes),
+        );
     }
     if let Some(manifest) = &facts.manifest {
         for missing in &manifest.unavailable {
@@ -108,7 +112,7 @@ fn bundle_text(facts: &BundleFacts) -> String {
 
 fn profile_text(facts: &ProfileFacts) -> String {
     let mut text = String::new();
-    row(&mut text, "format", &facts.format);
+    row(&mut text, "format", facts.format);
     for (sample_type, sum) in facts.sample_types.iter().zip(&facts.value_sums) {
         row(&mut text, "total", &format!("{sum} {sample_type}"));
     }

@@ -39,6 +39,13 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// How wide a line of standard output may be: the terminal's width, and anything elsewhere, so that
+/// nothing is cut off for another program.
+pub(crate) fn width() -> usize {
+    let terminal = terminal_size::terminal_size_of(io::stdout());
+    terminal.map_or(usize::MAX, |(width, _)| width.0.into())
+}
+
 /// Prints a note. There is nobody to tell if that fails.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "profilez: {text}");
@@ -58,12 +65,13 @@ pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// Text from a file or a server for a terminal: control characters are shown, not obeyed.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().flat_map(|c| {
-        let escaped = c.is_control().then(|| c.escape_default());
-        let plain = escaped.is_none().then_some(c);
-        escaped.into_iter().flatten().chain(plain)
-    })
-    .collect()
+    text.chars()
+        .flat_map(|c| {
+            let escaped = c.is_control().then(|| c.escape_default());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
 }
 
 #[cfg(test)]

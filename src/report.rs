@@ -1,9 +1,115 @@
-//! temporary
+//! `report`: the whole story of a bundle or a profile on one screen.
+
+use std::fmt::Write as _;
+use std::fs::File;
 use std::process::ExitCode;
+
+use profilez::analysis::report::{self, Report as Profiles};
+use profilez::archive::{Bundle, Limits, Manifest};
+use serde::Serialize;
+
 use crate::args::ReportArgs;
-use crate::output::Failure;
-#[derive(serde::Serialize)]
-pub(crate) struct Report;
-pub(crate) fn run(_a: &ReportArgs) -> Result<ExitCode, Failure> { Ok(ExitCode::SUCCESS) }
-pub(crate) fn of_bundle(_f: &mut std::fs::File, _n: usize) -> Result<Report, Failure> { Ok(Report) }
-pub(crate) fn text(_r: &Report) -> String { String::new() }
+use crate::input::{self, Input};
+use crate::output::{self, Failure, printable};
+
+/// What is printed: where it comes from, what it says, and what is missing.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    /// `None` for a profile on its own, or a bundle that breaks off.
+    manifest: Option<Manifest>,
+    truncated: bool,
+    #[serde(flatten)]
+    profiles: Profiles,
+    warnings: Vec<String>,
+}
+
+pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
+    let report = match input::open(&args.file)? {
+        Input::Bundle(bundle) => of(*bundle, args.rows),
+        Input::Bytes(bytes) => {
+            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
+            if let Some(note) = profiles.notes.first() {
+                return Err(format!("{}: {}", note.name, note.text).into());
+            }
+            Report { manifest: None, truncated: false, profiles, warnings: Vec::new() }
+        }
+    };
+    if args.json {
+        output::print(&serde_json::to_string_pretty(&report)?)?;
+    } else {
+        output::print(&text(&report))?;
+    }
+    Ok(ExitCode::from(if report.truncated { output::PARTIAL } else { 0 }))
+}
+
+/// The report of a bundle in a file.
+pub(crate) fn of_bundle(file: &mut File, rows: usize) -> Result<Report, Failure> {
+    Ok(of(Bundle::read(file, &Limits::default())?, rows))
+}
+
+fn of(bundle: Bundle, rows: usize) -> Report {
+    let entries = bundle.entries.iter().filter(|entry| entry.complete);
+    let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
+    Report {
+        profiles: report::report(entries, rows),
+        manifest: bundle.manifest,
+        truncated: bundle.truncated,
+        warnings: bundle.warnings.iter().map(ToString::to_string).collect(),
+    }
+}
+
+pub(crate) fn text(report: &Report) -> String {
+    let mut text = String::new();
+    if let Some(manifest) = &report.manifest {
+        head(&mut text, manifest);
+    }
+    if report.truncated {
+        line(&mut text, "This bundle is not whole: something of it is lost.");
+    }
+    for warning in &report.warnings {
+        line(&mut text, &format!("Warning: {warning}"));
+    }
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text.push_str(&report::render(&report.profiles, output::width()));
+    if let Some(manifest) = &report.manifest {
+        tail(&mut text, manifest);
+    }
+    text
+}
+
+fn head(text: &mut String, manifest: &Manifest) {
+    let Manifest { service, version, host, pid, started, window_seconds, .. } = manifest;
+    let version = if version.is_empty() { String::new() } else { format!(" {version}") };
+    line(
+        text,
+        &format!("{service}{version} on {host}, pid {pid}: {window_seconds} s from {started}"),
+    );
+}
+
+/// What is not in the bundle, and what would bring it in.
+fn tail(text: &mut String, manifest: &Manifest) {
+    if !manifest.errors.is_empty() {
+        text.push('\n');
+        line(text, "Failed");
+    }
+    for failed in &manifest.errors {
+        line(text, &format!("  {:<13} {}", failed.kind, failed.error));
+    }
+    if !manifest.unavailable.is_empty() {
+        text.push('\n');
+        line(text, "Not collected");
+    }
+    for missing in &manifest.unavailable {
+        let hint =
+            if missing.hint.is_empty() { String::new() } else { format!("; {}", missing.hint) };
+        line(text, &format!("  {:<13} {}{hint}", missing.kind, missing.reason));
+    }
+}
+
+/// Adds a line of text that may come from anywhere.
+fn line(text: &mut String, content: &str) {
+    // Writing to a string can't fail.
+    let _ = writeln!(text, "{}", printable(content));
+}

@@ -117,7 +117,11 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<Frame> {
         while let Ok(Some(frame)) = found.next() {
             let name = frame.function.as_ref().and_then(|function| function.raw_name().ok());
             let (file, line, column) = frame.location.map_or(("", 0, 0), |location| {
-                (location.file.unwrap_or(""), location.line.unwrap_or(0), location.column.unwrap_or(0))
+                (
+                    location.file.unwrap_or(""),
+                    location.line.unwrap_or(0),
+                    location.column.unwrap_or(0),
+                )
             });
             frames.push(Frame {
                 file: file.to_owned(),
@@ -181,7 +185,9 @@ mod tests {
         let frames = symbolizer.frames(object, address);
         let outermost = frames.last().unwrap();
         assert_eq!(outermost.name, "profile_core::symbol::tests::landmark");
-        assert!(outermost.system_name.starts_with("_R") || outermost.system_name.starts_with("_ZN"));
+        assert!(
+            outermost.system_name.starts_with("_R") || outermost.system_name.starts_with("_ZN")
+        );
         assert!(outermost.file.ends_with("src/symbol.rs"), "{outermost:?}");
         assert!(outermost.line > 0);
     }
@@ -205,7 +211,11 @@ mod tests {
                 "alloc::vec::Vec<T,A>::extend",
                 true,
             ),
-            ("_ZNSt6vectorIiSaIiEE9push_backERKi", "std::vector<int, std::allocator<int> >::push_back(int const&)", true),
+            (
+                "_ZNSt6vectorIiSaIiEE9push_backERKi",
+                "std::vector<int, std::allocator<int> >::push_back(int const&)",
+                true,
+            ),
             ("malloc", "malloc", false),
             ("memcpy@@GLIBC_2.14", "memcpy", true),
             ("", "", false),

@@ -23,10 +23,7 @@ pub(super) struct Check {
 }
 
 /// Holds the bundle in `file` against what is known.
-pub(super) fn compare(
-    mut file: impl Read + Seek,
-    known: &[Known],
-) -> Result<Vec<Check>, Failure> {
+pub(super) fn compare(mut file: impl Read + Seek, known: &[Known]) -> Result<Vec<Check>, Failure> {
     file.seek(SeekFrom::Start(0))?;
     let bundle = Bundle::read(file, &Limits::default())?;
     known
@@ -53,8 +50,9 @@ pub(super) fn compare(
 pub(super) fn text(checks: &[Check]) -> String {
     let mut text = String::from("What the demo really does, and what its profiles say:\n");
     for check in checks {
-        let measured =
-            check.measured_percent.map_or("not seen".to_owned(), |percent| format!("{percent:5.1}%"));
+        let measured = check
+            .measured_percent
+            .map_or("not seen".to_owned(), |percent| format!("{percent:5.1}%"));
         // Writing to a string can't fail.
         let _ = writeln!(
             text,

@@ -25,7 +25,8 @@ fn with_a_token_others_are_kept_out_of_every_path() {
         [None, Some("Bearer wrong"), Some("Basic eDp3cm9uZw=="), Some("s3cret"), Some("Bearer ")];
     for credentials in wrong {
         for path in [PATH, "/debug/profile?duration=bad", "/nowhere"] {
-            let headers: Vec<_> = credentials.map(|value| ("Authorization", value)).into_iter().collect();
+            let headers: Vec<_> =
+                credentials.map(|value| ("Authorization", value)).into_iter().collect();
             let answer = request(address, "POST", path, &headers);
             assert_eq!(answer.status, 401, "{credentials:?} {path}");
             assert_eq!(answer.refusal().0, "Missing or invalid credentials.");
@@ -83,7 +84,8 @@ fn a_page_of_another_site_is_refused_even_with_credentials() {
         .serve("127.0.0.1:0")
         .unwrap();
     let address = server.local_addr().unwrap();
-    for (site, status) in [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
+    for (site, status) in
+        [("cross-site", 403), ("same-site", 403), ("same-origin", 200), ("none", 200)]
     {
         let headers = [("Authorization", "Bearer s3cret"), ("Sec-Fetch-Site", site)];
         assert_eq!(request(address, "GET", PATH, &headers).status, status, "{site}");

@@ -92,8 +92,26 @@ fn noise(len: usize) -> Vec<u8> {
     bytes
 }
 
-/// A service with these collectors and a gate of its own, so that tests don't meet.
+/// A kind that can't be given.
+struct Absent(Kind);
+
+impl Collector for Absent {
+    fn kind(&self) -> Kind {
+        self.0
+    }
+
+    fn check(&self) -> Result<(), Unavailable> {
+        Err(Unavailable::new(self.0, "absent", "bring it back"))
+    }
+
+    fn start(&self) -> Result<Box<dyn Window>, Error> {
+        Err(Unavailable::new(self.0, "absent", "bring it back").into())
+    }
+}
+
+/// A service with these collectors alone and a gate of its own, so that tests don't meet.
 pub(crate) fn service(fakes: impl IntoIterator<Item = Fake>) -> DebugServiceBuilder {
-    let collectors = fakes.into_iter().fold(Collectors::new(), Collectors::with);
+    let none = Kind::ALL.map(Absent).into_iter().fold(Collectors::new(), Collectors::with);
+    let collectors = fakes.into_iter().fold(none, Collectors::with);
     DebugService::builder("test").collectors(collectors).gate(Gate::new())
 }

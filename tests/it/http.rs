@@ -1,6 +1,6 @@
 //! An HTTP client of a few lines that shares nothing with the one under test.
 
-use std::io::{self, BufRead as _, BufReader, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 

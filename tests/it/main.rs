@@ -7,6 +7,7 @@ mod fakes;
 mod http;
 mod memory;
 mod mounting;
+mod pprof;
 mod refusals;
 
 // The allocator and its options are the program's choice, as in a user's own service. Sampling is

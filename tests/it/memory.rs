@@ -36,10 +36,8 @@ fn a_large_artifact_is_streamed() {
         return in_own_process("memory::a_large_artifact_is_streamed");
     }
     const ARTIFACT: u64 = 200 << 20;
-    let server = service([Fake::new(Kind::Heap, ARTIFACT as usize)])
-        .build()
-        .serve("127.0.0.1:0")
-        .unwrap();
+    let server =
+        service([Fake::new(Kind::Heap, ARTIFACT as usize)]).build().serve("127.0.0.1:0").unwrap();
     let address = server.local_addr().unwrap();
     let mut client = send(address, "GET", "/debug/profile?duration=10ms&profiles=heap", &[]);
     let before = status("VmRSS:");

@@ -7,6 +7,8 @@ mod summarize;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 
 pub use render::render;
@@ -125,5 +127,20 @@ pub fn report<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>, rows: 
             }
         }
     }
+    say_it_once(&mut report.profiles);
     report
+}
+
+/// `heap` and `allocs` are the same data with another default: where both are there, each shows what
+/// it is mainly about.
+fn say_it_once(profiles: &mut [ProfileSummary]) {
+    let first = |profile: &ProfileSummary| {
+        (profile.subject == Subject::Heap)
+            .then(|| Some(profile.tables.first()?.sample_type.clone()))
+    };
+    let shown: HashSet<String> = profiles.iter().filter_map(first).flatten().collect();
+    if shown.len() > 1 {
+        let heaps = profiles.iter_mut().filter(|profile| profile.subject == Subject::Heap);
+        heaps.for_each(|profile| profile.tables.truncate(1));
+    }
 }

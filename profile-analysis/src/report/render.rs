@@ -31,7 +31,7 @@ pub fn render(report: &Report, width: usize) -> String {
     out
 }
 
-/// The name, what it is about, and its totals: `cpu.prof  cpu 9.98 s in 10.00 s, 998 samples`.
+/// The name, what it is about, and its totals: `cpu.prof  cpu 9.98 s in 10.00 s, 212 stacks`.
 fn heading(profile: &ProfileSummary) -> String {
     let mut text = format!("{}  ", profile.name);
     let amount = |value: i64, unit: &str, sample_type: &str| match unit {
@@ -50,8 +50,8 @@ fn heading(profile: &ProfileSummary) -> String {
     if profile.duration_nanos > 0 {
         let _ = write!(text, " in {}", format_value(profile.duration_nanos, "nanoseconds"));
     }
-    let samples = if profile.samples == 1 { "sample" } else { "samples" };
-    let _ = write!(text, ", {} {samples}", profile.samples);
+    let stacks = if profile.samples == 1 { "stack" } else { "stacks" };
+    let _ = write!(text, ", {} {stacks}", profile.samples);
     text
 }
 

@@ -42,11 +42,14 @@ fn plan(profile: &Profile) -> (Subject, Vec<Plan>) {
         return (Subject::Cpu, vec![(cpu, find("samples"), By::Function)]);
     }
     let spaces = [("inuse_space", "inuse_objects"), ("alloc_space", "alloc_objects")];
-    let heap: Vec<Plan> = spaces
+    let mut heap: Vec<Plan> = spaces
         .into_iter()
         .filter_map(|(space, objects)| Some((find(space)?, find(objects), By::Caller)))
         .collect();
     if !heap.is_empty() {
+        // What the profile is mainly about comes first.
+        let default = crate::top::sample_type(profile, None).ok();
+        heap.sort_by_key(|&(space, ..)| Some(space) != default);
         return (Subject::Heap, heap);
     }
     if let (Some(delay), Some(contentions)) = (find("delay"), find("contentions")) {

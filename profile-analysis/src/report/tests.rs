@@ -55,12 +55,12 @@ fn one_screen() {
     ];
     let text = render(&report(entries, 2), 90);
     let expected = "\
-cpu.prof  cpu 1.00 s in 10.00 s, 2 samples
+cpu.prof  cpu 1.00 s in 10.00 s, 2 stacks
         cpu      %        cum       %  samples  function
   750.00 ms  75.0%  750.00 ms   75.0%       75  service::work (main.rs:7)
   250.00 ms  25.0%     1.00 s  100.0%       25  service::main (main.rs:20)
 
-heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 samples
+heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 stacks
   note: made for a test
   inuse_space       %       cum       %  inuse_objects  function
      1.50 KiB  100.0%  1.50 KiB  100.0%              3  service::build (build.rs:20)
@@ -68,11 +68,11 @@ heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 samples
      4.00 KiB  80.0%  4.00 KiB   80.0%             12  service::build (build.rs:20)
      1.00 KiB  20.0%  5.00 KiB  100.0%              4  service::main (main.rs:7)
 
-block.prof  3 contentions, delay 4.20 ms, 1 sample
+block.prof  3 contentions, delay 4.20 ms, 1 stack
     delay       %      cum       %  contentions  function
   4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
 
-goroutine.prof  4 goroutine, 1 sample
+goroutine.prof  4 goroutine, 1 stack
   note: without [2Jtasks
   goroutine       %  cum       %  function
           4  100.0%    4  100.0%  0xbeef

@@ -54,7 +54,9 @@ impl Collector for PprofCpu {
             .blocklist(&["libgcc"])
             .build()
             .map_err(|error| match error {
-                pprof::Error::Running => in_use("the pprof crate, started elsewhere in this program"),
+                pprof::Error::Running => {
+                    in_use("the pprof crate, started elsewhere in this program")
+                }
                 error => failed(error),
             })?;
         Ok(Box::new(CpuWindow { guard, hz: self.hz }))

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use crate::profile::{Builder, Function, Line, Mapping};
 use crate::process::hex;
+use crate::profile::{Builder, Function, Line, Mapping};
 use crate::symbol::Symbolizer;
 
 /// Turns addresses of this process into locations with mappings, functions and lines.

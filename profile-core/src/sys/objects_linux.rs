@@ -6,7 +6,6 @@
 use std::ffi::CStr;
 use std::path::PathBuf;
 
-
 /// One executable file mapped into the process.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
@@ -159,7 +158,8 @@ mod tests {
         let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
         let main = &loaded()[0];
         for segment in &main.segments {
-            let line = format!("{:x}-{:x} r-xp {:08x}", segment.start, segment.limit, segment.offset);
+            let line =
+                format!("{:x}-{:x} r-xp {:08x}", segment.start, segment.limit, segment.offset);
             assert!(maps.contains(&line), "no line {line} in\n{maps}");
         }
     }

@@ -2,7 +2,11 @@
 
 unsafe extern "C" {
     /// The `pprof` crate's signal handler, exported by it under this name.
-    fn perf_signal_handler(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void);
+    fn perf_signal_handler(
+        signal: libc::c_int,
+        info: *mut libc::siginfo_t,
+        context: *mut libc::c_void,
+    );
 }
 
 /// Where the `pprof` crate's signal handler begins.

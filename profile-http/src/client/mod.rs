@@ -353,9 +353,14 @@ mod tests {
         assert_eq!(name("attachment; filename=\"a-1.tar.gz\""), Some("a-1.tar.gz".into()));
         assert_eq!(name("attachment; filename=a.tar.gz; size=3"), Some("a.tar.gz".into()));
         assert_eq!(name("attachment; filename=\"../../etc/cron\""), Some("cron".into()));
-        for bad in ["attachment", "filename=\"..\"", "filename=\".bashrc\"", "filename=\"a b\"",
-            "filename=\"\"", "filename=\"/\""]
-        {
+        for bad in [
+            "attachment",
+            "filename=\"..\"",
+            "filename=\".bashrc\"",
+            "filename=\"a b\"",
+            "filename=\"\"",
+            "filename=\"/\"",
+        ] {
             assert_eq!(name(bad), None, "{bad}");
         }
     }

@@ -34,7 +34,8 @@ impl Target {
         let text = text.trim();
         let absolute =
             if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-        let failed = |reason: &str| Error::Url { url: without_password(text), reason: reason.to_owned() };
+        let failed =
+            |reason: &str| Error::Url { url: without_password(text), reason: reason.to_owned() };
         let mut url = Url::parse(&absolute).map_err(|error| failed(&error.to_string()))?;
         if !matches!(url.scheme(), "http" | "https") {
             return Err(failed("only http and https can be collected from"));
@@ -127,7 +128,9 @@ mod tests {
 
     #[test]
     fn refuses_the_rest_without_showing_a_password() {
-        for text in ["", "ftp://h/", "http://", "http://h:99999", "http://x:s3cret@h:99999?t=s3cret"] {
+        for text in
+            ["", "ftp://h/", "http://", "http://h:99999", "http://x:s3cret@h:99999?t=s3cret"]
+        {
             let error = Target::parse(text).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }

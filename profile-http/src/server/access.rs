@@ -107,9 +107,7 @@ fn local(request: &Parts) -> Result<Identity, Denied> {
             if host.or(authority).is_some_and(is_loopback_host) {
                 Ok(Identity::new("loopback"))
             } else {
-                Err(forbidden(
-                    "without an authorizer the Host header must name a loopback address",
-                ))
+                Err(forbidden("without an authorizer the Host header must name a loopback address"))
             }
         }
     }
@@ -151,13 +149,21 @@ mod tests {
 
     #[test]
     fn without_an_authorizer_only_this_host_may_ask() {
-        for host in ["localhost", "localhost:6060", "LOCALHOST", "127.0.0.1:80", "127.9.9.9", "[::1]:1"]
+        for host in
+            ["localhost", "localhost:6060", "LOCALHOST", "127.0.0.1:80", "127.9.9.9", "[::1]:1"]
         {
             assert!(check(None, &request(&[("host", host)], LOOPBACK)).is_ok(), "{host}");
         }
-        for host in ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "10.0.0.1",
-            "x@localhost", "[::2]", "", "127.0.0.1:80:80"]
-        {
+        for host in [
+            "evil.example",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1",
+            "x@localhost",
+            "[::2]",
+            "",
+            "127.0.0.1:80:80",
+        ] {
             assert!(check(None, &request(&[("host", host)], LOOPBACK)).is_err(), "{host}");
         }
         assert!(check(None, &request(&[], LOOPBACK)).is_err(), "no Host header");

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::header::{self, HeaderValue};
 use http::Response;
+use http::header::{self, HeaderValue};
 use profile_archive::{BundleWriter, Header, Source};
 use profile_core::{Error, Permit, Plan, session};
 use tokio::sync::oneshot;

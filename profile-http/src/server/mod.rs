@@ -109,8 +109,7 @@ impl DebugServiceBuilder {
     /// mounts the service strips the prefix.
     pub fn prefix(mut self, prefix: &str) -> DebugServiceBuilder {
         let trimmed = prefix.trim_matches('/');
-        self.shared.prefix =
-            if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") };
+        self.shared.prefix = if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") };
         self
     }
 

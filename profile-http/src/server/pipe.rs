@@ -164,7 +164,10 @@ impl Drop for Writer {
 
 impl Reader {
     /// The next piece; `None` at a complete end.
-    pub(super) fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    pub(super) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<io::Result<Bytes>>> {
         let mut state = self.shared.lock();
         if let Some(piece) = state.pieces.pop_front() {
             state.waiting -= piece.len();

@@ -3,9 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
-use profile_core::{
-    Busy, Error, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration,
-};
+use profile_core::{Busy, Error, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration};
 use serde::Serialize;
 
 use super::Body;
@@ -93,9 +91,14 @@ pub(super) fn wrong_method(allowed: &'static str) -> Refusal {
 }
 
 pub(super) fn bad_plan(error: PlanError) -> Refusal {
-    let bad = |message: &str, detail: String| Refusal::new(StatusCode::BAD_REQUEST, message, detail);
+    let bad =
+        |message: &str, detail: String| Refusal::new(StatusCode::BAD_REQUEST, message, detail);
     let range = |max| {
-        format!("The duration may be from {} to {}.", format_duration(MIN_WINDOW), format_duration(max))
+        format!(
+            "The duration may be from {} to {}.",
+            format_duration(MIN_WINDOW),
+            format_duration(max)
+        )
     };
     match error {
         PlanError::InvalidDuration(why) => bad("Invalid duration parameter.", why.to_string()),
@@ -107,9 +110,10 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
         PlanError::TooLong { max } => {
             bad(&format!("Duration cannot exceed {}.", format_duration(max)), range(max))
         }
-        PlanError::UnknownKind(name) => {
-            bad(&format!("Unknown profile type: {name:?}."), format!("Valid types: {}", kind_names()))
-        }
+        PlanError::UnknownKind(name) => bad(
+            &format!("Unknown profile type: {name:?}."),
+            format!("Valid types: {}", kind_names()),
+        ),
         PlanError::TooManyKinds(count) => bad(
             &format!("Too many profile types: {count}."),
             format!("Valid types: {}", kind_names()),

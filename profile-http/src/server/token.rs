@@ -65,11 +65,8 @@ fn split(header: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// A user name for the log: it is not checked against anything, so it is bounded and printable.
 fn user_name(bytes: &[u8]) -> String {
-    let name: String = String::from_utf8_lossy(bytes)
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(64)
-        .collect();
+    let name: String =
+        String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(64).collect();
     if name.is_empty() { "token".to_owned() } else { name }
 }
 
@@ -94,8 +91,17 @@ mod tests {
         assert_eq!(authorize(Some(&basic("alice:s3cret:x"))), Ok(Identity::new("alice")));
         assert_eq!(authorize(Some(&basic(":s3cret:x"))), Ok(Identity::new("token")));
         let refused = [
-            "", "Bearer", "Bearer ", "Bearer s3cret", "Bearer s3cret:x2", "Basic", "Basic !!!",
-            "Digest s3cret:x", &basic("s3cret:x:"), &basic("no colon"), "s3cret:x",
+            "",
+            "Bearer",
+            "Bearer ",
+            "Bearer s3cret",
+            "Bearer s3cret:x2",
+            "Basic",
+            "Basic !!!",
+            "Digest s3cret:x",
+            &basic("s3cret:x:"),
+            &basic("no colon"),
+            "s3cret:x",
         ];
         for header in refused {
             assert_eq!(authorize(Some(header)), Err(Denied::Unauthenticated), "{header}");

@@ -67,7 +67,10 @@ impl Collector for JemallocHeap {
         }
         let accumulates = jemalloc::flag(Flag::OptProfAccum) == Some(true);
         if self.kind == Kind::Allocs && !accumulates {
-            return unavailable("jemalloc keeps no cumulative counts (opt.prof_accum is false)", HOW);
+            return unavailable(
+                "jemalloc keeps no cumulative counts (opt.prof_accum is false)",
+                HOW,
+            );
         }
         Ok(())
     }
@@ -131,7 +134,8 @@ impl JemallocHeap {
         if jemalloc::flag(Flag::OptProfAccum) != Some(true) {
             builder.comment("alloc_objects and alloc_space are not collected: prof_accum is off");
         }
-        let default_type = if self.kind == Kind::Allocs { builder.str("alloc_space") } else { builder.str("") };
+        let default_type =
+            if self.kind == Kind::Allocs { builder.str("alloc_space") } else { builder.str("") };
         let profile = builder.profile_mut();
         profile.default_sample_type = default_type;
         profile.time_nanos = unix_nanos(SystemTime::now());
