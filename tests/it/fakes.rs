@@ -79,7 +79,7 @@ impl Window for FakeWindow {
 }
 
 /// The bytes of a xorshift generator.
-fn noise(len: usize) -> Vec<u8> {
+pub(crate) fn noise(len: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {

@@ -4,9 +4,11 @@ mod access;
 mod collection;
 mod disconnect;
 mod fakes;
+mod faults;
 mod http;
 mod memory;
 mod mounting;
+mod own_process;
 mod pprof;
 mod refusals;
 

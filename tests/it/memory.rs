@@ -1,27 +1,12 @@
 //! What streaming costs: one artifact in memory and little else.
 
 use std::io::Read as _;
-use std::process::Command;
 
 use profilez::core::Kind;
 
 use crate::fakes::{Fake, service};
 use crate::http::send;
-
-/// Set in the process that a test starts for itself.
-const CHILD: &str = "PROFILEZ_TEST_CHILD";
-
-/// Runs the test of this name in a process of its own.
-fn in_own_process(test: &str) {
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
-        .env(CHILD, "1")
-        .output()
-        .unwrap();
-    let output = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success(), "{output}{}", String::from_utf8_lossy(&child.stderr));
-    assert!(output.contains("1 passed"), "{output}");
-}
+use crate::own_process::is_own_process;
 
 /// A value of `/proc/self/status` in bytes.
 fn status(name: &str) -> u64 {
@@ -32,8 +17,8 @@ fn status(name: &str) -> u64 {
 
 #[test]
 fn a_large_artifact_is_streamed() {
-    if std::env::var_os(CHILD).is_none() {
-        return in_own_process("memory::a_large_artifact_is_streamed");
+    if !is_own_process("memory::a_large_artifact_is_streamed") {
+        return;
     }
     const ARTIFACT: u64 = 200 << 20;
     let server =

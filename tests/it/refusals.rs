@@ -1,5 +1,7 @@
 //! Every way in which a request is refused, with the text that says so.
 
+use std::io::{Read as _, Write as _};
+
 use profilez::core::Kind;
 use profilez::http::server::{DebugService, Server};
 
@@ -125,4 +127,32 @@ fn a_service_can_be_asked_under_another_prefix_and_maximum() {
 fn an_open_address_needs_an_authorizer() {
     let error = DebugService::builder("test").build().serve("0.0.0.0:0").unwrap_err();
     assert!(error.to_string().contains("needs an authorizer"), "{error}");
+}
+
+#[test]
+fn what_is_not_http_is_refused_and_harms_nobody() {
+    let server = serve();
+    let address = server.local_addr().unwrap();
+    let long = format!("GET /debug/profile HTTP/1.1\r\nHost: {}\r\n\r\n", "x".repeat(10 << 20));
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(100_000));
+    let inputs: [&[u8]; 6] = [
+        b"\0\x01\xff garbage\r\n\r\n",
+        b"GET /debug/profile HTTP/9.9\r\n\r\n",
+        b"GET /debug/profile\x01 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03",
+        long.as_bytes(),
+        many.as_bytes(),
+    ];
+    for input in inputs {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
+        // The server may close the connection before it has read all of it.
+        let _ = stream.write_all(input);
+        let mut answer = Vec::new();
+        let _ = stream.take(1 << 20).read_to_end(&mut answer);
+        let refused = answer.is_empty() || answer.starts_with(b"HTTP/1.1 4");
+        assert!(refused, "{}", String::from_utf8_lossy(&answer));
+    }
+    assert_eq!(get(address, "/debug/profile?duration=10ms").status, 200);
+    server.shut_down();
 }

@@ -193,3 +193,20 @@ impl Drop for Sampling {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_check_says_in_one_sentence_what_is_missing() {
+        // This test program's allocator is the system's.
+        for collector in [JemallocHeap::heap(), JemallocHeap::allocs()] {
+            let why = collector.check().unwrap_err();
+            assert_eq!(why.kind, collector.kind());
+            assert_eq!(why.reason, "the program's global allocator is not jemalloc");
+            assert!(why.hint.contains("#[global_allocator]"), "{}", why.hint);
+            assert!(collector.start().is_err());
+        }
+    }
+}
