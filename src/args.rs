@@ -55,9 +55,13 @@ pub(crate) enum Command {
 /// prints what the workload really does beside what the profiles say.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
-    /// Keep the bundle in this file.
-    #[arg(short, long, value_name = "FILE")]
+    /// Keep the bundle in this file, or under a name of its own in this directory.
+    #[arg(short, long, value_name = "FILE", value_parser = file)]
     pub(crate) output: Option<PathBuf>,
+
+    /// Overwrite a file that exists.
+    #[arg(long, requires = "output")]
+    pub(crate) force: bool,
 
     /// Keep the service running, and print its URL.
     #[arg(long, conflicts_with_all = ["output", "json"])]
@@ -87,7 +91,8 @@ pub(crate) struct CollectArgs {
     pub(crate) urls: Vec<String>,
 
     /// Where to put the bundle: a file, a directory, or `-` for standard output. By default a file
-    /// in this directory, called after host, service and time.
+    /// in this directory, called after host, service and time. Until it is whole it is called
+    /// FILE.partial.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
@@ -100,25 +105,28 @@ pub(crate) struct CollectArgs {
     #[arg(short, long, value_name = "LIST", env = "PROFILEZ_PROFILES")]
     pub(crate) profiles: Option<String>,
 
-    /// The token to send. Other users of this host can see arguments: prefer the environment or
-    /// --token-file.
-    #[arg(long, value_name = "TOKEN", env = "PROFILEZ_TOKEN", hide_env_values = true)]
+    // The environment is not read here: clap would take its variables for arguments, and these two
+    // exclude each other.
+    /// The token to send; by default what PROFILEZ_TOKEN holds. Other users of this host can see
+    /// arguments: prefer the environment or --token-file.
+    #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
 
-    /// A file that holds the token.
-    #[arg(long, value_name = "FILE", env = "PROFILEZ_TOKEN_FILE", conflicts_with = "token")]
+    /// A file that holds the token; by default the one that PROFILEZ_TOKEN_FILE names.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
     pub(crate) token_file: Option<PathBuf>,
 
-    /// A header to send, as `Name: value`. May be repeated.
+    /// A header to send, as `Name: value`. May be repeated. One of `Authorization` takes the place
+    /// of the token.
     #[arg(short = 'H', long = "header", value_name = "HEADER")]
     pub(crate) headers: Vec<String>,
 
-    /// Connect through this unix socket.
+    /// Connect through this unix socket. Without a URL it is asked for /debug/profile.
     #[arg(long, value_name = "PATH", env = "PROFILEZ_UNIX_SOCKET")]
     pub(crate) unix_socket: Option<PathBuf>,
 
     /// How long the whole collection may take. By default two minutes beyond the window.
-    #[arg(long, value_name = "DURATION", env = "PROFILEZ_TIMEOUT", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", env = "PROFILEZ_TIMEOUT", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 
     /// The largest bundle to take, in MiB.
@@ -133,7 +141,7 @@ pub(crate) struct CollectArgs {
     #[arg(long)]
     pub(crate) json: bool,
 
-    /// Print no progress and no notes.
+    /// Print no progress and no notes, but for errors.
     #[arg(short, long)]
     pub(crate) quiet: bool,
 }
@@ -176,6 +184,20 @@ fn duration_text(text: &str) -> Result<String, String> {
     duration(text).map(|_| text.to_owned())
 }
 
+fn timeout(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("it must be more than nothing".to_owned()),
+        timeout => Ok(timeout),
+    }
+}
+
+fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => Err("standard output is for the report".to_owned()),
+        path => Ok(path.into()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -188,11 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn a_token_never_shows_in_the_help() {
+    fn the_help_says_where_a_token_can_come_from() {
         let help = Args::command()
             .find_subcommand_mut("collect")
             .map(|command| command.render_long_help().to_string())
             .unwrap_or_default();
-        assert!(help.contains("PROFILEZ_TOKEN"), "{help}");
+        assert!(help.contains("PROFILEZ_TOKEN "), "{help}");
+        assert!(help.contains("PROFILEZ_TOKEN_FILE"), "{help}");
     }
 }

@@ -1,37 +1,43 @@
 //! `collect`: bundles from running services to files.
 
 mod destination;
+mod progress;
+mod watch;
 
-use std::fs::File;
-use std::io::{self, BufReader, Write};
+use std::env;
+use std::error::Error as StdError;
+use std::io::{self, IsTerminal as _, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use profilez::archive::{BundleReader, Contents, Limits, Manifest};
+use profilez::archive::{Contents, Manifest};
+use profilez::core::parse_duration;
 use profilez::http::Error;
-use profilez::http::client::{Client, Collected, Progress, Request};
+use profilez::http::client::{Client, Collected, Request};
 use serde::Serialize;
 
 use crate::args::CollectArgs;
+use crate::interrupt;
 use crate::output::{self, Failure, chain, note, printable};
-use destination::Destination;
+pub(crate) use destination::Destination;
+pub(crate) use progress::Bar;
+use watch::Watch;
 
 /// What is sent to every service.
 struct Job<'a> {
     args: &'a CollectArgs,
     token: Option<String>,
     request: Request,
+    several: bool,
 }
 
 /// What is printed with `--json`, a line for each service.
 #[derive(Serialize)]
 struct Line<'a> {
     url: &'a str,
-    file: Option<String>,
+    file: Option<&'a str>,
     bytes: u64,
     complete: bool,
     error: Option<String>,
@@ -45,19 +51,17 @@ enum Outcome {
     Failed,
 }
 
-/// Set by Ctrl-C, which also cancels what is under way.
-static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+/// What arrived of a bundle.
+struct Arrived {
+    bytes: u64,
+    /// Where it is; `None` where it is in no file.
+    file: Option<String>,
+    /// `None` where nothing of it can be read.
+    contents: Option<Contents>,
+}
 
 pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
-    let token = match &args.token_file {
-        Some(path) => Some(
-            std::fs::read_to_string(path)
-                .map_err(|error| format!("{}: {error}", path.display()))?
-                .trim()
-                .to_owned(),
-        ),
-        None => args.token.clone(),
-    };
+    check(args).map_err(Failure::Usage)?;
     let mut request = Request::default();
     if let Some(duration) = &args.duration {
         request = request.duration(duration);
@@ -65,20 +69,20 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     if let Some(kinds) = &args.profiles {
         request = request.kinds(kinds);
     }
-    let job = Job { args, token, request };
     let urls =
         if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
-    let several = urls.len() > 1;
-    if several && args.output.as_deref().is_some_and(|path| !path.is_dir()) {
-        return Err("with several URLs the output must be a directory that exists".into());
-    }
-    let clients =
-        urls.iter().map(|url| client(url, &job)).collect::<Result<Vec<Client>, Error>>()?;
-    cancel_on_interrupt(clients.clone())?;
+    let job = Job { args, token: token(args)?, request, several: urls.len() > 1 };
+    let clients = urls
+        .iter()
+        .map(|url| client(url, &job))
+        .collect::<Result<Vec<Client>, Error>>()
+        .map_err(|error| Failure::Usage(chain(&error)))?;
+    let cancelled = clients.clone();
+    interrupt::on(move || cancelled.iter().for_each(Client::cancel))?;
 
     let outcomes: Vec<Outcome> = thread::scope(|scope| {
         let running: Vec<_> =
-            clients.iter().map(|client| scope.spawn(|| job.collect(client, several))).collect();
+            clients.iter().map(|client| scope.spawn(|| job.collect(client))).collect();
         let failed = |_| Ok(Outcome::Failed);
         running
             .into_iter()
@@ -88,13 +92,65 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     Ok(exit_code(&outcomes))
 }
 
+/// Arguments that are good one by one and make no sense together.
+fn check(args: &CollectArgs) -> Result<(), String> {
+    let output = args.output.as_deref();
+    let to_stdout = output == Some(Path::new("-"));
+    if args.urls.len() > 1 && output.is_some_and(|path| !path.is_dir()) {
+        return Err("with several URLs the output must be a directory that exists".to_owned());
+    }
+    if to_stdout && args.json {
+        return Err("standard output can't be both the bundle and JSON: give -o FILE".to_owned());
+    }
+    if to_stdout && io::stdout().is_terminal() && !args.force {
+        return Err("a bundle is nothing for a terminal: redirect it or give -o FILE".to_owned());
+    }
+    let window = args.duration.as_deref().and_then(|duration| parse_duration(duration).ok());
+    if let (Some(window), Some(timeout)) = (window, args.timeout)
+        && timeout <= window
+    {
+        return Err("the timeout is for the whole collection, and must be longer than the \
+                    duration"
+            .to_owned());
+    }
+    Ok(())
+}
+
+/// The token: from an argument or else from the environment.
+fn token(args: &CollectArgs) -> Result<Option<String>, Failure> {
+    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
+    let read = |path: &Path| {
+        std::fs::read_to_string(path)
+            .map_err(|error| format!("could not read the token in {}: {error}", path.display()))
+    };
+    let token = if let Some(token) = &args.token {
+        token.clone()
+    } else if let Some(path) = &args.token_file {
+        read(path)?
+    } else if let Some(token) = variable("PROFILEZ_TOKEN") {
+        token.into_string().map_err(|_| "the token in PROFILEZ_TOKEN is not text")?
+    } else if let Some(path) = variable("PROFILEZ_TOKEN_FILE") {
+        read(&PathBuf::from(path))?
+    } else {
+        return Ok(None);
+    };
+    let token = token.trim();
+    if token.is_empty() {
+        return Err("the token is empty".into());
+    }
+    if !token.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
+        return Err("the token holds characters that can't be sent in a header".into());
+    }
+    Ok(Some(token.to_owned()))
+}
+
 fn exit_code(outcomes: &[Outcome]) -> ExitCode {
     let all_failed = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed));
     let all_complete = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Complete));
-    if INTERRUPTED.load(Ordering::SeqCst) {
-        ExitCode::from(output::INTERRUPTED)
-    } else if all_complete {
+    if all_complete {
         ExitCode::SUCCESS
+    } else if interrupt::happened() {
+        ExitCode::from(output::INTERRUPTED)
     } else if all_failed {
         ExitCode::from(output::FAILED)
     } else {
@@ -119,138 +175,145 @@ fn client(url: &str, job: &Job<'_>) -> Result<Client, Error> {
     Ok(builder.build())
 }
 
-fn cancel_on_interrupt(clients: Vec<Client>) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(move || {
-        if INTERRUPTED.swap(true, Ordering::SeqCst) {
-            // Asked twice: whatever is still going on is not worth waiting for.
-            std::process::exit(output::INTERRUPTED.into());
-        }
-        clients.iter().for_each(Client::cancel);
-    })
-}
-
 impl Job<'_> {
-    fn collect(&self, client: &Client, several: bool) -> io::Result<Outcome> {
-        let mut destination = match Destination::open(self.args, client.url()) {
-            Ok(destination) => destination,
-            Err(error) => return self.failed(client, &error, None, 0),
+    fn collect(&self, client: &Client) -> io::Result<Outcome> {
+        let prepared = Destination::new(self.args.output.as_deref(), self.args.force, client.url())
+            .and_then(|destination| Ok((destination, Watch::start()?)));
+        let (destination, watch) = match prepared {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let nothing = Arrived { bytes: 0, file: None, contents: None };
+                return self.failed(client, &error, nothing);
+            }
         };
-        let bar = Bar::new(self.request.window(), self.args.quiet || several);
-        let mut counted = Counted { to: &mut destination, bytes: 0 };
-        let collected =
-            client.collect(&self.request, &mut counted, &mut |progress| bar.show(progress));
-        let bytes = counted.bytes;
+        let bar = Bar::new(self.request.window(), self.args.quiet || self.several);
+        let mut to = Watched { to: destination, watch, bytes: 0 };
+        let collected = client.collect(&self.request, &mut to, &mut |progress| bar.show(progress));
+        let Watched { to, watch, bytes } = to;
+        let contents = watch.end();
         bar.done();
         match collected {
-            Ok(collected) => self.keep(client, destination, &collected),
+            Ok(collected) => self.finish(client, to, &collected, contents),
             Err(error) => {
-                // Of a bundle that breaks off, what arrived is worth having.
-                let kept = destination.abandon(bytes);
-                self.failed(client, &error, kept, bytes)
+                // Of a bundle that breaks off, what arrived is worth having; what was refused or
+                // could not be written to a stream isn't.
+                let lost = match &error {
+                    Error::TooLarge { .. } => true,
+                    Error::Write(_) => to.is_stream(),
+                    _ => false,
+                };
+                let contents = contents.filter(|_| !lost);
+                let file = to.abandon(contents.is_some());
+                self.failed(client, &error, Arrived { bytes, file, contents })
             }
         }
     }
 
-    fn keep(
+    fn finish(
         &self,
         client: &Client,
         destination: Destination,
         collected: &Collected,
+        contents: Option<Contents>,
     ) -> io::Result<Outcome> {
-        let (file, path) = match destination.keep(collected.file_name.as_deref()) {
-            Ok(kept) => kept,
-            Err(error) => return self.failed(client, &error, None, collected.bytes),
+        let bytes = collected.bytes;
+        let Some(contents) = contents else {
+            let error = format!("{} sent {bytes} bytes that are no bundle", client.url());
+            let arrived = Arrived { bytes, file: destination.abandon(false), contents: None };
+            return self.failed(client, &io::Error::other(error), arrived);
         };
-        let contents = file.and_then(contents);
-        let complete = contents.as_ref().is_none_or(|contents| {
-            !contents.truncated
-                && contents.manifest.as_ref().is_some_and(|manifest| manifest.errors.is_empty())
-        });
+        let file = match destination.keep(collected.file_name.as_deref()) {
+            Ok(file) => file,
+            Err(error) => {
+                let file = destination.abandon(true);
+                let arrived = Arrived { bytes, file, contents: Some(contents) };
+                return self.failed(client, &error, arrived);
+            }
+        };
+        let whole = contents.manifest.as_ref().is_some_and(|manifest| manifest.errors.is_empty());
+        let complete = whole && !contents.truncated;
         if !self.args.quiet {
-            explain(contents.as_ref());
-            if let Some(path) = &path {
-                note(&format!("read it with `profilez report {path}`"));
+            explain(&contents);
+            if let Some(file) = &file {
+                note(&format!("read it with `profilez report {file}`"));
             }
         }
-        if self.args.json {
-            self.line(&Line {
-                url: client.url(),
-                file: path,
-                bytes: collected.bytes,
-                complete,
-                error: None,
-                manifest: contents.and_then(|contents| contents.manifest),
-            })?;
-        } else if let Some(path) = path {
-            output::print(&path)?;
-        }
+        self.print(&Line {
+            url: client.url(),
+            file: file.as_deref(),
+            bytes,
+            complete,
+            error: None,
+            manifest: contents.manifest,
+        })?;
         Ok(if complete { Outcome::Complete } else { Outcome::Partial })
     }
 
     fn failed(
         &self,
         client: &Client,
-        error: &(dyn std::error::Error + 'static),
-        kept: Option<String>,
-        bytes: u64,
+        error: &(dyn StdError + 'static),
+        arrived: Arrived,
     ) -> io::Result<Outcome> {
-        let interrupted = INTERRUPTED.load(Ordering::SeqCst);
-        let reason = if interrupted { "interrupted".to_owned() } else { chain(error) };
-        note(&format!("error: {}", printable(&reason)));
+        let mut reason =
+            if interrupt::happened() { "interrupted".to_owned() } else { chain(error) };
+        if self.several && !reason.contains(client.url()) {
+            reason = format!("{}: {reason}", client.url());
+        }
+        output::error(&reason);
         if let Some(hint) = hint(error) {
             note(&hint);
         }
-        if let Some(kept) = &kept {
-            note(&format!("kept what arrived ({bytes} bytes) in {kept}"));
+        let Arrived { bytes, file, contents } = arrived;
+        if let Some(file) = &file {
+            note(&format!("what arrived ({bytes} bytes) is in {file}"));
         }
-        let readable = kept
-            .as_ref()
-            .and_then(|path| contents(File::open(path).ok()?))
-            .is_some_and(|contents| contents.entries.iter().any(|entry| entry.complete));
-        if self.args.json {
-            self.line(&Line {
-                url: client.url(),
-                file: kept,
-                bytes,
-                complete: false,
-                error: Some(reason),
-                manifest: None,
-            })?;
-        }
+        let readable = contents.is_some();
+        self.print(&Line {
+            url: client.url(),
+            file: file.as_deref(),
+            bytes,
+            complete: false,
+            error: Some(reason),
+            manifest: contents.and_then(|contents| contents.manifest),
+        })?;
         Ok(if readable { Outcome::Partial } else { Outcome::Failed })
     }
 
-    /// Prints one line at a time, whichever thread it comes from.
-    fn line(&self, line: &Line<'_>) -> io::Result<()> {
+    /// Prints the file's name, or a line of JSON; one at a time, whichever thread it comes from.
+    fn print(&self, line: &Line<'_>) -> io::Result<()> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock();
-        output::print(&serde_json::to_string(line)?)
+        match line.file {
+            _ if self.args.json => output::print_json(line, output::Json::Line),
+            Some(file) => output::print(file),
+            None => Ok(()),
+        }
     }
 }
 
-/// What to do about a refusal.
-fn hint(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let Some(Error::Refused { status, retry_after, .. }) = error.downcast_ref::<Error>() else {
-        return None;
+/// What to do about a failure.
+fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
+    let (status, retry_after) = match error.downcast_ref::<Error>()? {
+        Error::Refused { status, retry_after, .. } => (*status, *retry_after),
+        Error::TooLarge { .. } => return Some("--max-size MIB takes larger ones".to_owned()),
+        _ => return None,
     };
-    match status {
-        401 => Some("give a token with --token-file FILE or PROFILEZ_TOKEN".to_owned()),
-        404 => Some(
-            "there is no such endpoint: is the path right, and profilez mounted there?".to_owned(),
-        ),
-        409 => retry_after.map(|after| format!("try again in {} s", after.as_secs())),
-        _ => None,
-    }
-}
-
-fn contents(file: File) -> Option<Contents> {
-    let reader = BundleReader::open(BufReader::new(file), &Limits::default()).ok()?;
-    Some(reader.finish())
+    let hint = match status {
+        300..=399 => "redirects are not followed: collect from the address it leads to",
+        401 => "is the token right? give one with --token-file FILE or PROFILEZ_TOKEN",
+        404 => "there is no such endpoint: is the path right, and profilez mounted there?",
+        409 => match retry_after {
+            Some(after) => return Some(format!("try again in {} s", after.as_secs())),
+            None => "try again when that collection is done",
+        },
+        _ => return None,
+    };
+    Some(hint.to_owned())
 }
 
 /// Says what is missing, and why.
-fn explain(contents: Option<&Contents>) {
-    let Some(contents) = contents else { return };
+fn explain(contents: &Contents) {
     for warning in &contents.warnings {
         note(&format!("warning: {}", printable(&warning.to_string())));
     }
@@ -267,53 +330,22 @@ fn explain(contents: Option<&Contents>) {
     }
 }
 
-struct Counted<'a> {
-    to: &'a mut Destination,
+/// Writes a bundle, and has it watched.
+struct Watched {
+    to: Destination,
+    watch: Watch,
     bytes: u64,
 }
 
-impl Write for Counted<'_> {
+impl Write for Watched {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let len = self.to.write(bytes)?;
+        self.watch.see(&bytes[..len]);
         self.bytes += len as u64;
         Ok(len)
     }
 
     fn flush(&mut self) -> io::Result<()> {
         self.to.flush()
-    }
-}
-
-/// A progress bar on standard error; hidden where that is no terminal.
-pub(crate) struct Bar {
-    bar: ProgressBar,
-}
-
-impl Bar {
-    pub(crate) fn new(window: Duration, hidden: bool) -> Bar {
-        let target =
-            if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-        let bar = ProgressBar::with_draw_target(None, target).with_message("connecting");
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.set_prefix(profilez::core::format_duration(window));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        Bar { bar }
-    }
-
-    pub(crate) fn show(&self, progress: Progress) {
-        match progress {
-            Progress::Recording => {
-                self.bar.set_message(format!("recording for {}", self.bar.prefix()));
-            }
-            Progress::Received(bytes) => {
-                self.bar.set_message(format!("received {}", indicatif::BinaryBytes(bytes)));
-            }
-            _ => {}
-        }
-    }
-
-    pub(crate) fn done(&self) {
-        self.bar.finish_and_clear();
     }
 }

@@ -3,18 +3,19 @@
 mod check;
 mod workload;
 
-use std::fs::File;
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::sync::mpsc;
 
+use profilez::archive::{Bundle, Limits};
 use profilez::core::parse_duration;
 use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
 
 use crate::args::DemoArgs;
-use crate::output::{self, Failure};
-use crate::{collect, report};
+use crate::collect::{Bar, Destination};
+use crate::output::{self, Failure, note};
+use crate::{interrupt, report};
 use workload::Workload;
 
 const ROWS: usize = 5;
@@ -29,54 +30,58 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     if args.serve {
         return serve(&address);
     }
-    output::note(&format!("the demo service listens on http://{address}/debug/profile"));
-
-    let window = parse_duration(&args.duration)?;
     let client = Client::builder(&address)?.build();
-    let mut file = match &args.output {
-        Some(path) => {
-            File::options().read(true).write(true).create(true).truncate(true).open(path)?
-        }
-        None => tempfile::tempfile()?,
+    let mut kept = match &args.output {
+        Some(path) => Some(Destination::new(Some(path), args.force, client.url())?),
+        None => None,
     };
-    let progress = collect::Bar::new(window, false);
-    client.collect(
-        &Request::default().duration(args.duration.as_str()),
-        &mut file,
-        &mut |now| progress.show(now),
-    )?;
-    progress.done();
-    let known = workload.known();
-    workload.stop();
-    file.flush()?;
-    file.seek(SeekFrom::Start(0))?;
+    let cancelled = client.clone();
+    interrupt::on(move || cancelled.cancel())?;
+    note(&format!("the demo service listens on {}", client.url()));
 
-    let report = report::of_bundle(&mut file, ROWS)?;
-    let checks = check::compare(&mut file, &known)?;
-    if args.json {
-        output::print(&serde_json::to_string_pretty(&serde_json::json!({
-            "report": report, "known": checks,
-        }))?)?;
-    } else {
-        output::print(&report::text(&report))?;
-        output::print(&check::text(&checks))?;
+    let bar = Bar::new(parse_duration(&args.duration)?, false);
+    let request = Request::default().duration(args.duration.as_str());
+    let mut bytes = Vec::new();
+    let collected = client.collect(&request, &mut bytes, &mut |progress| bar.show(progress));
+    let known = workload.known();
+    bar.done();
+    if interrupt::happened() {
+        output::error("interrupted");
+        return Ok(ExitCode::from(output::INTERRUPTED));
     }
-    if let Some(path) = &args.output {
-        output::note(&format!("kept {}; read it again with `profilez report`", path.display()));
-    }
+    let collected = collected?;
+    workload.stop();
     server.shut_down();
-    Ok(ExitCode::SUCCESS)
+
+    if let Some(destination) = &mut kept {
+        destination.write_all(&bytes)?;
+        if let Some(file) = destination.keep(collected.file_name.as_deref())? {
+            note(&format!("kept {file}; read it again with `profilez report {file}`"));
+        }
+    }
+    let bundle = Bundle::read(&bytes[..], &Limits::default())?;
+    let checks = check::compare(&bundle, &known)?;
+    let failed = bundle.manifest.as_ref().is_none_or(|manifest| !manifest.errors.is_empty());
+    let report = report::of(bundle, ROWS);
+    if args.json {
+        let both = serde_json::json!({ "report": report, "known": checks });
+        output::print_json(&both, output::Json::Pretty)?;
+    } else {
+        output::print(&format!("{}\n{}", report::text(&report), check::text(&checks)))?;
+    }
+    Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
 }
 
 /// Keeps the service running until it is interrupted.
 fn serve(address: &str) -> Result<ExitCode, Failure> {
-    output::print(&format!("http://{address}/debug/profile"))?;
-    output::note(&format!("try `profilez collect {address}`; Ctrl-C ends the demo"));
-    let (interrupt, interrupted) = std::sync::mpsc::channel();
-    ctrlc::set_handler(move || {
+    let (interrupt, interrupted) = mpsc::channel();
+    interrupt::on(move || {
+        // There is nobody to tell once the command has come to its end.
         let _ = interrupt.send(());
     })?;
-    // Ends with the handler's message; the sender lives as long as the process.
-    while interrupted.recv_timeout(Duration::from_secs(3600)).is_err() {}
+    output::print(&format!("http://{address}/debug/profile"))?;
+    note(&format!("try `profilez collect {address}`; Ctrl-C ends the demo"));
+    // The sender lives as long as the process.
+    let _ = interrupted.recv();
     Ok(ExitCode::from(output::INTERRUPTED))
 }

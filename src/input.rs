@@ -4,7 +4,10 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use profilez::archive::{self, Bundle, Limits};
+use profilez::analysis::{Format, sniff};
+use profilez::archive::{self, Bundle, Limits, Problem};
+
+use crate::output::{Failure, chain, note, printable};
 
 /// The content of a `FILE` argument.
 pub(crate) enum Input {
@@ -18,12 +21,12 @@ pub(crate) enum Input {
 const LARGEST: u64 = 4 << 30;
 
 /// Reads a `FILE` argument.
-pub(crate) fn open(spec: &str) -> Result<Input, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) fn open(spec: &str) -> Result<Input, Failure> {
     if spec == "-" {
-        return recognise(read(io::stdin().lock(), spec)?);
+        return recognise(read(io::stdin().lock(), spec)?, "standard input");
     }
     match File::open(spec) {
-        Ok(file) => recognise(read(file, spec)?),
+        Ok(file) => recognise(read(file, spec)?, spec),
         Err(error) => match entry_of(spec) {
             Some((bundle, name)) => entry(bundle, name),
             None => Err(format!("{spec}: {error}").into()),
@@ -36,7 +39,7 @@ fn entry_of(spec: &str) -> Option<(&str, &str)> {
     spec.rsplit_once(':').filter(|(bundle, _)| Path::new(bundle).exists())
 }
 
-fn entry(path: &str, name: &str) -> Result<Input, Box<dyn std::error::Error + Send + Sync>> {
+fn entry(path: &str, name: &str) -> Result<Input, Failure> {
     let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
     let limits = Limits::default();
     let mut names = Vec::new();
@@ -44,14 +47,21 @@ fn entry(path: &str, name: &str) -> Result<Input, Box<dyn std::error::Error + Se
         names.push(entry.to_string());
         *entry == name
     })
-    .map_err(|error| format!("{path}: {error}"))?;
+    .map_err(|error| format!("{path}: {}", chain(&error)))?;
     match bundle.entries.into_iter().next() {
-        Some(entry) => Ok(Input::Bytes(entry.data)),
+        Some(entry) => {
+            if !entry.complete {
+                let what = format!("only {} bytes of {name} are in {path}", entry.data.len());
+                note(&format!("warning: {}", printable(&what)));
+            }
+            Ok(Input::Bytes(entry.data))
+        }
+        None if names.is_empty() => Err(format!("{path} has no entries at all").into()),
         None => Err(format!("{path} has no entry {name:?}; it has {}", names.join(", ")).into()),
     }
 }
 
-fn read(from: impl Read, name: &str) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+fn read(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     let mut bytes = Vec::new();
     from.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
     if bytes.len() as u64 > LARGEST {
@@ -60,10 +70,28 @@ fn read(from: impl Read, name: &str) -> Result<Vec<u8>, Box<dyn std::error::Erro
     Ok(bytes)
 }
 
-fn recognise(bytes: Vec<u8>) -> Result<Input, Box<dyn std::error::Error + Send + Sync>> {
+fn recognise(bytes: Vec<u8>, name: &str) -> Result<Input, Failure> {
+    if bytes.is_empty() {
+        return Err(format!("{name} is empty").into());
+    }
+    // The beginning of a gzip'd profile could be that of a bundle as well.
+    if sniff(&bytes) == Format::Pprof {
+        return Ok(Input::Bytes(bytes));
+    }
     match Bundle::read(&bytes[..], &Limits::default()) {
+        Ok(bundle) if breaks_off_at_once(&bundle) => {
+            Err(format!("{name} breaks off before anything in it can be read").into())
+        }
         Ok(bundle) => Ok(Input::Bundle(Box::new(bundle))),
         Err(archive::Error::NotGzip | archive::Error::NotTar) => Ok(Input::Bytes(bytes)),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(format!("{name}: {}", chain(&error)).into()),
     }
+}
+
+/// Whether not even the name of the first entry is there.
+fn breaks_off_at_once(bundle: &Bundle) -> bool {
+    let first = bundle.warnings.first();
+    bundle.entries.is_empty()
+        && bundle.manifest.is_none()
+        && first.is_some_and(|warning| warning.problem == Problem::BreaksOff)
 }

@@ -27,6 +27,8 @@ struct EntryFacts {
     name: String,
     format: String,
     bytes: usize,
+    /// Whether all of it arrived.
+    complete: bool,
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
@@ -34,7 +36,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
         Input::Bundle(bundle) => {
             let facts = bundle_facts(*bundle);
             if args.json {
-                output::print(&serde_json::to_string_pretty(&facts)?)?;
+                output::print_json(&facts, output::Json::Pretty)?;
             } else {
                 output::print(&bundle_text(&facts))?;
             }
@@ -45,7 +47,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
             let facts = inspect(&bytes)
                 .map_err(|error| format!("{}: {}", args.file, output::chain(&error)))?;
             if args.json {
-                output::print(&serde_json::to_string_pretty(&facts)?)?;
+                output::print_json(&facts, output::Json::Pretty)?;
             } else {
                 output::print(&profile_text(&facts))?;
             }
@@ -64,6 +66,7 @@ fn bundle_facts(bundle: Bundle) -> BundleFacts {
                 name: entry.name.to_string(),
                 format: sniff(&entry.data).to_string(),
                 bytes: entry.data.len(),
+                complete: entry.complete,
             })
             .collect(),
         manifest: bundle.manifest,
@@ -86,12 +89,9 @@ fn bundle_text(facts: &BundleFacts) -> String {
             row(&mut text, name, &value);
         }
     }
-    for entry in &facts.entries {
-        row(
-            &mut text,
-            "entry",
-            &format!("{}  {}  {} bytes", entry.name, entry.format, entry.bytes),
-        );
+    for EntryFacts { name, format, bytes, complete } in &facts.entries {
+        let cut = if *complete { "" } else { ", cut off" };
+        row(&mut text, "entry", &format!("{name}  {format}  {bytes} bytes{cut}"));
     }
     if let Some(manifest) = &facts.manifest {
         for missing in &manifest.unavailable {

@@ -6,6 +6,7 @@ mod collect;
 mod demo;
 mod input;
 mod inspect;
+mod interrupt;
 mod output;
 mod report;
 
@@ -37,8 +38,12 @@ fn main() -> ExitCode {
         Ok(code) => code,
         // Whoever reads the output has seen enough.
         Err(Failure::Closed) => ExitCode::SUCCESS,
+        Err(Failure::Usage(reason)) => {
+            output::error(&reason);
+            ExitCode::from(output::USAGE)
+        }
         Err(Failure::Error(error)) => {
-            output::note(&format!("error: {}", output::chain(error.as_ref())));
+            output::error(&output::chain(error.as_ref()));
             ExitCode::from(output::FAILED)
         }
     }

@@ -3,8 +3,13 @@
 use std::error::Error;
 use std::io::{self, Write as _};
 
+use anstyle::AnsiColor;
+use serde::Serialize;
+
 /// Failed.
 pub(crate) const FAILED: u8 = 1;
+/// Not asked for in a way that makes sense.
+pub(crate) const USAGE: u8 = 2;
 /// Something is missing; what there is was kept.
 pub(crate) const PARTIAL: u8 = 3;
 /// Interrupted; what there is was kept.
@@ -15,6 +20,8 @@ pub(crate) const INTERRUPTED: u8 = 130;
 pub(crate) enum Failure {
     /// Whoever reads standard output has closed it.
     Closed,
+    /// The arguments make no sense; holds why.
+    Usage(String),
     /// Anything else.
     Error(Box<dyn Error + Send + Sync>),
 }
@@ -39,6 +46,35 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
+/// How JSON is laid out.
+#[derive(Clone, Copy)]
+pub(crate) enum Json {
+    Pretty,
+    Line,
+}
+
+/// Prints a result for a program.
+pub(crate) fn print_json(value: &impl Serialize, layout: Json) -> io::Result<()> {
+    let json = match layout {
+        Json::Pretty => serde_json::to_string_pretty(value)?,
+        Json::Line => serde_json::to_string(value)?,
+    };
+    // JSON allows these in a string as they are, and some terminals obey them.
+    let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    if !json.contains(obeyed) {
+        return print(&json);
+    }
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if obeyed(c) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            escaped.push(c);
+        }
+    }
+    print(&escaped)
+}
+
 /// How wide a line of standard output may be: the terminal's width, and anything elsewhere, so that
 /// nothing is cut off for another program.
 pub(crate) fn width() -> usize {
@@ -49,6 +85,12 @@ pub(crate) fn width() -> usize {
 /// Prints a note. There is nobody to tell if that fails.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "profilez: {text}");
+}
+
+/// Says what went wrong, on one line.
+pub(crate) fn error(text: &str) {
+    let style = AnsiColor::Red.on_default().bold();
+    note(&format!("{style}error:{style:#} {}", printable(text)));
 }
 
 /// An error and its causes, joined by `: `.

@@ -1,11 +1,10 @@
 //! `report`: the whole story of a bundle or a profile on one screen.
 
 use std::fmt::Write as _;
-use std::fs::File;
 use std::process::ExitCode;
 
 use profilez::analysis::report::{self, Report as Profiles};
-use profilez::archive::{Bundle, Limits, Manifest};
+use profilez::archive::{Bundle, Manifest};
 use serde::Serialize;
 
 use crate::args::ReportArgs;
@@ -35,19 +34,15 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
         }
     };
     if args.json {
-        output::print(&serde_json::to_string_pretty(&report)?)?;
+        output::print_json(&report, output::Json::Pretty)?;
     } else {
         output::print(&text(&report))?;
     }
     Ok(ExitCode::from(if report.truncated { output::PARTIAL } else { 0 }))
 }
 
-/// The report of a bundle in a file.
-pub(crate) fn of_bundle(file: &mut File, rows: usize) -> Result<Report, Failure> {
-    Ok(of(Bundle::read(file, &Limits::default())?, rows))
-}
-
-fn of(bundle: Bundle, rows: usize) -> Report {
+/// The report of a bundle.
+pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
     let entries = bundle.entries.iter().filter(|entry| entry.complete);
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {

@@ -1,116 +1,190 @@
-//! Where a bundle goes: standard output, or a file that gets its name when it is whole.
+//! Where a bundle goes: standard output, a pipe or a device, or a file that gets its name when it is
+//! whole.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::args::CollectArgs;
-
-/// A bundle on its way.
-pub(super) enum Destination {
-    Stdout,
-    File(Partial),
-}
-
-/// A file that is still called `….partial`.
-pub(super) struct Partial {
-    file: File,
-    path: PathBuf,
+/// Where a bundle goes. Nothing is created before its first byte.
+pub(crate) struct Destination {
     target: Target,
     force: bool,
+    open: Option<Open>,
 }
 
-/// What the file is to be called.
 enum Target {
+    Stdout,
+    /// Something that exists and that is not replaced but written to, such as a named pipe.
+    Stream(PathBuf),
     /// The path that was given.
     Given(PathBuf),
     /// A name in this directory, made of the service's address and the server's name for it.
-    Named { directory: PathBuf, host: String },
+    Named {
+        directory: PathBuf,
+        host: String,
+    },
+}
+
+/// A stream, or a file that is still called `….partial`.
+struct Open {
+    file: File,
+    path: PathBuf,
 }
 
 impl Destination {
-    pub(super) fn open(args: &CollectArgs, url: &str) -> io::Result<Destination> {
-        let target = match args.output.as_deref() {
-            Some(path) if path == Path::new("-") => return Ok(Destination::Stdout),
-            Some(path) if !path.is_dir() => Target::Given(path.to_owned()),
+    /// Looks at `output` before anything is asked of a service: a file, a directory, `-`, or
+    /// nothing for the current directory.
+    ///
+    /// # Errors
+    ///
+    /// It is a file that exists, and this is not to be forced; or it is in no directory.
+    pub(crate) fn new(output: Option<&Path>, force: bool, url: &str) -> io::Result<Destination> {
+        let target = match output {
+            Some(path) if path == Path::new("-") => Target::Stdout,
+            Some(path) if !path.is_dir() => given(path, force)?,
             directory => Target::Named {
-                directory: directory.unwrap_or(Path::new(".")).to_owned(),
+                directory: directory.unwrap_or(Path::new("")).to_owned(),
                 host: host(url),
             },
         };
-        let path = match &target {
+        Ok(Destination { target, force, open: None })
+    }
+
+    /// Whether what is written is out of our hands.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self.target, Target::Stdout | Target::Stream(_))
+    }
+
+    /// Gives a whole bundle its name, which is returned; none for a stream.
+    ///
+    /// # Errors
+    ///
+    /// There is a file of that name by now, or it can't be made.
+    pub(crate) fn keep(&self, name: Option<&str>) -> io::Result<Option<String>> {
+        let Some(open) = &self.open else { return Ok(None) };
+        // Where nothing may be overwritten, creating the file is what reserves its name.
+        let path = match &self.target {
+            Target::Stdout | Target::Stream(_) => return Ok(None),
             Target::Given(path) => {
-                refuse_existing(path, args.force)?;
-                with_suffix(path, ".partial")
+                if !self.force {
+                    File::create_new(path).map_err(|error| describe(path, &error))?;
+                }
+                path.clone()
             }
             Target::Named { directory, host } => {
-                directory.join(format!("{host}-{}.tar.gz.partial", std::process::id()))
+                let name = name.unwrap_or("profile.tar.gz");
+                let (stem, suffix) = match name.strip_suffix(".tar.gz") {
+                    Some(stem) => (stem, ".tar.gz"),
+                    None => (name, ""),
+                };
+                create_free(directory, &format!("{host}-{stem}"), suffix)?.path
             }
         };
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&path)
-            .map_err(|error| describe(&path, &error))?;
-        Ok(Destination::File(Partial { file, path, target, force: args.force }))
+        fs::rename(&open.path, &path).map_err(|error| describe(&path, &error))?;
+        Ok(Some(path.display().to_string()))
     }
 
-    /// Gives a whole bundle its name. The file, for reading, and its path.
-    pub(super) fn keep(self, name: Option<&str>) -> io::Result<(Option<File>, Option<String>)> {
-        let Destination::File(partial) = self else { return Ok((None, None)) };
-        let path = match partial.target {
-            Target::Given(path) => path,
-            Target::Named { directory, host } => {
-                directory.join(format!("{host}-{}", name.unwrap_or("profile.tar.gz")))
-            }
-        };
-        refuse_existing(&path, partial.force)?;
-        fs::rename(&partial.path, &path).map_err(|error| describe(&path, &error))?;
-        let file = File::open(&path)?;
-        Ok((Some(file), Some(path.display().to_string())))
-    }
-
-    /// Keeps what arrived under its provisional name, or nothing where nothing arrived.
-    pub(super) fn abandon(self, bytes: u64) -> Option<String> {
-        let Destination::File(partial) = self else { return None };
-        if bytes == 0 {
-            // An empty file that can't be removed is no worse than one that is left.
-            let _ = fs::remove_file(&partial.path);
+    /// Leaves what arrived under its provisional name, which is returned, or removes it.
+    pub(crate) fn abandon(self, worth_keeping: bool) -> Option<String> {
+        if self.is_stream() {
             return None;
         }
-        Some(partial.path.display().to_string())
+        let Open { path, .. } = self.open?;
+        if worth_keeping {
+            return Some(path.display().to_string());
+        }
+        // A file that can't be removed is no worse than one that is left.
+        let _ = fs::remove_file(&path);
+        None
+    }
+
+    fn create(&self) -> io::Result<Open> {
+        let (options, path) = match &self.target {
+            Target::Named { directory, host } => {
+                let stem = format!("{host}-{}", std::process::id());
+                return create_free(directory, &stem, ".tar.gz.partial");
+            }
+            Target::Given(path) => {
+                let mut options = File::options();
+                options.write(true).truncate(self.force).create(self.force);
+                options.create_new(!self.force);
+                (options, with_suffix(path, ".partial"))
+            }
+            Target::Stream(path) => (File::options().write(true).clone(), path.clone()),
+            Target::Stdout => unreachable!("standard output is open"),
+        };
+        let file = options.open(&path).map_err(|error| describe(&path, &error))?;
+        Ok(Open { file, path })
     }
 }
 
 impl Write for Destination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Destination::Stdout => io::stdout().write(bytes),
-            Destination::File(partial) => partial.file.write(bytes),
+        if matches!(self.target, Target::Stdout) {
+            return io::stdout().write(bytes);
         }
+        if self.open.is_none() {
+            self.open = Some(self.create()?);
+        }
+        self.open.as_mut().map_or(Ok(0), |open| open.file.write(bytes))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Destination::Stdout => io::stdout().flush(),
-            Destination::File(partial) => partial.file.flush(),
+        match (&self.target, &mut self.open) {
+            (Target::Stdout, _) => io::stdout().flush(),
+            (_, Some(open)) => open.file.flush(),
+            (_, None) => Ok(()),
         }
     }
 }
 
-fn refuse_existing(path: &Path, force: bool) -> io::Result<()> {
-    if !force && path.exists() {
-        let message = format!("{} exists; --force overwrites it", path.display());
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+fn given(path: &Path, force: bool) -> io::Result<Target> {
+    // What is there, links followed.
+    match fs::metadata(path) {
+        Ok(there) if !there.is_file() => return Ok(Target::Stream(path.to_owned())),
+        Ok(_) if !force => {
+            return Err(describe(path, &io::ErrorKind::AlreadyExists.into()));
+        }
+        // What a link names is replaced, not the link.
+        Ok(_) => return fs::canonicalize(path).map(Target::Given),
+        Err(_) => {}
     }
-    Ok(())
+    let is_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+    let directory = if is_directory { Some(path) } else { path.parent() };
+    match directory {
+        Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
+            let message = format!("{}: there is no such directory", directory.display());
+            Err(io::Error::new(io::ErrorKind::NotFound, message))
+        }
+        _ => Ok(Target::Given(path.to_owned())),
+    }
+}
+
+/// Creates `stem` + `suffix` in a directory, with a number between them where that exists.
+fn create_free(directory: &Path, stem: &str, suffix: &str) -> io::Result<Open> {
+    const MOST: u32 = 1000;
+    let mut number = 1;
+    loop {
+        let count = if number == 1 { String::new() } else { format!("-{number}") };
+        let path = directory.join(format!("{stem}{count}{suffix}"));
+        match File::create_new(&path) {
+            Ok(file) => return Ok(Open { file, path }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST => {
+                number += 1;
+            }
+            Err(error) => return Err(describe(&path, &error)),
+        }
+    }
 }
 
 fn describe(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    let path = path.display();
+    let message = match error.kind() {
+        io::ErrorKind::AlreadyExists => format!("{path} exists; --force overwrites it"),
+        _ => format!("{path}: {error}"),
+    };
+    io::Error::new(error.kind(), message)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
@@ -121,10 +195,13 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
 
 /// The host and port of a URL as part of a file name.
 fn host(url: &str) -> String {
+    // With the server's name for the bundle, a file name of at most 255 bytes.
+    const LONGEST: usize = 50;
     let authority = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or("");
     let name: String = authority
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .take(LONGEST)
         .collect();
     let name = name.trim_matches(['.', '-']);
     if name.is_empty() { "service".to_owned() } else { name.to_owned() }
@@ -139,5 +216,6 @@ mod tests {
         assert_eq!(host("http://localhost:6060/debug/profile"), "localhost-6060");
         assert_eq!(host("https://[::1]:6060/x"), "1--6060");
         assert_eq!(host("nonsense"), "service");
+        assert_eq!(host(&format!("http://{}/", "h".repeat(250))).len(), 50);
     }
 }

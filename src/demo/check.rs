@@ -1,11 +1,10 @@
 //! The demo's own truth beside what its profiles say.
 
 use std::fmt::Write as _;
-use std::io::{Read, Seek, SeekFrom};
 
 use profilez::analysis::top::{By, TopOptions, top};
 use profilez::analysis::units::percent;
-use profilez::archive::{Bundle, Limits};
+use profilez::archive::Bundle;
 use serde::Serialize;
 
 use super::workload::Known;
@@ -22,29 +21,31 @@ pub(super) struct Check {
     measured_percent: Option<f64>,
 }
 
-/// Holds the bundle in `file` against what is known.
-pub(super) fn compare(mut file: impl Read + Seek, known: &[Known]) -> Result<Vec<Check>, Failure> {
-    file.seek(SeekFrom::Start(0))?;
-    let bundle = Bundle::read(file, &Limits::default())?;
+/// Holds a bundle against what is known.
+pub(super) fn compare(bundle: &Bundle, known: &[Known]) -> Result<Vec<Check>, Failure> {
     known
         .iter()
         .map(|known| {
-            let entry = bundle.entry(known.entry).ok_or_else(|| format!("no {}", known.entry))?;
-            let profile = profilez::analysis::open(&entry.data)?.profile;
-            let sample_type = Some(known.sample_type.to_owned());
-            let options = TopOptions { sample_type, by: By::Caller, ..TopOptions::default() };
-            let top = top(&profile, &options)?;
-            let suffix = format!("::{}", known.function);
-            let row = top.rows.iter().find(|row| row.name.ends_with(&suffix));
             Ok(Check {
                 entry: known.entry,
                 sample_type: known.sample_type,
                 function: known.function,
                 known_percent: known.percent,
-                measured_percent: row.map(|row| percent(row.flat, top.total)),
+                measured_percent: measure(bundle, known)?,
             })
         })
         .collect()
+}
+
+fn measure(bundle: &Bundle, known: &Known) -> Result<Option<f64>, Failure> {
+    let Some(entry) = bundle.entry(known.entry) else { return Ok(None) };
+    let profile = profilez::analysis::open(&entry.data)?.profile;
+    let sample_type = Some(known.sample_type.to_owned());
+    let options = TopOptions { sample_type, by: By::Caller, ..TopOptions::default() };
+    let top = top(&profile, &options)?;
+    let suffix = format!("::{}", known.function);
+    let row = top.rows.iter().find(|row| row.name.ends_with(&suffix));
+    Ok(row.map(|row| percent(row.flat, top.total)))
 }
 
 pub(super) fn text(checks: &[Check]) -> String {

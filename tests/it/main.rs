@@ -2,6 +2,7 @@
 
 mod access;
 mod collection;
+mod command;
 mod disconnect;
 mod fakes;
 mod faults;

@@ -86,13 +86,18 @@ const RECORDING: u64 = 64;
 
 impl Client {
     /// Settings for the service at `url`: `host:port`, a base such as `https://host/debug`, or the
-    /// endpoint itself. A user name and password in it are sent as Basic credentials.
+    /// endpoint itself. A user name and password in it are sent as Basic credentials. A proxy that
+    /// the environment names is used for other hosts than this one.
     ///
     /// # Errors
     ///
     /// [`Error::Url`]: it can't be understood, or has a scheme other than http and https.
     pub fn builder(url: &str) -> Result<ClientBuilder> {
         let (target, basic) = Target::parse(url)?;
+        if !cfg!(feature = "tls") && target.as_str().starts_with("https:") {
+            let reason = "https needs the feature `tls`".to_owned();
+            return Err(Error::Url { url: target.as_str().to_owned(), reason });
+        }
         Ok(ClientBuilder {
             target,
             headers: basic.map(|value| (header::AUTHORIZATION, value)).into_iter().collect(),
@@ -224,16 +229,16 @@ impl Client {
 }
 
 impl ClientBuilder {
-    /// Sends a token as `Authorization: Bearer`.
+    /// Sends a token as `Authorization: Bearer`, in place of credentials in the URL.
     pub fn token(mut self, token: &str) -> ClientBuilder {
-        if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.trim())) {
-            value.set_sensitive(true);
-            self.headers.push((header::AUTHORIZATION, value));
+        if let Ok(value) = HeaderValue::from_str(&format!("Bearer {}", token.trim())) {
+            self.send(header::AUTHORIZATION, value);
         }
         self
     }
 
-    /// Sends a header, given as `Name: value`.
+    /// Sends a header, given as `Name: value`. One of `Authorization` takes the place of a token
+    /// and of credentials in the URL.
     ///
     /// # Errors
     ///
@@ -244,10 +249,19 @@ impl ClientBuilder {
             line.split_once(':').ok_or_else(|| Error::Header(printable(line, 20)))?;
         let invalid = || Error::Header(printable(name, 100));
         let parsed: HeaderName = name.trim().parse().map_err(|_| invalid())?;
-        let mut value = HeaderValue::from_str(value.trim()).map_err(|_| invalid())?;
-        value.set_sensitive(true);
-        self.headers.push((parsed, value));
+        let value = HeaderValue::from_str(value.trim()).map_err(|_| invalid())?;
+        self.send(parsed, value);
         Ok(self)
+    }
+
+    /// Adds a header whose value is nobody else's business. Of two credentials a server may take
+    /// either, so that there is only one.
+    fn send(&mut self, name: HeaderName, mut value: HeaderValue) {
+        if name == header::AUTHORIZATION {
+            self.headers.retain(|(known, _)| *known != name);
+        }
+        value.set_sensitive(true);
+        self.headers.push((name, value));
     }
 
     /// Connects to a unix socket instead of the URL's host.
@@ -278,8 +292,13 @@ impl ClientBuilder {
             .max_redirects_will_error(false)
             .timeout_connect(Some(CONNECT_TIMEOUT))
             .accept_encoding("identity")
-            .user_agent(concat!("profilez/", env!("CARGO_PKG_VERSION")))
-            .build();
+            .user_agent(concat!("profilez/", env!("CARGO_PKG_VERSION")));
+        // Nothing in between can reach this host by that name. As Go's client does.
+        let config = if self.target.is_loopback() || self.unix_socket.is_some() {
+            config.proxy(None).build()
+        } else {
+            config.build()
+        };
         #[cfg(unix)]
         let agent = match self.unix_socket {
             Some(path) => unix::agent(config, path),

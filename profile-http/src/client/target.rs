@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ureq::http::HeaderValue;
-use url::Url;
+use url::{Host, Url};
 
 use super::Request;
 use crate::{Error, Result};
@@ -61,6 +61,16 @@ impl Target {
 
     pub(super) fn as_str(&self) -> &str {
         &self.shown
+    }
+
+    /// Whether it is on this host, by its name or its address.
+    pub(super) fn is_loopback(&self) -> bool {
+        match self.url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            None => false,
+        }
     }
 
     /// The address with a request's parameters added to those it came with.
@@ -133,6 +143,19 @@ mod tests {
         {
             let error = Target::parse(text).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn knows_this_host() {
+        for (text, loopback) in [
+            ("LOCALHOST:1", true),
+            ("127.0.0.2:1", true),
+            ("[::1]:1", true),
+            ("10.0.0.1:1", false),
+            ("localhost.example", false),
+        ] {
+            assert_eq!(Target::parse(text).unwrap().0.is_loopback(), loopback, "{text}");
         }
     }
 

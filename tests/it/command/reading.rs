@@ -1,0 +1,173 @@
+//! `inspect` and `report`: every kind of input, whole or not.
+
+use std::fs;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tempfile::{TempDir, tempdir};
+
+use super::sources::{bundle, profile};
+use super::{Ran, path, profilez, run};
+
+const HEAP_V2: &str = "heap_v2/524288\n  t*: 1: 2 [3: 4]\n@ 0x1 0x2\n  t*: 1: 2 [3: 4]\n";
+
+/// Runs the command with these bytes as its standard input.
+fn piped<'a>(args: impl IntoIterator<Item = &'a str>, bytes: &[u8]) -> Ran {
+    let mut command: Command = profilez(args);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(bytes).unwrap();
+    Ran::of(child.wait_with_output().unwrap())
+}
+
+fn write(directory: &TempDir, name: &str, bytes: impl AsRef<[u8]>) -> String {
+    fs::write(directory.path().join(name), bytes).unwrap();
+    path(directory, name)
+}
+
+#[track_caller]
+fn has_keys(value: &Value, keys: &[&str]) {
+    for key in keys {
+        assert!(value.get(key).is_some(), "{key} is not in {value}");
+    }
+}
+
+#[test]
+fn facts_of_a_bundle() {
+    let directory = tempdir().unwrap();
+    let (bytes, second) = bundle("shop");
+    let file = write(&directory, "x.tar.gz", &bytes);
+    for facts in [
+        run(["inspect", "--json", &file]).code(0).json(),
+        piped(["inspect", "--json", "-"], &bytes).code(0).json(),
+    ] {
+        has_keys(&facts, &["format", "manifest", "entries", "truncated", "warnings"]);
+        assert_eq!(facts["format"], "bundle");
+        assert_eq!(facts["manifest"]["service"], "shop");
+        assert_eq!(facts["truncated"], false);
+        assert_eq!(facts["warnings"], json!([]));
+        let bytes = profile("shop").encode_gzip().len();
+        let entry = |name: &str| json!({"name": name, "format": "a profile.proto", "bytes": bytes, "complete": true});
+        assert_eq!(facts["entries"], json!([entry("heap.prof"), entry("cpu.prof")]));
+    }
+    let text = run(["inspect", &file]).code(0);
+    assert!(text.text().contains("shop 1.2.3") && text.text().contains("heap.prof"));
+
+    let cut = write(&directory, "cut", &bytes[..second]);
+    let ran = run(["inspect", "--json", &cut]).code(3);
+    assert_eq!(ran.json()["truncated"], true);
+    assert_eq!(ran.json()["manifest"], Value::Null);
+    let complete = |index: usize| ran.json()["entries"][index]["complete"].clone();
+    assert_eq!((complete(0), complete(1)), (json!(true), json!(false)));
+    assert!(!ran.json()["warnings"].as_array().unwrap().is_empty());
+    let text = run(["inspect", &cut]).code(3);
+    assert!(text.text().contains("0 bytes, cut off") && text.text().contains("truncated"));
+    let report = run(["report", "--json", &cut]).code(3).json();
+    assert_eq!(report["truncated"], true);
+    assert_eq!(report["profiles"].as_array().unwrap().len(), 1);
+    assert!(run(["report", &cut]).code(3).text().contains("not whole"));
+}
+
+#[test]
+fn facts_of_a_profile() {
+    let directory = tempdir().unwrap();
+    let (bytes, _) = bundle("shop");
+    let file = write(&directory, "x.tar.gz", &bytes);
+    let raw = write(&directory, "raw", profile("shop").encode());
+    // The content decides, not the name.
+    let gzip = write(&directory, "gzip.tar.gz", profile("shop").encode_gzip());
+    for name in [&raw, &gzip, &format!("{file}:heap.prof")] {
+        let facts = run(["inspect", "--json", name]).code(0).json();
+        let keys = ["format", "locations", "functions", "mappings", "distinct_stacks", "warnings"];
+        has_keys(&facts, &keys);
+        assert_eq!(facts["format"], "pprof");
+        assert_eq!(facts["sample_types"], json!(["samples/count", "cpu/nanoseconds"]));
+        assert_eq!(facts["samples"], 1);
+        assert_eq!(facts["value_sums"], json!([3, 30_000_000]));
+        assert_eq!(facts["period"], 10_000_000);
+        assert_eq!(facts["duration_nanos"], 0);
+        assert_eq!(facts["time_nanos"], 0);
+        assert_eq!(facts["default_sample_type"], "");
+        let text = run(["inspect", name]).code(0);
+        assert!(text.text().contains("30000000 cpu/nanoseconds"), "{}", text.text());
+        let report = run(["report", name]).code(0);
+        assert!(report.text().contains("shop"), "{}", report.text());
+        assert!(report.text().ends_with('\n'));
+    }
+    let facts = piped(["inspect", "--json", "-"], HEAP_V2.as_bytes()).code(0).json();
+    assert_eq!(facts["format"], "heap_v2");
+    assert_eq!(facts["samples"], 1);
+}
+
+#[test]
+fn a_report_of_a_bundle() {
+    let directory = tempdir().unwrap();
+    let file = write(&directory, "x.tar.gz", bundle("shop").0);
+    let text = run(["report", &file]).code(0);
+    for part in ["shop 1.2.3 on host, pid 7", "heap.prof", "cpu.prof", "100.0%"] {
+        assert!(text.text().contains(part), "{part} is not in {}", text.text());
+    }
+    let report = run(["report", "--json", "-n", "1", &file]).code(0).json();
+    has_keys(&report, &["manifest", "truncated", "profiles", "notes", "warnings"]);
+    assert_eq!(report["profiles"][0]["tables"][0]["rows"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_can_not_be_read_is_said_on_one_line() {
+    let directory = tempdir().unwrap();
+    let (bytes, _) = bundle("shop");
+    let gzip = profile("shop").encode_gzip();
+    let file = write(&directory, "x.tar.gz", &bytes);
+    let noise: Vec<u8> =
+        (0..4096_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise = write(&directory, "noise", noise);
+    let empty = write(&directory, "empty", "");
+    let text = write(&directory, "text", "hello\n");
+    let header = write(&directory, "header", &bytes[..10]);
+    let cut = write(&directory, "cut.prof", &gzip[..gzip.len() - 20]);
+    let here = directory.path().to_str().unwrap();
+    for command in ["inspect", "report"] {
+        for json in [None, Some("--json")] {
+            let check = |file: &str, expected: &[&str]| {
+                run([command, file].into_iter().chain(json)).fails(1, expected);
+            };
+            check("/nowhere/x", &["/nowhere/x", "No such file"]);
+            check("/nowhere/x:heap.prof", &["/nowhere/x", "No such file"]);
+            check(&format!("{file}:none"), &["none", "it has heap.prof, cpu.prof"]);
+            check(&format!("{text}:none"), &[&text, "not a bundle"]);
+            check(here, &[here, "directory"]);
+            check(&empty, &[&empty, "is empty"]);
+            check("-", &["standard input is empty"]);
+            check(&text, &[&text, "not a profile"]);
+            check(&noise, &[&noise, "profile"]);
+            check(&header, &[&header, "breaks off"]);
+            check(&cut, &[&cut, "can't be read"]);
+        }
+    }
+}
+
+#[test]
+fn a_hostile_name_is_shown_and_not_obeyed() {
+    const EVIL: &str = "evil\x1b[2J\u{9b}2J\x07\r\nfake\u{7f}";
+    let directory = tempdir().unwrap();
+    let file = write(&directory, "bundle", bundle(EVIL).0);
+    let raw = write(&directory, "raw\x1b[2J", profile(EVIL).encode());
+    let text = write(&directory, "text\x1b[2J", "hello");
+    for file in [&file, &raw, &text, &format!("{file}:a\x1b[2J")] {
+        for args in [["inspect", file].as_slice(), &["report", file]] {
+            for more in [&[][..], &["--json"], &["--color", "always"]] {
+                let ran = run(args.iter().chain(more).copied());
+                // The colour of the word "error" is our own.
+                let stderr = ran.stderr.replace("\x1b[1m\x1b[31merror:\x1b[0m", "error:");
+                for out in [ran.text(), &stderr] {
+                    let raw = |c: char| c.is_control() && c != '\n';
+                    assert!(!out.contains(raw), "{args:?} {more:?}: {out:?}");
+                    assert!(!out.contains("\nfake"), "{args:?} {more:?}: {out:?}");
+                }
+            }
+        }
+    }
+    let facts = run(["inspect", "--json", &file]).json();
+    assert_eq!(facts["manifest"]["service"], EVIL);
+}
