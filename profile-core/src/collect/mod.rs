@@ -6,6 +6,8 @@ mod cpu;
 mod cpu_owner;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 mod cpu_pprof;
+#[cfg(all(feature = "sampler", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+mod goroutine;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
@@ -109,6 +111,8 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
     match kind {
         #[cfg(all(feature = "sampler", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
         Kind::Cpu => Arc::new(SampledCpu::new()),
+        #[cfg(all(feature = "sampler", target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
+        Kind::Goroutine => Arc::new(goroutine::ThreadDump),
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
         #[cfg(all(feature = "jemalloc", target_os = "linux"))]

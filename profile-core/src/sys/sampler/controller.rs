@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::handler::{self, PROCESS, Shared, Thread};
+use super::handler::{self, PROCESS, Purpose, Shared, Thread};
 use super::ring::Ring;
 use super::stacks::Stacks;
 use super::timer::{Clock, Timer, process_cpu};
@@ -185,7 +185,7 @@ impl Running {
         let now = Instant::now();
         Running {
             commands,
-            shared: handler::publish(Box::new(shared)),
+            shared: handler::publish(Purpose::Sample, Box::new(shared)),
             epoch,
             own_tid: own_tid(),
             subscribers: Vec::new(),
@@ -232,7 +232,7 @@ impl Running {
         self.armed.clear();
         self.process_timer = None;
         // SAFETY: `self.shared` is not used after this, and nobody else has the reference.
-        unsafe { handler::retract() };
+        unsafe { handler::retract(Purpose::Sample) };
     }
 
     /// Waits for the next tick or an order, and takes over the list of subscribers.

@@ -12,16 +12,26 @@ use super::ring::{Head, Ring};
 use crate::sys::arch;
 use crate::sys::unwind::{End, Registers, Scratch, Stack, Unwinder};
 
-/// What handlers see of a running engine. Null while none is running.
-static SHARED: AtomicPtr<Shared> = AtomicPtr::new(std::ptr::null_mut());
-/// Handlers that may be looking at it.
+/// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
+static SHARED: [AtomicPtr<Shared>; 2] =
+    [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+/// Handlers that may be looking at them.
 static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 
+/// What handlers work for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sys) enum Purpose {
+    /// CPU samples.
+    Sample,
+    /// The stacks of threads that are running while a dump is taken.
+    Dump,
+}
+
 /// What handlers work on.
-pub(super) struct Shared {
+pub(in crate::sys) struct Shared {
     /// Tells this engine's timers from those of one before it.
     pub(super) epoch: u32,
-    pub(super) ring: Ring,
+    pub(in crate::sys) ring: Ring,
     pub(super) threads: Box<[Thread]>,
     pub(super) unwinder: AtomicPtr<Unwinder>,
     shards: Box<[Shard]>,
@@ -65,7 +75,7 @@ const SHARDS: usize = 16;
 pub(super) const PROCESS: u32 = u32::MAX;
 
 impl Shared {
-    pub(super) fn new(epoch: u32, ring: Ring, threads: usize, unwinder: Box<Unwinder>) -> Shared {
+    pub(in crate::sys) fn new(epoch: u32, ring: Ring, threads: usize, unwinder: Box<Unwinder>) -> Shared {
         let shard = || Shard {
             busy: AtomicBool::new(false),
             room: UnsafeCell::new(Room { scratch: Scratch::new(), window: Window::default() }),
@@ -89,21 +99,21 @@ impl Drop for Shared {
     }
 }
 
-/// Shows handlers an engine. There must be none before.
-pub(super) fn publish(shared: Box<Shared>) -> &'static Shared {
+/// Shows handlers what to work on. There must be nothing for that purpose before.
+pub(in crate::sys) fn publish(purpose: Purpose, shared: Box<Shared>) -> &'static Shared {
     let shared = Box::into_raw(shared);
-    SHARED.store(shared, Ordering::SeqCst);
+    SHARED[purpose as usize].store(shared, Ordering::SeqCst);
     // SAFETY: it lives until `retract`, which takes the only way to it back.
     unsafe { &*shared }
 }
 
-/// Hides the engine from handlers, and waits until none can still see it.
+/// Hides from handlers what they worked on, and waits until none can still see it.
 ///
 /// # Safety
 ///
 /// The reference that `publish` gave is not used any more.
-pub(super) unsafe fn retract() {
-    let shared = SHARED.swap(std::ptr::null_mut(), Ordering::SeqCst);
+pub(in crate::sys) unsafe fn retract(purpose: Purpose) {
+    let shared = SHARED[purpose as usize].swap(std::ptr::null_mut(), Ordering::SeqCst);
     wait_for_handlers();
     if !shared.is_null() {
         // SAFETY: `publish` made it from a box; handlers that start now find null, and those that
@@ -115,7 +125,9 @@ pub(super) unsafe fn retract() {
 /// Forgets the engine and the handlers of a forked process's parent.
 pub(super) fn forget_after_fork() {
     // What it points at is leaked: other threads of the parent may have been at work on it.
-    SHARED.store(std::ptr::null_mut(), Ordering::SeqCst);
+    for shared in &SHARED {
+        shared.store(std::ptr::null_mut(), Ordering::SeqCst);
+    }
     IN_FLIGHT.store(0, Ordering::SeqCst);
 }
 
@@ -137,20 +149,44 @@ pub(super) extern "C" fn on_sigprof(
     info: *const libc::siginfo_t,
     context: *const libc::c_void,
 ) {
+    // SAFETY: the kernel passes valid pointers to a handler installed with SA_SIGINFO.
+    handle(Purpose::Sample, |shared| unsafe { sample(shared, info, context) });
+}
+
+/// The handler of the signal that asks a running thread for its stack.
+pub(in crate::sys) extern "C" fn on_dump(
+    _signal: libc::c_int,
+    _info: *const libc::siginfo_t,
+    context: *const libc::c_void,
+) {
+    handle(Purpose::Dump, |shared| {
+        // SAFETY: the kernel passes a valid pointer to a handler installed with SA_SIGINFO.
+        let registers = unsafe { arch::interrupted(context) };
+        let head = Head { tid: own_tid(), weight: 0, truncated: false, by_process: false };
+        take(shared, registers, StackRange::default(), head);
+    });
+}
+
+/// Runs a handler's work, where there is any, and leaves `errno` as it was.
+fn handle(purpose: Purpose, work: impl FnOnce(&Shared)) {
     // SAFETY: the address of this thread's `errno`, which always exists.
     let errno = unsafe { libc::__errno_location() };
     // SAFETY: as above.
     let saved = unsafe { *errno };
     IN_FLIGHT.fetch_add(1, Ordering::SeqCst);
-    let shared = SHARED.load(Ordering::SeqCst);
+    let shared = SHARED[purpose as usize].load(Ordering::SeqCst);
     if !shared.is_null() {
-        // SAFETY: not freed while IN_FLIGHT counts us; the kernel passes valid pointers to a
-        // handler installed with SA_SIGINFO.
-        unsafe { sample(&*shared, info, context) };
+        // SAFETY: not freed while IN_FLIGHT counts us.
+        work(unsafe { &*shared });
     }
     IN_FLIGHT.fetch_sub(1, Ordering::SeqCst);
     // SAFETY: as above.
     unsafe { *errno = saved };
+}
+
+fn own_tid() -> u32 {
+    // SAFETY: gettid(2) has no arguments and no effect.
+    (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
 }
 
 /// What a timer's signal says (`siginfo_t` of `SI_TIMER`; Linux, include/uapi/asm-generic/siginfo.h).
@@ -180,8 +216,7 @@ unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const 
     let expirations = 1 + info.overrun.max(0) as u64;
     let index = info.value as u32;
     if index == PROCESS {
-        // SAFETY: gettid(2) has no arguments and no effect.
-        let tid = unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) } as u32;
+        let tid = own_tid();
         let weight = expirations * shared.process_interval.load(Ordering::Relaxed);
         let head = Head { tid, weight, truncated: false, by_process: true };
         take(shared, registers, StackRange::default(), head);
@@ -254,12 +289,18 @@ impl Stack for Mapped<'_> {
             // mapping, which lasts as long as the thread.
             return Some(unsafe { std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() });
         }
-        self.window.read(address)
+        self.window.word_at(address)
+    }
+}
+
+impl Stack for Window {
+    fn read(&mut self, address: u64) -> Option<u64> {
+        if address % 8 == 0 { self.word_at(address) } else { None }
     }
 }
 
 /// A copy of a piece of memory that the kernel made, so that a bad address is an error and no fault.
-struct Window {
+pub(in crate::sys) struct Window {
     start: u64,
     words: usize,
     copy: [u64; WORDS],
@@ -276,11 +317,11 @@ impl Default for Window {
 
 impl Window {
     /// Another stack is going to be read.
-    fn forget(&mut self) {
+    pub(in crate::sys) fn forget(&mut self) {
         self.words = 0;
     }
 
-    fn read(&mut self, address: u64) -> Option<u64> {
+    fn word_at(&mut self, address: u64) -> Option<u64> {
         if let Some(word) = self.word(address) {
             return Some(word);
         }

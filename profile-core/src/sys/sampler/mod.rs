@@ -7,8 +7,8 @@
 //! no timer and no memory; only the handler stays, and does nothing.
 
 mod controller;
-mod handler;
-mod ring;
+pub(super) mod handler;
+pub(super) mod ring;
 mod stacks;
 mod timer;
 

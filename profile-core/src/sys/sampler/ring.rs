@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Many writers, one reader.
-pub(super) struct Ring {
+pub(in crate::sys) struct Ring {
     /// `slots × stride` words. A slot's first word is its sequence number.
     words: Box<[AtomicU64]>,
     slots: usize,
@@ -18,12 +18,12 @@ pub(super) struct Ring {
 
 /// What a sample says beside its stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Head {
-    pub(super) tid: u32,
+pub(in crate::sys) struct Head {
+    pub(in crate::sys) tid: u32,
     /// CPU time that the sample stands for, in nanoseconds.
     pub(super) weight: u64,
     /// Whether the stack's way up was lost or cut.
-    pub(super) truncated: bool,
+    pub(in crate::sys) truncated: bool,
     /// Whether the process's timer took the sample, and not the thread's own.
     pub(super) by_process: bool,
 }
@@ -33,7 +33,7 @@ const PREFIX: usize = 4;
 
 impl Ring {
     /// A ring of so many samples, a power of two, of at most `depth` addresses each.
-    pub(super) fn new(slots: usize, depth: usize) -> Ring {
+    pub(in crate::sys) fn new(slots: usize, depth: usize) -> Ring {
         assert!(slots.is_power_of_two(), "a power of two");
         let stride = PREFIX + depth;
         let words: Box<[AtomicU64]> = (0..slots * stride).map(|_| AtomicU64::new(0)).collect();
@@ -77,7 +77,7 @@ impl Ring {
     }
 
     /// Hands every sample that is there to `take`. To be called by one thread at a time.
-    pub(super) fn drain(&self, mut take: impl FnMut(Head, &[AtomicU64])) {
+    pub(in crate::sys) fn drain(&self, mut take: impl FnMut(Head, &[AtomicU64])) {
         let mut at = self.tail.load(Ordering::Relaxed);
         loop {
             let slot = self.slot(at);

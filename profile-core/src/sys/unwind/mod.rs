@@ -4,6 +4,7 @@
 //! format, call into libc or touch a thread-local; it reads the stack through a [`Stack`] that says
 //! no where memory may not be there; and it needs less than two kilobytes of stack.
 
+mod blocked;
 mod rule;
 mod tables;
 
@@ -103,6 +104,7 @@ impl Unwinder {
         (out.len(), End::Full)
     }
 
+    /// The rule for an address, from the cache or the tables.
     fn rule(&self, scratch: &mut Scratch, address: u64) -> Rule {
         let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - CACHE.ilog2());
         let cached = &self.cache[hash as usize];

@@ -146,6 +146,19 @@ fn find(
     of_row(row, &section)
 }
 
+/// Where the function that holds an address begins.
+pub(super) fn function(
+    hdr: &[u8],
+    frames: &[u8],
+    bases: &BaseAddresses,
+    address: u64,
+) -> Option<u64> {
+    let hdr = EhFrameHdr::new(hdr, NativeEndian).parse(bases, 8).ok()?;
+    let section: EhFrame<Slice<'_>> = EhFrame::new(frames, NativeEndian);
+    let fde = hdr.table()?.fde_for_address(&section, bases, address, EhFrame::cie_from_offset);
+    Some(fde.ok()?.initial_address())
+}
+
 fn of_row(row: &UnwindTableRow<usize, Small>, section: &EhFrame<Slice<'_>>) -> Option<Rule> {
     let ra = match row.register(Register(DWARF_RA)) {
         Some(RegisterRule::Undefined) => return Some(Rule::Root),

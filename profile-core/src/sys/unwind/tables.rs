@@ -79,6 +79,12 @@ impl Modules {
         }
     }
 
+    /// Where the function that holds an address begins.
+    pub(super) fn function(&self, address: u64) -> Option<u64> {
+        let module = self.find(address)?;
+        rule::function(&module.hdr, &module.frames, &module.bases, address)
+    }
+
     fn find(&self, address: u64) -> Option<&Module> {
         let after = self.modules.partition_point(|module| module.start <= address);
         self.modules[..after].last().filter(|module| address < module.limit)
