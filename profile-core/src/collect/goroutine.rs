@@ -43,89 +43,100 @@ impl Window for ThreadDump {
             let taken = SystemTime::now();
             let threads = dump::all()
                 .map_err(|source| Error::Collect { kind: Kind::Goroutine, source: source.into() })?;
-            let (profile, texts) = profile(&threads, taken);
-            let text = text(&threads, &texts);
+            let dump = Dump::new(&threads, taken);
+            let text = dump.text();
             Ok(vec![
-                File { name: Kind::Goroutine.file_name(), bytes: profile.encode_gzip() },
+                File { name: Kind::Goroutine.file_name(), bytes: dump.profile.encode_gzip() },
                 File { name: "goroutine.txt", bytes: text.into_bytes() },
             ])
         })
     }
 }
 
-/// The profile, and of each location its lines as a dump writes them.
-fn profile(threads: &[ThreadStack], taken: SystemTime) -> (Profile, Vec<Vec<String>>) {
-    let mut builder = Builder::new(&[("goroutine", "count")]);
-    builder.period("goroutine", "count", 1);
-    let mut locator = Locator::new(&mut builder);
-    // Threads of the same name, state and stack are one sample.
-    let mut groups: HashMap<(&str, &'static str, Vec<u32>), i64> = HashMap::new();
-    let mut order = Vec::new();
-    let mut stacks = Vec::with_capacity(threads.len());
-    for thread in threads {
-        let stack: Vec<u32> = thread
-            .addresses
-            .iter()
-            .map(|&address| locator.location(&mut builder, address))
-            .collect();
-        let key = (thread.name.as_str(), state_word(thread.state), stack.clone());
-        *groups.entry(key.clone()).or_insert_with(|| {
-            order.push(key);
-            0
-        }) += 1;
-        stacks.push(stack);
+/// Threads with their stacks resolved, each distinct stack once.
+struct Dump<'a> {
+    threads: &'a [ThreadStack],
+    profile: Profile,
+    /// The index of each thread's stack.
+    stacks: Vec<usize>,
+    /// Of each stack its frames as text.
+    frames: Vec<String>,
+}
+
+impl<'a> Dump<'a> {
+    fn new(threads: &'a [ThreadStack], taken: SystemTime) -> Dump<'a> {
+        let mut builder = Builder::new(&[("goroutine", "count")]);
+        builder.period("goroutine", "count", 1);
+        let mut locator = Locator::new(&mut builder);
+        let mut known: HashMap<&[u64], usize> = HashMap::new();
+        let mut locations: Vec<Vec<u32>> = Vec::new();
+        let mut stacks = Vec::with_capacity(threads.len());
+        // Threads of the same name, state and stack are one sample, in the order they come.
+        let mut groups: Vec<(&str, &str, usize, i64)> = Vec::new();
+        let mut group_of: HashMap<(&str, &str, usize), usize> = HashMap::new();
+        for thread in threads {
+            let stack = *known.entry(&thread.addresses).or_insert_with(|| {
+                let addresses = thread.addresses.iter();
+                locations.push(addresses.map(|&at| locator.location(&mut builder, at)).collect());
+                locations.len() - 1
+            });
+            let key = (thread.name.as_str(), state_word(thread.state), stack);
+            let group = *group_of.entry(key).or_insert_with(|| {
+                groups.push((key.0, key.1, key.2, 0));
+                groups.len() - 1
+            });
+            groups[group].3 += 1;
+            stacks.push(stack);
+        }
+        for (name, state, stack, count) in groups {
+            let labels = [builder.text_label("thread", name), builder.text_label("state", state)];
+            builder.sample(&locations[stack], &[count], &labels);
+        }
+        builder.comment("engine: profilez, /proc for threads that wait, a signal for those that run");
+        let truncated = threads.iter().filter(|thread| thread.truncated).count();
+        if truncated > 0 {
+            builder.comment(&format!("truncated: {truncated} stacks without a way up to their root"));
+        }
+        builder.profile_mut().time_nanos = unix_nanos(taken);
+        let profile = builder.finish();
+        let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();
+        Dump { threads, profile, stacks, frames }
     }
-    for key in &order {
-        let (name, state, stack) = key;
-        let labels = [builder.text_label("thread", name), builder.text_label("state", state)];
-        builder.sample(stack, &[groups[key]], &labels);
+
+    /// `goroutine TID [state] {thread: name}:` and the frames, thread by thread.
+    fn text(&self) -> String {
+        let mut text = String::new();
+        for (thread, &stack) in self.threads.iter().zip(&self.stacks) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            // Writing to a string can't fail.
+            let (state, name) = (state_word(thread.state), label(&thread.name));
+            let _ = writeln!(text, "goroutine {} [{state}] {{thread: {name}}}:", thread.tid);
+            text.push_str(&self.frames[stack]);
+            if thread.addresses.is_empty() {
+                text.push_str("\tgoroutine running on other thread; stack unavailable\n");
+            }
+        }
+        text
     }
-    builder.comment("engine: profilez, /proc for threads that wait, a signal for those that run");
-    let truncated = threads.iter().filter(|thread| thread.truncated).count();
-    if truncated > 0 {
-        builder.comment(&format!("truncated: {truncated} stacks without a way up to their root"));
-    }
-    builder.profile_mut().time_nanos = unix_nanos(taken);
-    let profile = builder.finish();
-    let texts = stacks.iter().map(|stack| frames(&profile, stack)).collect();
-    (profile, texts)
 }
 
 /// The frames of a stack in Go's grammar: a line for the function, and one for its place.
-fn frames(profile: &Profile, stack: &[u32]) -> Vec<String> {
-    let mut lines = Vec::new();
+fn frames(profile: &Profile, stack: &[u32]) -> String {
+    let mut text = String::new();
     for &index in stack {
-        let location = &profile.locations[index as usize];
-        let inlined = profile.lines_of(location).len().saturating_sub(1);
-        for (depth, line) in profile.lines_of(location).iter().enumerate() {
+        let lines = profile.lines_of(&profile.locations[index as usize]);
+        for (depth, line) in lines.iter().enumerate() {
             let function = profile.functions[line.function as usize];
             let name = profile.str(function.name).replace(['\n', '\r', '\t'], " ");
-            let arguments = if depth < inlined { "(...)" } else { "()" };
+            let arguments = if depth + 1 < lines.len() { "(...)" } else { "()" };
             let file = match profile.str(function.filename) {
                 "" => "?",
                 file => file,
             };
-            lines.push(format!("{name}{arguments}\n\t{file}:{}", line.line));
-        }
-    }
-    lines
-}
-
-/// The dump: `goroutine TID [state] {thread: name}:` and the frames.
-fn text(threads: &[ThreadStack], texts: &[Vec<String>]) -> String {
-    let mut text = String::new();
-    for (thread, frames) in threads.iter().zip(texts) {
-        if !text.is_empty() {
-            text.push('\n');
-        }
-        // Writing to a string can't fail.
-        let (state, name) = (state_word(thread.state), label(&thread.name));
-        let _ = writeln!(text, "goroutine {} [{state}] {{thread: {name}}}:", thread.tid);
-        for frame in frames {
-            let _ = writeln!(text, "{frame}");
-        }
-        if thread.addresses.is_empty() {
-            text.push_str("\tgoroutine running on other thread; stack unavailable\n");
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "{name}{arguments}\n\t{file}:{}", line.line);
         }
     }
     text
@@ -245,9 +256,12 @@ mod tests {
             .collect();
         let waiting = || {
             let threads = dump::all().unwrap();
-            let (profile, texts) = profile(&threads, SystemTime::now());
-            profile.check().unwrap();
-            (text(&threads, &texts), threads)
+            let text = {
+                let dump = Dump::new(&threads, SystemTime::now());
+                dump.profile.check().unwrap();
+                dump.text()
+            };
+            (text, threads)
         };
         // Threads take a moment to get where they wait.
         let (dumped, threads) = loop {

@@ -95,6 +95,10 @@ fn blocked_or_running(
     let thread = |state, addresses, truncated| {
         Some(ThreadStack { tid, name, state, addresses, truncated })
     };
+    if tid == own_tid() {
+        // It would show as reading a file.
+        return thread(ThreadState::Running, Vec::new(), false);
+    }
     // Forbidden to a process that may not be traced; a signal works all the same.
     let Ok(call) = File::open(format!("/proc/self/task/{tid}/syscall")) else {
         return thread(ThreadState::Running, Vec::new(), false);
@@ -116,6 +120,11 @@ fn blocked_or_running(
         before = after;
     }
     thread(ThreadState::Running, Vec::new(), false)
+}
+
+fn own_tid() -> u32 {
+    // SAFETY: gettid(2) has no arguments and no effect.
+    (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
 }
 
 /// What changes when a thread runs.
