@@ -48,6 +48,8 @@ pub use profile_core::jemalloc_config;
 #[doc(no_inline)]
 pub use profile_http as http;
 
+#[cfg(any(doc, doctest))]
+pub mod docs;
 #[cfg(feature = "server")]
 mod serve;
 

@@ -57,4 +57,5 @@ pub use gate::{Busy, Gate, Permit};
 pub use kind::{Kind, UnknownKind};
 pub use plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
 pub use process::Process;
+pub use sys::own_work::OwnWork;
 pub use unavailable::Unavailable;

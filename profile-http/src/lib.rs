@@ -12,7 +12,8 @@
 //! # Features
 //!
 //! - `server`: the service, its authorizers and the listener.
-//! - `client`: the blocking client. Builds without any collector.
+//! - `client`: the blocking client. Builds without any collector, and without C code.
+//! - `tls`: https for the client.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "client")]

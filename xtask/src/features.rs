@@ -17,11 +17,11 @@ struct Crate {
 
 const CRATES: &[Crate] = &[
     Crate { package: "profile-core", folder: "profile-core", features: &["pprof-rs", "jemalloc"] },
-    Crate { package: "profile-http", folder: "profile-http", features: &["server", "client"] },
+    Crate { package: "profile-http", folder: "profile-http", features: &["server", "client", "tls"] },
     Crate {
         package: "profilez",
         folder: ".",
-        features: &["cli", "server", "client", "pprof-rs", "jemalloc"],
+        features: &["cli", "server", "client", "tls", "pprof-rs", "jemalloc"],
     },
 ];
 

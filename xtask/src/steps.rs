@@ -30,6 +30,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "features", about: "the tests of each crate per set of features", run: features },
     Step { name: "doc", about: "the docs build without a warning", run: doc },
     Step { name: "bench", about: "each benchmark runs once and checks itself", run: bench },
+    Step {
+        name: "release",
+        about: "names and lines are right in an optimised build",
+        run: release,
+    },
     Step { name: "demo", about: "the demo succeeds and prints a report", run: demo::check },
 ];
 
@@ -42,7 +47,7 @@ const BARE: &[&str] = &[
 
 /// The crates of the back ends: signals, or C code.
 const BACK_ENDS: &[&str] =
-    &["pprof", "tikv-jemalloc-ctl", "tikv-jemalloc-sys", "tikv-jemallocator"];
+    &["pprof", "ring", "tikv-jemalloc-ctl", "tikv-jemalloc-sys", "tikv-jemallocator"];
 
 fn tools() -> Result<()> {
     tools::install().map(drop)
@@ -97,6 +102,24 @@ fn bench() -> Result<()> {
     run(cargo("bench --workspace --all-features --bench").args(["*", "--", "--test"]))
 }
 
+/// The tests of names, inlined frames and lines, which depend on how a program is built: as a
+/// service is, optimised and with line tables. A filter that matches nothing is no success, and
+/// neither are tests that skip themselves where Go is missing, which they don't with `CI` set.
+fn release() -> Result<()> {
+    let output = capture(cargo("test --release --test it -- pprof").env("CI", "true"))?;
+    print!("{output}");
+    if passed(&output) == 0 {
+        return Err(Error::Check("no test of `pprof` has run in release".to_owned()));
+    }
+    Ok(())
+}
+
+/// How many tests passed, by the summary lines of their harness.
+fn passed(output: &str) -> usize {
+    let counts = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
+    counts.filter_map(|counts| counts.split_once(" passed")?.0.parse::<usize>().ok()).sum()
+}
+
 fn has_benches(package: &Path) -> bool {
     let Ok(entries) = package.join("benches").read_dir() else { return false };
     entries.flatten().any(|entry| {
@@ -127,5 +150,13 @@ mod tests {
             back_end(&format!("{clean}tikv-jemalloc-sys v0.7.0\n")),
             Some("tikv-jemalloc-sys")
         );
+    }
+
+    #[test]
+    fn tests_that_passed_are_counted() {
+        let line = "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 61 filtered out";
+        assert_eq!(passed(&format!("\nrunning 2 tests\n{line}; finished in 9.41s\n")), 2);
+        assert_eq!(passed("test result: ok. 0 passed; 0 failed; 0 ignored"), 0);
+        assert_eq!(passed(""), 0);
     }
 }

@@ -10,6 +10,9 @@ pub(super) struct Missing {
 impl Missing {
     pub(super) fn new(kind: Kind) -> Missing {
         let (reason, hint) = match kind {
+            Kind::Cpu | Kind::Heap | Kind::Allocs if !cfg!(target_os = "linux") => {
+                ("profiles of this kind are taken on Linux only", "")
+            }
             Kind::Cpu => (
                 "no CPU profiling engine is compiled in for this system",
                 "build with the feature `pprof-rs`",

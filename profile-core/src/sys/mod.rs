@@ -1,6 +1,8 @@
 //! All `unsafe` code of the project, behind safe functions that prove each precondition once.
 #![allow(unsafe_code)]
 
+#[cfg_attr(unix, path = "host_unix.rs")]
+#[cfg_attr(not(unix), path = "host_other.rs")]
 pub(crate) mod host;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod jemalloc;

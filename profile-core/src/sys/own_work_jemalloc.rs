@@ -1,22 +1,28 @@
 //! Keeps the profiler's own allocations out of the heap profile.
 
+use std::marker::PhantomData;
+
 use tikv_jemalloc_ctl::raw;
 
 const THREAD_ACTIVE: &[u8] = b"thread.prof.active\0";
 
-/// While one of these lives, jemalloc samples nothing that this thread allocates.
-pub(crate) struct OwnWork {
+/// While one of these lives, what this thread allocates is left out of heap profiles: it is the
+/// profiler's own. To be dropped on the thread that began it.
+#[derive(Debug)]
+pub struct OwnWork {
     /// Whether the thread was sampled before; `None` where jemalloc has no such switch.
     before: Option<bool>,
+    /// Not to be sent to another thread.
+    _here: PhantomData<*const ()>,
 }
 
 impl OwnWork {
     /// Begins work of the profiler's own on this thread.
-    pub(crate) fn begin() -> OwnWork {
+    pub fn begin() -> OwnWork {
         // SAFETY: `thread.prof.active` is a C `bool`, read and written (jemalloc(3)). Where jemalloc
         // runs without profiling the call fails and changes nothing.
         let before = unsafe { raw::update(THREAD_ACTIVE, false) }.ok();
-        OwnWork { before }
+        OwnWork { before, _here: PhantomData }
     }
 }
 

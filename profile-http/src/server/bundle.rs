@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use http::Response;
 use http::header::{self, HeaderValue};
 use profile_archive::{BundleWriter, Header, Source};
-use profile_core::{Error, Permit, Plan, session};
+use profile_core::{Error, OwnWork, Permit, Plan, session};
 use tokio::sync::oneshot;
 
 use super::access::Identity;
@@ -37,6 +37,7 @@ pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) 
     thread::Builder::new()
         .name("profilez-bundle".to_owned())
         .spawn(move || {
+            let _own = OwnWork::begin();
             tracing::dispatcher::with_default(&dispatch, || {
                 collection.run(permit, writer, started);
             });

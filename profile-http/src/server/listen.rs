@@ -15,6 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
 use tokio_io_timeout::TimeoutStream;
 
+use profile_core::OwnWork;
+
 use super::{DebugService, Peer};
 use crate::{Error, Result};
 
@@ -90,15 +92,20 @@ impl DebugService {
     /// The socket can't be made, for example because the path exists.
     #[cfg(unix)]
     pub fn serve_unix(self, path: impl AsRef<Path>) -> Result<Server> {
+        use std::fs::{File, Permissions};
+        use std::os::fd::AsFd as _;
         use std::os::unix::fs::PermissionsExt as _;
 
         let path = path.as_ref();
         let failed = |source| Error::Listen { address: path.display().to_string(), source };
-        let listener = std::os::unix::net::UnixListener::bind(path).map_err(failed)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
-        listener.set_nonblocking(true).map_err(failed)?;
+        let socket = tokio::net::UnixSocket::new_stream().map_err(failed)?;
+        // The socket takes its mode from here when it gets its name, so that it is nobody else's at
+        // any moment.
+        let file = File::from(socket.as_fd().try_clone_to_owned().map_err(failed)?);
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+        socket.bind(path).map_err(failed)?;
         self.run(Address::Unix(path.to_owned()), move || {
-            tokio::net::UnixListener::from_std(listener).map(Listener::Unix)
+            socket.listen(MAX_CONNECTIONS as u32).map(Listener::Unix)
         })
         .map_err(failed)
     }
@@ -124,6 +131,7 @@ impl DebugService {
         };
         let (stop, stopped) = oneshot::channel();
         let thread = thread::Builder::new().name("profilez-http".to_owned()).spawn(move || {
+            let _own = OwnWork::begin();
             runtime.spawn(accept(self, listener));
             runtime.block_on(async {
                 if stopped.await.is_err() {
