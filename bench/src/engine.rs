@@ -31,10 +31,8 @@ enum Inner {
 /// One stack of a profile.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Function names, the leaf first, inlined ones included.
+    /// The function of each frame, the leaf first. What was inlined into it is left out.
     pub functions: Vec<String>,
-    /// Frames as the processor has them, inlined functions not counted.
-    pub depth: usize,
     /// The thread's name.
     pub thread: String,
     /// How many times it was sampled.
@@ -95,18 +93,15 @@ impl Sampling {
 /// Where it does not decode: then its writer is at fault.
 pub fn decode(bytes: &[u8]) -> Vec<Sample> {
     let profile = Profile::decode(bytes, &DecodeLimits::default()).expect("ours decodes");
-    let name = |line: &profile_core::profile::Line| {
-        profile.str(profile.functions[line.function as usize].name).to_owned()
+    let name = |location: u32| {
+        let outermost = profile.lines_of(&profile.locations[location as usize]).last();
+        outermost.map_or_else(String::new, |line| {
+            profile.str(profile.functions[line.function as usize].name).to_owned()
+        })
     };
     let samples = profile.samples.iter();
     let sample = |sample: profile_core::profile::Sample<'_>| Sample {
-        functions: sample
-            .stack
-            .iter()
-            .flat_map(|&location| profile.lines_of(&profile.locations[location as usize]))
-            .map(name)
-            .collect(),
-        depth: sample.stack.len(),
+        functions: sample.stack.iter().map(|&location| name(location)).collect(),
         thread: sample
             .labels
             .iter()
@@ -119,8 +114,11 @@ pub fn decode(bytes: &[u8]) -> Vec<Sample> {
 
 fn resolved(frames: &pprof::Frames, count: isize) -> Sample {
     Sample {
-        functions: frames.frames.iter().flatten().map(pprof::Symbol::name).collect(),
-        depth: frames.frames.len(),
+        functions: frames
+            .frames
+            .iter()
+            .map(|symbols| symbols.last().map_or_else(String::new, pprof::Symbol::name))
+            .collect(),
         thread: frames.thread_name.clone(),
         count: count as f64,
     }

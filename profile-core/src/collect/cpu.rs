@@ -91,9 +91,8 @@ fn encode(stacks: &Stacks) -> Vec<u8> {
     let mut locations = Vec::new();
     for stack in stacks.iter() {
         locations.clear();
-        locations.extend(
-            stack.addresses.iter().map(|&address| locator.location(&mut builder, address)),
-        );
+        locations
+            .extend(stack.addresses.iter().map(|&address| locator.location(&mut builder, address)));
         let label = builder.text_label("thread", stack.thread);
         builder.sample(&locations, &[stack.count, stack.count * period], &[label]);
     }

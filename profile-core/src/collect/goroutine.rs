@@ -41,8 +41,10 @@ impl Window for ThreadDump {
     fn close(self: Box<Self>) -> Pending {
         Box::new(|| {
             let taken = SystemTime::now();
-            let threads = dump::all()
-                .map_err(|source| Error::Collect { kind: Kind::Goroutine, source: source.into() })?;
+            let threads = dump::all().map_err(|source| Error::Collect {
+                kind: Kind::Goroutine,
+                source: source.into(),
+            })?;
             let dump = Dump::new(&threads, taken);
             let text = dump.text();
             Ok(vec![
@@ -92,10 +94,12 @@ impl<'a> Dump<'a> {
             let labels = [builder.text_label("thread", name), builder.text_label("state", state)];
             builder.sample(&locations[stack], &[count], &labels);
         }
-        builder.comment("engine: profilez, /proc for threads that wait, a signal for those that run");
+        builder
+            .comment("engine: profilez, /proc for threads that wait, a signal for those that run");
         let truncated = threads.iter().filter(|thread| thread.truncated).count();
         if truncated > 0 {
-            builder.comment(&format!("truncated: {truncated} stacks without a way up to their root"));
+            builder
+                .comment(&format!("truncated: {truncated} stacks without a way up to their root"));
         }
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();

@@ -33,12 +33,7 @@ pub(crate) struct SignalFrame {
 pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
     // SAFETY: the caller's promise; the kernel passes a `ucontext_t` (sigaction(2)).
     let context = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
-    Registers {
-        pc: context.pc,
-        sp: context.sp,
-        fp: context.regs[29],
-        lr: strip(context.regs[30]),
-    }
+    Registers { pc: context.pc, sp: context.sp, fp: context.regs[29], lr: strip(context.regs[30]) }
 }
 
 /// An address without the pointer authentication code in its upper bits.
@@ -50,7 +45,9 @@ pub(crate) fn strip(address: u64) -> u64 {
 pub(crate) fn thread_pointer() -> u64 {
     let pointer: u64;
     // SAFETY: the aarch64 ABI of ELF keeps the thread pointer in `tpidr_el0`.
-    unsafe { asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem, preserves_flags)) };
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem, preserves_flags))
+    };
     pointer
 }
 

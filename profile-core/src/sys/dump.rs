@@ -91,10 +91,10 @@ fn blocked_or_running(
     window: &mut Window,
 ) -> Option<ThreadStack> {
     const TRIES: usize = 3;
-    let name = fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned();
-    let thread = |state, addresses, truncated| {
-        Some(ThreadStack { tid, name, state, addresses, truncated })
-    };
+    let name =
+        fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned();
+    let thread =
+        |state, addresses, truncated| Some(ThreadStack { tid, name, state, addresses, truncated });
     if tid == own_tid() {
         // It would show as reading a file.
         return thread(ThreadState::Running, Vec::new(), false);

@@ -88,7 +88,10 @@ impl Controller {
             thread::Builder::new()
                 .name("profilez-cpu".to_owned())
                 .spawn(move || Running::new(epoch, theirs).run())
-                .map_err(|source| StartError::Os { what: "starting the CPU engine's thread", source })?
+                .map_err(|source| StartError::Os {
+                    what: "starting the CPU engine's thread",
+                    source,
+                })?
         };
         let controller = Controller { commands, thread };
         controller.add(subscriber);
@@ -142,7 +145,8 @@ struct Running {
     process_timer: Option<Timer>,
     names: Names,
     generation: Generation,
-    retired: Vec<Box<Unwinder>>,
+    /// Unwinders that were replaced, each from a box, which a handler may still be reading.
+    retired: Vec<*mut Unwinder>,
     scanned: Instant,
     named: Instant,
     random: u64,
@@ -233,6 +237,7 @@ impl Running {
         self.process_timer = None;
         // SAFETY: `self.shared` is not used after this, and nobody else has the reference.
         unsafe { handler::retract(Purpose::Sample) };
+        self.free_retired();
     }
 
     /// Waits for the next tick or an order, and takes over the list of subscribers.
@@ -266,7 +271,8 @@ impl Running {
             return;
         }
         self.interval = interval;
-        let armed: Vec<(u32, u32)> = self.armed.iter().map(|(&tid, armed)| (tid, armed.slot)).collect();
+        let armed: Vec<(u32, u32)> =
+            self.armed.iter().map(|(&tid, armed)| (tid, armed.slot)).collect();
         for (tid, slot) in armed {
             self.shared.threads[slot as usize]
                 .interval
@@ -403,7 +409,7 @@ impl Running {
 
     fn reload_tables(&mut self) {
         if !self.retired.is_empty() && handler::none_in_flight() {
-            self.retired.clear();
+            self.free_retired();
         }
         let generation = unwind::generation();
         if generation == self.generation {
@@ -411,10 +417,15 @@ impl Running {
         }
         self.generation = generation;
         let new = Box::into_raw(Box::new(Unwinder::load()));
-        let old = self.shared.unwinder.swap(new, Ordering::SeqCst);
-        // SAFETY: it came from a box and is replaced; it is dropped only once no handler runs that
-        // could have loaded it.
-        self.retired.push(unsafe { Box::from_raw(old) });
+        self.retired.push(self.shared.unwinder.swap(new, Ordering::SeqCst));
+    }
+
+    /// To be called when no handler has been running since they were retired.
+    fn free_retired(&mut self) {
+        for unwinder in self.retired.drain(..) {
+            // SAFETY: it came from a box, and no handler can reach it any more.
+            drop(unsafe { Box::from_raw(unwinder) });
+        }
     }
 
     fn drain(&mut self) {
@@ -497,9 +508,9 @@ fn main_stack(maps: &str) -> Option<(u64, u64)> {
 /// The part of a mapping below a thread's own block, which libc puts at the top of the thread's
 /// stack. What is above may be another mapping that the kernel shows as one with it.
 fn stack_below(maps: &str, pointer: u64) -> Option<(u64, u64)> {
-    let line = maps.lines().find(|line| {
-        range(line).is_some_and(|(low, high)| (low..high).contains(&pointer))
-    })?;
+    let line = maps
+        .lines()
+        .find(|line| range(line).is_some_and(|(low, high)| (low..high).contains(&pointer)))?;
     let (low, _) = range(line)?;
     line.contains(" rw").then_some((low, pointer))
 }

@@ -13,8 +13,7 @@ use crate::sys::arch;
 use crate::sys::unwind::{End, Registers, Scratch, Stack, Unwinder};
 
 /// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
-static SHARED: [AtomicPtr<Shared>; 2] =
-    [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+static SHARED: [AtomicPtr<Shared>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 /// Handlers that may be looking at them.
 static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
 
@@ -75,7 +74,12 @@ const SHARDS: usize = 16;
 pub(super) const PROCESS: u32 = u32::MAX;
 
 impl Shared {
-    pub(in crate::sys) fn new(epoch: u32, ring: Ring, threads: usize, unwinder: Box<Unwinder>) -> Shared {
+    pub(in crate::sys) fn new(
+        epoch: u32,
+        ring: Ring,
+        threads: usize,
+        unwinder: Box<Unwinder>,
+    ) -> Shared {
         let shard = || Shard {
             busy: AtomicBool::new(false),
             room: UnsafeCell::new(Room { scratch: Scratch::new(), window: Window::default() }),
@@ -281,13 +285,15 @@ struct Mapped<'a> {
 
 impl Stack for Mapped<'_> {
     fn read(&mut self, address: u64) -> Option<u64> {
-        if address % 8 != 0 {
+        if !address.is_multiple_of(8) {
             return None;
         }
         if address >= self.low && address < self.high.saturating_sub(7) {
             // SAFETY: between the interrupted stack pointer and the end of the thread's stack
             // mapping, which lasts as long as the thread.
-            return Some(unsafe { std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile() });
+            return Some(unsafe {
+                std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile()
+            });
         }
         self.window.word_at(address)
     }
@@ -295,7 +301,7 @@ impl Stack for Mapped<'_> {
 
 impl Stack for Window {
     fn read(&mut self, address: u64) -> Option<u64> {
-        if address % 8 == 0 { self.word_at(address) } else { None }
+        if address.is_multiple_of(8) { self.word_at(address) } else { None }
     }
 }
 
@@ -340,8 +346,7 @@ impl Window {
 
     fn fill(&mut self, address: u64, len: u64) -> Option<()> {
         self.words = 0;
-        let local =
-            libc::iovec { iov_base: self.copy.as_mut_ptr().cast(), iov_len: len as usize };
+        let local = libc::iovec { iov_base: self.copy.as_mut_ptr().cast(), iov_len: len as usize };
         let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: len as usize };
         // SAFETY: getpid(2) and process_vm_readv(2). The kernel writes at most `iov_len` bytes to
         // the copy, which has that room, and fails where the remote memory can't be read.

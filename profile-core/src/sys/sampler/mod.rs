@@ -14,8 +14,8 @@ mod timer;
 
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-pub(crate) use stacks::Stacks;
 use controller::Controller;
+pub(crate) use stacks::Stacks;
 
 use super::sigprof::{self, Owner};
 

@@ -48,8 +48,7 @@ impl Timer {
         };
         let event = SigEvent { value, signal: libc::SIGPROF, notify, thread, _pad: [0; 11] };
         let mut id = 0i32;
-        let arguments =
-            [clock as usize, &raw const event as usize, &raw mut id as usize, 0, 0, 0];
+        let arguments = [clock as usize, &raw const event as usize, &raw mut id as usize, 0, 0, 0];
         // SAFETY: timer_create(2) reads the event and writes the id; both live during the call.
         check(unsafe { arch::syscall(libc::SYS_timer_create, arguments) })?;
         Ok(Timer { id })

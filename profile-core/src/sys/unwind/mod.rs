@@ -79,8 +79,8 @@ impl Unwinder {
         out: &[AtomicU64],
     ) -> (usize, End) {
         let mut lookup = registers.pc;
-        for depth in 0..out.len() {
-            out[depth].store(lookup, Ordering::Relaxed);
+        for (depth, place) in out.iter().enumerate() {
+            place.store(lookup, Ordering::Relaxed);
             let rule = self.rule(scratch, lookup);
             match step(rule, &registers, stack, depth == 0) {
                 Step::Caller(caller) => {
@@ -183,7 +183,7 @@ fn interrupted(registers: &Registers, stack: &mut impl Stack) -> Option<Register
 /// Code without unwind tables, such as that of a JIT compiler, may keep frame pointers.
 fn by_frame_pointer(registers: &Registers, stack: &mut impl Stack) -> Option<Step> {
     let fp = registers.fp;
-    if fp < registers.sp || fp % 8 != 0 {
+    if fp < registers.sp || !fp.is_multiple_of(8) {
         return None;
     }
     let pc = arch::strip(stack.read(fp.wrapping_add(8))?);

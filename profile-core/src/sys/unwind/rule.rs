@@ -1,8 +1,8 @@
 //! How to get from one place in the code to its caller, in eight bytes.
 
 use gimli::{
-    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, NativeEndian, Register,
-    RegisterRule, UnwindContext, UnwindContextStorage, UnwindSection as _, UnwindTableRow,
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, NativeEndian, Register, RegisterRule,
+    UnwindContext, UnwindContextStorage, UnwindSection as _, UnwindTableRow,
 };
 
 use crate::sys::arch::{DWARF_FP, DWARF_RA, DWARF_SP};
@@ -134,15 +134,12 @@ fn find(
 ) -> Option<Rule> {
     let hdr = EhFrameHdr::new(hdr, NativeEndian).parse(bases, 8).ok()?;
     let section: EhFrame<Slice<'_>> = EhFrame::new(frames, NativeEndian);
-    let fde = hdr
-        .table()?
-        .fde_for_address(&section, bases, address, EhFrame::cie_from_offset)
-        .ok()?;
+    let fde =
+        hdr.table()?.fde_for_address(&section, bases, address, EhFrame::cie_from_offset).ok()?;
     if fde.cie().is_signal_trampoline() {
         return Some(Rule::Signal);
     }
-    let row =
-        fde.unwind_info_for_address(&section, bases, &mut scratch.context, address).ok()?;
+    let row = fde.unwind_info_for_address(&section, bases, &mut scratch.context, address).ok()?;
     of_row(row, &section)
 }
 
@@ -180,9 +177,7 @@ fn of_row(row: &UnwindTableRow<usize, Small>, section: &EhFrame<Slice<'_>>) -> O
             };
             Some(Rule::Frame { base, offset: i32::try_from(*offset).ok()?, fp, ra })
         }
-        CfaRule::Expression(expression) => {
-            plt(expression.get(section).ok()?.0.slice())
-        }
+        CfaRule::Expression(expression) => plt(expression.get(section).ok()?.0.slice()),
     }
 }
 

@@ -172,7 +172,9 @@ fn length(tables: &[u8]) -> usize {
             return at + 4;
         }
         // 64-bit entries are allowed and written by nobody.
-        let Some(next) = at.checked_add(4 + len as usize).filter(|_| len != u32::MAX) else { break };
+        let Some(next) = at.checked_add(4 + len as usize).filter(|_| len != u32::MAX) else {
+            break;
+        };
         at = next;
     }
     tables.len()
