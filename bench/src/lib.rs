@@ -8,6 +8,7 @@ pub mod clock;
 pub mod engine;
 pub mod memory;
 pub mod random;
+pub mod replay;
 pub mod workload;
 
 pub mod run;

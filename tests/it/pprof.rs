@@ -89,7 +89,7 @@ fn go_tool_pprof_reads_every_profile() {
     server.shut_down();
     let bundle = unpack(&answer);
     let directory = tempfile::tempdir().unwrap();
-    for name in ["cpu.prof", "heap.prof", "allocs.prof"] {
+    for name in ["cpu.prof", "heap.prof", "allocs.prof", "goroutine.prof"] {
         let path = directory.path().join(name);
         std::fs::write(&path, &bundle.files[name]).unwrap();
         let path = path.to_str().unwrap();
