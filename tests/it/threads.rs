@@ -53,7 +53,11 @@ fn says_what_each_thread_waits_for_and_where() {
     let locker = spawn("w_lock", move || drop(theirs.lock()));
     spawn("w_sleep", || thread::sleep(Duration::from_secs(600)));
     spawn("w_accept", move || drop(listener.accept()));
-    spawn("w_park", || thread::park());
+    spawn("w_park", || {
+        loop {
+            thread::park();
+        }
+    });
     spawn("w_condvar", move || {
         let guard = condition.0.lock().unwrap();
         drop(condition.1.wait(guard));

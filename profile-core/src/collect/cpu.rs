@@ -11,7 +11,7 @@
 //! is seen by chance only; time in the kernel is charged to the instruction that entered it; and
 //! code without unwind tables or frame pointers ends a stack.
 
-use super::locate::{Locator, unix_nanos};
+use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window, cpu_owner};
 use crate::profile::Builder;
 use crate::sys::sampler::{self, DEPTH, Stacks, StartError, Subscription};
@@ -21,6 +21,7 @@ use crate::{Error, Kind, Unavailable};
 #[derive(Clone, Copy, Debug)]
 pub struct SampledCpu {
     hz: u32,
+    symbols: Symbols,
 }
 
 /// Samples per CPU second, unless set otherwise.
@@ -31,13 +32,19 @@ const MAX_HZ: u32 = 10_000;
 impl SampledCpu {
     /// A sampler at 100 samples per CPU second.
     pub fn new() -> SampledCpu {
-        SampledCpu { hz: HZ }
+        SampledCpu { hz: HZ, symbols: Symbols::Resolved }
     }
 
     /// The same at another rate, from 1 to 10000 samples per CPU second.
     #[must_use]
     pub fn hz(self, hz: u32) -> SampledCpu {
-        SampledCpu { hz: hz.clamp(1, MAX_HZ) }
+        SampledCpu { hz: hz.clamp(1, MAX_HZ), ..self }
+    }
+
+    /// The same, naming functions in the profile or leaving that to its reader.
+    #[must_use]
+    pub fn symbols(self, symbols: Symbols) -> SampledCpu {
+        SampledCpu { symbols, ..self }
     }
 }
 
@@ -68,26 +75,31 @@ impl Collector for SampledCpu {
                 Error::Collect { kind: Kind::Cpu, source }
             }
         })?;
-        Ok(Box::new(CpuWindow { subscription }))
+        Ok(Box::new(CpuWindow { subscription, symbols: self.symbols }))
     }
 }
 
 struct CpuWindow {
     subscription: Subscription,
+    symbols: Symbols,
 }
 
 impl Window for CpuWindow {
     fn close(self: Box<Self>) -> Pending {
+        let symbols = self.symbols;
         let stacks = self.subscription.end();
-        Box::new(move || Ok(vec![File { name: Kind::Cpu.file_name(), bytes: encode(&stacks) }]))
+        Box::new(move || {
+            let bytes = encode(&stacks, symbols);
+            Ok(vec![File { name: Kind::Cpu.file_name(), bytes }])
+        })
     }
 }
 
-fn encode(stacks: &Stacks) -> Vec<u8> {
+fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
     let period = stacks.period() as i64;
     let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
     builder.period("cpu", "nanoseconds", period);
-    let mut locator = Locator::new(&mut builder);
+    let mut locator = Locator::new(&mut builder, symbols);
     let mut locations = Vec::new();
     for stack in stacks.iter() {
         locations.clear();

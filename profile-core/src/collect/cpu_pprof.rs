@@ -12,7 +12,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::locate::{Locator, unix_nanos};
+use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window, cpu_owner};
 use crate::profile::Builder;
 use crate::sys::pprof_handler;
@@ -151,7 +151,7 @@ fn encode(stacks: &Stacks) -> Vec<u8> {
     let period = 1_000_000_000 / i64::from(stacks.hz);
     let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
     builder.period("cpu", "nanoseconds", period);
-    let mut locator = Locator::new(&mut builder);
+    let mut locator = Locator::new(&mut builder, Symbols::Resolved);
     let mut locations = Vec::new();
     for stack in &stacks.stacks {
         locations.clear();

@@ -13,7 +13,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use super::locate::{Locator, unix_nanos};
+use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window};
 use crate::profile::{Builder, Profile};
 use crate::sys::dump::{self, ThreadStack, ThreadState};
@@ -69,7 +69,7 @@ impl<'a> Dump<'a> {
     fn new(threads: &'a [ThreadStack], taken: SystemTime) -> Dump<'a> {
         let mut builder = Builder::new(&[("goroutine", "count")]);
         builder.period("goroutine", "count", 1);
-        let mut locator = Locator::new(&mut builder);
+        let mut locator = Locator::new(&mut builder, Symbols::Resolved);
         let mut known: HashMap<&[u64], usize> = HashMap::new();
         let mut locations: Vec<Vec<u32>> = Vec::new();
         let mut stacks = Vec::with_capacity(threads.len());

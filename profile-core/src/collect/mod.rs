@@ -30,6 +30,8 @@ mod missing;
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub use cpu_pprof::PprofCpu;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
+pub use locate::Symbols;
 
 use std::sync::Arc;
 use std::time::Duration;

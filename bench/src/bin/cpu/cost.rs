@@ -17,7 +17,7 @@ use profilez_bench::replay;
 use profilez_bench::run::{Figures, Line, Runner, figures};
 use profilez_bench::spread::Spread;
 use profilez_bench::table::{Bar, Row};
-use profilez_bench::workload::{deep, turns};
+use profilez_bench::workload::{Meter, deep, turns};
 
 /// The line.
 pub(crate) const LINE: Line = Line { name: "cost", rows, child };
@@ -25,7 +25,7 @@ pub(crate) const LINE: Line = Line { name: "cost", rows, child };
 /// Below any kernel's tick but that of CONFIG_HZ=100.
 const HZ: u32 = 200;
 /// Calls that make stacks of 58 frames with those of the thread's start and of this file.
-const CALLS: u32 = 50;
+const CALLS: u32 = 46;
 /// Signals of a burst.
 const BURST: u32 = 200;
 
@@ -50,7 +50,8 @@ fn rows(runner: &mut Runner) -> Vec<Row> {
 
 fn child(engine: Engine, args: &[u32]) -> Figures {
     let &[millis, bursts] = args else { panic!("milliseconds, bursts") };
-    let stop = AtomicBool::new(false);
+    let wall = f64::from(millis) / 1e3;
+    let (meter, stop) = (Meter::default(), AtomicBool::new(false));
     let (ready, is_ready) = mpsc::channel();
     thread::scope(|scope| {
         let worker = scope.spawn(|| {
@@ -59,6 +60,7 @@ fn child(engine: Engine, args: &[u32]) -> Figures {
                 ready.send(()).expect("the main thread waits for this");
                 while !stop.load(Ordering::Relaxed) {
                     turns(30_000);
+                    meter.read();
                 }
                 burst_costs = replay(bursts);
             });
@@ -70,11 +72,11 @@ fn child(engine: Engine, args: &[u32]) -> Figures {
         // What starting set in motion is over by then.
         thread::sleep(Duration::from_millis(300));
 
-        let wall = f64::from(millis) / 1e3;
-        let (process, own) = (clock::process_cpu(), clock::thread_cpu());
+        // What the process used beside its two threads.
+        let others = || clock::process_cpu() - clock::thread_cpu() - meter.seconds();
+        let before = others();
         thread::sleep(Duration::from_secs_f64(wall));
-        let (process, own) = (clock::process_cpu() - process, clock::thread_cpu() - own);
-        let _ = (process, own);
+        let engine_thread = others() - before;
         let handler = Spread::of(replay::took().into_iter().map(f64::from));
         stop.store(true, Ordering::Relaxed);
         let burst_costs = worker.join().expect("it does not panic");
@@ -91,7 +93,7 @@ fn child(engine: Engine, args: &[u32]) -> Figures {
             ("handler", handler.map_or(0.0, |handler| handler.median) / 1e3),
             ("frames", commonest.map_or(0.0, |sample| sample.functions.len() as f64)),
             ("taken", count / f64::from(bursts * BURST)),
-            ("engine", 0.0),
+            ("engine", engine_thread / wall * 1e3),
         ])
     })
 }
