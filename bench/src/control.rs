@@ -31,7 +31,10 @@ pub fn read() -> Reading {
             (clock::thread_cpu() - cpu, wall.elapsed().as_secs_f64())
         };
         let running: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
-        running.into_iter().map(|thread| thread.join().expect("arithmetic does not panic")).collect()
+        running
+            .into_iter()
+            .map(|thread| thread.join().expect("arithmetic does not panic"))
+            .collect()
     });
     let cpu = runs.iter().map(|(cpu, _)| cpu).sum::<f64>() / threads as f64;
     Reading { cpu: cpu * 1e3, wait: runs.iter().map(|(cpu, wall)| wall / cpu).fold(1.0, f64::max) }

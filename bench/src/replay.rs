@@ -24,7 +24,8 @@ const OVERRUN: usize = 5;
 const KEPT: usize = 4096;
 static CALLS: AtomicUsize = AtomicUsize::new(0);
 static TOOK: [AtomicU32; KEPT] = [const { AtomicU32::new(0) }; KEPT];
-static CAME_WITH: [[AtomicI32; WORDS]; KEPT] = [const { [const { AtomicI32::new(0) }; WORDS] }; KEPT];
+static CAME_WITH: [[AtomicI32; WORDS]; KEPT] =
+    [const { [const { AtomicI32::new(0) }; WORDS] }; KEPT];
 
 /// The handler in the middle: what was installed before, as an address.
 static INNER: AtomicUsize = AtomicUsize::new(0);

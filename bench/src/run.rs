@@ -122,10 +122,8 @@ pub fn area(lines: &[Line], args: &[String]) -> Result<bool, String> {
     if let Some(("child", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         let [line, engine, rest @ ..] = rest else { return Err("child of what?".to_owned()) };
         let args: Result<Vec<u32>, _> = rest.iter().map(|arg| arg.parse()).collect();
-        let figures = (known(lines, line)?.child)(
-            engine.parse()?,
-            &args.map_err(|error| error.to_string())?,
-        );
+        let figures =
+            (known(lines, line)?.child)(engine.parse()?, &args.map_err(|error| error.to_string())?);
         println!("{}", serde_json::to_string(&figures).expect("numbers by name are JSON"));
         return Ok(true);
     }

@@ -44,7 +44,15 @@ impl Row {
     /// A row without figures.
     pub fn new(what: impl Into<String>, unit: &'static str) -> Row {
         let verdict = Verdict::Info;
-        Row { what: what.into(), unit, ours: None, peer: None, ratio: None, bar: Vec::new(), verdict }
+        Row {
+            what: what.into(),
+            unit,
+            ours: None,
+            peer: None,
+            ratio: None,
+            bar: Vec::new(),
+            verdict,
+        }
     }
 
     /// The same with our figure. `None`: a run failed.
@@ -120,8 +128,11 @@ pub fn render(rows: &[Row]) -> String {
     let heading = ["what", "ours (min–max)", "peer (min–max)", "ratio", "bar", ""];
     let mut cells: Vec<[String; 6]> = vec![heading.map(str::to_owned)];
     cells.extend(rows.iter().map(|row| {
-        let what =
-            if row.unit.is_empty() { row.what.clone() } else { format!("{}, {}", row.what, row.unit) };
+        let what = if row.unit.is_empty() {
+            row.what.clone()
+        } else {
+            format!("{}, {}", row.what, row.unit)
+        };
         let ours = row.ours.map_or_else(|| "FAILED".to_owned(), figure);
         let peer = row.peer.map_or_else(|| "–".to_owned(), figure);
         let ratio = row.ratio.map_or_else(String::new, number);

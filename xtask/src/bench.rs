@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::process::{cargo, root, run};
+use crate::process::{self, root, run};
 
 /// What can be measured: programs of the bench workspace.
 const AREAS: &[&str] = &["cpu"];
@@ -49,9 +49,26 @@ fn chosen(args: &[String]) -> Result<(&[&'static str], &[String])> {
     }
 }
 
+/// No warning in any target of the bench workspace.
+pub(crate) fn clippy() -> Result<()> {
+    run(cargo("clippy").args(["--all-targets", "--no-deps", "--", "-D", "warnings"]))
+}
+
+/// The bench workspace's own tests: of its tables, not of what it measures.
+pub(crate) fn test() -> Result<()> {
+    run(&mut cargo("test"))
+}
+
 fn build() -> Result<()> {
-    let mut build = cargo("build --release --workspace --manifest-path bench/Cargo.toml");
-    run(build.arg("--target-dir").arg(target()))
+    run(&mut cargo("build"))
+}
+
+/// A command of cargo for the bench workspace.
+fn cargo(command: &str) -> Command {
+    let mut cargo = process::cargo(command);
+    cargo.args(["--release", "--workspace", "--manifest-path", "bench/Cargo.toml", "--target-dir"]);
+    cargo.arg(target());
+    cargo
 }
 
 fn program(name: &str) -> Command {

@@ -77,11 +77,13 @@ fn manifests() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    run(&mut cargo("clippy --workspace --all-targets --all-features -- -D warnings"))
+    run(&mut cargo("clippy --workspace --all-targets --all-features -- -D warnings"))?;
+    bench::clippy()
 }
 
 fn test() -> Result<()> {
-    run(&mut cargo("test --workspace --all-features"))
+    run(&mut cargo("test --workspace --all-features"))?;
+    bench::test()
 }
 
 /// With `-p`, as a user of one crate builds it: in a build of the whole workspace, features that

@@ -17,8 +17,7 @@ fn rows(runner: &mut Runner) -> Vec<Row> {
     let mut rows = Vec::new();
     for hz in [100, 999] {
         for threads in [1, 2, 4, 8] {
-            let [ours, peer] =
-                runner.pairs([Engine::Ours, Engine::Pprof], &[threads, hz, millis]);
+            let [ours, peer] = runner.pairs([Engine::Ours, Engine::Pprof], &[threads, hz, millis]);
             let busy = if threads == 1 {
                 "1 busy thread".to_owned()
             } else {
@@ -58,7 +57,8 @@ fn child(engine: Engine, args: &[u32]) -> Figures {
         let samples = sampling.finish();
         stop.store(true, Ordering::Relaxed);
 
-        let cpu: Vec<f64> = before.iter().zip(&after).map(|(before, after)| after - before).collect();
+        let cpu: Vec<f64> =
+            before.iter().zip(&after).map(|(before, after)| after - before).collect();
         let total: f64 = cpu.iter().sum();
         let taken: Vec<f64> =
             (0..cpu.len()).map(|index| of_thread(&samples, &format!("busy-{index}"))).collect();

@@ -22,9 +22,8 @@ fn rows(runner: &mut Runner) -> Vec<Row> {
             let [ours, peer] =
                 runner.pairs([Engine::Ours, Engine::Pprof], &[hz, millis, least, most]);
             let what = format!("CPU accounted for, threads of {least}–{most} ms, {hz} Hz");
-            let row = Row::new(what, "")
-                .ours(ours.spread("accounted"))
-                .peer(peer.spread("accounted"));
+            let row =
+                Row::new(what, "").ours(ours.spread("accounted")).peer(peer.spread("accounted"));
             // More than there was would be as wrong as less.
             rows.push(if most == 20 {
                 row.bar(Bar::AtLeast(0.95)).bar(Bar::AtMost(1.05))

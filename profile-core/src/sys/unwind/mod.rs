@@ -80,8 +80,11 @@ impl Unwinder {
     ) -> (usize, End) {
         let mut lookup = registers.pc;
         for (depth, place) in out.iter().enumerate() {
-            place.store(lookup, Ordering::Relaxed);
             let rule = self.rule(scratch, lookup);
+            if rule == Rule::Nowhere && depth > 0 {
+                return (depth, End::Lost);
+            }
+            place.store(lookup, Ordering::Relaxed);
             match step(rule, &registers, stack, depth == 0) {
                 Step::Caller(caller) => {
                     registers = caller;
@@ -96,9 +99,6 @@ impl Unwinder {
             }
             if registers.pc == 0 {
                 return (depth + 1, End::Root);
-            }
-            if !self.modules.contains(lookup) {
-                return (depth + 1, End::Lost);
             }
         }
         (out.len(), End::Full)
@@ -146,7 +146,7 @@ fn step(rule: Rule, registers: &Registers, stack: &mut impl Stack, leaf: bool) -
         }
         Rule::Signal => interrupted(registers, stack).map(Step::Interrupted),
         Rule::Root => Some(Step::Root),
-        Rule::Unknown => by_frame_pointer(registers, stack),
+        Rule::Unknown | Rule::Nowhere => by_frame_pointer(registers, stack),
     };
     found.unwrap_or(Step::Lost)
 }
@@ -162,7 +162,7 @@ fn caller(
     let pc = match ra {
         Ra::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
         // Only a function that calls nothing still has its return address there.
-        Ra::InRegister if leaf => registers.lr,
+        Ra::InRegister if leaf && registers.lr != 0 => registers.lr,
         Ra::InRegister => return None,
     };
     let fp = match fp {

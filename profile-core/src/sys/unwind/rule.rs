@@ -18,8 +18,10 @@ pub(super) enum Rule {
     Signal,
     /// The thread's first function.
     Root,
-    /// There is nothing to go by.
+    /// Code without unwind tables.
     Unknown,
+    /// No code of any object.
+    Nowhere,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +54,7 @@ impl Rule {
             Rule::Unknown => 1,
             Rule::Root => 2,
             Rule::Signal => 3,
+            Rule::Nowhere => 6,
             Rule::Plt { threshold } => 4 | u64::from(threshold) << 8,
             Rule::Frame { base, offset, fp, ra } => {
                 let offset = u64::from(offset as u32);
@@ -78,6 +81,7 @@ impl Rule {
         match packed & 7 {
             2 => Rule::Root,
             3 => Rule::Signal,
+            6 => Rule::Nowhere,
             4 => Rule::Plt { threshold: (packed >> 8) as u8 },
             5 => {
                 let (fp, ra) = (packed >> 4 & 0x1fff, packed >> 17 & 0x1fff);
@@ -201,6 +205,7 @@ mod tests {
     fn rules_survive_packing() {
         let mut rules = vec![
             Rule::Unknown,
+            Rule::Nowhere,
             Rule::Root,
             Rule::Signal,
             Rule::Plt { threshold: 11 },

@@ -65,7 +65,7 @@ impl Modules {
         Modules { modules: loading.modules.into() }
     }
 
-    /// Whether an address is code of one of them.
+    /// Whether an address is code of an object.
     pub(super) fn contains(&self, address: u64) -> bool {
         self.find(address).is_some()
     }
@@ -75,7 +75,7 @@ impl Modules {
             Some(module) => {
                 rule::look_up(scratch, &module.hdr, &module.frames, &module.bases, address)
             }
-            None => Rule::Unknown,
+            None => Rule::Nowhere,
         }
     }
 
