@@ -186,30 +186,30 @@ fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, 
     let signal = Signal::take()?;
     let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
     let shared = handler::publish(Purpose::Dump, Box::new(Shared::new(0, ring, 0, unwinder)));
-    let pid = std::process::id();
-    let mut waiting = 0;
-    for &tid in tids {
-        let arguments = [pid as usize, tid as usize, signal.number as usize, 0, 0, 0];
-        // SAFETY: tgkill(2) to a thread of this process, with a signal whose handler is installed.
-        if unsafe { arch::syscall(libc::SYS_tgkill, arguments) } == 0 {
-            waiting += 1;
-        }
-    }
+    let mut waiting: Vec<u32> =
+        tids.iter().copied().filter(|&tid| send(tid, signal.number)).collect();
     let began = Instant::now();
     let mut answers = Vec::new();
-    loop {
+    while !waiting.is_empty() && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_micros(200));
         shared.ring.drain(|head, stack| {
             let addresses = stack.iter().map(|word| word.load(Ordering::Relaxed)).collect();
             answers.push((head.tid, addresses, head.truncated));
+            waiting.retain(|&tid| tid != head.tid);
         });
-        if answers.len() >= waiting || began.elapsed() > PATIENCE {
-            break;
-        }
-        std::thread::sleep(Duration::from_micros(200));
+        // A thread that has ended meanwhile will not answer.
+        waiting.retain(|&tid| send(tid, 0));
     }
     // SAFETY: `shared` is not used after this.
     unsafe { handler::retract(Purpose::Dump) };
     Ok(answers)
+}
+
+/// Sends a thread of this process a signal; 0 is none. Whether there is such a thread.
+fn send(tid: u32, signal: libc::c_int) -> bool {
+    let arguments = [std::process::id() as usize, tid as usize, signal as usize, 0, 0, 0];
+    // SAFETY: tgkill(2) with a signal whose handler is installed, or none.
+    (unsafe { arch::syscall(libc::SYS_tgkill, arguments) }) == 0
 }
 
 /// A real-time signal that nobody else uses. Its handler stays: an answer may still be on its way.

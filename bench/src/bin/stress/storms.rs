@@ -65,7 +65,8 @@ pub(crate) fn threads(random: &mut Random) {
 pub(crate) fn allocations(random: &mut Random) {
     let mut blocks: HashMap<u64, Vec<u8>> = HashMap::new();
     for _ in 0..2000 {
-        let size = 1 << random.between(3, if random.between(0, 50) == 0 { 21 } else { 14 });
+        let largest = if random.between(0, 50) == 0 { 21 } else { 14 };
+        let size = 1 << random.between(3, largest);
         blocks.insert(random.between(0, 500), vec![1; size]);
         if let Some(block) = blocks.get_mut(&random.between(0, 500)) {
             block.reserve(size);
