@@ -80,7 +80,7 @@ pub(crate) fn allocations(random: &mut Random) {
 pub(crate) fn backtraces(random: &mut Random) {
     deep(random.between(1, 50) as u32, &mut || {
         for _ in 0..20 {
-            black_box(Backtrace::force_capture());
+            drop(black_box(Backtrace::force_capture()));
         }
     });
     if random.between(0, 100) == 0 {
