@@ -29,7 +29,9 @@
 //!   `default-features = false`.
 //! - `server`: the debug endpoints.
 //! - `client`: collecting from them.
-//! - `pprof-rs`: CPU profiles through the `pprof` crate.
+//! - `tls`: https for the client.
+//! - `sampler`: CPU profiles and thread dumps by our own sampler (Linux).
+//! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
 //! - `jemalloc`: heap profiles from jemalloc.
 //!
 //! # Crates

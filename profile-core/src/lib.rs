@@ -27,7 +27,8 @@
 //!
 //! # Features
 //!
-//! - `pprof-rs`: CPU profiles through the `pprof` crate.
+//! - `sampler` (default): CPU profiles and thread dumps by our own sampler (Linux).
+//! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
 //! - `jemalloc`: heap profiles from jemalloc, where it is the process's allocator.
 //!
 //! A kind whose source is not built in stays in the API and answers with an [`Unavailable`] that

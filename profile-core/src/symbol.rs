@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use addr2line::Loader;
 use object::read::ReadCache;
-use object::{Object as _, ReadRef};
+use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, SymbolKind};
 
 use crate::process::hex;
 use crate::sys::objects::{self, Object};
@@ -16,9 +16,31 @@ use crate::sys::objects::{self, Object};
 /// The objects of this process, with their debug information as far as it was needed.
 pub(crate) struct Symbolizer {
     objects: Vec<Object>,
-    /// Beside each object: not looked for yet, not to be had, or loaded.
-    loaders: Vec<Option<Option<Loader>>>,
+    /// Beside each object what names its addresses, once it was looked for.
+    sources: Vec<Option<Source>>,
+    /// Bytes of debug information that may still be read.
+    budget: u64,
 }
+
+/// What names the addresses of an object.
+enum Source {
+    /// Line tables and the symbol table.
+    Lines(Box<Loader>),
+    /// The symbol table alone: there is too much debug information.
+    Names(Names),
+    /// Nothing.
+    Nothing,
+}
+
+/// A symbol table: where each function begins and ends, and its name.
+struct Names {
+    functions: Vec<(u64, u64, String)>,
+}
+
+/// Files with more debug information than this, all objects taken together, are named from their
+/// symbol tables. Reading it takes memory of about twice its size at the worst, until the profile is
+/// finished.
+const BUDGET: u64 = 512 << 20;
 
 /// A frame of the source: a function with the line it is at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,8 +59,8 @@ impl Symbolizer {
     /// A symbolizer of what is loaded now.
     pub(crate) fn new() -> Symbolizer {
         let objects = objects::loaded();
-        let loaders = objects.iter().map(|_| None).collect();
-        Symbolizer { objects, loaders }
+        let sources = objects.iter().map(|_| None).collect();
+        Symbolizer { objects, sources, budget: BUDGET }
     }
 
     /// The objects, the main program first.
@@ -59,9 +81,10 @@ impl Symbolizer {
     pub(crate) fn frames(&mut self, object: usize, address: u64) -> Vec<Frame> {
         let bias = self.objects[object].bias;
         let relative = address.wrapping_sub(bias);
-        let mut frames = match self.loader(object) {
-            Some(loader) => resolve(loader, relative),
-            None => Vec::new(),
+        let mut frames = match self.source(object) {
+            Source::Lines(loader) => resolve(loader, relative),
+            Source::Names(names) => names.find(relative).map(named).into_iter().collect(),
+            Source::Nothing => Vec::new(),
         };
         if frames.is_empty() {
             let path = &self.objects[object].path;
@@ -72,15 +95,16 @@ impl Symbolizer {
         frames
     }
 
-    fn loader(&mut self, object: usize) -> Option<&Loader> {
+    fn source(&mut self, object: usize) -> &Source {
         let described = &self.objects[object];
-        self.loaders[object].get_or_insert_with(|| load(described, object == 0)).as_ref()
+        let budget = &mut self.budget;
+        self.sources[object].get_or_insert_with(|| load(described, object == 0, budget))
     }
 }
 
-/// Debug information for an object: a separate debug file where there is one, else the file itself,
+/// What names an object's addresses: a separate debug file where there is one, else the file itself,
 /// and only if it is still the file that was loaded.
-fn load(object: &Object, is_main: bool) -> Option<Loader> {
+fn load(object: &Object, is_main: bool, budget: &mut u64) -> Source {
     let mut candidates = Vec::new();
     candidates.extend(debug_file(&object.build_id));
     candidates.push(object.path.clone());
@@ -88,10 +112,45 @@ fn load(object: &Object, is_main: bool) -> Option<Loader> {
         // Still there when the program's file was replaced or deleted.
         candidates.push(PathBuf::from("/proc/self/exe"));
     }
-    candidates
-        .into_iter()
-        .filter(|path| build_id_of(path).is_some_and(|id| id == object.build_id))
-        .find_map(|path| Loader::new(path).ok())
+    let unchanged =
+        |path: &PathBuf| look_at(path).filter(|(build_id, _)| *build_id == object.build_id);
+    for path in candidates {
+        let Some((_, debug_bytes)) = unchanged(&path) else { continue };
+        if debug_bytes > *budget {
+            return Names::read(&path).map_or(Source::Nothing, Source::Names);
+        }
+        if let Ok(loader) = Loader::new(&path) {
+            *budget -= debug_bytes;
+            return Source::Lines(Box::new(loader));
+        }
+    }
+    Source::Nothing
+}
+
+impl Names {
+    fn read(path: &Path) -> Option<Names> {
+        fn functions<'data>(data: impl ReadRef<'data>) -> Option<Vec<(u64, u64, String)>> {
+            let file = object::File::parse(data).ok()?;
+            let symbols = file.symbols().chain(file.dynamic_symbols());
+            let functions = symbols.filter(|symbol| symbol.kind() == SymbolKind::Text);
+            let named = functions.filter_map(|symbol| {
+                let (begin, name) = (symbol.address(), symbol.name().ok()?);
+                Some((begin, begin.checked_add(symbol.size())?, name.to_owned()))
+            });
+            Some(named.collect())
+        }
+        let cache = ReadCache::new(File::open(path).ok()?);
+        let mut functions = functions(&cache)?;
+        functions.sort_unstable();
+        functions.dedup_by_key(|&mut (begin, ..)| begin);
+        Some(Names { functions })
+    }
+
+    fn find(&self, relative: u64) -> Option<&str> {
+        let after = self.functions.partition_point(|&(begin, ..)| begin <= relative);
+        let (_, end, name) = self.functions[..after].last()?;
+        (relative < *end).then_some(name)
+    }
 }
 
 /// Where distributions put debug information that was split off.
@@ -101,14 +160,19 @@ fn debug_file(build_id: &[u8]) -> Option<PathBuf> {
     Path::new(&path).exists().then(|| PathBuf::from(path))
 }
 
-/// The build id of a file, empty where it has none; `None` where it can't be read as an object.
-fn build_id_of(path: &Path) -> Option<Vec<u8>> {
-    let cache = ReadCache::new(File::open(path).ok()?);
-    fn read<'data>(data: impl ReadRef<'data>) -> Option<Vec<u8>> {
+/// The build id of a file, empty where it has none, and how many bytes of debug information are in
+/// it; `None` where it can't be read as an object.
+fn look_at(path: &Path) -> Option<(Vec<u8>, u64)> {
+    fn read<'data>(data: impl ReadRef<'data>) -> Option<(Vec<u8>, u64)> {
         let file = object::File::parse(data).ok()?;
-        Some(file.build_id().ok()?.unwrap_or_default().to_vec())
+        let bytes = file
+            .sections()
+            .filter(|section| section.name().is_ok_and(|name| name.starts_with(".debug_")))
+            .map(|section| section.size())
+            .sum();
+        Some((file.build_id().ok()?.unwrap_or_default().to_vec(), bytes))
     }
-    read(&cache)
+    read(&ReadCache::new(File::open(path).ok()?))
 }
 
 fn resolve(loader: &Loader, relative: u64) -> Vec<Frame> {
@@ -230,8 +294,21 @@ mod tests {
     #[test]
     fn a_replaced_file_is_not_trusted() {
         let mut object = objects::loaded()[0].clone();
-        assert!(load(&object, false).is_some());
+        assert!(matches!(load(&object, false, &mut BUDGET.clone()), Source::Lines(_)));
         object.build_id = vec![1, 2, 3];
-        assert!(load(&object, true).is_none());
+        assert!(matches!(load(&object, true, &mut BUDGET.clone()), Source::Nothing));
+    }
+
+    #[test]
+    fn too_much_debug_information_leaves_the_names() {
+        assert_eq!(landmark(), 7);
+        let address = landmark as fn() -> u64 as usize as u64;
+        let mut symbolizer = Symbolizer::new();
+        symbolizer.budget = 1000;
+        let frames = symbolizer.frames(0, address);
+        assert_eq!(frames.len(), 1);
+        assert_eq!(frames[0].name, "profile_core::symbol::tests::landmark");
+        assert_eq!((frames[0].file.as_str(), frames[0].line), ("", 0));
+        assert!(matches!(symbolizer.sources[0], Some(Source::Names(_))));
     }
 }

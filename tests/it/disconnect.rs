@@ -12,17 +12,19 @@ use crate::http::{get, receive_head, send};
 /// What the real collectors switch on, as the system tells it.
 #[derive(Debug, PartialEq)]
 struct Switches {
-    sigprof_caught: bool,
+    /// The engine's thread, and the kernel's timers that send it signals.
+    cpu_sampling: (bool, bool),
     heap_sampling: bool,
 }
 
 fn switches() -> Switches {
-    const SIGPROF: u32 = 27;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
-    let caught = u64::from_str_radix(caught, 16).unwrap();
-    let sigprof_caught = caught & (1 << (SIGPROF - 1)) != 0;
-    Switches { sigprof_caught, heap_sampling: heap_sampling() }
+    let mut tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let engine = tasks.any(|task| {
+        let name = std::fs::read_to_string(task.unwrap().path().join("comm"));
+        name.is_ok_and(|name| name.trim() == "profilez-cpu")
+    });
+    let timers = !std::fs::read_to_string("/proc/self/timers").unwrap().is_empty();
+    Switches { cpu_sampling: (engine, timers), heap_sampling: heap_sampling() }
 }
 
 /// Whether jemalloc is sampling allocations.
@@ -31,8 +33,8 @@ pub(crate) fn heap_sampling() -> bool {
     unsafe { tikv_jemalloc_ctl::raw::read::<bool>(b"prof.active\0") }.unwrap()
 }
 
-const OFF: Switches = Switches { sigprof_caught: false, heap_sampling: false };
-const ON: Switches = Switches { sigprof_caught: true, heap_sampling: true };
+const OFF: Switches = Switches { cpu_sampling: (false, false), heap_sampling: false };
+const ON: Switches = Switches { cpu_sampling: (true, true), heap_sampling: true };
 
 /// How long it takes until `done`, at most five seconds.
 fn until(done: impl Fn() -> bool) -> Duration {

@@ -12,6 +12,8 @@ mod mounting;
 mod own_process;
 mod pprof;
 mod refusals;
+mod sampling;
+mod threads;
 
 // The allocator and its options are the program's choice, as in a user's own service. Sampling is
 // off, so that a collection has something to switch on and to switch back.

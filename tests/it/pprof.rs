@@ -6,6 +6,9 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use profilez::core::Collector as _;
+use profilez::core::collect::{SampledCpu, Symbols};
+
 use crate::collection::{real, unpack};
 use crate::disconnect::heap_sampling;
 use crate::http::get;
@@ -89,7 +92,7 @@ fn go_tool_pprof_reads_every_profile() {
     server.shut_down();
     let bundle = unpack(&answer);
     let directory = tempfile::tempdir().unwrap();
-    for name in ["cpu.prof", "heap.prof", "allocs.prof"] {
+    for name in ["cpu.prof", "heap.prof", "allocs.prof", "goroutine.prof"] {
         let path = directory.path().join(name);
         std::fs::write(&path, &bundle.files[name]).unwrap();
         let path = path.to_str().unwrap();
@@ -127,6 +130,31 @@ fn go_tool_pprof_reads_every_profile() {
         let list = pprof(&go, &["-list", "keep_for_pprof", path]);
         assert!(list.contains("Vec::with_capacity(black_box(1 << 20))"), "{list}");
     }
+}
+
+#[test]
+fn go_tool_pprof_resolves_a_raw_profile_itself() {
+    let Some(go) = go() else { return };
+    let (_one, server, _address) = real();
+    server.shut_down();
+    let stop = AtomicBool::new(false);
+    let files = thread::scope(|scope| {
+        scope.spawn(|| Holder(Vec::new()).grow(&stop, 1));
+        let window = SampledCpu::new().symbols(Symbols::Raw).start().unwrap();
+        thread::sleep(std::time::Duration::from_millis(500));
+        let files = window.close()().unwrap();
+        stop.store(true, Ordering::Relaxed);
+        files
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("raw.prof");
+    std::fs::write(&path, &files[0].bytes).unwrap();
+    let path = path.to_str().unwrap();
+    let raw = pprof(&go, &["-raw", "-symbolize=none", path]);
+    assert!(!raw.contains("grow"), "nothing is resolved: {raw}");
+    // It finds the program by the mapping's path and build id; its names are what addr2line says.
+    let top = pprof(&go, &["-top", "-cum", path]);
+    assert!(top.lines().any(|line| line.ends_with("grow")), "{top}");
 }
 
 /// Every mapping has a build id, and the first is the program.

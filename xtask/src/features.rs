@@ -16,12 +16,20 @@ struct Crate {
 }
 
 const CRATES: &[Crate] = &[
-    Crate { package: "profile-core", folder: "profile-core", features: &["pprof-rs", "jemalloc"] },
-    Crate { package: "profile-http", folder: "profile-http", features: &["server", "client", "tls"] },
+    Crate {
+        package: "profile-core",
+        folder: "profile-core",
+        features: &["sampler", "pprof-rs", "jemalloc"],
+    },
+    Crate {
+        package: "profile-http",
+        folder: "profile-http",
+        features: &["server", "client", "tls"],
+    },
     Crate {
         package: "profilez",
         folder: ".",
-        features: &["cli", "server", "client", "tls", "pprof-rs", "jemalloc"],
+        features: &["cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc"],
     },
 ];
 

@@ -2,6 +2,7 @@
 //! its own; what is here is only the choice between them. It runs cargo and other programs and uses
 //! none of the product's crates, so that it still builds when they don't.
 
+mod bench;
 mod ci;
 mod demo;
 mod tools;
@@ -24,6 +25,12 @@ Usage: cargo xtask <command> [arguments]
 Commands:
   ci [--only STEP]... [--skip STEP]... [--list]
                    run every check, in order, up to the first that fails
+  bench [AREA] [--quick] [--json] [--line LINE]...
+                   measure an area (cpu), or all, against its bars and
+                   its peers
+  stress [--minutes N]
+                   sample a program that does everything samplers are known
+                   to crash or hang on; 10 minutes unless told otherwise
   demo [ARGS]...   run the demo of the `profilez` command, optimised
   tools            install what the tests with real clients need into
                    target/tools, and print the path of `go`
@@ -52,8 +59,10 @@ fn dispatch(args: &[String]) -> Result<()> {
     };
     match command.as_str() {
         "demo" => demo::run(rest),
-        "ci" | "tools" if wants_help(rest) => print_help(),
+        "bench" | "ci" | "stress" | "tools" if wants_help(rest) => print_help(),
+        "bench" => bench::areas(rest),
         "ci" => ci::run(rest),
+        "stress" => bench::stress(rest),
         "tools" => tools::run(rest),
         "help" | "--help" | "-h" => print_help(),
         other => Err(Error::Usage(format!("no such command: {other}\n\n{HELP}"))),

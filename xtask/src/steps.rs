@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::process::{capture, cargo, root, run};
-use crate::{demo, features, tools};
+use crate::{bench, demo, features, tools};
 
 /// One check.
 pub(crate) struct Step {
@@ -29,11 +29,16 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "test", about: "all tests with all features, doc tests included", run: test },
     Step { name: "features", about: "the tests of each crate per set of features", run: features },
     Step { name: "doc", about: "the docs build without a warning", run: doc },
-    Step { name: "bench", about: "each benchmark runs once and checks itself", run: bench },
+    Step { name: "bench", about: "each benchmark runs once and checks itself", run: benches },
     Step {
         name: "release",
         about: "names and lines are right in an optimised build",
         run: release,
+    },
+    Step {
+        name: "stress",
+        about: "a minute of sampling a program that does its worst",
+        run: bench::short_stress,
     },
     Step { name: "demo", about: "the demo succeeds and prints a report", run: demo::check },
 ];
@@ -54,7 +59,8 @@ fn tools() -> Result<()> {
 }
 
 fn fmt() -> Result<()> {
-    run(&mut cargo("fmt --all --check"))
+    run(&mut cargo("fmt --all --check"))?;
+    run(&mut cargo("fmt --all --check --manifest-path bench/Cargo.toml"))
 }
 
 fn manifests() -> Result<()> {
@@ -71,11 +77,13 @@ fn manifests() -> Result<()> {
 }
 
 fn clippy() -> Result<()> {
-    run(&mut cargo("clippy --workspace --all-targets --all-features -- -D warnings"))
+    run(&mut cargo("clippy --workspace --all-targets --all-features -- -D warnings"))?;
+    bench::clippy()
 }
 
 fn test() -> Result<()> {
-    run(&mut cargo("test --workspace --all-features"))
+    run(&mut cargo("test --workspace --all-features"))?;
+    bench::test()
 }
 
 /// With `-p`, as a user of one crate builds it: in a build of the whole workspace, features that
@@ -94,7 +102,7 @@ fn doc() -> Result<()> {
 
 /// Bench targets only: without `--bench`, cargo would build every library's unit tests a second
 /// time, optimised. With it, no benchmark at all would be an error.
-fn bench() -> Result<()> {
+fn benches() -> Result<()> {
     if !has_benches(root()) && !features::packages()?.iter().any(|package| has_benches(package)) {
         println!("no benchmarks yet");
         return Ok(());

@@ -1,40 +1,60 @@
-//! `cpu` through the `pprof` crate: on-CPU stacks of every thread over the window.
+//! `cpu` by our own sampler: on-CPU stacks of every thread over the window.
 //!
-//! What is measured: where the process is each time it has used another period of CPU time
-//! (`ITIMER_PROF`), in samples and nanoseconds. Cost: about 13 to 31 µs of CPU per sample, 0.3 % of
-//! a core at 100 Hz; about 80 MB of memory while it runs; the first start takes 100 to 250 ms.
+//! What is measured: where each thread is each time it has used another period of CPU time, in
+//! samples and nanoseconds. Every thread has a timer of its own clock, so that its share is right
+//! whatever the others do; expirations that the kernel merged into one signal are counted. Cost:
+//! about 5 to 7 µs of CPU per sample, most of it the kernel's delivery of a signal; a few megabytes
+//! while it runs, and nothing afterwards. Any number of windows share one sampler.
 //!
-//! Where it is blind: samples that land inside `libgcc` (a panic being unwound) are left out,
-//! because unwinding from there crashes; samples that come while another thread is being sampled
-//! are lost; and the crate keeps one address for each function of a stack, the first that was seen,
-//! so that two lines of one function count as one. It is held to 100 Hz, above which it takes fewer
-//! samples than it says.
+//! Where it is blind: CPU timers tick with the kernel (100 to 1000 times a second), so that a rate
+//! above that brings the right totals and no more detail; a thread that lives for less than a tick
+//! is seen by chance only; time in the kernel is charged to the instruction that entered it; and
+//! code without unwind tables or frame pointers ends a stack.
 
-use std::time::{Duration, SystemTime};
-
-use super::locate::{Locator, unix_nanos};
-use super::{Collector, File, Pending, Window};
+use super::locate::{Locator, Symbols, unix_nanos};
+use super::{Collector, File, Pending, Window, cpu_owner};
 use crate::profile::Builder;
-use crate::sys::{objects, sigprof};
+use crate::sys::sampler::{self, DEPTH, Stacks, StartError, Subscription};
 use crate::{Error, Kind, Unavailable};
 
-/// The `pprof` crate as CPU engine.
+/// CPU profiles by our own sampler.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PprofCpu {
+pub struct SampledCpu {
     hz: u32,
+    symbols: Symbols,
 }
 
-/// Samples per CPU second. More is not offered: from about 250 Hz on the timer can't keep up and
-/// the crate counts too little without saying so.
+/// Samples per CPU second, unless set otherwise.
 const HZ: u32 = 100;
+/// More would not give more detail on any kernel.
+const MAX_HZ: u32 = 10_000;
 
-impl PprofCpu {
-    pub(super) fn new() -> PprofCpu {
-        PprofCpu { hz: HZ }
+impl SampledCpu {
+    /// A sampler at 100 samples per CPU second.
+    pub fn new() -> SampledCpu {
+        SampledCpu { hz: HZ, symbols: Symbols::Resolved }
+    }
+
+    /// The same at another rate, from 1 to 10000 samples per CPU second.
+    #[must_use]
+    pub fn hz(self, hz: u32) -> SampledCpu {
+        SampledCpu { hz: hz.clamp(1, MAX_HZ), ..self }
+    }
+
+    /// The same, naming functions in the profile or leaving that to its reader.
+    #[must_use]
+    pub fn symbols(self, symbols: Symbols) -> SampledCpu {
+        SampledCpu { symbols, ..self }
     }
 }
 
-impl Collector for PprofCpu {
+impl Default for SampledCpu {
+    fn default() -> SampledCpu {
+        SampledCpu::new()
+    }
+}
+
+impl Collector for SampledCpu {
     fn kind(&self) -> Kind {
         Kind::Cpu
     }
@@ -48,132 +68,61 @@ impl Collector for PprofCpu {
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
-        free_of_others()?;
-        let guard = pprof::ProfilerGuardBuilder::default()
-            .frequency(self.hz as i32)
-            .blocklist(&["libgcc"])
-            .build()
-            .map_err(|error| match error {
-                pprof::Error::Running => {
-                    in_use("the pprof crate, started elsewhere in this program")
-                }
-                error => failed(error),
-            })?;
-        Ok(Box::new(CpuWindow { guard, hz: self.hz }))
+        let subscription = sampler::subscribe(self.hz).map_err(|error| match error {
+            StartError::Owned(owner) => cpu_owner::in_use(owner),
+            StartError::Os { what, source } => {
+                let source = format!("{what}: {source}").into();
+                Error::Collect { kind: Kind::Cpu, source }
+            }
+        })?;
+        Ok(Box::new(CpuWindow { subscription, symbols: self.symbols }))
     }
-}
-
-/// Refuses to take `SIGPROF` away from another profiler.
-fn free_of_others() -> Result<(), Error> {
-    match sigprof::owner() {
-        sigprof::Owner::Free => Ok(()),
-        sigprof::Owner::Timer => Err(in_use("a timer (ITIMER_PROF) that something else has set")),
-        sigprof::Owner::Handler(handler) => {
-            let handler = handler as u64;
-            let object = objects::loaded().into_iter().find(|object| {
-                object.segments.iter().any(|s| (s.start..s.limit).contains(&handler))
-            });
-            let object = object.map_or_else(|| "?".into(), |o| o.path.display().to_string());
-            Err(in_use(&format!("a signal handler at {handler:#x} of {object}")))
-        }
-    }
-}
-
-fn in_use(holder: &str) -> Error {
-    Error::InUse { kind: Kind::Cpu, what: "SIGPROF", holder: holder.to_owned() }
-}
-
-fn failed(error: pprof::Error) -> Error {
-    Error::Collect { kind: Kind::Cpu, source: Box::new(error) }
 }
 
 struct CpuWindow {
-    guard: pprof::ProfilerGuard<'static>,
-    hz: u32,
-}
-
-/// The stacks of a window, as raw addresses.
-struct Stacks {
-    stacks: Vec<Stack>,
-    /// Samples without the handler's frame, whose leaf therefore isn't known.
-    headless: i64,
-    start: SystemTime,
-    duration: Duration,
-    hz: u32,
-}
-
-struct Stack {
-    /// The interrupted instruction first, then the callers' return addresses.
-    addresses: Vec<u64>,
-    thread: String,
-    count: i64,
+    subscription: Subscription,
+    symbols: Symbols,
 }
 
 impl Window for CpuWindow {
     fn close(self: Box<Self>) -> Pending {
-        let stacks = take(&self.guard, self.hz);
-        // Stops the timer, and gives the crate's table back.
-        drop(self);
+        let symbols = self.symbols;
+        let stacks = self.subscription.end();
         Box::new(move || {
-            let bytes = encode(&stacks?);
+            let bytes = encode(&stacks, symbols);
             Ok(vec![File { name: Kind::Cpu.file_name(), bytes }])
         })
     }
 }
 
-fn take(guard: &pprof::ProfilerGuard<'static>, hz: u32) -> Result<Stacks, Error> {
-    let report = guard.report().build_unresolved().map_err(failed)?;
-    let mut stacks = Stacks {
-        stacks: Vec::with_capacity(report.data.len()),
-        headless: 0,
-        start: report.timing.start_time,
-        duration: report.timing.duration,
-        hz,
-    };
-    for (frames, count) in &report.data {
-        let count = *count as i64;
-        // The stack begins in the signal handler. Above it stands the kernel's return trampoline,
-        // above that the interrupted function.
-        let handler = frames
-            .frames
-            .iter()
-            .position(|frame| frame.symbol_address() as usize == sigprof::pprof_handler());
-        let interrupted = handler.and_then(|at| frames.frames.get(at + 2..));
-        match interrupted {
-            Some(interrupted) if !interrupted.is_empty() => stacks.stacks.push(Stack {
-                addresses: interrupted.iter().map(|frame| frame.ip() as u64).collect(),
-                thread: String::from_utf8_lossy(&frames.thread_name[..frames.thread_name_length])
-                    .into_owned(),
-                count,
-            }),
-            _ => stacks.headless += count,
-        }
-    }
-    Ok(stacks)
-}
-
-fn encode(stacks: &Stacks) -> Vec<u8> {
-    let period = 1_000_000_000 / i64::from(stacks.hz);
+fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
+    let period = stacks.period() as i64;
     let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
     builder.period("cpu", "nanoseconds", period);
-    let mut locator = Locator::new(&mut builder);
+    let mut locator = Locator::new(&mut builder, symbols);
     let mut locations = Vec::new();
-    for stack in &stacks.stacks {
+    for stack in stacks.iter() {
         locations.clear();
-        locations.extend(stack.addresses.iter().enumerate().map(|(depth, &address)| {
-            // A return address may belong to the next line or function: the call is before it.
-            let instruction = if depth == 0 { address } else { address.wrapping_sub(1) };
-            locator.location(&mut builder, instruction)
-        }));
-        let label = builder.text_label("thread", &stack.thread);
+        locations
+            .extend(stack.addresses.iter().map(|&address| locator.location(&mut builder, address)));
+        let label = builder.text_label("thread", stack.thread);
         builder.sample(&locations, &[stack.count, stack.count * period], &[label]);
     }
     builder.comment(&format!(
-        "engine: pprof crate, ITIMER_PROF at {} Hz, unwinder of libgcc, samples inside libgcc left out",
+        "engine: profilez, a CPU timer for each thread at {} Hz, unwind tables",
         stacks.hz
     ));
-    if stacks.headless > 0 {
-        builder.comment(&format!("dropped: {} samples without a leaf", stacks.headless));
+    if stacks.truncated > 0 {
+        let truncated = stacks.truncated;
+        builder.comment(&format!(
+            "truncated: {truncated} samples deeper than {DEPTH} frames or without a way up"
+        ));
+    }
+    if !stacks.dropped.is_zero() {
+        builder.comment(&format!("dropped: {:?} of CPU time found no room", stacks.dropped));
+    }
+    for note in &stacks.notes {
+        builder.comment(note);
     }
     let profile = builder.profile_mut();
     profile.time_nanos = unix_nanos(stacks.start);

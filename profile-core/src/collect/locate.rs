@@ -7,9 +7,21 @@ use crate::process::hex;
 use crate::profile::{Builder, Function, Line, Mapping};
 use crate::symbol::Symbolizer;
 
+/// Whether a profile names its functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Symbols {
+    /// Functions, files, lines and inlined frames are in the profile.
+    #[default]
+    Resolved,
+    /// The profile holds addresses, mappings and build ids, and its reader resolves them. Costs no
+    /// time and memory here; the reader needs the same files.
+    Raw,
+}
+
 /// Turns addresses of this process into locations with mappings, functions and lines.
 pub(super) struct Locator {
     symbolizer: Symbolizer,
+    symbols: Symbols,
     /// The mapping of each segment of each object, once it was used.
     mappings: HashMap<(usize, usize), u32>,
     /// The location of each address.
@@ -18,9 +30,10 @@ pub(super) struct Locator {
 
 impl Locator {
     /// A locator for `builder`, whose first mapping becomes the main program's code.
-    pub(super) fn new(builder: &mut Builder) -> Locator {
+    pub(super) fn new(builder: &mut Builder, symbols: Symbols) -> Locator {
         let mut locator = Locator {
             symbolizer: Symbolizer::new(),
+            symbols,
             mappings: HashMap::new(),
             locations: HashMap::new(),
         };
@@ -39,7 +52,11 @@ impl Locator {
         let (mapping, lines) = match self.symbolizer.find(address) {
             Some(place) => {
                 let mapping = self.mapping(builder, place);
-                (Some(mapping), self.lines(builder, place.0, address))
+                let lines = match self.symbols {
+                    Symbols::Resolved => self.lines(builder, place.0, address),
+                    Symbols::Raw => Vec::new(),
+                };
+                (Some(mapping), lines)
             }
             // Code that no object holds, such as that of a JIT compiler.
             None => {
@@ -81,17 +98,18 @@ impl Locator {
         let segment = object.segments[place.1];
         let filename = builder.str(&object.path.to_string_lossy());
         let build_id = builder.str(&hex(&object.build_id));
+        // Everything that can be resolved here is: a reader need not try.
+        let resolved = self.symbols == Symbols::Resolved;
         let mapping = builder.mapping(Mapping {
             start: segment.start,
             limit: segment.limit,
             offset: segment.offset,
             filename,
             build_id,
-            // Everything that can be resolved here is: a reader need not try.
-            has_functions: true,
-            has_filenames: true,
-            has_line_numbers: true,
-            has_inline_frames: true,
+            has_functions: resolved,
+            has_filenames: resolved,
+            has_line_numbers: resolved,
+            has_inline_frames: resolved,
         });
         self.mappings.insert(place, mapping);
         mapping

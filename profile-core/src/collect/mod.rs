@@ -1,12 +1,37 @@
 //! The collectors, one a file, and the registry that picks one for each kind.
 
-#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+#[cfg(all(
+    feature = "sampler",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
 mod cpu;
+#[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
+mod cpu_owner;
+#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+mod cpu_pprof;
+#[cfg(all(
+    feature = "sampler",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod goroutine;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod locate;
 mod missing;
+
+#[cfg(all(
+    feature = "sampler",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub use cpu::SampledCpu;
+#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+pub use cpu_pprof::PprofCpu;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
+pub use locate::Symbols;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -98,8 +123,20 @@ impl Default for Collectors {
 /// The one place that knows which back ends are compiled in.
 fn built_in(kind: Kind) -> Arc<dyn Collector> {
     match kind {
-        #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
-        Kind::Cpu => Arc::new(cpu::PprofCpu::new()),
+        #[cfg(all(
+            feature = "sampler",
+            target_os = "linux",
+            any(target_arch = "x86_64", target_arch = "aarch64")
+        ))]
+        Kind::Cpu => Arc::new(SampledCpu::new()),
+        #[cfg(all(
+            feature = "sampler",
+            target_os = "linux",
+            any(target_arch = "x86_64", target_arch = "aarch64")
+        ))]
+        Kind::Goroutine => Arc::new(goroutine::ThreadDump),
+        #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
+        Kind::Cpu => Arc::new(PprofCpu::new()),
         #[cfg(all(feature = "jemalloc", target_os = "linux"))]
         Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
         #[cfg(all(feature = "jemalloc", target_os = "linux"))]

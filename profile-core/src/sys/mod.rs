@@ -17,4 +17,31 @@ pub(crate) mod objects;
 #[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "own_work_none.rs")]
 pub(crate) mod own_work;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+pub(crate) mod pprof_handler;
+#[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
 pub(crate) mod sigprof;
+
+#[cfg(all(feature = "sampler", target_os = "linux", target_arch = "aarch64"))]
+#[path = "arch_aarch64.rs"]
+mod arch;
+#[cfg(all(feature = "sampler", target_os = "linux", target_arch = "x86_64"))]
+#[path = "arch_x86_64.rs"]
+mod arch;
+#[cfg(all(
+    feature = "sampler",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub(crate) mod dump;
+#[cfg(all(
+    feature = "sampler",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+pub(crate) mod sampler;
+#[cfg(all(
+    feature = "sampler",
+    target_os = "linux",
+    any(target_arch = "x86_64", target_arch = "aarch64")
+))]
+mod unwind;

@@ -1,20 +1,18 @@
-//! Who owns `SIGPROF` and its timer, and where the `pprof` crate's handler is.
+//! Who owns `SIGPROF` and its timer.
 
-unsafe extern "C" {
-    /// The `pprof` crate's signal handler, exported by it under this name.
-    fn perf_signal_handler(
-        signal: libc::c_int,
-        info: *mut libc::siginfo_t,
-        context: *mut libc::c_void,
-    );
-}
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Where the `pprof` crate's signal handler begins.
-pub(crate) fn pprof_handler() -> usize {
-    perf_signal_handler as *const () as usize
+/// A handler that stays installed although nothing uses it; 0 for none.
+static IDLE: AtomicUsize = AtomicUsize::new(0);
+
+/// Says that the handler at an address is installed and does nothing, until told otherwise by 0.
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
+pub(crate) fn set_idle(handler: usize) {
+    IDLE.store(handler, Ordering::Relaxed);
 }
 
 /// What stands in the way of using `SIGPROF`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// Nobody.
     Free,
@@ -24,15 +22,18 @@ pub(crate) enum Owner {
     Timer,
 }
 
-/// Who uses `SIGPROF` or `ITIMER_PROF` now. The `pprof` crate itself tells when it is running.
-pub(crate) fn owner() -> Owner {
+/// Who uses `SIGPROF` or `ITIMER_PROF` now. The owner of `ours` knows itself whether it does.
+pub(crate) fn owner(ours: Option<usize>) -> Owner {
     // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: sigaction(2) with a null new action only reads the present one into `action`.
     let known = unsafe { libc::sigaction(libc::SIGPROF, std::ptr::null(), &raw mut action) } == 0;
     let handler = action.sa_sigaction;
-    let ours = handler == pprof_handler();
-    if known && handler != libc::SIG_DFL && handler != libc::SIG_IGN && !ours {
+    if Some(handler) == ours {
+        return Owner::Free;
+    }
+    let unused = [libc::SIG_DFL, libc::SIG_IGN, IDLE.load(Ordering::Relaxed)];
+    if known && !unused.contains(&handler) {
         return Owner::Handler(handler);
     }
     // SAFETY: as above, for a plain C structure.
@@ -40,5 +41,5 @@ pub(crate) fn owner() -> Owner {
     // SAFETY: getitimer(2) writes the timer's state into the structure.
     let known = unsafe { libc::getitimer(libc::ITIMER_PROF, &raw mut timer) } == 0;
     let armed = timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0;
-    if known && armed && !ours { Owner::Timer } else { Owner::Free }
+    if known && armed { Owner::Timer } else { Owner::Free }
 }

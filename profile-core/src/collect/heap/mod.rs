@@ -13,7 +13,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::locate::{Locator, unix_nanos};
+use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window};
 use crate::jemalloc::{HeapDump, HeapDumpLimits, unbias};
 use crate::profile::{Builder, Profile};
@@ -111,7 +111,7 @@ impl JemallocHeap {
             ("inuse_space", "bytes"),
         ]);
         builder.period("space", "bytes", i64::try_from(dump.rate).unwrap_or(i64::MAX));
-        let mut locator = Locator::new(&mut builder);
+        let mut locator = Locator::new(&mut builder, Symbols::Resolved);
         let mut trimmer = plumbing::Trimmer::new();
         let mut stack = Vec::new();
         for site in dump.stacks() {

@@ -1,0 +1,31 @@
+//! Area `cpu`: the sampler against its bars, with the `pprof` crate beside it.
+//!
+//! A line is a file; to add one, name it here.
+
+mod capture;
+mod shares;
+
+mod cost;
+mod memory;
+
+mod short_lived;
+mod subscribers;
+
+use std::process::ExitCode;
+
+use profilez_bench::run;
+
+const LINES: &[run::Line] =
+    &[capture::LINE, shares::LINE, cost::LINE, memory::LINE, short_lived::LINE, subscribers::LINE];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run::area(LINES, &args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

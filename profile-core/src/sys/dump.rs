@@ -1,0 +1,258 @@
+//! The stacks of every thread, without disturbing those that wait.
+//!
+//! A thread that is blocked is read through `/proc` and the kernel's copy of its memory. Only a
+//! thread that is running, or whose stack can't be read that way, gets a signal, which it answers
+//! from its handler: a signal can make a system call return early.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::Ordering;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::arch;
+use super::sampler::handler::{self, Purpose, Shared, Window};
+use super::sampler::ring::Ring;
+use super::unwind::{End, Scratch, Unwinder};
+
+/// A thread and where it is.
+#[derive(Clone, Debug)]
+pub(crate) struct ThreadStack {
+    pub(crate) tid: u32,
+    pub(crate) name: String,
+    pub(crate) state: ThreadState,
+    /// The place of the leaf, then an address inside each caller's call. Empty where unknown.
+    pub(crate) addresses: Vec<u64>,
+    /// Whether the stack goes on beyond its last address.
+    pub(crate) truncated: bool,
+}
+
+/// What a thread was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThreadState {
+    /// Running, or ready to.
+    Running,
+    /// Blocked in a system call of this number, with its first arguments.
+    Blocked { call: i64, arguments: [u64; 2] },
+    /// Blocked outside a system call, as in a page fault.
+    Faulting,
+    /// Neither blocked nor answering: the signal is blocked, or the thread can't be interrupted.
+    NoAnswer,
+}
+
+/// Addresses of a stack that are kept.
+const DEPTH: usize = 512;
+/// How long running threads have to answer.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// The stacks of all threads of this process.
+pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
+    static ONE: Mutex<()> = Mutex::new(());
+    // Handlers work for one dump at a time.
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let unwinder = Box::new(Unwinder::load());
+    let mut scratch = Scratch::new();
+    let mut window = Window::default();
+    let mut threads = Vec::new();
+    for task in fs::read_dir("/proc/self/task")? {
+        let Some(tid) = task?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // A thread that has ended meanwhile is left out.
+        threads.extend(blocked_or_running(tid, &unwinder, &mut scratch, &mut window));
+    }
+    let running: Vec<u32> = threads
+        .iter()
+        .filter(|thread| thread.addresses.is_empty())
+        .map(|thread| thread.tid)
+        .collect();
+    if !running.is_empty() {
+        for (tid, addresses, truncated) in ask(&running, unwinder)? {
+            if let Some(thread) = threads.iter_mut().find(|thread| thread.tid == tid) {
+                thread.addresses = addresses;
+                thread.truncated = truncated;
+            }
+        }
+    }
+    for thread in &mut threads {
+        if thread.addresses.is_empty() && thread.state == ThreadState::Running {
+            thread.state = ThreadState::NoAnswer;
+        }
+    }
+    Ok(threads)
+}
+
+/// A thread as `/proc` shows it; without addresses where only a signal can get them.
+fn blocked_or_running(
+    tid: u32,
+    unwinder: &Unwinder,
+    scratch: &mut Scratch,
+    window: &mut Window,
+) -> Option<ThreadStack> {
+    const TRIES: usize = 3;
+    let name =
+        fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned();
+    let thread =
+        |state, addresses, truncated| Some(ThreadStack { tid, name, state, addresses, truncated });
+    if tid == own_tid() {
+        // It would show as reading a file.
+        return thread(ThreadState::Running, Vec::new(), false);
+    }
+    // Forbidden to a process that may not be traced; a signal works all the same.
+    let Ok(call) = File::open(format!("/proc/self/task/{tid}/syscall")) else {
+        return thread(ThreadState::Running, Vec::new(), false);
+    };
+    let schedule = File::open(format!("/proc/self/task/{tid}/schedstat"));
+    let mut before = Snapshot::take(&call, schedule.as_ref().ok());
+    for _ in 0..TRIES {
+        let Some(Where { state, pc, sp }) = before.call.text().and_then(parse) else { break };
+        window.forget();
+        let (addresses, end) = unwinder.unwind_blocked(scratch, pc, sp, window, DEPTH);
+        let after = Snapshot::take(&call, schedule.as_ref().ok());
+        if after == before {
+            // A way up that was lost at once says nothing; one that was lost later says most.
+            if end == End::Lost && addresses.len() < 3 {
+                return thread(state, Vec::new(), false);
+            }
+            return thread(state, addresses, end != End::Root);
+        }
+        before = after;
+    }
+    thread(ThreadState::Running, Vec::new(), false)
+}
+
+fn own_tid() -> u32 {
+    // SAFETY: gettid(2) has no arguments and no effect.
+    (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
+}
+
+/// What changes when a thread runs.
+#[derive(PartialEq, Eq)]
+struct Snapshot {
+    call: Text,
+    schedule: Text,
+}
+
+/// A short file of `/proc`.
+#[derive(PartialEq, Eq)]
+struct Text {
+    bytes: [u8; 192],
+    len: usize,
+}
+
+impl Snapshot {
+    fn take(call: &File, schedule: Option<&File>) -> Snapshot {
+        Snapshot { call: Text::read(Some(call)), schedule: Text::read(schedule) }
+    }
+}
+
+impl Text {
+    fn read(file: Option<&File>) -> Text {
+        let mut bytes = [0; 192];
+        let len = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
+        Text { bytes, len }
+    }
+
+    fn text(&self) -> Option<&str> {
+        std::str::from_utf8(&self.bytes[..self.len]).ok()
+    }
+}
+
+/// Where a blocked thread is.
+struct Where {
+    state: ThreadState,
+    pc: u64,
+    sp: u64,
+}
+
+/// Reads `NUMBER ARGUMENTS SP PC`, or `-1 SP PC` outside a system call. None where it is running.
+fn parse(text: &str) -> Option<Where> {
+    let mut words = text.split_ascii_whitespace();
+    let call: i64 = words.next()?.parse().ok()?;
+    let mut hex = words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    if call < 0 {
+        let (sp, pc) = (hex.next()??, hex.next()??);
+        return Some(Where { state: ThreadState::Faulting, pc, sp });
+    }
+    let arguments = [hex.next()??, hex.next()??];
+    let mut rest = hex.skip(4);
+    let (sp, pc) = (rest.next()??, rest.next()??);
+    Some(Where { state: ThreadState::Blocked { call, arguments }, pc, sp })
+}
+
+/// Asks threads for their stacks by a signal, and waits for their answers.
+fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
+    let signal = Signal::take()?;
+    let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
+    let shared = handler::publish(Purpose::Dump, Box::new(Shared::new(0, ring, 0, unwinder)));
+    let mut waiting: Vec<u32> =
+        tids.iter().copied().filter(|&tid| send(tid, signal.number)).collect();
+    let began = Instant::now();
+    let mut answers = Vec::new();
+    while !waiting.is_empty() && began.elapsed() < PATIENCE {
+        std::thread::sleep(Duration::from_micros(200));
+        shared.ring.drain(|head, stack| {
+            let addresses = stack.iter().map(|word| word.load(Ordering::Relaxed)).collect();
+            answers.push((head.tid, addresses, head.truncated));
+            waiting.retain(|&tid| tid != head.tid);
+        });
+        // A thread that has ended meanwhile will not answer.
+        waiting.retain(|&tid| send(tid, 0));
+    }
+    // SAFETY: `shared` is not used after this.
+    unsafe { handler::retract(Purpose::Dump) };
+    Ok(answers)
+}
+
+/// Sends a thread of this process a signal; 0 is none. Whether there is such a thread.
+fn send(tid: u32, signal: libc::c_int) -> bool {
+    let arguments = [std::process::id() as usize, tid as usize, signal as usize, 0, 0, 0];
+    // SAFETY: tgkill(2) with a signal whose handler is installed, or none.
+    (unsafe { arch::syscall(libc::SYS_tgkill, arguments) }) == 0
+}
+
+/// A real-time signal that nobody else uses. Its handler stays: an answer may still be on its way.
+struct Signal {
+    number: libc::c_int,
+}
+
+impl Signal {
+    fn take() -> io::Result<Signal> {
+        let ours = handler::on_dump as *const () as usize;
+        for number in (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev() {
+            // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
+            let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+            // SAFETY: sigaction(2) with a null new action only reads the present one.
+            let read = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
+            if read != 0 || ![libc::SIG_DFL, ours].contains(&action.sa_sigaction) {
+                continue;
+            }
+            action.sa_sigaction = ours;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+            // SAFETY: sigaction(2) with a handler of the type that SA_SIGINFO asks for.
+            let set = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+            if set == 0 {
+                return Ok(Signal { number });
+            }
+        }
+        Err(io::Error::other("every real-time signal is in use"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_kernel_says_of_a_thread() {
+        let blocked = parse("202 0x7f01 0x80 0x2 0x0 0x0 0xffffffff 0x7ffe10 0x7f20\n").unwrap();
+        assert_eq!(blocked.state, ThreadState::Blocked { call: 202, arguments: [0x7f01, 0x80] });
+        assert_eq!((blocked.sp, blocked.pc), (0x7ffe10, 0x7f20));
+        let faulting = parse("-1 0x7ffe10 0x7f20\n").unwrap();
+        assert_eq!(faulting.state, ThreadState::Faulting);
+        for text in ["running\n", "", "202 0x1", "x y z"] {
+            assert!(parse(text).is_none(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,568 @@
+//! The controller: arms and retires timers, drains the ring, keeps the unwind tables current.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::handler::{self, PROCESS, Purpose, Shared, Thread};
+use super::ring::Ring;
+use super::stacks::Stacks;
+use super::timer::{Clock, Timer, process_cpu};
+use super::{DEPTH, StartError};
+use crate::sys::unwind::{self, Generation, Unwinder};
+
+/// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
+const RING: usize = 2048;
+/// Threads that can have a timer of their own; the process's timer stands in for more.
+const THREADS: usize = 8192;
+/// How often the ring is drained and the controller looks around.
+const TICK: Duration = Duration::from_millis(20);
+/// How often it looks for threads that began and ended.
+const SCAN: Duration = Duration::from_millis(100);
+/// How often it looks whether threads were renamed.
+const NAMES: Duration = Duration::from_secs(1);
+
+/// A running engine.
+pub(super) struct Controller {
+    commands: Arc<Commands>,
+    thread: JoinHandle<()>,
+}
+
+/// What the controller is told.
+#[derive(Default)]
+struct Commands {
+    state: Mutex<State>,
+    /// Told when the state changes.
+    changed: Condvar,
+    /// Told when the controller has taken notice.
+    noticed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    subscribers: Vec<Arc<Mutex<Stacks>>>,
+    /// Windows that are to be closed.
+    leaving: Vec<Arc<Mutex<Stacks>>>,
+    /// Counts what was asked, and how much of it is done.
+    asked: u64,
+    done: u64,
+    stop: bool,
+}
+
+impl Commands {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and waits until the controller has acted on it. Whether any subscriber is
+    /// left.
+    fn ask(&self, change: impl FnOnce(&mut State)) -> bool {
+        let mut state = self.lock();
+        change(&mut state);
+        state.asked += 1;
+        let ticket = state.asked;
+        self.changed.notify_all();
+        let state = self
+            .noticed
+            .wait_while(state, |state| state.done < ticket)
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.subscribers.is_empty()
+    }
+}
+
+impl Controller {
+    /// Starts sampling for a first subscriber. By the time this returns every thread has its timer.
+    pub(super) fn start(
+        epoch: u32,
+        subscriber: Arc<Mutex<Stacks>>,
+    ) -> Result<Controller, StartError> {
+        install_handler().map_err(|source| StartError::Os { what: "sigaction", source })?;
+        let commands = Arc::new(Commands::default());
+        let theirs = Arc::clone(&commands);
+        let thread = {
+            let _blocked = SigprofBlocked::new();
+            thread::Builder::new()
+                .name("profilez-cpu".to_owned())
+                .spawn(move || Running::new(epoch, theirs).run())
+                .map_err(|source| StartError::Os {
+                    what: "starting the CPU engine's thread",
+                    source,
+                })?
+        };
+        let controller = Controller { commands, thread };
+        controller.add(subscriber);
+        Ok(controller)
+    }
+
+    pub(super) fn add(&self, subscriber: Arc<Mutex<Stacks>>) {
+        self.commands.ask(|state| state.subscribers.push(subscriber));
+    }
+
+    /// Closes a subscriber's window. Whether it was the last one.
+    pub(super) fn remove(&self, subscriber: &Arc<Mutex<Stacks>>) -> bool {
+        let some_left = self.commands.ask(|state| {
+            let (leaving, staying) = std::mem::take(&mut state.subscribers)
+                .into_iter()
+                .partition(|known| Arc::ptr_eq(known, subscriber));
+            state.subscribers = staying;
+            state.leaving = leaving;
+        });
+        !some_left
+    }
+
+    /// Ends the engine. Afterwards nothing of it is left but the handler.
+    pub(super) fn stop(self) {
+        {
+            let mut state = self.commands.lock();
+            state.stop = true;
+            self.commands.changed.notify_all();
+        }
+        // A panic of the controller was reported where it happened.
+        let _ = self.thread.join();
+    }
+
+    /// Lets go of an engine whose thread is not there, in a forked child.
+    pub(super) fn forget(self) {
+        std::mem::forget(self);
+    }
+}
+
+/// The controller thread's own state.
+struct Running {
+    commands: Arc<Commands>,
+    shared: &'static Shared,
+    epoch: u32,
+    own_tid: u32,
+    subscribers: Vec<Arc<Mutex<Stacks>>>,
+    interval: Duration,
+    /// The armed threads.
+    armed: HashMap<u32, Armed>,
+    free: Vec<u32>,
+    process_timer: Option<Timer>,
+    names: Names,
+    generation: Generation,
+    /// Unwinders that were replaced, each from a box, which a handler may still be reading.
+    retired: Vec<*mut Unwinder>,
+    scanned: Instant,
+    named: Instant,
+    random: u64,
+    /// CPU time attributed since `counted_from`, to see whether threads are missed.
+    attributed: Duration,
+    counted_from: Duration,
+    misses: bool,
+    refused: bool,
+}
+
+/// A thread with a timer of its own.
+struct Armed {
+    slot: u32,
+    _timer: Timer,
+    name: Option<u64>,
+    seen: bool,
+}
+
+/// Thread names, each once.
+#[derive(Default)]
+struct Names {
+    index: HashMap<String, u64>,
+    all: Vec<String>,
+}
+
+impl Names {
+    fn id(&mut self, name: String) -> u64 {
+        *self.index.entry(name).or_insert_with_key(|name| {
+            self.all.push(name.clone());
+            self.all.len() as u64 - 1
+        })
+    }
+}
+
+impl Running {
+    fn new(epoch: u32, commands: Arc<Commands>) -> Running {
+        let generation = unwind::generation();
+        let unwinder = Box::new(Unwinder::load());
+        let shared = Shared::new(epoch, Ring::new(RING, DEPTH), THREADS, unwinder);
+        let now = Instant::now();
+        Running {
+            commands,
+            shared: handler::publish(Purpose::Sample, Box::new(shared)),
+            epoch,
+            own_tid: own_tid(),
+            subscribers: Vec::new(),
+            interval: Duration::ZERO,
+            armed: HashMap::new(),
+            free: (0..THREADS as u32).rev().collect(),
+            process_timer: None,
+            names: Names::default(),
+            generation,
+            retired: Vec::new(),
+            scanned: now,
+            named: now,
+            random: 0x9e37_79b9_7f4a_7c15 ^ u64::from(epoch) << 32 ^ u64::from(own_tid()),
+            attributed: Duration::ZERO,
+            counted_from: process_cpu(),
+            misses: false,
+            refused: false,
+        }
+    }
+
+    fn run(mut self) {
+        loop {
+            let (leaving, done, stop) = self.wait();
+            self.reload_tables();
+            self.drain();
+            for stacks in leaving {
+                lock(&stacks).close(&self.names.all);
+            }
+            self.set_interval();
+            if done || self.scanned.elapsed() >= SCAN {
+                self.scan();
+            }
+            self.find_stacks();
+            self.watch_for_misses();
+            if done {
+                let mut state = self.commands.lock();
+                state.done = state.asked;
+                self.commands.noticed.notify_all();
+            }
+            if stop {
+                break;
+            }
+        }
+        self.armed.clear();
+        self.process_timer = None;
+        // SAFETY: `self.shared` is not used after this, and nobody else has the reference.
+        unsafe { handler::retract(Purpose::Sample) };
+        self.free_retired();
+    }
+
+    /// Waits for the next tick or an order, and takes over the list of subscribers.
+    fn wait(&mut self) -> (Vec<Arc<Mutex<Stacks>>>, bool, bool) {
+        let state = self.commands.lock();
+        let idle = |state: &mut State| state.asked == state.done && !state.stop;
+        let (mut state, _) = self
+            .commands
+            .changed
+            .wait_timeout_while(state, TICK, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let ordered = state.asked != state.done;
+        if ordered {
+            // Samples so far belong to those who were there so far.
+            let before = std::mem::replace(&mut self.subscribers, state.subscribers.clone());
+            let leaving = std::mem::take(&mut state.leaving);
+            let stop = state.stop;
+            drop(state);
+            self.drain_to(&before);
+            return (leaving, true, stop);
+        }
+        (Vec::new(), false, state.stop)
+    }
+
+    /// All subscribers' samples come from timers of the highest rate among them.
+    fn set_interval(&mut self) {
+        let hz = self.subscribers.iter().map(|stacks| lock(stacks).hz).max();
+        let Some(hz) = hz else { return };
+        let interval = Duration::from_nanos(1_000_000_000 / u64::from(hz));
+        if interval == self.interval {
+            return;
+        }
+        self.interval = interval;
+        let armed: Vec<(u32, u32)> =
+            self.armed.iter().map(|(&tid, armed)| (tid, armed.slot)).collect();
+        for (tid, slot) in armed {
+            self.shared.threads[slot as usize]
+                .interval
+                .store(interval.as_nanos() as u64, Ordering::Relaxed);
+            let first = self.first();
+            if let Some(armed) = self.armed.get(&tid) {
+                // A thread that has ended meanwhile is found by the next scan.
+                let _ = armed._timer.run(first, interval);
+            }
+        }
+        self.run_process_timer();
+    }
+
+    /// A random first expiry, so that threads don't tick together and none is counted short.
+    fn first(&mut self) -> Duration {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        Duration::from_nanos(1 + self.random % self.interval.as_nanos().max(1) as u64)
+    }
+
+    /// The process's timer runs slowly while every thread has its own, and at the full rate while
+    /// threads come and go too quickly for that.
+    fn run_process_timer(&mut self) {
+        let interval = if self.misses { self.interval } else { self.interval * 16 };
+        self.shared.process_interval.store(interval.as_nanos() as u64, Ordering::Relaxed);
+        if self.process_timer.is_none() {
+            let value = u64::from(self.epoch) << 32 | u64::from(PROCESS);
+            self.process_timer = Timer::new(Clock::Process, value).ok();
+        }
+        if let Some(timer) = &self.process_timer {
+            let _ = timer.run(interval, interval);
+        }
+    }
+
+    /// Compares CPU time that was attributed with what the process has used.
+    fn watch_for_misses(&mut self) {
+        let used = process_cpu().saturating_sub(self.counted_from);
+        if used < self.interval * 20 {
+            return;
+        }
+        let misses = self.attributed.as_secs_f64() < 0.98 * used.as_secs_f64();
+        self.counted_from += used;
+        self.attributed = Duration::ZERO;
+        if misses != self.misses {
+            self.misses = misses;
+            self.run_process_timer();
+        }
+    }
+
+    /// Arms threads that are new, and retires those that are gone.
+    fn scan(&mut self) {
+        self.scanned = Instant::now();
+        let rename = self.named.elapsed() >= NAMES;
+        if rename {
+            self.named = self.scanned;
+        }
+        for armed in self.armed.values_mut() {
+            armed.seen = false;
+            if rename {
+                armed.name = None;
+            }
+        }
+        let Ok(tasks) = fs::read_dir("/proc/self/task") else { return };
+        let tids: Vec<u32> = tasks
+            .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|&tid| tid != self.own_tid)
+            .collect();
+        for tid in tids {
+            match self.armed.get_mut(&tid) {
+                Some(armed) => armed.seen = true,
+                None => self.arm(tid),
+            }
+        }
+        let gone: Vec<u32> =
+            self.armed.iter().filter(|(_, armed)| !armed.seen).map(|(&tid, _)| tid).collect();
+        for tid in gone {
+            if let Some(Armed { slot, .. }) = self.armed.remove(&tid) {
+                clear(&self.shared.threads[slot as usize]);
+                self.free.push(slot);
+            }
+        }
+    }
+
+    fn arm(&mut self, tid: u32) {
+        let Some(slot) = self.free.pop() else {
+            self.refused = true;
+            return;
+        };
+        let thread = &self.shared.threads[slot as usize];
+        clear(thread);
+        thread.tid.store(tid, Ordering::Relaxed);
+        thread.interval.store(self.interval.as_nanos() as u64, Ordering::Relaxed);
+        let value = u64::from(self.epoch) << 32 | u64::from(slot);
+        let first = self.first();
+        let armed = Timer::new(Clock::Thread(tid), value)
+            .and_then(|timer| timer.run(first, self.interval).map(|()| timer));
+        match armed {
+            Ok(timer) => {
+                self.armed.insert(tid, Armed { slot, _timer: timer, name: None, seen: true });
+            }
+            Err(error) => {
+                // EINVAL and ESRCH: it has ended meanwhile. Anything else is a limit; the process's
+                // timer stands in for the thread.
+                self.refused |= error.raw_os_error() == Some(libc::EAGAIN);
+                self.free.push(slot);
+            }
+        }
+    }
+
+    /// Looks up where the stacks of threads are mapped that were sampled for the first time.
+    fn find_stacks(&self) {
+        let waiting = || {
+            self.armed.iter().filter_map(|(&tid, armed)| {
+                let thread = &self.shared.threads[armed.slot as usize];
+                let pointer = thread.thread_pointer.load(Ordering::Relaxed);
+                let unknown = thread.stack_high.load(Ordering::Relaxed) == 0;
+                (unknown && pointer != 0).then_some((tid, thread, pointer))
+            })
+        };
+        if waiting().next().is_none() {
+            return;
+        }
+        let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
+        let pid = std::process::id();
+        for (tid, thread, pointer) in waiting() {
+            let range = if tid == pid { main_stack(&maps) } else { stack_below(&maps, pointer) };
+            if let Some((low, high)) = range {
+                thread.stack_low.store(low, Ordering::Relaxed);
+                thread.stack_high.store(high, Ordering::Release);
+            }
+        }
+    }
+
+    fn reload_tables(&mut self) {
+        if !self.retired.is_empty() && handler::none_in_flight() {
+            self.free_retired();
+        }
+        let generation = unwind::generation();
+        if generation == self.generation {
+            return;
+        }
+        self.generation = generation;
+        let new = Box::into_raw(Box::new(Unwinder::load()));
+        self.retired.push(self.shared.unwinder.swap(new, Ordering::SeqCst));
+    }
+
+    /// To be called when no handler has been running since they were retired.
+    fn free_retired(&mut self) {
+        for unwinder in self.retired.drain(..) {
+            // SAFETY: it came from a box, and no handler can reach it any more.
+            drop(unsafe { Box::from_raw(unwinder) });
+        }
+    }
+
+    fn drain(&mut self) {
+        let subscribers = std::mem::take(&mut self.subscribers);
+        self.drain_to(&subscribers);
+        self.subscribers = subscribers;
+    }
+
+    fn drain_to(&mut self, subscribers: &[Arc<Mutex<Stacks>>]) {
+        let mut guards: Vec<MutexGuard<'_, Stacks>> = subscribers.iter().map(|s| lock(s)).collect();
+        let mut key: Vec<u64> = Vec::with_capacity(DEPTH + 1);
+        let mut unarmed: Vec<u32> = Vec::new();
+        let shared = self.shared;
+        shared.ring.drain(|head, stack| {
+            let name = match self.armed.get_mut(&head.tid) {
+                // Its own timer counts this time.
+                Some(_) if head.by_process => return,
+                Some(armed) => *armed.name.get_or_insert_with(|| self.names.id(name_of(head.tid))),
+                // The controller's own work is not the program's.
+                None if head.tid == self.own_tid => return,
+                None => {
+                    unarmed.push(head.tid);
+                    self.names.id(name_of(head.tid))
+                }
+            };
+            self.attributed += Duration::from_nanos(head.weight);
+            key.clear();
+            key.push(name);
+            key.extend(stack.iter().map(|word| word.load(Ordering::Relaxed)));
+            for stacks in &mut guards {
+                stacks.add(head.tid, &key, head.weight, head.truncated);
+            }
+        });
+        let dropped = Duration::from_nanos(shared.dropped.swap(0, Ordering::Relaxed));
+        for stacks in &mut guards {
+            stacks.dropped += dropped;
+            if self.refused && stacks.notes.is_empty() {
+                stacks.notes.push(
+                    "some threads have no timer of their own (RLIMIT_SIGPENDING); \
+                     the process's timer stands in for them"
+                        .to_owned(),
+                );
+            }
+        }
+        drop(guards);
+        for tid in unarmed {
+            if !self.armed.contains_key(&tid) {
+                self.arm(tid);
+            }
+        }
+    }
+}
+
+fn lock(stacks: &Mutex<Stacks>) -> MutexGuard<'_, Stacks> {
+    stacks.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn clear(thread: &Thread) {
+    thread.stack_high.store(0, Ordering::Relaxed);
+    thread.stack_low.store(0, Ordering::Relaxed);
+    thread.thread_pointer.store(0, Ordering::Relaxed);
+    thread.tid.store(0, Ordering::Relaxed);
+}
+
+/// A thread's name; its id where it has ended.
+fn name_of(tid: u32) -> String {
+    fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+        .map_or_else(|_| "(ended)".to_owned(), |name| name.trim_end().to_owned())
+}
+
+/// The mapping of the main thread's stack. It grows downwards, and what is between the stack
+/// pointer and its end is always there.
+fn main_stack(maps: &str) -> Option<(u64, u64)> {
+    const LARGEST: u64 = 1 << 30;
+    let line = maps.lines().find(|line| line.ends_with("[stack]"))?;
+    let (_, high) = range(line)?;
+    Some((high - LARGEST.min(high), high))
+}
+
+/// The part of a mapping below a thread's own block, which libc puts at the top of the thread's
+/// stack. What is above may be another mapping that the kernel shows as one with it.
+fn stack_below(maps: &str, pointer: u64) -> Option<(u64, u64)> {
+    let line = maps
+        .lines()
+        .find(|line| range(line).is_some_and(|(low, high)| (low..high).contains(&pointer)))?;
+    let (low, _) = range(line)?;
+    line.contains(" rw").then_some((low, pointer))
+}
+
+fn range(line: &str) -> Option<(u64, u64)> {
+    let (low, high) = line.split(' ').next()?.split_once('-')?;
+    Some((u64::from_str_radix(low, 16).ok()?, u64::from_str_radix(high, 16).ok()?))
+}
+
+fn own_tid() -> u32 {
+    // SAFETY: gettid(2) has no arguments and no effect.
+    unsafe { libc::gettid() as u32 }
+}
+
+/// Installs the handler. It stays for good: a signal that is still on its way when sampling stops
+/// would otherwise end the process.
+fn install_handler() -> io::Result<()> {
+    // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler::on_sigprof as *const () as usize;
+    // Not on an alternate stack: those are small, and the program's own handlers use them.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
+    // SAFETY: sigaction(2) with a handler of the type that SA_SIGINFO asks for.
+    let status = unsafe { libc::sigaction(libc::SIGPROF, &raw const action, std::ptr::null_mut()) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Blocks `SIGPROF` in this thread, so that one it starts begins with it blocked.
+struct SigprofBlocked {
+    before: libc::sigset_t,
+}
+
+impl SigprofBlocked {
+    fn new() -> SigprofBlocked {
+        // SAFETY: sigset_t is a plain C structure; these functions initialise and read it
+        // (sigsetops(3), pthread_sigmask(3)).
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            let mut before: libc::sigset_t = std::mem::zeroed();
+            libc::sigemptyset(&raw mut set);
+            libc::sigaddset(&raw mut set, libc::SIGPROF);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
+            SigprofBlocked { before }
+        }
+    }
+}
+
+impl Drop for SigprofBlocked {
+    fn drop(&mut self) {
+        // SAFETY: restores the set that `new` found.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut());
+        }
+    }
+}

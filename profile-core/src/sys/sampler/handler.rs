@@ -1,0 +1,365 @@
+//! The signal handler that takes a sample, and what it works on.
+//!
+//! What runs here may interrupt anything, the allocator and the dynamic linker included. It may not
+//! allocate, lock, wait, panic, format, call into libc, touch a thread-local that is initialised
+//! lazily, or lose `errno`. It reads the stack only where it is known to be mapped, and asks the
+//! kernel to read it elsewhere.
+
+use std::cell::UnsafeCell;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use super::ring::{Head, Ring};
+use crate::sys::arch;
+use crate::sys::unwind::{End, Registers, Scratch, Stack, Unwinder};
+
+/// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
+static SHARED: [AtomicPtr<Shared>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+/// Handlers that may be looking at them.
+static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
+
+/// What handlers work for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::sys) enum Purpose {
+    /// CPU samples.
+    Sample,
+    /// The stacks of threads that are running while a dump is taken.
+    Dump,
+}
+
+/// What handlers work on.
+pub(in crate::sys) struct Shared {
+    /// Tells this engine's timers from those of one before it.
+    pub(super) epoch: u32,
+    pub(in crate::sys) ring: Ring,
+    pub(super) threads: Box<[Thread]>,
+    pub(super) unwinder: AtomicPtr<Unwinder>,
+    shards: Box<[Shard]>,
+    /// CPU time between two signals of the process's timer, in nanoseconds.
+    pub(super) process_interval: AtomicU64,
+    /// CPU time of samples that found no room, in nanoseconds.
+    pub(super) dropped: AtomicU64,
+}
+
+/// What handlers know of a thread, and tell of it.
+#[derive(Default)]
+pub(super) struct Thread {
+    pub(super) tid: AtomicU32,
+    /// CPU time between two signals, in nanoseconds.
+    pub(super) interval: AtomicU64,
+    /// Where its stack is known to be mapped as long as it lives; 0 where not yet.
+    pub(super) stack_low: AtomicU64,
+    pub(super) stack_high: AtomicU64,
+    /// The thread's own block, from which the controller finds the stack.
+    pub(super) thread_pointer: AtomicU64,
+}
+
+/// Working memory for one handler at a time.
+struct Shard {
+    busy: AtomicBool,
+    room: UnsafeCell<Room>,
+}
+
+struct Room {
+    scratch: Scratch,
+    window: Window,
+}
+
+// SAFETY: `room` is used only by who has set `busy`.
+unsafe impl Sync for Shard {}
+
+/// More handlers than this at once are hardly ever running; a further one drops its sample.
+const SHARDS: usize = 16;
+
+/// The index, in a timer's value, of the timer that counts for the whole process.
+pub(super) const PROCESS: u32 = u32::MAX;
+
+impl Shared {
+    pub(in crate::sys) fn new(
+        epoch: u32,
+        ring: Ring,
+        threads: usize,
+        unwinder: Box<Unwinder>,
+    ) -> Shared {
+        let shard = || Shard {
+            busy: AtomicBool::new(false),
+            room: UnsafeCell::new(Room { scratch: Scratch::new(), window: Window::default() }),
+        };
+        Shared {
+            epoch,
+            ring,
+            threads: (0..threads).map(|_| Thread::default()).collect(),
+            unwinder: AtomicPtr::new(Box::into_raw(unwinder)),
+            shards: (0..SHARDS).map(|_| shard()).collect(),
+            process_interval: AtomicU64::new(0),
+            dropped: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // SAFETY: it came from a box in `new` or in the engine, and no handler sees `self` any more.
+        drop(unsafe { Box::from_raw(*self.unwinder.get_mut()) });
+    }
+}
+
+/// Shows handlers what to work on. There must be nothing for that purpose before.
+pub(in crate::sys) fn publish(purpose: Purpose, shared: Box<Shared>) -> &'static Shared {
+    let shared = Box::into_raw(shared);
+    SHARED[purpose as usize].store(shared, Ordering::SeqCst);
+    // SAFETY: it lives until `retract`, which takes the only way to it back.
+    unsafe { &*shared }
+}
+
+/// Hides from handlers what they worked on, and waits until none can still see it.
+///
+/// # Safety
+///
+/// The reference that `publish` gave is not used any more.
+pub(in crate::sys) unsafe fn retract(purpose: Purpose) {
+    let shared = SHARED[purpose as usize].swap(std::ptr::null_mut(), Ordering::SeqCst);
+    wait_for_handlers();
+    if !shared.is_null() {
+        // SAFETY: `publish` made it from a box; handlers that start now find null, and those that
+        // found it are done.
+        drop(unsafe { Box::from_raw(shared) });
+    }
+}
+
+/// Forgets the engine and the handlers of a forked process's parent.
+pub(super) fn forget_after_fork() {
+    // What it points at is leaked: other threads of the parent may have been at work on it.
+    for shared in &SHARED {
+        shared.store(std::ptr::null_mut(), Ordering::SeqCst);
+    }
+    IN_FLIGHT.store(0, Ordering::SeqCst);
+}
+
+/// Waits until every handler that is running now has ended. Each takes microseconds.
+pub(super) fn wait_for_handlers() {
+    while IN_FLIGHT.load(Ordering::SeqCst) != 0 {
+        std::thread::yield_now();
+    }
+}
+
+/// Whether no handler is running, so that nothing retired before can still be in use.
+pub(super) fn none_in_flight() -> bool {
+    IN_FLIGHT.load(Ordering::SeqCst) == 0
+}
+
+/// The handler of `SIGPROF`, installed with `SA_SIGINFO`.
+pub(super) extern "C" fn on_sigprof(
+    _signal: libc::c_int,
+    info: *const libc::siginfo_t,
+    context: *const libc::c_void,
+) {
+    // SAFETY: the kernel passes valid pointers to a handler installed with SA_SIGINFO.
+    handle(Purpose::Sample, |shared| unsafe { sample(shared, info, context) });
+}
+
+/// The handler of the signal that asks a running thread for its stack.
+pub(in crate::sys) extern "C" fn on_dump(
+    _signal: libc::c_int,
+    _info: *const libc::siginfo_t,
+    context: *const libc::c_void,
+) {
+    handle(Purpose::Dump, |shared| {
+        // SAFETY: the kernel passes a valid pointer to a handler installed with SA_SIGINFO.
+        let registers = unsafe { arch::interrupted(context) };
+        let head = Head { tid: own_tid(), weight: 0, truncated: false, by_process: false };
+        take(shared, registers, StackRange::default(), head);
+    });
+}
+
+/// Runs a handler's work, where there is any, and leaves `errno` as it was.
+fn handle(purpose: Purpose, work: impl FnOnce(&Shared)) {
+    // SAFETY: the address of this thread's `errno`, which always exists.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let saved = unsafe { *errno };
+    IN_FLIGHT.fetch_add(1, Ordering::SeqCst);
+    let shared = SHARED[purpose as usize].load(Ordering::SeqCst);
+    if !shared.is_null() {
+        // SAFETY: not freed while IN_FLIGHT counts us.
+        work(unsafe { &*shared });
+    }
+    IN_FLIGHT.fetch_sub(1, Ordering::SeqCst);
+    // SAFETY: as above.
+    unsafe { *errno = saved };
+}
+
+fn own_tid() -> u32 {
+    // SAFETY: gettid(2) has no arguments and no effect.
+    (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
+}
+
+/// What a timer's signal says (`siginfo_t` of `SI_TIMER`; Linux, include/uapi/asm-generic/siginfo.h).
+#[repr(C)]
+struct TimerInfo {
+    signal: i32,
+    errno: i32,
+    code: i32,
+    _pad: i32,
+    timer: i32,
+    overrun: i32,
+    value: u64,
+}
+
+/// # Safety
+///
+/// `info` and `context` are those of a signal handler installed with `SA_SIGINFO`.
+unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const libc::c_void) {
+    const SI_TIMER: i32 = -2;
+    // SAFETY: the kernel's structure is at least this long, and aligned.
+    let info = unsafe { &*info.cast::<TimerInfo>() };
+    if info.code != SI_TIMER || (info.value >> 32) as u32 != shared.epoch {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    let registers = unsafe { arch::interrupted(context) };
+    let expirations = 1 + info.overrun.max(0) as u64;
+    let index = info.value as u32;
+    if index == PROCESS {
+        let tid = own_tid();
+        let weight = expirations * shared.process_interval.load(Ordering::Relaxed);
+        let head = Head { tid, weight, truncated: false, by_process: true };
+        take(shared, registers, StackRange::default(), head);
+        return;
+    }
+    let Some(thread) = shared.threads.get(index as usize) else { return };
+    let weight = expirations * thread.interval.load(Ordering::Relaxed);
+    let range = StackRange {
+        low: thread.stack_low.load(Ordering::Relaxed),
+        high: thread.stack_high.load(Ordering::Acquire),
+    };
+    if range.high == 0 {
+        thread.thread_pointer.store(arch::thread_pointer(), Ordering::Relaxed);
+    }
+    let tid = thread.tid.load(Ordering::Relaxed);
+    take(shared, registers, range, Head { tid, weight, truncated: false, by_process: false });
+}
+
+fn take(shared: &Shared, registers: Registers, range: StackRange, head: Head) {
+    let first = head.tid as usize;
+    let free = (0..SHARDS).map(|n| &shared.shards[(first + n) % SHARDS]).find(|shard| {
+        shard.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
+    });
+    let Some(shard) = free else {
+        shared.dropped.fetch_add(head.weight, Ordering::Relaxed);
+        return;
+    };
+    // SAFETY: `busy` was not set and is now ours.
+    let room = unsafe { &mut *shard.room.get() };
+    room.window.forget();
+    // SAFETY: replaced only with one that works, and freed only while no handler is in flight.
+    let unwinder = unsafe { &*shared.unwinder.load(Ordering::SeqCst) };
+    let mut stack = Mapped {
+        // Nothing below the stack pointer is the interrupted program's.
+        low: range.low.max(registers.sp),
+        high: if registers.sp >= range.low { range.high } else { 0 },
+        window: &mut room.window,
+    };
+    let scratch = &mut room.scratch;
+    let pushed = shared.ring.push(|slot| {
+        let (len, end) = unwinder.unwind(scratch, registers, &mut stack, slot);
+        (len, Head { truncated: end != End::Root, ..head })
+    });
+    shard.busy.store(false, Ordering::Release);
+    if !pushed {
+        shared.dropped.fetch_add(head.weight, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone, Copy, Default)]
+struct StackRange {
+    low: u64,
+    high: u64,
+}
+
+/// A stack, read directly where it is known to be mapped and through the kernel elsewhere.
+struct Mapped<'a> {
+    low: u64,
+    high: u64,
+    window: &'a mut Window,
+}
+
+impl Stack for Mapped<'_> {
+    fn read(&mut self, address: u64) -> Option<u64> {
+        if !address.is_multiple_of(8) {
+            return None;
+        }
+        if address >= self.low && address < self.high.saturating_sub(7) {
+            // SAFETY: between the interrupted stack pointer and the end of the thread's stack
+            // mapping, which lasts as long as the thread.
+            return Some(unsafe {
+                std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile()
+            });
+        }
+        self.window.word_at(address)
+    }
+}
+
+impl Stack for Window {
+    fn read(&mut self, address: u64) -> Option<u64> {
+        if address.is_multiple_of(8) { self.word_at(address) } else { None }
+    }
+}
+
+/// A copy of a piece of memory that the kernel made, so that a bad address is an error and no fault.
+pub(in crate::sys) struct Window {
+    start: u64,
+    words: usize,
+    copy: [u64; WORDS],
+}
+
+/// Half a page: most stacks below which nothing is known yet are short.
+const WORDS: usize = 256;
+
+impl Default for Window {
+    fn default() -> Window {
+        Window { start: 0, words: 0, copy: [0; WORDS] }
+    }
+}
+
+impl Window {
+    /// Another stack is going to be read.
+    pub(in crate::sys) fn forget(&mut self) {
+        self.words = 0;
+    }
+
+    fn word_at(&mut self, address: u64) -> Option<u64> {
+        if let Some(word) = self.word(address) {
+            return Some(word);
+        }
+        const PAGE: u64 = 4096;
+        let whole = (WORDS * 8) as u64;
+        // The next page may not be there.
+        let in_page = PAGE - address % PAGE;
+        self.fill(address, whole).or_else(|| self.fill(address, whole.min(in_page)))?;
+        self.word(address)
+    }
+
+    fn word(&self, address: u64) -> Option<u64> {
+        let index = usize::try_from(address.checked_sub(self.start)? / 8).ok()?;
+        self.copy.get(..self.words)?.get(index).copied()
+    }
+
+    fn fill(&mut self, address: u64, len: u64) -> Option<()> {
+        self.words = 0;
+        let local = libc::iovec { iov_base: self.copy.as_mut_ptr().cast(), iov_len: len as usize };
+        let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: len as usize };
+        // SAFETY: getpid(2) and process_vm_readv(2). The kernel writes at most `iov_len` bytes to
+        // the copy, which has that room, and fails where the remote memory can't be read.
+        let read = unsafe {
+            let pid = arch::syscall(libc::SYS_getpid, [0; 6]) as usize;
+            let (local, remote) = (&raw const local as usize, &raw const remote as usize);
+            arch::syscall(libc::SYS_process_vm_readv, [pid, local, 1, remote, 1, 0])
+        };
+        if read <= 0 {
+            return None;
+        }
+        self.start = address;
+        self.words = read as usize / 8;
+        Some(())
+    }
+}

@@ -1,0 +1,144 @@
+//! The CPU engine: one sampler for any number of subscribers.
+//!
+//! A controller thread arms a CPU-time timer for every thread of the process, from outside: a remote
+//! thread's clock, and a signal directed at that thread. The handler writes raw addresses to a ring;
+//! the controller drains it, and hands every subscriber the samples in its own rate. A timer of the
+//! whole process stands in for threads that have none yet. Without subscribers there is no thread,
+//! no timer and no memory; only the handler stays, and does nothing.
+
+mod controller;
+pub(super) mod handler;
+pub(super) mod ring;
+mod stacks;
+mod timer;
+
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
+
+use controller::Controller;
+pub(crate) use stacks::Stacks;
+
+use super::sigprof::{self, Owner};
+
+/// Addresses of a stack that are kept; what is beyond the root's side is cut.
+pub(crate) const DEPTH: usize = 128;
+
+/// The one engine of the process.
+static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, epoch: 0 });
+
+struct Engine {
+    controller: Option<Controller>,
+    epoch: u32,
+}
+
+/// A window over the engine. Dropping it ends it.
+pub(crate) struct Subscription {
+    stacks: Arc<Mutex<Stacks>>,
+    ended: bool,
+}
+
+/// Why the engine can't run.
+#[derive(Debug)]
+pub(crate) enum StartError {
+    /// Something else uses `SIGPROF`.
+    Owned(Owner),
+    /// The operating system refused.
+    Os { what: &'static str, source: std::io::Error },
+}
+
+/// Opens a window in which the process is sampled `hz` times for each second of CPU time.
+pub(crate) fn subscribe(hz: u32) -> Result<Subscription, StartError> {
+    survive_fork();
+    let stacks = Arc::new(Mutex::new(Stacks::new(hz)));
+    let mut engine = lock();
+    if let Some(controller) = &engine.controller {
+        controller.add(Arc::clone(&stacks));
+    } else {
+        match sigprof::owner(None) {
+            Owner::Free => {}
+            owner => return Err(StartError::Owned(owner)),
+        }
+        engine.epoch = engine.epoch.wrapping_add(1);
+        let controller = Controller::start(engine.epoch, Arc::clone(&stacks))?;
+        sigprof::set_idle(0);
+        engine.controller = Some(controller);
+    }
+    Ok(Subscription { stacks, ended: false })
+}
+
+impl Subscription {
+    /// Closes the window, and gives what was sampled in it.
+    pub(crate) fn end(mut self) -> Stacks {
+        self.leave();
+        let stacks = Arc::clone(&self.stacks);
+        drop(self);
+        match Arc::try_unwrap(stacks) {
+            Ok(stacks) => stacks.into_inner().unwrap_or_else(PoisonError::into_inner),
+            // The controller lets go of it before `leave` returns. In a forked child there is no
+            // controller, and what it was holding stays held.
+            Err(shared) => match shared.try_lock() {
+                Ok(mut stacks) => stacks.take(),
+                Err(_) => Stacks::new(1),
+            },
+        }
+    }
+
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        let mut engine = lock();
+        let Some(controller) = &engine.controller else { return };
+        if controller.remove(&self.stacks)
+            && let Some(controller) = engine.controller.take()
+        {
+            controller.stop();
+            sigprof::set_idle(handler::on_sigprof as *const () as usize);
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn lock() -> MutexGuard<'static, Engine> {
+    ENGINE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+thread_local! {
+    /// Held over a fork by the thread that forks.
+    static FORKING: std::cell::RefCell<Option<MutexGuard<'static, Engine>>> =
+        const { std::cell::RefCell::new(None) };
+}
+
+/// A forked child has neither the controller thread nor the timers. It starts with an engine that
+/// isn't running, whatever its parent's is doing.
+fn survive_fork() {
+    extern "C" fn before() {
+        // Where the thread-local is gone the thread is ending, and the child will not profile.
+        let _ = FORKING.try_with(|forking| *forking.borrow_mut() = Some(lock()));
+    }
+    extern "C" fn parent() {
+        let _ = FORKING.try_with(|forking| *forking.borrow_mut() = None);
+    }
+    extern "C" fn child() {
+        let _ = FORKING.try_with(|forking| {
+            if let Some(mut engine) = forking.borrow_mut().take() {
+                // Its thread is not there to be joined, nor its timers to be deleted.
+                if let Some(controller) = engine.controller.take() {
+                    controller.forget();
+                }
+                handler::forget_after_fork();
+                sigprof::set_idle(handler::on_sigprof as *const () as usize);
+            }
+        });
+    }
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: pthread_atfork(3) with functions that don't unwind. A failure for lack of memory
+        // leaves a child that can't profile, and nothing else.
+        unsafe { libc::pthread_atfork(Some(before), Some(parent), Some(child)) };
+    });
+}

@@ -1,0 +1,105 @@
+//! `cargo xtask bench` and `cargo xtask stress`: build the bench workspace, which is apart from the
+//! product's, and run one of its programs. What they measure and how they judge it is theirs.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::error::{Error, Result};
+use crate::process::{self, root, run};
+
+/// What can be measured: programs of the bench workspace.
+const AREAS: &[&str] = &["cpu"];
+
+/// Measures an area, or all; other arguments are passed on.
+pub(crate) fn areas(args: &[String]) -> Result<()> {
+    let (areas, args) = chosen(args)?;
+    build()?;
+    let mut outcome = Ok(());
+    for area in areas {
+        // A bar that fails in one area is no reason not to see the others.
+        outcome = outcome.and(run(program(area).args(args)));
+    }
+    outcome
+}
+
+/// Runs the stress test, for ten minutes unless the arguments say otherwise.
+pub(crate) fn stress(args: &[String]) -> Result<()> {
+    build()?;
+    run(program("stress").args(args))
+}
+
+/// The stress test's short form, as a step of `ci`.
+pub(crate) fn short_stress() -> Result<()> {
+    stress(&["--minutes".to_owned(), "1".to_owned()])
+}
+
+/// Areas to measure, and the arguments for them.
+fn chosen(args: &[String]) -> Result<(&[&'static str], &[String])> {
+    match args.split_first() {
+        Some((area, rest)) if !area.starts_with('-') => {
+            let index = AREAS.iter().position(|known| known == area).ok_or_else(|| {
+                Error::Usage(format!(
+                    "bench: no such area: {area} (there are: {})",
+                    AREAS.join(", ")
+                ))
+            })?;
+            Ok((&AREAS[index..=index], rest))
+        }
+        _ => Ok((AREAS, args)),
+    }
+}
+
+/// No warning in any target of the bench workspace.
+pub(crate) fn clippy() -> Result<()> {
+    run(cargo("clippy").args(["--all-targets", "--no-deps", "--", "-D", "warnings"]))
+}
+
+/// The bench workspace's own tests: of its tables, not of what it measures.
+pub(crate) fn test() -> Result<()> {
+    run(&mut cargo("test"))
+}
+
+fn build() -> Result<()> {
+    run(&mut cargo("build"))
+}
+
+/// A command of cargo for the bench workspace.
+fn cargo(command: &str) -> Command {
+    let mut cargo = process::cargo(command);
+    cargo.args(["--release", "--workspace", "--manifest-path", "bench/Cargo.toml", "--target-dir"]);
+    cargo.arg(target());
+    cargo
+}
+
+fn program(name: &str) -> Command {
+    let mut program = Command::new(target().join("release").join(name));
+    program.current_dir(root());
+    program
+}
+
+/// A folder of its own: the same crates with other features would build each other anew.
+fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    root().join(target).join("bench")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(args: &str, areas: &[&str], passed_on: &[&str]) {
+        let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
+        let (chosen, rest) = chosen(&args).unwrap();
+        assert_eq!(chosen, areas);
+        assert_eq!(rest, passed_on);
+    }
+
+    #[test]
+    fn an_area_may_be_named_first() {
+        check("", AREAS, &[]);
+        check("--json --quick", AREAS, &["--json", "--quick"]);
+        check("cpu --line cost", &["cpu"], &["--line", "cost"]);
+        let error = chosen(&["gpu".to_owned()]).unwrap_err().to_string();
+        assert_eq!(error, "bench: no such area: gpu (there are: cpu)");
+    }
+}
