@@ -98,7 +98,7 @@ fn the_default_bundle_of_a_busy_process() {
         let allocating = scope.spawn(|| {
             let mut kept = Vec::new();
             // What is allocated before the window opens is not sampled in this process.
-            while !heap_sampling() {
+            while !heap_sampling() && !stop.load(Ordering::Relaxed) {
                 thread::sleep(Duration::from_millis(1));
             }
             while !stop.load(Ordering::Relaxed) {

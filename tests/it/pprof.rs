@@ -79,7 +79,7 @@ fn go_tool_pprof_reads_every_profile() {
     let answer = thread::scope(|scope| {
         scope.spawn(|| Holder(Vec::new()).grow(&stop, 1));
         let keeping = scope.spawn(|| {
-            while !heap_sampling() {
+            while !heap_sampling() && !stop.load(Ordering::Relaxed) {
                 thread::sleep(std::time::Duration::from_millis(1));
             }
             (0..16).map(|_| keep_for_pprof()).collect::<Vec<_>>()
