@@ -36,7 +36,10 @@ const CACHE_PAGES: usize = 8;
 /// Large, so that most of them are sampled and what they add up to is measured well; and few, so that
 /// they cost next to no CPU.
 const REQUEST: usize = 1 << 20;
-const REQUESTS_A_SECOND: u32 = 64;
+/// Most are handled before the window opens, so that the truth hardly changes between the moment a
+/// profile is taken and the moment it is compared.
+const REQUESTS_AT_START: u64 = 512;
+const REQUESTS_A_SECOND: u32 = 4;
 
 /// Takes a seed and a number of turns; gives another seed.
 type Burner = fn(u64, u64) -> u64;
@@ -50,6 +53,7 @@ impl Workload {
     pub(super) fn start() -> io::Result<Workload> {
         let stop = Arc::new(AtomicBool::new(false));
         let churned = Arc::new(AtomicU64::new(0));
+        (0..REQUESTS_AT_START).for_each(|_| handle_request(&churned));
         let mut kept: Vec<Vec<u8>> = (0..UPLOADS).map(|_| keep_upload()).collect();
         kept.extend((0..CACHE_PAGES).map(|_| fill_cache()));
         let turns = turns();
@@ -187,8 +191,12 @@ fn parse_request() -> Vec<u8> {
 
 fn handle_requests(stop: &AtomicBool, churned: &AtomicU64) {
     while !stop.load(Ordering::Relaxed) {
-        drop(parse_request());
-        churned.fetch_add(REQUEST as u64, Ordering::Relaxed);
+        handle_request(churned);
         thread::sleep(Duration::from_secs(1) / REQUESTS_A_SECOND);
     }
+}
+
+fn handle_request(churned: &AtomicU64) {
+    drop(parse_request());
+    churned.fetch_add(REQUEST as u64, Ordering::Relaxed);
 }
