@@ -63,6 +63,7 @@ fn a_client_that_leaves_in_mid_window_leaves_nothing_behind() {
         assert_eq!(switches(), ON);
         drop(client);
         let took = until(|| switches() == OFF && gate_is_open());
+        println!("undone after {took:?}");
         assert!(took < Duration::from_millis(100), "undone after {took:?}");
     }
     server.shut_down();

@@ -13,6 +13,7 @@ use super::ring::Ring;
 use super::stacks::Stacks;
 use super::timer::{Clock, Timer, process_cpu};
 use super::{DEPTH, StartError};
+use crate::sys::own_work::OwnWork;
 use crate::sys::unwind::{self, Generation, Unwinder};
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
@@ -105,11 +106,11 @@ impl Controller {
     /// Closes a subscriber's window. Whether it was the last one.
     pub(super) fn remove(&self, subscriber: &Arc<Mutex<Stacks>>) -> bool {
         let some_left = self.commands.ask(|state| {
-            let (leaving, staying) = std::mem::take(&mut state.subscribers)
+            let (leaving, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut state.subscribers)
                 .into_iter()
                 .partition(|known| Arc::ptr_eq(known, subscriber));
             state.subscribers = staying;
-            state.leaving = leaving;
+            state.leaving.extend(leaving);
         });
         !some_left
     }
@@ -128,6 +129,16 @@ impl Controller {
     /// Lets go of an engine whose thread is not there, in a forked child.
     pub(super) fn forget(self) {
         std::mem::forget(self);
+    }
+}
+
+/// Answers everybody who waits, now and later, when the controller ends: even by a panic.
+struct LastWord(Arc<Commands>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.lock().done = u64::MAX;
+        self.0.noticed.notify_all();
     }
 }
 
@@ -155,6 +166,15 @@ struct Running {
     counted_from: Duration,
     misses: bool,
     refused: bool,
+}
+
+/// What the controller was told since it last looked.
+struct Orders {
+    /// Windows to close.
+    leaving: Vec<Arc<Mutex<Stacks>>>,
+    /// What to call done once this is acted on.
+    ticket: Option<u64>,
+    stop: bool,
 }
 
 /// A thread with a timer of its own.
@@ -211,22 +231,23 @@ impl Running {
     }
 
     fn run(mut self) {
+        let _own = OwnWork::begin();
+        let _last_word = LastWord(Arc::clone(&self.commands));
         loop {
-            let (leaving, done, stop) = self.wait();
+            let Orders { leaving, ticket, stop } = self.wait();
             self.reload_tables();
             self.drain();
             for stacks in leaving {
                 lock(&stacks).close(&self.names.all);
             }
             self.set_interval();
-            if done || self.scanned.elapsed() >= SCAN {
+            if ticket.is_some() || self.scanned.elapsed() >= SCAN {
                 self.scan();
             }
             self.find_stacks();
             self.watch_for_misses();
-            if done {
-                let mut state = self.commands.lock();
-                state.done = state.asked;
+            if let Some(ticket) = ticket {
+                self.commands.lock().done = ticket;
                 self.commands.noticed.notify_all();
             }
             if stop {
@@ -241,7 +262,7 @@ impl Running {
     }
 
     /// Waits for the next tick or an order, and takes over the list of subscribers.
-    fn wait(&mut self) -> (Vec<Arc<Mutex<Stacks>>>, bool, bool) {
+    fn wait(&mut self) -> Orders {
         let state = self.commands.lock();
         let idle = |state: &mut State| state.asked == state.done && !state.stop;
         let (mut state, _) = self
@@ -249,17 +270,16 @@ impl Running {
             .changed
             .wait_timeout_while(state, TICK, idle)
             .unwrap_or_else(PoisonError::into_inner);
-        let ordered = state.asked != state.done;
-        if ordered {
+        let mut orders = Orders { leaving: Vec::new(), ticket: None, stop: state.stop };
+        if state.asked != state.done {
+            orders.ticket = Some(state.asked);
+            orders.leaving = std::mem::take(&mut state.leaving);
             // Samples so far belong to those who were there so far.
             let before = std::mem::replace(&mut self.subscribers, state.subscribers.clone());
-            let leaving = std::mem::take(&mut state.leaving);
-            let stop = state.stop;
             drop(state);
             self.drain_to(&before);
-            return (leaving, true, stop);
         }
-        (Vec::new(), false, state.stop)
+        orders
     }
 
     /// All subscribers' samples come from timers of the highest rate among them.
