@@ -5,31 +5,28 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profile_core::Collector;
-use profile_core::collect::SampledCpu;
 use profilez_bench::random::Random;
 use profilez_bench::workload::turns;
 
 use crate::watchdog::{PATIENCE, show_stacks};
 
-/// A child that works for a few milliseconds.
+/// A child that works for a few milliseconds. It does not sample: a fork leaves locks of std and of
+/// the dynamic linker held for good by threads that are not there, and starting a thread needs them.
 pub(crate) fn fork(random: &mut Random) {
     let count = random.between(0, 3_000_000);
-    in_child(|| {
-        turns(count);
-        true
-    });
+    // SAFETY: fork(2). The child does arithmetic and leaves by _exit(2), which runs nothing of the
+    // parent's.
+    let pid = unsafe { libc::fork() };
+    match pid {
+        -1 => panic!("fork: {}", io::Error::last_os_error()),
+        0 => {
+            turns(count);
+            // SAFETY: as above.
+            unsafe { libc::_exit(0) }
+        }
+        pid => wait(pid),
+    }
     thread::sleep(Duration::from_millis(10));
-}
-
-/// A child that takes a profile of itself.
-pub(crate) fn fork_and_sample(_: &mut Random) {
-    in_child(|| {
-        let Ok(window) = SampledCpu::new().hz(999).start() else { return false };
-        turns(10_000_000);
-        window.close()().is_ok()
-    });
-    thread::sleep(Duration::from_millis(200));
 }
 
 /// A program, started in both ways that there are.
@@ -44,22 +41,7 @@ pub(crate) fn spawn(random: &mut Random) {
     assert!(status.success(), "`true` ended with {status}");
 }
 
-/// Runs something in a fork, which must say that it went well.
-fn in_child(run: impl FnOnce() -> bool) {
-    // SAFETY: fork(2). The child calls only what glibc keeps usable there, malloc included, and
-    // leaves by _exit(2).
-    let pid = unsafe { libc::fork() };
-    match pid {
-        -1 => panic!("fork: {}", io::Error::last_os_error()),
-        0 => {
-            let status = i32::from(!run());
-            // SAFETY: _exit(2) runs nothing of the parent's.
-            unsafe { libc::_exit(status) }
-        }
-        pid => wait(pid),
-    }
-}
-
+/// Waits for a child to end well.
 fn wait(pid: libc::pid_t) {
     let begun = Instant::now();
     let mut status = 0;

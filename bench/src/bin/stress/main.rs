@@ -35,7 +35,6 @@ const JOBS: &[Job] = &[
     Job { name: "capture backtraces", turn: storms::backtraces },
     Job { name: "load, run and unload a library", turn: plugin::load_and_unload },
     Job { name: "fork", turn: forks::fork },
-    Job { name: "fork, and sample in the child", turn: forks::fork_and_sample },
     Job { name: "spawn a process", turn: forks::spawn },
     Job { name: "start and stop the sampler", turn: windows::start_and_stop },
     Job { name: "take a profile in a session", turn: windows::session },
@@ -48,24 +47,25 @@ struct Running {
     turns: AtomicU64,
 }
 
-/// What a panic says that is part of the test.
+/// The payload of a panic that is part of the test.
 const EXPECTED: &str = "expected by the stress test";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let minutes = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        [] => 10.0,
-        ["--minutes", minutes] => match minutes.parse::<f64>() {
-            Ok(minutes) if minutes > 0.0 => minutes,
-            _ => return usage(),
-        },
-        _ => return usage(),
+    let (minutes, jobs) = match chosen(&args) {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            eprintln!(
+                "error: {error}\nusage: stress [--minutes N] [--skip PART-OF-A-JOB'S-NAME]..."
+            );
+            return ExitCode::from(2);
+        }
     };
     plugin::path();
     fail_on_unexpected_panics();
 
     let running: Vec<Running> =
-        JOBS.iter().map(|job| Running { job, turns: AtomicU64::new(0) }).collect();
+        jobs.into_iter().map(|job| Running { job, turns: AtomicU64::new(0) }).collect();
     let stop = AtomicBool::new(false);
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -94,16 +94,26 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn usage() -> ExitCode {
-    eprintln!("usage: stress [--minutes N]");
-    ExitCode::from(2)
+/// How long, and what to do.
+fn chosen(args: &[String]) -> Result<(f64, Vec<&'static Job>), String> {
+    let (mut minutes, mut jobs) = (10.0, JOBS.iter().collect::<Vec<_>>());
+    for pair in args.chunks(2) {
+        match pair {
+            [flag, value] if flag == "--minutes" => {
+                minutes = value.parse().map_err(|error| format!("{value}: {error}"))?;
+            }
+            [flag, value] if flag == "--skip" => jobs.retain(|job| !job.name.contains(value)),
+            _ => return Err(format!("what is meant by {}", pair.join(" "))),
+        }
+    }
+    Ok((minutes, jobs))
 }
 
 /// Ends the process on a panic that is not part of the test, and keeps quiet about those that are.
 fn fail_on_unexpected_panics() {
     let default = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        if info.payload_as_str() == Some(EXPECTED) {
+        if info.payload().downcast_ref() == Some(&EXPECTED) {
             return;
         }
         default(info);
