@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::handler::{self, PROCESS, Purpose, Shared, Thread};
 use super::ring::Ring;
 use super::stacks::Stacks;
-use super::timer::{Clock, Timer, process_cpu};
+use super::timer::{Clock, Timer};
 use super::{DEPTH, StartError};
 use crate::sys::own_work::OwnWork;
 use crate::sys::unwind::{self, Generation, Unwinder};
@@ -161,11 +161,74 @@ struct Running {
     scanned: Instant,
     named: Instant,
     random: u64,
-    /// CPU time attributed since `counted_from`, to see whether threads are missed.
-    attributed: Duration,
-    counted_from: Duration,
+    account: Account,
     misses: bool,
     refused: bool,
+}
+
+/// What the process has used, against what samples account for.
+///
+/// A thread that ends takes its timer with it, and with the timer up to a tick of its time. Over
+/// threads that live for milliseconds that adds up; it is charged to samples of threads as young.
+struct Account {
+    /// The program's CPU time when counting began, in nanoseconds like all of these.
+    from: i64,
+    /// What samples were worth, those that found no room included.
+    sampled: i64,
+    /// What was added to samples of young threads.
+    added: i64,
+    /// What is still to be added.
+    owed: i64,
+    /// What had been used and what had been missing when threads were last found to be missed or not.
+    judged: (i64, i64),
+}
+
+impl Account {
+    fn new() -> Account {
+        Account { from: Account::program(), sampled: 0, added: 0, owed: 0, judged: (0, 0) }
+    }
+
+    /// CPU time that the program has used so far, without this thread.
+    fn program() -> i64 {
+        let used = |clock: Clock| nanos(clock.used().unwrap_or_default());
+        used(Clock::Process) - used(Clock::OwnThread)
+    }
+
+    /// Looks what is owed. Threads that have a timer still account for their own time up to now.
+    fn look(&mut self, armed: &HashMap<u32, Armed>) {
+        let used = Account::program() - self.from;
+        let pending: i64 = armed
+            .iter()
+            .filter_map(|(&tid, armed)| {
+                Some(nanos(Clock::Thread(tid).used()?) - armed.from - armed.sampled)
+            })
+            .sum();
+        self.owed = (used - self.sampled - self.added - pending).max(0);
+    }
+
+    /// What a young thread's sample is worth beyond its own time: not so much that one stack gets all.
+    fn take(&mut self, weight: i64) -> i64 {
+        let extra = self.owed.min(4 * weight);
+        self.owed -= extra;
+        self.added += extra;
+        extra
+    }
+
+    /// Whether more than a fiftieth of the time was missed since this was last judged; `None` where
+    /// too little has been used to tell.
+    fn misses(&mut self, enough: i64) -> Option<bool> {
+        let (used, missing) = (Account::program() - self.from, self.added + self.owed);
+        let (used_before, missing_before) = self.judged;
+        if used - used_before < enough {
+            return None;
+        }
+        self.judged = (used, missing);
+        Some(50 * (missing - missing_before) > used - used_before)
+    }
+}
+
+fn nanos(duration: Duration) -> i64 {
+    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// What the controller was told since it last looked.
@@ -180,9 +243,12 @@ struct Orders {
 /// A thread with a timer of its own.
 struct Armed {
     slot: u32,
-    _timer: Timer,
+    timer: Timer,
     name: Option<u64>,
     seen: bool,
+    /// Its CPU time when it was armed, and what its samples since then are worth.
+    from: i64,
+    sampled: i64,
 }
 
 /// Thread names, each once.
@@ -223,8 +289,7 @@ impl Running {
             scanned: now,
             named: now,
             random: 0x9e37_79b9_7f4a_7c15 ^ u64::from(epoch) << 32 ^ u64::from(own_tid()),
-            attributed: Duration::ZERO,
-            counted_from: process_cpu(),
+            account: Account::new(),
             misses: false,
             refused: false,
         }
@@ -300,7 +365,7 @@ impl Running {
             let first = self.first();
             if let Some(armed) = self.armed.get(&tid) {
                 // A thread that has ended meanwhile is found by the next scan.
-                let _ = armed._timer.run(first, interval);
+                let _ = armed.timer.run(first, interval);
             }
         }
         self.run_process_timer();
@@ -328,16 +393,12 @@ impl Running {
         }
     }
 
-    /// Compares CPU time that was attributed with what the process has used.
+    /// Looks whether threads come and go too quickly to have timers of their own.
     fn watch_for_misses(&mut self) {
-        let used = process_cpu().saturating_sub(self.counted_from);
-        if used < self.interval * 20 {
-            return;
-        }
-        let misses = self.attributed.as_secs_f64() < 0.98 * used.as_secs_f64();
-        self.counted_from += used;
-        self.attributed = Duration::ZERO;
-        if misses != self.misses {
+        let enough = nanos(self.interval) * 20;
+        if let Some(misses) = self.account.misses(enough)
+            && misses != self.misses
+        {
             self.misses = misses;
             self.run_process_timer();
         }
@@ -375,6 +436,7 @@ impl Running {
                 self.free.push(slot);
             }
         }
+        self.account.look(&self.armed);
     }
 
     fn arm(&mut self, tid: u32) {
@@ -392,7 +454,9 @@ impl Running {
             .and_then(|timer| timer.run(first, self.interval).map(|()| timer));
         match armed {
             Ok(timer) => {
-                self.armed.insert(tid, Armed { slot, _timer: timer, name: None, seen: true });
+                let from = nanos(Clock::Thread(tid).used().unwrap_or_default());
+                let armed = Armed { slot, timer, name: None, seen: true, from, sampled: 0 };
+                self.armed.insert(tid, armed);
             }
             Err(error) => {
                 // EINVAL and ESRCH: it has ended meanwhile. Anything else is a limit; the process's
@@ -463,7 +527,10 @@ impl Running {
             let name = match self.armed.get_mut(&head.tid) {
                 // Its own timer counts this time.
                 Some(_) if head.by_process => return,
-                Some(armed) => *armed.name.get_or_insert_with(|| self.names.id(name_of(head.tid))),
+                Some(armed) => {
+                    armed.sampled += head.weight as i64;
+                    *armed.name.get_or_insert_with(|| self.names.id(name_of(head.tid)))
+                }
                 // The controller's own work is not the program's.
                 None if head.tid == self.own_tid => return,
                 None => {
@@ -471,15 +538,20 @@ impl Running {
                     self.names.id(name_of(head.tid))
                 }
             };
-            self.attributed += Duration::from_nanos(head.weight);
+            let mut weight = head.weight as i64;
+            self.account.sampled += weight;
+            if head.by_process {
+                weight += self.account.take(weight);
+            }
             key.clear();
             key.push(name);
             key.extend(stack.iter().map(|word| word.load(Ordering::Relaxed)));
             for stacks in &mut guards {
-                stacks.add(head.tid, &key, head.weight, head.truncated);
+                stacks.add(head.tid, &key, weight as u64, head.truncated);
             }
         });
         let dropped = Duration::from_nanos(shared.dropped.swap(0, Ordering::Relaxed));
+        self.account.sampled += nanos(dropped);
         for stacks in &mut guards {
             stacks.dropped += dropped;
             if self.refused && stacks.notes.is_empty() {

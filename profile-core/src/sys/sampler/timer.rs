@@ -18,6 +18,29 @@ pub(super) enum Clock {
     Thread(u32),
     /// The whole process's, to the thread that is running when it expires.
     Process,
+    /// The calling thread's.
+    OwnThread,
+}
+
+impl Clock {
+    fn id(self) -> libc::clockid_t {
+        match self {
+            // A thread's clock, by its id, and the kind of time that the scheduler keeps (Linux,
+            // include/linux/posix-timers_types.h: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED).
+            Clock::Thread(tid) => (!tid << 3) as i32 | 6,
+            Clock::Process => libc::CLOCK_PROCESS_CPUTIME_ID,
+            Clock::OwnThread => libc::CLOCK_THREAD_CPUTIME_ID,
+        }
+    }
+
+    /// CPU time used so far; `None` where the thread is gone.
+    pub(super) fn used(self) -> Option<Duration> {
+        let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let arguments = [self.id() as usize, &raw mut time as usize, 0, 0, 0, 0];
+        // SAFETY: clock_gettime(2) writes the time to a structure that lives during the call.
+        check(unsafe { arch::syscall(libc::SYS_clock_gettime, arguments) }).ok()?;
+        Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+    }
 }
 
 /// `sigevent` as the kernel has it (Linux, include/uapi/asm-generic/siginfo.h): 64 bytes.
@@ -40,15 +63,14 @@ impl Timer {
     pub(super) fn new(clock: Clock, value: u64) -> io::Result<Timer> {
         const SIGEV_SIGNAL: i32 = 0;
         const SIGEV_THREAD_ID: i32 = 4;
-        // A thread's clock, by its id, and the kind of time that the scheduler keeps (Linux,
-        // include/linux/posix-timers_types.h: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED).
-        let (clock, notify, thread) = match clock {
-            Clock::Thread(tid) => ((!tid << 3) as i32 | 6, SIGEV_THREAD_ID, tid as i32),
-            Clock::Process => (libc::CLOCK_PROCESS_CPUTIME_ID, SIGEV_SIGNAL, 0),
+        let (notify, thread) = match clock {
+            Clock::Thread(tid) => (SIGEV_THREAD_ID, tid as i32),
+            Clock::Process | Clock::OwnThread => (SIGEV_SIGNAL, 0),
         };
         let event = SigEvent { value, signal: libc::SIGPROF, notify, thread, _pad: [0; 11] };
         let mut id = 0i32;
-        let arguments = [clock as usize, &raw const event as usize, &raw mut id as usize, 0, 0, 0];
+        let arguments =
+            [clock.id() as usize, &raw const event as usize, &raw mut id as usize, 0, 0, 0];
         // SAFETY: timer_create(2) reads the event and writes the id; both live during the call.
         check(unsafe { arch::syscall(libc::SYS_timer_create, arguments) })?;
         Ok(Timer { id })
@@ -76,12 +98,4 @@ impl Drop for Timer {
 
 fn check(result: isize) -> io::Result<()> {
     if result < 0 { Err(io::Error::from_raw_os_error(-result as i32)) } else { Ok(()) }
-}
-
-/// CPU time that the process has used.
-pub(super) fn process_cpu() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: clock_gettime(2) writes the time to a structure that lives during the call.
-    unsafe { libc::clock_gettime(libc::CLOCK_PROCESS_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
