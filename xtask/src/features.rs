@@ -139,6 +139,7 @@ serde = "1"
             core,
             [
                 "--no-default-features",
+                "--no-default-features --features sampler",
                 "--no-default-features --features pprof-rs",
                 "--no-default-features --features jemalloc",
                 "--all-features",
