@@ -70,6 +70,12 @@ impl Collector for SampledCpu {
     fn start(&self) -> Result<Box<dyn Window>, Error> {
         let subscription = sampler::subscribe(self.hz).map_err(|error| match error {
             StartError::Owned(owner) => cpu_owner::in_use(owner),
+            StartError::Forked => Error::Collect {
+                kind: Kind::Cpu,
+                source: "this process was forked from one with several threads, and can't safely \
+                         start one of its own"
+                    .into(),
+            },
             StartError::Os { what, source } => {
                 let source = format!("{what}: {source}").into();
                 Error::Collect { kind: Kind::Cpu, source }

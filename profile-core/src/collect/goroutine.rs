@@ -6,12 +6,13 @@
 //! that is running gets one signal and answers it from a handler; one that does not answer within a
 //! second is listed as such.
 //!
-//! Where it is blind: the stacks are not of one instant; a thread's wait time is not known; and
-//! async tasks are not threads.
+//! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is known
+//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads; and async tasks are not
+//! threads.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window};
@@ -116,7 +117,8 @@ impl<'a> Dump<'a> {
             }
             // Writing to a string can't fail.
             let (state, name) = (state_word(thread.state), label(&thread.name));
-            let _ = writeln!(text, "goroutine {} [{state}] {{thread: {name}}}:", thread.tid);
+            let wait = wait(thread.waited);
+            let _ = writeln!(text, "goroutine {} [{state}{wait}] {{thread: {name}}}:", thread.tid);
             text.push_str(&self.frames[stack]);
             if thread.addresses.is_empty() {
                 text.push_str("\tgoroutine running on other thread; stack unavailable\n");
@@ -144,6 +146,14 @@ fn frames(profile: &Profile, stack: &[u32]) -> String {
         }
     }
     text
+}
+
+/// A wait as Go writes it: in whole minutes, and only from one on.
+fn wait(waited: Option<Duration>) -> String {
+    match waited.map_or(0, |waited| waited.as_secs() / 60) {
+        0 => String::new(),
+        minutes => format!(", {minutes} minutes"),
+    }
 }
 
 /// A label's value as Go 1.27 writes it: quoted unless it is plain.
@@ -234,6 +244,15 @@ mod tests {
             ("we]ird \"x\\\n", "\"we]ird \\\"x\\\\\\u000a\""),
         ] {
             assert_eq!(label(value), written);
+        }
+    }
+
+    #[test]
+    fn waits_are_written_as_go_does() {
+        let cases =
+            [(None, ""), (Some(59), ""), (Some(60), ", 1 minutes"), (Some(4000), ", 66 minutes")];
+        for (seconds, written) in cases {
+            assert_eq!(wait(seconds.map(Duration::from_secs)), written);
         }
     }
 

@@ -22,6 +22,9 @@ pub(crate) struct ThreadStack {
     pub(crate) tid: u32,
     pub(crate) name: String,
     pub(crate) state: ThreadState,
+    /// How long it has not been running, where the kernel tells and there are not too many threads
+    /// to ask.
+    pub(crate) waited: Option<Duration>,
     /// The place of the leaf, then an address inside each caller's call. Empty where unknown.
     pub(crate) addresses: Vec<u64>,
     /// Whether the stack goes on beyond its last address.
@@ -45,6 +48,9 @@ pub(crate) enum ThreadState {
 const DEPTH: usize = 512;
 /// How long running threads have to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Asking how long a thread has waited costs as much as its stack: beyond so many it is left out.
+const WAITS: usize = 256;
 
 /// The stacks of all threads of this process.
 pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
@@ -75,9 +81,14 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
             }
         }
     }
+    // This thread is running, so that it ran last just now.
+    let now = if threads.len() <= WAITS { last_ran(own_tid()) } else { None };
     for thread in &mut threads {
         if thread.addresses.is_empty() && thread.state == ThreadState::Running {
             thread.state = ThreadState::NoAnswer;
+        }
+        if thread.state != ThreadState::Running {
+            thread.waited = now.and_then(|now| now.checked_sub(last_ran(thread.tid)?));
         }
     }
     Ok(threads)
@@ -93,8 +104,9 @@ fn blocked_or_running(
     const TRIES: usize = 3;
     let name =
         fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned();
-    let thread =
-        |state, addresses, truncated| Some(ThreadStack { tid, name, state, addresses, truncated });
+    let thread = |state, addresses, truncated| {
+        Some(ThreadStack { tid, name, state, waited: None, addresses, truncated })
+    };
     if tid == own_tid() {
         // It would show as reading a file.
         return thread(ThreadState::Running, Vec::new(), false);
@@ -120,6 +132,18 @@ fn blocked_or_running(
         before = after;
     }
     thread(ThreadState::Running, Vec::new(), false)
+}
+
+/// When a thread last ran, by the scheduler's clock.
+fn last_ran(tid: u32) -> Option<Duration> {
+    exec_start(&fs::read_to_string(format!("/proc/self/task/{tid}/sched")).ok()?)
+}
+
+/// Reads `se.exec_start : MILLISECONDS.NANOSECONDS`.
+fn exec_start(sched: &str) -> Option<Duration> {
+    let line = sched.lines().find(|line| line.starts_with("se.exec_start"))?;
+    let (millis, nanos) = line.split_once(':')?.1.trim().split_once('.')?;
+    Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
 }
 
 fn own_tid() -> u32 {
@@ -243,6 +267,21 @@ impl Signal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reads_when_a_thread_last_ran() {
+        let sched = "cat (21969, #threads: 1)\n-----\n\
+                     se.exec_start                                :       5114919.197194\n";
+        assert_eq!(exec_start(sched), Some(Duration::from_nanos(5_114_919_197_194)));
+        assert_eq!(exec_start(""), None);
+        // Not every kernel has the file.
+        if let Some(before) = last_ran(own_tid()) {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(50) {}
+            let ran = last_ran(own_tid()).unwrap() - before;
+            assert!(ran >= Duration::from_millis(30), "{ran:?}");
+        }
+    }
 
     #[test]
     fn reads_what_the_kernel_says_of_a_thread() {

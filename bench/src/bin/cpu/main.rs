@@ -6,6 +6,7 @@ mod capture;
 mod shares;
 
 mod cost;
+mod dump;
 mod memory;
 
 mod short_lived;
@@ -15,8 +16,15 @@ use std::process::ExitCode;
 
 use profilez_bench::run;
 
-const LINES: &[run::Line] =
-    &[capture::LINE, shares::LINE, cost::LINE, memory::LINE, short_lived::LINE, subscribers::LINE];
+const LINES: &[run::Line] = &[
+    capture::LINE,
+    shares::LINE,
+    cost::LINE,
+    memory::LINE,
+    short_lived::LINE,
+    dump::LINE,
+    subscribers::LINE,
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

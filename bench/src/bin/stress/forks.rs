@@ -5,13 +5,16 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use profile_core::Collector as _;
+use profile_core::collect::SampledCpu;
 use profilez_bench::random::Random;
 use profilez_bench::workload::turns;
 
 use crate::watchdog::{PATIENCE, show_stacks};
 
-/// A child that works for a few milliseconds. It does not sample: a fork leaves locks of std and of
-/// the dynamic linker held for good by threads that are not there, and starting a thread needs them.
+/// A child that works for a few milliseconds, and is refused the sampler at once: a fork leaves locks
+/// of std and of the dynamic linker held for good by threads that are not there, and starting a
+/// thread needs them.
 pub(crate) fn fork(random: &mut Random) {
     let count = random.between(0, 3_000_000);
     // SAFETY: fork(2). The child does arithmetic and leaves by _exit(2), which runs nothing of the
@@ -21,8 +24,9 @@ pub(crate) fn fork(random: &mut Random) {
         -1 => panic!("fork: {}", io::Error::last_os_error()),
         0 => {
             turns(count);
+            let refused = SampledCpu::new().start().is_err();
             // SAFETY: as above.
-            unsafe { libc::_exit(0) }
+            unsafe { libc::_exit(i32::from(!refused)) }
         }
         pid => wait(pid),
     }

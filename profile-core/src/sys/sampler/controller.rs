@@ -195,12 +195,13 @@ impl Account {
     }
 
     /// Looks what is owed. Threads that have a timer still account for their own time up to now.
-    fn look(&mut self, armed: &HashMap<u32, Armed>) {
+    fn look(&mut self, armed: &HashMap<u32, Armed>, threads: &[Thread]) {
         let used = Account::program() - self.from;
         let pending: i64 = armed
             .iter()
             .filter_map(|(&tid, armed)| {
-                Some(nanos(Clock::Thread(tid).used()?) - armed.from - armed.sampled)
+                let accounted = threads[armed.slot as usize].accounted.load(Ordering::Relaxed);
+                Some(nanos(Clock::Thread(tid).used()?) - accounted.cast_signed())
             })
             .sum();
         self.owed = (used - self.sampled - self.added - pending).max(0);
@@ -246,9 +247,6 @@ struct Armed {
     timer: Timer,
     name: Option<u64>,
     seen: bool,
-    /// Its CPU time when it was armed, and what its samples since then are worth.
-    from: i64,
-    sampled: i64,
 }
 
 /// Thread names, each once.
@@ -356,12 +354,8 @@ impl Running {
             return;
         }
         self.interval = interval;
-        let armed: Vec<(u32, u32)> =
-            self.armed.iter().map(|(&tid, armed)| (tid, armed.slot)).collect();
-        for (tid, slot) in armed {
-            self.shared.threads[slot as usize]
-                .interval
-                .store(interval.as_nanos() as u64, Ordering::Relaxed);
+        let tids: Vec<u32> = self.armed.keys().copied().collect();
+        for tid in tids {
             let first = self.first();
             if let Some(armed) = self.armed.get(&tid) {
                 // A thread that has ended meanwhile is found by the next scan.
@@ -436,7 +430,7 @@ impl Running {
                 self.free.push(slot);
             }
         }
-        self.account.look(&self.armed);
+        self.account.look(&self.armed, &self.shared.threads);
     }
 
     fn arm(&mut self, tid: u32) {
@@ -447,16 +441,18 @@ impl Running {
         let thread = &self.shared.threads[slot as usize];
         clear(thread);
         thread.tid.store(tid, Ordering::Relaxed);
-        thread.interval.store(self.interval.as_nanos() as u64, Ordering::Relaxed);
         let value = u64::from(self.epoch) << 32 | u64::from(slot);
         let first = self.first();
-        let armed = Timer::new(Clock::Thread(tid), value)
-            .and_then(|timer| timer.run(first, self.interval).map(|()| timer));
+        let armed = Timer::new(Clock::Thread(tid), value).and_then(|timer| {
+            // As if its last sample had been a whole interval before its first one.
+            let used = nanos(Clock::Thread(tid).used().unwrap_or_default());
+            let last = used - nanos(self.interval.saturating_sub(first));
+            thread.accounted.store(last.cast_unsigned(), Ordering::Relaxed);
+            timer.run(first, self.interval).map(|()| timer)
+        });
         match armed {
             Ok(timer) => {
-                let from = nanos(Clock::Thread(tid).used().unwrap_or_default());
-                let armed = Armed { slot, timer, name: None, seen: true, from, sampled: 0 };
-                self.armed.insert(tid, armed);
+                self.armed.insert(tid, Armed { slot, timer, name: None, seen: true });
             }
             Err(error) => {
                 // EINVAL and ESRCH: it has ended meanwhile. Anything else is a limit; the process's
@@ -527,10 +523,7 @@ impl Running {
             let name = match self.armed.get_mut(&head.tid) {
                 // Its own timer counts this time.
                 Some(_) if head.by_process => return,
-                Some(armed) => {
-                    armed.sampled += head.weight as i64;
-                    *armed.name.get_or_insert_with(|| self.names.id(name_of(head.tid)))
-                }
+                Some(armed) => *armed.name.get_or_insert_with(|| self.names.id(name_of(head.tid))),
                 // The controller's own work is not the program's.
                 None if head.tid == self.own_tid => return,
                 None => {
@@ -579,6 +572,7 @@ fn clear(thread: &Thread) {
     thread.stack_high.store(0, Ordering::Relaxed);
     thread.stack_low.store(0, Ordering::Relaxed);
     thread.thread_pointer.store(0, Ordering::Relaxed);
+    thread.accounted.store(0, Ordering::Relaxed);
     thread.tid.store(0, Ordering::Relaxed);
 }
 

@@ -9,6 +9,7 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::ring::{Head, Ring};
+use super::timer::Clock;
 use crate::sys::arch;
 use crate::sys::unwind::{End, Registers, Scratch, Stack, Unwinder};
 
@@ -44,8 +45,8 @@ pub(in crate::sys) struct Shared {
 #[derive(Default)]
 pub(super) struct Thread {
     pub(super) tid: AtomicU32,
-    /// CPU time between two signals, in nanoseconds.
-    pub(super) interval: AtomicU64,
+    /// Its CPU time up to which samples account for it, in nanoseconds; an `i64`.
+    pub(super) accounted: AtomicU64,
     /// Where its stack is known to be mapped as long as it lives; 0 where not yet.
     pub(super) stack_low: AtomicU64,
     pub(super) stack_high: AtomicU64,
@@ -217,17 +218,20 @@ unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const 
     }
     // SAFETY: the caller's promise.
     let registers = unsafe { arch::interrupted(context) };
-    let expirations = 1 + info.overrun.max(0) as u64;
     let index = info.value as u32;
     if index == PROCESS {
         let tid = own_tid();
+        let expirations = 1 + info.overrun.max(0) as u64;
         let weight = expirations * shared.process_interval.load(Ordering::Relaxed);
         let head = Head { tid, weight, truncated: false, by_process: true };
         take(shared, registers, StackRange::default(), head);
         return;
     }
     let Some(thread) = shared.threads.get(index as usize) else { return };
-    let weight = expirations * thread.interval.load(Ordering::Relaxed);
+    // What the thread has used since its last sample: whatever the timer did, nothing is lost.
+    let used = Clock::OwnThread.used().map_or(0, |used| used.as_nanos() as u64);
+    let since = used.wrapping_sub(thread.accounted.swap(used, Ordering::Relaxed));
+    let weight = since.cast_signed().max(0).cast_unsigned();
     let range = StackRange {
         low: thread.stack_low.load(Ordering::Relaxed),
         high: thread.stack_high.load(Ordering::Acquire),

@@ -12,6 +12,7 @@ pub(super) mod ring;
 mod stacks;
 mod timer;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use controller::Controller;
@@ -41,6 +42,8 @@ pub(crate) struct Subscription {
 pub(crate) enum StartError {
     /// Something else uses `SIGPROF`.
     Owned(Owner),
+    /// This process was forked from one with several threads.
+    Forked,
     /// The operating system refused.
     Os { what: &'static str, source: std::io::Error },
 }
@@ -48,6 +51,9 @@ pub(crate) enum StartError {
 /// Opens a window in which the process is sampled `hz` times for each second of CPU time.
 pub(crate) fn subscribe(hz: u32) -> Result<Subscription, StartError> {
     survive_fork();
+    if FORKED.load(Ordering::Relaxed) {
+        return Err(StartError::Forked);
+    }
     let stacks = Arc::new(Mutex::new(Stacks::new(hz)));
     let mut engine = lock();
     if let Some(controller) = &engine.controller {
@@ -107,16 +113,24 @@ fn lock() -> MutexGuard<'static, Engine> {
     ENGINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether this process was forked from one with other threads. They may have held locks of libc and
+/// std that nobody here will ever release, and that a new thread needs.
+static FORKED: AtomicBool = AtomicBool::new(false);
+/// Whether the process that is forking now has other threads.
+static HAS_OTHERS: AtomicBool = AtomicBool::new(false);
+
 thread_local! {
     /// Held over a fork by the thread that forks.
     static FORKING: std::cell::RefCell<Option<MutexGuard<'static, Engine>>> =
         const { std::cell::RefCell::new(None) };
 }
 
-/// A forked child has neither the controller thread nor the timers. It starts with an engine that
-/// isn't running, whatever its parent's is doing.
+/// A forked child has neither the controller thread nor the timers: its engine isn't running, whatever
+/// its parent's is doing. It can be started only where the parent had no other thread.
 fn survive_fork() {
     extern "C" fn before() {
+        let threads = std::fs::read_dir("/proc/self/task").map_or(2, Iterator::count);
+        HAS_OTHERS.store(threads > 1, Ordering::Relaxed);
         // Where the thread-local is gone the thread is ending, and the child will not profile.
         let _ = FORKING.try_with(|forking| *forking.borrow_mut() = Some(lock()));
     }
@@ -124,6 +138,7 @@ fn survive_fork() {
         let _ = FORKING.try_with(|forking| *forking.borrow_mut() = None);
     }
     extern "C" fn child() {
+        FORKED.fetch_or(HAS_OTHERS.load(Ordering::Relaxed), Ordering::Relaxed);
         let _ = FORKING.try_with(|forking| {
             if let Some(mut engine) = forking.borrow_mut().take() {
                 // Its thread is not there to be joined, nor its timers to be deleted.

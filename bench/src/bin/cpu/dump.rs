@@ -1,0 +1,121 @@
+//! A dump of 1000 blocked threads: what it costs, whether every stack is right, and whether a system
+//! call ended early because of it. There is no peer: nothing else reads them without a signal.
+
+use std::hint::black_box;
+use std::net::UdpSocket;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use profile_core::{Collectors, Kind};
+use profilez_bench::clock::process_cpu;
+use profilez_bench::engine::Engine;
+use profilez_bench::run::{Figures, Line, Runner, figures};
+use profilez_bench::table::{Bar, Row};
+
+/// The line.
+pub(crate) const LINE: Line = Line { name: "dump", rows, child };
+
+const THREADS: u32 = 1000;
+
+fn rows(runner: &mut Runner) -> Vec<Row> {
+    let [many] = runner.pairs([Engine::Ours], &[THREADS]);
+    // What does not depend on the threads: reading the program's debug information, above all.
+    let [few] = runner.pairs([Engine::Ours], &[0]);
+    vec![
+        Row::new("CPU of 1000 blocked threads in a dump", "ms")
+            .ours(many.spread_with(&few, |many, few| many["cpu"] - few["cpu"]))
+            .bar(Bar::AtMost(25.0)),
+        Row::new("the same, with the dump's fixed part", "ms").ours(many.spread("cpu")),
+        Row::new("stacks of 1000 that are wrong or missing", "")
+            .ours(many.spread("wrong"))
+            .bar(Bar::AtMost(0.0)),
+        Row::new("system calls that a dump ended early", "")
+            .ours(many.spread("interrupted"))
+            .bar(Bar::AtMost(0.0)),
+    ]
+}
+
+#[inline(never)]
+fn waits_for_a_lock(lock: &Mutex<()>) {
+    drop(lock.lock());
+    black_box(());
+}
+
+#[inline(never)]
+fn waits_asleep() {
+    thread::sleep(Duration::from_secs(600));
+    black_box(());
+}
+
+#[inline(never)]
+fn waits_for_a_message(receiver: &Receiver<()>) {
+    let _ = receiver.recv();
+    black_box(());
+}
+
+/// A receive with a timeout is a call that shows a signal to the program.
+#[inline(never)]
+fn waits_for_a_packet(socket: &UdpSocket, interrupted: &AtomicU64) {
+    let error = socket.recv(&mut [0]).map_err(|error| error.kind());
+    if error == Err(std::io::ErrorKind::Interrupted) {
+        interrupted.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+const PLACES: [&str; 4] =
+    ["waits_for_a_lock()", "waits_asleep()", "waits_for_a_message()", "waits_for_a_packet()"];
+
+fn child(_engine: Engine, args: &[u32]) -> Figures {
+    let &[threads] = args else { panic!("how many threads") };
+    let lock = Arc::new(Mutex::new(()));
+    let _held = lock.lock();
+    let interrupted = Arc::new(AtomicU64::new(0));
+    let mut senders = Vec::new();
+    for n in 0..threads {
+        let (lock, interrupted) = (Arc::clone(&lock), Arc::clone(&interrupted));
+        let (sender, receiver) = mpsc::channel();
+        senders.push(sender);
+        let work = move || match n % 4 {
+            0 => waits_for_a_lock(&lock),
+            1 => waits_asleep(),
+            2 => waits_for_a_message(&receiver),
+            _ => {
+                let socket = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+                socket.set_read_timeout(Some(Duration::from_secs(600))).expect("a timeout");
+                waits_for_a_packet(&socket, &interrupted);
+            }
+        };
+        thread::Builder::new().stack_size(128 << 10).spawn(work).expect("a thread");
+    }
+    // The first dump finds out when all have come to where they wait.
+    let begun = Instant::now();
+    while right(&dump()) < threads && begun.elapsed() < Duration::from_secs(20) {}
+    let before = process_cpu();
+    let text = dump();
+    let cpu = process_cpu() - before;
+    // A call that was interrupted takes a moment to say so.
+    thread::sleep(Duration::from_millis(100));
+    figures([
+        ("cpu", cpu * 1e3),
+        ("wrong", f64::from(threads - right(&text))),
+        ("interrupted", interrupted.load(Ordering::Relaxed) as f64),
+    ])
+}
+
+fn dump() -> String {
+    let window = Collectors::new().collector(Kind::Goroutine).start().expect("a dump");
+    let files = window.close()().expect("a dump");
+    let text = files.into_iter().find(|file| file.name == "goroutine.txt").expect("its text");
+    String::from_utf8(text.bytes).expect("UTF-8")
+}
+
+/// Threads whose stack has the place where they wait, and goes on to their first function.
+fn right(dump: &str) -> u32 {
+    let is_right = |block: &&str| {
+        PLACES.iter().any(|place| block.contains(place)) && block.contains("thread_start()")
+    };
+    dump.split("\n\n").filter(is_right).count() as u32
+}
