@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use profile_core::Collector as _;
+use profile_core::collect::SampledCpu;
 use profilez_bench::random::Random;
 
 /// Something to do over and over. A turn takes seconds at most.
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         }
     };
     plugin::path();
+    // From here on the sampler knows of forks.
+    drop(SampledCpu::new().start());
     fail_on_unexpected_panics();
 
     let running: Vec<Running> =
