@@ -31,10 +31,10 @@ pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) 
     let service = file_name_part(&shared.service);
     let (writer, reader) = pipe::pipe(shared.patience);
     let (started, start) = oneshot::channel();
-    let collection = Collection { shared, plan, caller };
+    let collection = Collection { shared: Arc::clone(&shared), plan, caller };
     // Whoever listens for events on this thread is to get this collection's too.
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
-    thread::Builder::new()
+    let thread = thread::Builder::new()
         .name("profilez-bundle".to_owned())
         .spawn(move || {
             let _own = OwnWork::begin();
@@ -43,6 +43,7 @@ pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) 
             });
         })
         .map_err(|error| reply::not_started(&format!("no thread for the collection: {error}")))?;
+    shared.keep(thread);
     let started = start
         .await
         .map_err(|_| reply::not_started("the collection ended before it began"))?

@@ -1,6 +1,7 @@
 //! A listener for programs that have no HTTP server of their own: one thread, a handful of
 //! connections.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ use tokio_io_timeout::TimeoutStream;
 
 use profile_core::OwnWork;
 
-use super::{DebugService, Peer};
+use super::{DebugService, Peer, Shared};
 use crate::{Error, Result};
 
 /// More connections than a debug endpoint has any use for. The next ones wait.
@@ -28,9 +29,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running listener. It goes on when this is dropped; [`Server::shut_down`] ends it.
-#[derive(Debug)]
 pub struct Server {
     address: Address,
+    shared: Arc<Shared>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
@@ -39,6 +40,12 @@ pub struct Server {
 enum Address {
     Tcp(SocketAddr),
     Unix(PathBuf),
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -50,11 +57,13 @@ impl Server {
         }
     }
 
-    /// Stops listening and closes every connection. A collection that is under way is undone.
+    /// Stops listening and closes every connection. A collection that is under way is undone before
+    /// this returns.
     pub fn shut_down(self) {
         let _ = self.stop.send(());
         // The thread has no way to panic that would be worth passing on.
         let _ = self.thread.join();
+        self.shared.wait_for_collection();
         if let Address::Unix(path) = &self.address {
             let _ = std::fs::remove_file(path);
         }
@@ -130,6 +139,7 @@ impl DebugService {
             listener()?
         };
         let (stop, stopped) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("profilez-http".to_owned()).spawn(move || {
             let _own = OwnWork::begin();
             runtime.spawn(accept(self, listener));
@@ -140,7 +150,7 @@ impl DebugService {
                 }
             });
         })?;
-        Ok(Server { address, stop, thread })
+        Ok(Server { address, shared, stop, thread })
     }
 }
 

@@ -25,8 +25,9 @@ mod token;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
@@ -56,6 +57,8 @@ struct Shared {
     authorizer: Option<Arc<dyn Authorizer>>,
     max_window: Duration,
     patience: Duration,
+    /// The thread of the collection that began last.
+    collection: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// Settings of a [`DebugService`].
@@ -81,6 +84,7 @@ impl DebugService {
                 authorizer: None,
                 max_window: DEFAULT_MAX_WINDOW,
                 patience: DEFAULT_PATIENCE,
+                collection: Mutex::new(None),
             },
         }
     }
@@ -151,6 +155,21 @@ impl DebugServiceBuilder {
 }
 
 impl Shared {
+    /// Keeps hold of a collection's thread.
+    fn keep(&self, collection: JoinHandle<()>) {
+        let mut kept = self.collection.lock().unwrap_or_else(PoisonError::into_inner);
+        *kept = Some(collection);
+    }
+
+    /// Waits until the last collection has ended, whose client is gone.
+    fn wait_for_collection(&self) {
+        let kept = self.collection.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(collection) = kept {
+            // A panic in it was reported where it happened, and everything was undone.
+            let _ = collection.join();
+        }
+    }
+
     /// Access first, for every path; then the path; then the method.
     async fn route(self: &Arc<Self>, request: &http::request::Parts) -> reply::Reply {
         let caller = access::check(self.authorizer.as_deref(), request).map_err(reply::denied)?;
