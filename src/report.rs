@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use profilez::analysis::report::{self, Report as Profiles};
+use profilez::analysis::{Format, sniff};
 use profilez::archive::{Bundle, Manifest};
 use serde::Serialize;
 
@@ -43,7 +44,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
 
 /// The report of a bundle.
 pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
-    let entries = bundle.entries.iter().filter(|entry| entry.complete);
+    // A dump as text says what the profile beside it says.
+    let entries =
+        bundle.entries.iter().filter(|entry| entry.complete && sniff(&entry.data) != Format::Dump);
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {
         profiles: report::report(entries, rows),
