@@ -12,7 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::arch;
-use super::sampler::handler::{self, Purpose, Shared, Window};
+use super::sampler::handler::{self, Purpose, Shared, Window, own_tid};
 use super::sampler::ring::Ring;
 use super::unwind::{End, Scratch, Unwinder};
 
@@ -144,11 +144,6 @@ fn exec_start(sched: &str) -> Option<Duration> {
     let line = sched.lines().find(|line| line.starts_with("se.exec_start"))?;
     let (millis, nanos) = line.split_once(':')?.1.trim().split_once('.')?;
     Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
-}
-
-fn own_tid() -> u32 {
-    // SAFETY: gettid(2) has no arguments and no effect.
-    (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
 }
 
 /// What changes when a thread runs.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::handler::{self, PROCESS, Purpose, Shared, Thread};
+use super::handler::{self, PROCESS, Purpose, Shared, Thread, own_tid};
 use super::ring::Ring;
 use super::stacks::Stacks;
 use super::timer::{Clock, Timer};
@@ -604,11 +604,6 @@ fn stack_below(maps: &str, pointer: u64) -> Option<(u64, u64)> {
 fn range(line: &str) -> Option<(u64, u64)> {
     let (low, high) = line.split(' ').next()?.split_once('-')?;
     Some((u64::from_str_radix(low, 16).ok()?, u64::from_str_radix(high, 16).ok()?))
-}
-
-fn own_tid() -> u32 {
-    // SAFETY: gettid(2) has no arguments and no effect.
-    unsafe { libc::gettid() as u32 }
 }
 
 /// Installs the handler. It stays for good: a signal that is still on its way when sampling stops

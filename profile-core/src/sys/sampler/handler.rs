@@ -189,7 +189,8 @@ fn handle(purpose: Purpose, work: impl FnOnce(&Shared)) {
     unsafe { *errno = saved };
 }
 
-fn own_tid() -> u32 {
+/// The calling thread's id.
+pub(in crate::sys) fn own_tid() -> u32 {
     // SAFETY: gettid(2) has no arguments and no effect.
     (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
 }
