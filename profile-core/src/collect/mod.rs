@@ -1,20 +1,12 @@
 //! The collectors, one a file, and the registry that picks one for each kind.
 
-#[cfg(all(
-    feature = "sampler",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(all(feature = "sampler", stacks))]
 mod cpu;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
 mod cpu_owner;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 mod cpu_pprof;
-#[cfg(all(
-    feature = "sampler",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 mod heap;
@@ -22,11 +14,7 @@ mod heap;
 mod locate;
 mod missing;
 
-#[cfg(all(
-    feature = "sampler",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(all(feature = "sampler", stacks))]
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub use cpu_pprof::PprofCpu;
@@ -54,6 +42,16 @@ pub trait Collector: Send + Sync {
     /// per sample for `heap` and `allocs`. `None` where nothing is sampled.
     fn rate(&self) -> Option<u64> {
         None
+    }
+
+    /// What the kind holds now, without opening a window: for a timed kind an empty profile, for one
+    /// that counts since the start what it has counted.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Collector::start`], and what can go wrong in finishing.
+    fn snapshot(&self) -> Result<Vec<File>, Error> {
+        self.start()?.close()()
     }
 
     /// Opens the window: switches on what the kind needs.
@@ -123,17 +121,9 @@ impl Default for Collectors {
 /// The one place that knows which back ends are compiled in.
 fn built_in(kind: Kind) -> Arc<dyn Collector> {
     match kind {
-        #[cfg(all(
-            feature = "sampler",
-            target_os = "linux",
-            any(target_arch = "x86_64", target_arch = "aarch64")
-        ))]
+        #[cfg(all(feature = "sampler", stacks))]
         Kind::Cpu => Arc::new(SampledCpu::new()),
-        #[cfg(all(
-            feature = "sampler",
-            target_os = "linux",
-            any(target_arch = "x86_64", target_arch = "aarch64")
-        ))]
+        #[cfg(all(feature = "sampler", stacks))]
         Kind::Goroutine => Arc::new(goroutine::ThreadDump),
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),

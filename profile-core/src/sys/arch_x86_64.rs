@@ -51,6 +51,21 @@ pub(crate) fn thread_pointer() -> u64 {
     pointer
 }
 
+/// The registers here: of the function that this is inlined into.
+#[inline(always)]
+pub(crate) fn here() -> Registers {
+    let (pc, sp, fp): (u64, u64, u64);
+    // SAFETY: reads registers only.
+    unsafe {
+        asm!(
+            "lea {pc}, [rip]", "mov {sp}, rsp", "mov {fp}, rbp",
+            pc = out(reg) pc, sp = out(reg) sp, fp = out(reg) fp,
+            options(nostack, nomem, preserves_flags),
+        );
+    }
+    Registers { pc, sp, fp, lr: 0 }
+}
+
 /// A system call that goes around libc, which may be interposed and sets `errno`. The result is the
 /// kernel's: an error is `-errno`.
 ///

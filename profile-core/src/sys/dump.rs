@@ -12,9 +12,10 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::arch;
-use super::sampler::handler::{self, Purpose, Shared, Window, own_tid};
+use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
 use super::unwind::{End, Scratch, Unwinder};
+use super::window::Window;
 
 /// A thread and where it is.
 #[derive(Clone, Debug)]

@@ -8,8 +8,6 @@ pub(crate) mod host;
 pub(crate) mod jemalloc;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod memory_file;
-#[cfg_attr(target_os = "linux", path = "objects_linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "objects_other.rs")]
 // Without an engine the build id is all that is asked for.
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
@@ -21,27 +19,22 @@ pub(crate) mod pprof_handler;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
 pub(crate) mod sigprof;
 
-#[cfg(all(feature = "sampler", target_os = "linux", target_arch = "aarch64"))]
-#[path = "arch_aarch64.rs"]
+#[cfg(stacks)]
+#[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
+#[cfg_attr(not(target_arch = "aarch64"), path = "arch_x86_64.rs")]
 mod arch;
-#[cfg(all(feature = "sampler", target_os = "linux", target_arch = "x86_64"))]
-#[path = "arch_x86_64.rs"]
-mod arch;
-#[cfg(all(
-    feature = "sampler",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(stacks)]
+#[allow(dead_code)]
+pub(crate) mod capture;
+#[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod dump;
-#[cfg(all(
-    feature = "sampler",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(stacks)]
+#[allow(dead_code)]
+mod mapping;
+#[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod sampler;
-#[cfg(all(
-    feature = "sampler",
-    target_os = "linux",
-    any(target_arch = "x86_64", target_arch = "aarch64")
-))]
+#[cfg(stacks)]
+#[allow(dead_code)]
 mod unwind;
+#[cfg(stacks)]
+mod window;

@@ -1,4 +1,4 @@
-//! The files mapped into this process as code, from the dynamic linker's own list.
+//! The dynamic linker's own list of what is loaded.
 //!
 //! Read from memory rather than from the files, so that it stays right when a file was replaced or
 //! deleted since it was loaded.
@@ -6,29 +6,10 @@
 use std::ffi::CStr;
 use std::path::PathBuf;
 
-/// One executable file mapped into the process.
-#[derive(Clone, Debug)]
-pub(crate) struct Object {
-    /// Its path, or a name in brackets where it has none.
-    pub(crate) path: PathBuf,
-    /// What to add to an address in the file's own terms to get one of this process.
-    pub(crate) bias: u64,
-    /// Its executable segments.
-    pub(crate) segments: Vec<Segment>,
-    /// Its build id; empty where it has none.
-    pub(crate) build_id: Vec<u8>,
-}
-
-/// An executable segment, widened to whole pages as `/proc/self/maps` shows it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Segment {
-    pub(crate) start: u64,
-    pub(crate) limit: u64,
-    pub(crate) offset: u64,
-}
+use super::{Object, Segment};
 
 /// Every object, the main program first.
-pub(crate) fn loaded() -> Vec<Object> {
+pub(super) fn loaded() -> Vec<Object> {
     let mut objects: Vec<Object> = Vec::new();
     // SAFETY: dl_iterate_phdr(3) calls `visit` with a valid `dl_phdr_info` and hands the pointer
     // through; `visit` takes it back as what it is.

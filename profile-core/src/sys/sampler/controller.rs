@@ -13,6 +13,7 @@ use super::ring::Ring;
 use super::stacks::Stacks;
 use super::timer::{Clock, Timer};
 use super::{DEPTH, StartError};
+use crate::sys::mapping::StackOf;
 use crate::sys::own_work::OwnWork;
 use crate::sys::unwind::{self, Generation, Unwinder};
 
@@ -479,7 +480,8 @@ impl Running {
         let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
         let pid = std::process::id();
         for (tid, thread, pointer) in waiting() {
-            let range = if tid == pid { main_stack(&maps) } else { stack_below(&maps, pointer) };
+            let stack = StackOf::new(tid, pid, pointer);
+            let range = maps.lines().find_map(|line| stack.find(line.as_bytes()));
             if let Some((low, high)) = range {
                 thread.stack_low.store(low, Ordering::Relaxed);
                 thread.stack_high.store(high, Ordering::Release);
@@ -580,30 +582,6 @@ fn clear(thread: &Thread) {
 fn name_of(tid: u32) -> String {
     fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
         .map_or_else(|_| "(ended)".to_owned(), |name| name.trim_end().to_owned())
-}
-
-/// The mapping of the main thread's stack. It grows downwards, and what is between the stack
-/// pointer and its end is always there.
-fn main_stack(maps: &str) -> Option<(u64, u64)> {
-    const LARGEST: u64 = 1 << 30;
-    let line = maps.lines().find(|line| line.ends_with("[stack]"))?;
-    let (_, high) = range(line)?;
-    Some((high - LARGEST.min(high), high))
-}
-
-/// The part of a mapping below a thread's own block, which libc puts at the top of the thread's
-/// stack. What is above may be another mapping that the kernel shows as one with it.
-fn stack_below(maps: &str, pointer: u64) -> Option<(u64, u64)> {
-    let line = maps
-        .lines()
-        .find(|line| range(line).is_some_and(|(low, high)| (low..high).contains(&pointer)))?;
-    let (low, _) = range(line)?;
-    line.contains(" rw").then_some((low, pointer))
-}
-
-fn range(line: &str) -> Option<(u64, u64)> {
-    let (low, high) = line.split(' ').next()?.split_once('-')?;
-    Some((u64::from_str_radix(low, 16).ok()?, u64::from_str_radix(high, 16).ok()?))
 }
 
 /// Installs the handler. It stays for good: a signal that is still on its way when sampling stops

@@ -11,7 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 use super::ring::{Head, Ring};
 use super::timer::Clock;
 use crate::sys::arch;
-use crate::sys::unwind::{End, Registers, Scratch, Stack, Unwinder};
+use crate::sys::unwind::{End, Registers, Scratch, Unwinder};
+use crate::sys::window::{Mapped, Window};
 
 /// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
 static SHARED: [AtomicPtr<Shared>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
@@ -279,92 +280,4 @@ fn take(shared: &Shared, registers: Registers, range: StackRange, head: Head) {
 struct StackRange {
     low: u64,
     high: u64,
-}
-
-/// A stack, read directly where it is known to be mapped and through the kernel elsewhere.
-struct Mapped<'a> {
-    low: u64,
-    high: u64,
-    window: &'a mut Window,
-}
-
-impl Stack for Mapped<'_> {
-    fn read(&mut self, address: u64) -> Option<u64> {
-        if !address.is_multiple_of(8) {
-            return None;
-        }
-        if address >= self.low && address < self.high.saturating_sub(7) {
-            // SAFETY: between the interrupted stack pointer and the end of the thread's stack
-            // mapping, which lasts as long as the thread.
-            return Some(unsafe {
-                std::ptr::with_exposed_provenance::<u64>(address as usize).read_volatile()
-            });
-        }
-        self.window.word_at(address)
-    }
-}
-
-impl Stack for Window {
-    fn read(&mut self, address: u64) -> Option<u64> {
-        if address.is_multiple_of(8) { self.word_at(address) } else { None }
-    }
-}
-
-/// A copy of a piece of memory that the kernel made, so that a bad address is an error and no fault.
-pub(in crate::sys) struct Window {
-    start: u64,
-    words: usize,
-    copy: [u64; WORDS],
-}
-
-/// Half a page: most stacks below which nothing is known yet are short.
-const WORDS: usize = 256;
-
-impl Default for Window {
-    fn default() -> Window {
-        Window { start: 0, words: 0, copy: [0; WORDS] }
-    }
-}
-
-impl Window {
-    /// Another stack is going to be read.
-    pub(in crate::sys) fn forget(&mut self) {
-        self.words = 0;
-    }
-
-    fn word_at(&mut self, address: u64) -> Option<u64> {
-        if let Some(word) = self.word(address) {
-            return Some(word);
-        }
-        const PAGE: u64 = 4096;
-        let whole = (WORDS * 8) as u64;
-        // The next page may not be there.
-        let in_page = PAGE - address % PAGE;
-        self.fill(address, whole).or_else(|| self.fill(address, whole.min(in_page)))?;
-        self.word(address)
-    }
-
-    fn word(&self, address: u64) -> Option<u64> {
-        let index = usize::try_from(address.checked_sub(self.start)? / 8).ok()?;
-        self.copy.get(..self.words)?.get(index).copied()
-    }
-
-    fn fill(&mut self, address: u64, len: u64) -> Option<()> {
-        self.words = 0;
-        let local = libc::iovec { iov_base: self.copy.as_mut_ptr().cast(), iov_len: len as usize };
-        let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: len as usize };
-        // SAFETY: getpid(2) and process_vm_readv(2). The kernel writes at most `iov_len` bytes to
-        // the copy, which has that room, and fails where the remote memory can't be read.
-        let read = unsafe {
-            let pid = arch::syscall(libc::SYS_getpid, [0; 6]) as usize;
-            let (local, remote) = (&raw const local as usize, &raw const remote as usize);
-            arch::syscall(libc::SYS_process_vm_readv, [pid, local, 1, remote, 1, 0])
-        };
-        if read <= 0 {
-            return None;
-        }
-        self.start = address;
-        self.words = read as usize / 8;
-        Some(())
-    }
 }

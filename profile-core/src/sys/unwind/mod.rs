@@ -74,18 +74,49 @@ impl Unwinder {
     pub(crate) fn unwind(
         &self,
         scratch: &mut Scratch,
-        mut registers: Registers,
+        registers: Registers,
         stack: &mut impl Stack,
         out: &[AtomicU64],
     ) -> (usize, End) {
-        let mut lookup = registers.pc;
+        self.walk(scratch, registers, registers.pc, true, stack, out)
+    }
+
+    /// The same without the function that the registers are in: its caller comes first, by an
+    /// address inside the call.
+    pub(crate) fn unwind_callers(
+        &self,
+        scratch: &mut Scratch,
+        registers: Registers,
+        stack: &mut impl Stack,
+        out: &[AtomicU64],
+    ) -> (usize, End) {
+        match step(self.rule(scratch, registers.pc), &registers, stack, true) {
+            Step::Caller(caller) if caller.pc != 0 => {
+                self.walk(scratch, caller, caller.pc.wrapping_sub(1), false, stack, out)
+            }
+            Step::Interrupted(at) => self.walk(scratch, at, at.pc, true, stack, out),
+            Step::Caller(_) | Step::Root => (0, End::Root),
+            Step::Lost => (0, End::Lost),
+        }
+    }
+
+    /// `leaf`: whether the registers are those of a function that may have no frame of its own yet.
+    fn walk(
+        &self,
+        scratch: &mut Scratch,
+        mut registers: Registers,
+        mut lookup: u64,
+        mut leaf: bool,
+        stack: &mut impl Stack,
+        out: &[AtomicU64],
+    ) -> (usize, End) {
         for (depth, place) in out.iter().enumerate() {
             let rule = self.rule(scratch, lookup);
             if rule == Rule::Nowhere && depth > 0 {
                 return (depth, End::Lost);
             }
             place.store(lookup, Ordering::Relaxed);
-            match step(rule, &registers, stack, depth == 0) {
+            match step(rule, &registers, stack, leaf) {
                 Step::Caller(caller) => {
                     registers = caller;
                     lookup = caller.pc.wrapping_sub(1);
@@ -100,6 +131,7 @@ impl Unwinder {
             if registers.pc == 0 {
                 return (depth + 1, End::Root);
             }
+            leaf = false;
         }
         (out.len(), End::Full)
     }

@@ -1,11 +1,15 @@
-//! The files mapped into this process as code: not known on this system.
+//! The files mapped into this process as code.
 
 use std::path::PathBuf;
+
+#[cfg(target_os = "linux")]
+#[path = "objects_linux.rs"]
+mod list;
 
 /// One executable file mapped into the process.
 #[derive(Clone, Debug)]
 pub(crate) struct Object {
-    /// Its path.
+    /// Its path, or a name in brackets where it has none.
     pub(crate) path: PathBuf,
     /// What to add to an address in the file's own terms to get one of this process.
     pub(crate) bias: u64,
@@ -15,7 +19,7 @@ pub(crate) struct Object {
     pub(crate) build_id: Vec<u8>,
 }
 
-/// An executable segment.
+/// An executable segment, widened to whole pages as `/proc/self/maps` shows it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Segment {
     pub(crate) start: u64,
@@ -23,7 +27,10 @@ pub(crate) struct Segment {
     pub(crate) offset: u64,
 }
 
-/// No objects: nothing on this system is asked for them yet.
+/// Every object, the main program first. None where the system is not asked for them yet.
 pub(crate) fn loaded() -> Vec<Object> {
+    #[cfg(target_os = "linux")]
+    return list::loaded();
+    #[cfg(not(target_os = "linux"))]
     Vec::new()
 }

@@ -1,0 +1,124 @@
+//! Where a thread's stack is mapped, by `/proc/self/maps`.
+//!
+//! [`own_stack`] runs inside allocators: it does not allocate, lock, call into libc or set `errno`.
+
+use super::arch;
+
+/// The thread whose stack is looked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StackOf {
+    /// The process's first thread.
+    Main,
+    /// Another thread, by its own block, which libc puts at the top of the thread's stack.
+    Thread { pointer: u64 },
+}
+
+impl StackOf {
+    pub(super) fn new(tid: u32, pid: u32, pointer: u64) -> StackOf {
+        if tid == pid { StackOf::Main } else { StackOf::Thread { pointer } }
+    }
+
+    /// Between which addresses the stack is, if this line of the map tells: all of it from the stack
+    /// pointer up is mapped as long as the thread lives.
+    pub(super) fn find(self, line: &[u8]) -> Option<(u64, u64)> {
+        // It grows downwards.
+        const LARGEST: u64 = 1 << 30;
+        match self {
+            StackOf::Main => {
+                let (_, high) = line.ends_with(b"[stack]").then(|| range(line))??;
+                Some((high - LARGEST.min(high), high))
+            }
+            StackOf::Thread { pointer } => {
+                let (low, high) = range(line)?;
+                let writable = || line.windows(3).any(|three| three == b" rw");
+                // What is above the block may be another mapping that the kernel shows as one.
+                ((low..high).contains(&pointer) && writable()).then_some((low, pointer))
+            }
+        }
+    }
+}
+
+/// The first and the last word of a line.
+fn range(line: &[u8]) -> Option<(u64, u64)> {
+    let dash = line.iter().position(|&byte| byte == b'-')?;
+    let space = line.iter().position(|&byte| byte == b' ')?;
+    Some((hex(&line[..dash])?, hex(line.get(dash + 1..space)?)?))
+}
+
+fn hex(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0u64, |number, &digit| {
+        let digit = char::from(digit).to_digit(16)?;
+        Some(number.checked_mul(16)? | u64::from(digit))
+    })
+}
+
+/// The calling thread's stack. It takes tens of microseconds: remember the answer.
+pub(super) fn own_stack() -> Option<(u64, u64)> {
+    let call = |number, arguments| {
+        // SAFETY: getpid(2), gettid(2), openat(2), read(2) and close(2), the latter three on a
+        // descriptor of our own and a buffer that lives on.
+        unsafe { arch::syscall(number, arguments) }
+    };
+    let tid = call(libc::SYS_gettid, [0; 6]) as u32;
+    let pid = call(libc::SYS_getpid, [0; 6]) as u32;
+    let stack = StackOf::new(tid, pid, arch::thread_pointer());
+    let path = c"/proc/self/maps".as_ptr() as usize;
+    let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
+    let file = call(libc::SYS_openat, [libc::AT_FDCWD as usize, path, flags, 0, 0, 0]);
+    if file < 0 {
+        return None;
+    }
+    let mut buffer = [0u8; 1024];
+    let mut kept = 0;
+    let found = loop {
+        let room = &mut buffer[kept..];
+        let (at, len) = (room.as_mut_ptr() as usize, room.len());
+        let read = call(libc::SYS_read, [file as usize, at, len, 0, 0, 0]);
+        let Some(read) = usize::try_from(read).ok().filter(|&read| read > 0) else { break None };
+        let filled = &buffer[..kept + read];
+        let whole = filled.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
+        let mut lines = filled[..whole].split(|&byte| byte == b'\n');
+        if let Some(range) = lines.find_map(|line| stack.find(line)) {
+            break Some(range);
+        }
+        kept = filled.len() - whole;
+        buffer.copy_within(whole..whole + kept, 0);
+        if kept == buffer.len() {
+            // A line with a path that long names no stack.
+            kept = 0;
+        }
+    };
+    call(libc::SYS_close, [file as usize, 0, 0, 0, 0, 0]);
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_proc_writes_them() {
+        let stack = b"7ffc1000-7ffc3000 rw-p 00000000 00:00 0                [stack]";
+        let other = b"7f001000-7f003000 rw-p 00000000 00:00 0 ";
+        let code = b"7f001000-7f003000 r-xp 00000000 00:00 0 ";
+        assert_eq!(StackOf::Main.find(stack), Some((0x7ffc_3000 - (1 << 30), 0x7ffc_3000)));
+        assert_eq!(StackOf::Main.find(other), None);
+        let thread = StackOf::Thread { pointer: 0x7f00_2f00 };
+        assert_eq!(thread.find(other), Some((0x7f00_1000, 0x7f00_2f00)));
+        assert_eq!(thread.find(code), None);
+        assert_eq!(thread.find(stack), None);
+        assert_eq!(thread.find(b""), None);
+        assert_eq!(thread.find(b"x-y z"), None);
+    }
+
+    #[test]
+    fn this_threads_stack_holds_its_variables() {
+        let on_it = || {
+            let local = 0u8;
+            let at = &raw const local as u64;
+            own_stack().is_some_and(|(low, high)| (low..high).contains(&at))
+        };
+        assert!(on_it());
+        assert!(std::thread::spawn(on_it).join().unwrap());
+    }
+}
