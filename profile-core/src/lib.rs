@@ -46,6 +46,7 @@ mod plan;
 mod process;
 pub mod profile;
 pub mod session;
+pub mod stats;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
 mod sys;

@@ -7,8 +7,8 @@
 //! second is listed as such.
 //!
 //! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is known
-//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads; and async tasks are not
-//! threads.
+//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
+//! [`Stats`](crate::stats::Stats) collector has seen them wait; and async tasks are not threads.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;

@@ -16,6 +16,7 @@ use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
 use super::unwind::{End, Scratch, Unwinder};
 use super::window::Window;
+use crate::stats::waits::{self, Ran};
 
 /// A thread and where it is.
 #[derive(Clone, Debug)]
@@ -23,8 +24,8 @@ pub(crate) struct ThreadStack {
     pub(crate) tid: u32,
     pub(crate) name: String,
     pub(crate) state: ThreadState,
-    /// How long it has not been running, where the kernel tells and there are not too many threads
-    /// to ask.
+    /// How long it has not been running: where there are not too many threads to ask as the kernel
+    /// tells, elsewhere as the looks of a statistics collector tell.
     pub(crate) waited: Option<Duration>,
     /// The place of the leaf, then an address inside each caller's call. Empty where unknown.
     pub(crate) addresses: Vec<u64>,
@@ -50,7 +51,8 @@ const DEPTH: usize = 512;
 /// How long running threads have to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Asking how long a thread has waited costs as much as its stack: beyond so many it is left out.
+/// Asking how long a thread has waited costs as much as its stack: beyond so many it is left to the
+/// statistics collector.
 const WAITS: usize = 256;
 
 /// The stacks of all threads of this process.
@@ -89,7 +91,8 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
             thread.state = ThreadState::NoAnswer;
         }
         if thread.state != ThreadState::Running {
-            thread.waited = now.and_then(|now| now.checked_sub(last_ran(thread.tid)?));
+            let told = now.and_then(|now| now.checked_sub(last_ran(thread.tid)?));
+            thread.waited = told.or(thread.waited);
         }
     }
     Ok(threads)
@@ -107,6 +110,10 @@ fn blocked_or_running(
         fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned();
     let thread = |state, addresses, truncated| {
         Some(ThreadStack { tid, name, state, waited: None, addresses, truncated })
+    };
+    let waiting = |thread: Option<ThreadStack>, schedule: &Text| {
+        let waited = schedule.text().and_then(Ran::parse).and_then(|ran| waits::waited(tid, ran));
+        thread.map(|thread| ThreadStack { waited, ..thread })
     };
     if tid == own_tid() {
         // It would show as reading a file.
@@ -128,7 +135,7 @@ fn blocked_or_running(
             if end == End::Lost && addresses.len() < 3 {
                 return thread(state, Vec::new(), false);
             }
-            return thread(state, addresses, end != End::Root);
+            return waiting(thread(state, addresses, end != End::Root), &before.schedule);
         }
         before = after;
     }

@@ -1,6 +1,8 @@
 //! All `unsafe` code of the project, behind safe functions that prove each precondition once.
 #![allow(unsafe_code)]
 
+#[cfg(target_os = "linux")]
+pub(crate) mod directory;
 #[cfg_attr(unix, path = "host_unix.rs")]
 #[cfg_attr(not(unix), path = "host_other.rs")]
 pub(crate) mod host;
@@ -18,6 +20,9 @@ pub(crate) mod own_work;
 pub(crate) mod pprof_handler;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
 pub(crate) mod sigprof;
+#[cfg_attr(unix, path = "usage_unix.rs")]
+#[cfg_attr(not(unix), path = "usage_other.rs")]
+pub(crate) mod usage;
 
 #[cfg(stacks)]
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]

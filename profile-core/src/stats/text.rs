@@ -1,0 +1,28 @@
+//! A short file of the kernel's, read from its beginning into the stack.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+/// The first `N` bytes of a file.
+pub(super) struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Text<N> {
+    /// Empty where the file can't be read.
+    pub(super) fn read(file: Option<&File>) -> Text<N> {
+        let mut bytes = [0; N];
+        let len = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
+        Text { bytes, len }
+    }
+
+    /// The text up to the first byte that is none.
+    pub(super) fn as_str(&self) -> &str {
+        let bytes = &self.bytes[..self.len];
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or(""),
+        }
+    }
+}

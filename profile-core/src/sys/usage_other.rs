@@ -1,0 +1,24 @@
+//! Where the system is not asked what it charges a process with.
+
+use std::time::Duration;
+
+/// What the process has used since its start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) user: Duration,
+    pub(crate) system: Duration,
+    pub(crate) minor_faults: u64,
+    pub(crate) major_faults: u64,
+    pub(crate) voluntary_switches: u64,
+    pub(crate) involuntary_switches: u64,
+}
+
+/// Not known here.
+pub(crate) fn usage() -> Option<Usage> {
+    None
+}
+
+/// Not known here.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    None
+}
