@@ -26,6 +26,7 @@ mod source;
 #[cfg(target_os = "linux")]
 mod text;
 #[cfg(target_os = "linux")]
+#[cfg_attr(not(all(feature = "sampler", stacks)), path = "waits_none.rs")]
 pub(crate) mod waits;
 
 pub use collect::{Settings, Stats};

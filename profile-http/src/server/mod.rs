@@ -18,6 +18,8 @@ mod access;
 mod body;
 mod bundle;
 mod listen;
+mod live;
+mod page;
 mod pipe;
 mod reply;
 mod token;
@@ -31,6 +33,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
+use profile_core::stats::{Runtime, Settings};
 use profile_core::{Available, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
 
 pub use access::{Authorizer, Denied, Identity, Peer};
@@ -59,12 +62,14 @@ struct Shared {
     patience: Duration,
     /// The thread of the collection that began last.
     collection: Mutex<Option<JoinHandle<()>>>,
+    live: live::Live,
 }
 
 /// Settings of a [`DebugService`].
 #[must_use = "a builder does nothing until it is built"]
 pub struct DebugServiceBuilder {
     shared: Shared,
+    stats: Option<Settings>,
 }
 
 /// How long a client that reads slowly may hold the gate, beyond the window.
@@ -85,7 +90,9 @@ impl DebugService {
                 max_window: DEFAULT_MAX_WINDOW,
                 patience: DEFAULT_PATIENCE,
                 collection: Mutex::new(None),
+                live: live::Live::start(None),
             },
+            stats: Some(Settings::default()),
         }
     }
 
@@ -148,10 +155,44 @@ impl DebugServiceBuilder {
         self
     }
 
-    /// The finished service.
-    pub fn build(self) -> DebugService {
-        DebugService { shared: Arc::new(self.shared) }
+    /// How often the statistics are looked at and how far their history goes back; `None` switches
+    /// the collector off. By default every 10 s, and 5 minutes.
+    pub fn stats(mut self, settings: impl Into<Option<Settings>>) -> DebugServiceBuilder {
+        self.stats = settings.into();
+        self
     }
+
+    /// The async runtime whose tasks, workers and queue the statistics show: what it says of itself
+    /// without `tokio_unstable`.
+    pub fn runtime(mut self, runtime: &tokio::runtime::Handle) -> DebugServiceBuilder {
+        let metrics = runtime.metrics();
+        if let Some(stats) = &mut self.stats {
+            stats.runtime = Some(Arc::new(move || figures(&metrics)));
+        }
+        self
+    }
+
+    /// The finished service. From here on the statistics are collected, by a thread that ends with
+    /// the service's last clone.
+    pub fn build(self) -> DebugService {
+        let shared = Shared { live: live::Live::start(self.stats), ..self.shared };
+        DebugService { shared: Arc::new(shared) }
+    }
+}
+
+/// What a runtime says of itself.
+fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
+    let mut figures = Runtime::default();
+    figures.workers = Some(metrics.num_workers() as u64);
+    figures.tasks = Some(metrics.num_alive_tasks() as u64);
+    figures.queued = Some(metrics.global_queue_depth() as u64);
+    #[cfg(target_has_atomic = "64")]
+    {
+        let workers = 0..metrics.num_workers();
+        figures.busy = Some(workers.clone().map(|w| metrics.worker_total_busy_duration(w)).sum());
+        figures.parks = Some(workers.map(|worker| metrics.worker_park_count(worker)).sum());
+    }
+    figures
 }
 
 impl Shared {
@@ -172,13 +213,30 @@ impl Shared {
 
     /// Access first, for every path; then the path; then the method.
     async fn route(self: &Arc<Self>, request: &http::request::Parts) -> reply::Reply {
-        let caller = access::check(self.authorizer.as_deref(), request).map_err(reply::denied)?;
-        let path = request.uri.path().strip_prefix(&self.prefix).unwrap_or_default();
-        match (path, &request.method) {
+        let caller = match access::check(self.authorizer.as_deref(), request) {
+            Ok(caller) => caller,
+            // The document holds no data. It is how a person at a browser gives the token.
+            Err(Denied::Unauthenticated) if page::is_visited(request, &self.prefix) => {
+                return Ok(page::locked(request));
+            }
+            Err(denied) => return Err(reply::denied(denied)),
+        };
+        let path = request.uri.path().strip_prefix(&self.prefix);
+        let query = request.uri.query().unwrap_or("");
+        match (path.unwrap_or("?"), &request.method) {
             ("/profile", &Method::GET | &Method::POST) => {
-                bundle::collect(Arc::clone(self), request.uri.query().unwrap_or(""), caller).await
+                bundle::collect(Arc::clone(self), query, caller).await
             }
             ("/profile", _) => Err(reply::wrong_method("GET, POST")),
+            ("", &Method::GET) => Ok(page::redirect(&self.prefix)),
+            ("/", &Method::GET) => Ok(page::page(request)),
+            ("/stats", &Method::GET) => live::stats(self, query).await,
+            ("/goroutines", &Method::GET) => live::goroutines(self, query).await,
+            ("/flame", &Method::GET) => live::flame(self, query).await,
+            ("/metrics", &Method::GET) => Ok(live::metrics(self)),
+            ("" | "/" | "/stats" | "/goroutines" | "/flame" | "/metrics", _) => {
+                Err(reply::wrong_method("GET"))
+            }
             _ => Err(reply::no_such_path(&self.prefix)),
         }
     }

@@ -1,5 +1,7 @@
 //! Refusals: the one place where reasons become status codes, texts and headers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
@@ -81,7 +83,10 @@ pub(super) fn no_such_path(prefix: &str) -> Refusal {
     Refusal::new(
         StatusCode::NOT_FOUND,
         "Not found.",
-        format!("There is {prefix}/profile?duration=10s&profiles=cpu,heap."),
+        format!(
+            "There is {prefix}/, {prefix}/profile?duration=10s&profiles=cpu,heap, {prefix}/stats, \
+             {prefix}/goroutines, {prefix}/flame and {prefix}/metrics."
+        ),
     )
 }
 
@@ -110,18 +115,14 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
         PlanError::TooLong { max } => {
             bad(&format!("Duration cannot exceed {}.", format_duration(max)), range(max))
         }
-        PlanError::UnknownKind(name) => bad(
-            &format!("Unknown profile type: {name:?}."),
-            format!("Valid types: {}", kind_names()),
-        ),
+        PlanError::UnknownKind(name) => unknown_kind(&name),
         PlanError::TooManyKinds(count) => bad(
             &format!("Too many profile types: {count}."),
             format!("Valid types: {}", kind_names()),
         ),
-        PlanError::UnknownParameter(name) => bad(
-            &format!("Unknown parameter: {name:?}."),
-            "Valid parameters: duration, seconds, profiles".to_owned(),
-        ),
+        PlanError::UnknownParameter(name) => {
+            unknown_parameter(&name, "duration, seconds, profiles")
+        }
         PlanError::RepeatedParameter(name) => bad(
             &format!("Parameter {name:?} is given more than once."),
             "duration and seconds are two names of one parameter".to_owned(),
@@ -132,11 +133,31 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
     }
 }
 
+pub(super) fn unknown_kind(name: &str) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        format!("Unknown profile type: {name:?}."),
+        format!("Valid types: {}", kind_names()),
+    )
+}
+
+pub(super) fn unknown_parameter(name: &str, valid: &str) -> Refusal {
+    Refusal::new(
+        StatusCode::BAD_REQUEST,
+        format!("Unknown parameter: {name:?}."),
+        format!("Valid parameters: {valid}"),
+    )
+}
+
+pub(super) fn bad_parameter(message: &str, detail: String) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, message, detail)
+}
+
 fn kind_names() -> String {
     Kind::ALL.map(Kind::name).join(", ")
 }
 
-fn unavailable(why: &Unavailable) -> Refusal {
+pub(super) fn unavailable(why: &Unavailable) -> Refusal {
     Refusal::new(
         StatusCode::NOT_IMPLEMENTED,
         format!("Profile type {:?} is not available in this process.", why.kind.name()),
@@ -186,6 +207,18 @@ pub(super) fn start_failed(error: &Error) -> Refusal {
         None => "Failed to start.".to_owned(),
     };
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, error.chain())
+}
+
+/// More recordings at a time than there are threads for.
+pub(super) fn too_many(window: Duration) -> Refusal {
+    let seconds = window.as_secs_f64().ceil().max(1.0) as u64;
+    Refusal::new(StatusCode::CONFLICT, "Too many recordings are in progress. Try again later.", "")
+        .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+}
+
+/// What was asked for could not be computed.
+pub(super) fn failed(why: &str) -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to compute.", why)
 }
 
 pub(super) fn not_started(why: &str) -> Refusal {

@@ -1,0 +1,206 @@
+//! Allocation sites: what each has allocated and still holds, by its full stack.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use profile_analysis::site::user_frame;
+use profile_core::profile::{DecodeLimits, Profile};
+use profile_core::{Collectors, Kind};
+use serde::Serialize;
+
+/// A site and its totals.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// The same for the same stack, as long as the process lives.
+    pub(super) id: u64,
+    /// From the function that allocated up, inlined ones included.
+    pub(super) frames: Vec<Frame>,
+    pub(super) alloc_bytes: u64,
+    pub(super) alloc_count: u64,
+    pub(super) live_bytes: u64,
+    pub(super) live_count: u64,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq)]
+pub(super) struct Frame {
+    pub(super) function: String,
+    pub(super) file: String,
+    pub(super) line: u64,
+}
+
+/// A row of `top_allocations` or `inuse_allocations`.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub(super) function: String,
+    pub(super) file: String,
+    pub(super) line: u64,
+    pub(super) bytes: u64,
+    pub(super) count: u64,
+    /// A line for each function, and one with its place, as in Go's dumps.
+    pub(super) stack: Vec<String>,
+    /// The same for the same stack, as long as the process lives.
+    pub(super) id: String,
+}
+
+/// Which totals a row shows.
+#[derive(Clone, Copy)]
+pub(super) enum Of {
+    Allocated,
+    Live,
+}
+
+impl Site {
+    /// The frame that a reader wants to see: the first past the standard library and the allocator.
+    pub(super) fn place(&self) -> Option<&Frame> {
+        let names = self.frames.iter().map(|frame| (frame.function.as_str(), frame.file.as_str()));
+        self.frames.get(user_frame(names).unwrap_or(0))
+    }
+
+    /// Go's form of a stack: `function`, then `\tfile:line`.
+    pub(super) fn stack(&self) -> Vec<String> {
+        let lines = self.frames.iter().flat_map(|frame| {
+            let place = match (frame.file.as_str(), frame.line) {
+                ("", _) => "\t?".to_owned(),
+                (file, line) => format!("\t{file}:{line}"),
+            };
+            [frame.function.clone(), place]
+        });
+        lines.collect()
+    }
+
+    fn total(&self, of: Of) -> (u64, u64) {
+        match of {
+            Of::Allocated => (self.alloc_bytes, self.alloc_count),
+            Of::Live => (self.live_bytes, self.live_count),
+        }
+    }
+
+    fn row(&self, of: Of) -> Row {
+        let (bytes, count) = self.total(of);
+        let place = self.place();
+        Row {
+            function: place.map(|frame| frame.function.clone()).unwrap_or_default(),
+            file: place.map(|frame| frame.file.clone()).unwrap_or_default(),
+            line: place.map_or(0, |frame| frame.line),
+            bytes,
+            count,
+            stack: self.stack(),
+            id: format!("{:016x}", self.id),
+        }
+    }
+}
+
+/// The largest sites, in an order that does not change while they don't. Sites without anything are
+/// left out.
+pub(super) fn top(sites: &[Site], of: Of, limit: usize) -> Vec<Row> {
+    let mut order: Vec<&Site> = sites.iter().filter(|site| site.total(of).0 > 0).collect();
+    order.sort_unstable_by_key(|site| (std::cmp::Reverse(site.total(of)), site.id));
+    order.iter().take(limit).map(|site| site.row(of)).collect()
+}
+
+/// All sites that the heap profile knows. Errors are texts for the answer's `errors`.
+pub(super) fn sites(collectors: &Collectors) -> Result<Vec<Site>, String> {
+    let collector = collectors.collector(Kind::Heap);
+    // What a kind that can't be given lacks is listed elsewhere.
+    if collector.check().is_err() {
+        return Ok(Vec::new());
+    }
+    let files = collector.snapshot().map_err(|error| error.chain())?;
+    let file = files.first().ok_or_else(|| "the heap profile is missing".to_owned())?;
+    let profile = Profile::decode(&file.bytes, &DecodeLimits::default())
+        .map_err(|error| format!("the heap profile can't be read: {error}"))?;
+    Ok(of_profile(&profile))
+}
+
+/// The sites of a heap profile. Samples with the same frames are one site.
+fn of_profile(profile: &Profile) -> Vec<Site> {
+    let index = |name: &str| {
+        profile.sample_types.iter().position(|sample_type| profile.str(sample_type.kind) == name)
+    };
+    let columns = ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"].map(index);
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let mut sites: Vec<Site> = Vec::new();
+    let mut known: HashMap<u64, usize> = HashMap::new();
+    for at in 0..profile.samples.len() {
+        let sample = profile.samples.get(at);
+        let [alloc_bytes, alloc_count, live_bytes, live_count] = columns.map(|column| {
+            column.and_then(|column| u64::try_from(sample.values[column]).ok()).unwrap_or(0)
+        });
+        let frames = frames(profile, sample.stack);
+        let id = hasher.hash_one(&frames);
+        let site = *known.entry(id).or_insert_with(|| {
+            sites.push(Site {
+                id,
+                frames,
+                alloc_bytes: 0,
+                alloc_count: 0,
+                live_bytes: 0,
+                live_count: 0,
+            });
+            sites.len() - 1
+        });
+        let site = &mut sites[site];
+        site.alloc_bytes = site.alloc_bytes.saturating_add(alloc_bytes);
+        site.alloc_count = site.alloc_count.saturating_add(alloc_count);
+        site.live_bytes = site.live_bytes.saturating_add(live_bytes);
+        site.live_count = site.live_count.saturating_add(live_count);
+    }
+    sites
+}
+
+fn frames(profile: &Profile, stack: &[u32]) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    for &location in stack {
+        let location = &profile.locations[location as usize];
+        let lines = profile.lines_of(location);
+        if lines.is_empty() {
+            let function = format!("{:#x}", location.address);
+            frames.push(Frame { function, file: String::new(), line: 0 });
+        }
+        frames.extend(lines.iter().map(|line| {
+            let function = profile.functions[line.function as usize];
+            Frame {
+                function: profile.str(function.name).to_owned(),
+                file: profile.str(function.filename).to_owned(),
+                line: u64::try_from(line.line).unwrap_or(0),
+            }
+        }));
+    }
+    frames
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    pub(in super::super) fn site(id: u64, alloc_bytes: u64, live_bytes: u64) -> Site {
+        let frame = |function: &str, file: &str, line| Frame {
+            function: function.to_owned(),
+            file: file.to_owned(),
+            line,
+        };
+        let frames = vec![
+            frame("alloc::vec::Vec<T>::with_capacity", "", 0),
+            frame("shop::cart::add", "src/cart.rs", 40 + id),
+            frame("shop::main", "src/main.rs", 7),
+        ];
+        let (alloc_count, live_count) = (alloc_bytes / 10, live_bytes / 10);
+        Site { id, frames, alloc_bytes, alloc_count, live_bytes, live_count }
+    }
+
+    #[test]
+    fn the_largest_come_first_and_ties_stay_in_order() {
+        let sites = [site(3, 50, 0), site(2, 70, 10), site(1, 50, 10), site(4, 0, 0)];
+        let ids =
+            |of| -> Vec<u64> { top(&sites, of, 10).iter().map(|row| row.line - 40).collect() };
+        assert_eq!(ids(Of::Allocated), [2, 1, 3]);
+        assert_eq!(ids(Of::Live), [1, 2]);
+        let rows = top(&sites, Of::Live, 1);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows[0].function, "shop::cart::add");
+        assert_eq!(
+            rows[0].stack[..3],
+            ["alloc::vec::Vec<T>::with_capacity", "\t?", "shop::cart::add",]
+        );
+    }
+}

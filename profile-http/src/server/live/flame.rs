@@ -1,0 +1,301 @@
+//! `/flame`: one profile of this process as a tree, for the page to draw.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use profile_core::profile::{DecodeLimits, Profile};
+use profile_core::{Kind, OwnWork};
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::super::Shared;
+use super::super::reply::{self, Refusal, Reply};
+use super::{answer, query};
+
+/// Recordings at a time; each has a thread.
+const MOST_AT_A_TIME: usize = 4;
+/// Nodes that are sent. A picture has no room for more.
+const MOST_NODES: usize = 20_000;
+const MOST_DEPTH: usize = 512;
+
+/// A tree in the order of a walk: each node is followed by its children.
+#[derive(Debug, Serialize)]
+struct Flame {
+    kind: &'static str,
+    /// What is counted, as in `cpu/nanoseconds`.
+    sample_type: String,
+    unit: String,
+    total: i64,
+    window_seconds: f64,
+    /// Functions, and the files they are in.
+    names: Vec<String>,
+    files: Vec<String>,
+    /// Of each node: how deep it is, the index of its function, its total, and its own part.
+    depth: Vec<u32>,
+    name: Vec<u32>,
+    value: Vec<i64>,
+    own: Vec<i64>,
+    /// Nodes that were too small to send; what they held is their parents' own.
+    left_out: usize,
+}
+
+/// Records for the window that is asked for, and answers with the tree.
+pub(in super::super) async fn flame(shared: &Arc<Shared>, query: &str) -> Reply {
+    let query = query::flame(query, shared.max_window)?;
+    shared.collectors.collector(query.kind).check().map_err(|why| reply::unavailable(&why))?;
+    let slot = Arc::clone(&shared.live.flames);
+    if Arc::strong_count(&slot) > MOST_AT_A_TIME + 1 {
+        return Err(reply::too_many(query.window));
+    }
+    // Dropped with this future, when the client leaves.
+    let (_reader, gone) = mpsc::channel::<()>();
+    let (done, flame) = oneshot::channel();
+    let work = Arc::clone(shared);
+    thread::Builder::new()
+        .name("profilez-flame".to_owned())
+        .spawn(move || {
+            let _own = OwnWork::begin();
+            let _slot = slot;
+            // Nobody to tell is no failure.
+            let _ = done.send(record(&work, &query, &gone));
+        })
+        .map_err(|error| reply::not_started(&format!("no thread to record on: {error}")))?;
+    let json = flame.await.map_err(|_| reply::failed("the recording broke off"))??;
+    Ok(answer("application/json; charset=utf-8", json))
+}
+
+fn record(
+    shared: &Shared,
+    query: &query::Flame,
+    gone: &mpsc::Receiver<()>,
+) -> Result<Bytes, Refusal> {
+    let collector = shared.collectors.collector(query.kind);
+    let (files, window) = if records(query.kind) {
+        let window = collector.start().map_err(|error| reply::start_failed(&error))?;
+        if gone.recv_timeout(query.window) == Err(RecvTimeoutError::Disconnected) {
+            // Dropping the window undoes it.
+            return Err(reply::failed("the client left"));
+        }
+        (window.close()(), query.window)
+    } else {
+        (collector.snapshot(), Duration::ZERO)
+    };
+    let files = files.map_err(|error| reply::failed(&error.chain()))?;
+    let file = files.first().ok_or_else(|| reply::failed("the profile is missing"))?;
+    let profile = Profile::decode(&file.bytes, &DecodeLimits::default())
+        .map_err(|error| reply::failed(&format!("the profile can't be read: {error}")))?;
+    let flame = tree(&profile, query.kind, window);
+    serde_json::to_vec(&flame).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
+}
+
+/// Whether a kind is recorded over a window, or is what it holds now.
+fn records(kind: Kind) -> bool {
+    matches!(kind, Kind::Cpu | Kind::Block | Kind::Mutex)
+}
+
+struct Node {
+    parent: u32,
+    name: u32,
+    value: i64,
+    own: i64,
+    children: Vec<u32>,
+}
+
+/// The samples of a profile as a tree from the root of the stacks on.
+fn tree(profile: &Profile, kind: Kind, window: Duration) -> Flame {
+    let column = column(profile, kind);
+    let mut names: Vec<(&str, &str)> = vec![("all", "")];
+    let mut known: HashMap<(&str, &str), u32> = HashMap::new();
+    let places: Vec<String> =
+        profile.locations.iter().map(|place| format!("{:#x}", place.address)).collect();
+    let mut frames: Vec<Vec<u32>> = Vec::with_capacity(profile.locations.len());
+    for (location, place) in profile.locations.iter().zip(&places) {
+        // From the outermost of the inlined functions on.
+        let lines = profile.lines_of(location).iter().rev().map(|line| {
+            let function = profile.functions[line.function as usize];
+            (profile.str(function.name), profile.str(function.filename))
+        });
+        let mut of_location: Vec<(&str, &str)> = lines.collect();
+        if of_location.is_empty() {
+            of_location.push((place, ""));
+        }
+        frames.push(
+            of_location
+                .into_iter()
+                .map(|name| {
+                    *known.entry(name).or_insert_with(|| {
+                        names.push(name);
+                        names.len() as u32 - 1
+                    })
+                })
+                .collect(),
+        );
+    }
+    let mut nodes = vec![Node { parent: 0, name: 0, value: 0, own: 0, children: Vec::new() }];
+    let mut child: HashMap<(u32, u32), u32> = HashMap::new();
+    for at in 0..profile.samples.len() {
+        let sample = profile.samples.get(at);
+        let value = sample.values.get(column).copied().unwrap_or(0);
+        if value <= 0 {
+            continue;
+        }
+        let mut node = 0u32;
+        let stack = sample.stack.iter().rev().flat_map(|&location| &frames[location as usize]);
+        for &name in stack.take(MOST_DEPTH) {
+            node = *child.entry((node, name)).or_insert_with(|| {
+                let new = nodes.len() as u32;
+                nodes.push(Node { parent: node, name, value: 0, own: 0, children: Vec::new() });
+                nodes[node as usize].children.push(new);
+                new
+            });
+        }
+        nodes[node as usize].own = nodes[node as usize].own.saturating_add(value);
+    }
+    // Children come after their parents.
+    for at in (0..nodes.len()).rev() {
+        nodes[at].value = nodes[at].value.saturating_add(nodes[at].own);
+        if at > 0 {
+            let (parent, value) = (nodes[at].parent as usize, nodes[at].value);
+            nodes[parent].value = nodes[parent].value.saturating_add(value);
+        }
+    }
+    let (types, unit) = match profile.sample_types.get(column) {
+        Some(column) => (profile.str(column.kind), profile.str(column.unit)),
+        None => ("", ""),
+    };
+    let mut flame = Flame {
+        kind: kind.name(),
+        sample_type: format!("{types}/{unit}"),
+        unit: unit.to_owned(),
+        total: nodes[0].value,
+        window_seconds: window.as_secs_f64(),
+        names: Vec::new(),
+        files: Vec::new(),
+        depth: Vec::new(),
+        name: Vec::new(),
+        value: Vec::new(),
+        own: Vec::new(),
+        left_out: 0,
+    };
+    walk(&mut nodes, &names, &mut flame);
+    flame
+}
+
+/// Puts the nodes that are large enough into the answer, each one's largest child first.
+fn walk(nodes: &mut [Node], names: &[(&str, &str)], flame: &mut Flame) {
+    let least = least(nodes);
+    let mut numbers: HashMap<u32, u32> = HashMap::new();
+    let mut todo = vec![(0u32, 0u32)];
+    while let Some((at, depth)) = todo.pop() {
+        let mut children = std::mem::take(&mut nodes[at as usize].children);
+        children.sort_by_key(|&child| (nodes[child as usize].value, nodes[child as usize].name));
+        let mut own = nodes[at as usize].own;
+        for child in children {
+            let value = nodes[child as usize].value;
+            if value < least {
+                own = own.saturating_add(value);
+                flame.left_out += 1;
+            } else {
+                todo.push((child, depth + 1));
+            }
+        }
+        let node = &nodes[at as usize];
+        let name = *numbers.entry(node.name).or_insert_with(|| {
+            let (name, file) = names[node.name as usize];
+            flame.names.push(name.to_owned());
+            flame.files.push(file.to_owned());
+            flame.names.len() as u32 - 1
+        });
+        flame.depth.push(depth);
+        flame.name.push(name);
+        flame.value.push(node.value);
+        flame.own.push(own);
+    }
+}
+
+/// The smallest total that a node must have, so that there are not too many.
+fn least(nodes: &[Node]) -> i64 {
+    if nodes.len() <= MOST_NODES {
+        return 1;
+    }
+    let mut values: Vec<i64> = nodes.iter().map(|node| node.value).collect();
+    let (_, least, _) = values.select_nth_unstable_by(MOST_NODES, |a, b| b.cmp(a));
+    *least + 1
+}
+
+/// The column that a picture of this kind shows.
+fn column(profile: &Profile, kind: Kind) -> usize {
+    let wanted = match kind {
+        Kind::Cpu => "cpu",
+        Kind::Heap => "inuse_space",
+        Kind::Allocs => "alloc_space",
+        Kind::Block | Kind::Mutex => "delay",
+        _ => "",
+    };
+    let column = profile.sample_types.iter().position(|t| profile.str(t.kind) == wanted);
+    column.unwrap_or(profile.sample_types.len().saturating_sub(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use profile_core::profile::{Builder, Function, Line};
+
+    use super::*;
+
+    #[test]
+    fn the_tree_has_every_sample_and_the_largest_first() {
+        let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
+        let mut line = |name: &str| {
+            let name = builder.str(name);
+            let function = builder.function(Function { name, ..Function::default() });
+            Line { function, line: 1, column: 0 }
+        };
+        let (main, small, large, inlined) =
+            (line("main"), line("small"), line("large"), line("<script>inlined"));
+        let main = builder.location(None, 1, &[main]);
+        let small = builder.location(None, 2, &[small]);
+        let both = builder.location(None, 3, &[inlined, large]);
+        let bare = builder.location(None, 0x40, &[]);
+        builder.sample(&[small, main], &[1, 10], &[]);
+        builder.sample(&[both, main], &[2, 20], &[]);
+        builder.sample(&[bare, both, main], &[2, 5], &[]);
+        builder.sample(&[main], &[1, 3], &[]);
+        let flame = tree(&builder.finish(), Kind::Cpu, Duration::from_secs(1));
+        let nodes: Vec<_> = (0..flame.depth.len())
+            .map(|at| {
+                let name = flame.names[flame.name[at] as usize].as_str();
+                (flame.depth[at], name, flame.value[at], flame.own[at])
+            })
+            .collect();
+        assert_eq!(flame.sample_type, "cpu/nanoseconds");
+        assert_eq!(
+            nodes,
+            [
+                (0, "all", 38, 0),
+                (1, "main", 38, 3),
+                (2, "large", 25, 0),
+                (3, "<script>inlined", 25, 20),
+                (4, "0x40", 5, 5),
+                (2, "small", 10, 10),
+            ]
+        );
+    }
+
+    #[test]
+    fn small_nodes_become_their_parents_own() {
+        let mut builder = Builder::new(&[("samples", "count")]);
+        let root = builder.location(None, 1, &[]);
+        for n in 0..MOST_NODES as i64 + 500 {
+            let place = builder.location(None, 10 + n as u64, &[]);
+            builder.sample(&[place, root], &[n + 1], &[]);
+        }
+        let flame = tree(&builder.finish(), Kind::Cpu, Duration::ZERO);
+        assert!(flame.depth.len() <= MOST_NODES && flame.depth.len() > MOST_NODES - 10);
+        assert_eq!(flame.own.iter().sum::<i64>(), flame.total);
+        assert_eq!(flame.left_out, MOST_NODES + 502 - flame.depth.len());
+    }
+}

@@ -1,0 +1,139 @@
+//! One computation for all who ask for the same at the same time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use profile_core::OwnWork;
+use tokio::sync::watch;
+
+use super::super::reply::{self, Refusal};
+
+/// How old an answer may be that is given again: two readers rarely ask in the very same moment.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// The answer, once it is there; `Some(None)` where there will be none.
+type Answer = Option<Result<Bytes, Arc<str>>>;
+
+/// Computations under way, and those that have just ended, by what was asked for.
+pub(super) struct Flights<K> {
+    flights: Arc<Mutex<Vec<Flight<K>>>>,
+}
+
+struct Flight<K> {
+    key: K,
+    answer: watch::Receiver<Answer>,
+    landed: Option<Instant>,
+}
+
+impl<K> Default for Flights<K> {
+    fn default() -> Flights<K> {
+        Flights { flights: Arc::default() }
+    }
+}
+
+impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
+    /// The answer to `key`: of a computation that is under way, or of a new one, on a thread of its
+    /// own. It goes on when its reader leaves, for those who have joined.
+    pub(super) async fn share(
+        &self,
+        key: K,
+        compute: impl FnOnce() -> Result<Bytes, String> + Send + 'static,
+    ) -> Result<Bytes, Refusal> {
+        let mut answer = self.join(key, compute)?;
+        let answer = answer.wait_for(Option::is_some).await.map(|answer| answer.clone());
+        match answer {
+            Ok(Some(Ok(bytes))) => Ok(bytes),
+            Ok(Some(Err(why))) => Err(reply::failed(&why)),
+            // The thread panicked.
+            _ => Err(reply::failed("the computation broke off")),
+        }
+    }
+
+    fn join(
+        &self,
+        key: K,
+        compute: impl FnOnce() -> Result<Bytes, String> + Send + 'static,
+    ) -> Result<watch::Receiver<Answer>, Refusal> {
+        let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
+        flights.retain(|flight| match flight.landed {
+            Some(landed) => landed.elapsed() < FRESH,
+            // Without a sender and an answer its thread has panicked.
+            None => flight.answer.has_changed().is_ok(),
+        });
+        if let Some(flight) = flights.iter().find(|flight| flight.key == key) {
+            return Ok(flight.answer.clone());
+        }
+        let (sender, answer) = watch::channel(None);
+        let all = Arc::clone(&self.flights);
+        let own = key.clone();
+        thread::Builder::new()
+            .name("profilez-live".to_owned())
+            .spawn(move || {
+                let _own = OwnWork::begin();
+                let computed = compute().map_err(Arc::from);
+                let mut flights = all.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(flight) = flights.iter_mut().find(|flight| flight.key == own) {
+                    flight.landed = Some(Instant::now());
+                }
+                drop(flights);
+                sender.send_replace(Some(computed));
+            })
+            .map_err(|error| reply::not_started(&format!("no thread to compute on: {error}")))?;
+        flights.push(Flight { key, answer: answer.clone(), landed: None });
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn those_who_ask_at_the_same_time_share_one_answer() {
+        let flights = Flights::default();
+        let computed = Arc::new(AtomicUsize::new(0));
+        let (go, wait) = mpsc::channel::<()>();
+        let slow = {
+            let computed = Arc::clone(&computed);
+            move || {
+                let _ = wait.recv();
+                computed.fetch_add(1, Ordering::Relaxed);
+                Ok(Bytes::from_static(b"slow"))
+            }
+        };
+        let first = flights.join(1, slow).unwrap();
+        let second = flights.join(1, || panic!("there is one under way")).unwrap();
+        let other = run(flights.share(2, || Ok(Bytes::from_static(b"other")))).unwrap();
+        assert_eq!(other, "other");
+        drop(go);
+        for mut reader in [first, second] {
+            let answer =
+                run(async move { reader.wait_for(Option::is_some).await.unwrap().clone() });
+            assert_eq!(answer.unwrap().unwrap(), "slow");
+        }
+        assert_eq!(computed.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_computation_that_panics_is_a_failure_once() {
+        let flights = Flights::default();
+        assert!(run(flights.share(1, || panic!("told to"))).is_err());
+        assert!(run(flights.share(1, || Err("no".to_owned()))).is_err());
+        // What failed may be given again for a moment, and then is computed anew.
+        let again = || run(flights.share(1, || Ok(Bytes::from_static(b"well"))));
+        let began = Instant::now();
+        while again().is_err() {
+            assert!(began.elapsed() < Duration::from_secs(60));
+            thread::yield_now();
+        }
+    }
+}

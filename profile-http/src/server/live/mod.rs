@@ -1,0 +1,96 @@
+//! What the live page shows, and programs may read: `/stats`, `/goroutines`, `/metrics`, `/flame`.
+//!
+//! Nothing is computed while nobody asks, but for the collector's look once a period. Readers who
+//! ask at the same time share one computation. It runs on a thread of its own, because the service's
+//! own pool may be what is stuck.
+
+mod allocations;
+mod flame;
+mod flight;
+// mod goroutines;
+mod leaks;
+mod metrics;
+mod query;
+mod stats;
+
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::Response;
+use http::header::{self, HeaderValue};
+use profile_core::stats::{Settings, Stats};
+
+pub(super) use flame::flame;
+
+use super::reply::{self, Reply};
+use super::{Body, Shared};
+use flight::Flights;
+use leaks::Watch;
+
+/// What the endpoints keep between requests.
+pub(super) struct Live {
+    /// `None` where it was switched off, or no thread was to be had.
+    collector: Option<Stats>,
+    started: SystemTime,
+    /// What memory the sites held at earlier requests.
+    watch: Mutex<Watch>,
+    stats: Flights<usize>,
+    goroutines: Flights<bool>,
+    flames: Arc<()>,
+}
+
+impl Live {
+    /// Starts the collector.
+    pub(super) fn start(settings: Option<Settings>) -> Live {
+        let collector = settings.and_then(|settings| match Stats::start(settings) {
+            Ok(collector) => Some(collector),
+            Err(error) => {
+                tracing::warn!(target: "profilez", %error, "no statistics collector");
+                None
+            }
+        });
+        Live {
+            collector,
+            started: SystemTime::now(),
+            watch: Mutex::default(),
+            stats: Flights::default(),
+            goroutines: Flights::default(),
+            flames: Arc::default(),
+        }
+    }
+}
+
+/// `/stats`: the figures now, their history, and the largest allocation sites.
+pub(super) async fn stats(shared: &Arc<Shared>, query: &str) -> Reply {
+    let limit = query::stats(query)?;
+    let work = Arc::clone(shared);
+    let json = shared.live.stats.share(limit, move || stats::json(&work, limit)).await?;
+    Ok(answer("application/json; charset=utf-8", json))
+}
+
+/// `/goroutines`: threads and tasks in groups, those that look stuck first.
+pub(super) async fn goroutines(shared: &Arc<Shared>, query: &str) -> Reply {
+    let raw = query::goroutines(query)?;
+    let work = Arc::clone(shared);
+    let json = shared
+        .live
+        .goroutines
+        .share(raw, move || {
+            let _ = (&work, raw);
+            Ok(Bytes::new())
+        })
+        .await?;
+    Ok(answer("application/json; charset=utf-8", json))
+}
+
+/// `/metrics`: the figures in Prometheus' text format.
+pub(super) fn metrics(shared: &Shared) -> Response<Body> {
+    answer("text/plain; version=0.0.4; charset=utf-8", metrics::text(shared).into())
+}
+
+fn answer(content_type: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Body::full(body));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}

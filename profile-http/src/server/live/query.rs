@@ -1,0 +1,111 @@
+//! The parameters of the live endpoints. Unknown ones are refused, as those of `/profile` are.
+
+use std::time::Duration;
+
+use profile_core::{Kind, format_duration, parse_duration};
+
+use super::super::reply::{self, Refusal};
+
+/// Sites in `/stats` where nothing else is asked for.
+const DEFAULT_SITES: usize = 50;
+const MOST_SITES: usize = 1000;
+
+/// What `/flame` draws, and how long it records.
+#[derive(Debug, PartialEq)]
+pub(super) struct Flame {
+    pub(super) kind: Kind,
+    pub(super) window: Duration,
+}
+
+/// How many sites `/stats` lists: `limit`.
+pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
+    let mut limit = DEFAULT_SITES;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "limit" => {
+                let number = value.parse().ok().filter(|limit| (1..=MOST_SITES).contains(limit));
+                limit = number.ok_or_else(|| {
+                    let range = format!("limit is a number from 1 to {MOST_SITES}.");
+                    reply::bad_parameter("Invalid limit parameter.", range)
+                })?;
+            }
+            name => return Err(reply::unknown_parameter(name, "limit")),
+        }
+    }
+    Ok(limit)
+}
+
+/// Whether `/goroutines` adds the dump it was made from: `raw`.
+pub(super) fn goroutines(query: &str) -> Result<bool, Refusal> {
+    let mut raw = false;
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        raw = match (&*name, &*value) {
+            ("raw", "true" | "1" | "") => true,
+            ("raw", "false" | "0") => false,
+            ("raw", _) => {
+                let values = "raw is true or false.".to_owned();
+                return Err(reply::bad_parameter("Invalid raw parameter.", values));
+            }
+            (name, _) => return Err(reply::unknown_parameter(name, "raw")),
+        };
+    }
+    Ok(raw)
+}
+
+/// What `/flame` is asked for: `kind`, and for kinds that record `seconds`.
+pub(super) fn flame(query: &str, longest: Duration) -> Result<Flame, Refusal> {
+    let mut flame = Flame { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        match &*name {
+            "kind" => {
+                flame.kind = value
+                    .parse()
+                    .ok()
+                    .filter(|&kind| kind != Kind::Trace)
+                    .ok_or_else(|| reply::unknown_kind(&value))?;
+            }
+            "seconds" | "duration" => {
+                let shortest = Duration::from_millis(10);
+                flame.window = parse_duration(&value)
+                    .ok()
+                    .filter(|window| (shortest..=longest).contains(window))
+                    .ok_or_else(|| {
+                        let range = format!(
+                            "The duration may be from {} to {}.",
+                            format_duration(shortest),
+                            format_duration(longest)
+                        );
+                        reply::bad_parameter("Invalid duration parameter.", range)
+                    })?;
+            }
+            name => return Err(reply::unknown_parameter(name, "kind, seconds, duration")),
+        }
+    }
+    Ok(flame)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_in_their_range_and_names_are_known() {
+        assert_eq!(stats("").unwrap(), 50);
+        assert_eq!(stats("limit=7").unwrap(), 7);
+        for bad in ["limit=0", "limit=1001", "limit=x", "limit=", "limits=3", "raw=true"] {
+            assert!(stats(bad).is_err(), "{bad}");
+        }
+        assert!(!goroutines("").unwrap());
+        assert!(goroutines("raw=true").unwrap());
+        assert!(!goroutines("raw=false").unwrap());
+        assert!(goroutines("raw=yes").is_err());
+        let longest = Duration::from_secs(60);
+        let heap = Flame { kind: Kind::Heap, window: Duration::from_secs(5) };
+        assert_eq!(flame("kind=heap", longest).unwrap(), heap);
+        let cpu = Flame { kind: Kind::Cpu, window: Duration::from_millis(1500) };
+        assert_eq!(flame("seconds=1500ms", longest).unwrap(), cpu);
+        for bad in ["kind=trace", "kind=x", "seconds=61", "seconds=0", "seconds=-1", "second=1"] {
+            assert!(flame(bad, longest).is_err(), "{bad}");
+        }
+    }
+}

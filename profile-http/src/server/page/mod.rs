@@ -1,0 +1,178 @@
+//! `/`: the live page. One document that holds its style and its script, and asks for nothing from
+//! anywhere else.
+//!
+//! The policy that goes with it lets the browser run that very script and no other: it names their
+//! hashes. Whatever comes from the process is set as text.
+//!
+//! A browser that has no credentials gets the same document with the refusal, locked: it holds no
+//! data, and asks for the token. Scripts and programs get the refusal as JSON, as everywhere.
+
+use std::io::Write as _;
+use std::sync::LazyLock;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
+use sha2::{Digest, Sha256};
+
+use super::Body;
+
+const DOCUMENT: &str = include_str!("index.html");
+const STYLE: &str = include_str!("style.css");
+/// In the order in which they build on each other; together they are one script.
+const SCRIPT: [&str; 10] = [
+    include_str!("dom.js"),
+    include_str!("units.js"),
+    include_str!("server.js"),
+    include_str!("charts.js"),
+    include_str!("tables.js"),
+    include_str!("groups.js"),
+    include_str!("flame.js"),
+    include_str!("collect.js"),
+    include_str!("compare.js"),
+    include_str!("main.js"),
+];
+
+/// The document, ready to be sent.
+struct Page {
+    open: Form,
+    locked: Form,
+    policy: HeaderValue,
+}
+
+/// One form of the document, plain and compressed.
+struct Form {
+    plain: Bytes,
+    gzip: Bytes,
+}
+
+static PAGE: LazyLock<Page> = LazyLock::new(|| {
+    let script = format!("(() => {{\n\"use strict\";\n{}}})();\n", SCRIPT.concat());
+    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    let policy = format!(
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash(&script),
+        hash(STYLE)
+    );
+    let document = DOCUMENT.replace("{{style}}", STYLE).replace("{{script}}", &script);
+    Page {
+        open: Form::new(document.replace("{{locked}}", "")),
+        locked: Form::new(document.replace("{{locked}}", " data-locked")),
+        policy: HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("sandbox")),
+    }
+});
+
+impl Form {
+    fn new(document: String) -> Form {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        // Writing to memory can't fail.
+        let _ = gzip.write_all(document.as_bytes());
+        Form { gzip: gzip.finish().unwrap_or_default().into(), plain: document.into() }
+    }
+}
+
+/// The page.
+pub(super) fn page(request: &Parts) -> Response<Body> {
+    response(&PAGE.open, &request.headers)
+}
+
+/// Whether a refused request is a browser that was sent to the page, with no credentials at all.
+pub(super) fn is_visited(request: &Parts, prefix: &str) -> bool {
+    let accept = request.headers.get_all(header::ACCEPT).into_iter();
+    request.method == Method::GET
+        && request.uri.path().strip_prefix(prefix) == Some("/")
+        && accept.filter_map(|accept| accept.to_str().ok()).any(|types| types.contains("text/html"))
+}
+
+/// The page, locked, as the body of the refusal.
+pub(super) fn locked(request: &Parts) -> Response<Body> {
+    let mut response = response(&PAGE.locked, &request.headers);
+    *response.status_mut() = StatusCode::UNAUTHORIZED;
+    // Basic would make the browser ask, and keep the answer beyond the tab.
+    let challenge = HeaderValue::from_static("Bearer realm=\"debug\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// The way to the page from its path without the slash.
+pub(super) fn redirect(prefix: &str) -> Response<Body> {
+    let mut response = Response::new(Body::full(Bytes::new()));
+    *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+    // Relative, because a proxy in front may have another prefix.
+    let last = prefix.rsplit('/').next().unwrap_or_default();
+    if let Ok(location) = HeaderValue::try_from(format!("{last}/")) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+fn response(form: &Form, asked: &HeaderMap) -> Response<Body> {
+    let zipped = asked
+        .get_all(header::ACCEPT_ENCODING)
+        .into_iter()
+        .filter_map(|encodings| encodings.to_str().ok())
+        .flat_map(|encodings| encodings.split(','))
+        .any(|encoding| encoding.trim() == "gzip");
+    let body = if zipped { &form.gzip } else { &form.plain };
+    let mut response = Response::new(Body::full(body.clone()));
+    let headers = response.headers_mut();
+    let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
+    set(header::CONTENT_TYPE, "text/html; charset=utf-8");
+    set(header::VARY, "Accept-Encoding");
+    set(header::REFERRER_POLICY, "no-referrer");
+    set(header::X_FRAME_OPTIONS, "DENY");
+    set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
+    set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
+    if zipped {
+        set(header::CONTENT_ENCODING, "gzip");
+    }
+    headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_whole_small_and_asks_for_nothing_else() {
+        let text = std::str::from_utf8(&PAGE.open.plain).unwrap();
+        assert!(!text.contains("{{"), "a place was not filled");
+        assert_eq!(text.matches("<script").count(), 1);
+        assert_eq!(text.matches("<style").count(), 1);
+        for foreign in ["http://", "https://", "//cdn", "@import", "eval(", "innerHTML", " style="]
+        {
+            let known = text.replace("http://www.w3.org/2000/svg", "");
+            assert!(!known.contains(foreign), "{foreign}");
+        }
+        assert!(PAGE.open.gzip.len() < 120 << 10, "{}", PAGE.open.gzip.len());
+        assert_eq!(PAGE.locked.plain.len(), PAGE.open.plain.len() + " data-locked".len());
+    }
+
+    #[test]
+    fn the_policy_names_no_source_but_the_hashes() {
+        let policy = PAGE.policy.to_str().unwrap();
+        assert!(policy.starts_with("default-src 'none'; script-src 'sha256-"), "{policy}");
+        for loose in ["unsafe", "*", "http:", "blob:"] {
+            assert!(!policy.contains(loose), "{policy}");
+        }
+    }
+
+    #[test]
+    fn only_a_browser_that_asks_for_the_page_sees_it_locked() {
+        let visit = |path: &str, accept: &str| {
+            let request = http::Request::get(path).header("accept", accept).body(()).unwrap();
+            is_visited(&request.into_parts().0, "/debug")
+        };
+        assert!(visit("/debug/", "text/html,application/xhtml+xml,*/*;q=0.8"));
+        assert!(!visit("/debug/", "*/*"));
+        assert!(!visit("/debug/stats", "text/html"));
+        assert!(!visit("/", "text/html"));
+    }
+}
