@@ -29,6 +29,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod dump;
 mod error;
 pub mod inspect;
 mod open;
