@@ -47,6 +47,7 @@ use std::fmt;
 pub use parallel::parse_on;
 pub use profile::from_profile;
 pub use scan::Parser;
+pub(crate) use view::labels_by_group;
 pub use view::{AncestorView, Frame, Group};
 pub use waits::Waits;
 
@@ -76,7 +77,7 @@ pub struct Limits {
     pub frames: usize,
     /// The most bytes of distinct names, places, states and labels; 16 MiB.
     pub text: usize,
-    /// The most groups; 64 Ki.
+    /// The most groups; 16 Ki.
     pub groups: usize,
     /// The most labels of groups; 64 Ki.
     pub labels: usize,
@@ -91,7 +92,7 @@ impl Default for Limits {
             depth: 4096,
             frames: 256 << 10,
             text: 16 << 20,
-            groups: 64 << 10,
+            groups: 16 << 10,
             labels: 64 << 10,
             waits: 128 << 10,
         }

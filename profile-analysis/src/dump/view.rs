@@ -109,6 +109,11 @@ impl Dump {
         String::from_utf8_lossy(self.table.function(frame))
     }
 
+    /// The function and the place of a frame as they were written.
+    pub(crate) fn frame_text(&self, frame: u32) -> (&[u8], &[u8]) {
+        (self.table.function(frame), self.table.place(frame))
+    }
+
     /// A frame.
     pub(crate) fn frame(&self, frame: u32) -> Frame<'_> {
         let (file, line) = lines::split_place(self.table.place(frame));
@@ -231,6 +236,22 @@ impl<'a> Group<'a> {
 
     pub(crate) fn index(&self) -> u32 {
         self.index
+    }
+
+    pub(crate) fn state_number(&self) -> u32 {
+        self.members.key.state
+    }
+
+    pub(crate) fn creator_number(&self) -> u32 {
+        self.members.key.creator
+    }
+
+    pub(crate) fn label_number(&self) -> u32 {
+        self.members.key.label
+    }
+
+    pub(crate) fn function(&self, frame: u32) -> Cow<'a, str> {
+        self.dump.function(frame)
     }
 }
 
