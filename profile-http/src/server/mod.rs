@@ -33,6 +33,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::{Method, Request, Response};
+use profile_analysis::rules::RuleSet;
 use profile_core::stats::{Runtime, Settings};
 use profile_core::{Available, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
 
@@ -63,6 +64,8 @@ struct Shared {
     /// The thread of the collection that began last.
     collection: Mutex<Option<JoinHandle<()>>>,
     live: live::Live,
+    /// What threads and tasks are for.
+    rules: RuleSet,
 }
 
 /// Settings of a [`DebugService`].
@@ -91,6 +94,7 @@ impl DebugService {
                 patience: DEFAULT_PATIENCE,
                 collection: Mutex::new(None),
                 live: live::Live::start(None),
+                rules: RuleSet::shipped().clone(),
             },
             stats: Some(Settings::default()),
         }
@@ -169,6 +173,13 @@ impl DebugServiceBuilder {
         if let Some(stats) = &mut self.stats {
             stats.runtime = Some(Arc::new(move || figures(&metrics)));
         }
+        self
+    }
+
+    /// Rules that say what threads and tasks of this service are for, to be asked before the shipped
+    /// ones.
+    pub fn rules(mut self, rules: RuleSet) -> DebugServiceBuilder {
+        self.shared.rules = rules.then(RuleSet::shipped().clone());
         self
     }
 

@@ -15,7 +15,7 @@ use super::access::Denied;
 pub(super) type Reply = Result<Response<Body>, Refusal>;
 
 /// A refusal: a status with a message for people and, where there is more to say, a detail.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Refusal {
     status: StatusCode,
     message: String,

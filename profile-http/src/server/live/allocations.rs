@@ -36,7 +36,7 @@ pub(super) struct Row {
     pub(super) line: u64,
     pub(super) bytes: u64,
     pub(super) count: u64,
-    /// A line for each function, and one with its place, as in Go's dumps.
+    /// A line for each frame, from the function that allocated up.
     pub(super) stack: Vec<String>,
     /// The same for the same stack, as long as the process lives.
     pub(super) id: String,
@@ -56,14 +56,11 @@ impl Site {
         self.frames.get(user_frame(names).unwrap_or(0))
     }
 
-    /// Go's form of a stack: `function`, then `\tfile:line`.
+    /// A line for each frame: `function file:line`, as in `/goroutines`.
     pub(super) fn stack(&self) -> Vec<String> {
-        let lines = self.frames.iter().flat_map(|frame| {
-            let place = match (frame.file.as_str(), frame.line) {
-                ("", _) => "\t?".to_owned(),
-                (file, line) => format!("\t{file}:{line}"),
-            };
-            [frame.function.clone(), place]
+        let lines = self.frames.iter().map(|frame| match (frame.file.as_str(), frame.line) {
+            ("", _) => frame.function.clone(),
+            (file, line) => format!("{} {file}:{line}", frame.function),
         });
         lines.collect()
     }
@@ -198,9 +195,7 @@ pub(super) mod tests {
         let rows = top(&sites, Of::Live, 1);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows[0].function, "shop::cart::add");
-        assert_eq!(
-            rows[0].stack[..3],
-            ["alloc::vec::Vec<T>::with_capacity", "\t?", "shop::cart::add",]
-        );
+        let stack = ["alloc::vec::Vec<T>::with_capacity", "shop::cart::add src/cart.rs:41"];
+        assert_eq!(rows[0].stack[..2], stack);
     }
 }

@@ -13,8 +13,8 @@ use super::super::reply::{self, Refusal};
 /// How old an answer may be that is given again: two readers rarely ask in the very same moment.
 const FRESH: Duration = Duration::from_millis(100);
 
-/// The answer, once it is there; `Some(None)` where there will be none.
-type Answer = Option<Result<Bytes, Arc<str>>>;
+/// The answer, once it is there.
+type Answer = Option<Result<Bytes, Refusal>>;
 
 /// Computations under way, and those that have just ended, by what was asked for.
 pub(super) struct Flights<K> {
@@ -39,13 +39,12 @@ impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
     pub(super) async fn share(
         &self,
         key: K,
-        compute: impl FnOnce() -> Result<Bytes, String> + Send + 'static,
+        compute: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
     ) -> Result<Bytes, Refusal> {
         let mut answer = self.join(key, compute)?;
         let answer = answer.wait_for(Option::is_some).await.map(|answer| answer.clone());
         match answer {
-            Ok(Some(Ok(bytes))) => Ok(bytes),
-            Ok(Some(Err(why))) => Err(reply::failed(&why)),
+            Ok(Some(answer)) => answer,
             // The thread panicked.
             _ => Err(reply::failed("the computation broke off")),
         }
@@ -54,7 +53,7 @@ impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
     fn join(
         &self,
         key: K,
-        compute: impl FnOnce() -> Result<Bytes, String> + Send + 'static,
+        compute: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
     ) -> Result<watch::Receiver<Answer>, Refusal> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|flight| match flight.landed {
@@ -72,7 +71,7 @@ impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
             .name("profilez-live".to_owned())
             .spawn(move || {
                 let _own = OwnWork::begin();
-                let computed = compute().map_err(Arc::from);
+                let computed = compute();
                 let mut flights = all.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(flight) = flights.iter_mut().find(|flight| flight.key == own) {
                     flight.landed = Some(Instant::now());
@@ -127,7 +126,7 @@ mod tests {
     fn a_computation_that_panics_is_a_failure_once() {
         let flights = Flights::default();
         assert!(run(flights.share(1, || panic!("told to"))).is_err());
-        assert!(run(flights.share(1, || Err("no".to_owned()))).is_err());
+        assert!(run(flights.share(1, || Err(reply::failed("no")))).is_err());
         // What failed may be given again for a moment, and then is computed anew.
         let again = || run(flights.share(1, || Ok(Bytes::from_static(b"well"))));
         let began = Instant::now();

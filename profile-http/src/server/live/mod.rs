@@ -7,7 +7,7 @@
 mod allocations;
 mod flame;
 mod flight;
-// mod goroutines;
+mod goroutines;
 mod leaks;
 mod metrics;
 mod query;
@@ -23,7 +23,7 @@ use profile_core::stats::{Settings, Stats};
 
 pub(super) use flame::flame;
 
-use super::reply::{self, Reply};
+use super::reply::Reply;
 use super::{Body, Shared};
 use flight::Flights;
 use leaks::Watch;
@@ -73,14 +73,7 @@ pub(super) async fn stats(shared: &Arc<Shared>, query: &str) -> Reply {
 pub(super) async fn goroutines(shared: &Arc<Shared>, query: &str) -> Reply {
     let raw = query::goroutines(query)?;
     let work = Arc::clone(shared);
-    let json = shared
-        .live
-        .goroutines
-        .share(raw, move || {
-            let _ = (&work, raw);
-            Ok(Bytes::new())
-        })
-        .await?;
+    let json = shared.live.goroutines.share(raw, move || goroutines::json(&work, raw)).await?;
     Ok(answer("application/json; charset=utf-8", json))
 }
 

@@ -12,6 +12,7 @@ use profile_core::{Kind, Unavailable};
 use serde::Serialize;
 
 use super::super::Shared;
+use super::super::reply::{self, Refusal};
 use super::allocations::{self, Of, Row};
 use super::leaks::Leak;
 
@@ -170,8 +171,8 @@ struct KindAnswer {
     hint: Option<String>,
 }
 
-/// The whole answer. Its errors are texts.
-pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, String> {
+/// The whole answer.
+pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, Refusal> {
     let live = &shared.live;
     let mut errors = Vec::new();
     let point = live.collector.as_ref().map(profile_core::stats::Stats::now);
@@ -203,7 +204,7 @@ pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, String> {
         kinds: Kind::ALL.map(|kind| kind_answer(shared, kind)).into(),
         errors,
     };
-    serde_json::to_vec(&answer).map(Bytes::from).map_err(|error| error.to_string())
+    serde_json::to_vec(&answer).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
 }
 
 fn memory(point: Option<&Point>) -> Memory {

@@ -73,8 +73,8 @@ function drawCompare() {
   const sites = join(from.stats.inuse_allocations, to.stats.inuse_allocations, (row) => row.id, (row) => row.bytes);
   compared.tables.sites.set(sites.slice(0, 100));
   const rows = (moment) => (moment.goroutines?.groups ?? []).map((group) => {
-    const { name, place } = placeOf(group);
-    return { ...group, id: groupKey(group), function: name, file: place.replace(/:\d+$/, ""), line: place.match(/:(\d+)$/)?.[1] };
+    const { name, file, line } = placeOf(group);
+    return { ...group, id: groupKey(group), function: name, file, line };
   });
   compared.tables.groups.set(join(rows(from), rows(to), (row) => row.id, (row) => row.count).slice(0, 100));
 }

@@ -6,24 +6,18 @@ const groups = {
 };
 
 /** The same for a group while its count and its waits change. */
-const groupKey = (group) => group.id ?? `${group.state}\n${group.stack.join("\n")}`;
-const isStuck = (group) => Boolean(group.potentially_stuck);
+const groupKey = (group) => `${group.state}\n${group.stack.join("\n")}\n${group.created_by ?? ""}`;
+const isStuck = (group) => group.stuck != null;
 const isLong = (group) => (group.wait_minutes ?? 0) >= 1;
 
-/** The first place in a stack that is the user's, else the first. */
+/** The first frame that is the user's, else the first. */
 function placeOf(group) {
-  let first = null;
-  for (let at = 0; at + 1 < group.stack.length; at += 1) {
-    const place = group.stack[at + 1];
-    if (!place.startsWith("\t")) continue;
-    const found = { name: group.stack[at].replace(/\((\.\.\.)?\)$/, ""), place: place.trim() };
-    first ??= found;
-    if (!isPlumbing(found.name, found.place)) return found;
-  }
-  return first ?? { name: group.top_func, place: "" };
+  const frames = group.stack.map(frameOf);
+  return frames.find(({ name, file }) => !isPlumbing(name, file)) ?? frames[0] ??
+    { name: group.top_func || "(no stack)", file: "", line: 0 };
 }
 
-const fileOf = (group) => placeOf(group).place.replace(/:\d+$/, "");
+const fileOf = (group) => placeOf(group).file;
 
 const categories = [
   ["all", "All", () => true],
@@ -38,8 +32,8 @@ function makeGroups() {
     label: "Groups of threads and tasks", key: groupKey, sort: null,
     columns: [
       { name: "Where", class: "what", cell: (cell, group) => {
-        const { name, place } = placeOf(group);
-        placeCell(cell, name || group.top_func, place.replace(/:\d+$/, ""), place.match(/:(\d+)$/)?.[1]);
+        const { name, file, line } = placeOf(group);
+        placeCell(cell, name, file, line);
       } },
       { name: "Count", class: "num", cell: (cell, group) => say(cell, `${count(group.count)}×`) },
       { name: "State", cell: (cell, group) => say(cell, group.wait_reason && group.wait_reason !== group.state ? `${group.state} · ${group.wait_reason}` : group.state) },
@@ -66,7 +60,7 @@ function makeGroups() {
       } },
     ],
     detail: groupDetail,
-    facts: (group) => JSON.stringify([group.evidence, group.rule, group.created_by, group.ids, group.labels, group.wait]),
+    facts: (group) => JSON.stringify([group.stuck, group.rule, group.created_by, group.ids, group.labels, group.wait]),
     empty: () => (state.goroutines ? "No group matches the filters." : "Not looked yet."),
   });
   $("group-search").addEventListener("input", (event) => {
@@ -92,13 +86,15 @@ function hide(file) {
 
 /** What an open group shows: whatever the server tells of it, and its stack. */
 function groupDetail(group) {
-  const text = (value) => (typeof value === "string" ? value : JSON.stringify(value));
+  const { wait } = group;
   const facts = [
-    ["why stuck", group.evidence], ["rule", group.rule], ["created by", group.created_by],
-    ["ids", group.ids?.join(", ")], ["labels", group.labels && Object.keys(group.labels).length ? group.labels : null],
-  ].filter(([, value]) => value != null && value !== "" && !(Array.isArray(value) && !value.length));
+    ["why it looks stuck", group.stuck?.why], ["rule", group.rule], ["created by", group.created_by],
+    ["waits", wait.known && group.count > 1 ? `${wait.min} to ${wait.max} min, median ${wait.median} min, of ${count(wait.known)}` : ""],
+    ["ids", group.ids.join(", ")],
+    ["labels", group.labels.map(({ key, value, count: n }) => `${key}: ${value}${n > 1 ? ` (${n}×)` : ""}`).join(", ")],
+  ].filter(([, value]) => value);
   return [
-    facts.length ? h("dl", { class: "more" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, text(value))))) : "",
+    facts.length ? h("dl", { class: "more" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))) : "",
     stackList(group.stack),
   ];
 }

@@ -1,15 +1,12 @@
 // Tables whose rows keep their identity: sorted, searched, opened, while their figures change.
 
-/** A stack in Go's form: names, and places that begin with a tab. */
+/** A stack, a line for each frame. */
 function stackList(lines) {
-  const list = h("ol", { class: "stack" });
-  for (let at = 0; at < lines.length; at += 1) {
-    const name = lines[at];
-    const place = lines[at + 1]?.startsWith("\t") ? lines[(at += 1)].trim() : "";
-    list.append(h("li", { class: isPlumbing(name, place) ? "plumbing" : "" },
-      h("span", {}, name), place && place !== "?" ? h("span", { class: "at" }, place) : null));
-  }
-  return list;
+  return h("ol", { class: "stack" }, lines.map((text) => {
+    const { name, file, line } = frameOf(text);
+    return h("li", { class: isPlumbing(name, file) ? "plumbing" : "" },
+      h("span", {}, name), file ? h("span", { class: "at" }, `${file}:${line}`) : null);
+  }));
 }
 
 /**

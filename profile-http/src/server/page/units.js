@@ -60,3 +60,12 @@ const shortPath = (path) => path.split(/[/\\]/).slice(-2).join("/");
 const isPlumbing = (name, file) =>
   /\/rustc\/|\/rustlib\/src\/rust\/library\//.test(file ?? "") ||
   /^<?(alloc|core|std|hashbrown)::|^_?_?(rust_|rustc|libc_|rjem_)|^start_thread$|^clone3?$/.test(name);
+
+/** A line of a stack, `function file:line`, in its parts. */
+function frameOf(text) {
+  const parts = text.match(/^(.*\S) (\S.*):(\d+)$/);
+  if (!parts) return { name: text, file: "", line: 0 };
+  // Names of functions hold blanks (`<A as B>::c`), so the last one is where the file begins.
+  const [, name, file, line] = parts;
+  return { name, file, line: Number(line) };
+}

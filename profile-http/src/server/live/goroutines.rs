@@ -1,0 +1,28 @@
+//! The JSON of `/goroutines`: a dump of this process, in groups. Its shape is `profile-analysis`'.
+
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use profile_analysis::dump::{self, Options};
+use profile_analysis::groups::{GroupOptions, goroutines_json, group};
+use profile_archive::rfc3339;
+use profile_core::Kind;
+
+use super::super::Shared;
+use super::super::reply::{self, Refusal};
+
+/// Takes a dump and groups it.
+pub(super) fn json(shared: &Shared, raw: bool) -> Result<Bytes, Refusal> {
+    let collector = shared.collectors.collector(Kind::Goroutine);
+    collector.check().map_err(|why| reply::unavailable(&why))?;
+    let taken = rfc3339(SystemTime::now());
+    let files = collector.snapshot().map_err(|error| reply::failed(&error.chain()))?;
+    // The text knows more than the profile: ids, and how long each has waited.
+    let text = files.iter().find(|file| file.name.ends_with(".txt"));
+    let text = text.ok_or_else(|| reply::failed("the dump has no text"))?;
+    let dump = dump::parse(&text.bytes, &Options::default());
+    let groups = group(&dump, &shared.rules, &GroupOptions::default());
+    let raw = raw.then(|| String::from_utf8_lossy(&text.bytes));
+    let json = goroutines_json(&groups, Some(&taken), raw.as_deref());
+    serde_json::to_vec(&json).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
+}
