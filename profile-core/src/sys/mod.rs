@@ -7,12 +7,14 @@ pub(crate) mod host;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod jemalloc;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
+pub(crate) mod jemalloc_stats;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) mod mallinfo;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod memory_file;
 // Without an engine the build id is all that is asked for.
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
-#[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "own_work_jemalloc.rs")]
-#[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "own_work_none.rs")]
 pub(crate) mod own_work;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub(crate) mod pprof_handler;
@@ -28,6 +30,10 @@ mod arch;
 pub(crate) mod capture;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod dump;
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod heap;
+#[cfg(all(feature = "heap", not(stacks)))]
+mod heap_handed_on;
 #[cfg(stacks)]
 #[allow(dead_code)]
 mod mapping;
