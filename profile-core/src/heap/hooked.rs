@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use crate::BoxError;
 use crate::sys::heap::hooks;
 use crate::sys::jemalloc::{self, Flag};
 
@@ -25,4 +26,9 @@ pub(super) fn is_installed() -> bool {
 pub(super) fn rate() -> u64 {
     let is_active = jemalloc::flag(Flag::ProfActive) == Some(true);
     if is_active { jemalloc::sample_rate().unwrap_or(0) } else { 0 }
+}
+
+/// Switches jemalloc's sampling on, if it is off, until the value is dropped.
+pub(crate) fn sampling() -> Result<Box<dyn Send>, BoxError> {
+    Ok(Box::new(jemalloc::Sampling::on()?))
 }

@@ -1,5 +1,7 @@
 //! jemalloc's hooks where the feature is off.
 
+use crate::BoxError;
+
 pub(super) fn install() -> bool {
     false
 }
@@ -10,4 +12,8 @@ pub(super) fn is_installed() -> bool {
 
 pub(super) fn rate() -> u64 {
     0
+}
+
+pub(crate) fn sampling() -> Result<Box<dyn Send>, BoxError> {
+    Err("jemalloc's hooks are not compiled in".into())
 }

@@ -40,6 +40,7 @@ pub(crate) fn rate_of(feeder: Feeder) -> u64 {
 }
 
 pub(crate) use countdown::{rate, set_rate};
+pub(crate) use hooked::sampling;
 
 /// Every site at which anything was allocated.
 pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {

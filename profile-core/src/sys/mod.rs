@@ -24,6 +24,7 @@ pub(crate) mod sigprof;
 #[cfg(stacks)]
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
 #[cfg_attr(not(target_arch = "aarch64"), path = "arch_x86_64.rs")]
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 mod arch;
 #[cfg(stacks)]
 #[allow(dead_code)]
@@ -43,4 +44,5 @@ pub(crate) mod sampler;
 #[allow(dead_code)]
 mod unwind;
 #[cfg(stacks)]
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 mod window;
