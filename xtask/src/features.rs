@@ -19,7 +19,7 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "pprof-rs", "jemalloc"],
+        features: &["sampler", "pprof-rs", "heap", "jemalloc"],
     },
     Crate {
         package: "profile-http",
@@ -29,7 +29,7 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profilez",
         folder: ".",
-        features: &["cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc"],
+        features: &["cli", "server", "client", "tls", "sampler", "pprof-rs", "heap", "jemalloc"],
     },
 ];
 
@@ -141,6 +141,7 @@ serde = "1"
                 "--no-default-features",
                 "--no-default-features --features sampler",
                 "--no-default-features --features pprof-rs",
+                "--no-default-features --features heap",
                 "--no-default-features --features jemalloc",
                 "--all-features",
             ]

@@ -19,7 +19,9 @@ impl Missing {
             ),
             Kind::Heap | Kind::Allocs => (
                 "no source of heap profiles is compiled in",
-                "build with the feature `jemalloc` and make tikv-jemallocator the global allocator",
+                "build with the feature `heap` and wrap the global allocator in \
+                 profilez::alloc::Sampled, or with the feature `jemalloc` and make \
+                 tikv-jemallocator the global allocator",
             ),
             Kind::Block | Kind::Mutex => ("nothing in this version records lock waits", ""),
             Kind::Goroutine => ("nothing in this version takes thread stacks", ""),

@@ -8,7 +8,7 @@ mod cpu_owner;
 mod cpu_pprof;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
-#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod locate;
@@ -127,10 +127,8 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Goroutine => Arc::new(goroutine::ThreadDump),
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Allocs => Arc::new(heap::JemallocHeap::allocs()),
+        #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+        Kind::Heap | Kind::Allocs => Arc::new(heap::Heap::new(kind)),
         kind => Arc::new(missing::Missing::new(kind)),
     }
 }
