@@ -1,4 +1,4 @@
-//! The profile.proto model, and one file a verb: build, check, encode, decode, merge.
+//! The profile.proto model, and one file a verb: build, check, encode, decode, merge, text.
 //!
 //! Everything here reads or writes this one format. Ids of the wire format, which start at 1, are
 //! indices here, which start at 0; string 0 is the empty string. The field numbers and meanings are
@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod encode;
 mod merge;
+mod text;
 mod wire;
 
 use std::ops::Range;
@@ -17,6 +18,7 @@ pub use build::Builder;
 pub use check::CheckError;
 pub use decode::{DecodeError, DecodeLimits, FieldProblem};
 pub use merge::MergeError;
+pub use text::TextForm;
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.
 #[derive(Clone, Debug, Default)]
