@@ -127,7 +127,8 @@ fn keep_up(rhythm: &Rhythm) {
         });
         let beats: usize = scrapers.into_iter().map(|scraper| scraper.join().unwrap()).sum();
         let least = PATHS.len() * 2 * (rhythm.whole.as_secs() / rhythm.period.as_secs()) as usize;
-        println!("{beats} profiles, {least} on time");
+        println!("{beats} profiles, {least} if all are on time");
+        assert!(2 * beats >= least, "profiles wait for each other");
         stop.store(true, Ordering::Relaxed);
     });
     server.shut_down();
