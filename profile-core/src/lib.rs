@@ -53,7 +53,7 @@ mod unavailable;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, chain};
 pub use gate::{Busy, Gate, Permit};
 pub use kind::{Kind, UnknownKind};
 pub use plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
