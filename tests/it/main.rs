@@ -3,6 +3,7 @@
 mod access;
 mod collection;
 mod command;
+mod confined;
 mod disconnect;
 mod fakes;
 mod faults;
