@@ -44,7 +44,10 @@ pub(super) struct Window {
 }
 
 /// Half a page: most stacks below which nothing is known yet are short.
-const WORDS: usize = 256;
+const WORDS: usize = 512;
+/// How much may be read below what is asked for: a power of two that divides a page, so that it is
+/// in the same one.
+const BELOW: u64 = 512;
 
 impl Default for Window {
     fn default() -> Window {
@@ -62,11 +65,10 @@ impl Window {
         if let Some(word) = self.word(address) {
             return Some(word);
         }
-        const PAGE: u64 = 4096;
-        let whole = (WORDS * 8) as u64;
-        // The next page may not be there.
-        let in_page = PAGE - address % PAGE;
-        self.fill(address, whole).or_else(|| self.fill(address, whole.min(in_page)))?;
+        // What is read next is often just below: a frame pointer under a return address.
+        let start = address & !(BELOW - 1);
+        // Less is read where the next page isn't there.
+        self.fill(start, (WORDS * 8) as u64)?;
         self.word(address)
     }
 
