@@ -40,6 +40,7 @@ impl Stack for Window {
 pub(super) struct Window {
     start: u64,
     words: usize,
+    copies: u32,
     copy: [u64; WORDS],
 }
 
@@ -51,7 +52,7 @@ const BELOW: u64 = 512;
 
 impl Default for Window {
     fn default() -> Window {
-        Window { start: 0, words: 0, copy: [0; WORDS] }
+        Window { start: 0, words: 0, copies: 0, copy: [0; WORDS] }
     }
 }
 
@@ -59,6 +60,12 @@ impl Window {
     /// Another stack is going to be read.
     pub(super) fn forget(&mut self) {
         self.words = 0;
+        self.copies = 0;
+    }
+
+    /// How often memory was copied since the last [`Window::forget`].
+    pub(super) fn copies(&self) -> u32 {
+        self.copies
     }
 
     fn word_at(&mut self, address: u64) -> Option<u64> {
@@ -79,6 +86,7 @@ impl Window {
 
     fn fill(&mut self, address: u64, len: u64) -> Option<()> {
         self.words = 0;
+        self.copies += 1;
         let copy = &mut bytes(&mut self.copy)[..len as usize];
         let read = match read_by_vm(address, copy) {
             // A seccomp filter that forbids the call may leave files alone.
