@@ -15,6 +15,7 @@ use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, SymbolKind};
 
 use self::known::Known;
+use crate::names::Symbol;
 use crate::process::hex;
 use crate::sys::objects::{self, Object};
 
@@ -107,7 +108,9 @@ impl Symbolizer {
         let relative = address.wrapping_sub(bias);
         let mut frames = match self.source(object) {
             Source::Lines(loader) => resolve(loader, relative),
-            Source::Names(names) => names.find(relative).map(named).into_iter().collect(),
+            Source::Names(names) => {
+                names.find(relative).map(|(_start, name)| named(name)).into_iter().collect()
+            }
             Source::Nothing => Vec::new(),
         };
         if frames.is_empty() {
@@ -117,6 +120,22 @@ impl Symbolizer {
             frames.push(Frame { name, ..Frame::default() });
         }
         frames
+    }
+
+    /// The symbol that holds an address of this process.
+    pub(crate) fn symbol(&mut self, address: u64) -> Option<Symbol> {
+        let (object, _segment) = self.find(address)?;
+        let bias = self.objects[object].bias;
+        let relative = address.wrapping_sub(bias);
+        let (start, name) = match self.source(object) {
+            Source::Lines(loader) => {
+                let symbol = loader.find_symbol_info(relative)?;
+                (symbol.address(), symbol.name())
+            }
+            Source::Names(names) => names.find(relative)?,
+            Source::Nothing => return None,
+        };
+        Some(Symbol { name: name.to_owned(), start: start.wrapping_add(bias) })
     }
 
     fn source(&mut self, object: usize) -> &Source {
@@ -174,10 +193,11 @@ impl Names {
         Some(Names { functions })
     }
 
-    fn find(&self, relative: u64) -> Option<&str> {
+    /// Where the function at an address begins, and its name.
+    fn find(&self, relative: u64) -> Option<(u64, &str)> {
         let after = self.functions.partition_point(|&(begin, ..)| begin <= relative);
-        let (_, end, name) = self.functions[..after].last()?;
-        (relative < *end).then_some(name)
+        let (begin, end, name) = self.functions[..after].last()?;
+        (relative < *end).then_some((*begin, name))
     }
 }
 
@@ -282,6 +302,20 @@ mod tests {
         );
         assert!(outermost.file.ends_with("src/symbol.rs"), "{outermost:?}");
         assert!(outermost.line > 0);
+    }
+
+    #[test]
+    fn a_symbol_begins_where_its_function_does() {
+        let address = landmark as fn() -> u64 as usize as u64;
+        for budget in [BUDGET, 0] {
+            let mut symbolizer = Symbolizer::new();
+            symbolizer.budget = budget;
+            let symbol = symbolizer.symbol(address + 1).unwrap();
+            assert_eq!(symbol.start, address);
+            let demangled = rustc_demangle::demangle(&symbol.name);
+            assert_eq!(format!("{demangled:#}"), "profile_core::symbol::tests::landmark");
+            assert_eq!(symbolizer.symbol(0), None);
+        }
     }
 
     #[test]
