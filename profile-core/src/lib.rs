@@ -55,7 +55,7 @@ mod unavailable;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, chain};
 pub use gate::{Busy, Gate, Permit};
 pub use kind::{Kind, UnknownKind};
 pub use names::{Symbol, symbols};

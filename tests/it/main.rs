@@ -4,6 +4,7 @@ mod access;
 mod attach;
 mod collection;
 mod command;
+mod confined;
 mod disconnect;
 mod fakes;
 mod faults;

@@ -33,6 +33,8 @@ pub(crate) mod dump;
 mod mapping;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod sampler;
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) mod task;
 #[cfg(stacks)]
 #[allow(dead_code)]
 mod unwind;
