@@ -47,10 +47,12 @@ pub mod jemalloc;
 mod jemalloc_config;
 mod kind;
 pub mod memory;
+mod names;
 mod plan;
 mod process;
 pub mod profile;
 pub mod session;
+pub mod single;
 pub mod stats;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
@@ -59,9 +61,10 @@ mod unavailable;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, chain};
 pub use gate::{Busy, Gate, Permit};
 pub use kind::{Kind, UnknownKind};
+pub use names::{Symbol, symbols};
 pub use plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
 pub use process::Process;
 pub use sys::own_work::OwnWork;

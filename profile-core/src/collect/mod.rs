@@ -6,6 +6,7 @@ mod cpu;
 mod cpu_owner;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 mod cpu_pprof;
+mod empty;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
 #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
@@ -18,6 +19,7 @@ mod missing;
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub use cpu_pprof::PprofCpu;
+pub use empty::empty_profile;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub use locate::Symbols;
 

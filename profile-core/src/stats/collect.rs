@@ -78,6 +78,7 @@ impl Stats {
     ///
     /// There is no thread to be had.
     pub fn start(settings: Settings) -> io::Result<Stats> {
+        let _own = OwnWork::begin();
         let period = settings.period.max(SHORTEST_PERIOD);
         let points = settings.keep.as_nanos() / period.as_nanos() + 1;
         let points = usize::try_from(points).unwrap_or(MOST_POINTS).min(MOST_POINTS);

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
+use crate::memory::MemoryStats;
+
 /// What the process used at one moment, and since the look before.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -12,6 +14,8 @@ pub struct Point {
     pub interval: Option<Duration>,
     /// Memory, in bytes.
     pub memory: Memory,
+    /// What the allocator says, where it says anything.
+    pub allocator: MemoryStats,
     /// CPU time.
     pub cpu: Cpu,
     /// Threads of the process.
@@ -143,6 +147,7 @@ pub(super) mod tests {
             taken: SystemTime::UNIX_EPOCH,
             interval: None,
             memory: Memory::default(),
+            allocator: MemoryStats::default(),
             cpu,
             threads: None,
             descriptors: None,

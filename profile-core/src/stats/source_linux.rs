@@ -7,6 +7,7 @@ use super::cgroup::Group;
 use super::point::{Cpu, Memory, Point, Runtime, Switches};
 use super::text::Text;
 use super::waits;
+use crate::memory;
 use crate::sys::directory::Directory;
 use crate::sys::usage;
 
@@ -58,6 +59,7 @@ impl Source {
                 minor_faults: used.map(|used| used.minor_faults),
                 major_faults: used.map(|used| used.major_faults),
             },
+            allocator: memory::stats(),
             cpu: Cpu {
                 user: used.map(|used| used.user),
                 system: used.map(|used| used.system),

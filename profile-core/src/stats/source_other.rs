@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use super::point::{Cpu, Memory, Point, Runtime, Switches};
+use crate::memory;
 use crate::sys::usage;
 
 #[derive(Debug)]
@@ -25,6 +26,7 @@ impl Source {
                 major_faults: used.map(|used| used.major_faults),
                 ..Memory::default()
             },
+            allocator: memory::stats(),
             cpu: Cpu {
                 user: used.map(|used| used.user),
                 system: used.map(|used| used.system),

@@ -4,9 +4,8 @@
 //! thread that is running, or whose stack can't be read that way, gets a signal, which it answers
 //! from its handler: a signal can make a system call return early.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,7 +13,8 @@ use std::time::{Duration, Instant};
 use super::arch;
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
-use super::unwind::{End, Scratch, Unwinder};
+use super::task::{Tasks, Text};
+use super::unwind::{End, Prologues, Scratch, Unwinder};
 use super::window::Window;
 use crate::stats::waits::{self, Ran};
 
@@ -61,15 +61,12 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     // Handlers work for one dump at a time.
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unwinder = Box::new(Unwinder::load());
-    let mut scratch = Scratch::new();
-    let mut window = Window::default();
+    let mut reading = Reading::default();
     let mut threads = Vec::new();
-    for task in fs::read_dir("/proc/self/task")? {
-        let Some(tid) = task?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
+    let tasks = Tasks::open()?;
+    for tid in Tasks::ids()? {
         // A thread that has ended meanwhile is left out.
-        threads.extend(blocked_or_running(tid, &unwinder, &mut scratch, &mut window));
+        threads.extend(blocked_or_running(&tasks, tid, &unwinder, &mut reading));
     }
     let running: Vec<u32> = threads
         .iter()
@@ -100,14 +97,14 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
 
 /// A thread as `/proc` shows it; without addresses where only a signal can get them.
 fn blocked_or_running(
+    tasks: &Tasks,
     tid: u32,
     unwinder: &Unwinder,
-    scratch: &mut Scratch,
-    window: &mut Window,
+    reading: &mut Reading,
 ) -> Option<ThreadStack> {
-    const TRIES: usize = 3;
-    let name =
-        fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned();
+    const TRIES: usize = 4;
+    let name = tasks.text(tid, "comm")?;
+    let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();
     let thread = |state, addresses, truncated| {
         Some(ThreadStack { tid, name, state, waited: None, addresses, truncated })
     };
@@ -120,26 +117,42 @@ fn blocked_or_running(
         return thread(ThreadState::Running, Vec::new(), false);
     }
     // Forbidden to a process that may not be traced; a signal works all the same.
-    let Ok(call) = File::open(format!("/proc/self/task/{tid}/syscall")) else {
+    let Some(call) = tasks.file(tid, "syscall") else {
         return thread(ThreadState::Running, Vec::new(), false);
     };
-    let schedule = File::open(format!("/proc/self/task/{tid}/schedstat"));
-    let mut before = Snapshot::take(&call, schedule.as_ref().ok());
+    let mut schedule = None;
     for _ in 0..TRIES {
-        let Some(Where { state, pc, sp }) = before.call.text().and_then(parse) else { break };
+        // Whenever a thread begins to run the kernel counts it.
+        let before = schedule.as_ref().map(Text::read);
+        let blocked = Text::read(&call);
+        let Some(Where { state, pc, sp }) = blocked.str().and_then(parse) else { break };
+        let Reading { scratch, prologues, window } = reading;
         window.forget();
-        let (addresses, end) = unwinder.unwind_blocked(scratch, pc, sp, window, DEPTH);
-        let after = Snapshot::take(&call, schedule.as_ref().ok());
-        if after == before {
+        let (addresses, end) = unwinder.unwind_blocked(scratch, prologues, (pc, sp), window, DEPTH);
+        let stayed = match &before {
+            Some(before) => schedule.as_ref().map(Text::read).as_ref() == Some(before),
+            // One copy takes less than it takes a thread to run and to wait again. Most stacks fit
+            // into one, and the count costs a fifth of all this.
+            None => window.copies() <= 1 && Text::read(&call) == blocked,
+        };
+        if stayed {
             // A way up that was lost at once says nothing; one that was lost later says most.
             if end == End::Lost && addresses.len() < 3 {
                 return thread(state, Vec::new(), false);
             }
             return waiting(thread(state, addresses, end != End::Root), &before.schedule);
         }
-        before = after;
+        schedule = schedule.or_else(|| tasks.file(tid, "schedstat"));
     }
     thread(ThreadState::Running, Vec::new(), false)
+}
+
+/// What reading stacks takes, for one after the other.
+#[derive(Default)]
+struct Reading {
+    scratch: Scratch,
+    prologues: Prologues,
+    window: Window,
 }
 
 /// When a thread last ran, by the scheduler's clock.
@@ -152,38 +165,6 @@ fn exec_start(sched: &str) -> Option<Duration> {
     let line = sched.lines().find(|line| line.starts_with("se.exec_start"))?;
     let (millis, nanos) = line.split_once(':')?.1.trim().split_once('.')?;
     Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
-}
-
-/// What changes when a thread runs.
-#[derive(PartialEq, Eq)]
-struct Snapshot {
-    call: Text,
-    schedule: Text,
-}
-
-/// A short file of `/proc`.
-#[derive(PartialEq, Eq)]
-struct Text {
-    bytes: [u8; 192],
-    len: usize,
-}
-
-impl Snapshot {
-    fn take(call: &File, schedule: Option<&File>) -> Snapshot {
-        Snapshot { call: Text::read(Some(call)), schedule: Text::read(schedule) }
-    }
-}
-
-impl Text {
-    fn read(file: Option<&File>) -> Text {
-        let mut bytes = [0; 192];
-        let len = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
-        Text { bytes, len }
-    }
-
-    fn text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.bytes[..self.len]).ok()
-    }
 }
 
 /// Where a blocked thread is.

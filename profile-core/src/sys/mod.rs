@@ -45,6 +45,8 @@ mod heap_handed_on;
 mod mapping;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod sampler;
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) mod task;
 #[cfg(stacks)]
 #[allow(dead_code)]
 mod unwind;

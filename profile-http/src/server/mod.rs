@@ -21,6 +21,7 @@ mod listen;
 mod live;
 mod page;
 mod pipe;
+mod pprof;
 mod reply;
 mod token;
 
@@ -32,10 +33,11 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Method, Request, Response};
 use profile_analysis::rules::RuleSet;
 use profile_core::stats::{Runtime, Settings};
-use profile_core::{Available, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
+use profile_core::{Available, BoxError, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
 
 pub use access::{Authorizer, Denied, Identity, Peer};
 pub use body::{Body, BodyError};
@@ -61,8 +63,9 @@ struct Shared {
     authorizer: Option<Arc<dyn Authorizer>>,
     max_window: Duration,
     patience: Duration,
-    /// The thread of the collection that began last.
-    collection: Mutex<Option<JoinHandle<()>>>,
+    /// The threads of collections that may still be at work.
+    collections: Mutex<Vec<JoinHandle<()>>>,
+    taking: pprof::Taking,
     live: live::Live,
     /// What threads and tasks are for.
     rules: RuleSet,
@@ -92,7 +95,8 @@ impl DebugService {
                 authorizer: None,
                 max_window: DEFAULT_MAX_WINDOW,
                 patience: DEFAULT_PATIENCE,
-                collection: Mutex::new(None),
+                collections: Mutex::default(),
+                taking: pprof::Taking::default(),
                 live: live::Live::start(None),
                 rules: RuleSet::shipped().clone(),
             },
@@ -105,11 +109,14 @@ impl DebugService {
         self.shared.collectors.available().with_max_window(self.shared.max_window)
     }
 
-    /// Answers one request. The body of a request is not read.
-    pub async fn respond<B>(self, request: Request<B>) -> Response<Body> {
-        let (parts, _body) = request.into_parts();
-        let reply = self.shared.route(&parts).await;
-        reply::finish(reply)
+    /// Answers one request. Only the body of one for the names of addresses is read, `POST
+    /// /debug/pprof/symbol`.
+    pub async fn respond<B: RequestBody>(self, request: Request<B>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().strip_prefix(&self.shared.prefix).unwrap_or_default();
+        let form = pprof::below(path).map_or(reply::Form::Json, |_| reply::Form::Go);
+        let reply = self.shared.route(path, &parts, body).await;
+        reply::finish(reply, form)
     }
 }
 
@@ -209,36 +216,46 @@ fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
 impl Shared {
     /// Keeps hold of a collection's thread.
     fn keep(&self, collection: JoinHandle<()>) {
-        let mut kept = self.collection.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some(collection);
+        let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|collection| !collection.is_finished());
+        kept.push(collection);
     }
 
-    /// Waits until the last collection has ended, whose client is gone.
-    fn wait_for_collection(&self) {
-        let kept = self.collection.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(collection) = kept {
+    /// Waits until every collection has ended, whose clients are gone.
+    fn wait_for_collections(&self) {
+        let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
+        for collection in std::mem::take(&mut *kept) {
             // A panic in it was reported where it happened, and everything was undone.
             let _ = collection.join();
         }
     }
 
     /// Access first, for every path; then the path; then the method.
-    async fn route(self: &Arc<Self>, request: &http::request::Parts) -> reply::Reply {
+    async fn route<B: RequestBody>(
+        self: &Arc<Self>,
+        path: &str,
+        request: &Parts,
+        body: B,
+    ) -> reply::Reply {
         let caller = match access::check(self.authorizer.as_deref(), request) {
             Ok(caller) => caller,
             // The document holds no data. It is how a person at a browser gives the token.
-            Err(Denied::Unauthenticated) if page::is_visited(request, &self.prefix) => {
+            Err(Denied::Unauthenticated) if page::is_visited(path, request) => {
                 return Ok(page::locked(request));
             }
             Err(denied) => return Err(reply::denied(denied)),
         };
-        let path = request.uri.path().strip_prefix(&self.prefix);
+        if let Some(rest) = pprof::below(path) {
+            return pprof::answer(self, rest, request, body, caller).await;
+        }
         let query = request.uri.query().unwrap_or("");
-        match (path.unwrap_or("?"), &request.method) {
+        match (path, &request.method) {
             ("/profile", &Method::GET | &Method::POST) => {
                 bundle::collect(Arc::clone(self), query, caller).await
             }
             ("/profile", _) => Err(reply::wrong_method("GET, POST")),
+            // A path that is not below the prefix is empty here too.
+            ("", _) if request.uri.path() != self.prefix => Err(reply::no_such_path(&self.prefix)),
             ("", &Method::GET) => Ok(page::redirect(&self.prefix)),
             ("/", &Method::GET) => Ok(page::page(request)),
             ("/stats", &Method::GET) => live::stats(self, query).await,
@@ -253,9 +270,17 @@ impl Shared {
     }
 }
 
+/// The body of a request, as any server has it: every `http_body::Body` whose errors are errors.
+pub trait RequestBody: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static {}
+
+impl<B> RequestBody for B where
+    B: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static
+{
+}
+
 type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-impl<B: Send + 'static> hyper::service::Service<Request<B>> for DebugService {
+impl<B: RequestBody> hyper::service::Service<Request<B>> for DebugService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;
@@ -266,7 +291,7 @@ impl<B: Send + 'static> hyper::service::Service<Request<B>> for DebugService {
     }
 }
 
-impl<B: Send + 'static> tower_service::Service<Request<B>> for DebugService {
+impl<B: RequestBody> tower_service::Service<Request<B>> for DebugService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;

@@ -1,11 +1,12 @@
 //! Allocation sites: what each has allocated and still holds, by its full stack.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::sync::Arc;
 
 use profile_analysis::site::user_frame;
 use profile_core::profile::{DecodeLimits, Profile};
-use profile_core::{Collectors, Kind};
+use profile_core::{Collectors, Kind, heap, single};
 use serde::Serialize;
 
 /// A site and its totals.
@@ -23,8 +24,10 @@ pub(super) struct Site {
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq)]
 pub(super) struct Frame {
-    pub(super) function: String,
-    pub(super) file: String,
+    pub(super) function: Arc<str>,
+    /// Empty where unknown.
+    pub(super) file: Arc<str>,
+    /// 0 where unknown.
     pub(super) line: u64,
 }
 
@@ -52,14 +55,14 @@ pub(super) enum Of {
 impl Site {
     /// The frame that a reader wants to see: the first past the standard library and the allocator.
     pub(super) fn place(&self) -> Option<&Frame> {
-        let names = self.frames.iter().map(|frame| (frame.function.as_str(), frame.file.as_str()));
+        let names = self.frames.iter().map(|frame| (&*frame.function, &*frame.file));
         self.frames.get(user_frame(names).unwrap_or(0))
     }
 
     /// A line for each frame: `function file:line`, as in `/goroutines`.
     pub(super) fn stack(&self) -> Vec<String> {
-        let lines = self.frames.iter().map(|frame| match (frame.file.as_str(), frame.line) {
-            ("", _) => frame.function.clone(),
+        let lines = self.frames.iter().map(|frame| match (&*frame.file, frame.line) {
+            ("", _) => frame.function.to_string(),
             (file, line) => format!("{} {file}:{line}", frame.function),
         });
         lines.collect()
@@ -76,8 +79,8 @@ impl Site {
         let (bytes, count) = self.total(of);
         let place = self.place();
         Row {
-            function: place.map(|frame| frame.function.clone()).unwrap_or_default(),
-            file: place.map(|frame| frame.file.clone()).unwrap_or_default(),
+            function: place.map(|frame| frame.function.to_string()).unwrap_or_default(),
+            file: place.map(|frame| frame.file.to_string()).unwrap_or_default(),
             line: place.map_or(0, |frame| frame.line),
             bytes,
             count,
@@ -95,18 +98,54 @@ pub(super) fn top(sites: &[Site], of: Of, limit: usize) -> Vec<Row> {
     order.iter().take(limit).map(|site| site.row(of)).collect()
 }
 
-/// All sites that the heap profile knows. Errors are texts for the answer's `errors`.
+/// Stacks that are looked at: those that allocated most, and those that hold most.
+const MOST_STACKS: usize = 1000;
+
+/// Every site that matters: of what is recorded all along, or else of a heap profile. Errors are
+/// texts for the answer's `errors`.
 pub(super) fn sites(collectors: &Collectors) -> Result<Vec<Site>, String> {
-    let collector = collectors.collector(Kind::Heap);
+    if let Some(top) = heap::top(MOST_STACKS) {
+        return Ok(of_top(top));
+    }
     // What a kind that can't be given lacks is listed elsewhere.
-    if collector.check().is_err() {
+    if collectors.collector(Kind::Heap).check().is_err() {
         return Ok(Vec::new());
     }
-    let files = collector.snapshot().map_err(|error| error.chain())?;
+    let files = single::snapshot(collectors, Kind::Heap).map_err(|error| error.chain())?;
     let file = files.first().ok_or_else(|| "the heap profile is missing".to_owned())?;
     let profile = Profile::decode(&file.bytes, &DecodeLimits::default())
         .map_err(|error| format!("the heap profile can't be read: {error}"))?;
     Ok(of_profile(&profile))
+}
+
+/// The sites of both lists, each once.
+fn of_top(top: heap::Top) -> Vec<Site> {
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    let mut known = HashSet::new();
+    let mut sites = Vec::with_capacity(top.by_alloc.len());
+    for site in top.by_alloc.into_iter().chain(top.by_inuse) {
+        let frames: Vec<Frame> = site
+            .stack
+            .into_iter()
+            .map(|frame| Frame {
+                function: frame.function,
+                file: frame.file,
+                line: u64::from(frame.line),
+            })
+            .collect();
+        let id = hasher.hash_one(&frames);
+        if known.insert(id) {
+            sites.push(Site {
+                id,
+                frames,
+                alloc_bytes: site.amounts.alloc_bytes,
+                alloc_count: site.amounts.alloc_objects,
+                live_bytes: site.amounts.inuse_bytes,
+                live_count: site.amounts.inuse_objects,
+            });
+        }
+    }
+    sites
 }
 
 /// The sites of a heap profile. Samples with the same frames are one site.
@@ -152,13 +191,13 @@ fn frames(profile: &Profile, stack: &[u32]) -> Vec<Frame> {
         let lines = profile.lines_of(location);
         if lines.is_empty() {
             let function = format!("{:#x}", location.address);
-            frames.push(Frame { function, file: String::new(), line: 0 });
+            frames.push(Frame { function: function.into(), file: "".into(), line: 0 });
         }
         frames.extend(lines.iter().map(|line| {
             let function = profile.functions[line.function as usize];
             Frame {
-                function: profile.str(function.name).to_owned(),
-                file: profile.str(function.filename).to_owned(),
+                function: profile.str(function.name).into(),
+                file: profile.str(function.filename).into(),
                 line: u64::try_from(line.line).unwrap_or(0),
             }
         }));
@@ -172,8 +211,8 @@ pub(super) mod tests {
 
     pub(in super::super) fn site(id: u64, alloc_bytes: u64, live_bytes: u64) -> Site {
         let frame = |function: &str, file: &str, line| Frame {
-            function: function.to_owned(),
-            file: file.to_owned(),
+            function: function.into(),
+            file: file.into(),
             line,
         };
         let frames = vec![

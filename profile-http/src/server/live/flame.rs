@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use profile_core::profile::{DecodeLimits, Profile};
-use profile_core::{Kind, OwnWork};
+use profile_core::{Kind, OwnWork, single};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -73,16 +73,16 @@ fn record(
     query: &query::Flame,
     gone: &mpsc::Receiver<()>,
 ) -> Result<Bytes, Refusal> {
-    let collector = shared.collectors.collector(query.kind);
     let (files, window) = if records(query.kind) {
-        let window = collector.start().map_err(|error| reply::start_failed(&error))?;
+        let window = single::open(&shared.collectors, query.kind)
+            .map_err(|error| reply::start_failed(&error))?;
         if gone.recv_timeout(query.window) == Err(RecvTimeoutError::Disconnected) {
             // Dropping the window undoes it.
             return Err(reply::failed("the client left"));
         }
-        (window.close()(), query.window)
+        (window.close().and_then(single::Unfinished::finish), query.window)
     } else {
-        (collector.snapshot(), Duration::ZERO)
+        (single::snapshot(&shared.collectors, query.kind), Duration::ZERO)
     };
     let files = files.map_err(|error| reply::failed(&error.chain()))?;
     let file = files.first().ok_or_else(|| reply::failed("the profile is missing"))?;

@@ -6,17 +6,17 @@ use bytes::Bytes;
 use profile_analysis::dump::{self, Options};
 use profile_analysis::groups::{GroupOptions, goroutines_json, group};
 use profile_archive::rfc3339;
-use profile_core::Kind;
+use profile_core::{Kind, single};
 
 use super::super::Shared;
 use super::super::reply::{self, Refusal};
 
 /// Takes a dump and groups it.
 pub(super) fn json(shared: &Shared, raw: bool) -> Result<Bytes, Refusal> {
-    let collector = shared.collectors.collector(Kind::Goroutine);
-    collector.check().map_err(|why| reply::unavailable(&why))?;
+    shared.collectors.collector(Kind::Goroutine).check().map_err(|why| reply::unavailable(&why))?;
     let taken = rfc3339(SystemTime::now());
-    let files = collector.snapshot().map_err(|error| reply::failed(&error.chain()))?;
+    let files = single::snapshot(&shared.collectors, Kind::Goroutine)
+        .map_err(|error| reply::failed(&error.chain()))?;
     // The text knows more than the profile: ids, and how long each has waited.
     let text = files.iter().find(|file| file.name.ends_with(".txt"));
     let text = text.ok_or_else(|| reply::failed("the dump has no text"))?;

@@ -122,8 +122,8 @@ impl Watch {
         Some(Leak {
             severity,
             score: score(growing, rises, retention, site.live_bytes),
-            function: place.map(|frame| frame.function.clone()).unwrap_or_default(),
-            file: place.map(|frame| frame.file.clone()).unwrap_or_default(),
+            function: place.map(|frame| frame.function.to_string()).unwrap_or_default(),
+            file: place.map(|frame| frame.file.to_string()).unwrap_or_default(),
             line: place.map_or(0, |frame| frame.line),
             live_bytes: site.live_bytes,
             live_count: site.live_count,

@@ -115,6 +115,19 @@ fn figures(text: &mut Text, stats: &Stats) {
         "How long the control group was held back.",
         time(cpu.throttled),
     );
+    let heap = point.allocator;
+    text.gauge("profilez_heap_allocated_bytes", "Blocks in use.", count(heap.alloc));
+    text.gauge(
+        "profilez_heap_in_use_bytes",
+        "Pages that hold blocks in use.",
+        count(heap.heap_inuse),
+    );
+    text.gauge("profilez_heap_objects", "Count of blocks in use.", count(heap.heap_objects));
+    text.counter(
+        "profilez_heap_allocated_bytes_total",
+        "Bytes ever allocated.",
+        count(heap.total_alloc),
+    );
     text.gauge(
         "profilez_memory_limit_bytes",
         "What the control group may use.",

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use profile_archive::rfc3339;
+use profile_core::memory::Source;
 use profile_core::stats::Point;
 use profile_core::{Kind, Unavailable};
 use serde::Serialize;
@@ -56,6 +57,21 @@ struct Memory {
 
 #[derive(Serialize)]
 struct MoreMemory {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mallocs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frees: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heap_idle: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heap_released: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heap_sys: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_sys: Option<u64>,
+    /// Whose figures those of the heap are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     resident: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,14 +225,22 @@ pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, Refusal> {
 
 fn memory(point: Option<&Point>) -> Memory {
     let memory = point.map(|point| point.memory);
+    let allocator = point.map(|point| point.allocator).unwrap_or_default();
     let figure = |figure: fn(&profile_core::stats::Memory) -> Option<u64>| figure(&memory?);
     Memory {
-        alloc: None,
-        total_alloc: None,
-        heap_inuse: None,
-        heap_objects: None,
-        sys: figure(|memory| memory.resident),
+        alloc: allocator.alloc,
+        total_alloc: allocator.total_alloc,
+        heap_inuse: allocator.heap_inuse,
+        heap_objects: allocator.heap_objects,
+        sys: figure(|memory| memory.resident).or(allocator.sys),
         more: MoreMemory {
+            mallocs: allocator.mallocs,
+            frees: allocator.frees,
+            heap_idle: allocator.heap_idle,
+            heap_released: allocator.heap_released,
+            heap_sys: allocator.heap_sys,
+            peak_sys: allocator.peak_sys,
+            source: allocator.source.and_then(source),
             resident: figure(|memory| memory.resident),
             resident_private: figure(|memory| memory.resident_private),
             mapped: figure(|memory| memory.mapped),
@@ -225,6 +249,15 @@ fn memory(point: Option<&Point>) -> Memory {
             minor_faults: figure(|memory| memory.minor_faults),
             major_faults: figure(|memory| memory.major_faults),
         },
+    }
+}
+
+fn source(source: Source) -> Option<&'static str> {
+    match source {
+        Source::Jemalloc => Some("jemalloc"),
+        Source::Sampled => Some("estimates from samples"),
+        Source::Glibc => Some("glibc"),
+        _ => None,
     }
 }
 
@@ -263,8 +296,8 @@ fn runtime(point: Option<&Point>) -> Runtime {
 fn history(point: Point) -> HistoryPoint {
     HistoryPoint {
         timestamp: rfc3339(point.taken),
-        alloc: None,
-        heap_inuse: None,
+        alloc: point.allocator.alloc,
+        heap_inuse: point.allocator.heap_inuse,
         goroutines: both(&point),
         cpu_percent: point.cpu.percent.map(rounded),
         resident: point.memory.resident,

@@ -10,11 +10,18 @@ const groupKey = (group) => `${group.state}\n${group.stack.join("\n")}\n${group.
 const isStuck = (group) => group.stuck != null;
 const isLong = (group) => (group.wait_minutes ?? 0) >= 1;
 
-/** The first frame that is the user's, else the first. */
+/** The frame that the server takes for the user's, else the first. */
 function placeOf(group) {
   const frames = group.stack.map(frameOf);
-  return frames.find(({ name, file }) => !isPlumbing(name, file)) ?? frames[0] ??
+  return frames.find(({ name }) => name === group.user_func) ?? frames[0] ??
     { name: group.top_func || "(no stack)", file: "", line: 0 };
+}
+
+/** What the members are called: the names of threads and tasks, without their numbers. */
+function namesOf(group) {
+  const names = group.labels.filter(({ key }) => key === "thread" || key === "task").map(({ value }) => value);
+  const kinds = [...new Set(names.map((name) => name.replace(/[-_ #]?\d+$/, "")))];
+  return kinds.slice(0, 3).join(", ") + (kinds.length > 3 ? " …" : "");
 }
 
 const fileOf = (group) => placeOf(group).file;
@@ -35,6 +42,7 @@ function makeGroups() {
         const { name, file, line } = placeOf(group);
         placeCell(cell, name, file, line);
       } },
+      { name: "Name", class: "wide", cell: (cell, group) => say(cell, namesOf(group)) },
       { name: "Count", class: "num", cell: (cell, group) => say(cell, `${count(group.count)}×`) },
       { name: "State", cell: (cell, group) => say(cell, group.wait_reason && group.wait_reason !== group.state ? `${group.state} · ${group.wait_reason}` : group.state) },
       { name: "Waits", class: "num", cell: (cell, group) => say(cell, group.wait_minutes ? `${group.wait_minutes} min` : "") },

@@ -78,7 +78,7 @@ function drawCards(stats) {
   const cards = [
     { name: "CPU usage", value: percent(cpu.usage_percent), part: cpu.usage_percent == null ? null : cpu.usage_percent / (100 * cores),
       below: cpu.user_time == null ? "no figure yet" : `${seconds(cpu.user_time)} user, ${seconds(cpu.system_time)} system in ${seconds(cpu.interval_seconds)}` },
-    { name: "Heap allocated", value: bytes(memory.alloc), below: memory.alloc == null ? "this allocator keeps no figures" : memory.heap_objects == null ? "" : `${count(memory.heap_objects)} objects` },
+    { name: "Heap allocated", value: bytes(memory.alloc), below: memory.alloc == null ? "this allocator keeps no figures" : [memory.heap_objects == null ? "" : `${count(memory.heap_objects)} objects`, memory.source ? `by ${memory.source}` : ""].filter(Boolean).join(", ") },
     { name: "Heap in use", value: bytes(memory.heap_inuse), below: memory.heap_inuse == null ? "this allocator keeps no figures" : memory.alloc == null ? "" : `${percent(100 * (1 - memory.alloc / memory.heap_inuse))} of it lost to fragments` },
     { name: "System memory", value: bytes(memory.sys), part: limits.memory ? memory.sys / limits.memory : null, below: limits.memory ? `of ${bytes(limits.memory)}` : memory.mapped == null ? "" : `${bytes(memory.mapped)} mapped` },
     { name: "Threads and tasks", value: count(runtime.num_goroutine), up: growth ? `↑ ${growth} %` : "", below: `${count(runtime.num_threads)} threads, ${runtime.num_tasks == null ? "tasks not counted" : `${count(runtime.num_tasks)} tasks`}` },

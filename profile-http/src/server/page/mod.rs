@@ -82,11 +82,11 @@ pub(super) fn page(request: &Parts) -> Response<Body> {
     response(&PAGE.open, &request.headers)
 }
 
-/// Whether a refused request is a browser that was sent to the page, with no credentials at all.
-pub(super) fn is_visited(request: &Parts, prefix: &str) -> bool {
+/// Whether a refused request is that of a person at a browser, for the page.
+pub(super) fn is_visited(path: &str, request: &Parts) -> bool {
     let accept = request.headers.get_all(header::ACCEPT).into_iter();
     request.method == Method::GET
-        && request.uri.path().strip_prefix(prefix) == Some("/")
+        && path == "/"
         && accept.filter_map(|accept| accept.to_str().ok()).any(|types| types.contains("text/html"))
 }
 
@@ -167,12 +167,11 @@ mod tests {
     #[test]
     fn only_a_browser_that_asks_for_the_page_sees_it_locked() {
         let visit = |path: &str, accept: &str| {
-            let request = http::Request::get(path).header("accept", accept).body(()).unwrap();
-            is_visited(&request.into_parts().0, "/debug")
+            let request = http::Request::get("/").header("accept", accept).body(()).unwrap();
+            is_visited(path, &request.into_parts().0)
         };
-        assert!(visit("/debug/", "text/html,application/xhtml+xml,*/*;q=0.8"));
-        assert!(!visit("/debug/", "*/*"));
-        assert!(!visit("/debug/stats", "text/html"));
-        assert!(!visit("/", "text/html"));
+        assert!(visit("/", "text/html,application/xhtml+xml,*/*;q=0.8"));
+        assert!(!visit("/", "*/*"));
+        assert!(!visit("/stats", "text/html"));
     }
 }
