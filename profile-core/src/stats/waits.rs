@@ -76,6 +76,11 @@ pub(crate) fn waited(tid: u32, ran: Ran) -> Option<Duration> {
     Some(find(&table.seen, tid).filter(|seen| seen.ran == ran)?.since.elapsed())
 }
 
+/// Whether any collector has looked.
+pub(crate) fn is_watched() -> bool {
+    !TABLE.lock().unwrap_or_else(PoisonError::into_inner).seen.is_empty()
+}
+
 fn find(seen: &[Seen], tid: u32) -> Option<&Seen> {
     seen.binary_search_by_key(&tid, |seen| seen.tid).ok().map(|at| &seen[at])
 }

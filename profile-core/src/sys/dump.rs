@@ -83,13 +83,17 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     }
     // This thread is running, so that it ran last just now.
     let now = if threads.len() <= WAITS { last_ran(own_tid()) } else { None };
+    let watched = waits::is_watched();
     for thread in &mut threads {
         if thread.addresses.is_empty() && thread.state == ThreadState::Running {
             thread.state = ThreadState::NoAnswer;
         }
         if thread.state != ThreadState::Running {
-            let told = now.and_then(|now| now.checked_sub(last_ran(thread.tid)?));
-            thread.waited = told.or(thread.waited);
+            thread.waited = match now {
+                Some(now) => last_ran(thread.tid).and_then(|ran| now.checked_sub(ran)),
+                None if watched => seen_waiting(&tasks, thread.tid),
+                None => None,
+            };
         }
     }
     Ok(threads)
@@ -107,10 +111,6 @@ fn blocked_or_running(
     let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();
     let thread = |state, addresses, truncated| {
         Some(ThreadStack { tid, name, state, waited: None, addresses, truncated })
-    };
-    let waiting = |thread: Option<ThreadStack>, schedule: &Text| {
-        let waited = schedule.text().and_then(Ran::parse).and_then(|ran| waits::waited(tid, ran));
-        thread.map(|thread| ThreadStack { waited, ..thread })
     };
     if tid == own_tid() {
         // It would show as reading a file.
@@ -140,7 +140,7 @@ fn blocked_or_running(
             if end == End::Lost && addresses.len() < 3 {
                 return thread(state, Vec::new(), false);
             }
-            return waiting(thread(state, addresses, end != End::Root), &before.schedule);
+            return thread(state, addresses, end != End::Root);
         }
         schedule = schedule.or_else(|| tasks.file(tid, "schedstat"));
     }
@@ -158,6 +158,11 @@ struct Reading {
 /// When a thread last ran, by the scheduler's clock.
 fn last_ran(tid: u32) -> Option<Duration> {
     exec_start(&fs::read_to_string(format!("/proc/self/task/{tid}/sched")).ok()?)
+}
+
+/// How long a statistics collector has seen a thread wait.
+fn seen_waiting(tasks: &Tasks, tid: u32) -> Option<Duration> {
+    waits::waited(tid, Ran::parse(tasks.text(tid, "schedstat")?.str()?)?)
 }
 
 /// Reads `se.exec_start : MILLISECONDS.NANOSECONDS`.
