@@ -2,6 +2,7 @@
 
 mod access;
 mod attach;
+mod browser;
 mod collection;
 mod command;
 mod confined;
