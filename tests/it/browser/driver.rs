@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::http::receive;
+use crate::http::receive_head;
 
 /// A browser with one tab. It ends with this.
 pub(super) struct Browser {
@@ -216,7 +216,7 @@ impl Browser {
     #[track_caller]
     fn command(&self, method: &str, path: &str, body: &Value) -> Value {
         let mut stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE * 2)).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let body = body.to_string();
         write!(
             stream,
@@ -226,9 +226,9 @@ impl Browser {
             body.len()
         )
         .unwrap();
-        let answer = receive(stream).unwrap();
-        let value = answer.json()["value"].clone();
-        assert_eq!(answer.status, 200, "{path} {body}: {value}");
+        let (status, answer) = answer(stream).unwrap();
+        let value = answer["value"].clone();
+        assert_eq!(status, 200, "{path} {body}: {value}");
         value
     }
 }
@@ -244,9 +244,20 @@ impl Drop for Browser {
                 self.session, self.address
             );
             let _ = stream.write_all(head.as_bytes());
-            let _ = receive(stream);
+            let _ = answer(stream);
         }
         let _ = self.driver.kill();
         let _ = self.driver.wait();
     }
+}
+
+/// Reads one answer. The driver keeps the connection open, whatever it is told.
+fn answer(stream: TcpStream) -> io::Result<(u16, Value)> {
+    let mut reader = BufReader::new(stream);
+    let (status, headers) = receive_head(&mut reader)?;
+    let length = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length = length.and_then(|(_, length)| length.parse().ok()).unwrap_or(0);
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    Ok((status, serde_json::from_slice(&body)?))
 }
