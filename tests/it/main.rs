@@ -10,6 +10,7 @@ mod disconnect;
 mod fakes;
 mod faults;
 mod http;
+mod live;
 mod memory;
 mod mounting;
 mod own_process;
