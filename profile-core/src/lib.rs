@@ -49,6 +49,8 @@ pub mod session;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
 mod sys;
+pub mod task;
+mod trace;
 mod unavailable;
 
 pub use collect::{Available, Collector, Collectors};

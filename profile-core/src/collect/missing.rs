@@ -24,7 +24,7 @@ impl Missing {
             Kind::Block | Kind::Mutex => ("nothing in this version records lock waits", ""),
             Kind::Goroutine => ("nothing in this version takes thread stacks", ""),
             Kind::Threadcreate => ("nothing in this version records thread creation", ""),
-            Kind::Trace => ("nothing in this version records a trace", ""),
+            Kind::Trace => ("no source of traces was given", ""),
         };
         Missing { why: Unavailable::new(kind, reason, hint) }
     }

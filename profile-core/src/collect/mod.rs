@@ -13,6 +13,7 @@ mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod locate;
 mod missing;
+mod trace;
 
 #[cfg(all(feature = "sampler", stacks))]
 pub use cpu::SampledCpu;
@@ -20,6 +21,7 @@ pub use cpu::SampledCpu;
 pub use cpu_pprof::PprofCpu;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub use locate::Symbols;
+pub use trace::EventTrace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +133,7 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
         #[cfg(all(feature = "jemalloc", target_os = "linux"))]
         Kind::Allocs => Arc::new(heap::JemallocHeap::allocs()),
+        Kind::Trace => Arc::new(EventTrace::new()),
         kind => Arc::new(missing::Missing::new(kind)),
     }
 }
