@@ -8,6 +8,8 @@ mod cpu_owner;
 mod cpu_pprof;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
+#[cfg(all(feature = "sampler", stacks))]
+mod goroutine_tasks;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]

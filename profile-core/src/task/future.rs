@@ -24,6 +24,7 @@ pub struct Task {
 ///
 /// Names are for groups of tasks. Of one that is made up as the program runs, a number at its end is
 /// cut off, and of all names of a process the first 8192 are kept.
+#[inline]
 #[track_caller]
 pub fn named(name: impl Into<Cow<'static, str>>) -> Task {
     Task { name: name.into(), place: Location::caller(), category: Category::Unknown }
@@ -51,12 +52,14 @@ impl Task {
 pub struct Live(&'static Slot);
 
 impl Live {
+    #[inline]
     pub(super) fn begin(task: &Task) -> Live {
         Live(registry::begin(kinds::of(&task.name, task.place, task.category)))
     }
 }
 
 impl Drop for Live {
+    #[inline]
     fn drop(&mut self) {
         registry::end(self.0);
     }
@@ -71,8 +74,12 @@ impl<F: Future> Future for Pinned<F, Live> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let (future, live) = self.project();
-        let _polling = registry::enter(live.0);
-        future.poll(cx)
+        let polling = registry::enter(live.0);
+        let poll = future.poll(cx);
+        if poll.is_ready() {
+            polling.finish();
+        }
+        poll
     }
 }
 
@@ -101,6 +108,7 @@ impl<F: Future> Future for Pinned<F, MarkedAt> {
 pub trait Instrument: Future + Sized {
     /// The future as a task, from now until it is dropped. What else is polled inside it is part of it,
     /// unless it is instrumented itself.
+    #[inline]
     fn instrument(self, task: Task) -> Instrumented<Self> {
         Pinned::new(self, Live::begin(&task))
     }

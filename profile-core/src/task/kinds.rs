@@ -134,12 +134,12 @@ thread_local! {
 }
 
 /// The number of the kind of a task that is started at `place`.
+#[inline]
 pub(super) fn of(
     name: &Cow<'static, str>,
     place: &'static Location<'static>,
     category: Category,
 ) -> KindId {
-    let look_up = |name: &str| intern(TaskKind::new(name, place.file(), place.line(), category));
     match name {
         Cow::Borrowed(name) => {
             let at = std::ptr::from_ref(place) as usize;
@@ -150,14 +150,20 @@ pub(super) fn of(
                 if known == key {
                     return KindId(id);
                 }
-                let id = look_up(name);
+                let id = look_up(name, place, category);
                 recent[slot].set((key, id.0));
                 id
             })
         }
         // Made up as the program runs, so that it may count: `connection-17`.
-        Cow::Owned(name) => look_up(without_number(name)),
+        Cow::Owned(name) => look_up(without_number(name), place, category),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn look_up(name: &str, place: &'static Location<'static>, category: Category) -> KindId {
+    intern(TaskKind::new(name, place.file(), place.line(), category))
 }
 
 /// A name without a number at its end, and what sets the number apart.

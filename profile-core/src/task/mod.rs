@@ -34,7 +34,7 @@ mod tokio;
 #[cfg(all(feature = "tokio", tokio_unstable))]
 pub use hooks::see_every_task;
 pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, named, Task};
-pub(crate) use kinds::{KindId, find as kind, intern};
+pub(crate) use kinds::{KindId, find as kind};
 pub use kinds::{Category, TaskKind};
 pub use source::{Alive, Registration, State, TaskSource, Status, all, alive, register};
 #[cfg(feature = "tokio")]

@@ -1,10 +1,11 @@
-//! The tasks that are alive: a slab of slots in shards.
+//! The tasks that are alive: a slab of slots.
 //!
 //! A slot is written by whoever polls its task, with plain stores and no lock, and read by whoever
-//! takes a dump. A lock is taken when a task begins and ends, of one shard of many. Slots are never
-//! freed, so that one can be written to without asking whether it is still there; they are used again.
+//! takes a dump. Each thread has some free slots at hand for tasks that begin, and takes those of tasks
+//! that end; a lock is taken for a batch of them. Slots are never freed, so that one can be written to
+//! without asking whether it is still there; they are used again.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,7 +18,6 @@ use crate::sys::place::Place;
 use crate::sys::this_thread;
 use crate::trace::ring;
 
-const SHARDS: usize = 32;
 /// Slots that are made at a time: 16 KiB.
 const PAGE: usize = 256;
 /// Task ids begin beyond the ids of threads, so that a dump can have both.
@@ -47,49 +47,108 @@ pub(super) struct Slot {
 /// Polled inside another task's poll, at least the first time.
 const NESTED: u32 = 1;
 
-#[derive(Default)]
-struct Shard {
+/// Slots that nobody of the threads has at hand, and the pages of all.
+struct Slab {
     pages: Vec<&'static [Slot]>,
     free: Vec<&'static Slot>,
-    next: u64,
 }
 
-static SLAB: [Mutex<Shard>; SHARDS] =
-    [const { Mutex::new(Shard { pages: Vec::new(), free: Vec::new(), next: 0 }) }; SHARDS];
+static SLAB: Mutex<Slab> = Mutex::new(Slab { pages: Vec::new(), free: Vec::new() });
+
+/// What a thread has at hand, so that most tasks begin and end without a lock.
+struct AtHand {
+    free: Vec<&'static Slot>,
+    /// Ids that nobody else gives out.
+    ids: std::ops::Range<u64>,
+}
+
+/// Slots that are fetched and given back at a time.
+const BATCH: usize = PAGE / 4;
+/// Ids that are fetched at a time.
+const IDS: u64 = 1024;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(FIRST_ID);
 
 thread_local! {
-    static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
+    static AT_HAND: RefCell<AtHand> = const { RefCell::new(AtHand { free: Vec::new(), ids: 0..0 }) };
     /// The task that this thread is polling.
     static CURRENT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
 }
 
-fn lock(shard: usize) -> MutexGuard<'static, Shard> {
-    SLAB[shard].lock().unwrap_or_else(PoisonError::into_inner)
+fn lock() -> MutexGuard<'static, Slab> {
+    SLAB.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The calling thread's shard.
-#[inline]
-fn own_shard() -> usize {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    match SHARD.get() {
-        usize::MAX => {
-            let shard = NEXT.fetch_add(1, Ordering::Relaxed) as usize % SHARDS;
-            SHARD.set(shard);
-            shard
+impl AtHand {
+    #[inline]
+    fn slot(&mut self) -> &'static Slot {
+        match self.free.pop() {
+            Some(slot) => slot,
+            None => self.fetch(),
         }
-        shard => shard,
+    }
+
+    #[cold]
+    fn fetch(&mut self) -> &'static Slot {
+        let _own = OwnWork::begin();
+        let mut slab = lock();
+        if slab.free.is_empty() {
+            let page: &'static [Slot] = Box::leak((0..PAGE).map(|_| Slot::default()).collect());
+            slab.pages.push(page);
+            slab.free.extend(page.iter().rev());
+        }
+        let rest = slab.free.len().saturating_sub(BATCH);
+        self.free.extend(slab.free.drain(rest..));
+        self.free.pop().expect("a page has slots")
+    }
+
+    #[inline]
+    fn give_back(&mut self, slot: &'static Slot) {
+        if self.free.len() >= 2 * BATCH {
+            self.give_back_some(BATCH);
+        }
+        self.free.push(slot);
+    }
+
+    #[cold]
+    fn give_back_some(&mut self, keep: usize) {
+        let _own = OwnWork::begin();
+        lock().free.extend(self.free.drain(keep..));
+    }
+
+    #[inline]
+    fn id(&mut self) -> u64 {
+        if self.ids.is_empty() {
+            let first = NEXT_ID.fetch_add(IDS, Ordering::Relaxed);
+            self.ids = first..first + IDS;
+        }
+        let id = self.ids.start;
+        self.ids.start += 1;
+        id
+    }
+}
+
+impl Drop for AtHand {
+    fn drop(&mut self) {
+        self.give_back_some(0);
+    }
+}
+
+/// Runs with what the thread has at hand; where the thread is ending, with what is there for all.
+#[inline]
+fn at_hand<R>(mut run: impl FnMut(&mut AtHand) -> R) -> R {
+    let mut run_here = || AT_HAND.try_with(|at_hand| Some(run(&mut *at_hand.try_borrow_mut().ok()?)));
+    match run_here() {
+        Ok(Some(done)) => done,
+        _ => run(&mut AtHand { free: Vec::new(), ids: 0..0 }),
     }
 }
 
 /// Enters a task of this kind.
+#[inline]
 pub(super) fn begin(kind: KindId) -> &'static Slot {
-    let index = own_shard();
     let now = clock::coarse();
-    let mut shard = lock(index);
-    let slot = shard.free.pop().unwrap_or_else(|| grow(&mut shard));
-    let id = FIRST_ID + shard.next * SHARDS as u64 + index as u64;
-    shard.next += 1;
-    drop(shard);
+    let (slot, id) = at_hand(|at_hand| (at_hand.slot(), at_hand.id()));
     slot.kind.store(kind.0, Ordering::Relaxed);
     slot.thread.store(0, Ordering::Relaxed);
     slot.since.store(now, Ordering::Relaxed);
@@ -103,23 +162,14 @@ pub(super) fn begin(kind: KindId) -> &'static Slot {
     slot
 }
 
-#[cold]
-fn grow(shard: &mut Shard) -> &'static Slot {
-    let _own = OwnWork::begin();
-    let page: &'static [Slot] = Box::leak((0..PAGE).map(|_| Slot::default()).collect());
-    shard.pages.push(page);
-    shard.free.extend(page.iter().rev());
-    shard.free.pop().expect("a page has slots")
-}
-
 /// Gives a task's slot back.
+#[inline]
 pub(super) fn end(slot: &'static Slot) {
-    let id = slot.id.swap(0, Ordering::AcqRel);
-    let index = (id - FIRST_ID) as usize % SHARDS;
-    lock(index).free.push(slot);
+    slot.id.store(0, Ordering::Release);
+    at_hand(|at_hand| at_hand.give_back(slot));
 }
 
-/// A poll under way.
+/// A poll under way. Dropping it ends the poll.
 pub(super) struct Polling {
     slot: &'static Slot,
     began: u64,
@@ -143,6 +193,20 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
         slot.flags.store(NESTED, Ordering::Relaxed);
     }
     Polling { slot, began, outer }
+}
+
+impl Polling {
+    /// Ends the last poll of a task: what is known of it is of no use to anybody but a trace.
+    #[inline]
+    pub(super) fn finish(self) {
+        if ring::is_on() {
+            return;
+        }
+        let Polling { slot, outer, .. } = self;
+        std::mem::forget(self);
+        slot.thread.store(0, Ordering::Release);
+        CURRENT.set(outer);
+    }
 }
 
 impl Drop for Polling {
@@ -184,26 +248,26 @@ pub(super) fn awaits(place: &'static std::panic::Location<'static>) {
 pub(super) fn each(each: &mut dyn FnMut(&Status)) {
     let mut known = KnownKinds::default();
     let now = clock::precise();
-    for index in 0..SHARDS {
-        let pages = lock(index).pages.clone();
-        for slot in pages.into_iter().flatten() {
-            if let Some(status) = slot.status(now, &mut known) {
-                each(&status);
-            }
+    for slot in slots() {
+        if let Some(status) = slot.status(now, &mut known) {
+            each(&status);
         }
     }
+}
+
+/// Every slot, free or not.
+fn slots() -> impl Iterator<Item = &'static Slot> {
+    let pages = lock().pages.clone();
+    pages.into_iter().flatten()
 }
 
 /// How many tasks there are, and how many of them are inside others.
 pub(super) fn count() -> (usize, usize) {
     let (mut all, mut nested) = (0, 0);
-    for index in 0..SHARDS {
-        let pages = lock(index).pages.clone();
-        for slot in pages.into_iter().flatten() {
-            if slot.id.load(Ordering::Relaxed) != 0 {
-                all += 1;
-                nested += usize::from(slot.flags.load(Ordering::Relaxed) & NESTED != 0);
-            }
+    for slot in slots() {
+        if slot.id.load(Ordering::Relaxed) != 0 {
+            all += 1;
+            nested += usize::from(slot.flags.load(Ordering::Relaxed) & NESTED != 0);
         }
     }
     (all, nested)

@@ -14,6 +14,7 @@ use super::{Instrument as _, Registration, Task, TaskSource, named, register};
 /// # Panics
 ///
 /// Outside a runtime, as [`tokio::spawn`] does.
+#[inline]
 #[track_caller]
 pub fn spawn<F>(name: impl Into<Cow<'static, str>>, future: F) -> JoinHandle<F::Output>
 where
@@ -29,6 +30,7 @@ impl Task {
     /// # Panics
     ///
     /// Outside a runtime, as [`tokio::spawn`] does.
+    #[inline]
     #[track_caller]
     pub fn spawn<F>(self, future: F) -> JoinHandle<F::Output>
     where
