@@ -33,6 +33,9 @@
 //! - `sampler`: CPU profiles and thread dumps by our own sampler (Linux).
 //! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
 //! - `jemalloc`: heap profiles from jemalloc.
+//! - `tokio`: starting named tasks on a tokio runtime, and counting all of its tasks.
+//! - `tracing`: spans and events of `tracing` in traces.
+//! - `tower`: a layer that makes each request a task in dumps and traces.
 //!
 //! # Crates
 //!
@@ -46,7 +49,9 @@ pub use profile_archive as archive;
 #[doc(no_inline)]
 pub use profile_core as core;
 pub use profile_core::jemalloc_config;
-#[cfg(any(feature = "server", feature = "client"))]
+#[doc(no_inline)]
+pub use profile_core::{task, trace};
+#[cfg(any(feature = "server", feature = "client", feature = "tower"))]
 #[doc(no_inline)]
 pub use profile_http as http;
 

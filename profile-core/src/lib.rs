@@ -50,7 +50,7 @@ pub mod session;
 mod symbol;
 mod sys;
 pub mod task;
-mod trace;
+pub mod trace;
 mod unavailable;
 
 pub use collect::{Available, Collector, Collectors};

@@ -19,17 +19,20 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "pprof-rs", "jemalloc"],
+        features: &["sampler", "pprof-rs", "jemalloc", "tokio", "tracing"],
     },
     Crate {
         package: "profile-http",
         folder: "profile-http",
-        features: &["server", "client", "tls"],
+        features: &["server", "tower", "client", "tls"],
     },
     Crate {
         package: "profilez",
         folder: ".",
-        features: &["cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc"],
+        features: &[
+            "cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc", "tokio", "tracing",
+            "tower",
+        ],
     },
 ];
 
@@ -142,6 +145,8 @@ serde = "1"
                 "--no-default-features --features sampler",
                 "--no-default-features --features pprof-rs",
                 "--no-default-features --features jemalloc",
+                "--no-default-features --features tokio",
+                "--no-default-features --features tracing",
                 "--all-features",
             ]
         );

@@ -35,6 +35,8 @@ mod tokio;
 pub use hooks::see_every_task;
 pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, named, Task};
 pub(crate) use kinds::{KindId, find as kind};
+#[cfg(feature = "tracing")]
+pub(crate) use kinds::intern;
 pub use kinds::{Category, TaskKind};
 pub use source::{Alive, Registration, State, TaskSource, Status, all, alive, register};
 #[cfg(feature = "tokio")]

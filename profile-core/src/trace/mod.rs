@@ -7,8 +7,12 @@
 mod counters;
 mod encode;
 mod json;
+#[cfg(feature = "tracing")]
+mod layer;
 pub(crate) mod ring;
 mod window;
 
 pub(crate) use encode::encode;
+#[cfg(feature = "tracing")]
+pub use layer::{TraceLayer, WhileOpen, layer};
 pub(crate) use window::{Recording, StartError};
