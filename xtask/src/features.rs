@@ -30,8 +30,8 @@ const CRATES: &[Crate] = &[
         package: "profilez",
         folder: ".",
         features: &[
-            "cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc", "tokio", "tracing",
-            "tower",
+            "cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc", "tokio",
+            "tracing", "tower",
         ],
     },
 ];

@@ -76,7 +76,8 @@ impl Tasks {
         let mut places = HashMap::new();
         for Group { kind, state, awaits, count, .. } in &self.groups {
             let mut stack = Vec::new();
-            stack.extend(awaits.map(|place| location(builder, &mut places, "await", place)));
+            let waits = format!("{}::await", kind.name());
+            stack.extend(awaits.map(|place| location(builder, &mut places, &waits, place)));
             stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
             let state = if *state == State::New { "task new" } else { "task idle" };
             sample(builder, &stack, *count, kind, state);
@@ -176,10 +177,10 @@ fn labels(kind: &TaskKind) -> String {
 /// Where a task waits, where it was started, and the same as its creator.
 fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
     let mut text = String::new();
-    if let Some((file, line)) = awaits {
-        let _ = writeln!(text, "await()\n\t{file}:{line}");
-    }
     let (name, line) = (kind.name(), kind.line());
+    if let Some((file, line)) = awaits {
+        let _ = writeln!(text, "{name}::await()\n\t{file}:{line}");
+    }
     let file = if kind.file().is_empty() { "?" } else { kind.file() };
     let _ = write!(text, "{name}()\n\t{file}:{line}\ncreated by task spawn\n\t{file}:{line}\n");
     text

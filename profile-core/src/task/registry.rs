@@ -318,3 +318,116 @@ impl Slot {
         (self.id.load(Ordering::Acquire) == id).then_some(status)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::future::Future;
+    use std::panic::Location;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::task::{self, Category, Instrument as _};
+
+    /// The tasks of this name.
+    fn named(name: &str) -> Vec<Status> {
+        let mut found = Vec::new();
+        task::all(&mut |status| {
+            if status.kind.name() == name {
+                found.push(status.clone());
+            }
+        });
+        found
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_task_is_known_from_its_start_to_its_end() {
+        let line = line!() + 1;
+        let place = Location::caller();
+        let task = task::named("from start to end").started_at(place).per_request();
+        let mut future = Box::pin(std::future::pending::<()>().await_point().instrument(task));
+        let [new] = named("from start to end").try_into().unwrap();
+        assert_eq!((new.state, new.polls, new.awaits), (State::New, 0, None));
+        assert_eq!(new.kind.category(), Category::PerRequest);
+        assert_eq!((new.kind.file(), new.kind.line()), (file!(), line));
+        assert!(poll(future.as_mut()).is_pending());
+        let [idle] = named("from start to end").try_into().unwrap();
+        assert_eq!((idle.id, idle.state, idle.polls), (new.id, State::Idle, 1));
+        assert_eq!(idle.awaits, Some((file!(), line + 3)));
+        drop(future);
+        assert!(named("from start to end").is_empty());
+    }
+
+    #[test]
+    fn a_poll_shows_its_thread_and_what_is_inside_is_nested() {
+        let inner = async {
+            let [outer] = named("an outer task").try_into().unwrap();
+            assert_eq!(outer.state, State::Running { thread: this_thread::tid() });
+            let [inner] = named("an inner task").try_into().unwrap();
+            assert!(inner.nested && !outer.nested);
+        };
+        let outer = async { inner.instrument(task::named("an inner task")).await };
+        let outer = pin!(outer.instrument(task::named("an outer task")));
+        assert!(poll(outer).is_ready());
+    }
+
+    #[test]
+    fn a_poll_that_panics_has_ended() {
+        let mut future = Box::pin(async { panic!("expected") }.instrument(task::named("panics")));
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _: Poll<()> = poll(future.as_mut());
+        }));
+        assert!(polled.is_err());
+        assert_eq!(named("panics")[0].state, State::Idle);
+        assert!(CURRENT.get().is_none());
+    }
+
+    #[test]
+    fn busy_time_and_the_longest_poll_add_up() {
+        let work = async {
+            std::thread::sleep(Duration::from_millis(60));
+            std::future::pending::<()>().await;
+        };
+        let mut future = Box::pin(work.instrument(task::named("sleeps in its poll")));
+        assert!(poll(future.as_mut()).is_pending());
+        let [status] = named("sleeps in its poll").try_into().unwrap();
+        // The coarse clock is up to 10 ms behind at either end.
+        assert!(status.busy >= Duration::from_millis(45), "{status:?}");
+        assert!(status.longest.abs_diff(status.busy) < Duration::from_millis(1), "{status:?}");
+    }
+
+    #[test]
+    fn ids_are_of_one_task_and_slots_are_used_again() {
+        let pages = || lock().pages.len();
+        let tasks = || -> Vec<_> {
+            (0..2000).map(|_| async {}.instrument(task::named("many"))).collect()
+        };
+        let mut ids = HashSet::new();
+        drop(tasks());
+        let before = pages();
+        for _ in 0..20 {
+            std::thread::spawn(move || {
+                let tasks = tasks();
+                assert!(named("many").len() >= 2000);
+                // What one thread began another may end.
+                std::thread::spawn(move || drop(tasks)).join().unwrap();
+            })
+            .join()
+            .unwrap();
+            let tasks = tasks();
+            for status in named("many") {
+                assert!(ids.insert(status.id), "an id was used twice");
+            }
+            drop(tasks);
+        }
+        // Other tests have tasks as well.
+        assert!(pages() <= before + 2, "{} pages, {before} before", pages());
+        assert!(named("many").is_empty());
+        assert_eq!(size_of::<Slot>(), 64);
+    }
+}

@@ -341,3 +341,86 @@ impl Texts {
 fn place(file: &str, line: u32) -> String {
     if file.is_empty() { String::new() } else { format!("{file}:{line}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+
+    use super::*;
+    use crate::sys::clock;
+    use crate::task::{self, Instrument as _};
+    use crate::trace::Recording;
+    use crate::trace::ring::{record, turn};
+
+    /// The events of a trace that `record` makes, a line each.
+    fn traced(work: impl FnOnce()) -> Vec<String> {
+        let _turn = turn();
+        let Ok(recording) = Recording::start(1 << 20) else { panic!("a trace starts") };
+        work();
+        let text = String::from_utf8(encode(&recording.stop())).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn field<'a>(line: &'a str, name: &str) -> &'a str {
+        let start = line.find(&format!("\"{name}\":")).unwrap() + name.len() + 3;
+        line[start..].split([',', '}']).next().unwrap()
+    }
+
+    fn number(line: &str, name: &str) -> f64 {
+        field(line, name).parse().unwrap()
+    }
+
+    #[test]
+    fn a_wait_has_an_arrow_from_what_ended_it() {
+        const ADDRESS: u64 = 0x5eed_0001;
+        let lines = traced(|| {
+            let began = clock::precise();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    // One that is too early, and one of another address.
+                    record(Event::Wake { at: began - 1, address: ADDRESS, woken: 1 });
+                    record(Event::Wake { at: began + 2000, address: ADDRESS, woken: 1 });
+                    record(Event::Wake { at: began + 3000, address: ADDRESS + 1, woken: 1 });
+                });
+            });
+            record(Event::Wait { began, ended: began + 5000, address: ADDRESS });
+            record(Event::Wait { began: began + 6000, ended: began + 7000, address: ADDRESS });
+        });
+        let of = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+        let waits = of(&format!("{ADDRESS:#x}\""));
+        assert_eq!(waits.len(), 2, "{lines:#?}");
+        let (starts, ends) = (of("\"ph\":\"s\""), of("\"ph\":\"f\""));
+        assert_eq!((starts.len(), ends.len()), (1, 1), "{lines:#?}");
+        assert_eq!(field(starts[0], "id"), field(ends[0], "id"));
+        assert_ne!(field(starts[0], "tid"), field(ends[0], "tid"));
+        let (began, end) = (number(waits[0], "ts"), number(ends[0], "ts"));
+        assert_eq!(field(waits[0], "tid"), field(ends[0], "tid"));
+        assert!((number(starts[0], "ts") - began - 2.0).abs() < 0.01);
+        assert!((end - began - number(waits[0], "dur")).abs() < 0.01);
+    }
+
+    #[test]
+    fn names_of_tasks_can_not_break_the_json() {
+        let lines = traced(|| {
+            let name = "a \"task\"\\ \u{2028}</script>";
+            let future = std::pin::pin!(async {}.instrument(task::named(name)));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(future.poll(&mut cx).is_ready());
+        });
+        let expected = r#""name":"a \"task\"\\ \u2028</script>""#;
+        assert!(lines.iter().any(|line| line.contains(expected)), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_began_before_the_window_begins_with_it() {
+        let lines = traced(|| {
+            let now = clock::precise();
+            record(Event::Wait { began: 1, ended: now, address: 0x5eed_0002 });
+            record(Event::Wait { began: 1, ended: 2, address: 0x5eed_0003 });
+        });
+        let wait = lines.iter().find(|line| line.contains("0x5eed0002")).unwrap();
+        assert_eq!(field(wait, "ts"), "0.000");
+        assert!(number(wait, "dur") > 0.0);
+        assert!(!lines.iter().any(|line| line.contains("0x5eed0003")), "it was over before");
+    }
+}

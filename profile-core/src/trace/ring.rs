@@ -305,3 +305,121 @@ impl Chunk<'_> {
         String::from_utf8_lossy(&bytes[..len]).into_owned()
     }
 }
+
+/// The buffer is the process's: tests that open it take turns.
+#[cfg(test)]
+pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(n: u64) -> Event {
+        Event::Poll { kind: KindId(7), began: n, ended: n + 1, task: n }
+    }
+
+    /// The numbers of the events of this test: other tests' tasks may be in the buffer too.
+    fn numbers(closed: &Closed) -> Vec<u64> {
+        let events = closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>());
+        let ours = events.filter_map(|event| match event {
+            Event::Poll { kind: KindId(7), began, ended, task } if began == task => {
+                assert_eq!(ended, began + 1);
+                Some(task)
+            }
+            _ => None,
+        });
+        let mut numbers: Vec<u64> = ours.collect();
+        numbers.sort_unstable();
+        numbers
+    }
+
+    #[test]
+    fn nothing_is_recorded_without_a_window() {
+        let _turn = turn();
+        record(event(1));
+        let open = open(0).unwrap();
+        record(event(2));
+        let closed = open.close();
+        record(event(3));
+        assert_eq!(numbers(&closed), [2]);
+        drop(closed);
+        assert_eq!(numbers(&super::open(0).unwrap().close()), [], "the memory was given back");
+    }
+
+    #[test]
+    fn there_is_one_buffer() {
+        let _turn = turn();
+        let first = open(0).unwrap();
+        assert_eq!(open(0).unwrap_err(), OpenError::InUse);
+        let closed = first.close();
+        assert_eq!(open(0).unwrap_err(), OpenError::InUse, "it is still being read");
+        drop(closed);
+        drop(open(0).unwrap());
+    }
+
+    #[test]
+    fn the_oldest_are_lost_and_counted() {
+        let _turn = turn();
+        let open = open(0).unwrap();
+        let room = ((1 << 20) / CHUNK * (EVENTS - 1)) as u64;
+        let written = 3 * room;
+        (0..written).for_each(|n| record(event(n)));
+        let closed = open.close();
+        let numbers = numbers(&closed);
+        let kept = numbers.len() as u64;
+        assert!(kept <= room && kept > room - 4 * EVENTS as u64, "{kept} of {room}");
+        assert_eq!(numbers.last(), Some(&(written - 1)));
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "no holes");
+        assert!(closed.lost >= written - kept, "{} lost, {kept} kept", closed.lost);
+    }
+
+    #[test]
+    fn threads_write_beside_each_other() {
+        let _turn = turn();
+        let (threads, each) = (4, 10_000);
+        let open = open(4 << 20).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..threads {
+                std::thread::Builder::new()
+                    .name("ring-writer".to_owned())
+                    .spawn_scoped(scope, move || {
+                        (0..each).for_each(|n| record(event(thread * each + n)));
+                    })
+                    .unwrap();
+            }
+        });
+        let closed = open.close();
+        assert_eq!(numbers(&closed), (0..threads * each).collect::<Vec<_>>());
+        let named = closed.chunks().filter(|chunk| chunk.name() == "ring-writer");
+        let mut tids: Vec<u32> = named.map(|chunk| chunk.thread).collect();
+        tids.sort_unstable();
+        tids.dedup();
+        assert!(tids.len() as u64 == threads || cfg!(not(target_os = "linux")), "{tids:?}");
+    }
+
+    #[test]
+    fn a_window_can_close_while_threads_write() {
+        let _turn = turn();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut n = 0;
+                    while !stop.load(Ordering::Relaxed) {
+                        record(event(n));
+                        n += 1;
+                    }
+                });
+            }
+            for _ in 0..50 {
+                let closed = open(0).unwrap().close();
+                // Every event that is there is whole.
+                numbers(&closed);
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+}
