@@ -144,10 +144,7 @@ impl Group {
 }
 
 /// The stack of the thread that a task blocks.
-fn blocked<'a>(
-    status: &Status,
-    stack_of: impl Fn(u32) -> Option<Stack<'a>>,
-) -> Option<Stack<'a>> {
+fn blocked<'a>(status: &Status, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> Option<Stack<'a>> {
     match status.state {
         State::Running { thread } if status.since >= BLOCKING => stack_of(thread),
         _ => None,

@@ -77,8 +77,6 @@ struct TraceWindow {
 impl Window for TraceWindow {
     fn close(self: Box<Self>) -> Pending {
         let recorded = self.recording.stop();
-        Box::new(move || {
-            Ok(vec![File { name: Kind::Trace.file_name(), bytes: encode(&recorded) }])
-        })
+        Box::new(move || Ok(vec![File { name: Kind::Trace.file_name(), bytes: encode(&recorded) }]))
     }
 }

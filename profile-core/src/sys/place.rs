@@ -10,7 +10,8 @@ pub(crate) struct Place(AtomicPtr<Location<'static>>);
 impl Place {
     #[inline]
     pub(crate) fn set(&self, place: Option<&'static Location<'static>>) {
-        let pointer = place.map_or(std::ptr::null_mut(), |place| std::ptr::from_ref(place).cast_mut());
+        let pointer =
+            place.map_or(std::ptr::null_mut(), |place| std::ptr::from_ref(place).cast_mut());
         self.0.store(pointer, Ordering::Relaxed);
     }
 

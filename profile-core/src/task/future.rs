@@ -58,6 +58,14 @@ impl Live {
     }
 }
 
+#[cfg(all(feature = "tokio", tokio_unstable))]
+impl Live {
+    /// Begins a poll that others do.
+    pub(super) fn enter(&self) -> registry::Polling {
+        registry::enter(self.0)
+    }
+}
+
 impl Drop for Live {
     #[inline]
     fn drop(&mut self) {

@@ -31,13 +31,13 @@ mod source;
 #[cfg(feature = "tokio")]
 mod tokio;
 
+pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
 #[cfg(all(feature = "tokio", tokio_unstable))]
 pub use hooks::see_every_task;
-pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, named, Task};
-pub(crate) use kinds::{KindId, find as kind};
 #[cfg(feature = "tracing")]
 pub(crate) use kinds::intern;
 pub use kinds::{Category, TaskKind};
-pub use source::{Alive, Registration, State, TaskSource, Status, all, alive, register};
+pub(crate) use kinds::{KindId, find as kind};
+pub use source::{Alive, Registration, State, Status, TaskSource, alive, all, register};
 #[cfg(feature = "tokio")]
 pub use tokio::{RuntimeTasks, spawn, watch};

@@ -137,7 +137,8 @@ impl Drop for AtHand {
 /// Runs with what the thread has at hand; where the thread is ending, with what is there for all.
 #[inline]
 fn at_hand<R>(mut run: impl FnMut(&mut AtHand) -> R) -> R {
-    let mut run_here = || AT_HAND.try_with(|at_hand| Some(run(&mut *at_hand.try_borrow_mut().ok()?)));
+    let mut run_here =
+        || AT_HAND.try_with(|at_hand| Some(run(&mut *at_hand.try_borrow_mut().ok()?)));
     match run_here() {
         Ok(Some(done)) => done,
         _ => run(&mut AtHand { free: Vec::new(), ids: 0..0 }),
@@ -358,7 +359,7 @@ mod tests {
         assert!(poll(future.as_mut()).is_pending());
         let [idle] = named("from start to end").try_into().unwrap();
         assert_eq!((idle.id, idle.state, idle.polls), (new.id, State::Idle, 1));
-        assert_eq!(idle.awaits, Some((file!(), line + 3)));
+        assert_eq!(idle.awaits, Some((file!(), line + 2)));
         drop(future);
         assert!(named("from start to end").is_empty());
     }
@@ -404,9 +405,8 @@ mod tests {
     #[test]
     fn ids_are_of_one_task_and_slots_are_used_again() {
         let pages = || lock().pages.len();
-        let tasks = || -> Vec<_> {
-            (0..2000).map(|_| async {}.instrument(task::named("many"))).collect()
-        };
+        let tasks =
+            || -> Vec<_> { (0..2000).map(|_| async {}.instrument(task::named("many"))).collect() };
         let mut ids = HashSet::new();
         drop(tasks());
         let before = pages();

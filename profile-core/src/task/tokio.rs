@@ -6,6 +6,8 @@ use std::future::Future;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+#[cfg(tokio_unstable)]
+use super::hooks::of_a_named_task;
 use super::{Instrument as _, Registration, Task, TaskSource, named, register};
 
 /// Spawns a task that is known by this name, on the runtime that is current: [`tokio::spawn`] with a
@@ -37,7 +39,7 @@ impl Task {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        tokio::spawn(future.instrument(self))
+        of_a_named_task(|| tokio::spawn(future.instrument(self)))
     }
 
     /// Spawns the task on this runtime.
@@ -46,7 +48,7 @@ impl Task {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        runtime.spawn(future.instrument(self))
+        of_a_named_task(|| runtime.spawn(future.instrument(self)))
     }
 
     /// Spawns the task on the current [`LocalSet`](tokio::task::LocalSet) or local runtime.
@@ -60,7 +62,7 @@ impl Task {
         F: Future + 'static,
         F::Output: 'static,
     {
-        tokio::task::spawn_local(future.instrument(self))
+        of_a_named_task(|| tokio::task::spawn_local(future.instrument(self)))
     }
 }
 
@@ -83,4 +85,11 @@ impl TaskSource for RuntimeTasks {
 /// whose tasks are named should be watched, or none.
 pub fn watch(runtime: &Handle) -> Registration {
     register(RuntimeTasks(runtime.clone()))
+}
+
+/// Without hooks there is nobody to tell.
+#[cfg(not(tokio_unstable))]
+#[inline]
+fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
+    spawn()
 }

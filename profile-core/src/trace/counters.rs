@@ -49,9 +49,8 @@ impl Counters {
     pub(crate) fn start() -> std::io::Result<Counters> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
-        let thread = thread::Builder::new()
-            .name("profilez-trace".to_owned())
-            .spawn(move || theirs.run())?;
+        let thread =
+            thread::Builder::new().name("profilez-trace".to_owned()).spawn(move || theirs.run())?;
         Ok(Counters { shared, thread: Some(thread) })
     }
 
@@ -100,7 +99,12 @@ impl Shared {
 }
 
 fn read() -> Reading {
-    Reading { at: clock::precise(), resident: resident(), cpu: clock::process_cpu(), tasks: task::alive() }
+    Reading {
+        at: clock::precise(),
+        resident: resident(),
+        cpu: clock::process_cpu(),
+        tasks: task::alive(),
+    }
 }
 
 /// The second number of `/proc/self/statm`, in pages.

@@ -74,7 +74,9 @@ impl<'a> Writer<'a> {
     fn facts(&mut self) {
         let trace = self.trace;
         let out = &mut self.out;
-        out.extend_from_slice(b"{\"displayTimeUnit\":\"ms\",\"otherData\":{\"producer\":\"profilez\"");
+        out.extend_from_slice(
+            b"{\"displayTimeUnit\":\"ms\",\"otherData\":{\"producer\":\"profilez\"",
+        );
         // Writing to a vector can't fail, here and below.
         let unix = trace.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let _ = write!(

@@ -112,7 +112,12 @@ where
             && let Some(metadata) = context.metadata(id)
         {
             let ended = clock::precise();
-            ring::record(Recorded::Span { kind: kind(metadata), began, ended, span: id.into_u64() });
+            ring::record(Recorded::Span {
+                kind: kind(metadata),
+                began,
+                ended,
+                span: id.into_u64(),
+            });
         }
     }
 

@@ -285,7 +285,11 @@ impl Closed {
             let used = (chunk[1].load(Ordering::Acquire) as usize).min(EVENTS - 1);
             let name = [2, 3].map(|at: usize| chunk[at].load(Ordering::Relaxed));
             let words = &chunk[EVENT..][..used * EVENT];
-            (state & 3 != FREE && used > 0).then_some(Chunk { thread: (state >> 32) as u32, name, words })
+            (state & 3 != FREE && used > 0).then_some(Chunk {
+                thread: (state >> 32) as u32,
+                name,
+                words,
+            })
         })
     }
 }
