@@ -50,6 +50,7 @@ pub mod session;
 mod symbol;
 mod sys;
 mod unavailable;
+pub mod waits;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};

@@ -14,6 +14,7 @@ mod pprof;
 mod refusals;
 mod sampling;
 mod threads;
+mod waits;
 
 // The allocator and its options are the program's choice, as in a user's own service. Sampling is
 // off, so that a collection has something to switch on and to switch back.

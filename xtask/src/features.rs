@@ -19,7 +19,7 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "pprof-rs", "jemalloc"],
+        features: &["sampler", "intercept", "pprof-rs", "jemalloc"],
     },
     Crate {
         package: "profile-http",
@@ -29,7 +29,16 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profilez",
         folder: ".",
-        features: &["cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc"],
+        features: &[
+            "cli",
+            "server",
+            "client",
+            "tls",
+            "sampler",
+            "intercept",
+            "pprof-rs",
+            "jemalloc",
+        ],
     },
 ];
 
@@ -140,6 +149,7 @@ serde = "1"
             [
                 "--no-default-features",
                 "--no-default-features --features sampler",
+                "--no-default-features --features intercept",
                 "--no-default-features --features pprof-rs",
                 "--no-default-features --features jemalloc",
                 "--all-features",

@@ -1,5 +1,7 @@
 //! The collectors, one a file, and the registry that picks one for each kind.
 
+#[cfg(intercepted)]
+mod block;
 #[cfg(all(feature = "sampler", stacks))]
 mod cpu;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
@@ -13,13 +15,25 @@ mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod locate;
 mod missing;
+#[cfg(intercepted)]
+mod mutex;
+#[cfg(intercepted)]
+mod threadcreate;
+#[cfg(intercepted)]
+mod wait_site;
+#[cfg(intercepted)]
+mod waits;
 
+#[cfg(intercepted)]
+pub use block::BlockProfile;
 #[cfg(all(feature = "sampler", stacks))]
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub use cpu_pprof::PprofCpu;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub use locate::Symbols;
+#[cfg(intercepted)]
+pub use mutex::MutexProfile;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -131,6 +145,12 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
         #[cfg(all(feature = "jemalloc", target_os = "linux"))]
         Kind::Allocs => Arc::new(heap::JemallocHeap::allocs()),
+        #[cfg(intercepted)]
+        Kind::Block => Arc::new(BlockProfile::new()),
+        #[cfg(intercepted)]
+        Kind::Mutex => Arc::new(MutexProfile::new()),
+        #[cfg(intercepted)]
+        Kind::Threadcreate => Arc::new(threadcreate::ThreadCreate),
         kind => Arc::new(missing::Missing::new(kind)),
     }
 }

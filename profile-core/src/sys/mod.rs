@@ -11,6 +11,7 @@ pub(crate) mod memory_file;
 // Without an engine the build id is all that is asked for.
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
+mod own;
 #[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "own_work_jemalloc.rs")]
 #[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "own_work_none.rs")]
 pub(crate) mod own_work;
@@ -28,6 +29,8 @@ mod arch;
 pub(crate) mod capture;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod dump;
+#[cfg(intercepted)]
+pub(crate) mod intercept;
 #[cfg(stacks)]
 #[allow(dead_code)]
 mod mapping;
@@ -35,6 +38,11 @@ mod mapping;
 pub(crate) mod sampler;
 #[cfg(stacks)]
 #[allow(dead_code)]
-mod unwind;
+pub(crate) mod unwind;
+#[cfg(stacks)]
+#[allow(dead_code)]
+pub(crate) mod task;
 #[cfg(stacks)]
 mod window;
+#[cfg(intercepted)]
+pub(crate) mod words;

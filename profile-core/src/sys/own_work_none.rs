@@ -1,9 +1,11 @@
-//! Keeps the profiler's own allocations out of the heap profile: nothing to do without one.
+//! Keeps the profiler's own work out of the profiles: of heap profiles there are none.
 
 use std::marker::PhantomData;
 
-/// While one of these lives, what this thread allocates is left out of heap profiles: it is the
-/// profiler's own. To be dropped on the thread that began it.
+use super::own;
+
+/// While one of these lives, what this thread does is left out of the profiles: it allocates and
+/// waits for the profiler's own work. To be dropped on the thread that began it.
 #[derive(Debug)]
 pub struct OwnWork {
     /// Not to be sent to another thread.
@@ -13,6 +15,13 @@ pub struct OwnWork {
 impl OwnWork {
     /// Begins work of the profiler's own on this thread.
     pub fn begin() -> OwnWork {
+        own::enter();
         OwnWork { _here: PhantomData }
+    }
+}
+
+impl Drop for OwnWork {
+    fn drop(&mut self) {
+        own::leave();
     }
 }
