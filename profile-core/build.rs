@@ -8,7 +8,10 @@ fn main() {
     println!("cargo::rustc-check-cfg=cfg(intercepted)");
     let target = |name| env::var(format!("CARGO_CFG_TARGET_{name}")).unwrap_or_default();
     let wanted = |feature| env::var_os(format!("CARGO_FEATURE_{feature}")).is_some();
-    if wanted("_STACKS") && target("OS") == "linux" && matches!(&*target("ARCH"), "x86_64" | "aarch64") {
+    if wanted("_STACKS")
+        && target("OS") == "linux"
+        && matches!(&*target("ARCH"), "x86_64" | "aarch64")
+    {
         println!("cargo::rustc-cfg=stacks");
         if wanted("INTERCEPT") {
             println!("cargo::rustc-cfg=intercepted");

@@ -74,7 +74,9 @@ pub(super) fn waits_for<'a>(names: impl Iterator<Item = &'a str> + Clone) -> (Wa
 }
 
 fn is_channel(name: &str) -> bool {
-    ["::mpmc::", "::mpsc::", "crossbeam_channel::", "flume::"].iter().any(|part| name.contains(part))
+    ["::mpmc::", "::mpsc::", "crossbeam_channel::", "flume::"]
+        .iter()
+        .any(|part| name.contains(part))
 }
 
 /// Functions that release a lock and wake who waits for it.
@@ -149,15 +151,20 @@ fn plain(name: &str) -> &str {
     name.trim_start_matches(['<', '&'])
 }
 
-/// Whether a path has these segments: `Mutex::wake` is in `a::Mutex::wake` and `a::Mutex<T>::wake`.
+/// Whether a name is that of a function, or begins with it: `futex::Mutex::wake` is in
+/// `<std::sys::sync::mutex::futex::Mutex>::wake`, and `Mutex::lock_slow` in `a::Mutex<R>::lock_slow`.
 fn has(name: &str, part: &str) -> bool {
-    if name.contains(part) {
-        return true;
-    }
-    // With the type's parameters between its name and the function's.
-    part.split_once("::").is_some_and(|(kind, function)| {
-        let generic = name.split_once(&format!("{kind}<")).map(|(_, rest)| rest);
-        generic.is_some_and(|rest| rest.contains(&format!(">::{function}")))
+    let Some((kind, function)) = part.rsplit_once("::") else { return name.starts_with(part) };
+    name.match_indices("::").any(|(at, _)| {
+        if !name[at + 2..].starts_with(function) {
+            return false;
+        }
+        let mut kind_of_name = name[..at].trim_end_matches('>');
+        if let Some(start) = kind_of_name.rfind(&format!("{kind}<")) {
+            kind_of_name = &kind_of_name[..start + kind.len()];
+        }
+        let before = kind_of_name.strip_suffix(kind);
+        before.is_some_and(|before| !before.ends_with(|c: char| c.is_alphanumeric() || c == '_'))
     })
 }
 
@@ -174,12 +181,20 @@ mod tests {
     #[test]
     fn tells_what_is_waited_for() {
         let futex = "std::sys::pal::unix::futex::futex_wait";
-        let lock = "std::sys::sync::mutex::futex::Mutex::lock_contended";
+        let lock = "<std::sys::sync::mutex::futex::Mutex>::lock_contended";
+        let once = "<std::sys::sync::once::futex::Once>::wait";
+        check_wait(&[futex, once, "shop::sell"], Wait::Once, 1, None);
+        check_wait(&["core::ops::function::FnOnce::call_once"], Wait::Other, 0, None);
         let park = "std::sys::sync::thread_parking::futex::Parker::park";
         let wait = "std::sys::sync::condvar::futex::Condvar::wait_optional_timeout";
         check_wait(&[futex, lock, "shop::sell"], Wait::Mutex, 1, None);
         check_wait(&[futex, lock, wait, "shop::sell"], Wait::Mutex, 1, None);
-        check_wait(&[futex, wait, "std::sync::Condvar::wait", "shop::sell"], Wait::Condvar, 1, None);
+        check_wait(
+            &[futex, wait, "std::sync::Condvar::wait", "shop::sell"],
+            Wait::Condvar,
+            1,
+            None,
+        );
         check_wait(&[futex, park, "std::thread::park", "shop::sell"], Wait::Park, 1, None);
         let receive = "std::sync::mpmc::list::Channel<T>::recv";
         check_wait(&[futex, park, receive, "shop::sell"], Wait::Channel, 1, None);
@@ -196,7 +211,7 @@ mod tests {
         let wait = "std::sys::sync::condvar::futex::Condvar::wait_optional_timeout";
         let lock = "std::sys::sync::mutex::futex::Mutex::lock_contended";
         let loom = "tokio::loom::std::parking_lot::Condvar::wait";
-        let parker = "tokio::runtime::scheduler::multi_thread::park::Inner::park_condvar";
+        let parker = "<tokio::runtime::scheduler::multi_thread::park::Inner>::park_condvar";
         let run = "tokio::runtime::scheduler::multi_thread::worker::run";
         let pool = "tokio::runtime::blocking::pool::Inner::run";
         let main = "std::rt::lang_start_internal";
@@ -214,7 +229,7 @@ mod tests {
     fn only_locks_are_released() {
         let wake = "std::sys::pal::unix::futex::futex_wake";
         let cases: [(&[&str], Option<usize>); 6] = [
-            (&[wake, "std::sys::sync::mutex::futex::Mutex::wake", "shop::sell"], Some(1)),
+            (&[wake, "<std::sys::sync::mutex::futex::Mutex>::wake", "shop::sell"], Some(1)),
             (&["std::sys::sync::rwlock::futex::RwLock::wake_writer_or_readers"], Some(0)),
             (&["x", "parking_lot::raw_mutex::RawMutex::unlock_slow", "shop::sell"], Some(1)),
             (&["x", "parking_lot::raw_rwlock::RawRwLock<R>::unlock_shared_slow"], Some(1)),

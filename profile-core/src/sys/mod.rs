@@ -38,10 +38,10 @@ mod mapping;
 pub(crate) mod sampler;
 #[cfg(stacks)]
 #[allow(dead_code)]
-pub(crate) mod unwind;
+pub(crate) mod task;
 #[cfg(stacks)]
 #[allow(dead_code)]
-pub(crate) mod task;
+pub(crate) mod unwind;
 #[cfg(stacks)]
 mod window;
 #[cfg(intercepted)]

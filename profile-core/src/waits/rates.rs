@@ -12,12 +12,8 @@ pub(crate) static MUTEX_RATE: AtomicU64 = AtomicU64::new(0);
 /// When the first of them was set, on the clock of waits; 0 while none is.
 pub(crate) static SINCE: AtomicU64 = AtomicU64::new(0);
 
-static WANTED: Mutex<Wanted> = Mutex::new(Wanted {
-    block: 0,
-    mutex: 0,
-    block_windows: Vec::new(),
-    mutex_windows: Vec::new(),
-});
+static WANTED: Mutex<Wanted> =
+    Mutex::new(Wanted { block: 0, mutex: 0, block_windows: Vec::new(), mutex_windows: Vec::new() });
 
 /// What is wanted, and by whom.
 pub(super) struct Wanted {

@@ -47,7 +47,8 @@ static THREADS: Mutex<Option<HashMap<u32, Text>>> = Mutex::new(None);
 /// Notes what each thread has run so far.
 pub(super) fn note_threads() {
     let tids = task::tids().unwrap_or_default();
-    let ran = |tid| Some((tid, Task::open(tid).ok()?.schedule())).filter(|(_, ran)| !ran.is_empty());
+    let ran =
+        |tid| Some((tid, Task::open(tid).ok()?.schedule())).filter(|(_, ran)| !ran.is_empty());
     let noted = tids.into_iter().filter_map(ran).collect();
     *THREADS.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
 }

@@ -182,11 +182,7 @@ mod tests {
         found.sort();
         assert_eq!(
             found,
-            [
-                ((vec![], true), 1, 1),
-                ((vec![1, 2], true), 1, 7),
-                ((vec![1, 2, 3], false), 3, 15)
-            ]
+            [((vec![], true), 1, 1), ((vec![1, 2], true), 1, 7), ((vec![1, 2, 3], false), 3, 15)]
         );
     }
 

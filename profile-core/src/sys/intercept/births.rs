@@ -39,7 +39,11 @@ impl Starting {
     }
 
     /// A free place, for what a thread is to run. None where as many threads are being started.
-    fn take(start: Start, argument: *mut c_void, entry: Option<Entry>) -> Option<&'static Starting> {
+    fn take(
+        start: Start,
+        argument: *mut c_void,
+        entry: Option<Entry>,
+    ) -> Option<&'static Starting> {
         let place = STARTING.iter().find(|place| {
             place.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         })?;

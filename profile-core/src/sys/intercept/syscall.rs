@@ -41,6 +41,7 @@ unsafe extern "C" fn syscall(
     f: usize,
 ) -> c_long {
     naked_asm!(
+        ".cfi_startproc",
         "cmp rdi, {futex_number}",
         "je {futex}",
         "cmp rdi, {present}",
@@ -62,6 +63,7 @@ unsafe extern "C" fn syscall(
         "3:",
         "mov rax, rdi",
         "ret",
+        ".cfi_endproc",
         futex_number = const libc::SYS_futex,
         present = const PRESENT,
         futex = sym futex,
@@ -70,7 +72,8 @@ unsafe extern "C" fn syscall(
 }
 
 /// The same without any looking, and with the kernel's own answer. A thread that waits is in here: a
-/// function without a frame, so that the way up its stack is known in every build.
+/// function without a frame, so that the way up its stack is known in every build. The compiler writes
+/// no unwind table for it, hence the directives.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 unsafe extern "C" fn kernel(
@@ -83,6 +86,7 @@ unsafe extern "C" fn kernel(
     f: usize,
 ) -> c_long {
     naked_asm!(
+        ".cfi_startproc",
         "mov rax, rdi",
         "mov rdi, rsi",
         "mov rsi, rdx",
@@ -92,6 +96,7 @@ unsafe extern "C" fn kernel(
         "mov r9, [rsp + 8]",
         "syscall",
         "ret",
+        ".cfi_endproc",
     )
 }
 
@@ -109,6 +114,7 @@ unsafe extern "C" fn syscall(
     f: usize,
 ) -> c_long {
     naked_asm!(
+        ".cfi_startproc",
         "cmp x0, #{futex_number}",
         "b.ne 2f",
         "b {futex}",
@@ -132,6 +138,7 @@ unsafe extern "C" fn syscall(
         ".balign 8",
         "4:",
         ".quad {present}",
+        ".cfi_endproc",
         futex_number = const libc::SYS_futex,
         present = const PRESENT,
         futex = sym futex,
@@ -152,6 +159,7 @@ unsafe extern "C" fn kernel(
     f: usize,
 ) -> c_long {
     naked_asm!(
+        ".cfi_startproc",
         "mov x8, x0",
         "mov x0, x1",
         "mov x1, x2",
@@ -161,6 +169,7 @@ unsafe extern "C" fn kernel(
         "mov x5, x6",
         "svc #0",
         "ret",
+        ".cfi_endproc",
     )
 }
 
