@@ -104,7 +104,7 @@ pub(super) fn releases<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize
 /// Beginnings of names of functions in which a worker waits for something to do, and what it is. They
 /// count where they are the first functions beyond std's and `parking_lot`'s: a worker that waits in
 /// the middle of its work has the work in between.
-const IDLE: [(&str, &str); 10] = [
+const IDLE: [(&str, &str); 11] = [
     ("tokio::runtime::scheduler::multi_thread::park::", "tokio worker"),
     ("tokio::runtime::scheduler::multi_thread::worker::", "tokio worker"),
     ("tokio::runtime::driver::", "tokio worker"),
@@ -114,11 +114,20 @@ const IDLE: [(&str, &str); 10] = [
     ("rayon_core::sleep::", "rayon worker"),
     ("rayon_core::registry::WorkerThread::wait_until_cold", "rayon worker"),
     ("blocking::", "blocking pool"),
+    ("indicatif::progress_bar::TickerControl", "progress bar"),
     ("profile_http::", "profilez"),
 ];
 
 /// What a thread is that waits for something to do.
 pub(super) fn idle<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+    // A wait inside libc that is no lock: it is seen only where it lasts, as of a thread that is
+    // joined, or that waits for a signal.
+    let in_libc = |name: &str| name.starts_with("__futex_abstimed_wait");
+    if names.clone().next().is_some_and(in_libc)
+        && !matches!(waits_for(names.clone()).0, Wait::Mutex | Wait::RwLock)
+    {
+        return Some("libc");
+    }
     let mut beyond = names.clone().skip_while(|name| is_plumbing(name));
     let first = beyond.next()?;
     if let Some((_, what)) = IDLE.iter().find(|(start, _)| plain(first).starts_with(start)) {
@@ -154,7 +163,10 @@ fn plain(name: &str) -> &str {
 /// Whether a name is that of a function, or begins with it: `futex::Mutex::wake` is in
 /// `<std::sys::sync::mutex::futex::Mutex>::wake`, and `Mutex::lock_slow` in `a::Mutex<R>::lock_slow`.
 fn has(name: &str, part: &str) -> bool {
-    let Some((kind, function)) = part.rsplit_once("::") else { return name.starts_with(part) };
+    let Some((kind, function)) = part.rsplit_once("::") else {
+        // libc's own names have underscores before and after, and a version behind.
+        return name.trim_start_matches('_').starts_with(part.trim_start_matches('_'));
+    };
     name.match_indices("::").any(|(at, _)| {
         if !name[at + 2..].starts_with(function) {
             return false;
@@ -223,6 +235,9 @@ mod tests {
         let block_on = "tokio::runtime::park::CachedParkThread::block_on";
         check_wait(&[futex, wait, block_on, main], Wait::Condvar, 1, Some("tokio main thread"));
         check_wait(&[futex, wait, block_on, "shop::sell"], Wait::Condvar, 1, None);
+        let libc = "__futex_abstimed_wait_common64";
+        check_wait(&[libc, "__pthread_clockjoin_ex", "shop"], Wait::Other, 0, Some("libc"));
+        check_wait(&[libc, "pthread_rwlock_wrlock", "shop"], Wait::RwLock, 1, None);
     }
 
     #[test]

@@ -102,12 +102,21 @@ impl Task {
             let (addresses, end) = unwinder.unwind_blocked(scratch, at.pc, at.sp, window, depth);
             let after = self.look();
             if after == before {
-                return Some(BlockedStack { at, addresses, end });
+                return Some(BlockedStack { at, addresses: programs(addresses), end });
             }
             before = after;
         }
         None
     }
+}
+
+/// A stack without our own frames at its leaf, where the thread came to wait through them.
+fn programs(#[allow(unused_mut)] mut addresses: Vec<u64>) -> Vec<u64> {
+    #[cfg(intercepted)]
+    if addresses.first().is_some_and(|&leaf| super::intercept::syscall::is_kernel(leaf)) {
+        addresses.drain(..addresses.len().min(super::intercept::syscall::OURS));
+    }
+    addresses
 }
 
 impl Snapshot {

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::record::{self, Weighed, records};
 use super::waiters::Waiting;
 use super::{DEPTH, Entry, Of, Table};
-use crate::sys::intercept::{now, syscall};
+use crate::sys::intercept::now;
 use crate::sys::task::{self, BlockedStack, Reader, Task, Text, ThreadState};
 use crate::sys::unwind::{End, Unwinder};
 
@@ -156,7 +156,7 @@ fn open() -> HashMap<Stack, Weighed> {
                 since_on
             }
         };
-        let sum: &mut Weighed = open.entry((program(addresses), end != End::Root)).or_default();
+        let sum: &mut Weighed = open.entry((addresses, end != End::Root)).or_default();
         sum.count += Weighed::ONE;
         sum.nanos += now().saturating_sub(since);
     }
@@ -178,12 +178,4 @@ fn waits_at(waiting: &Waiting, address: u64, sp: u64) -> bool {
     // The frame of our `futex` is the next above the kernel's entry.
     const FRAME: u64 = 4096;
     waiting.address == address && (sp..sp.saturating_add(FRAME)).contains(&waiting.frame)
-}
-
-/// A stack without our own frames at its leaf.
-fn program(mut addresses: Vec<u64>) -> Vec<u64> {
-    if addresses.first().is_some_and(|&leaf| syscall::is_kernel(leaf)) {
-        addresses.drain(..addresses.len().min(2));
-    }
-    addresses
 }

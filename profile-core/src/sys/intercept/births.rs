@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 
+use crate::sys::own_work::OwnWork;
 use crate::sys::{capture, own};
 use crate::waits::{DEPTH, Entry, births};
 
@@ -68,6 +69,7 @@ static ENTRY_KEY: AtomicU32 = AtomicU32::new(0);
 static PREPARE: extern "C" fn() = prepare;
 
 extern "C" fn prepare() {
+    let _own = OwnWork::begin();
     births::prepare();
     capture::refresh();
     let mut key: pthread_key_t = 0;

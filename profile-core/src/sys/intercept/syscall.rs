@@ -249,8 +249,9 @@ unsafe extern "C" fn futex(
     returned(answer)
 }
 
-/// Our frames in what [`save`] captures: its own and [`futex`]'s.
-const OURS: usize = 2;
+/// Our frames in what [`save`] captures, and in a stack that waits in [`kernel`]: theirs and
+/// [`futex`]'s.
+pub(crate) const OURS: usize = 2;
 
 /// Adds to the caller's stack. The stack is the program's from `syscall`'s caller on.
 #[inline(never)]
