@@ -42,10 +42,12 @@ mod gate;
 pub mod jemalloc;
 mod jemalloc_config;
 mod kind;
+mod names;
 mod plan;
 mod process;
 pub mod profile;
 pub mod session;
+pub mod single;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
 mod sys;
@@ -54,9 +56,10 @@ pub mod waits;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, chain};
 pub use gate::{Busy, Gate, Permit};
 pub use kind::{Kind, UnknownKind};
+pub use names::{Symbol, symbols};
 pub use plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
 pub use process::Process;
 pub use sys::own_work::OwnWork;

@@ -1,8 +1,10 @@
 //! The product from outside: over real sockets with the real collectors, and as a command.
 
 mod access;
+mod attach;
 mod collection;
 mod command;
+mod confined;
 mod disconnect;
 mod fakes;
 mod faults;
@@ -10,9 +12,12 @@ mod http;
 mod memory;
 mod mounting;
 mod own_process;
+mod parity;
 mod pprof;
 mod refusals;
 mod sampling;
+mod scrape;
+mod stores;
 mod threads;
 mod waits;
 

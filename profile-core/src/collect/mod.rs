@@ -8,6 +8,7 @@ mod cpu;
 mod cpu_owner;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 mod cpu_pprof;
+mod empty;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
@@ -30,6 +31,7 @@ pub use block::BlockProfile;
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub use cpu_pprof::PprofCpu;
+pub use empty::empty_profile;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub use locate::Symbols;
 #[cfg(intercepted)]

@@ -11,10 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::arch;
+pub(crate) use super::blocked::ThreadState;
+use super::blocked::{Blocked, BlockedStack, Reading};
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
-pub(crate) use super::task::ThreadState;
-use super::task::{self, BlockedStack, Reader, Task};
+use super::task::Tasks;
 use super::unwind::{End, Unwinder};
 
 /// A thread and where it is.
@@ -46,10 +47,13 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     // Handlers work for one dump at a time.
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unwinder = Box::new(Unwinder::load());
-    let mut reader = Reader::new(&unwinder);
-    // A thread that has ended meanwhile is left out.
-    let mut threads: Vec<ThreadStack> =
-        task::tids()?.into_iter().filter_map(|tid| blocked_or_running(tid, &mut reader)).collect();
+    let mut reading = Reading::default();
+    let mut threads = Vec::new();
+    let tasks = Tasks::open()?;
+    for tid in Tasks::ids()? {
+        // A thread that has ended meanwhile is left out.
+        threads.extend(blocked_or_running(&tasks, tid, &unwinder, &mut reading));
+    }
     let running: Vec<u32> = threads
         .iter()
         .filter(|thread| thread.addresses.is_empty())
@@ -77,8 +81,14 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
 }
 
 /// A thread as `/proc` shows it; without addresses where only a signal can get them.
-fn blocked_or_running(tid: u32, reader: &mut Reader<'_>) -> Option<ThreadStack> {
-    let name = task::name(tid)?;
+fn blocked_or_running(
+    tasks: &Tasks,
+    tid: u32,
+    unwinder: &Unwinder,
+    reading: &mut Reading,
+) -> Option<ThreadStack> {
+    let name = tasks.text(tid, "comm")?;
+    let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();
     let thread = |state, addresses, truncated| {
         Some(ThreadStack { tid, name, state, waited: None, addresses, truncated })
     };
@@ -87,10 +97,10 @@ fn blocked_or_running(tid: u32, reader: &mut Reader<'_>) -> Option<ThreadStack> 
         return thread(ThreadState::Running, Vec::new(), false);
     }
     // Forbidden to a process that may not be traced; a signal works all the same.
-    let Ok(task) = Task::open(tid) else {
-        return thread(ThreadState::Running, Vec::new(), false);
-    };
-    let Some(BlockedStack { at, addresses, end }) = task.stack(reader, DEPTH) else {
+    let task = Blocked::open(tasks, tid);
+    let Some(BlockedStack { at, addresses, end }) =
+        task.and_then(|mut task| task.stack(tasks, unwinder, reading, DEPTH))
+    else {
         return thread(ThreadState::Running, Vec::new(), false);
     };
     // A way up that was lost at once says nothing; one that was lost later says most.

@@ -21,9 +21,13 @@ pub(crate) mod pprof_handler;
 pub(crate) mod sigprof;
 
 #[cfg(stacks)]
+#[allow(dead_code)]
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
 #[cfg_attr(not(target_arch = "aarch64"), path = "arch_x86_64.rs")]
 mod arch;
+#[cfg(stacks)]
+#[allow(dead_code)]
+pub(crate) mod blocked;
 #[cfg(stacks)]
 #[allow(dead_code)]
 pub(crate) mod capture;

@@ -8,8 +8,9 @@ use std::time::SystemTime;
 use super::record::{self, Weighed, records};
 use super::waiters::Waiting;
 use super::{DEPTH, Entry, Of, Table};
+use crate::sys::blocked::{Blocked, BlockedStack, Reading, ThreadState};
 use crate::sys::intercept::now;
-use crate::sys::task::{self, BlockedStack, Reader, Task, Text, ThreadState};
+use crate::sys::task::{Tasks, Text};
 use crate::sys::unwind::{End, Unwinder};
 
 /// A stack: its addresses, and whether it goes on beyond the last.
@@ -46,10 +47,9 @@ static THREADS: Mutex<Option<HashMap<u32, Text>>> = Mutex::new(None);
 
 /// Notes what each thread has run so far.
 pub(super) fn note_threads() {
-    let tids = task::tids().unwrap_or_default();
-    let ran =
-        |tid| Some((tid, Task::open(tid).ok()?.schedule())).filter(|(_, ran)| !ran.is_empty());
-    let noted = tids.into_iter().filter_map(ran).collect();
+    let Ok(tasks) = Tasks::open() else { return };
+    let ran = |tid| Some((tid, tasks.text(tid, "schedstat")?));
+    let noted = Tasks::ids().unwrap_or_default().into_iter().filter_map(ran).collect();
     *THREADS.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
 }
 
@@ -129,17 +129,20 @@ fn open() -> HashMap<Stack, Weighed> {
     let mut open = HashMap::new();
     let (Some(records), true) = (records(), since_on != 0) else { return open };
     let unwinder = Unwinder::load();
-    let mut reader = Reader::new(&unwinder);
+    let mut reading = Reading::default();
+    let Ok(tasks) = Tasks::open() else { return open };
     let threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
     let listed = records.waiters.all();
-    for tid in task::tids().unwrap_or_default() {
-        let Ok(task) = Task::open(tid) else { continue };
+    for tid in Tasks::ids().unwrap_or_default() {
+        let Some(mut task) = Blocked::open(&tasks, tid) else { continue };
         let Some(address) = futex(&task) else { continue };
         // Its own threads are the profiler's, not the program's.
-        if task::name(tid).is_none_or(|name| name.starts_with("profilez-")) {
+        if tasks.text(tid, "comm").is_none_or(|name| name.bytes().starts_with(b"profilez-")) {
             continue;
         }
-        let Some(BlockedStack { at, addresses, end }) = task.stack(&mut reader, DEPTH) else {
+        let Some(BlockedStack { at, addresses, end }) =
+            task.stack(&tasks, &unwinder, &mut reading, DEPTH)
+        else {
             continue;
         };
         let waiting = listed.iter().find(|waiting| waits_at(waiting, address, at.sp));
@@ -150,7 +153,7 @@ fn open() -> HashMap<Stack, Weighed> {
             // Unlisted: it began before recording did, or libc waits for something of its own.
             None => {
                 let noted = threads.as_ref().and_then(|threads| threads.get(&tid));
-                if noted.is_none_or(|noted| *noted != task.schedule()) {
+                if noted.is_none() || noted != task.ran(&tasks).as_ref() {
                     continue;
                 }
                 since_on
@@ -164,8 +167,8 @@ fn open() -> HashMap<Stack, Weighed> {
 }
 
 /// The futex that a thread waits on.
-fn futex(task: &Task) -> Option<u64> {
-    match task.look().blocked()?.state {
+fn futex(task: &Blocked) -> Option<u64> {
+    match task.place()?.state {
         ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, operation] } => {
             matches!(operation & 0x7f, 0 | 9).then_some(address)
         }
