@@ -6,6 +6,8 @@ mod command;
 mod disconnect;
 mod fakes;
 mod faults;
+mod go;
+mod heap;
 mod http;
 mod memory;
 mod mounting;
@@ -14,6 +16,9 @@ mod pprof;
 mod refusals;
 mod sampling;
 mod threads;
+
+#[path = "../heap/sites.rs"]
+mod sites;
 
 // The allocator and its options are the program's choice, as in a user's own service. Sampling is
 // off, so that a collection has something to switch on and to switch back.
