@@ -19,7 +19,7 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "intercept", "pprof-rs", "jemalloc"],
+        features: &["sampler", "intercept", "pprof-rs", "heap", "jemalloc"],
     },
     Crate {
         package: "profile-http",
@@ -37,6 +37,7 @@ const CRATES: &[Crate] = &[
             "sampler",
             "intercept",
             "pprof-rs",
+            "heap",
             "jemalloc",
         ],
     },
@@ -151,6 +152,7 @@ serde = "1"
                 "--no-default-features --features sampler",
                 "--no-default-features --features intercept",
                 "--no-default-features --features pprof-rs",
+                "--no-default-features --features heap",
                 "--no-default-features --features jemalloc",
                 "--all-features",
             ]

@@ -11,7 +11,7 @@ mod cpu_pprof;
 mod empty;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
-#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod locate;
@@ -143,16 +143,14 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Goroutine => Arc::new(goroutine::ThreadDump),
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Allocs => Arc::new(heap::JemallocHeap::allocs()),
         #[cfg(intercepted)]
         Kind::Block => Arc::new(BlockProfile::new()),
         #[cfg(intercepted)]
         Kind::Mutex => Arc::new(MutexProfile::new()),
         #[cfg(intercepted)]
         Kind::Threadcreate => Arc::new(threadcreate::ThreadCreate),
+        #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+        Kind::Heap | Kind::Allocs => Arc::new(heap::Heap::new(kind)),
         kind => Arc::new(missing::Missing::new(kind)),
     }
 }

@@ -7,13 +7,14 @@ pub(crate) mod host;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod jemalloc;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
+pub(crate) mod jemalloc_stats;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) mod mallinfo;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod memory_file;
 // Without an engine the build id is all that is asked for.
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
-mod own;
-#[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "own_work_jemalloc.rs")]
-#[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "own_work_none.rs")]
 pub(crate) mod own_work;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub(crate) mod pprof_handler;
@@ -21,9 +22,9 @@ pub(crate) mod pprof_handler;
 pub(crate) mod sigprof;
 
 #[cfg(stacks)]
-#[allow(dead_code)]
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
 #[cfg_attr(not(target_arch = "aarch64"), path = "arch_x86_64.rs")]
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 mod arch;
 #[cfg(stacks)]
 #[allow(dead_code)]
@@ -33,6 +34,10 @@ pub(crate) mod blocked;
 pub(crate) mod capture;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod dump;
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod heap;
+#[cfg(all(feature = "heap", not(stacks)))]
+mod heap_handed_on;
 #[cfg(intercepted)]
 pub(crate) mod intercept;
 #[cfg(stacks)]
@@ -47,6 +52,7 @@ pub(crate) mod task;
 #[allow(dead_code)]
 pub(crate) mod unwind;
 #[cfg(stacks)]
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 mod window;
 #[cfg(intercepted)]
 pub(crate) mod words;

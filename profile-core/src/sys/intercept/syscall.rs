@@ -11,7 +11,7 @@ use core::arch::naked_asm;
 
 use libc::{c_int, c_long};
 
-use crate::sys::own;
+use crate::sys::own_work;
 use crate::waits::record::{self, Weighed};
 use crate::waits::{DEPTH, Table};
 
@@ -214,13 +214,13 @@ unsafe extern "C" fn futex(
     }
     let waits = is_wait(operation);
     let since = record::since();
-    if since == 0 || own::is_own() {
+    if since == 0 || own_work::is_under_way() {
         let answer = call!();
         // A wait that was under way when recording was switched on counts from then.
         if waits
             && since == 0
             && record::since() != 0
-            && !own::is_own()
+            && !own_work::is_under_way()
             && let Some((table, weighed)) = record::late_wait(answer)
         {
             save(table, weighed);
