@@ -47,6 +47,7 @@ pub(crate) enum Command {
     Collect(CollectArgs),
     Report(ReportArgs),
     Inspect(InspectArgs),
+    Trace(TraceArgs),
 }
 
 /// Try it out: profile an embedded service whose workload is known, and compare.
@@ -171,6 +172,22 @@ pub(crate) struct InspectArgs {
     pub(crate) file: String,
 
     /// Print the facts as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a trace says: blocked workers, tasks that were never polled again, slow polls, the busiest tasks.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceArgs {
+    /// A bundle with a trace, or a file of Chrome trace events, gzip'd or not; `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    /// Rows in each table.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub(crate) rows: usize,
+
+    /// Print the summary and the findings as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }

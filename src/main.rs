@@ -9,6 +9,7 @@ mod inspect;
 mod interrupt;
 mod output;
 mod report;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
         Command::Collect(args) => collect::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Trace(args) => trace::run(&args),
     };
     match done {
         Ok(code) => code,

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use profilez::analysis::report::{self, Report as Profiles};
+use profilez::analysis::trace::{Finding, TraceLimits, findings, summarize};
 use profilez::analysis::{Format, sniff};
 use profilez::archive::{Bundle, Manifest};
 use serde::Serialize;
@@ -20,8 +21,13 @@ pub(crate) struct Report {
     truncated: bool,
     #[serde(flatten)]
     profiles: Profiles,
+    /// What its trace shows.
+    findings: Vec<Finding>,
     warnings: Vec<String>,
 }
+
+/// Findings of a trace that are shown.
+const FINDINGS: usize = 12;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let report = match input::open(&args.file)? {
@@ -31,7 +37,13 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
             if let Some(note) = profiles.notes.first() {
                 return Err(format!("{}: {}", note.name, note.text).into());
             }
-            Report { manifest: None, truncated: false, profiles, warnings: Vec::new() }
+            Report {
+                manifest: None,
+                truncated: false,
+                profiles,
+                findings: Vec::new(),
+                warnings: Vec::new(),
+            }
         }
     };
     if args.json {
@@ -44,15 +56,28 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
 
 /// The report of a bundle.
 pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
+    let mut warnings: Vec<String> = bundle.warnings.iter().map(ToString::to_string).collect();
+    let mut found = Vec::new();
+    for entry in bundle.entries.iter().filter(|entry| sniff(&entry.data) == Format::Trace) {
+        match summarize(&entry.data, &TraceLimits::default()) {
+            Ok(summary) => {
+                found.extend(findings(&summary));
+                warnings.extend(summary.warnings);
+            }
+            Err(error) => warnings.push(error.chain()),
+        }
+    }
     // A dump as text says what the profile beside it says.
-    let entries =
-        bundle.entries.iter().filter(|entry| entry.complete && sniff(&entry.data) != Format::Dump);
+    let entries = bundle.entries.iter().filter(|entry| {
+        entry.complete && !matches!(sniff(&entry.data), Format::Dump | Format::Trace)
+    });
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {
         profiles: report::report(entries, rows),
         manifest: bundle.manifest,
         truncated: bundle.truncated,
-        warnings: bundle.warnings.iter().map(ToString::to_string).collect(),
+        findings: found,
+        warnings,
     }
 }
 
@@ -71,6 +96,16 @@ pub(crate) fn text(report: &Report) -> String {
         text.push('\n');
     }
     text.push_str(&report::render(&report.profiles, output::width()));
+    if !report.findings.is_empty() {
+        text.push('\n');
+        line(&mut text, "Findings of the trace");
+    }
+    for finding in report.findings.iter().take(FINDINGS) {
+        line(&mut text, &format!("  {:<18}  {}", finding.what, finding.text));
+    }
+    if report.findings.len() > FINDINGS {
+        line(&mut text, "  and more: `profilez trace FILE`");
+    }
     if let Some(manifest) = &report.manifest {
         tail(&mut text, manifest);
     }

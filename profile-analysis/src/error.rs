@@ -18,6 +18,9 @@ pub enum Error {
     /// The bytes hold something else.
     #[error("this is {0}, not a profile")]
     NotAProfile(Format),
+    /// The bytes hold no trace that can be read here.
+    #[error("this is {0}, not a trace of Chrome events{hint}", hint = go_hint(*.0))]
+    NotATrace(Format),
     /// The profile has no such sample type.
     #[error("no sample type {wanted:?}; there is {}", known.join(", "))]
     NoSampleType {
@@ -33,6 +36,11 @@ impl Error {
     pub fn chain(&self) -> String {
         profile_core::chain(self)
     }
+}
+
+/// What reads a trace of Go's, where it is one.
+fn go_hint(format: Format) -> &'static str {
+    if format == Format::GoTrace { "; look at it with `go tool trace FILE`" } else { "" }
 }
 
 /// The result of asking.

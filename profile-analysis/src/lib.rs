@@ -3,7 +3,8 @@
 //! What you do: hand over the bytes of a profile.proto (Rust's, Go's, anyone's; gzip'd or not) or
 //! of a jemalloc `heap_v2` dump. What it does for you: [`sniff`] tells what they are,
 //! [`inspect`](inspect::inspect) counts what is in them, [`top`](top::top) ranks functions, files
-//! or sites, and [`report`](report::report) puts several profiles on one screen. The answers are
+//! or sites, [`report`](report::report) puts several profiles on one screen, and
+//! [`trace`] says what tasks did and did not do. The answers are
 //! plain data that serializes to the JSON of the command line.
 //!
 //! It is *not* for taking profiles, nor for fetching or unpacking them: no I/O happens here, no
@@ -39,6 +40,7 @@ pub mod rules;
 pub mod site;
 mod sniff;
 pub mod top;
+pub mod trace;
 pub mod units;
 
 mod distinct;

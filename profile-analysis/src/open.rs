@@ -30,9 +30,11 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
             let warnings = dump.warnings.iter().map(ToString::to_string).collect();
             Ok(Opened { format, profile: dump.to_profile(), warnings })
         }
-        format @ (Format::Bundle | Format::Dump | Format::LegacyText) => {
-            Err(Error::NotAProfile(format))
-        }
+        format @ (Format::Bundle
+        | Format::Dump
+        | Format::LegacyText
+        | Format::Trace
+        | Format::GoTrace) => Err(Error::NotAProfile(format)),
         // A broken profile may look like nothing; the decoder says best what is wrong with it.
         format @ (Format::Pprof | Format::Unknown) => {
             match Profile::decode(bytes, &DecodeLimits::default()) {

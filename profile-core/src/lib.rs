@@ -56,6 +56,8 @@ pub mod single;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
 mod sys;
+pub mod task;
+pub mod trace;
 mod unavailable;
 pub mod waits;
 

@@ -35,7 +35,7 @@ impl Missing {
                 "nothing that records thread creation is compiled in for this system",
                 "build with the feature `intercept`",
             ),
-            Kind::Trace => ("nothing in this version records a trace", ""),
+            Kind::Trace => ("no source of traces was given", ""),
         };
         Missing { why: Unavailable::new(kind, reason, hint) }
     }

@@ -11,6 +11,8 @@ mod cpu_pprof;
 mod empty;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
+#[cfg(all(feature = "sampler", stacks))]
+mod goroutine_tasks;
 #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
@@ -24,6 +26,7 @@ mod threadcreate;
 mod wait_site;
 #[cfg(intercepted)]
 mod waits;
+mod trace;
 
 #[cfg(intercepted)]
 pub use block::BlockProfile;
@@ -36,6 +39,7 @@ pub use empty::empty_profile;
 pub use locate::Symbols;
 #[cfg(intercepted)]
 pub use mutex::MutexProfile;
+pub use trace::EventTrace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,6 +155,9 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Threadcreate => Arc::new(threadcreate::ThreadCreate),
         #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
         Kind::Heap | Kind::Allocs => Arc::new(heap::Heap::new(kind)),
+        Kind::Trace => Arc::new(EventTrace::new()),
+        // With every feature on no kind is left.
+        #[allow(unreachable_patterns)]
         kind => Arc::new(missing::Missing::new(kind)),
     }
 }

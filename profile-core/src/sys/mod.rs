@@ -1,6 +1,9 @@
 //! All `unsafe` code of the project, behind safe functions that prove each precondition once.
 #![allow(unsafe_code)]
 
+#[cfg_attr(unix, path = "clock_unix.rs")]
+#[cfg_attr(not(unix), path = "clock_other.rs")]
+pub(crate) mod clock;
 #[cfg_attr(unix, path = "host_unix.rs")]
 #[cfg_attr(not(unix), path = "host_other.rs")]
 pub(crate) mod host;
@@ -16,10 +19,18 @@ pub(crate) mod memory_file;
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
 pub(crate) mod own_work;
+pub(crate) mod pinned;
+pub(crate) mod place;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub(crate) mod pprof_handler;
+#[cfg_attr(unix, path = "region_unix.rs")]
+#[cfg_attr(not(unix), path = "region_other.rs")]
+pub(crate) mod region;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
 pub(crate) mod sigprof;
+#[cfg_attr(target_os = "linux", path = "this_thread_linux.rs")]
+#[cfg_attr(not(target_os = "linux"), path = "this_thread_other.rs")]
+pub(crate) mod this_thread;
 
 #[cfg(stacks)]
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
