@@ -23,6 +23,8 @@ use workload::Workload;
 const ROWS: usize = 5;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
+    // What the workload allocates from its first moment on is to be seen.
+    profilez::core::heap::install();
     let workload = Workload::start()?;
     let _tasks = Tasks::start()?;
     let server = DebugService::builder("demo")

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::io::{self, Write as _};
 
 use anstyle::AnsiColor;
+pub(crate) use profilez::core::chain;
 use serde::Serialize;
 
 /// Failed.
@@ -91,18 +92,6 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn error(text: &str) {
     let style = AnsiColor::Red.on_default().bold();
     note(&format!("{style}error:{style:#} {}", printable(text)));
-}
-
-/// An error and its causes, joined by `: `.
-pub(crate) fn chain(error: &(dyn Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 /// Text from a file or a server for a terminal: control characters are shown, not obeyed.

@@ -107,12 +107,30 @@ pub fn unexpected() -> Info {
     info
 }
 
-/// Sends the calling thread a signal, which has been handled when this returns.
-pub fn send_to_self(info: &Info) -> io::Result<()> {
-    // SAFETY: getpid(2), gettid(2), and rt_tgsigqueueinfo(2), which reads a `siginfo_t`.
-    let status = unsafe {
-        let (pid, tid) = (libc::getpid(), libc::gettid());
-        libc::syscall(libc::SYS_rt_tgsigqueueinfo, pid, tid, libc::SIGPROF, info.as_ptr())
-    };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+/// The thread that sends signals to itself. Its ids are asked for once: that is no part of a signal.
+pub struct ToSelf {
+    pid: libc::pid_t,
+    tid: libc::pid_t,
+}
+
+impl ToSelf {
+    /// For the calling thread.
+    pub fn new() -> ToSelf {
+        // SAFETY: getpid(2) and gettid(2) have no arguments and no effect.
+        unsafe { ToSelf { pid: libc::getpid(), tid: libc::gettid() } }
+    }
+
+    /// Sends a signal, which has been handled when this returns.
+    pub fn send(&self, info: &Info) -> io::Result<()> {
+        let (call, signal) = (libc::SYS_rt_tgsigqueueinfo, libc::SIGPROF);
+        // SAFETY: rt_tgsigqueueinfo(2), which reads a `siginfo_t`.
+        let status = unsafe { libc::syscall(call, self.pid, self.tid, signal, info.as_ptr()) };
+        if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    }
+}
+
+impl Default for ToSelf {
+    fn default() -> ToSelf {
+        ToSelf::new()
+    }
 }

@@ -29,35 +29,44 @@
 //!
 //! - `sampler` (default): CPU profiles and thread dumps by our own sampler (Linux).
 //! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
-//! - `jemalloc`: heap profiles from jemalloc, where it is the process's allocator.
+//! - `heap`: heap profiles of any allocator, where the program wraps it in [`alloc::Sampled`].
+//! - `jemalloc`: the same, and heap profiles from jemalloc, where it is the process's allocator.
 //!
 //! A kind whose source is not built in stays in the API and answers with an [`Unavailable`] that
 //! says what to switch on.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "heap")]
+pub mod alloc;
 pub mod collect;
 mod duration;
 mod error;
 mod gate;
+pub mod heap;
 pub mod jemalloc;
 mod jemalloc_config;
 mod kind;
+pub mod memory;
+mod names;
 mod plan;
 mod process;
 pub mod profile;
 pub mod session;
+pub mod single;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
 mod sys;
 pub mod task;
 pub mod trace;
 mod unavailable;
+pub mod waits;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};
-pub use error::{BoxError, Error};
+pub use error::{BoxError, Error, chain};
 pub use gate::{Busy, Gate, Permit};
 pub use kind::{Kind, UnknownKind};
+pub use names::{Symbol, symbols};
 pub use plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
 pub use process::Process;
 pub use sys::own_work::OwnWork;

@@ -132,7 +132,7 @@ impl Iterator for Recorded {
 
 /// Runs a collector's code so that its panic is its own failure and not the session's.
 /// What it allocates is the profiler's own and left out of the heap profile.
-fn contain<T>(kind: Kind, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn contain<T>(kind: Kind, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     let _own = OwnWork::begin();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         Err(Error::Panicked { kind, message: panic_message(panic.as_ref()).to_owned() })

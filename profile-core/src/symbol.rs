@@ -1,15 +1,21 @@
 //! Addresses of this process to functions, files and lines.
 //!
 //! Resolving is slow and takes memory, so it happens once for each distinct address, off every hot
-//! path, and all of it is freed with the [`Symbolizer`].
+//! path. The debug information is read when an address is new, and freed with the [`Symbolizer`];
+//! what was found is kept in two megabytes at most.
+
+mod known;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use addr2line::Loader;
 use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, SymbolKind};
 
+use self::known::Known;
+use crate::names::Symbol;
 use crate::process::hex;
 use crate::sys::objects::{self, Object};
 
@@ -20,7 +26,13 @@ pub(crate) struct Symbolizer {
     sources: Vec<Option<Source>>,
     /// Bytes of debug information that may still be read.
     budget: u64,
+    known: &'static Mutex<Known>,
+    /// Which of the sets of objects that `known` has seen this is.
+    generation: u64,
 }
+
+/// What all symbolizers of the process have found.
+static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
 /// What names the addresses of an object.
 enum Source {
@@ -46,11 +58,11 @@ const BUDGET: u64 = 512 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Frame {
     /// The name for people, without hashes.
-    pub(crate) name: String,
+    pub(crate) name: Arc<str>,
     /// The name in the object file; empty where it is the same or not known.
-    pub(crate) system_name: String,
+    pub(crate) system_name: Arc<str>,
     /// The source file; empty where unknown.
-    pub(crate) file: String,
+    pub(crate) file: Arc<str>,
     pub(crate) line: u32,
     pub(crate) column: u32,
 }
@@ -58,9 +70,14 @@ pub(crate) struct Frame {
 impl Symbolizer {
     /// A symbolizer of what is loaded now.
     pub(crate) fn new() -> Symbolizer {
+        Symbolizer::with(&KNOWN)
+    }
+
+    fn with(known: &'static Mutex<Known>) -> Symbolizer {
         let objects = objects::loaded();
         let sources = objects.iter().map(|_| None).collect();
-        Symbolizer { objects, sources, budget: BUDGET }
+        let generation = lock(known).for_objects(&objects);
+        Symbolizer { objects, sources, budget: BUDGET, known, generation }
     }
 
     /// The objects, the main program first.
@@ -78,21 +95,47 @@ impl Symbolizer {
 
     /// The frames at an address of an object, the innermost inlined function first. There is always
     /// one: an address without a name is called after its object and offset.
-    pub(crate) fn frames(&mut self, object: usize, address: u64) -> Vec<Frame> {
+    pub(crate) fn frames(&mut self, object: usize, address: u64) -> Arc<[Frame]> {
+        if let Some(frames) = lock(self.known).get(self.generation, address) {
+            return frames;
+        }
+        let frames = self.resolve(object, address);
+        lock(self.known).add(self.generation, address, frames)
+    }
+
+    fn resolve(&mut self, object: usize, address: u64) -> Vec<Frame> {
         let bias = self.objects[object].bias;
         let relative = address.wrapping_sub(bias);
         let mut frames = match self.source(object) {
             Source::Lines(loader) => resolve(loader, relative),
-            Source::Names(names) => names.find(relative).map(named).into_iter().collect(),
+            Source::Names(names) => {
+                names.find(relative).map(|(_start, name)| named(name)).into_iter().collect()
+            }
             Source::Nothing => Vec::new(),
         };
         if frames.is_empty() {
             let path = &self.objects[object].path;
             let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
-            let name = format!("[{file}+{relative:#x}]");
+            let name = format!("[{file}+{relative:#x}]").into();
             frames.push(Frame { name, ..Frame::default() });
         }
         frames
+    }
+
+    /// The symbol that holds an address of this process.
+    pub(crate) fn symbol(&mut self, address: u64) -> Option<Symbol> {
+        let (object, _segment) = self.find(address)?;
+        let bias = self.objects[object].bias;
+        let relative = address.wrapping_sub(bias);
+        let (start, name) = match self.source(object) {
+            Source::Lines(loader) => {
+                let symbol = loader.find_symbol_info(relative)?;
+                (symbol.address(), symbol.name())
+            }
+            Source::Names(names) => names.find(relative)?,
+            Source::Nothing => return None,
+        };
+        Some(Symbol { name: name.to_owned(), start: start.wrapping_add(bias) })
     }
 
     fn source(&mut self, object: usize) -> &Source {
@@ -100,6 +143,10 @@ impl Symbolizer {
         let budget = &mut self.budget;
         self.sources[object].get_or_insert_with(|| load(described, object == 0, budget))
     }
+}
+
+fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
+    known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What names an object's addresses: a separate debug file where there is one, else the file itself,
@@ -146,10 +193,11 @@ impl Names {
         Some(Names { functions })
     }
 
-    fn find(&self, relative: u64) -> Option<&str> {
+    /// Where the function at an address begins, and its name.
+    fn find(&self, relative: u64) -> Option<(u64, &str)> {
         let after = self.functions.partition_point(|&(begin, ..)| begin <= relative);
-        let (_, end, name) = self.functions[..after].last()?;
-        (relative < *end).then_some(name)
+        let (begin, end, name) = self.functions[..after].last()?;
+        (relative < *end).then_some((*begin, name))
     }
 }
 
@@ -188,7 +236,7 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<Frame> {
                 )
             });
             frames.push(Frame {
-                file: file.to_owned(),
+                file: file.into(),
                 line,
                 column,
                 ..named(name.as_deref().unwrap_or(""))
@@ -219,8 +267,8 @@ fn named(symbol: &str) -> Frame {
     } else {
         symbol.split_once('@').map_or(symbol, |(name, _version)| name).to_owned()
     };
-    let system_name = if name == symbol { String::new() } else { symbol.to_owned() };
-    Frame { name, system_name, ..Frame::default() }
+    let system_name = if name == symbol { "" } else { symbol };
+    Frame { system_name: system_name.into(), name: name.into(), ..Frame::default() }
 }
 
 fn demangle_cpp(symbol: &str) -> Option<String> {
@@ -248,12 +296,26 @@ mod tests {
         assert_eq!(object, 0);
         let frames = symbolizer.frames(object, address);
         let outermost = frames.last().unwrap();
-        assert_eq!(outermost.name, "profile_core::symbol::tests::landmark");
+        assert_eq!(&*outermost.name, "profile_core::symbol::tests::landmark");
         assert!(
             outermost.system_name.starts_with("_R") || outermost.system_name.starts_with("_ZN")
         );
         assert!(outermost.file.ends_with("src/symbol.rs"), "{outermost:?}");
         assert!(outermost.line > 0);
+    }
+
+    #[test]
+    fn a_symbol_begins_where_its_function_does() {
+        let address = landmark as fn() -> u64 as usize as u64;
+        for budget in [BUDGET, 0] {
+            let mut symbolizer = Symbolizer::new();
+            symbolizer.budget = budget;
+            let symbol = symbolizer.symbol(address + 1).unwrap();
+            assert_eq!(symbol.start, address);
+            let demangled = rustc_demangle::demangle(&symbol.name);
+            assert_eq!(format!("{demangled:#}"), "profile_core::symbol::tests::landmark");
+            assert_eq!(symbolizer.symbol(0), None);
+        }
     }
 
     #[test]
@@ -286,8 +348,8 @@ mod tests {
         ];
         for (symbol, name, differs) in cases {
             let frame = named(symbol);
-            assert_eq!(frame.name, name);
-            assert_eq!(frame.system_name, if differs { symbol } else { "" });
+            assert_eq!(&*frame.name, name);
+            assert_eq!(&*frame.system_name, if differs { symbol } else { "" });
         }
     }
 
@@ -303,12 +365,12 @@ mod tests {
     fn too_much_debug_information_leaves_the_names() {
         assert_eq!(landmark(), 7);
         let address = landmark as fn() -> u64 as usize as u64;
-        let mut symbolizer = Symbolizer::new();
+        let mut symbolizer = Symbolizer::with(Box::leak(Box::default()));
         symbolizer.budget = 1000;
         let frames = symbolizer.frames(0, address);
         assert_eq!(frames.len(), 1);
-        assert_eq!(frames[0].name, "profile_core::symbol::tests::landmark");
-        assert_eq!((frames[0].file.as_str(), frames[0].line), ("", 0));
+        assert_eq!(&*frames[0].name, "profile_core::symbol::tests::landmark");
+        assert_eq!((&*frames[0].file, frames[0].line), ("", 0));
         assert!(matches!(symbolizer.sources[0], Some(Source::Names(_))));
     }
 }

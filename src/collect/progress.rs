@@ -18,7 +18,10 @@ impl Bar {
         let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_prefix(profilez::core::format_duration(window));
-        bar.enable_steady_tick(Duration::from_millis(100));
+        // Where nobody looks there is nothing to keep moving.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
         Bar { bar }
     }
 

@@ -165,7 +165,7 @@ fn each_collection_leaves_one_event() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let uri = "/debug/profile?duration=20ms&profiles=cpu,heap";
-            let request = http::Request::builder().uri(uri).body(()).unwrap();
+            let request = http::Request::builder().uri(uri).body(String::new()).unwrap();
             service.respond(request).await.into_body().collect().await.unwrap().to_bytes()
         })
     });

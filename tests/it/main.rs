@@ -1,19 +1,30 @@
 //! The product from outside: over real sockets with the real collectors, and as a command.
 
 mod access;
+mod attach;
 mod collection;
 mod command;
+mod confined;
 mod disconnect;
 mod fakes;
 mod faults;
+mod go;
+mod heap;
 mod http;
 mod memory;
 mod mounting;
 mod own_process;
+mod parity;
 mod pprof;
 mod refusals;
 mod sampling;
+mod scrape;
+mod stores;
 mod threads;
+mod waits;
+
+#[path = "../heap/sites.rs"]
+mod sites;
 
 // The allocator and its options are the program's choice, as in a user's own service. Sampling is
 // off, so that a collection has something to switch on and to switch back.

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::process::{self, root, run};
+use crate::tools;
 
 /// What can be measured: programs of the bench workspace.
 const AREAS: &[&str] = &["cpu", "tasks"];
@@ -22,10 +23,23 @@ pub(crate) fn areas(args: &[String]) -> Result<()> {
     outcome
 }
 
-/// Runs the stress test, for ten minutes unless the arguments say otherwise.
+/// Runs the stress test, for ten minutes unless the arguments say otherwise; or, with `scrape`, a
+/// scraper's rhythm for five.
 pub(crate) fn stress(args: &[String]) -> Result<()> {
+    if args == ["scrape"] {
+        return scrape();
+    }
     build()?;
     run(program("stress").args(args))
+}
+
+/// The test of the scrapers' rhythm, in the form that `ci` has no time for.
+fn scrape() -> Result<()> {
+    tools::install()?;
+    let mut test = process::cargo("test");
+    test.args(["--all-features", "--test", "it", "--"]);
+    test.args(["scrape::a_scrapers_rhythm_is_kept_for_five_minutes", "--exact"]);
+    run(test.args(["--ignored", "--nocapture"]))
 }
 
 /// The stress test's short form, as a step of `ci`.

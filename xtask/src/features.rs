@@ -19,7 +19,7 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "pprof-rs", "jemalloc", "tokio", "tracing"],
+        features: &["sampler", "intercept", "pprof-rs", "heap", "jemalloc", "tokio", "tracing"],
     },
     Crate {
         package: "profile-http",
@@ -30,8 +30,18 @@ const CRATES: &[Crate] = &[
         package: "profilez",
         folder: ".",
         features: &[
-            "cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc", "tokio",
-            "tracing", "tower",
+            "cli",
+            "server",
+            "client",
+            "tls",
+            "sampler",
+            "intercept",
+            "pprof-rs",
+            "heap",
+            "jemalloc",
+            "tokio",
+            "tracing",
+            "tower",
         ],
     },
 ];
@@ -143,7 +153,9 @@ serde = "1"
             [
                 "--no-default-features",
                 "--no-default-features --features sampler",
+                "--no-default-features --features intercept",
                 "--no-default-features --features pprof-rs",
+                "--no-default-features --features heap",
                 "--no-default-features --features jemalloc",
                 "--no-default-features --features tokio",
                 "--no-default-features --features tracing",

@@ -31,6 +31,8 @@ Commands:
   stress [--minutes N]
                    sample a program that does everything samplers are known
                    to crash or hang on; 10 minutes unless told otherwise
+  stress scrape    five minutes of two scrapers, bundles and
+                   `go tool pprof` at once
   demo [ARGS]...   run the demo of the `profilez` command, optimised
   tools            install what the tests with real clients need into
                    target/tools, and print the path of `go`

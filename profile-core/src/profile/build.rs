@@ -93,6 +93,11 @@ impl Builder {
         self.profile.period = period;
     }
 
+    /// The profile so far.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     /// The profile so far, for fields that need no interning.
     pub fn profile_mut(&mut self) -> &mut Profile {
         &mut self.profile

@@ -1,4 +1,4 @@
-//! The profile.proto model, and one file a verb: build, check, encode, decode.
+//! The profile.proto model, and one file a verb: build, check, encode, decode, merge, text.
 //!
 //! Everything here reads or writes this one format. Ids of the wire format, which start at 1, are
 //! indices here, which start at 0; string 0 is the empty string. The field numbers and meanings are
@@ -8,6 +8,8 @@ mod build;
 mod check;
 mod decode;
 mod encode;
+mod merge;
+mod text;
 mod wire;
 
 use std::ops::Range;
@@ -15,6 +17,8 @@ use std::ops::Range;
 pub use build::Builder;
 pub use check::CheckError;
 pub use decode::{DecodeError, DecodeLimits, FieldProblem};
+pub use merge::MergeError;
+pub use text::TextForm;
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.
 #[derive(Clone, Debug, Default)]
@@ -179,6 +183,12 @@ impl Samples {
         self.values.extend_from_slice(values);
         self.labels.extend_from_slice(labels);
         self.label_ends.push(self.labels.len());
+    }
+
+    /// The same stacks and labels with other values, `width` for each sample.
+    fn with_values(self, width: usize, values: Vec<i64>) -> Samples {
+        debug_assert_eq!(values.len(), self.len() * width);
+        Samples { width, values, ..self }
     }
 
     /// How many samples there are.

@@ -4,18 +4,19 @@
 //! thread that is running, or whose stack can't be read that way, gets a signal, which it answers
 //! from its handler: a signal can make a system call return early.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::arch;
+pub(crate) use super::blocked::ThreadState;
+use super::blocked::{Blocked, BlockedStack, Reading};
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
-use super::unwind::{End, Scratch, Unwinder};
-use super::window::Window;
+use super::task::Tasks;
+use super::unwind::{End, Unwinder};
 
 /// A thread and where it is.
 #[derive(Clone, Debug)]
@@ -32,19 +33,6 @@ pub(crate) struct ThreadStack {
     pub(crate) truncated: bool,
 }
 
-/// What a thread was doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ThreadState {
-    /// Running, or ready to.
-    Running,
-    /// Blocked in a system call of this number, with its first arguments.
-    Blocked { call: i64, arguments: [u64; 2] },
-    /// Blocked outside a system call, as in a page fault.
-    Faulting,
-    /// Neither blocked nor answering: the signal is blocked, or the thread can't be interrupted.
-    NoAnswer,
-}
-
 /// Addresses of a stack that are kept.
 const DEPTH: usize = 512;
 /// How long running threads have to answer.
@@ -59,15 +47,12 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     // Handlers work for one dump at a time.
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unwinder = Box::new(Unwinder::load());
-    let mut scratch = Scratch::new();
-    let mut window = Window::default();
+    let mut reading = Reading::default();
     let mut threads = Vec::new();
-    for task in fs::read_dir("/proc/self/task")? {
-        let Some(tid) = task?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
+    let tasks = Tasks::open()?;
+    for tid in Tasks::ids()? {
         // A thread that has ended meanwhile is left out.
-        threads.extend(blocked_or_running(tid, &unwinder, &mut scratch, &mut window));
+        threads.extend(blocked_or_running(&tasks, tid, &unwinder, &mut reading));
     }
     let running: Vec<u32> = threads
         .iter()
@@ -97,14 +82,13 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
 
 /// A thread as `/proc` shows it; without addresses where only a signal can get them.
 fn blocked_or_running(
+    tasks: &Tasks,
     tid: u32,
     unwinder: &Unwinder,
-    scratch: &mut Scratch,
-    window: &mut Window,
+    reading: &mut Reading,
 ) -> Option<ThreadStack> {
-    const TRIES: usize = 3;
-    let name =
-        fs::read_to_string(format!("/proc/self/task/{tid}/comm")).ok()?.trim_end().to_owned();
+    let name = tasks.text(tid, "comm")?;
+    let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();
     let thread = |state, addresses, truncated| {
         Some(ThreadStack { tid, name, state, waited: None, addresses, truncated })
     };
@@ -113,26 +97,17 @@ fn blocked_or_running(
         return thread(ThreadState::Running, Vec::new(), false);
     }
     // Forbidden to a process that may not be traced; a signal works all the same.
-    let Ok(call) = File::open(format!("/proc/self/task/{tid}/syscall")) else {
+    let task = Blocked::open(tasks, tid);
+    let Some(BlockedStack { at, addresses, end }) =
+        task.and_then(|mut task| task.stack(tasks, unwinder, reading, DEPTH))
+    else {
         return thread(ThreadState::Running, Vec::new(), false);
     };
-    let schedule = File::open(format!("/proc/self/task/{tid}/schedstat"));
-    let mut before = Snapshot::take(&call, schedule.as_ref().ok());
-    for _ in 0..TRIES {
-        let Some(Where { state, pc, sp }) = before.call.text().and_then(parse) else { break };
-        window.forget();
-        let (addresses, end) = unwinder.unwind_blocked(scratch, pc, sp, window, DEPTH);
-        let after = Snapshot::take(&call, schedule.as_ref().ok());
-        if after == before {
-            // A way up that was lost at once says nothing; one that was lost later says most.
-            if end == End::Lost && addresses.len() < 3 {
-                return thread(state, Vec::new(), false);
-            }
-            return thread(state, addresses, end != End::Root);
-        }
-        before = after;
+    // A way up that was lost at once says nothing; one that was lost later says most.
+    if end == End::Lost && addresses.len() < 3 {
+        return thread(at.state, Vec::new(), false);
     }
-    thread(ThreadState::Running, Vec::new(), false)
+    thread(at.state, addresses, end != End::Root)
 }
 
 /// When a thread last ran, by the scheduler's clock.
@@ -145,60 +120,6 @@ fn exec_start(sched: &str) -> Option<Duration> {
     let line = sched.lines().find(|line| line.starts_with("se.exec_start"))?;
     let (millis, nanos) = line.split_once(':')?.1.trim().split_once('.')?;
     Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
-}
-
-/// What changes when a thread runs.
-#[derive(PartialEq, Eq)]
-struct Snapshot {
-    call: Text,
-    schedule: Text,
-}
-
-/// A short file of `/proc`.
-#[derive(PartialEq, Eq)]
-struct Text {
-    bytes: [u8; 192],
-    len: usize,
-}
-
-impl Snapshot {
-    fn take(call: &File, schedule: Option<&File>) -> Snapshot {
-        Snapshot { call: Text::read(Some(call)), schedule: Text::read(schedule) }
-    }
-}
-
-impl Text {
-    fn read(file: Option<&File>) -> Text {
-        let mut bytes = [0; 192];
-        let len = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
-        Text { bytes, len }
-    }
-
-    fn text(&self) -> Option<&str> {
-        std::str::from_utf8(&self.bytes[..self.len]).ok()
-    }
-}
-
-/// Where a blocked thread is.
-struct Where {
-    state: ThreadState,
-    pc: u64,
-    sp: u64,
-}
-
-/// Reads `NUMBER ARGUMENTS SP PC`, or `-1 SP PC` outside a system call. None where it is running.
-fn parse(text: &str) -> Option<Where> {
-    let mut words = text.split_ascii_whitespace();
-    let call: i64 = words.next()?.parse().ok()?;
-    let mut hex = words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
-    if call < 0 {
-        let (sp, pc) = (hex.next()??, hex.next()??);
-        return Some(Where { state: ThreadState::Faulting, pc, sp });
-    }
-    let arguments = [hex.next()??, hex.next()??];
-    let mut rest = hex.skip(4);
-    let (sp, pc) = (rest.next()??, rest.next()??);
-    Some(Where { state: ThreadState::Blocked { call, arguments }, pc, sp })
 }
 
 /// Asks threads for their stacks by a signal, and waits for their answers.
@@ -276,18 +197,6 @@ mod tests {
             while began.elapsed() < Duration::from_millis(50) {}
             let ran = last_ran(own_tid()).unwrap() - before;
             assert!(ran >= Duration::from_millis(30), "{ran:?}");
-        }
-    }
-
-    #[test]
-    fn reads_what_the_kernel_says_of_a_thread() {
-        let blocked = parse("202 0x7f01 0x80 0x2 0x0 0x0 0xffffffff 0x7ffe10 0x7f20\n").unwrap();
-        assert_eq!(blocked.state, ThreadState::Blocked { call: 202, arguments: [0x7f01, 0x80] });
-        assert_eq!((blocked.sp, blocked.pc), (0x7ffe10, 0x7f20));
-        let faulting = parse("-1 0x7ffe10 0x7f20\n").unwrap();
-        assert_eq!(faulting.state, ThreadState::Faulting);
-        for text in ["running\n", "", "202 0x1", "x y z"] {
-            assert!(parse(text).is_none(), "{text:?}");
         }
     }
 }

@@ -10,12 +10,14 @@ pub(crate) mod host;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod jemalloc;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
+pub(crate) mod jemalloc_stats;
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+pub(crate) mod mallinfo;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod memory_file;
 // Without an engine the build id is all that is asked for.
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
-#[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "own_work_jemalloc.rs")]
-#[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "own_work_none.rs")]
 pub(crate) mod own_work;
 pub(crate) mod pinned;
 pub(crate) mod place;
@@ -33,12 +35,22 @@ pub(crate) mod this_thread;
 #[cfg(stacks)]
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]
 #[cfg_attr(not(target_arch = "aarch64"), path = "arch_x86_64.rs")]
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 mod arch;
+#[cfg(stacks)]
+#[allow(dead_code)]
+pub(crate) mod blocked;
 #[cfg(stacks)]
 #[allow(dead_code)]
 pub(crate) mod capture;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod dump;
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod heap;
+#[cfg(all(feature = "heap", not(stacks)))]
+mod heap_handed_on;
+#[cfg(intercepted)]
+pub(crate) mod intercept;
 #[cfg(stacks)]
 #[allow(dead_code)]
 mod mapping;
@@ -46,6 +58,12 @@ mod mapping;
 pub(crate) mod sampler;
 #[cfg(stacks)]
 #[allow(dead_code)]
-mod unwind;
+pub(crate) mod task;
 #[cfg(stacks)]
+#[allow(dead_code)]
+pub(crate) mod unwind;
+#[cfg(stacks)]
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 mod window;
+#[cfg(intercepted)]
+pub(crate) mod words;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 mod list;
 
 /// One executable file mapped into the process.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Object {
     /// Its path, or a name in brackets where it has none.
     pub(crate) path: PathBuf,
@@ -20,7 +20,7 @@ pub(crate) struct Object {
 }
 
 /// An executable segment, widened to whole pages as `/proc/self/maps` shows it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) start: u64,
     pub(crate) limit: u64,

@@ -17,6 +17,8 @@ pub struct Body(Inner);
 enum Inner {
     Full(Option<Bytes>),
     Stream(Reader),
+    /// Left out of the answer to HEAD, and of unknown size.
+    Omitted,
 }
 
 /// The stream ended before it was complete. The connection is cut, so that the client can tell.
@@ -27,6 +29,10 @@ pub struct BodyError(#[source] io::Error);
 impl Body {
     pub(super) fn full(bytes: Bytes) -> Body {
         Body(Inner::Full(Some(bytes)))
+    }
+
+    pub(super) fn omitted() -> Body {
+        Body(Inner::Omitted)
     }
 
     pub(super) fn stream(reader: Reader) -> Body {
@@ -47,6 +53,7 @@ impl http_body::Body for Body {
             Inner::Stream(reader) => reader
                 .poll_read(context)
                 .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(BodyError))),
+            Inner::Omitted => Poll::Ready(None),
         }
     }
 
@@ -59,7 +66,7 @@ impl http_body::Body for Body {
             Inner::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Inner::Stream(_) => SizeHint::default(),
+            Inner::Stream(_) | Inner::Omitted => SizeHint::default(),
         }
     }
 }

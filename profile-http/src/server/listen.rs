@@ -5,25 +5,32 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
+use tokio::time::Sleep;
 use tokio_io_timeout::TimeoutStream;
 
-use profile_core::OwnWork;
+use profile_core::{BoxError, OwnWork};
 
 use super::{DebugService, Peer, Shared};
 use crate::{Error, Result};
 
 /// More connections than a debug endpoint has any use for. The next ones wait.
 const MAX_CONNECTIONS: usize = 64;
-/// How long a client may take to send a request's head, and an idle connection is kept.
+/// How long a client may take to send a request's head, then its body, and an idle connection is
+/// kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a write may stand still before the connection is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,7 +70,7 @@ impl Server {
         let _ = self.stop.send(());
         // The thread has no way to panic that would be worth passing on.
         let _ = self.thread.join();
-        self.shared.wait_for_collection();
+        self.shared.wait_for_collections();
         if let Address::Unix(path) = &self.address {
             let _ = std::fs::remove_file(path);
         }
@@ -190,6 +197,38 @@ async fn accept(service: DebugService, listener: Listener) {
     }
 }
 
+/// The body of a request that has to come as fast as a head does.
+struct InTime {
+    body: Incoming,
+    /// Begins when the body is asked for.
+    until: Option<Pin<Box<Sleep>>>,
+}
+
+impl Body for InTime {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<std::result::Result<Frame<Bytes>, BoxError>>> {
+        let InTime { body, until } = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(body).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(BoxError::from)));
+        }
+        let until = until.get_or_insert_with(|| Box::pin(tokio::time::sleep(HEAD_TIMEOUT)));
+        until.as_mut().poll(context).map(|()| Some(Err("it takes too long".into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
 async fn connection(
     service: DebugService,
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
@@ -197,9 +236,10 @@ async fn connection(
 ) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
-    let handle = service_fn(move |mut request: http::Request<hyper::body::Incoming>| {
+    let handle = service_fn(move |mut request: http::Request<Incoming>| {
         request.extensions_mut().insert(peer);
         let service = service.clone();
+        let request = request.map(|body| InTime { body, until: None });
         async move { Ok::<_, std::convert::Infallible>(service.respond(request).await) }
     });
     // A connection that breaks is the client's business; its collection ends with it.

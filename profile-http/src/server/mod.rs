@@ -19,6 +19,7 @@ mod body;
 mod bundle;
 mod listen;
 mod pipe;
+mod pprof;
 mod reply;
 mod token;
 
@@ -30,8 +31,9 @@ use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use http::request::Parts;
 use http::{Method, Request, Response};
-use profile_core::{Available, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
+use profile_core::{Available, BoxError, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
 
 pub use access::{Authorizer, Denied, Identity, Peer};
 pub use body::{Body, BodyError};
@@ -57,8 +59,9 @@ struct Shared {
     authorizer: Option<Arc<dyn Authorizer>>,
     max_window: Duration,
     patience: Duration,
-    /// The thread of the collection that began last.
-    collection: Mutex<Option<JoinHandle<()>>>,
+    /// The threads of collections that may still be at work.
+    collections: Mutex<Vec<JoinHandle<()>>>,
+    taking: pprof::Taking,
 }
 
 /// Settings of a [`DebugService`].
@@ -84,7 +87,8 @@ impl DebugService {
                 authorizer: None,
                 max_window: DEFAULT_MAX_WINDOW,
                 patience: DEFAULT_PATIENCE,
-                collection: Mutex::new(None),
+                collections: Mutex::default(),
+                taking: pprof::Taking::default(),
             },
         }
     }
@@ -94,11 +98,14 @@ impl DebugService {
         self.shared.collectors.available().with_max_window(self.shared.max_window)
     }
 
-    /// Answers one request. The body of a request is not read.
-    pub async fn respond<B>(self, request: Request<B>) -> Response<Body> {
-        let (parts, _body) = request.into_parts();
-        let reply = self.shared.route(&parts).await;
-        reply::finish(reply)
+    /// Answers one request. Only the body of one for the names of addresses is read, `POST
+    /// /debug/pprof/symbol`.
+    pub async fn respond<B: RequestBody>(self, request: Request<B>) -> Response<Body> {
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path().strip_prefix(&self.shared.prefix).unwrap_or_default();
+        let form = pprof::below(path).map_or(reply::Form::Json, |_| reply::Form::Go);
+        let reply = self.shared.route(path, &parts, body).await;
+        reply::finish(reply, form)
     }
 }
 
@@ -157,23 +164,31 @@ impl DebugServiceBuilder {
 impl Shared {
     /// Keeps hold of a collection's thread.
     fn keep(&self, collection: JoinHandle<()>) {
-        let mut kept = self.collection.lock().unwrap_or_else(PoisonError::into_inner);
-        *kept = Some(collection);
+        let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|collection| !collection.is_finished());
+        kept.push(collection);
     }
 
-    /// Waits until the last collection has ended, whose client is gone.
-    fn wait_for_collection(&self) {
-        let kept = self.collection.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(collection) = kept {
+    /// Waits until every collection has ended, whose clients are gone.
+    fn wait_for_collections(&self) {
+        let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
+        for collection in std::mem::take(&mut *kept) {
             // A panic in it was reported where it happened, and everything was undone.
             let _ = collection.join();
         }
     }
 
     /// Access first, for every path; then the path; then the method.
-    async fn route(self: &Arc<Self>, request: &http::request::Parts) -> reply::Reply {
+    async fn route<B: RequestBody>(
+        self: &Arc<Self>,
+        path: &str,
+        request: &Parts,
+        body: B,
+    ) -> reply::Reply {
         let caller = access::check(self.authorizer.as_deref(), request).map_err(reply::denied)?;
-        let path = request.uri.path().strip_prefix(&self.prefix).unwrap_or_default();
+        if let Some(rest) = pprof::below(path) {
+            return pprof::answer(self, rest, request, body, caller).await;
+        }
         match (path, &request.method) {
             ("/profile", &Method::GET | &Method::POST) => {
                 bundle::collect(Arc::clone(self), request.uri.query().unwrap_or(""), caller).await
@@ -184,9 +199,17 @@ impl Shared {
     }
 }
 
+/// The body of a request, as any server has it: every `http_body::Body` whose errors are errors.
+pub trait RequestBody: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static {}
+
+impl<B> RequestBody for B where
+    B: http_body::Body<Error: Into<BoxError>, Data: Send> + Send + 'static
+{
+}
+
 type ResponseFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-impl<B: Send + 'static> hyper::service::Service<Request<B>> for DebugService {
+impl<B: RequestBody> hyper::service::Service<Request<B>> for DebugService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;
@@ -197,7 +220,7 @@ impl<B: Send + 'static> hyper::service::Service<Request<B>> for DebugService {
     }
 }
 
-impl<B: Send + 'static> tower_service::Service<Request<B>> for DebugService {
+impl<B: RequestBody> tower_service::Service<Request<B>> for DebugService {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = ResponseFuture;

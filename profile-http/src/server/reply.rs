@@ -1,8 +1,11 @@
 //! Refusals: the one place where reasons become status codes, texts and headers.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
+use profile_core::profile::MergeError;
 use profile_core::{Busy, Error, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration};
 use serde::Serialize;
 
@@ -18,7 +21,8 @@ pub(super) struct Refusal {
     status: StatusCode,
     message: String,
     detail: String,
-    header: Option<(HeaderName, HeaderValue)>,
+    /// Boxed, because few refusals have one and many results could be one.
+    header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
 /// The body of a refusal.
@@ -35,26 +39,53 @@ impl Refusal {
     }
 
     fn with_header(self, name: HeaderName, value: HeaderValue) -> Refusal {
-        Refusal { header: Some((name, value)), ..self }
+        Refusal { header: Some(Box::new((name, value))), ..self }
+    }
+
+    pub(super) fn message(&self) -> &str {
+        &self.message
+    }
+
+    fn response(self, form: Form) -> Response<Body> {
+        let Refusal { status, message, detail, header } = self;
+        let (body, content_type) = match form {
+            Form::Json => {
+                let body = RefusalBody { message: &message, detail: &detail };
+                let json = serde_json::to_vec(&body).unwrap_or_default();
+                (json, "application/json; charset=utf-8")
+            }
+            Form::Go => {
+                let text = format!("{message} {detail}");
+                (format!("{}\n", text.trim_end()).into_bytes(), "text/plain; charset=utf-8")
+            }
+        };
+        let mut response = Response::new(Body::full(Bytes::from(body)));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+        if matches!(form, Form::Go) {
+            headers.insert(HeaderName::from_static("x-go-pprof"), HeaderValue::from_static("1"));
+        }
+        if let Some(header) = header {
+            let (name, value) = *header;
+            headers.insert(name, value);
+        }
+        response
     }
 }
 
+/// How a refusal is written.
+#[derive(Clone, Copy)]
+pub(super) enum Form {
+    /// As JSON, for the endpoints that are our own.
+    Json,
+    /// As a line of text that `go tool pprof` passes on to its user.
+    Go,
+}
+
 /// The response for a reply, with the headers that every answer carries.
-pub(super) fn finish(reply: Reply) -> Response<Body> {
-    let mut response = reply.unwrap_or_else(|refusal| {
-        let body = RefusalBody { message: &refusal.message, detail: &refusal.detail };
-        let body = serde_json::to_vec(&body).unwrap_or_default();
-        let mut response = Response::new(Body::full(Bytes::from(body)));
-        *response.status_mut() = refusal.status;
-        response.headers_mut().insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/json; charset=utf-8"),
-        );
-        if let Some((name, value)) = refusal.header {
-            response.headers_mut().insert(name, value);
-        }
-        response
-    });
+pub(super) fn finish(reply: Reply, form: Form) -> Response<Body> {
+    let mut response = reply.unwrap_or_else(|refusal| refusal.response(form));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -190,4 +221,69 @@ pub(super) fn start_failed(error: &Error) -> Refusal {
 
 pub(super) fn not_started(why: &str) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to start.", why)
+}
+
+// Those of `/debug/pprof/*`, with Go's words where Go has some.
+
+pub(super) fn unknown_profile() -> Refusal {
+    Refusal::new(StatusCode::NOT_FOUND, "Unknown profile", "")
+}
+
+pub(super) fn bad_seconds() -> Refusal {
+    let message = "invalid value for \"seconds\" - must be a positive integer";
+    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+}
+
+pub(super) fn seconds_too_many(max: Duration) -> Refusal {
+    let max = max.as_secs_f64();
+    let message = format!("invalid value for \"seconds\" - must be from 1 to {max}");
+    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+}
+
+pub(super) fn seconds_with_debug() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "seconds and debug params are incompatible", "")
+}
+
+pub(super) fn cpu_not_enabled(error: &Error) -> Refusal {
+    let message = format!("Could not enable CPU profiling: {}", error.chain());
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+}
+
+pub(super) fn trace_not_enabled(error: &Error) -> Refusal {
+    let message = format!("Could not enable tracing: {}", error.chain());
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+}
+
+pub(super) fn no_trace(why: &Unavailable) -> Refusal {
+    let message = format!("Could not enable tracing: {}", reason_and_hint(why));
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, message, "")
+}
+
+pub(super) fn profile_failed(why: &str) -> Refusal {
+    let message = format!("failed to collect profile: {why}");
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+}
+
+pub(super) fn delta_failed(error: &MergeError) -> Refusal {
+    let message = format!("failed to compute delta: {error}");
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+}
+
+pub(super) fn client_left() -> Refusal {
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the client left", "")
+}
+
+pub(super) fn too_many_profiles(most: usize) -> Refusal {
+    let message = format!("{most} profiles are being collected already");
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message, "")
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+pub(super) fn too_large(what: &str, limit: usize) -> Refusal {
+    let message = format!("the {what} is larger than {limit} bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message, "")
+}
+
+pub(super) fn not_read(error: &(dyn std::error::Error + Send + Sync)) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, format!("reading request: {error}"), "")
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use profilez_bench::clock;
 use profilez_bench::engine::Engine;
-use profilez_bench::replay;
+use profilez_bench::replay::{self, ToSelf};
 use profilez_bench::run::{Figures, Line, Runner, figures};
 use profilez_bench::spread::Spread;
 use profilez_bench::table::{Bar, Row};
@@ -102,12 +102,13 @@ fn child(engine: Engine, args: &[u32]) -> Figures {
 #[inline(never)]
 fn replay(bursts: u32) -> Vec<f64> {
     let info = replay::commonest().unwrap_or_else(replay::unexpected);
+    let to_self = ToSelf::new();
     let burst = |_| {
         // The engine has time to take the last one.
         thread::sleep(Duration::from_millis(30));
         let begun = clock::thread_cpu();
         for _ in 0..BURST {
-            replay::send_to_self(&info).expect("a thread may send itself a signal");
+            to_self.send(&info).expect("a thread may send itself a signal");
         }
         (clock::thread_cpu() - begun) / f64::from(BURST)
     };

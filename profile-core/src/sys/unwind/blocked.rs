@@ -4,11 +4,17 @@
 //! that keeps one set it up in its first instructions, from which its value can be computed once;
 //! from there on the stack holds the others.
 
+use std::collections::HashMap;
+
 use super::rule::{Base, Rule};
 use super::{End, Registers, Scratch, Stack, Step, Unwinder, step};
 
 /// A frame pointer that isn't known.
 const UNKNOWN: u64 = 0;
+
+/// What the prologues of functions were found to do, by where they begin: their code is read once.
+#[derive(Default)]
+pub(crate) struct Prologues(HashMap<u64, Option<u64>>);
 
 impl Unwinder {
     /// The addresses of a blocked thread's stack, the leaf first, at most `depth`; see
@@ -16,8 +22,8 @@ impl Unwinder {
     pub(crate) fn unwind_blocked(
         &self,
         scratch: &mut Scratch,
-        pc: u64,
-        sp: u64,
+        prologues: &mut Prologues,
+        (pc, sp): (u64, u64),
         stack: &mut impl Stack,
         depth: usize,
     ) -> (Vec<u64>, End) {
@@ -33,7 +39,9 @@ impl Unwinder {
             {
                 let begin = self.modules.function(lookup);
                 let fp = begin.filter(|_| !leaf).and_then(|begin| {
-                    let fp = registers.sp.checked_add(below_frame_pointer(begin, stack)?)?;
+                    let below = prologues.0.entry(begin);
+                    let below = *below.or_insert_with(|| below_frame_pointer(begin, stack));
+                    let fp = registers.sp.checked_add(below?)?;
                     // The word above the saved frame pointer must be a return address.
                     self.modules.contains(stack.read(fp + 8)?.wrapping_sub(1)).then_some(fp)
                 });

@@ -10,6 +10,7 @@ mod tables;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+pub(crate) use blocked::Prologues;
 pub(crate) use rule::Scratch;
 use rule::{Base, Fp, Ra, Rule};
 use tables::Modules;

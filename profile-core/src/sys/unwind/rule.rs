@@ -108,6 +108,12 @@ impl Scratch {
     }
 }
 
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}
+
 /// Few registers are saved by any function, and rows are remembered two deep at most.
 struct Small;
 

@@ -1,0 +1,93 @@
+//! The threads of this process as the kernel shows them under `/proc/self/task`.
+//!
+//! Files are opened from the folder's descriptor: a path from the root would be walked anew each
+//! time, which costs as much as what is read.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::unix::fs::FileExt as _;
+
+/// The folder of threads.
+pub(crate) struct Tasks {
+    folder: File,
+}
+
+/// The beginning of a short file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    bytes: [u8; 192],
+    len: usize,
+}
+
+impl Tasks {
+    pub(crate) fn open() -> io::Result<Tasks> {
+        Ok(Tasks { folder: File::open("/proc/self/task")? })
+    }
+
+    /// The ids of all threads there are now.
+    pub(crate) fn ids() -> io::Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for task in fs::read_dir("/proc/self/task")? {
+            ids.extend(task?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(ids)
+    }
+
+    /// A file of a thread; `None` where the thread has ended, or the file is not to be read.
+    pub(crate) fn file(&self, tid: u32, name: &str) -> Option<File> {
+        let mut path = [0u8; 32];
+        // The last byte stays 0.
+        let room = path.len() - 1;
+        write!(&mut path[..room], "{tid}/{name}").ok()?;
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        // SAFETY: openat(2) with a path that ends in NUL.
+        let file = unsafe { libc::openat(self.folder.as_raw_fd(), path.as_ptr().cast(), flags) };
+        // SAFETY: a descriptor that was opened just now and belongs to nobody else.
+        (file >= 0).then(|| unsafe { File::from_raw_fd(file) })
+    }
+
+    /// What a short file of a thread says.
+    pub(crate) fn text(&self, tid: u32, name: &str) -> Option<Text> {
+        Some(Text::read(&self.file(tid, name)?))
+    }
+}
+
+impl Text {
+    /// Reads from the file's beginning, so that a file can be read again.
+    pub(crate) fn read(file: &File) -> Text {
+        let mut bytes = [0; 192];
+        let len = file.read_at(&mut bytes, 0).unwrap_or(0);
+        Text { bytes, len }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// As text; `None` where it is none.
+    pub(crate) fn str(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threads_files_are_read_by_its_id() {
+        let named = std::thread::Builder::new().name("reads-itself".to_owned());
+        let read = || {
+            // SAFETY: gettid(2) has no arguments and no effect.
+            let tid = unsafe { libc::gettid() } as u32;
+            let tasks = Tasks::open().unwrap();
+            assert!(Tasks::ids().unwrap().contains(&tid));
+            let name = tasks.text(tid, "comm").unwrap();
+            assert_eq!(name.str(), Some("reads-itself\n"));
+            assert!(tasks.file(tid, "no such file").is_none());
+            assert!(tasks.file(tid, "a name that has no room in the path").is_none());
+        };
+        named.spawn(read).unwrap().join().unwrap();
+    }
+}

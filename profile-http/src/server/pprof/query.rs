@@ -1,0 +1,188 @@
+//! Queries as Go reads them: forgiving in what it ignores, and in this order.
+
+use std::time::Duration;
+
+use profile_core::Kind;
+
+use super::super::reply::{self, Refusal};
+
+/// Go's windows where none is asked for.
+const PROFILE: Duration = Duration::from_secs(30);
+const TRACE: Duration = Duration::from_secs(1);
+
+/// What is to be taken.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Job {
+    /// The CPU profile of a window.
+    Profile(Duration),
+    /// The trace of a window.
+    Trace(Duration),
+    /// What a kind holds now.
+    Now { kind: Kind, gc: bool },
+    /// The same as text, in Go's form of this number.
+    Text { kind: Kind, debug: i64 },
+    /// What a kind gets in a window.
+    Delta { kind: Kind, window: Duration },
+}
+
+impl Job {
+    pub(super) fn kind(&self) -> Kind {
+        match *self {
+            Job::Profile(_) => Kind::Cpu,
+            Job::Trace(_) => Kind::Trace,
+            Job::Now { kind, .. } | Job::Text { kind, .. } | Job::Delta { kind, .. } => kind,
+        }
+    }
+
+    /// The name of the file in the answer; a text has none.
+    pub(super) fn file_name(&self) -> Option<String> {
+        match self {
+            Job::Profile(_) => Some("profile".to_owned()),
+            Job::Trace(_) => Some("trace".to_owned()),
+            Job::Now { kind, .. } => Some(kind.name().to_owned()),
+            Job::Delta { kind, .. } => Some(format!("{kind}-delta")),
+            Job::Text { .. } => None,
+        }
+    }
+}
+
+/// A query's values. The first of a name counts, and an empty one is as none.
+pub(super) struct Form<'a>(&'a str);
+
+impl<'a> Form<'a> {
+    pub(super) fn new(query: &'a str) -> Form<'a> {
+        Form(query)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        let mut pairs = form_urlencoded::parse(self.0.as_bytes());
+        let (_, value) = pairs.find(|(key, _)| key == name)?;
+        Some(value.into_owned()).filter(|value| !value.is_empty())
+    }
+
+    /// A number as Go's `Atoi` gives it where the error is ignored: 0 for what is none, and the
+    /// nearest for what is too large.
+    fn number(&self, name: &str) -> i64 {
+        use std::num::IntErrorKind::{NegOverflow, PosOverflow};
+        let value = self.value(name).unwrap_or_default();
+        value.parse::<i64>().unwrap_or_else(|error| match error.kind() {
+            PosOverflow => i64::MAX,
+            NegOverflow => i64::MIN,
+            _ => 0,
+        })
+    }
+}
+
+/// `/profile`: whole seconds, and 30 for anything else.
+pub(super) fn profile(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
+    let seconds = form.value("seconds").and_then(|value| value.parse::<i64>().ok());
+    let window = match seconds {
+        Some(seconds @ 1..) => within(seconds as f64, max)?,
+        _ => PROFILE.min(max),
+    };
+    Ok(Job::Profile(window))
+}
+
+/// `/trace`: seconds and parts of them, and 1 for anything else.
+pub(super) fn trace(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
+    let seconds = form.value("seconds").and_then(|value| value.parse::<f64>().ok());
+    let window = match seconds {
+        Some(seconds) if seconds > 0.0 => within(seconds, max)?,
+        _ => TRACE.min(max),
+    };
+    Ok(Job::Trace(window))
+}
+
+/// The others: as they are now, as text, or what is new after some seconds.
+pub(super) fn snapshot(kind: Kind, form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
+    let debug = form.number("debug");
+    if let Some(seconds) = form.value("seconds") {
+        let seconds = match seconds.parse::<i64>() {
+            Ok(seconds @ 1..) => seconds,
+            _ => return Err(reply::bad_seconds()),
+        };
+        if debug != 0 {
+            return Err(reply::seconds_with_debug());
+        }
+        return Ok(Job::Delta { kind, window: within(seconds as f64, max)? });
+    }
+    if debug != 0 {
+        return Ok(Job::Text { kind, debug });
+    }
+    Ok(Job::Now { kind, gc: kind == Kind::Heap && form.number("gc") > 0 })
+}
+
+/// Go takes any number of seconds. Here a window ends.
+fn within(seconds: f64, max: Duration) -> Result<Duration, Refusal> {
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(window) if window <= max => Ok(window),
+        _ => Err(reply::seconds_too_many(max)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAX: Duration = Duration::from_secs(60);
+
+    fn seconds(seconds: f64) -> Duration {
+        Duration::from_secs_f64(seconds)
+    }
+
+    #[test]
+    fn what_go_ignores_is_ignored() {
+        for (query, window) in [
+            ("", 30),
+            ("seconds=", 30),
+            ("seconds=0", 30),
+            ("seconds=-5", 30),
+            ("seconds=1.5", 30),
+            ("seconds=5s", 30),
+            ("seconds=99999999999999999999", 30),
+            ("seconds=5", 5),
+            ("seconds=%2B5&seconds=7", 5),
+            ("x&seconds=60", 60),
+        ] {
+            let job = profile(&Form::new(query), MAX).unwrap();
+            assert_eq!(job, Job::Profile(Duration::from_secs(window)), "{query}");
+        }
+        for (query, window) in
+            [("", 1.0), ("seconds=0", 1.0), ("seconds=NaN", 1.0), ("seconds=0.25", 0.25)]
+        {
+            assert_eq!(trace(&Form::new(query), MAX).unwrap(), Job::Trace(seconds(window)));
+        }
+        let short = Duration::from_millis(500);
+        assert_eq!(profile(&Form::new(""), short).unwrap(), Job::Profile(short));
+    }
+
+    #[test]
+    fn windows_end() {
+        for query in ["seconds=61", "seconds=9223372036854775807"] {
+            assert!(profile(&Form::new(query), MAX).is_err(), "{query}");
+            assert!(snapshot(Kind::Heap, &Form::new(query), MAX).is_err(), "{query}");
+        }
+        for query in ["seconds=60.5", "seconds=inf", "seconds=1e300"] {
+            assert!(trace(&Form::new(query), MAX).is_err(), "{query}");
+        }
+    }
+
+    #[test]
+    fn snapshots() {
+        let kind = Kind::Heap;
+        for (query, job) in [
+            ("", Job::Now { kind, gc: false }),
+            ("gc=1", Job::Now { kind, gc: true }),
+            ("gc=yes&debug=no", Job::Now { kind, gc: false }),
+            ("debug=1&gc=1", Job::Text { kind, debug: 1 }),
+            ("debug=2", Job::Text { kind, debug: 2 }),
+            ("debug=99999999999999999999", Job::Text { kind, debug: i64::MAX }),
+            ("seconds=2&gc=1", Job::Delta { kind, window: seconds(2.0) }),
+            ("seconds=2&debug=0", Job::Delta { kind, window: seconds(2.0) }),
+        ] {
+            assert_eq!(snapshot(kind, &Form::new(query), MAX).unwrap(), job, "{query}");
+        }
+        let gc = snapshot(Kind::Allocs, &Form::new("gc=1"), MAX).unwrap();
+        assert_eq!(gc, Job::Now { kind: Kind::Allocs, gc: false });
+    }
+}
