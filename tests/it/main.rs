@@ -20,6 +20,7 @@ mod refusals;
 mod sampling;
 mod scrape;
 mod stores;
+mod tasks;
 mod threads;
 mod waits;
 

@@ -22,11 +22,11 @@ mod missing;
 mod mutex;
 #[cfg(intercepted)]
 mod threadcreate;
+mod trace;
 #[cfg(intercepted)]
 mod wait_site;
 #[cfg(intercepted)]
 mod waits;
-mod trace;
 
 #[cfg(intercepted)]
 pub use block::BlockProfile;

@@ -118,7 +118,7 @@ impl<'a> Writer<'a> {
         for chunk in trace.events.chunks() {
             self.threads.insert(chunk.thread, chunk.name());
             for event in chunk.events() {
-                if let Event::Wake { at, address, .. } = event {
+                if let Event::Wake { at, address } = event {
                     self.wakes.entry(address).or_default().push((at, chunk.thread));
                 }
             }
@@ -380,9 +380,9 @@ mod tests {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     // One that is too early, and one of another address.
-                    record(Event::Wake { at: began - 1, address: ADDRESS, woken: 1 });
-                    record(Event::Wake { at: began + 2000, address: ADDRESS, woken: 1 });
-                    record(Event::Wake { at: began + 3000, address: ADDRESS + 1, woken: 1 });
+                    record(Event::Wake { at: began - 1, address: ADDRESS });
+                    record(Event::Wake { at: began + 2000, address: ADDRESS });
+                    record(Event::Wake { at: began + 3000, address: ADDRESS + 1 });
                 });
             });
             record(Event::Wait { began, ended: began + 5000, address: ADDRESS });

@@ -71,7 +71,7 @@ pub(crate) enum Event {
     /// A thread waited for a word of memory to change.
     Wait { began: u64, ended: u64, address: u64 },
     /// A thread woke those that wait for a word of memory.
-    Wake { at: u64, address: u64, woken: u64 },
+    Wake { at: u64, address: u64 },
     /// A span was entered and left.
     Span { kind: KindId, began: u64, ended: u64, span: u64 },
     /// Something that happened at one moment.
@@ -94,7 +94,7 @@ impl Event {
         match self {
             Event::Poll { kind, began, ended, task } => [head(POLL, kind), began, ended, task],
             Event::Wait { began, ended, address } => [WAIT, began, ended, address],
-            Event::Wake { at, address, woken } => [WAKE, at, address, woken],
+            Event::Wake { at, address } => [WAKE, at, address, 0],
             Event::Span { kind, began, ended, span } => [head(SPAN, kind), began, ended, span],
             Event::Instant { kind, at } => [head(INSTANT, kind), at, 0, 0],
             Event::Text([a, b, c]) => [TEXT, a, b, c],
@@ -106,7 +106,7 @@ impl Event {
         Some(match head & 0xff {
             POLL => Event::Poll { kind, began: a, ended: b, task: c },
             WAIT => Event::Wait { began: a, ended: b, address: c },
-            WAKE => Event::Wake { at: a, address: b, woken: c },
+            WAKE => Event::Wake { at: a, address: b },
             SPAN => Event::Span { kind, began: a, ended: b, span: c },
             INSTANT => Event::Instant { kind, at: a },
             TEXT => Event::Text([a, b, c]),
@@ -127,6 +127,37 @@ pub(crate) fn record(event: Event) {
     let window = OPEN.load(Ordering::Relaxed);
     if window != 0 {
         write(window, event.words());
+    }
+}
+
+/// A thread's wait for a word of memory, which is over when this is dropped.
+#[cfg(intercepted)]
+pub(crate) struct Wait {
+    began: u64,
+    address: u64,
+}
+
+/// A thread begins to wait. `None` where no window is open.
+#[cfg(intercepted)]
+#[inline]
+pub(crate) fn wait(address: u64) -> Option<Wait> {
+    is_on().then(|| Wait { began: crate::sys::intercept::now(), address })
+}
+
+#[cfg(intercepted)]
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let Wait { began, address } = *self;
+        record(Event::Wait { began, ended: crate::sys::intercept::now(), address });
+    }
+}
+
+/// A thread is about to wake those that wait for a word of memory.
+#[cfg(intercepted)]
+#[inline]
+pub(crate) fn wake(address: u64) {
+    if is_on() {
+        record(Event::Wake { at: crate::sys::intercept::now(), address });
     }
 }
 

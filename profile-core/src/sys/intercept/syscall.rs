@@ -12,6 +12,7 @@ use core::arch::naked_asm;
 use libc::{c_int, c_long};
 
 use crate::sys::own_work;
+use crate::trace::ring;
 use crate::waits::record::{self, Weighed};
 use crate::waits::{DEPTH, Table};
 
@@ -213,6 +214,7 @@ unsafe extern "C" fn futex(
         };
     }
     let waits = is_wait(operation);
+    let _traced = traced(waits, operation, address as u64);
     let since = record::since();
     if since == 0 || own_work::is_under_way() {
         let answer = call!();
@@ -247,6 +249,18 @@ unsafe extern "C" fn futex(
         answer = call!();
     }
     returned(answer)
+}
+
+/// Tells an open trace of a wake; of a wait when the result is dropped.
+#[inline(always)]
+fn traced(waits: bool, operation: usize, address: u64) -> Option<ring::Wait> {
+    if !ring::is_on() || own_work::is_under_way() {
+        return None;
+    }
+    if is_wake(operation) {
+        ring::wake(address);
+    }
+    if waits { ring::wait(address) } else { None }
 }
 
 /// Our frames in what [`save`] captures, and in a stack that waits in [`kernel`]: theirs and
