@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod decode;
 mod encode;
+mod stream;
 mod wire;
 
 use std::ops::Range;
@@ -15,6 +16,7 @@ use std::ops::Range;
 pub use build::Builder;
 pub use check::CheckError;
 pub use decode::{DecodeError, DecodeLimits, FieldProblem};
+pub(crate) use stream::SampleStream;
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.
 #[derive(Clone, Debug, Default)]
