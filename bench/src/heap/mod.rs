@@ -8,6 +8,7 @@ mod pair;
 mod sites;
 mod stall;
 mod threads;
+mod top;
 
 use std::process::ExitCode;
 
@@ -34,6 +35,7 @@ const LINES: &[(&str, fn(Mode, &[u32]) -> Figures)] = &[
     ("convert", convert::measure),
     ("memory", memory::measure),
     ("forks", forks::measure),
+    ("top", top::measure),
 ];
 
 /// The program of a child: a line, a mode and numbers.

@@ -27,12 +27,7 @@ pub(super) fn measure(mode: Mode, args: &[u32]) -> Figures {
         }
     };
     set_every(true);
-    let kept: Vec<Vec<u8>> = thread::spawn(move || {
-        let bits = stacks.next_power_of_two().ilog2();
-        (0..stacks).map(|path| branch(path, bits)).collect()
-    })
-    .join()
-    .expect("it does not panic");
+    let kept = thread::spawn(move || at_stacks(stacks)).join().expect("it does not panic");
     set_every(false);
 
     let (stop, longest, raw) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
@@ -78,6 +73,12 @@ pub(super) fn measure(mode: Mode, args: &[u32]) -> Figures {
         ("with_waiting", raw.load(Relaxed) as f64 / 1e6),
         ("took", took),
     ])
+}
+
+/// A block from each of so many stacks.
+pub(super) fn at_stacks(stacks: u32) -> Vec<Vec<u8>> {
+    let bits = stacks.next_power_of_two().ilog2();
+    (0..stacks).map(|path| branch(path, bits)).collect()
 }
 
 /// Allocates at one of as many stacks as there are paths.

@@ -183,6 +183,17 @@ pub(crate) fn forks(runner: &mut Runner) -> Vec<Row> {
     ]
 }
 
+/// The largest sites, as the stats endpoint wants them.
+pub(crate) fn top(runner: &mut Runner) -> Vec<Row> {
+    let [ours] = runner.programs(3, [(SAMPLED, &[OURS, 1000])]);
+    vec![
+        Row::new("the largest of 1000 sites, names known", "ms")
+            .ours(ours.spread("next"))
+            .bar(Bar::AtMost(5.0)),
+        Row::new("the same for the first time", "ms").ours(ours.spread("first")),
+    ]
+}
+
 /// What one has more than the other.
 fn over(runs: &Runs, base: &Runs, figure: &str) -> Option<Spread> {
     runs.spread_with(base, |ours, theirs| ours[figure] - theirs[figure])

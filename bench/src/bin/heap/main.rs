@@ -20,6 +20,7 @@ const LINES: &[Line] = &[
     Line { name: "convert", rows: lines::convert, child },
     Line { name: "memory", rows: lines::memory, child },
     Line { name: "forks", rows: lines::forks, child },
+    Line { name: "top", rows: lines::top, child },
 ];
 
 fn main() -> ExitCode {
