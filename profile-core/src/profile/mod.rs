@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod encode;
 mod merge;
+mod stream;
 mod text;
 mod wire;
 
@@ -18,6 +19,7 @@ pub use build::Builder;
 pub use check::CheckError;
 pub use decode::{DecodeError, DecodeLimits, FieldProblem};
 pub use merge::MergeError;
+pub(crate) use stream::SampleStream;
 pub use text::TextForm;
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.
