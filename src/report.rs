@@ -80,10 +80,9 @@ pub(crate) fn text(report: &Report) -> String {
 fn head(text: &mut String, manifest: &Manifest) {
     let Manifest { service, version, host, pid, started, window_seconds, .. } = manifest;
     let version = if version.is_empty() { String::new() } else { format!(" {version}") };
-    line(
-        text,
-        &format!("{service}{version} on {host}, pid {pid}: {window_seconds} s from {started}"),
-    );
+    // Of a service that was asked from outside it isn't known.
+    let pid = if *pid == 0 { String::new() } else { format!(", pid {pid}") };
+    line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
 }
 
 /// What is not in the bundle, and what would bring it in.
