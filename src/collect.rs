@@ -81,8 +81,7 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
         std::iter::from_fn(mine).map(|client| job.collect(client)).collect::<io::Result<Vec<_>>>()
     };
     let outcomes = thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..clients.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
+        let workers: Vec<_> = (0..clients.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
         let failed = |_| Ok(vec![Outcome::Failed]);
         workers
             .into_iter()
@@ -222,8 +221,7 @@ impl Job<'_> {
             Err(error) => return self.failed(client, &error),
         };
         let bar = Bar::new(self.request.window(), self.args.quiet || self.several);
-        let collected =
-            client.collect(&self.request, &mut to, &mut |progress| bar.show(progress));
+        let collected = client.collect(&self.request, &mut to, &mut |progress| bar.show(progress));
         bar.done();
         match collected {
             Ok(Collected { broke_off: Some(Error::Write(error)), .. }) if to.is_stream() => {
@@ -277,11 +275,7 @@ impl Job<'_> {
         self.end(client, file, bytes, reason, Some(manifest))
     }
 
-    fn failed(
-        &self,
-        client: &Client,
-        error: &(dyn StdError + 'static),
-    ) -> io::Result<Outcome> {
+    fn failed(&self, client: &Client, error: &(dyn StdError + 'static)) -> io::Result<Outcome> {
         let reason = self.say(client, error);
         self.end(client, None, 0, Some(reason), None)
     }
@@ -358,7 +352,7 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
         _ => return None,
     };
     let hint = match status {
-        300..=399 => "redirects to elsewhere are not followed: collect from where it leads to",
+        300..=399 => "redirects are not followed: collect from the address it leads to",
         401 | 403 => "is the token right? give one with --token-file FILE or PROFILEZ_TOKEN",
         404 => {
             "there is no such endpoint, nor /debug/pprof/: is the path right, and are they mounted \
@@ -376,7 +370,10 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
 /// Says what is missing, and why.
 fn explain(manifest: &Manifest) {
     if !manifest.incomplete.is_empty() {
-        note(&format!("the service's own bundle is not complete: {}", printable(&manifest.incomplete)));
+        note(&format!(
+            "the service's own bundle is not complete: {}",
+            printable(&manifest.incomplete)
+        ));
     }
     for failed in &manifest.errors {
         note(&format!("{} failed: {}", printable(&failed.kind), printable(&failed.error)));

@@ -44,9 +44,17 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
 
 /// The report of a bundle.
 pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
-    // A dump as text says what the profile beside it says.
-    let entries =
-        bundle.entries.iter().filter(|entry| entry.complete && sniff(&entry.data) != Format::Dump);
+    // A dump as text says what the profile beside it says, and one from before the window what the
+    // one after it says. A trace is for tools that draw it.
+    let is_told = |name: &str, data: &[u8]| {
+        !name.ends_with(".before.prof")
+            && !data.starts_with(b"go 1.")
+            && sniff(data) != Format::Dump
+    };
+    let entries = bundle
+        .entries
+        .iter()
+        .filter(|entry| entry.complete && is_told(entry.name.as_str(), &entry.data));
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {
         profiles: report::report(entries, rows),

@@ -9,11 +9,11 @@ use ureq::http::{HeaderName, HeaderValue, header};
 
 use super::patience::Cancel;
 use super::target::Target;
-use super::{Client, printable};
 #[cfg(feature = "tls")]
 use super::tls;
 #[cfg(unix)]
 use super::unix;
+use super::{Client, printable};
 use crate::{Error, Result};
 
 /// Settings of a [`Client`].

@@ -36,9 +36,8 @@ pub(super) fn ask(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Answer> {
     let url = client.target.bundle(request);
-    let response = client.patiently(budget, request.window(), progress, || {
-        client.post(&url, budget.left())
-    })?;
+    let response = client
+        .patiently(budget, request.window(), progress, || client.post(&url, budget.left()))?;
     let content_type = content_type(response.headers());
     let is_bundle = ["application/gzip", "application/x-gzip", "application/octet-stream"]
         .iter()
@@ -106,7 +105,10 @@ pub(super) fn collect(
         _ => {
             let lost = losses.find(|problem| *problem != Problem::NoManifest);
             end.broke_off = failed.or_else(|| {
-                lost.map(|problem| Error::BrokeOff { url: shown(&url), reason: problem.to_string() })
+                lost.map(|problem| Error::BrokeOff {
+                    url: shown(&url),
+                    reason: problem.to_string(),
+                })
             });
             // That nothing was listed is no news.
             let unlisted = |warning: &Warning| matches!(warning.problem, Problem::Unlisted(_));

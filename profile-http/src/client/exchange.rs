@@ -120,10 +120,7 @@ fn accepted(url: &Url, answer: Response<Body>) -> Result<Response<Body>> {
 }
 
 /// A request that came to no answer, or to half of one.
-pub(super) fn failed(
-    url: &Url,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> Error {
+pub(super) fn failed(url: &Url, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Request { url: shown(url), source: Box::new(error) }
 }
 

@@ -61,13 +61,14 @@ const SMALL: u64 = 1 << 20;
 /// After so many requests in a row without an answer the service is taken for gone.
 const SILENCES: u32 = 2;
 
+/// Collects what there is; none where there is neither an index nor any of the profiles.
 pub(super) fn collect(
     client: &Client,
     request: &Request,
     budget: Budget,
     to: &mut dyn Write,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Collected> {
+) -> Result<Option<Collected>> {
     let anything = Available::new([]).with_max_window(LONGEST_WINDOW);
     let plan = Plan::parse(&query(request), &anything).map_err(Error::Plan)?;
     // Go takes whole seconds.
@@ -118,7 +119,10 @@ pub(super) fn collect(
     let snapshots = kinds.iter().filter(|kind| !is_windowed(**kind)).copied();
     collection.take(snapshots.chain(again), progress);
     collection.keep_before();
-    collection.finish(&service)
+    match collection.finish(&service) {
+        Err(Error::Nothing { .. }) if listed.is_none() => Ok(None),
+        finished => finished.map(Some),
+    }
 }
 
 impl Fetch {

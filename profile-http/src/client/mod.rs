@@ -145,11 +145,12 @@ impl Client {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Collected> {
         let window = request.window();
-        let budget = Budget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
+        let budget =
+            Budget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
         let collected = match consolidated::ask(self, request, budget, progress) {
             Ok(answer) => consolidated::collect(self, request, answer, to, progress)?,
-            Err(Error::Refused { status: 404 | 405, .. }) if self.fallback => {
-                individual::collect(self, request, budget, to, progress)?
+            Err(error @ Error::Refused { status: 404 | 405, .. }) if self.fallback => {
+                individual::collect(self, request, budget, to, progress)?.ok_or(error)?
             }
             Err(error) => return Err(error),
         };

@@ -132,10 +132,7 @@ mod tests {
         check(refused(409, "", None), Some(1));
         let go = "Could not enable CPU profiling: cpu profiling already in use";
         check(refused(500, go, None), Some(1));
-        check(
-            refused(500, "Could not enable tracing: tracing is already enabled", None),
-            Some(1),
-        );
+        check(refused(500, "Could not enable tracing: tracing is already enabled", None), Some(1));
         check(refused(500, "boom", None), None);
         check(refused(404, go, None), None);
     }

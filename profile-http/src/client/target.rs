@@ -214,8 +214,15 @@ mod tests {
         };
         let (bundle, pprof) = ("http://h:1/debug/profile", "http://h:1/debug/pprof/");
         for path in [
-            "", "/", "/debug", "/debug/", "/debug/profile", "/debug/pprof", "/debug/pprof/",
-            "/debug/pprof/heap", "/debug/pprof/profile",
+            "",
+            "/",
+            "/debug",
+            "/debug/",
+            "/debug/profile",
+            "/debug/pprof",
+            "/debug/pprof/",
+            "/debug/pprof/heap",
+            "/debug/pprof/profile",
         ] {
             check(&format!("h:1{path}"), bundle, pprof);
         }

@@ -59,7 +59,9 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate<'static>>> {
         match item {
             Ok(PemItem::Certificate(certificate)) => found.push(certificate),
             Ok(_) => {}
-            Err(error) => return Err(Error::Tls(format!("the certificate can't be read: {error}"))),
+            Err(error) => {
+                return Err(Error::Tls(format!("the certificate can't be read: {error}")));
+            }
         }
     }
     if found.is_empty() {
