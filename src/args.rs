@@ -83,8 +83,14 @@ pub(crate) struct DemoArgs {
 
 /// Collect a bundle from a running service.
 ///
-/// URL is `host:port`, a base such as `https://host/debug`, or the endpoint itself. With several
-/// URLs all are collected at the same time, each into a file of its own.
+/// URL is `host:port`, a base such as `https://host/debug`, or one of the endpoints. The service is
+/// asked for a bundle at /debug/profile; where there is no such thing (404 or 405), the profiles are
+/// fetched one by one from /debug/pprof/, which any Go service can have, and put into the same
+/// bundle. With several URLs up to 16 are collected from at the same time, each into a file of its
+/// own.
+///
+/// What a collection that breaks off has got is kept in FILE.partial, and its manifest says why
+/// there is no more.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CollectArgs {
     /// The services to collect from.
@@ -126,7 +132,37 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "PATH", env = "PROFILEZ_UNIX_SOCKET")]
     pub(crate) unix_socket: Option<PathBuf>,
 
-    /// How long the whole collection may take. By default two minutes beyond the window.
+    /// Where the endpoints stand if URL names a host only. By default /debug.
+    #[arg(long, value_name = "PATH", env = "PROFILEZ_PREFIX")]
+    pub(crate) prefix: Option<String>,
+
+    /// Don't ask for the profiles one by one where there is no /debug/profile.
+    #[arg(long, env = "PROFILEZ_NO_FALLBACK", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) no_fallback: bool,
+
+    /// Trust the certificate authorities in this PEM file, and no others.
+    #[arg(long, value_name = "FILE", env = "PROFILEZ_CACERT")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Show the certificate in this PEM file to a server that asks for one.
+    #[arg(long, value_name = "FILE", env = "PROFILEZ_CERT")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The key of --cert, as PEM without a passphrase. By default it is in the same file.
+    #[arg(long, value_name = "FILE", env = "PROFILEZ_KEY", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Talk to any server, whatever its certificate says. A token can be read on the way then.
+    #[arg(long, env = "PROFILEZ_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) insecure: bool,
+
+    /// How often to repeat a request if the service can't be reached, or answers 502, 503 or 504. A
+    /// service that is busy is waited for in any case, within the timeout.
+    #[arg(long, value_name = "N", env = "PROFILEZ_RETRIES", default_value_t = 0)]
+    pub(crate) retries: u32,
+
+    /// How long the whole collection may take, waits included. By default two minutes beyond the
+    /// window.
     #[arg(long, value_name = "DURATION", env = "PROFILEZ_TIMEOUT", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 

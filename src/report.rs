@@ -67,10 +67,17 @@ pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
             Err(error) => warnings.push(error.chain()),
         }
     }
-    // A dump as text says what the profile beside it says.
-    let entries = bundle.entries.iter().filter(|entry| {
-        entry.complete && !matches!(sniff(&entry.data), Format::Dump | Format::Trace)
-    });
+    // A dump as text says what the profile beside it says, and one from before the window what the
+    // one after it says. A trace was summed up above.
+    let is_told = |name: &str, data: &[u8]| {
+        !name.ends_with(".before.prof")
+            && !data.starts_with(b"go 1.")
+            && !matches!(sniff(data), Format::Dump | Format::Trace)
+    };
+    let entries = bundle
+        .entries
+        .iter()
+        .filter(|entry| entry.complete && is_told(entry.name.as_str(), &entry.data));
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {
         profiles: report::report(entries, rows),
@@ -115,10 +122,9 @@ pub(crate) fn text(report: &Report) -> String {
 fn head(text: &mut String, manifest: &Manifest) {
     let Manifest { service, version, host, pid, started, window_seconds, .. } = manifest;
     let version = if version.is_empty() { String::new() } else { format!(" {version}") };
-    line(
-        text,
-        &format!("{service}{version} on {host}, pid {pid}: {window_seconds} s from {started}"),
-    );
+    // Of a service that was asked from outside it isn't known.
+    let pid = if *pid == 0 { String::new() } else { format!(", pid {pid}") };
+    line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
 }
 
 /// What is not in the bundle, and what would bring it in.

@@ -10,6 +10,7 @@ mod tools;
 mod error;
 mod features;
 mod process;
+mod services;
 mod steps;
 
 use std::io::Write;
