@@ -9,14 +9,16 @@ mod check;
 mod decode;
 mod encode;
 mod merge;
+mod stacks;
 mod wire;
 
 use std::ops::Range;
 
 pub use build::Builder;
 pub use check::CheckError;
-pub use decode::{DecodeError, DecodeLimits, FieldProblem};
+pub use decode::{DecodeError, DecodeLimits, FieldProblem, Inflate, StacksReader};
 pub use merge::MergeError;
+pub use stacks::Stacks;
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.
 #[derive(Clone, Debug, Default)]
