@@ -21,8 +21,8 @@
 //! builder.sample(&[place], &[3], &[]);
 //! let bytes = builder.finish().encode_gzip();
 //!
-//! let opened = profile_analysis::open(&bytes)?;
-//! let top = top(&opened.profile, &TopOptions::default())?;
+//! let read = profile_analysis::read(&bytes)?;
+//! let top = top(&read.stacks, &TopOptions::default())?;
 //! assert_eq!((top.rows[0].name.as_str(), top.rows[0].flat), ("service::work", 3));
 //! # Ok(())
 //! # }
@@ -40,9 +40,10 @@ pub mod units;
 
 mod distinct;
 mod frames;
+mod overlap;
 #[cfg(test)]
 mod testing;
 
 pub use error::{Error, Result};
-pub use open::{Opened, open};
+pub use open::{Opened, Read, open, read};
 pub use sniff::{Format, sniff};

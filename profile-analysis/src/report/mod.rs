@@ -120,7 +120,7 @@ pub struct Note {
 pub fn report<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>, rows: usize) -> Report {
     let mut report = Report::default();
     for (name, bytes) in entries {
-        match crate::open(bytes) {
+        match crate::read(bytes) {
             Ok(opened) => report.profiles.push(summarize::summarize(name, &opened, rows)),
             Err(error) => {
                 report.notes.push(Note { name: name.to_owned(), text: error.chain() });

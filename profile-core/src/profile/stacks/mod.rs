@@ -59,8 +59,12 @@ impl<'a> Stacks<'a> {
     ///
     /// # Panics
     ///
-    /// Where it holds stacks of 2 GiB or more.
+    /// Where its distinct stacks take 2 GiB or more.
     pub fn of(profile: &'a Profile) -> Stacks<'a> {
+        Stacks::added(Cow::Borrowed(profile))
+    }
+
+    fn added(profile: Cow<'a, Profile>) -> Stacks<'a> {
         let width = profile.sample_types.len();
         let mut table = Table::new(width, profile.samples.len());
         let mut facts = SampleFacts::default();
@@ -73,7 +77,7 @@ impl<'a> Stacks<'a> {
             table.add_copied(&[], &stack, sample.values);
         }
         let index = Index::Sequential(profile.locations.len() as u32);
-        Stacks { profile: Cow::Borrowed(profile), raw: Cow::Borrowed(&[]), table, index, facts }
+        Stacks { profile, raw: Cow::Borrowed(&[]), table, index, facts }
     }
 
     /// What was read, whose ids have all been found.
@@ -137,6 +141,13 @@ impl<'a> Stacks<'a> {
     /// Keeps the stacks that are wanted, given by their number; the facts stay.
     pub fn retain(&mut self, wanted: impl FnMut(usize) -> bool) {
         self.table.retain(wanted);
+    }
+}
+
+impl From<Profile> for Stacks<'_> {
+    /// As [`Stacks::of`], of a profile that nobody else needs.
+    fn from(profile: Profile) -> Self {
+        Stacks::added(Cow::Owned(profile))
     }
 }
 
