@@ -46,7 +46,9 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Collect(CollectArgs),
     Report(ReportArgs),
+    Groups(GroupsArgs),
     Inspect(InspectArgs),
+    Diff(DiffArgs),
 }
 
 /// Try it out: profile an embedded service whose workload is known, and compare.
@@ -162,6 +164,91 @@ pub(crate) struct ReportArgs {
     pub(crate) json: bool,
 }
 
+/// Goroutines, threads and tasks in groups: what they are for, and what looks stuck.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GroupsArgs {
+    /// A dump (Go's debug=1, debug=2 or a crash, or ours; packed or not), a goroutine profile, or a
+    /// bundle; `bundle.tar.gz:goroutine.txt` for one entry, `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    #[command(flatten)]
+    pub(crate) judging: Judging,
+
+    /// The most groups to print as text.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    pub(crate) rows: usize,
+
+    /// Print all groups as JSON, in the shape of /debug/goroutines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How dumps are read, grouped and judged.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Judging {
+    /// Rules of your own, a TOML file; they come before the shipped ones. `original` stands for
+    /// the names that the original developer page looks for, instead of the shipped rules.
+    #[arg(long, value_name = "FILE.toml|original")]
+    pub(crate) rules: Option<String>,
+
+    /// What makes a group one: `exact` (state, every frame, creator), `function` (no lines),
+    /// `top:N` (N frames), `creator`, or `label:KEY`.
+    #[arg(long, value_name = "KEY", default_value = "exact", value_parser = group_by)]
+    pub(crate) by: GroupBy,
+
+    /// Take off what a log has put before each line of a dump.
+    #[arg(long)]
+    pub(crate) strip_prefix: bool,
+}
+
+/// What makes a group one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GroupBy {
+    Exact,
+    Function,
+    Top(usize),
+    Creator,
+    Label(String),
+}
+
+fn group_by(text: &str) -> Result<GroupBy, String> {
+    match text.split_once(':') {
+        None if text == "exact" => Ok(GroupBy::Exact),
+        None if text == "function" => Ok(GroupBy::Function),
+        None if text == "creator" => Ok(GroupBy::Creator),
+        Some(("top", number)) => match number.parse() {
+            Ok(number @ 1..) => Ok(GroupBy::Top(number)),
+            _ => Err("top needs a number of frames, such as top:3".to_owned()),
+        },
+        Some(("label", key)) if !key.is_empty() => Ok(GroupBy::Label(key.to_owned())),
+        _ => Err("it has to be exact, function, top:N, creator or label:KEY".to_owned()),
+    }
+}
+
+/// What has grown from one dump to the next, group by group.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DiffArgs {
+    /// The earlier one: whatever `groups` reads.
+    #[arg(value_name = "BASE")]
+    pub(crate) base: String,
+
+    /// The later one.
+    #[arg(value_name = "NEW")]
+    pub(crate) new: String,
+
+    #[command(flatten)]
+    pub(crate) judging: Judging,
+
+    /// The most rows to print as text.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    pub(crate) rows: usize,
+
+    /// Print what has changed as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// The facts of a file: format, counts, totals, warnings.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
@@ -207,6 +294,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn groups_have_keys() {
+        assert_eq!(group_by("top:3"), Ok(GroupBy::Top(3)));
+        assert_eq!(group_by("label:a:b"), Ok(GroupBy::Label("a:b".to_owned())));
+        for wrong in ["top:0", "top:x", "top", "label:", "lines", ""] {
+            assert!(group_by(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

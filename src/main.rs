@@ -4,6 +4,9 @@
 mod args;
 mod collect;
 mod demo;
+mod diff;
+mod dumps;
+mod groups;
 mod input;
 mod inspect;
 mod interrupt;
@@ -32,7 +35,9 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Groups(args) => groups::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Diff(args) => diff::run(&args),
     };
     match done {
         Ok(code) => code,

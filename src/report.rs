@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use profilez::analysis::dump::Options;
 use profilez::analysis::report::{self, Report as Profiles};
-use profilez::analysis::{Format, sniff};
 use profilez::archive::{Bundle, Manifest};
 use serde::Serialize;
 
 use crate::args::ReportArgs;
+use crate::dumps;
 use crate::input::{self, Input};
 use crate::output::{self, Failure, printable};
 
@@ -24,15 +25,11 @@ pub(crate) struct Report {
 }
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let report = match input::open(&args.file)? {
-        Input::Bundle(bundle) => of(*bundle, args.rows),
-        Input::Bytes(bytes) => {
-            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
-            if let Some(note) = profiles.notes.first() {
-                return Err(format!("{}: {}", note.name, note.text).into());
-            }
-            Report { manifest: None, truncated: false, profiles, warnings: Vec::new() }
-        }
+    let report = if let Some(dump) = dumps::stream(&args.file, &Options::default())? {
+        let profiles = report::of_dump(&args.file, &dump, args.rows);
+        Report { manifest: None, truncated: dump.truncated(), profiles, warnings: Vec::new() }
+    } else {
+        read(args)?
     };
     if args.json {
         output::print_json(&report, output::Json::Pretty)?;
@@ -42,11 +39,23 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if report.truncated { output::PARTIAL } else { 0 }))
 }
 
+fn read(args: &ReportArgs) -> Result<Report, Failure> {
+    Ok(match input::open(&args.file)? {
+        Input::Bundle(bundle) => of(*bundle, args.rows),
+        Input::Bytes(bytes) => {
+            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
+            if let Some(note) = profiles.notes.first() {
+                return Err(format!("{}: {}", note.name, note.text).into());
+            }
+            let truncated = profiles.dumps.iter().any(|dump| dump.truncated);
+            Report { manifest: None, truncated, profiles, warnings: Vec::new() }
+        }
+    })
+}
+
 /// The report of a bundle.
 pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
-    // A dump as text says what the profile beside it says.
-    let entries =
-        bundle.entries.iter().filter(|entry| entry.complete && sniff(&entry.data) != Format::Dump);
+    let entries = bundle.entries.iter().filter(|entry| entry.complete);
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {
         profiles: report::report(entries, rows),

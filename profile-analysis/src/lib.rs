@@ -29,10 +29,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod dump;
 mod error;
+pub mod groups;
 pub mod inspect;
 mod open;
 pub mod report;
+pub mod rules;
 pub mod site;
 mod sniff;
 pub mod top;
