@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use profilez::analysis::top::By;
 use profilez::core::parse_duration;
 
 /// Collect every profile of a running service in one request, and read them.
@@ -47,8 +48,10 @@ pub(crate) enum Command {
     Collect(CollectArgs),
     Report(ReportArgs),
     Groups(GroupsArgs),
+    Top(TopArgs),
     Inspect(InspectArgs),
     Diff(DiffArgs),
+    Flame(FlameArgs),
 }
 
 /// Try it out: profile an embedded service whose workload is known, and compare.
@@ -187,15 +190,22 @@ pub(crate) struct GroupsArgs {
 /// How dumps are read, grouped and judged.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Judging {
-    /// Rules of your own, a TOML file; they come before the shipped ones. `original` stands for
-    /// the names that the original developer page looks for, instead of the shipped rules.
-    #[arg(long, value_name = "FILE.toml|original")]
-    pub(crate) rules: Option<String>,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 
     /// What makes a group one: `exact` (state, every frame, creator), `function` (no lines),
     /// `top:N` (N frames), `creator`, or `label:KEY`.
     #[arg(long, value_name = "KEY", default_value = "exact", value_parser = group_by)]
     pub(crate) by: GroupBy,
+}
+
+/// How dumps are read and judged.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reading {
+    /// Rules of your own, a TOML file; they come before the shipped ones. `original` stands for
+    /// the names that the original developer page looks for, instead of the shipped rules.
+    #[arg(long, value_name = "FILE.toml|original")]
+    pub(crate) rules: Option<String>,
 
     /// Take off what a log has put before each line of a dump.
     #[arg(long)]
@@ -226,10 +236,94 @@ fn group_by(text: &str) -> Result<GroupBy, String> {
     }
 }
 
-/// What has grown from one dump to the next, group by group.
+/// Where the most is: functions, or whole stacks, by what falls on them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TopArgs {
+    /// A profile (profile.proto, a jemalloc dump, a legacy text profile), or a bundle, of which the
+    /// first profile is taken; `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    #[command(flatten)]
+    pub(crate) select: Select,
+
+    /// Rank by what falls on a row and all that it called, instead of on the row alone.
+    #[arg(long)]
+    pub(crate) cum: bool,
+
+    /// What a row is: `function`; `caller`, with the standard library and allocators charged to who
+    /// called them; `line`; `file`; or `site`, a whole stack with its inlined frames.
+    #[arg(long, value_name = "WHAT", default_value = "function", value_parser = by)]
+    pub(crate) by: By,
+
+    /// The most rows; 0 for all.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    pub(crate) rows: usize,
+
+    /// Print the ranking as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which part of a profile is meant.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Select {
+    /// The sample type, such as `inuse_space`. By default the profile's own, else its last.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) sample_type: Option<String>,
+
+    /// Only stacks with a frame that this regular expression finds, in its function or file.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) focus: Option<String>,
+
+    /// No stacks with a frame that this regular expression finds, in its function or file.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) ignore: Option<String>,
+}
+
+fn by(text: &str) -> Result<By, String> {
+    match text {
+        "function" => Ok(By::Function),
+        "caller" => Ok(By::Caller),
+        "line" => Ok(By::Line),
+        "file" => Ok(By::File),
+        "site" => Ok(By::Site),
+        _ => Err("it has to be function, caller, line, file or site".to_owned()),
+    }
+}
+
+/// A picture of where the stacks lead: what it is, the output's ending decides.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FlameArgs {
+    /// A profile, or a bundle, as for `top`.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    /// What to write: `.svg`, `.html` (search, zoom, callers), `.folded`, `.speedscope.json`.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) select: Select,
+
+    /// An earlier profile to compare with: red is more than in it, blue is less.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) base: Option<String>,
+
+    /// Show what is called by what.
+    #[arg(long)]
+    pub(crate) inverted: bool,
+
+    /// Overwrite a file that exists.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// What has grown from one file to the next: profiles by function or site, dumps by group, bundles
+/// entry by entry.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DiffArgs {
-    /// The earlier one: whatever `groups` reads.
+    /// The earlier one: a profile, a dump or a bundle.
     #[arg(value_name = "BASE")]
     pub(crate) base: String,
 
@@ -238,7 +332,23 @@ pub(crate) struct DiffArgs {
     pub(crate) new: String,
 
     #[command(flatten)]
-    pub(crate) judging: Judging,
+    pub(crate) select: Select,
+
+    /// Rank profiles by what has changed with all that a row called.
+    #[arg(long)]
+    pub(crate) cum: bool,
+
+    /// Scale the earlier profile to the later one's total.
+    #[arg(long)]
+    pub(crate) normalize: bool,
+
+    /// What a row is: of profiles `function`, `caller`, `line`, `file` or `site`, of dumps `exact`,
+    /// `function`, `top:N`, `creator` or `label:KEY`. By default `function` and `exact`.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) by: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
 
     /// The most rows to print as text.
     #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
@@ -247,6 +357,18 @@ pub(crate) struct DiffArgs {
     /// Print what has changed as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl DiffArgs {
+    /// What a row of a profile is.
+    pub(crate) fn by_of_profiles(&self) -> Result<By, String> {
+        self.by.as_deref().map_or(Ok(By::Function), by)
+    }
+
+    /// What a row of a dump is.
+    pub(crate) fn by_of_dumps(&self) -> Result<GroupBy, String> {
+        self.by.as_deref().map_or(Ok(GroupBy::Exact), group_by)
+    }
 }
 
 /// The facts of a file: format, counts, totals, warnings.

@@ -7,13 +7,13 @@ use profilez::analysis::dump::{Dump, Options};
 use profilez::analysis::groups::{By, GroupOptions, goroutines_json, group, render};
 use profilez::analysis::rules::RuleSet;
 
-use crate::args::{GroupBy, GroupsArgs, Judging};
+use crate::args::{GroupBy, GroupsArgs, Reading};
 use crate::dumps::{self, Taken};
 use crate::output::{self, Failure};
 
 pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, Failure> {
-    let rules = rules(&args.judging)?;
-    let (reading, grouping) = options(&args.judging);
+    let rules = rules(&args.judging.reading)?;
+    let (reading, grouping) = options(&args.judging.reading, &args.judging.by);
     let Taken { dump, timestamp } = dumps::open(&args.file, &reading)?;
     let groups = group(&dump, &rules, &grouping);
     if args.json {
@@ -31,9 +31,9 @@ pub(crate) fn exit_code(dump: &Dump) -> u8 {
 }
 
 /// How to read and how to group.
-pub(crate) fn options(judging: &Judging) -> (Options, GroupOptions) {
-    let mut reading = Options { strip_prefix: judging.strip_prefix, ..Options::default() };
-    let by = match judging.by.clone() {
+pub(crate) fn options(reading: &Reading, by: &GroupBy) -> (Options, GroupOptions) {
+    let mut reading = Options { strip_prefix: reading.strip_prefix, ..Options::default() };
+    let by = match by.clone() {
         GroupBy::Exact => By::Exact,
         GroupBy::Function => By::Function,
         GroupBy::Top(most) => By::Top(most),
@@ -48,8 +48,8 @@ pub(crate) fn options(judging: &Judging) -> (Options, GroupOptions) {
 
 /// The rules that the arguments name: the user's come before the shipped ones, and the original
 /// ones stand alone.
-pub(crate) fn rules(judging: &Judging) -> Result<RuleSet, Failure> {
-    match judging.rules.as_deref() {
+pub(crate) fn rules(reading: &Reading) -> Result<RuleSet, Failure> {
+    match reading.rules.as_deref() {
         None => Ok(RuleSet::shipped().clone()),
         Some("original") => Ok(RuleSet::original().clone()),
         Some(path) => {

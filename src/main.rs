@@ -6,12 +6,15 @@ mod collect;
 mod demo;
 mod diff;
 mod dumps;
+mod flame;
 mod groups;
 mod input;
 mod inspect;
 mod interrupt;
 mod output;
+mod profiles;
 mod report;
+mod top;
 
 use std::process::ExitCode;
 
@@ -36,8 +39,10 @@ fn main() -> ExitCode {
         Command::Collect(args) => collect::run(&args),
         Command::Report(args) => report::run(&args),
         Command::Groups(args) => groups::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Diff(args) => diff::run(&args),
+        Command::Flame(args) => flame::run(&args),
     };
     match done {
         Ok(code) => code,

@@ -29,8 +29,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod dump;
 mod error;
+pub mod flame;
+mod focus;
 pub mod groups;
 pub mod inspect;
 mod open;
@@ -44,9 +47,11 @@ pub mod units;
 mod distinct;
 mod frames;
 mod overlap;
+mod table;
 #[cfg(test)]
 mod testing;
 
 pub use error::{Error, Result};
+pub use focus::filter;
 pub use open::{Opened, Read, open, read};
 pub use sniff::{Format, sniff};

@@ -1,6 +1,7 @@
 //! Where the most is: functions, files, callers or whole stacks, by what falls on them.
 
 mod rank;
+mod render;
 #[cfg(test)]
 mod tests;
 
@@ -9,6 +10,8 @@ use serde::Serialize;
 
 use crate::frames::Frames;
 use crate::{Error, Result};
+
+pub use render::render;
 
 pub(crate) use rank::{Query, Ranked, rank, saturate};
 
