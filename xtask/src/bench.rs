@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::process::{self, root, run};
 
 /// What can be measured: programs of the bench workspace.
-const AREAS: &[&str] = &["cpu"];
+const AREAS: &[&str] = &["analysis", "cpu"];
 
 /// Measures an area, or all; other arguments are passed on.
 pub(crate) fn areas(args: &[String]) -> Result<()> {
@@ -100,6 +100,6 @@ mod tests {
         check("--json --quick", AREAS, &["--json", "--quick"]);
         check("cpu --line cost", &["cpu"], &["--line", "cost"]);
         let error = chosen(&["gpu".to_owned()]).unwrap_err().to_string();
-        assert_eq!(error, "bench: no such area: gpu (there are: cpu)");
+        assert_eq!(error, "bench: no such area: gpu (there are: analysis, cpu)");
     }
 }
