@@ -9,7 +9,7 @@ use crate::process::{self, root, run};
 use crate::tools;
 
 /// What can be measured: programs of the bench workspace.
-const AREAS: &[&str] = &["cpu", "heap", "tasks"];
+const AREAS: &[&str] = &["cpu", "heap", "analysis", "tasks"];
 
 /// Measures an area, or all; other arguments are passed on.
 pub(crate) fn areas(args: &[String]) -> Result<()> {

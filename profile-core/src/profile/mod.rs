@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod encode;
 mod merge;
+mod stacks;
 mod stream;
 mod text;
 mod wire;
@@ -17,8 +18,9 @@ use std::ops::Range;
 
 pub use build::Builder;
 pub use check::CheckError;
-pub use decode::{DecodeError, DecodeLimits, FieldProblem};
+pub use decode::{DecodeError, DecodeLimits, FieldProblem, Inflate, StacksReader};
 pub use merge::MergeError;
+pub use stacks::Stacks;
 pub(crate) use stream::SampleStream;
 pub use text::TextForm;
 
