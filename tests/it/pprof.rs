@@ -1,6 +1,7 @@
 //! `go tool pprof` reads every profile of a bundle: names, inlined frames, lines and build ids.
 
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
