@@ -1,6 +1,7 @@
 //! `demo`: an embedded service with a known workload, profiled over HTTP like any other.
 
 mod check;
+mod tasks;
 mod workload;
 
 use std::io::Write as _;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use profilez::archive::{Bundle, Limits};
-use profilez::core::parse_duration;
+use profilez::core::{Collectors, Kind, parse_duration};
 use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
 
@@ -16,6 +17,7 @@ use crate::args::DemoArgs;
 use crate::collect::{Bar, Destination};
 use crate::output::{self, Failure, note};
 use crate::{interrupt, report};
+use tasks::Tasks;
 use workload::Workload;
 
 const ROWS: usize = 5;
@@ -24,6 +26,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     // What the workload allocates from its first moment on is to be seen.
     profilez::core::heap::install();
     let workload = Workload::start()?;
+    let _tasks = Tasks::start()?;
     let server = DebugService::builder("demo")
         .version(env!("CARGO_PKG_VERSION"))
         .build()
@@ -42,7 +45,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     note(&format!("the demo service listens on {}", client.url()));
 
     let bar = Bar::new(parse_duration(&args.duration)?, false);
-    let request = Request::default().duration(args.duration.as_str());
+    let request = Request::default().duration(args.duration.as_str()).kinds(kinds());
     let mut bytes = Vec::new();
     let collected = client.collect(&request, &mut bytes, &mut |progress| bar.show(progress));
     let known = workload.known();
@@ -52,6 +55,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(output::INTERRUPTED));
     }
     let collected = collected?;
+    if let Some(error) = collected.broke_off {
+        return Err(error.into());
+    }
     workload.stop();
     server.shut_down();
 
@@ -74,6 +80,15 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
 }
 
+/// The kinds that a request gets that names none, and a trace.
+fn kinds() -> String {
+    let available = Collectors::new().available();
+    let kinds = Kind::DEFAULT.into_iter().chain([Kind::Trace]);
+    let kinds: Vec<&str> =
+        kinds.filter(|&kind| available.check(kind).is_ok()).map(Kind::name).collect();
+    kinds.join(",")
+}
+
 /// Keeps the service running until it is interrupted.
 fn serve(address: &str) -> Result<ExitCode, Failure> {
     let (interrupt, interrupted) = mpsc::channel();
@@ -82,6 +97,7 @@ fn serve(address: &str) -> Result<ExitCode, Failure> {
         let _ = interrupt.send(());
     })?;
     output::print(&format!("http://{address}/debug/profile"))?;
+    note(&format!("the live page is at http://{address}/debug/"));
     note(&format!("try `profilez collect {address}`; Ctrl-C ends the demo"));
     // The sender lives as long as the process.
     let _ = interrupted.recv();

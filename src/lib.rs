@@ -34,6 +34,9 @@
 //! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
 //! - `heap`: heap profiles of any allocator, by a wrapper around it (Linux).
 //! - `jemalloc`: heap profiles from jemalloc, and `heap`.
+//! - `tokio`: starting named tasks on a tokio runtime, and counting all of its tasks.
+//! - `tracing`: spans and events of `tracing` in traces.
+//! - `tower`: a layer that makes each request a task in dumps and traces.
 //!
 //! # Crates
 //!
@@ -49,7 +52,9 @@ pub use profile_core as core;
 #[cfg(feature = "heap")]
 pub use profile_core::alloc;
 pub use profile_core::jemalloc_config;
-#[cfg(any(feature = "server", feature = "client"))]
+#[doc(no_inline)]
+pub use profile_core::{task, trace};
+#[cfg(any(feature = "server", feature = "client", feature = "tower"))]
 #[doc(no_inline)]
 pub use profile_http as http;
 

@@ -57,7 +57,10 @@ pub mod stats;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
 mod sys;
+pub mod task;
+pub mod trace;
 mod unavailable;
+pub mod waits;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};

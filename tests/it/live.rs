@@ -133,7 +133,8 @@ fn what_is_not_known_is_null_and_never_zero() {
 #[test]
 fn threads_come_in_groups_with_the_raw_dump_where_it_is_asked_for() {
     let _real = real();
-    let rules = "[[rule]]\nid = \"ours\"\ncategory = \"per-request\"\nany_frame = [\"*threads_come_in_groups*\"]\n";
+    let rules = "[[rule]]\nid = \"ours\"\ncategory = \"per-request\"\n\
+                 match = { any_frame = [\"*threads_come_in_groups*\"] }\n";
     let rules = RuleSet::parse(rules).unwrap();
     let (server, address) = serve(DebugService::builder("shop").rules(rules));
     let json = get(address, "/debug/goroutines").json();

@@ -3,6 +3,7 @@
 //! none of the product's crates, so that it still builds when they don't.
 
 mod bench;
+mod browser;
 mod ci;
 mod demo;
 mod tools;
@@ -10,6 +11,7 @@ mod tools;
 mod error;
 mod features;
 mod process;
+mod services;
 mod steps;
 
 use std::io::Write;
@@ -26,7 +28,7 @@ Commands:
   ci [--only STEP]... [--skip STEP]... [--list]
                    run every check, in order, up to the first that fails
   bench [AREA] [--quick] [--json] [--line LINE]...
-                   measure an area (cpu), or all, against its bars and
+                   measure an area (analysis, cpu), or all, against its bars and
                    its peers
   stress [--minutes N]
                    sample a program that does everything samplers are known

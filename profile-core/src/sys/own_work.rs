@@ -1,4 +1,4 @@
-//! Keeps the profiler's own allocations out of the heap profile.
+//! Keeps the profiler's own work out of the profiles.
 
 use std::cell::Cell;
 use std::marker::PhantomData;
@@ -12,8 +12,8 @@ thread_local! {
     static UNDER_WAY: Cell<u32> = const { Cell::new(0) };
 }
 
-/// While one of these lives, what this thread allocates is left out of heap profiles: it is the
-/// profiler's own. To be dropped on the thread that began it.
+/// While one of these lives, what this thread does is left out of the profiles: it allocates and
+/// waits for the profiler's own work. To be dropped on the thread that began it.
 #[derive(Debug)]
 pub struct OwnWork {
     _switch: thread_switch::Off,
@@ -35,8 +35,9 @@ impl Drop for OwnWork {
     }
 }
 
-/// Whether this thread is at work of the profiler's own. It may be asked inside an allocator.
-#[cfg_attr(not(all(feature = "heap", stacks)), allow(dead_code))]
+/// Whether this thread is at work of the profiler's own. It may be asked inside an allocator or an
+/// interposed function: the thread-local needs neither an initialiser nor a destructor.
+#[cfg_attr(not(any(intercepted, all(feature = "heap", stacks))), allow(dead_code))]
 pub(crate) fn is_under_way() -> bool {
     UNDER_WAY.get() != 0
 }
