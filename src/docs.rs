@@ -5,6 +5,11 @@
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
 
+/// The live page and its data.
+#[cfg(feature = "server")]
+#[doc = include_str!("../docs/page.md")]
+pub mod page {}
+
 /// What each kind of profile holds.
 #[doc = include_str!("../docs/profiles.md")]
 pub mod profiles {}
