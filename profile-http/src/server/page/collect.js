@@ -1,5 +1,7 @@
 // One button for a bundle; what this process can't give; and lines to copy into a terminal.
 
+/** What a bundle has where nothing else is asked for. */
+const usualKinds = new Set(["cpu", "heap", "allocs", "block", "mutex", "goroutine"]);
 const bundle = { stop: null, chosen: null };
 
 /** Fills a progress bar over so many seconds; gives a function that ends it. */
@@ -64,7 +66,7 @@ function makeCollect() {
 
 function drawCollect(stats) {
   const can = stats.kinds.filter((kind) => kind.available);
-  bundle.chosen ??= new Set(can.map((kind) => kind.kind));
+  bundle.chosen ??= new Set(can.map((kind) => kind.kind).filter((kind) => usualKinds.has(kind)));
   for (const kind of bundle.chosen) if (!can.some((one) => one.kind === kind)) bundle.chosen.delete(kind);
   keep($("bundle-kinds"), can, (kind) => kind.kind,
     ({ kind }) => h("button", { type: "button", onclick: () => {

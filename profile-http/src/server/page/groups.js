@@ -2,8 +2,11 @@
 
 const groups = {
   table: null, category: "all", state: "", search: "", totals: [],
-  hidden: new Set(JSON.parse(kept.get("hidden") ?? "[]")),
+  hidden: new Set(),
 };
+try {
+  groups.hidden = new Set(JSON.parse(kept.get("hidden") ?? "[]"));
+} catch { /* What is kept is no list: nothing is hidden. */ }
 
 /** The same for a group while its count and its waits change. */
 const groupKey = (group) => `${group.state}\n${group.stack.join("\n")}\n${group.created_by ?? ""}`;
