@@ -78,7 +78,7 @@ fn a_dump_shows_what_each_task_does() {
     let [idle] = blocks(&text, "{task: t_waits, category: \"per-request\"}:")[..] else {
         panic!("{text}");
     };
-    let (place, site) = (format!("tasks.rs:{}", line + 2), format!("tasks.rs:{}", line + 1));
+    let (place, site) = (format!("tasks.rs:{}", line + 3), format!("tasks.rs:{}", line + 1));
     let lines: Vec<&str> = idle.lines().collect();
     assert_eq!(lines[1], "t_waits::await()");
     assert!(lines[2].ends_with(&place), "{idle}");
