@@ -55,6 +55,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(output::INTERRUPTED));
     }
     let collected = collected?;
+    if let Some(error) = collected.broke_off {
+        return Err(error.into());
+    }
     workload.stop();
     server.shut_down();
 

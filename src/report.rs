@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use profilez::analysis::dump::Options;
 use profilez::analysis::report::{self, Report as Profiles};
 use profilez::analysis::trace::{Finding, TraceLimits, findings, summarize};
 use profilez::analysis::{Format, sniff};
@@ -10,6 +11,7 @@ use profilez::archive::{Bundle, Manifest};
 use serde::Serialize;
 
 use crate::args::ReportArgs;
+use crate::dumps;
 use crate::input::{self, Input};
 use crate::output::{self, Failure, printable};
 
@@ -30,21 +32,17 @@ pub(crate) struct Report {
 const FINDINGS: usize = 12;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let report = match input::open(&args.file)? {
-        Input::Bundle(bundle) => of(*bundle, args.rows),
-        Input::Bytes(bytes) => {
-            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
-            if let Some(note) = profiles.notes.first() {
-                return Err(format!("{}: {}", note.name, note.text).into());
-            }
-            Report {
-                manifest: None,
-                truncated: false,
-                profiles,
-                findings: Vec::new(),
-                warnings: Vec::new(),
-            }
+    let report = if let Some(dump) = dumps::stream(&args.file, &Options::default())? {
+        let profiles = report::of_dump(&args.file, &dump, args.rows);
+        Report {
+            manifest: None,
+            truncated: dump.truncated(),
+            profiles,
+            findings: Vec::new(),
+            warnings: Vec::new(),
         }
+    } else {
+        read(args)?
     };
     if args.json {
         output::print_json(&report, output::Json::Pretty)?;
@@ -52,6 +50,26 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
         output::print(&text(&report))?;
     }
     Ok(ExitCode::from(if report.truncated { output::PARTIAL } else { 0 }))
+}
+
+fn read(args: &ReportArgs) -> Result<Report, Failure> {
+    Ok(match input::open(&args.file)? {
+        Input::Bundle(bundle) => of(*bundle, args.rows),
+        Input::Bytes(bytes) => {
+            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
+            if let Some(note) = profiles.notes.first() {
+                return Err(format!("{}: {}", note.name, note.text).into());
+            }
+            let truncated = profiles.dumps.iter().any(|dump| dump.truncated);
+            Report {
+                manifest: None,
+                truncated,
+                profiles,
+                findings: Vec::new(),
+                warnings: Vec::new(),
+            }
+        }
+    })
 }
 
 /// The report of a bundle.
@@ -67,10 +85,14 @@ pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
             Err(error) => warnings.push(error.chain()),
         }
     }
-    // A dump as text says what the profile beside it says.
-    let entries = bundle.entries.iter().filter(|entry| {
-        entry.complete && !matches!(sniff(&entry.data), Format::Dump | Format::Trace)
-    });
+    // One from before the window says what the one after it says. Traces were summed up above.
+    let is_told = |name: &str, data: &[u8]| {
+        !name.ends_with(".before.prof") && !matches!(sniff(data), Format::Trace | Format::GoTrace)
+    };
+    let entries = bundle
+        .entries
+        .iter()
+        .filter(|entry| entry.complete && is_told(entry.name.as_str(), &entry.data));
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {
         profiles: report::report(entries, rows),
@@ -115,10 +137,9 @@ pub(crate) fn text(report: &Report) -> String {
 fn head(text: &mut String, manifest: &Manifest) {
     let Manifest { service, version, host, pid, started, window_seconds, .. } = manifest;
     let version = if version.is_empty() { String::new() } else { format!(" {version}") };
-    line(
-        text,
-        &format!("{service}{version} on {host}, pid {pid}: {window_seconds} s from {started}"),
-    );
+    // Of a service that was asked from outside it isn't known.
+    let pid = if *pid == 0 { String::new() } else { format!(", pid {pid}") };
+    line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
 }
 
 /// What is not in the bundle, and what would bring it in.

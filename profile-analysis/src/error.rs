@@ -29,6 +29,20 @@ pub enum Error {
         /// The types there are, as `kind/unit`.
         known: Vec<String>,
     },
+    /// A regular expression can't be used.
+    #[error("{pattern:?} is no regular expression")]
+    Pattern {
+        /// The text.
+        pattern: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No stack has a value above zero, so nothing has a width.
+    #[error("nothing to draw: no stack has any {sample_type}")]
+    NothingToDraw {
+        /// What is counted.
+        sample_type: String,
+    },
 }
 
 impl Error {

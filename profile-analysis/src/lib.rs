@@ -22,16 +22,19 @@
 //! builder.sample(&[place], &[3], &[]);
 //! let bytes = builder.finish().encode_gzip();
 //!
-//! let opened = profile_analysis::open(&bytes)?;
-//! let top = top(&opened.profile, &TopOptions::default())?;
+//! let read = profile_analysis::read(&bytes)?;
+//! let top = top(&read.stacks, &TopOptions::default())?;
 //! assert_eq!((top.rows[0].name.as_str(), top.rows[0].flat), ("service::work", 3));
 //! # Ok(())
 //! # }
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod changes;
 pub mod dump;
 mod error;
+pub mod flame;
+mod focus;
 pub mod groups;
 pub mod inspect;
 mod open;
@@ -45,9 +48,12 @@ pub mod units;
 
 mod distinct;
 mod frames;
+mod overlap;
+mod table;
 #[cfg(test)]
 mod testing;
 
 pub use error::{Error, Result};
-pub use open::{Opened, open};
+pub use focus::filter;
+pub use open::{Opened, Read, open, read};
 pub use sniff::{Format, sniff};

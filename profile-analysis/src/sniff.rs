@@ -63,7 +63,11 @@ pub fn sniff(bytes: &[u8]) -> Format {
         } else if is_trace(head) {
             Format::Trace
         } else {
-            Format::Unknown
+            match text(head) {
+                Format::Dump => Format::Dump,
+                // Nobody packs the others.
+                _ => Format::Unknown,
+            }
         };
     }
     let head = &bytes[..bytes.len().min(HEAD)];
@@ -89,14 +93,13 @@ fn text(head: &[u8]) -> Format {
     if head.starts_with(b"heap_v2/") {
         return Format::HeapV2;
     }
-    let legacy: [&[u8]; 7] = [
+    let legacy: [&[u8]; 6] = [
         b"heap profile:",
         b"heapz ",
         b"growthz ",
         b"--- contention",
         b"--- mutex:",
         b"--- threadz",
-        b"threadcreate profile: total",
     ];
     if legacy.iter().any(|start| head.starts_with(start)) {
         return Format::LegacyText;
@@ -130,15 +133,14 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// Whether a line is the first of a goroutine's stack, or of all stacks.
+/// Whether a line is the first of a goroutine's stack, or of a profile of counted stacks.
 fn starts_stacks(line: &[u8]) -> bool {
-    match line.strip_prefix(b"goroutine") {
-        Some([b' ', b'0'..=b'9', ..]) => line.contains(&b'['),
-        Some(rest) => {
-            rest.starts_with(b" profile: total ") || rest.starts_with(b"leak profile: total ")
-        }
-        None => false,
+    if let Some([b' ', b'0'..=b'9', ..]) = line.strip_prefix(b"goroutine") {
+        return line.contains(&b'[');
     }
+    let line = line.trim_ascii_end();
+    let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && line[..line.len() - digits].ends_with(b" profile: total ")
 }
 
 /// Whether these are the bytes of a tar header: by its magic, or where an old one has none by its

@@ -1,6 +1,7 @@
 //! `go tool pprof` reads every profile of a bundle: names, inlined frames, lines and build ids.
 
 use std::hint::black_box;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -143,5 +144,40 @@ fn check_mappings(raw: &str, build_id: &str) {
     for mapping in mappings {
         assert!(mapping.split_whitespace().any(is_id), "no build id: {mapping}");
         assert!(mapping.contains("[FN][FL][LN][IN]"), "{mapping}");
+    }
+}
+
+#[test]
+fn go_tool_pprof_names_the_lock_of_the_demo_its_waiter_and_its_holders() {
+    let Some(go) = go() else { return };
+    let (_one, server, _address) = real();
+    server.shut_down();
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = directory.path().join("demo.tar.gz");
+    let demo = Command::new(env!("CARGO_BIN_EXE_profilez"))
+        .args(["demo", "-d2s", "-o"])
+        .arg(&bundle)
+        .output()
+        .unwrap();
+    assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stderr));
+    let bytes = std::fs::read(&bundle).unwrap();
+    let bundle = profilez::archive::Bundle::read(&bytes[..], &Default::default()).unwrap();
+    let expected = [
+        ("block.prof", &["lock_contended", "::reserve_stock", "::await_payment"][..]),
+        ("mutex.prof", &["futex::Mutex", "::count_stock", "::ship_order"][..]),
+    ];
+    for (name, functions) in expected {
+        let path = directory.path().join(name);
+        std::fs::write(&path, &bundle.entry(name).unwrap().data).unwrap();
+        let path = path.to_str().unwrap();
+        let top = pprof(&go, &["-top", path]);
+        assert!(top.contains("Type: delay"), "{name}: {top}");
+        for function in functions {
+            assert!(top.contains(function), "{function} is not in {name}: {top}");
+        }
+        // What has nothing to do is not among them.
+        assert!(!top.contains("tokio"), "{name}: {top}");
+        let raw = pprof(&go, &["-raw", path]);
+        assert!(raw.contains("PeriodType: contentions count"), "{raw}");
     }
 }
