@@ -18,6 +18,10 @@ pub mod bundles {}
 #[doc = include_str!("../docs/heap.md")]
 pub mod heap {}
 
+/// Naming async tasks, and what dumps and traces show of them.
+#[doc = include_str!("../docs/tasks.md")]
+pub mod tasks {}
+
 /// How to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[doc = include_str!("../docs/jemalloc.md")]
