@@ -9,7 +9,7 @@ use crate::process::{self, root, run};
 use crate::tools;
 
 /// What can be measured: programs of the bench workspace.
-const AREAS: &[&str] = &["cpu"];
+const AREAS: &[&str] = &["cpu", "contention"];
 
 /// Measures an area, or all; other arguments are passed on.
 pub(crate) fn areas(args: &[String]) -> Result<()> {
@@ -65,7 +65,8 @@ fn chosen(args: &[String]) -> Result<(&[&'static str], &[String])> {
 
 /// No warning in any target of the bench workspace.
 pub(crate) fn clippy() -> Result<()> {
-    run(cargo("clippy").args(["--all-targets", "--no-deps", "--", "-D", "warnings"]))
+    let arguments = ["--all-targets", "--all-features", "--no-deps", "--", "-D", "warnings"];
+    run(cargo("clippy").args(arguments))
 }
 
 /// The bench workspace's own tests: of its tables, not of what it measures.
@@ -73,8 +74,10 @@ pub(crate) fn test() -> Result<()> {
     run(&mut cargo("test"))
 }
 
+/// What interposes libc's functions is built by itself: the rest is measured without.
 fn build() -> Result<()> {
-    run(&mut cargo("build"))
+    run(&mut cargo("build"))?;
+    run(cargo("build").args(["--features", "intercept", "--bin", "contention"]))
 }
 
 /// A command of cargo for the bench workspace.
@@ -114,6 +117,6 @@ mod tests {
         check("--json --quick", AREAS, &["--json", "--quick"]);
         check("cpu --line cost", &["cpu"], &["--line", "cost"]);
         let error = chosen(&["gpu".to_owned()]).unwrap_err().to_string();
-        assert_eq!(error, "bench: no such area: gpu (there are: cpu)");
+        assert_eq!(error, "bench: no such area: gpu (there are: cpu, contention)");
     }
 }

@@ -12,8 +12,8 @@ use core::arch::naked_asm;
 use libc::{c_int, c_long};
 
 use crate::sys::own;
-use crate::waits::record::{self, Weighed};
-use crate::waits::{DEPTH, Table};
+use crate::waits::recorded::Weighed;
+use crate::waits::{DEPTH, Table, record};
 
 /// A number that no system call has. Our `syscall` answers it itself; see [`present`].
 const PRESENT: c_long = -0x7072_6f66;
