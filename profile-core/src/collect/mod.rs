@@ -22,7 +22,7 @@ mod missing;
 mod mutex;
 #[cfg(intercepted)]
 mod threadcreate;
-#[cfg(all(feature = "sampler", stacks))]
+#[cfg(all(feature = "sampler", stacks, not(intercepted)))]
 mod threadcreate_names;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
 mod wait_site;
