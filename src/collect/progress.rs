@@ -27,6 +27,9 @@ impl Bar {
 
     pub(crate) fn show(&self, progress: Progress) {
         match progress {
+            Progress::Waiting(time) => {
+                self.bar.set_message(format!("busy, asking again in {} s", time.as_secs().max(1)));
+            }
             Progress::Recording => {
                 self.bar.set_message(format!("recording for {}", self.bar.prefix()));
             }

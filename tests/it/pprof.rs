@@ -1,7 +1,6 @@
 //! `go tool pprof` reads every profile of a bundle: names, inlined frames, lines and build ids.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,29 +10,8 @@ use profilez::core::collect::{SampledCpu, Symbols};
 
 use crate::collection::{real, unpack};
 use crate::disconnect::heap_sampling;
+use crate::go::{go, pprof};
 use crate::http::get;
-
-/// The Go of `cargo xtask tools`. Without it the tests are skipped, except in CI.
-pub(crate) fn go() -> Option<PathBuf> {
-    let go = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/go");
-    if go.exists() {
-        return Some(go);
-    }
-    let message = "go is missing: run `cargo xtask tools`";
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
-    eprintln!("skipped: {message}");
-    None
-}
-
-/// What `go tool pprof` prints, which must succeed.
-#[track_caller]
-pub(crate) fn pprof(go: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(go).args(["tool", "pprof"]).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "pprof {arguments:?}\n{text}{errors}");
-    text
-}
 
 /// A name that readers cut at the first `<` if they take it for C++.
 trait Grow<T> {

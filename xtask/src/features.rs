@@ -19,12 +19,12 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "intercept", "pprof-rs", "jemalloc"],
+        features: &["sampler", "intercept", "pprof-rs", "heap", "jemalloc", "tokio", "tracing"],
     },
     Crate {
         package: "profile-http",
         folder: "profile-http",
-        features: &["server", "client", "tls"],
+        features: &["server", "tower", "client", "tls"],
     },
     Crate {
         package: "profilez",
@@ -37,7 +37,11 @@ const CRATES: &[Crate] = &[
             "sampler",
             "intercept",
             "pprof-rs",
+            "heap",
             "jemalloc",
+            "tokio",
+            "tracing",
+            "tower",
         ],
     },
 ];
@@ -151,7 +155,10 @@ serde = "1"
                 "--no-default-features --features sampler",
                 "--no-default-features --features intercept",
                 "--no-default-features --features pprof-rs",
+                "--no-default-features --features heap",
                 "--no-default-features --features jemalloc",
+                "--no-default-features --features tokio",
+                "--no-default-features --features tracing",
                 "--all-features",
             ]
         );

@@ -29,9 +29,11 @@
 //! assert_eq!((group.state(), group.waits().max()), ("chan receive".into(), Some(5)));
 //! ```
 
+mod facts;
 mod header;
 mod labels;
 mod lines;
+mod packed;
 mod parallel;
 mod prefix;
 mod profile;
@@ -44,6 +46,8 @@ mod waits;
 
 use std::fmt;
 
+pub use facts::{DumpFacts, facts};
+pub use packed::parse_packed;
 pub use parallel::parse_on;
 pub use profile::from_profile;
 pub use scan::Parser;
@@ -83,6 +87,8 @@ pub struct Limits {
     pub labels: usize,
     /// The most different waits of groups; 128 Ki.
     pub waits: usize,
+    /// The most bytes that a gzip'd dump may become; 1 GiB.
+    pub unpacked: usize,
 }
 
 impl Default for Limits {
@@ -95,6 +101,7 @@ impl Default for Limits {
             groups: 16 << 10,
             labels: 64 << 10,
             waits: 128 << 10,
+            unpacked: 1 << 30,
         }
     }
 }
@@ -117,6 +124,8 @@ pub enum Limit {
     Labels,
     /// [`Limits::waits`].
     Waits,
+    /// [`Limits::unpacked`].
+    Unpacked,
 }
 
 impl Limits {
@@ -129,6 +138,7 @@ impl Limits {
             Limit::Groups => self.groups,
             Limit::Labels => self.labels,
             Limit::Waits => self.waits,
+            Limit::Unpacked => self.unpacked,
         }
     }
 }
@@ -143,6 +153,7 @@ impl fmt::Display for Limit {
             Limit::Groups => "groups",
             Limit::Labels => "labels of groups",
             Limit::Waits => "different waits",
+            Limit::Unpacked => "decompressed bytes",
         })
     }
 }
@@ -180,6 +191,8 @@ pub enum Problem {
     LongestOfGo,
     /// The first goroutine is there more than once: several dumps are counted together.
     Several(u64),
+    /// The compressed data breaks off, or is damaged.
+    BrokenGzip,
     /// A limit was reached; says which, and how much it is.
     Limit(Limit, usize),
 }
@@ -203,6 +216,7 @@ impl fmt::Display for Problem {
             Problem::Several(times) => {
                 write!(f, "goroutine 1 is there {times} times: several dumps are counted together")
             }
+            Problem::BrokenGzip => f.write_str("bad gzip data"),
             Problem::Limit(limit, most) => write!(f, "more than the limit of {most} {limit}"),
         }
     }

@@ -547,6 +547,16 @@ impl Parser {
         }
     }
 
+    /// Notes that the input ends here for a reason of its own.
+    pub(super) fn cut_off(&mut self, problem: Problem) {
+        self.counts.truncated = true;
+        if let Problem::Limit(limit, _) = problem {
+            self.table.reach(limit, self.offset);
+        } else {
+            self.table.warn(self.offset, problem);
+        }
+    }
+
     /// Ends the input, and gives what was read.
     pub fn finish(mut self) -> Dump {
         self.end_of_input();

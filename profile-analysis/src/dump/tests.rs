@@ -291,8 +291,16 @@ fn totals_are_compared() {
 
 #[test]
 fn limits_bound_what_is_kept_and_not_what_is_counted() {
-    let limits =
-        Limits { line: 60, depth: 3, frames: 40, text: 4000, groups: 4, labels: 2, waits: 1 };
+    let limits = Limits {
+        line: 60,
+        depth: 3,
+        frames: 40,
+        text: 4000,
+        groups: 4,
+        labels: 2,
+        waits: 1,
+        ..Limits::default()
+    };
     let options = Options { limits, ..Options::default() };
     let mut text = String::new();
     for n in 1..=50 {
@@ -435,4 +443,68 @@ fn threads_say_what_one_says() {
         assert_eq!(all(&parse_on(threads, &text, &options)), whole, "{threads}");
     }
     assert_eq!(all(&parse_on(2, b"", &options)), all(&read(b"")));
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn packed_dumps_say_what_plain_ones_say() {
+    let text = sample!("labels").repeat(100);
+    let packed = [gzip(&text[..5000]), gzip(&text[5000..])].concat();
+    let options = Options::default();
+    let whole = all(&read(&text));
+    assert_eq!(all(&parse_packed(&packed, &options)), whole);
+    assert_eq!(all(&parse_packed(&text, &options)), whole);
+    let cut = parse_packed(&packed[..packed.len() / 2], &options);
+    assert!(cut.truncated() && cut.goroutines() > 1000, "{}", all(&cut));
+    let limits = Limits { unpacked: 10_000, ..Limits::default() };
+    let limited = parse_packed(&packed, &Options { limits, ..Options::default() });
+    assert!(limited.truncated());
+    assert_eq!(limited.limits_reached(), [Limit::Unpacked]);
+}
+
+#[test]
+fn facts_are_the_contract() {
+    let found = serde_json::to_value(facts(&read(sample!("leak")))).unwrap();
+    let expected = serde_json::json!({
+        "format": "debug2", "goroutines": 21, "by_state": {"chan receive": 20, "running": 1},
+        "groups": 2, "max_wait_minutes": null, "waits_known": 0, "with_labels": 0, "leaked": 20,
+        "locked_to_thread": 0, "partial_stacks": 0, "crash": false, "truncated": false,
+        "warnings": [],
+    });
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn profiles_say_it_with_labels() {
+    use profile_core::profile::{Builder, Function, Line};
+
+    let mut builder = Builder::new(&[("goroutine", "count")]);
+    let name = builder.str("main.f");
+    let filename = builder.str("/a.go");
+    let function = builder.function(Function { name, filename, ..Function::default() });
+    let place = builder.location(None, 1, &[Line { function, line: 7, column: 0 }]);
+    let labels = [
+        builder.text_label("state", "chan receive (leaked)"),
+        builder.text_label("wait", "5 minutes"),
+        builder.text_label("thread", "worker"),
+    ];
+    builder.sample(&[place], &[3], &labels);
+    builder.sample(&[place], &[2], &[]);
+    let dump = from_profile(&builder.finish(), &Options::default()).unwrap();
+    assert_eq!((dump.goroutines(), dump.group_count()), (5, 2));
+    let group = dump.groups().next().unwrap();
+    assert_eq!(
+        (group.state(), group.waits().max(), group.leaked()),
+        ("chan receive".into(), Some(5), 3)
+    );
+    assert_eq!(group.labels(), [("thread".into(), "worker".into(), 3)]);
+    assert_eq!(group.stack()[0].line, 7);
+    let cpu = Builder::new(&[("cpu", "nanoseconds")]).finish();
+    assert!(from_profile(&cpu, &Options::default()).is_none());
 }

@@ -253,6 +253,10 @@ impl<'a> Group<'a> {
     pub(crate) fn function(&self, frame: u32) -> Cow<'a, str> {
         self.dump.function(frame)
     }
+
+    pub(crate) fn frame(&self, frame: u32) -> Frame<'a> {
+        self.dump.frame(frame)
+    }
 }
 
 /// The labels of all groups: by group, the most frequent first.

@@ -108,6 +108,7 @@ fn row<'a>(
         partial: group.partial(),
         stuck_after: verdict.stuck_after,
         severity: verdict.severity,
+        user: user.copied(),
         stack: StackOf { group, full, most: usize::MAX },
     }
 }

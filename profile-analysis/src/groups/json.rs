@@ -54,6 +54,8 @@ struct GroupJson<'a> {
     top_func: &'a str,
     file: &'a str,
     line: u64,
+    /// The first function past the standard library.
+    user_func: String,
     stack: Vec<String>,
     created_by: Option<String>,
     category: &'static str,
@@ -106,6 +108,7 @@ fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Erro
             top_func: top.map_or("", |frame| &frame.function),
             file: top.map_or("", |frame| &frame.file),
             line: top.map_or(0, |frame| frame.line),
+            user_func: row.user_frame().map_or_else(String::new, |f| f.function.into_owned()),
             stack: frames.iter().map(place).collect(),
             created_by: row.created_by().as_ref().map(place),
             category: row.category.name(),

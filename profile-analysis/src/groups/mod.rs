@@ -143,6 +143,7 @@ pub struct Row<'a> {
     /// Whether they wait for a lock.
     lock: bool,
     in_main: bool,
+    user: Option<u32>,
     stack: StackOf<'a>,
 }
 
@@ -164,6 +165,14 @@ impl<'a> Row<'a> {
         }
         frames.truncate(self.stack.most);
         frames
+    }
+
+    /// The first frame past the standard library; where there is none, the first of all.
+    pub fn user_frame(&self) -> Option<Frame<'a>> {
+        match self.user {
+            Some(frame) => Some(self.stack.group.frame(frame)),
+            None => self.frames().into_iter().next(),
+        }
     }
 
     /// Where they were created.

@@ -258,6 +258,7 @@ fn the_json_is_the_contract() {
                 "count": 1, "state": "IO wait", "wait_reason": "IO wait", "wait_minutes": 5,
                 "wait": {"known": 1, "min": 5, "median": 5, "max": 5},
                 "top_func": "main.handleRequest", "file": "/a.go", "line": 31,
+                "user_func": "main.handleRequest",
                 "stack": ["main.handleRequest /a.go:31"], "created_by": "main.main /a.go:9",
                 "category": "per-request", "rule": "handler-by-name",
                 "stuck": {
@@ -269,7 +270,7 @@ fn the_json_is_the_contract() {
             {
                 "count": 1, "state": "running", "wait_reason": null, "wait_minutes": null,
                 "wait": {"known": 0, "min": null, "median": null, "max": null},
-                "top_func": "main.f", "file": "/a.go", "line": 1, "stack": ["main.f /a.go:1"],
+                "top_func": "main.f", "file": "/a.go", "line": 1, "user_func": "main.f", "stack": ["main.f /a.go:1"],
                 "created_by": null, "category": "unknown", "rule": null, "stuck": null,
                 "ids": [8], "labels": [], "locked_to_thread": 0, "leaked": 0, "partial_stacks": 0
             }

@@ -13,7 +13,9 @@ mod cpu_pprof;
 mod empty;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
-#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+#[cfg(all(feature = "sampler", stacks))]
+mod goroutine_tasks;
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod locate;
@@ -24,6 +26,7 @@ mod mutex;
 mod threadcreate;
 #[cfg(all(feature = "sampler", stacks, not(intercepted)))]
 mod threadcreate_names;
+mod trace;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
 mod wait_site;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
@@ -42,6 +45,7 @@ pub use empty::empty_profile;
 pub use locate::Symbols;
 #[cfg(intercepted)]
 pub use mutex::MutexProfile;
+pub use trace::EventTrace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,10 +153,6 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Goroutine => Arc::new(goroutine::ThreadDump),
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Allocs => Arc::new(heap::JemallocHeap::allocs()),
         #[cfg(intercepted)]
         Kind::Block => Arc::new(BlockProfile::new()),
         #[cfg(intercepted)]
@@ -163,6 +163,11 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Block => Arc::new(SampledBlock::new()),
         #[cfg(all(feature = "sampler", stacks, not(intercepted)))]
         Kind::Threadcreate => Arc::new(threadcreate_names::ThreadNames),
+        #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+        Kind::Heap | Kind::Allocs => Arc::new(heap::Heap::new(kind)),
+        Kind::Trace => Arc::new(EventTrace::new()),
+        // With every feature on no kind is left.
+        #[allow(unreachable_patterns)]
         kind => Arc::new(missing::Missing::new(kind)),
     }
 }

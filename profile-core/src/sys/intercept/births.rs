@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 
 use crate::sys::own_work::OwnWork;
-use crate::sys::{capture, own};
+use crate::sys::{capture, own_work};
 use crate::waits::{DEPTH, Entry, births};
 
 /// What a thread runs.
@@ -90,7 +90,7 @@ unsafe extern "C" fn pthread_create(
     argument: *mut c_void,
 ) -> c_int {
     let Some(create) = libcs::create() else { return libc::EAGAIN };
-    if own::is_own() {
+    if own_work::is_under_way() {
         // SAFETY: what the caller asked for, handed on as it is.
         return unsafe { create(thread, attributes, start, argument) };
     }

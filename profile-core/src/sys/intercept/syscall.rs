@@ -11,7 +11,8 @@ use core::arch::naked_asm;
 
 use libc::{c_int, c_long};
 
-use crate::sys::own;
+use crate::sys::own_work;
+use crate::trace::ring;
 use crate::waits::recorded::Weighed;
 use crate::waits::{DEPTH, Table, record};
 
@@ -213,14 +214,15 @@ unsafe extern "C" fn futex(
         };
     }
     let waits = is_wait(operation);
+    let _traced = traced(waits, operation, address as u64);
     let since = record::since();
-    if since == 0 || own::is_own() {
+    if since == 0 || own_work::is_under_way() {
         let answer = call!();
         // A wait that was under way when recording was switched on counts from then.
         if waits
             && since == 0
             && record::since() != 0
-            && !own::is_own()
+            && !own_work::is_under_way()
             && let Some((table, weighed)) = record::late_wait(answer)
         {
             save(table, weighed);
@@ -247,6 +249,18 @@ unsafe extern "C" fn futex(
         answer = call!();
     }
     returned(answer)
+}
+
+/// Tells an open trace of a wake; of a wait when the result is dropped.
+#[inline(always)]
+fn traced(waits: bool, operation: usize, address: u64) -> Option<ring::Wait> {
+    if !ring::is_on() || own_work::is_under_way() {
+        return None;
+    }
+    if is_wake(operation) {
+        ring::wake(address);
+    }
+    if waits { ring::wait(address) } else { None }
 }
 
 /// Our frames in what [`save`] captures, and in a stack that waits in [`kernel`]: theirs and
