@@ -17,6 +17,7 @@ mod pprof;
 mod refusals;
 mod sampling;
 mod scrape;
+mod single;
 mod stores;
 mod threads;
 

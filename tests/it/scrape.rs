@@ -28,7 +28,8 @@ struct Rhythm {
 const PATHS: [&str; 7] =
     ["profile", "allocs", "block", "goroutine", "mutex", "heap", "threadcreate"];
 
-/// The process's memory in KiB, and its open files.
+/// The process's own memory in KiB, without pages of files such as its debug information, and its open
+/// files.
 #[derive(Clone, Copy, Debug)]
 struct Footprint {
     memory: u64,
@@ -37,7 +38,7 @@ struct Footprint {
 
 fn footprint() -> Footprint {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let memory = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     let memory = memory.trim().trim_end_matches(" kB").parse().unwrap();
     Footprint { memory, files: std::fs::read_dir("/proc/self/fd").unwrap().count() }
 }

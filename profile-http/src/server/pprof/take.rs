@@ -1,12 +1,14 @@
 //! Taking one kind: on a thread of its own, which ends at once when the client leaves.
 //!
-//! Windows may overlap; finishing profiles, which takes memory, is one at a time for each kind.
+//! Windows may overlap. Finishing profiles, which takes memory for a moment, is one at a time for
+//! each kind, and for all kinds as far as that takes no second: a collector that hangs holds up
+//! nobody but its own kind.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -27,19 +29,49 @@ const MOST: usize = 64;
 #[derive(Default)]
 pub(in super::super) struct Taking {
     threads: AtomicUsize,
-    finishing: [Mutex<()>; Kind::ALL.len()],
+    kinds: [Mutex<()>; Kind::ALL.len()],
     naming: Mutex<()>,
+    /// How many are finishing something, of any kind.
+    finishing: Mutex<usize>,
+    finished: Condvar,
+}
+
+/// How long one waits for others than its own kind.
+const CONSIDERATE: Duration = Duration::from_secs(1);
+
+/// While one of these lives no other of its kind does, and no other of all if that can be helped.
+pub(super) struct Finishing<'a> {
+    taking: &'a Taking,
+    _own: MutexGuard<'a, ()>,
 }
 
 impl Taking {
-    /// One profile of a kind is finished at a time.
-    fn finishing(&self, kind: Kind) -> MutexGuard<'_, ()> {
-        self.finishing[kind as usize].lock().unwrap_or_else(PoisonError::into_inner)
+    /// For a profile of a kind.
+    fn finishing(&self, kind: Kind) -> Finishing<'_> {
+        self.after(&self.kinds[kind as usize])
     }
 
-    /// One request for names is answered at a time.
-    pub(super) fn naming(&self) -> MutexGuard<'_, ()> {
-        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
+    /// For the names of addresses.
+    pub(super) fn naming(&self) -> Finishing<'_> {
+        self.after(&self.naming)
+    }
+
+    fn after<'a>(&'a self, own: &'a Mutex<()>) -> Finishing<'a> {
+        let own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        let finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut finishing, _in_time) = self
+            .finished
+            .wait_timeout_while(finishing, CONSIDERATE, |finishing| *finishing > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *finishing += 1;
+        Finishing { taking: self, _own: own }
+    }
+}
+
+impl Drop for Finishing<'_> {
+    fn drop(&mut self) {
+        *self.taking.finishing.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.taking.finished.notify_one();
     }
 }
 
