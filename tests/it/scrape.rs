@@ -106,10 +106,12 @@ fn keep_up(rhythm: &Rhythm) {
         scope.spawn(|| {
             let Some(go) = go() else { return };
             let directory = tempfile::tempdir().unwrap();
+            // It waits for an answer's head for five seconds beyond the window.
+            let window = format!("-seconds={}", rhythm.window);
             while Instant::now() < until {
                 let output = Command::new(&go)
                     .env("PPROF_TMPDIR", directory.path())
-                    .args(["tool", "pprof", "-top", "-seconds=1", &address.to_string()])
+                    .args(["tool", "pprof", "-top", &window, &address.to_string()])
                     .output()
                     .unwrap();
                 let errors = String::from_utf8_lossy(&output.stderr);
