@@ -1,12 +1,13 @@
 //! One kind by itself under `/debug/pprof/`: failures, clients that leave, and names of addresses.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profilez::core::Kind;
-use profilez::http::server::Token;
+use profilez::core::collect::{File, Pending, Window};
+use profilez::core::{Collector, Collectors, Error, Kind, Unavailable};
+use profilez::http::server::{DebugService, Token};
 
 use crate::fakes::{Fake, Fault, service};
 use crate::http::{Answer, get, receive, request, send, write_head};
@@ -51,10 +52,79 @@ fn failures_are_told_as_go_tells_them() {
     ] {
         check(&get(address, &format!("/debug/pprof/{path}")), 500, text);
     }
+    let cpu = Fake::faulty(Kind::Cpu, Fault::Finish);
+    let other = service([cpu]).build().serve("127.0.0.1:0").unwrap();
+    check(
+        &get(other.local_addr().unwrap(), "/debug/pprof/profile?seconds=1"),
+        500,
+        "failed to collect profile: cpu could not be collected: told to fail\n",
+    );
+    other.shut_down();
     // Noise is passed on as it is, and can't be written as text.
     assert_eq!(get(address, "/debug/pprof/mutex").body.len(), 100);
     let text = get(address, "/debug/pprof/mutex?debug=1");
     assert_eq!(text.status, 500);
+    server.shut_down();
+}
+
+/// Takes longer to finish than `go tool pprof` waits, and then does or fails.
+struct Slow {
+    kind: Kind,
+    fails: bool,
+}
+
+impl Collector for Slow {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn check(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Box<dyn Window>, Error> {
+        Ok(Box::new(Slow { kind: self.kind, fails: self.fails }))
+    }
+}
+
+impl Window for Slow {
+    fn close(self: Box<Self>) -> Pending {
+        Box::new(move || {
+            thread::sleep(Duration::from_secs(6));
+            if self.fails {
+                return Err(Error::Collect { kind: self.kind, source: "told to fail".into() });
+            }
+            Ok(vec![File { name: self.kind.file_name(), bytes: b"finished".to_vec() }])
+        })
+    }
+}
+
+#[test]
+fn an_answer_begins_before_a_large_programs_profile_is_finished() {
+    let slow = |kind, fails| Slow { kind, fails };
+    let collectors = Collectors::new().with(slow(Kind::Cpu, false)).with(slow(Kind::Trace, true));
+    let server =
+        DebugService::builder("slow").collectors(collectors).build().serve("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    thread::scope(|scope| {
+        for (path, finishes) in [("profile", true), ("trace", false)] {
+            scope.spawn(move || {
+                let began = Instant::now();
+                let path = format!("/debug/pprof/{path}?seconds=1");
+                let client = send(address, "GET", &path, &[]);
+                let mut head = [0; 15];
+                (&client).read_exact(&mut head).unwrap();
+                assert_eq!(&head, b"HTTP/1.1 200 OK");
+                assert!(began.elapsed() < Duration::from_secs(6), "{:?}", began.elapsed());
+                let mut rest = Vec::new();
+                let _ = (&client).read_to_end(&mut rest);
+                let text = String::from_utf8_lossy(&rest);
+                // What breaks off must not look whole.
+                assert_eq!(text.contains("finished\r\n0\r\n\r\n"), finishes, "{text}");
+                assert_eq!(text.ends_with("0\r\n\r\n"), finishes, "{text}");
+            });
+        }
+    });
     server.shut_down();
 }
 
@@ -214,7 +284,7 @@ fn the_index_says_what_is_not_collected() {
     assert!(page.contains("<b>not collected:</b> absent; bring it back"), "{page}");
     server.shut_down();
 
-    let server = profilez::http::server::DebugService::builder("<script>alert('x')</script>")
+    let server = DebugService::builder("<script>alert('x')</script>")
         .version("\"&")
         .build()
         .serve("127.0.0.1:0")
