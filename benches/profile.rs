@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use profilez::analysis::top::{By, TopOptions, top};
-use profilez::core::profile::{Builder, DecodeLimits, Function, Line, Mapping, Profile};
+use profilez::core::profile::{Builder, DecodeLimits, Function, Line, Mapping, Profile, Stacks};
 
 const SAMPLES: usize = 200_000;
 const FUNCTIONS: u32 = 5_000;
@@ -77,7 +77,8 @@ fn check(profile: &Profile, raw: &[u8], gzip: &[u8]) {
     }
     let total: i64 = profile.samples.iter().map(|sample| sample.values[1]).sum();
     for by in [By::Function, By::Site] {
-        let ranking = top(profile, &TopOptions { by, ..TopOptions::default() }).expect("a ranking");
+        let stacks = Stacks::of(profile);
+        let ranking = top(&stacks, &TopOptions { by, ..TopOptions::default() }).expect("a ranking");
         let flat: i64 = ranking.rows.iter().map(|row| row.flat).sum();
         assert_eq!((ranking.total, flat), (total, total), "{by:?}: every sample is in one row");
     }
@@ -109,7 +110,10 @@ fn benches(criterion: &mut Criterion) {
     for (name, by) in [("top_by_function", By::Function), ("top_by_site", By::Site)] {
         let options = TopOptions { by, limit: Some(50), ..TopOptions::default() };
         group.bench_function(name, |bencher| {
-            bencher.iter_with_large_drop(|| top(&profile, black_box(&options)));
+            bencher.iter_with_large_drop(|| {
+                let stacks = Stacks::read(black_box(&raw), &limits).expect("our own profile");
+                top(&stacks, &options)
+            });
         });
     }
     // Both parts are read, so that the bytes of both count.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as ClapArgs, Parser, Subcommand};
+use profilez::analysis::top::By;
 use profilez::core::parse_duration;
 
 /// Collect every profile of a running service in one request, and read them.
@@ -46,7 +47,12 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     Collect(CollectArgs),
     Report(ReportArgs),
+    Groups(GroupsArgs),
+    Top(TopArgs),
     Inspect(InspectArgs),
+    Trace(TraceArgs),
+    Diff(DiffArgs),
+    Flame(FlameArgs),
 }
 
 /// Try it out: profile an embedded service whose workload is known, and compare.
@@ -82,8 +88,14 @@ pub(crate) struct DemoArgs {
 
 /// Collect a bundle from a running service.
 ///
-/// URL is `host:port`, a base such as `https://host/debug`, or the endpoint itself. With several
-/// URLs all are collected at the same time, each into a file of its own.
+/// URL is `host:port`, a base such as `https://host/debug`, or one of the endpoints. The service is
+/// asked for a bundle at /debug/profile; where there is no such thing (404 or 405), the profiles are
+/// fetched one by one from /debug/pprof/, which any Go service can have, and put into the same
+/// bundle. With several URLs up to 16 are collected from at the same time, each into a file of its
+/// own.
+///
+/// What a collection that breaks off has got is kept in FILE.partial, and its manifest says why
+/// there is no more.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct CollectArgs {
     /// The services to collect from.
@@ -125,7 +137,37 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "PATH", env = "PROFILEZ_UNIX_SOCKET")]
     pub(crate) unix_socket: Option<PathBuf>,
 
-    /// How long the whole collection may take. By default two minutes beyond the window.
+    /// Where the endpoints stand if URL names a host only. By default /debug.
+    #[arg(long, value_name = "PATH", env = "PROFILEZ_PREFIX")]
+    pub(crate) prefix: Option<String>,
+
+    /// Don't ask for the profiles one by one where there is no /debug/profile.
+    #[arg(long, env = "PROFILEZ_NO_FALLBACK", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) no_fallback: bool,
+
+    /// Trust the certificate authorities in this PEM file, and no others.
+    #[arg(long, value_name = "FILE", env = "PROFILEZ_CACERT")]
+    pub(crate) cacert: Option<PathBuf>,
+
+    /// Show the certificate in this PEM file to a server that asks for one.
+    #[arg(long, value_name = "FILE", env = "PROFILEZ_CERT")]
+    pub(crate) cert: Option<PathBuf>,
+
+    /// The key of --cert, as PEM without a passphrase. By default it is in the same file.
+    #[arg(long, value_name = "FILE", env = "PROFILEZ_KEY", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+
+    /// Talk to any server, whatever its certificate says. A token can be read on the way then.
+    #[arg(long, env = "PROFILEZ_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
+    pub(crate) insecure: bool,
+
+    /// How often to repeat a request if the service can't be reached, or answers 502, 503 or 504. A
+    /// service that is busy is waited for in any case, within the timeout.
+    #[arg(long, value_name = "N", env = "PROFILEZ_RETRIES", default_value_t = 0)]
+    pub(crate) retries: u32,
+
+    /// How long the whole collection may take, waits included. By default two minutes beyond the
+    /// window.
     #[arg(long, value_name = "DURATION", env = "PROFILEZ_TIMEOUT", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
 
@@ -162,6 +204,210 @@ pub(crate) struct ReportArgs {
     pub(crate) json: bool,
 }
 
+/// Goroutines, threads and tasks in groups: what they are for, and what looks stuck.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct GroupsArgs {
+    /// A dump (Go's debug=1, debug=2 or a crash, or ours; packed or not), a goroutine profile, or a
+    /// bundle; `bundle.tar.gz:goroutine.txt` for one entry, `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    #[command(flatten)]
+    pub(crate) judging: Judging,
+
+    /// The most groups to print as text.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    pub(crate) rows: usize,
+
+    /// Print all groups as JSON, in the shape of /debug/goroutines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How dumps are read, grouped and judged.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Judging {
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+
+    /// What makes a group one: `exact` (state, every frame, creator), `function` (no lines),
+    /// `top:N` (N frames), `creator`, or `label:KEY`.
+    #[arg(long, value_name = "KEY", default_value = "exact", value_parser = group_by)]
+    pub(crate) by: GroupBy,
+}
+
+/// How dumps are read and judged.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Reading {
+    /// Rules of your own, a TOML file; they come before the shipped ones. `original` stands for
+    /// the names that the original developer page looks for, instead of the shipped rules.
+    #[arg(long, value_name = "FILE.toml|original")]
+    pub(crate) rules: Option<String>,
+
+    /// Take off what a log has put before each line of a dump.
+    #[arg(long)]
+    pub(crate) strip_prefix: bool,
+}
+
+/// What makes a group one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum GroupBy {
+    Exact,
+    Function,
+    Top(usize),
+    Creator,
+    Label(String),
+}
+
+fn group_by(text: &str) -> Result<GroupBy, String> {
+    match text.split_once(':') {
+        None if text == "exact" => Ok(GroupBy::Exact),
+        None if text == "function" => Ok(GroupBy::Function),
+        None if text == "creator" => Ok(GroupBy::Creator),
+        Some(("top", number)) => match number.parse() {
+            Ok(number @ 1..) => Ok(GroupBy::Top(number)),
+            _ => Err("top needs a number of frames, such as top:3".to_owned()),
+        },
+        Some(("label", key)) if !key.is_empty() => Ok(GroupBy::Label(key.to_owned())),
+        _ => Err("it has to be exact, function, top:N, creator or label:KEY".to_owned()),
+    }
+}
+
+/// Where the most is: functions, or whole stacks, by what falls on them.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TopArgs {
+    /// A profile (profile.proto, a jemalloc dump, a legacy text profile), or a bundle, of which the
+    /// first profile is taken; `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    #[command(flatten)]
+    pub(crate) select: Select,
+
+    /// Rank by what falls on a row and all that it called, instead of on the row alone.
+    #[arg(long)]
+    pub(crate) cum: bool,
+
+    /// What a row is: `function`; `caller`, with the standard library and allocators charged to who
+    /// called them; `line`; `file`; or `site`, a whole stack with its inlined frames.
+    #[arg(long, value_name = "WHAT", default_value = "function", value_parser = by)]
+    pub(crate) by: By,
+
+    /// The most rows; 0 for all.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    pub(crate) rows: usize,
+
+    /// Print the ranking as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which part of a profile is meant.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Select {
+    /// The sample type, such as `inuse_space`. By default the profile's own, else its last.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) sample_type: Option<String>,
+
+    /// Only stacks with a frame that this regular expression finds, in its function or file.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) focus: Option<String>,
+
+    /// No stacks with a frame that this regular expression finds, in its function or file.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) ignore: Option<String>,
+}
+
+fn by(text: &str) -> Result<By, String> {
+    match text {
+        "function" => Ok(By::Function),
+        "caller" => Ok(By::Caller),
+        "line" => Ok(By::Line),
+        "file" => Ok(By::File),
+        "site" => Ok(By::Site),
+        _ => Err("it has to be function, caller, line, file or site".to_owned()),
+    }
+}
+
+/// A picture of where the stacks lead: what it is, the output's ending decides.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct FlameArgs {
+    /// A profile, or a bundle, as for `top`.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    /// What to write: `.svg`, `.html` (search, zoom, callers), `.folded`, `.speedscope.json`.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    #[command(flatten)]
+    pub(crate) select: Select,
+
+    /// An earlier profile to compare with: red is more than in it, blue is less.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) base: Option<String>,
+
+    /// Show what is called by what.
+    #[arg(long)]
+    pub(crate) inverted: bool,
+
+    /// Overwrite a file that exists.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// What has grown from one file to the next: profiles by function or site, dumps by group, bundles
+/// entry by entry.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct DiffArgs {
+    /// The earlier one: a profile, a dump or a bundle.
+    #[arg(value_name = "BASE")]
+    pub(crate) base: String,
+
+    /// The later one.
+    #[arg(value_name = "NEW")]
+    pub(crate) new: String,
+
+    #[command(flatten)]
+    pub(crate) select: Select,
+
+    /// Rank profiles by what has changed with all that a row called.
+    #[arg(long)]
+    pub(crate) cum: bool,
+
+    /// Scale the earlier profile to the later one's total.
+    #[arg(long)]
+    pub(crate) normalize: bool,
+
+    /// What a row is: of profiles `function`, `caller`, `line`, `file` or `site`, of dumps `exact`,
+    /// `function`, `top:N`, `creator` or `label:KEY`. By default `function` and `exact`.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) by: Option<String>,
+
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+
+    /// The most rows to print as text.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    pub(crate) rows: usize,
+
+    /// Print what has changed as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+impl DiffArgs {
+    /// What a row of a profile is.
+    pub(crate) fn by_of_profiles(&self) -> Result<By, String> {
+        self.by.as_deref().map_or(Ok(By::Function), by)
+    }
+
+    /// What a row of a dump is.
+    pub(crate) fn by_of_dumps(&self) -> Result<GroupBy, String> {
+        self.by.as_deref().map_or(Ok(GroupBy::Exact), group_by)
+    }
+}
+
 /// The facts of a file: format, counts, totals, warnings.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
@@ -171,6 +417,22 @@ pub(crate) struct InspectArgs {
     pub(crate) file: String,
 
     /// Print the facts as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What a trace says: blocked workers, tasks that were never polled again, slow polls, the busiest tasks.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct TraceArgs {
+    /// A bundle with a trace, or a file of Chrome trace events, gzip'd or not; `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: String,
+
+    /// Rows in each table.
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    pub(crate) rows: usize,
+
+    /// Print the summary and the findings as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
@@ -207,6 +469,15 @@ mod tests {
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn groups_have_keys() {
+        assert_eq!(group_by("top:3"), Ok(GroupBy::Top(3)));
+        assert_eq!(group_by("label:a:b"), Ok(GroupBy::Label("a:b".to_owned())));
+        for wrong in ["top:0", "top:x", "top", "label:", "lines", ""] {
+            assert!(group_by(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -2,18 +2,18 @@
 
 mod destination;
 mod progress;
-mod watch;
 
 use std::env;
 use std::error::Error as StdError;
-use std::io::{self, IsTerminal as _, Write};
+use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use profilez::archive::{Contents, Manifest};
-use profilez::core::parse_duration;
+use profilez::archive::Manifest;
+use profilez::core::{Kind, parse_duration};
 use profilez::http::Error;
 use profilez::http::client::{Client, Collected, Request};
 use serde::Serialize;
@@ -23,15 +23,18 @@ use crate::interrupt;
 use crate::output::{self, Failure, chain, note, printable};
 pub(crate) use destination::Destination;
 pub(crate) use progress::Bar;
-use watch::Watch;
 
 /// What is sent to every service.
 struct Job<'a> {
     args: &'a CollectArgs,
     token: Option<String>,
     request: Request,
+    files: Files,
     several: bool,
 }
+
+/// The most services that are collected from at the same time.
+const AT_ONCE: usize = 16;
 
 /// What is printed with `--json`, a line for each service.
 #[derive(Serialize)]
@@ -51,15 +54,6 @@ enum Outcome {
     Failed,
 }
 
-/// What arrived of a bundle.
-struct Arrived {
-    bytes: u64,
-    /// Where it is; `None` where it is in no file.
-    file: Option<String>,
-    /// `None` where nothing of it can be read.
-    contents: Option<Contents>,
-}
-
 pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     check(args).map_err(Failure::Usage)?;
     let mut request = Request::default();
@@ -71,7 +65,8 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     }
     let urls =
         if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
-    let job = Job { args, token: token(args)?, request, several: urls.len() > 1 };
+    let files = Files::read(args)?;
+    let job = Job { args, token: token(args)?, request, files, several: urls.len() > 1 };
     let clients = urls
         .iter()
         .map(|url| client(url, &job))
@@ -80,15 +75,20 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     let cancelled = clients.clone();
     interrupt::on(move || cancelled.iter().for_each(Client::cancel))?;
 
-    let outcomes: Vec<Outcome> = thread::scope(|scope| {
-        let running: Vec<_> =
-            clients.iter().map(|client| scope.spawn(|| job.collect(client))).collect();
-        let failed = |_| Ok(Outcome::Failed);
-        running
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mine = || clients.get(next.fetch_add(1, Ordering::Relaxed));
+        std::iter::from_fn(mine).map(|client| job.collect(client)).collect::<io::Result<Vec<_>>>()
+    };
+    let outcomes = thread::scope(|scope| {
+        let workers: Vec<_> = (0..clients.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
+        let failed = |_| Ok(vec![Outcome::Failed]);
+        workers
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(failed))
-            .collect::<Result<_, _>>()
+            .collect::<io::Result<Vec<_>>>()
     })?;
+    let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
     Ok(exit_code(&outcomes))
 }
 
@@ -159,52 +159,79 @@ fn exit_code(outcomes: &[Outcome]) -> ExitCode {
 }
 
 fn client(url: &str, job: &Job<'_>) -> Result<Client, Error> {
-    let mut builder = Client::builder(url)?.limit(job.args.max_size.saturating_mul(1 << 20));
+    let args = job.args;
+    let mut builder = Client::builder(url)?
+        .limit(args.max_size.saturating_mul(1 << 20))
+        .retries(args.retries)
+        .fallback(!args.no_fallback);
+    if let Some(prefix) = &args.prefix {
+        builder = builder.prefix(prefix);
+    }
     if let Some(token) = &job.token {
         builder = builder.token(token);
     }
-    for header in &job.args.headers {
+    for header in &args.headers {
         builder = builder.header(header)?;
     }
-    if let Some(timeout) = job.args.timeout {
+    if let Some(timeout) = args.timeout {
         builder = builder.timeout(timeout);
     }
-    if let Some(path) = &job.args.unix_socket {
+    if let Some(path) = &args.unix_socket {
         builder = builder.unix_socket(path);
+    }
+    if let Some(pem) = &job.files.authorities {
+        builder = builder.certificate_authorities(pem)?;
+    }
+    if let Some((certificate, key)) = &job.files.identity {
+        builder = builder.identity(certificate, key)?;
+    }
+    if args.insecure {
+        builder = builder.insecure();
     }
     Ok(builder.build())
 }
 
+/// What the files named by the arguments hold.
+struct Files {
+    authorities: Option<Vec<u8>>,
+    identity: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Files {
+    fn read(args: &CollectArgs) -> Result<Files, String> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path)
+                .map_err(|error| format!("could not read {}: {error}", path.display()))
+        };
+        let authorities = args.cacert.as_ref().map(read).transpose()?;
+        let identity = match &args.cert {
+            // One file may hold both.
+            Some(cert) => Some((read(cert)?, read(args.key.as_ref().unwrap_or(cert))?)),
+            None => None,
+        };
+        Ok(Files { authorities, identity })
+    }
+}
+
 impl Job<'_> {
     fn collect(&self, client: &Client) -> io::Result<Outcome> {
-        let prepared = Destination::new(self.args.output.as_deref(), self.args.force, client.url())
-            .and_then(|destination| Ok((destination, Watch::start()?)));
-        let (destination, watch) = match prepared {
-            Ok(prepared) => prepared,
-            Err(error) => {
-                let nothing = Arrived { bytes: 0, file: None, contents: None };
-                return self.failed(client, &error, nothing);
-            }
+        let output = self.args.output.as_deref();
+        let mut to = match Destination::new(output, self.args.force, client.url()) {
+            Ok(to) => to,
+            Err(error) => return self.failed(client, &error),
         };
         let bar = Bar::new(self.request.window(), self.args.quiet || self.several);
-        let mut to = Watched { to: destination, watch, bytes: 0 };
         let collected = client.collect(&self.request, &mut to, &mut |progress| bar.show(progress));
-        let Watched { to, watch, bytes } = to;
-        let contents = watch.end();
         bar.done();
         match collected {
-            Ok(collected) => self.finish(client, to, &collected, contents),
+            Ok(Collected { broke_off: Some(Error::Write(error)), .. }) if to.is_stream() => {
+                self.failed(client, &Error::Write(error))
+            }
+            Ok(collected) => self.finish(client, to, collected),
             Err(error) => {
-                // Of a bundle that breaks off, what arrived is worth having; what was refused or
-                // could not be written to a stream isn't.
-                let lost = match &error {
-                    Error::TooLarge { .. } => true,
-                    Error::Write(_) => to.is_stream(),
-                    _ => false,
-                };
-                let contents = contents.filter(|_| !lost);
-                let file = to.abandon(contents.is_some());
-                self.failed(client, &error, Arrived { bytes, file, contents })
+                // Nothing of it can be read.
+                to.abandon(false);
+                self.failed(client, &error)
             }
         }
     }
@@ -213,48 +240,48 @@ impl Job<'_> {
         &self,
         client: &Client,
         destination: Destination,
-        collected: &Collected,
-        contents: Option<Contents>,
+        collected: Collected,
     ) -> io::Result<Outcome> {
-        let bytes = collected.bytes;
-        let Some(contents) = contents else {
-            let error = format!("{} sent {bytes} bytes that are no bundle", client.url());
-            let arrived = Arrived { bytes, file: destination.abandon(false), contents: None };
-            return self.failed(client, &io::Error::other(error), arrived);
-        };
-        let file = match destination.keep(collected.file_name.as_deref()) {
-            Ok(file) => file,
-            Err(error) => {
-                let file = destination.abandon(true);
-                let arrived = Arrived { bytes, file, contents: Some(contents) };
-                return self.failed(client, &error, arrived);
+        let Collected { bytes, file_name, manifest, warnings, broke_off, .. } = collected;
+        let reason = broke_off.as_ref().map(|error| self.say(client, error));
+        let file = if broke_off.is_some() {
+            let file = destination.abandon(true);
+            if let Some(file) = &file {
+                note(&format!("what arrived ({bytes} bytes) is in {file}"));
+            }
+            file
+        } else {
+            match destination.keep(file_name.as_deref()) {
+                Ok(file) => file,
+                Err(error) => {
+                    let reason = self.say(client, &error);
+                    let file = destination.abandon(true);
+                    if let Some(file) = &file {
+                        note(&format!("what arrived ({bytes} bytes) is in {file}"));
+                    }
+                    return self.end(client, file, bytes, Some(reason), Some(manifest));
+                }
             }
         };
-        let whole = contents.manifest.as_ref().is_some_and(|manifest| manifest.errors.is_empty());
-        let complete = whole && !contents.truncated;
         if !self.args.quiet {
-            explain(&contents);
+            for warning in &warnings {
+                note(&format!("warning: {}", printable(&warning.to_string())));
+            }
+            explain(&manifest);
             if let Some(file) = &file {
                 note(&format!("read it with `profilez report {file}`"));
             }
         }
-        self.print(&Line {
-            url: client.url(),
-            file: file.as_deref(),
-            bytes,
-            complete,
-            error: None,
-            manifest: contents.manifest,
-        })?;
-        Ok(if complete { Outcome::Complete } else { Outcome::Partial })
+        self.end(client, file, bytes, reason, Some(manifest))
     }
 
-    fn failed(
-        &self,
-        client: &Client,
-        error: &(dyn StdError + 'static),
-        arrived: Arrived,
-    ) -> io::Result<Outcome> {
+    fn failed(&self, client: &Client, error: &(dyn StdError + 'static)) -> io::Result<Outcome> {
+        let reason = self.say(client, error);
+        self.end(client, None, 0, Some(reason), None)
+    }
+
+    /// Says what went wrong and what to do about it; the first of the two.
+    fn say(&self, client: &Client, error: &(dyn StdError + 'static)) -> String {
         let mut reason =
             if interrupt::happened() { "interrupted".to_owned() } else { chain(error) };
         if self.several && !reason.contains(client.url()) {
@@ -264,20 +291,45 @@ impl Job<'_> {
         if let Some(hint) = hint(error) {
             note(&hint);
         }
-        let Arrived { bytes, file, contents } = arrived;
-        if let Some(file) = &file {
-            note(&format!("what arrived ({bytes} bytes) is in {file}"));
-        }
-        let readable = contents.is_some();
+        reason
+    }
+
+    /// Prints the result; there is a bundle where there is a manifest.
+    fn end(
+        &self,
+        client: &Client,
+        file: Option<String>,
+        bytes: u64,
+        error: Option<String>,
+        manifest: Option<Manifest>,
+    ) -> io::Result<Outcome> {
+        let readable = manifest.is_some();
+        let complete = error.is_none() && manifest.as_ref().is_some_and(|m| self.is_all(m));
         self.print(&Line {
             url: client.url(),
             file: file.as_deref(),
             bytes,
-            complete: false,
-            error: Some(reason),
-            manifest: contents.and_then(|contents| contents.manifest),
+            complete,
+            error,
+            manifest,
         })?;
-        Ok(if readable { Outcome::Partial } else { Outcome::Failed })
+        Ok(match (complete, readable) {
+            (true, _) => Outcome::Complete,
+            (false, true) => Outcome::Partial,
+            (false, false) => Outcome::Failed,
+        })
+    }
+
+    /// Whether a bundle holds what was asked for: what the service doesn't have only counts where it
+    /// was named.
+    fn is_all(&self, manifest: &Manifest) -> bool {
+        let named: Vec<Kind> = self.args.profiles.as_deref().map_or_else(Vec::new, |list| {
+            list.split(',').filter_map(|word| word.trim().parse().ok()).collect()
+        });
+        let is_missing = |kind: &str| named.iter().any(|named| named.name() == kind);
+        manifest.errors.is_empty()
+            && manifest.incomplete.is_empty()
+            && !manifest.unavailable.iter().any(|missing| is_missing(&missing.kind))
     }
 
     /// Prints the file's name, or a line of JSON; one at a time, whichever thread it comes from.
@@ -301,8 +353,11 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
     };
     let hint = match status {
         300..=399 => "redirects are not followed: collect from the address it leads to",
-        401 => "is the token right? give one with --token-file FILE or PROFILEZ_TOKEN",
-        404 => "there is no such endpoint: is the path right, and profilez mounted there?",
+        401 | 403 => "is the token right? give one with --token-file FILE or PROFILEZ_TOKEN",
+        404 => {
+            "there is no such endpoint, nor /debug/pprof/: is the path right, and are they mounted \
+             there?"
+        }
         409 => match retry_after {
             Some(after) => return Some(format!("try again in {} s", after.as_secs())),
             None => "try again when that collection is done",
@@ -313,11 +368,13 @@ fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
 }
 
 /// Says what is missing, and why.
-fn explain(contents: &Contents) {
-    for warning in &contents.warnings {
-        note(&format!("warning: {}", printable(&warning.to_string())));
+fn explain(manifest: &Manifest) {
+    if !manifest.incomplete.is_empty() {
+        note(&format!(
+            "the service's own bundle is not complete: {}",
+            printable(&manifest.incomplete)
+        ));
     }
-    let Some(manifest) = &contents.manifest else { return };
     for failed in &manifest.errors {
         note(&format!("{} failed: {}", printable(&failed.kind), printable(&failed.error)));
     }
@@ -327,25 +384,5 @@ fn explain(contents: &Contents) {
             printable(&missing.kind),
             printable(&missing.reason)
         ));
-    }
-}
-
-/// Writes a bundle, and has it watched.
-struct Watched {
-    to: Destination,
-    watch: Watch,
-    bytes: u64,
-}
-
-impl Write for Watched {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = self.to.write(bytes)?;
-        self.watch.see(&bytes[..len]);
-        self.bytes += len as u64;
-        Ok(len)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
     }
 }

@@ -1,6 +1,7 @@
 //! `demo`: an embedded service with a known workload, profiled over HTTP like any other.
 
 mod check;
+mod tasks;
 mod workload;
 
 use std::io::Write as _;
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use profilez::archive::{Bundle, Limits};
-use profilez::core::parse_duration;
+use profilez::core::{Collectors, Kind, parse_duration};
 use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
 
@@ -16,12 +17,16 @@ use crate::args::DemoArgs;
 use crate::collect::{Bar, Destination};
 use crate::output::{self, Failure, note};
 use crate::{interrupt, report};
+use tasks::Tasks;
 use workload::Workload;
 
 const ROWS: usize = 5;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
+    // What the workload allocates from its first moment on is to be seen.
+    profilez::core::heap::install();
     let workload = Workload::start()?;
+    let _tasks = Tasks::start()?;
     let server = DebugService::builder("demo")
         .version(env!("CARGO_PKG_VERSION"))
         .build()
@@ -40,7 +45,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     note(&format!("the demo service listens on {}", client.url()));
 
     let bar = Bar::new(parse_duration(&args.duration)?, false);
-    let request = Request::default().duration(args.duration.as_str());
+    let request = Request::default().duration(args.duration.as_str()).kinds(kinds());
     let mut bytes = Vec::new();
     let collected = client.collect(&request, &mut bytes, &mut |progress| bar.show(progress));
     let known = workload.known();
@@ -50,6 +55,9 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::from(output::INTERRUPTED));
     }
     let collected = collected?;
+    if let Some(error) = collected.broke_off {
+        return Err(error.into());
+    }
     workload.stop();
     server.shut_down();
 
@@ -70,6 +78,15 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         output::print(&format!("{}\n{}", report::text(&report), check::text(&checks)))?;
     }
     Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
+}
+
+/// The kinds that a request gets that names none, and a trace.
+fn kinds() -> String {
+    let available = Collectors::new().available();
+    let kinds = Kind::DEFAULT.into_iter().chain([Kind::Trace]);
+    let kinds: Vec<&str> =
+        kinds.filter(|&kind| available.check(kind).is_ok()).map(Kind::name).collect();
+    kinds.join(",")
 }
 
 /// Keeps the service running until it is interrupted.

@@ -17,6 +17,11 @@ pub mod profiles {}
 #[doc = include_str!("../docs/bundles.md")]
 pub mod bundles {}
 
+/// How to have heap profiles of any allocator.
+#[cfg(feature = "heap")]
+#[doc = include_str!("../docs/heap.md")]
+pub mod heap {}
+
 /// How to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[doc = include_str!("../docs/jemalloc.md")]

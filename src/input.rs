@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use profilez::analysis::{Format, sniff};
-use profilez::archive::{self, Bundle, Limits, Problem};
+use profilez::archive::{self, Bundle, BundleReader, Limits, Problem};
 
 use crate::output::{Failure, chain, note, printable};
 
@@ -19,6 +19,47 @@ pub(crate) enum Input {
 
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
+
+/// The content of a `FILE` argument, where a bundle is read as it comes.
+pub(crate) enum Stream {
+    /// A bundle of which nothing has been read.
+    Bundle(Box<BundleReader<Box<dyn Read>>>),
+    /// Anything else.
+    Bytes(Vec<u8>),
+}
+
+/// How much is read to see what it is.
+const HEAD: u64 = 64 << 10;
+
+/// Opens a `FILE` argument.
+pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
+    let mut from: Box<dyn Read> = match spec {
+        "-" => Box::new(io::stdin().lock()),
+        _ => match File::open(spec) {
+            Ok(file) => Box::new(file),
+            Err(_) => return whole(open(spec)?),
+        },
+    };
+    let failed = |error: io::Error| format!("{spec}: {error}");
+    let mut head = Vec::new();
+    from.by_ref().take(HEAD).read_to_end(&mut head).map_err(failed)?;
+    if sniff(&head) == Format::Bundle {
+        let rest: Box<dyn Read> = Box::new(io::Cursor::new(head).chain(from));
+        let reader = BundleReader::open(rest, &Limits::default())
+            .map_err(|error| format!("{spec}: {}", chain(&error)))?;
+        return Ok(Stream::Bundle(Box::new(reader)));
+    }
+    let name = if spec == "-" { "standard input" } else { spec };
+    whole(recognise(read(io::Cursor::new(head).chain(from), spec)?, name)?)
+}
+
+/// What is no bundle; what looks like one only now is broken, and says so when it is read again.
+fn whole(input: Input) -> Result<Stream, Failure> {
+    match input {
+        Input::Bytes(bytes) => Ok(Stream::Bytes(bytes)),
+        Input::Bundle(_) => Err("the bundle can't be recognised".into()),
+    }
+}
 
 /// Reads a `FILE` argument.
 pub(crate) fn open(spec: &str) -> Result<Input, Failure> {

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use profilez::analysis::dump::{Dump, DumpFacts, Options, facts};
 use profilez::analysis::inspect::{ProfileFacts, inspect};
-use profilez::analysis::sniff;
+use profilez::analysis::{Format, sniff};
 use profilez::archive::{Bundle, Manifest};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
+use crate::dumps;
+use crate::groups::exit_code;
 use crate::input::{self, Input};
 use crate::output::{self, Failure, printable};
 
@@ -32,6 +35,9 @@ struct EntryFacts {
 }
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+    if let Some(dump) = dumps::stream(&args.file, &Options::default())? {
+        return print_dump(&dump, args.json);
+    }
     match input::open(&args.file)? {
         Input::Bundle(bundle) => {
             let facts = bundle_facts(*bundle);
@@ -42,6 +48,12 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
             }
             let code = if facts.truncated { output::PARTIAL } else { 0 };
             Ok(ExitCode::from(code))
+        }
+        Input::Bytes(bytes) if sniff(&bytes) == Format::Dump => {
+            match dumps::of_bytes(&bytes, &Options::default())? {
+                Some(dump) => print_dump(&dump, args.json),
+                None => Err(format!("{}: no dump", args.file).into()),
+            }
         }
         Input::Bytes(bytes) => {
             let facts = inspect(&bytes)
@@ -54,6 +66,16 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+fn print_dump(dump: &Dump, json: bool) -> Result<ExitCode, Failure> {
+    let facts = facts(dump);
+    if json {
+        output::print_json(&facts, output::Json::Pretty)?;
+    } else {
+        output::print(&dump_text(&facts))?;
+    }
+    Ok(ExitCode::from(exit_code(dump)))
 }
 
 fn bundle_facts(bundle: Bundle) -> BundleFacts {
@@ -130,6 +152,40 @@ fn profile_text(facts: &ProfileFacts) -> String {
     row(&mut text, "duration", &format!("{:.3} s", facts.duration_nanos as f64 / 1e9));
     for comment in &facts.comments {
         row(&mut text, "comment", comment);
+    }
+    for warning in &facts.warnings {
+        row(&mut text, "warning", warning);
+    }
+    text
+}
+
+fn dump_text(facts: &DumpFacts) -> String {
+    let mut text = String::new();
+    let crash = if facts.crash { ", of a crash" } else { "" };
+    row(&mut text, "format", &format!("{}{crash}", facts.format));
+    row(&mut text, "goroutines", &facts.goroutines.to_string());
+    row(&mut text, "groups", &facts.groups.to_string());
+    let mut states: Vec<_> = facts.by_state.iter().collect();
+    states.sort_by_key(|&(_, &count)| std::cmp::Reverse(count));
+    for (state, count) in states {
+        row(&mut text, "state", &format!("{count:>7}  {state}"));
+    }
+    let longest = match facts.max_wait_minutes {
+        Some(minutes) => format!("{minutes} minutes at most; {} are known", facts.waits_known),
+        None => "not known".to_owned(),
+    };
+    row(&mut text, "waits", &longest);
+    let counts = [
+        ("with labels", facts.with_labels),
+        ("leaked", facts.leaked),
+        ("locked", facts.locked_to_thread),
+        ("partial", facts.partial_stacks),
+    ];
+    for (name, count) in counts.into_iter().filter(|&(_, count)| count > 0) {
+        row(&mut text, name, &count.to_string());
+    }
+    if facts.truncated {
+        row(&mut text, "truncated", "yes: there were more");
     }
     for warning in &facts.warnings {
         row(&mut text, "warning", warning);

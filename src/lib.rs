@@ -32,7 +32,11 @@
 //! - `tls`: https for the client.
 //! - `sampler`: CPU profiles and thread dumps by our own sampler (Linux).
 //! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
-//! - `jemalloc`: heap profiles from jemalloc.
+//! - `heap`: heap profiles of any allocator, by a wrapper around it (Linux).
+//! - `jemalloc`: heap profiles from jemalloc, and `heap`.
+//! - `tokio`: starting named tasks on a tokio runtime, and counting all of its tasks.
+//! - `tracing`: spans and events of `tracing` in traces.
+//! - `tower`: a layer that makes each request a task in dumps and traces.
 //!
 //! # Crates
 //!
@@ -45,8 +49,12 @@ pub use profile_analysis as analysis;
 pub use profile_archive as archive;
 #[doc(no_inline)]
 pub use profile_core as core;
+#[cfg(feature = "heap")]
+pub use profile_core::alloc;
 pub use profile_core::jemalloc_config;
-#[cfg(any(feature = "server", feature = "client"))]
+#[doc(no_inline)]
+pub use profile_core::{task, trace};
+#[cfg(any(feature = "server", feature = "client", feature = "tower"))]
 #[doc(no_inline)]
 pub use profile_http as http;
 

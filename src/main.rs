@@ -4,11 +4,18 @@
 mod args;
 mod collect;
 mod demo;
+mod diff;
+mod dumps;
+mod flame;
+mod groups;
 mod input;
 mod inspect;
 mod interrupt;
 mod output;
+mod profiles;
 mod report;
+mod top;
+mod trace;
 
 use std::process::ExitCode;
 
@@ -32,7 +39,12 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Collect(args) => collect::run(&args),
         Command::Report(args) => report::run(&args),
+        Command::Groups(args) => groups::run(&args),
+        Command::Top(args) => top::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Trace(args) => trace::run(&args),
+        Command::Diff(args) => diff::run(&args),
+        Command::Flame(args) => flame::run(&args),
     };
     match done {
         Ok(code) => code,

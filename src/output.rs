@@ -83,6 +83,16 @@ pub(crate) fn width() -> usize {
     terminal.map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
+/// A text whose line of that number, counted from 1, is the head of a table and stands out where
+/// colours are shown.
+pub(crate) fn headed(text: &str, line: usize) -> String {
+    let style = anstyle::Style::new().bold();
+    let lines = text.lines().zip(1..).map(|(text, number)| {
+        if number == line { format!("{style}{text}{style:#}\n") } else { format!("{text}\n") }
+    });
+    lines.collect()
+}
+
 /// Prints a note. There is nobody to tell if that fails.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "profilez: {text}");

@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use profilez::analysis::dump::Options;
 use profilez::analysis::report::{self, Report as Profiles};
+use profilez::analysis::trace::{Finding, TraceLimits, findings, summarize};
 use profilez::analysis::{Format, sniff};
 use profilez::archive::{Bundle, Manifest};
 use serde::Serialize;
 
 use crate::args::ReportArgs;
+use crate::dumps;
 use crate::input::{self, Input};
 use crate::output::{self, Failure, printable};
 
@@ -20,19 +23,26 @@ pub(crate) struct Report {
     truncated: bool,
     #[serde(flatten)]
     profiles: Profiles,
+    /// What its trace shows.
+    findings: Vec<Finding>,
     warnings: Vec<String>,
 }
 
+/// Findings of a trace that are shown.
+const FINDINGS: usize = 12;
+
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let report = match input::open(&args.file)? {
-        Input::Bundle(bundle) => of(*bundle, args.rows),
-        Input::Bytes(bytes) => {
-            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
-            if let Some(note) = profiles.notes.first() {
-                return Err(format!("{}: {}", note.name, note.text).into());
-            }
-            Report { manifest: None, truncated: false, profiles, warnings: Vec::new() }
+    let report = if let Some(dump) = dumps::stream(&args.file, &Options::default())? {
+        let profiles = report::of_dump(&args.file, &dump, args.rows);
+        Report {
+            manifest: None,
+            truncated: dump.truncated(),
+            profiles,
+            findings: Vec::new(),
+            warnings: Vec::new(),
         }
+    } else {
+        read(args)?
     };
     if args.json {
         output::print_json(&report, output::Json::Pretty)?;
@@ -42,17 +52,54 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if report.truncated { output::PARTIAL } else { 0 }))
 }
 
+fn read(args: &ReportArgs) -> Result<Report, Failure> {
+    Ok(match input::open(&args.file)? {
+        Input::Bundle(bundle) => of(*bundle, args.rows),
+        Input::Bytes(bytes) => {
+            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
+            if let Some(note) = profiles.notes.first() {
+                return Err(format!("{}: {}", note.name, note.text).into());
+            }
+            let truncated = profiles.dumps.iter().any(|dump| dump.truncated);
+            Report {
+                manifest: None,
+                truncated,
+                profiles,
+                findings: Vec::new(),
+                warnings: Vec::new(),
+            }
+        }
+    })
+}
+
 /// The report of a bundle.
 pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
-    // A dump as text says what the profile beside it says.
-    let entries =
-        bundle.entries.iter().filter(|entry| entry.complete && sniff(&entry.data) != Format::Dump);
+    let mut warnings: Vec<String> = bundle.warnings.iter().map(ToString::to_string).collect();
+    let mut found = Vec::new();
+    for entry in bundle.entries.iter().filter(|entry| sniff(&entry.data) == Format::Trace) {
+        match summarize(&entry.data, &TraceLimits::default()) {
+            Ok(summary) => {
+                found.extend(findings(&summary));
+                warnings.extend(summary.warnings);
+            }
+            Err(error) => warnings.push(error.chain()),
+        }
+    }
+    // One from before the window says what the one after it says. Traces were summed up above.
+    let is_told = |name: &str, data: &[u8]| {
+        !name.ends_with(".before.prof") && !matches!(sniff(data), Format::Trace | Format::GoTrace)
+    };
+    let entries = bundle
+        .entries
+        .iter()
+        .filter(|entry| entry.complete && is_told(entry.name.as_str(), &entry.data));
     let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
     Report {
         profiles: report::report(entries, rows),
         manifest: bundle.manifest,
         truncated: bundle.truncated,
-        warnings: bundle.warnings.iter().map(ToString::to_string).collect(),
+        findings: found,
+        warnings,
     }
 }
 
@@ -71,6 +118,16 @@ pub(crate) fn text(report: &Report) -> String {
         text.push('\n');
     }
     text.push_str(&report::render(&report.profiles, output::width()));
+    if !report.findings.is_empty() {
+        text.push('\n');
+        line(&mut text, "Findings of the trace");
+    }
+    for finding in report.findings.iter().take(FINDINGS) {
+        line(&mut text, &format!("  {:<18}  {}", finding.what, finding.text));
+    }
+    if report.findings.len() > FINDINGS {
+        line(&mut text, "  and more: `profilez trace FILE`");
+    }
     if let Some(manifest) = &report.manifest {
         tail(&mut text, manifest);
     }
@@ -80,10 +137,9 @@ pub(crate) fn text(report: &Report) -> String {
 fn head(text: &mut String, manifest: &Manifest) {
     let Manifest { service, version, host, pid, started, window_seconds, .. } = manifest;
     let version = if version.is_empty() { String::new() } else { format!(" {version}") };
-    line(
-        text,
-        &format!("{service}{version} on {host}, pid {pid}: {window_seconds} s from {started}"),
-    );
+    // Of a service that was asked from outside it isn't known.
+    let pid = if *pid == 0 { String::new() } else { format!(", pid {pid}") };
+    line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
 }
 
 /// What is not in the bundle, and what would bring it in.

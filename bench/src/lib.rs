@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod engine;
+pub mod heap;
 pub mod memory;
 pub mod random;
 pub mod replay;

@@ -69,7 +69,36 @@ impl Runner {
     }
 }
 
+impl Runner {
+    /// Runs children of other programs in turn, several times over: each a name beside this
+    /// program's, and numbers for it.
+    pub fn programs<const N: usize>(
+        &mut self,
+        rounds: usize,
+        programs: [(&str, &[u32]); N],
+    ) -> [Runs; N] {
+        let mut runs = programs.map(|_| Runs(Vec::new()));
+        for round in 0..rounds {
+            self.controls.push(control::read());
+            for ((name, args), runs) in programs.iter().zip(&mut runs) {
+                eprintln!("{} {name} {args:?}, round {}", self.line, round + 1);
+                let figures = other(name, self.line, args);
+                if let Err(why) = &figures {
+                    eprintln!("{} {name} {args:?} failed: {why}", self.line);
+                }
+                runs.0.push(figures.ok());
+            }
+        }
+        runs
+    }
+}
+
 impl Runs {
+    /// The figures of each run; those that failed are left out.
+    pub fn all(&self) -> impl Iterator<Item = &Figures> {
+        self.0.iter().flatten()
+    }
+
     /// The spread of a figure. `None` where a run failed: the median of the rest would not show it.
     pub fn spread(&self, name: &str) -> Option<Spread> {
         self.spread_of(|figures| figures[name])
@@ -100,8 +129,16 @@ impl Runs {
 
 fn child(line: &str, engine: Engine, args: &[u32]) -> Result<Figures, String> {
     let program = env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new(program)
-        .args(["child", line, &engine.to_string()])
+    measured(Command::new(program).args(["child", line, &engine.to_string()]), args)
+}
+
+fn other(name: &str, line: &str, args: &[u32]) -> Result<Figures, String> {
+    let program = env::current_exe().map_err(|error| error.to_string())?.with_file_name(name);
+    measured(Command::new(program).arg(line), args)
+}
+
+fn measured(command: &mut Command, args: &[u32]) -> Result<Figures, String> {
+    let output = command
         .args(args.iter().map(u32::to_string))
         .stderr(Stdio::inherit())
         .output()

@@ -18,6 +18,9 @@ pub enum Error {
     /// The bytes hold something else.
     #[error("this is {0}, not a profile")]
     NotAProfile(Format),
+    /// The bytes hold no trace that can be read here.
+    #[error("this is {0}, not a trace of Chrome events{hint}", hint = go_hint(*.0))]
+    NotATrace(Format),
     /// The profile has no such sample type.
     #[error("no sample type {wanted:?}; there is {}", known.join(", "))]
     NoSampleType {
@@ -26,6 +29,20 @@ pub enum Error {
         /// The types there are, as `kind/unit`.
         known: Vec<String>,
     },
+    /// A regular expression can't be used.
+    #[error("{pattern:?} is no regular expression")]
+    Pattern {
+        /// The text.
+        pattern: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// No stack has a value above zero, so nothing has a width.
+    #[error("nothing to draw: no stack has any {sample_type}")]
+    NothingToDraw {
+        /// What is counted.
+        sample_type: String,
+    },
 }
 
 impl Error {
@@ -33,6 +50,11 @@ impl Error {
     pub fn chain(&self) -> String {
         profile_core::chain(self)
     }
+}
+
+/// What reads a trace of Go's, where it is one.
+fn go_hint(format: Format) -> &'static str {
+    if format == Format::GoTrace { "; look at it with `go tool trace FILE`" } else { "" }
 }
 
 /// The result of asking.

@@ -100,15 +100,47 @@ impl<'a> Frames<'a> {
         all
     }
 
-    /// The indices in `frames` of a stack's frames, the leaf first.
-    pub(crate) fn of_stack<'s>(&'s self, stack: &'s [u32]) -> impl Iterator<Item = usize> + 's {
-        let ranges = stack.iter().map(|&location| self.ranges[location as usize].clone());
-        ranges.flat_map(|Range { start, end }| start as usize..end as usize)
+    /// The indices in `frames` of the frames of a stack's locations, the leaf first.
+    pub(crate) fn of_stack<'s>(
+        &'s self,
+        stack: impl Iterator<Item = u32> + 's,
+    ) -> impl Iterator<Item = usize> + 's {
+        stack.flat_map(|location| self.of_location(location))
+    }
+
+    /// The indices in `frames` of a location's frames, the innermost first.
+    pub(crate) fn of_location(&self, location: u32) -> Range<usize> {
+        let Range { start, end } = self.ranges[location as usize];
+        start as usize..end as usize
     }
 
     /// The numbers of a stack's frames: equal for stacks with the same functions and lines.
-    pub(crate) fn ids<'s>(&'s self, stack: &'s [u32]) -> impl Iterator<Item = u32> + 's {
+    pub(crate) fn ids<'s>(
+        &'s self,
+        stack: impl Iterator<Item = u32> + 's,
+    ) -> impl Iterator<Item = u32> + 's {
         self.of_stack(stack).map(|frame| self.ids[frame])
+    }
+
+    /// A number for each location that has the same frames, or `None` where a location's frames are
+    /// the beginning of another's: then different locations can make up the same stack. Whether no
+    /// two locations have the same.
+    pub(crate) fn classes(&self) -> Option<(Vec<u32>, bool)> {
+        let ids = |location: u32| &self.ids[self.of_location(location)];
+        let mut order: Vec<u32> = (0..self.ranges.len() as u32).collect();
+        order.sort_unstable_by_key(|&location| ids(location));
+        let mut classes = vec![0; order.len()];
+        let mut distinct = true;
+        for pair in order.windows(2) {
+            let [left, right] = [pair[0], pair[1]];
+            let same = ids(left) == ids(right);
+            if !same && ids(right).starts_with(ids(left)) {
+                return None;
+            }
+            distinct &= !same;
+            classes[right as usize] = classes[left as usize] + u32::from(!same);
+        }
+        Some((classes, distinct))
     }
 
     /// The function of a frame.

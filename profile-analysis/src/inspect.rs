@@ -1,16 +1,15 @@
 //! The facts of a profile: what is in it, how many, and what is odd.
 
-use profile_core::profile::Profile;
+use profile_core::profile::{CheckError, Stacks};
 use serde::Serialize;
 
-use crate::distinct::Distinct;
 use crate::top::saturate;
-use crate::{Format, Opened, Result, open};
+use crate::{Format, Read, Result, read};
 
 /// The facts of a profile. Serializes to what `inspect --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProfileFacts {
-    /// `pprof` or `heap_v2`.
+    /// `pprof`, `heap_v2` or `legacy`.
     pub format: &'static str,
     /// The sample types as `kind/unit`, in the profile's order.
     pub sample_types: Vec<String>,
@@ -60,24 +59,29 @@ pub struct MappingFile {
 ///
 /// Where the bytes are no profile, or a broken one.
 pub fn inspect(bytes: &[u8]) -> Result<ProfileFacts> {
-    open(bytes).map(|opened| facts(&opened))
+    read(bytes).map(|read| facts(&read))
 }
 
 /// Counts what is in a profile that was read.
-pub fn facts(opened: &Opened) -> ProfileFacts {
-    let profile = &opened.profile;
+pub fn facts(read: &Read<'_>) -> ProfileFacts {
+    let stacks = &read.stacks;
+    let profile = stacks.profile();
     let text = |id| profile.str(id).to_owned();
-    let mut warnings = opened.warnings.clone();
-    let value_sums = value_sums(profile, &mut warnings);
-    add_warnings(profile, &mut warnings);
+    let mut warnings = read.warnings.clone();
+    let value_sums = value_sums(stacks, &mut warnings);
+    add_warnings(stacks, &mut warnings);
     ProfileFacts {
-        format: if opened.format == Format::HeapV2 { "heap_v2" } else { "pprof" },
+        format: match read.format {
+            Format::HeapV2 => "heap_v2",
+            Format::LegacyText => "legacy",
+            _ => "pprof",
+        },
         sample_types: profile.sample_types.iter().map(|&kind| profile.type_name(kind)).collect(),
-        samples: profile.samples.len(),
+        samples: stacks.facts().samples as usize,
         locations: profile.locations.len(),
         functions: profile.functions.len(),
         mappings: profile.mappings.len(),
-        distinct_stacks: distinct_stacks(profile),
+        distinct_stacks: stacks.len(),
         value_sums,
         period: profile.period,
         period_type: profile.period_type.map(|kind| profile.type_name(kind)).unwrap_or_default(),
@@ -97,13 +101,10 @@ pub fn facts(opened: &Opened) -> ProfileFacts {
     }
 }
 
-fn value_sums(profile: &Profile, warnings: &mut Vec<String>) -> Vec<i64> {
-    let mut sums = vec![0_i128; profile.sample_types.len()];
-    for sample in profile.samples.iter() {
-        for (sum, &value) in sums.iter_mut().zip(sample.values) {
-            *sum += i128::from(value);
-        }
-    }
+fn value_sums(stacks: &Stacks<'_>, warnings: &mut Vec<String>) -> Vec<i64> {
+    let profile = stacks.profile();
+    let sums: Vec<i128> =
+        (0..profile.sample_types.len()).map(|column| stacks.total(column)).collect();
     for (&sum, &value_type) in sums.iter().zip(&profile.sample_types) {
         if i64::try_from(sum).is_err() {
             let name = profile.type_name(value_type);
@@ -113,36 +114,22 @@ fn value_sums(profile: &Profile, warnings: &mut Vec<String>) -> Vec<i64> {
     sums.into_iter().map(saturate).collect()
 }
 
-fn distinct_stacks(profile: &Profile) -> usize {
-    let mut distinct = Distinct::with_capacity(profile.samples.len());
-    let mut first = Vec::new();
-    for (index, sample) in profile.samples.iter().enumerate() {
-        let number = distinct.number(sample.stack.iter().copied(), |number| {
-            profile.samples.get(first[number]).stack == sample.stack
-        });
-        if number == first.len() {
-            first.push(index);
-        }
-    }
-    distinct.len()
-}
-
-fn add_warnings(profile: &Profile, warnings: &mut Vec<String>) {
-    let mut warn = |count: usize, what: &str| {
+fn add_warnings(stacks: &Stacks<'_>, warnings: &mut Vec<String>) {
+    let (profile, facts) = (stacks.profile(), stacks.facts());
+    let mut warn = |count: u64, what: &str| {
         if count > 0 {
             warnings.push(format!("{count} {what}"));
         }
     };
-    let samples = || profile.samples.iter();
-    warn(samples().filter(|sample| sample.stack.is_empty()).count(), "samples without a stack");
-    let negative = |values: &[i64]| values.iter().any(|&value| value < 0);
-    warn(samples().filter(|sample| negative(sample.values)).count(), "samples below zero");
+    warn(facts.without_stack, "samples without a stack");
+    warn(facts.negative, "samples below zero");
     let unnamed = profile.locations.iter().filter(|location| location.lines.is_empty());
-    warn(unnamed.count(), "locations without a function");
+    warn(unnamed.count() as u64, "locations without a function");
     if profile.period_type.is_none() {
         warnings.push("no period type: tools will not compare or merge this profile".to_owned());
     }
-    if let Err(error) = profile.check() {
+    if let Some(sample) = facts.without_label_key {
+        let error = CheckError::NoLabelKey { sample: sample as usize };
         warnings.push(format!("profile stores will refuse this: {error}"));
     }
 }
@@ -220,7 +207,7 @@ mod tests {
         fn counts_stacks_as_a_set_would(profile in testing::profiles()) {
             let set: HashSet<Vec<u32>> =
                 profile.samples.iter().map(|sample| sample.stack.to_vec()).collect();
-            prop_assert_eq!(distinct_stacks(&profile), set.len());
+            prop_assert_eq!(Stacks::of(&profile).len(), set.len());
         }
     }
 }

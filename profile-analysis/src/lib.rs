@@ -3,7 +3,8 @@
 //! What you do: hand over the bytes of a profile.proto (Rust's, Go's, anyone's; gzip'd or not) or
 //! of a jemalloc `heap_v2` dump. What it does for you: [`sniff`] tells what they are,
 //! [`inspect`](inspect::inspect) counts what is in them, [`top`](top::top) ranks functions, files
-//! or sites, and [`report`](report::report) puts several profiles on one screen. The answers are
+//! or sites, [`report`](report::report) puts several profiles on one screen, and
+//! [`trace`] says what tasks did and did not do. The answers are
 //! plain data that serializes to the JSON of the command line.
 //!
 //! It is *not* for taking profiles, nor for fetching or unpacking them: no I/O happens here, no
@@ -21,28 +22,38 @@
 //! builder.sample(&[place], &[3], &[]);
 //! let bytes = builder.finish().encode_gzip();
 //!
-//! let opened = profile_analysis::open(&bytes)?;
-//! let top = top(&opened.profile, &TopOptions::default())?;
+//! let read = profile_analysis::read(&bytes)?;
+//! let top = top(&read.stacks, &TopOptions::default())?;
 //! assert_eq!((top.rows[0].name.as_str(), top.rows[0].flat), ("service::work", 3));
 //! # Ok(())
 //! # }
 //! ```
 #![forbid(unsafe_code)]
 
+pub mod changes;
+pub mod dump;
 mod error;
+pub mod flame;
+mod focus;
+pub mod groups;
 pub mod inspect;
 mod open;
 pub mod report;
+pub mod rules;
 pub mod site;
 mod sniff;
 pub mod top;
+pub mod trace;
 pub mod units;
 
 mod distinct;
 mod frames;
+mod overlap;
+mod table;
 #[cfg(test)]
 mod testing;
 
 pub use error::{Error, Result};
-pub use open::{Opened, open};
+pub use focus::filter;
+pub use open::{Opened, Read, open, read};
 pub use sniff::{Format, sniff};

@@ -1,9 +1,9 @@
 //! From bytes to a profile, whichever of the known forms they have.
 
 use profile_core::jemalloc::{HeapDump, HeapDumpLimits};
-use profile_core::profile::{DecodeLimits, Profile};
+use profile_core::profile::{DecodeError, DecodeLimits, Profile, Stacks};
 
-use crate::{Error, Format, Result, sniff};
+use crate::{Error, Format, Result, overlap, sniff};
 
 /// A profile that was read, and what was odd about it.
 #[derive(Clone, Debug)]
@@ -14,6 +14,45 @@ pub struct Opened {
     pub profile: Profile,
     /// What could not be read, with the offset of each.
     pub warnings: Vec<String>,
+}
+
+/// A profile that was read for its sums by stack, and what was odd about it.
+#[derive(Debug)]
+pub struct Read<'a> {
+    /// The form it had: [`Format::Pprof`], [`Format::HeapV2`] or [`Format::LegacyText`].
+    pub format: Format,
+    /// The stacks and what they mean.
+    pub stacks: Stacks<'a>,
+    /// What could not be read, with the offset of each.
+    pub warnings: Vec<String>,
+}
+
+/// Reads a profile as [`open`] does, in the memory and time that rankings need: its samples are
+/// added up by stack, and their labels left out.
+///
+/// A gzip'd profile of more than 64 KiB is decompressed by a thread that this starts and waits for.
+///
+/// # Errors
+///
+/// Where the bytes are something else, or broken.
+pub fn read(bytes: &[u8]) -> Result<Read<'_>> {
+    let format = sniff(bytes);
+    if !matches!(format, Format::Pprof | Format::Unknown) {
+        let Opened { format, profile, warnings } = open(bytes)?;
+        return Ok(Read { format, stacks: profile.into(), warnings });
+    }
+    match overlap::stacks(bytes, &DecodeLimits::default()) {
+        Ok(stacks) => Ok(Read { format: Format::Pprof, stacks, warnings: Vec::new() }),
+        Err(error) => Err(not_read(format, bytes, error)),
+    }
+}
+
+/// A broken profile may look like nothing; the decoder says best what is wrong with it.
+fn not_read(format: Format, bytes: &[u8], error: DecodeError) -> Error {
+    if format == Format::Unknown && !is_gzip(bytes) {
+        return Error::NotAProfile(format);
+    }
+    Error::Decode(error)
 }
 
 /// Reads a profile.proto, or a `heap_v2` dump as the profile it amounts to. Within the default
@@ -30,17 +69,16 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
             let warnings = dump.warnings.iter().map(ToString::to_string).collect();
             Ok(Opened { format, profile: dump.to_profile(), warnings })
         }
-        format @ (Format::Bundle | Format::Dump | Format::LegacyText) => {
-            Err(Error::NotAProfile(format))
-        }
+        format @ (Format::Bundle
+        | Format::Dump
+        | Format::LegacyText
+        | Format::Trace
+        | Format::GoTrace) => Err(Error::NotAProfile(format)),
         // A broken profile may look like nothing; the decoder says best what is wrong with it.
         format @ (Format::Pprof | Format::Unknown) => {
             match Profile::decode(bytes, &DecodeLimits::default()) {
                 Ok(profile) => Ok(Opened { format: Format::Pprof, profile, warnings: Vec::new() }),
-                Err(_) if format == Format::Unknown && !is_gzip(bytes) => {
-                    Err(Error::NotAProfile(format))
-                }
-                Err(error) => Err(Error::Decode(error)),
+                Err(error) => Err(not_read(format, bytes, error)),
             }
         }
     }
@@ -70,6 +108,7 @@ mod tests {
     #[track_caller]
     fn refuses(bytes: &[u8], expected: &str) {
         assert_eq!(open(bytes).unwrap_err().chain(), expected);
+        assert_eq!(read(bytes).unwrap_err().chain(), expected);
     }
 
     #[test]

@@ -19,6 +19,10 @@ pub enum Format {
     Dump,
     /// A profile as text, from before profile.proto.
     LegacyText,
+    /// Chrome trace events, gzip'd or not.
+    Trace,
+    /// An execution trace of Go's.
+    GoTrace,
     /// None of these.
     Unknown,
 }
@@ -31,6 +35,8 @@ impl fmt::Display for Format {
             Format::HeapV2 => "a jemalloc heap dump",
             Format::Dump => "a stack dump",
             Format::LegacyText => "a legacy text profile",
+            Format::Trace => "a trace of Chrome events",
+            Format::GoTrace => "a Go execution trace",
             Format::Unknown => "something unknown",
         })
     }
@@ -54,8 +60,14 @@ pub fn sniff(bytes: &[u8]) -> Format {
             Format::Bundle
         } else if is_profile(head) {
             Format::Pprof
+        } else if is_trace(head) {
+            Format::Trace
         } else {
-            Format::Unknown
+            match text(head) {
+                Format::Dump => Format::Dump,
+                // Nobody packs the others.
+                _ => Format::Unknown,
+            }
         };
     }
     let head = &bytes[..bytes.len().min(HEAD)];
@@ -72,17 +84,22 @@ fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
 }
 
 fn text(head: &[u8]) -> Format {
+    if is_go_trace(head) {
+        return Format::GoTrace;
+    }
+    if is_trace(head) {
+        return Format::Trace;
+    }
     if head.starts_with(b"heap_v2/") {
         return Format::HeapV2;
     }
-    let legacy: [&[u8]; 7] = [
+    let legacy: [&[u8]; 6] = [
         b"heap profile:",
         b"heapz ",
         b"growthz ",
         b"--- contention",
         b"--- mutex:",
         b"--- threadz",
-        b"threadcreate profile: total",
     ];
     if legacy.iter().any(|start| head.starts_with(start)) {
         return Format::LegacyText;
@@ -94,15 +111,36 @@ fn text(head: &[u8]) -> Format {
     }
 }
 
-/// Whether a line is the first of a goroutine's stack, or of all stacks.
-fn starts_stacks(line: &[u8]) -> bool {
-    match line.strip_prefix(b"goroutine") {
-        Some([b' ', b'0'..=b'9', ..]) => line.contains(&b'['),
-        Some(rest) => {
-            rest.starts_with(b" profile: total ") || rest.starts_with(b"leak profile: total ")
+/// Whether this is an execution trace of Go's: `go 1.22 trace` and zeros up to 16 bytes.
+fn is_go_trace(head: &[u8]) -> bool {
+    head.starts_with(b"go 1.") && head.get(5..16).is_some_and(|rest| contains(rest, b" trace\0"))
+}
+
+/// Whether this is JSON that has trace events, or that would have them if it went on.
+fn is_trace(head: &[u8]) -> bool {
+    match head.trim_ascii_start() {
+        [b'{', ..] => {
+            contains(head, b"\"traceEvents\"") || contains(head, b"\"producer\":\"profilez\"")
         }
-        None => false,
+        [b'[', rest @ ..] => {
+            rest.trim_ascii_start().first() == Some(&b'{') && contains(head, b"\"ph\"")
+        }
+        _ => false,
     }
+}
+
+fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
+    bytes.windows(wanted.len()).any(|window| window == wanted)
+}
+
+/// Whether a line is the first of a goroutine's stack, or of a profile of counted stacks.
+fn starts_stacks(line: &[u8]) -> bool {
+    if let Some([b' ', b'0'..=b'9', ..]) = line.strip_prefix(b"goroutine") {
+        return line.contains(&b'[');
+    }
+    let line = line.trim_ascii_end();
+    let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    digits > 0 && line[..line.len() - digits].ends_with(b" profile: total ")
 }
 
 /// Whether these are the bytes of a tar header: by its magic, or where an old one has none by its
@@ -184,9 +222,21 @@ mod tests {
         check("goroutineleak profile: total 3\n", Format::Dump);
         check("heap profile: 1: 2 [3: 4] @ heap/1048576\n", Format::LegacyText);
         check("--- contention:\ncycles/second=1\n", Format::LegacyText);
-        for unknown in
-            ["", "\n", "hello", "{\"format\": 1}", "2x4", "<html>", "\n\tgoroutine 1 [x]"]
-        {
+        check("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[]}", Format::Trace);
+        check(" [{\"ph\":\"X\"", Format::Trace);
+        check("go 1.22 trace\0\0\0\x01\x02", Format::GoTrace);
+        check("go 1.5 trace\0\0\0\0", Format::GoTrace);
+        for unknown in [
+            "",
+            "\n",
+            "hello",
+            "go 1.22 is out",
+            "[{\"a\":1}]",
+            "{\"format\": 1}",
+            "2x4",
+            "<html>",
+            "\n\tgoroutine 1 [x]",
+        ] {
             check(unknown, Format::Unknown);
         }
         check(gzip(b""), Format::Unknown);

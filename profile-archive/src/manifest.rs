@@ -88,6 +88,13 @@ pub struct Manifest {
     /// The sampling rate of each kind that has one.
     #[serde(default)]
     pub rates: BTreeMap<String, u64>,
+    /// The command line of the process where whoever collected asked for it: without what may be a
+    /// secret.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cmdline: Vec<String>,
+    /// Why the collection ended before everything was there; empty where it didn't.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub incomplete: String,
     /// The entries, in the order they were written.
     #[serde(default)]
     pub entries: Vec<ManifestEntry>,
@@ -160,6 +167,8 @@ impl Manifest {
                 .into_iter()
                 .map(|(kind, rate)| (kind.name().to_owned(), rate))
                 .collect(),
+            cmdline: Vec::new(),
+            incomplete: String::new(),
             entries: Vec::new(),
             unavailable: Vec::new(),
             errors: Vec::new(),

@@ -45,6 +45,8 @@ pub struct BundleReader<R> {
     found: Vec<Found>,
     names: HashSet<EntryName>,
     manifest: Option<Manifest>,
+    /// The manifest as it was written.
+    json: Vec<u8>,
     /// Whether there is a manifest, be it a good one or not.
     has_manifest: bool,
 }
@@ -108,6 +110,7 @@ impl<R: Read> BundleReader<R> {
             found: Vec::new(),
             names: HashSet::new(),
             manifest: None,
+            json: Vec::new(),
             has_manifest: false,
         };
         match reader.tape.block() {
@@ -138,6 +141,12 @@ impl<R: Read> BundleReader<R> {
                 None
             }
         }
+    }
+
+    /// The manifest as it was written, once it was passed by: to hand it on with the fields that
+    /// only a later version knows. Empty where there is none that can be read.
+    pub fn manifest_json(&self) -> &[u8] {
+        &self.json
     }
 
     /// Reads what is left, compares everything with the manifest and says what there was.
@@ -232,7 +241,12 @@ impl<R: Read> BundleReader<R> {
                 if manifest.format > FORMAT {
                     self.warnings.push(offset, Problem::NewerFormat(manifest.format));
                 }
+                if !manifest.incomplete.is_empty() {
+                    let why = manifest.incomplete.chars().take(200).collect();
+                    self.warnings.push(offset, Problem::Incomplete(why));
+                }
                 self.manifest = Some(manifest);
+                self.json = json;
             }
             Err(error) => {
                 // Such a message can quote the manifest at length.

@@ -58,6 +58,9 @@ pub enum Problem {
     /// The manifest can't be understood; holds why.
     #[error("the manifest can't be read: {0}")]
     ManifestUnreadable(String),
+    /// The manifest says that the collection ended early; holds why.
+    #[error("the collection was not completed: {0}")]
+    Incomplete(String),
     /// The manifest says that a later version of the format was written.
     #[error("the bundle is in format {0}, which is newer than this reader")]
     NewerFormat(u32),
@@ -124,6 +127,7 @@ impl Problem {
                 | Problem::TooLarge { .. }
                 | Problem::NoManifest
                 | Problem::ManifestUnreadable(_)
+                | Problem::Incomplete(_)
         )
     }
 }

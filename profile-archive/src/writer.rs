@@ -107,6 +107,17 @@ impl<W: Write> BundleWriter<W> {
         self.manifest.errors.push(ManifestError { kind: kind.to_owned(), error: text.into() });
     }
 
+    /// Notes in the manifest that the collection ends early, and why. Whoever reads the bundle takes
+    /// it for one of which something is lost.
+    pub fn incomplete(&mut self, why: impl Into<String>) {
+        self.manifest.incomplete = why.into();
+    }
+
+    /// Notes the command line of the process in the manifest. Leave secrets out of it.
+    pub fn cmdline(&mut self, words: Vec<String>) {
+        self.manifest.cmdline = words;
+    }
+
     /// The manifest as it stands.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
@@ -127,11 +138,21 @@ impl<W: Write> BundleWriter<W> {
     /// # Errors
     ///
     /// [`Error::Write`] where the writer fails, [`Error::Broken`] where it failed before.
-    pub fn finish(mut self) -> Result<W> {
+    pub fn finish(self) -> Result<W> {
         let mut json = serde_json::to_vec_pretty(&self.manifest)
             .map_err(|error| Error::Write(error.into()))?;
         json.push(b'\n');
-        self.write_entry(MANIFEST_NAME, &json)?;
+        self.finish_with(&json)
+    }
+
+    /// Ends the bundle as [`BundleWriter::finish`] does, with a manifest that came with its entries
+    /// from elsewhere, byte for byte.
+    ///
+    /// # Errors
+    ///
+    /// The same as those of [`BundleWriter::finish`].
+    pub fn finish_with(mut self, manifest: &[u8]) -> Result<W> {
+        self.write_entry(MANIFEST_NAME, manifest)?;
         // Two blocks of zeros end an archive.
         self.guarded(|gzip| gzip.compress(&[0; 2 * BLOCK]))?;
         self.gzip.finish().map_err(Error::Write)

@@ -13,9 +13,9 @@
 /// profilez::jemalloc_config!();
 /// ```
 ///
-/// Without an argument profiling is on with one sample every 512 KiB, and counts are kept since the
-/// start (`prof_accum`), which costs a few kilobytes for every thread that ends. An argument is
-/// taken as it is: `jemalloc_config!("prof:true,prof_active:false,lg_prof_sample:20")`. The
+/// Without an argument profiling is on with one sample every 512 KiB. What is sampled is recorded from
+/// the moment on that [`heap::install`](crate::heap::install) is called, or that a server is
+/// started. An argument is taken as it is: `jemalloc_config!("prof:true,prof_active:false,lg_prof_sample:20")`. The
 /// environment variable `_RJEM_MALLOC_CONF` overrides single options of either.
 ///
 /// It defines the symbol of jemalloc's ordinary, prefixed build (`_rjem_malloc_conf`) and that of a
@@ -24,7 +24,7 @@
 #[macro_export]
 macro_rules! jemalloc_config {
     () => {
-        $crate::jemalloc_config!("prof:true,prof_active:true,prof_accum:true,lg_prof_sample:19");
+        $crate::jemalloc_config!("prof:true,prof_active:true,lg_prof_sample:19");
     };
     ($options:literal) => {
         const _: () = {

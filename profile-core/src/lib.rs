@@ -29,19 +29,24 @@
 //!
 //! - `sampler` (default): CPU profiles and thread dumps by our own sampler (Linux).
 //! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
-//! - `jemalloc`: heap profiles from jemalloc, where it is the process's allocator.
+//! - `heap`: heap profiles of any allocator, where the program wraps it in [`alloc::Sampled`].
+//! - `jemalloc`: the same, and heap profiles from jemalloc, where it is the process's allocator.
 //!
 //! A kind whose source is not built in stays in the API and answers with an [`Unavailable`] that
 //! says what to switch on.
 #![deny(unsafe_code)]
 
+#[cfg(feature = "heap")]
+pub mod alloc;
 pub mod collect;
 mod duration;
 mod error;
 mod gate;
+pub mod heap;
 pub mod jemalloc;
 mod jemalloc_config;
 mod kind;
+pub mod memory;
 mod names;
 mod plan;
 mod process;
@@ -51,7 +56,10 @@ pub mod single;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod symbol;
 mod sys;
+pub mod task;
+pub mod trace;
 mod unavailable;
+pub mod waits;
 
 pub use collect::{Available, Collector, Collectors};
 pub use duration::{DurationError, format_duration, parse_duration};

@@ -66,6 +66,51 @@ pub enum Error {
         /// The answer's content type.
         content_type: String,
     },
+    /// The answer says that it is a bundle, and isn't.
+    #[error("{url} sent {bytes} bytes that are no bundle")]
+    NoBundle {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// How many bytes came.
+        bytes: u64,
+    },
+    /// The bundle ends too early, or is damaged.
+    #[error("{url} broke off: {reason}")]
+    BrokeOff {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The collection was called off.
+    #[error("interrupted")]
+    Cancelled,
+    /// The request makes no sense.
+    #[error(transparent)]
+    Plan(profile_core::PlanError),
+    /// An endpoint's answer isn't what it should be; holds what is wrong.
+    #[error("{0}")]
+    Content(String),
+    /// None of the profiles that were asked for is there.
+    #[error("{url} has none of these profiles")]
+    Nothing {
+        /// The index of the profiles, without credentials.
+        url: String,
+    },
+    /// A certificate or a key can't be used; holds why.
+    #[error("{0}")]
+    Tls(String),
+    /// An answer could not be kept until its turn.
+    #[error("could not use a temporary file")]
+    Spool(#[source] io::Error),
+    /// One of the answers is larger than allowed.
+    #[error("{url} answered with more than {limit} bytes")]
+    AnswerTooLarge {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
     /// The answer is larger than allowed.
     #[error("the bundle is larger than the limit of {limit} bytes")]
     TooLarge {
@@ -75,4 +120,18 @@ pub enum Error {
     /// What was received could not be written.
     #[error("could not write the bundle")]
     Write(#[source] io::Error),
+}
+
+impl Error {
+    /// The error and its causes, on one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
 }

@@ -12,6 +12,7 @@
 //! # Features
 //!
 //! - `server`: the service, its authorizers and the listener.
+//! - `tower`: a layer that makes each request a task in dumps and traces.
 //! - `client`: the blocking client. Builds without any collector, and without C code.
 //! - `tls`: https for the client.
 #![forbid(unsafe_code)]
@@ -21,5 +22,7 @@ pub mod client;
 mod error;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg(feature = "tower")]
+pub mod tasks;
 
 pub use error::{Error, Result};

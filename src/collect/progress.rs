@@ -18,12 +18,18 @@ impl Bar {
         let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
         bar.set_prefix(profilez::core::format_duration(window));
-        bar.enable_steady_tick(Duration::from_millis(100));
+        // Where nobody looks there is nothing to keep moving.
+        if !bar.is_hidden() {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
         Bar { bar }
     }
 
     pub(crate) fn show(&self, progress: Progress) {
         match progress {
+            Progress::Waiting(time) => {
+                self.bar.set_message(format!("busy, asking again in {} s", time.as_secs().max(1)));
+            }
             Progress::Recording => {
                 self.bar.set_message(format!("recording for {}", self.bar.prefix()));
             }

@@ -39,10 +39,10 @@ pub(super) fn compare(bundle: &Bundle, known: &[Known]) -> Result<Vec<Check>, Fa
 
 fn measure(bundle: &Bundle, known: &Known) -> Result<Option<f64>, Failure> {
     let Some(entry) = bundle.entry(known.entry) else { return Ok(None) };
-    let profile = profilez::analysis::open(&entry.data)?.profile;
+    let read = profilez::analysis::read(&entry.data)?;
     let sample_type = Some(known.sample_type.to_owned());
     let options = TopOptions { sample_type, by: By::Caller, ..TopOptions::default() };
-    let top = top(&profile, &options)?;
+    let top = top(&read.stacks, &options)?;
     let suffix = format!("::{}", known.function);
     let row = top.rows.iter().find(|row| row.name.ends_with(&suffix));
     Ok(row.map(|row| percent(row.flat, top.total)))

@@ -5,11 +5,14 @@
 //! - Memory in use: 96 MiB that `keep_upload` keeps for ever (75 %), 32 MiB in a cache that
 //!   `fill_cache` made (25 %).
 //! - Allocated: what `parse_request` allocates and frees, counted.
+//! - Waiting: `reserve_stock` for a lock that `count_stock` holds for 15 ms and `ship_order` for 5 ms in
+//!   turn, and `await_payment` for a message every 40 ms; timed by those who wait.
 
 use std::hint::black_box;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -17,6 +20,7 @@ use std::time::{Duration, Instant};
 pub(super) struct Workload {
     stop: Arc<AtomicBool>,
     churned: Arc<AtomicU64>,
+    waited: Arc<Waited>,
     threads: Vec<JoinHandle<()>>,
     kept: Vec<Vec<u8>>,
 }
@@ -67,7 +71,10 @@ impl Workload {
                 .name("demo-requests".to_owned())
                 .spawn(move || handle_requests(&stop, &churned))?
         };
-        Ok(Workload { stop, churned, threads: vec![cpu, requests], kept })
+        let waited = Arc::new(Waited::default());
+        let mut threads = vec![cpu, requests];
+        threads.extend(start_waiting(&stop, &waited)?);
+        Ok(Workload { stop, churned, waited, threads, kept })
     }
 
     /// The truth so far.
@@ -87,12 +94,19 @@ impl Workload {
             .collect();
         let kept = uploads + cache;
         let all = kept + churned;
+        let nanos = |sum: &AtomicU64| sum.load(Ordering::Relaxed) as f64;
+        let [counting, shipping] = self.waited.for_holder.each_ref().map(nanos);
+        let (lock, payment) = (counting + shipping, nanos(&self.waited.for_payment));
         known.extend(
             [
                 ("heap.prof", "inuse_space", "keep_upload", percent(uploads, kept)),
                 ("heap.prof", "inuse_space", "fill_cache", percent(cache, kept)),
                 ("allocs.prof", "alloc_space", "parse_request", percent(churned, all)),
                 ("allocs.prof", "alloc_space", "keep_upload", percent(uploads, all)),
+                ("block.prof", "delay", "reserve_stock", percent(lock, lock + payment)),
+                ("block.prof", "delay", "await_payment", percent(payment, lock + payment)),
+                ("mutex.prof", "delay", "count_stock", percent(counting, lock)),
+                ("mutex.prof", "delay", "ship_order", percent(shipping, lock)),
             ]
             .map(|(entry, sample_type, function, percent)| Known {
                 entry,
@@ -199,4 +213,98 @@ fn handle_requests(stop: &AtomicBool, churned: &AtomicU64) {
 fn handle_request(churned: &AtomicU64) {
     drop(parse_request());
     churned.fetch_add(REQUEST as u64, Ordering::Relaxed);
+}
+
+/// How long threads have waited, in nanoseconds, by their own clocks.
+#[derive(Default)]
+struct Waited {
+    /// For the lock, by who released it: `count_stock`, `ship_order`.
+    for_holder: [AtomicU64; 2],
+    for_payment: AtomicU64,
+}
+
+/// What the lock protects: who held it last.
+#[derive(Default)]
+struct Stock {
+    holder: usize,
+}
+
+fn start_waiting(stop: &Arc<AtomicBool>, waited: &Arc<Waited>) -> io::Result<[JoinHandle<()>; 4]> {
+    let stock = Arc::new(Mutex::new(Stock::default()));
+    let (pay, paid) = mpsc::channel();
+    let spawn = |name: &str, work: Box<dyn Fn(&Waited) + Send>| {
+        let (stop, waited) = (Arc::clone(stop), Arc::clone(waited));
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                work(&waited);
+            }
+        })
+    };
+    let theirs = Arc::clone(&stock);
+    Ok([
+        spawn(
+            "demo-stock",
+            Box::new(move |_| {
+                for hold in [count_stock, ship_order] {
+                    hold(&theirs);
+                    thread::sleep(Duration::from_millis(2));
+                }
+            }),
+        )?,
+        spawn(
+            "demo-orders",
+            Box::new(move |waited| {
+                reserve_stock(&stock, waited);
+                thread::sleep(Duration::from_millis(1));
+            }),
+        )?,
+        spawn(
+            "demo-bank",
+            Box::new(move |_| {
+                thread::sleep(Duration::from_millis(40));
+                // Who waits may have stopped already.
+                let _ = pay.send(());
+            }),
+        )?,
+        spawn(
+            "demo-payments",
+            Box::new(move |waited| {
+                await_payment(&paid, waited);
+                thread::sleep(Duration::from_millis(24));
+            }),
+        )?,
+    ])
+}
+
+#[inline(never)]
+fn count_stock(stock: &Mutex<Stock>) {
+    let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
+    stock.holder = 0;
+    thread::sleep(Duration::from_millis(15));
+    drop(black_box(stock));
+}
+
+#[inline(never)]
+fn ship_order(stock: &Mutex<Stock>) {
+    let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
+    stock.holder = 1;
+    thread::sleep(Duration::from_millis(5));
+    drop(black_box(stock));
+}
+
+#[inline(never)]
+fn reserve_stock(stock: &Mutex<Stock>, waited: &Waited) {
+    let began = Instant::now();
+    let stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
+    let nanos = began.elapsed().as_nanos() as u64;
+    waited.for_holder[stock.holder].fetch_add(nanos, Ordering::Relaxed);
+    drop(black_box(stock));
+}
+
+#[inline(never)]
+fn await_payment(paid: &Receiver<()>, waited: &Waited) {
+    let began = Instant::now();
+    // There is none left to wait for when the bank has stopped.
+    let _ = black_box(paid.recv());
+    waited.for_payment.fetch_add(began.elapsed().as_nanos() as u64, Ordering::Relaxed);
 }

@@ -18,8 +18,8 @@ use profilez::core::{Collector, Collectors, Error, Kind, Unavailable};
 use profilez::http::server::{DebugService, Token};
 
 use crate::collection::real;
+use crate::go::{go, pprof};
 use crate::http::get;
-use crate::pprof::{go, pprof};
 
 /// The endpoint of each kind.
 const KINDS: [(&str, Kind); 7] = [

@@ -2,6 +2,7 @@
 
 mod collecting;
 mod demo;
+mod fallback;
 mod interrupts;
 mod reading;
 mod sources;

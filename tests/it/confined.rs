@@ -35,8 +35,8 @@ fn sees_everything() {
         done.store(true, std::sync::atomic::Ordering::Relaxed);
         waiter.thread().unpark();
 
-        let opened = profilez::analysis::open(&cpu).unwrap();
-        let rows = top(&opened.profile, &TopOptions::default()).unwrap().rows;
+        let read = profilez::analysis::read(&cpu).unwrap();
+        let rows = top(&read.stacks, &TopOptions::default()).unwrap().rows;
         assert!(rows[0].name.ends_with("burns_for_the_test"), "{rows:?}");
         let text = threads.into_iter().find(|file| file.name == "goroutine.txt").unwrap();
         let text = String::from_utf8(text.bytes).unwrap();

@@ -8,6 +8,8 @@ mod confined;
 mod disconnect;
 mod fakes;
 mod faults;
+mod go;
+mod heap;
 mod http;
 mod memory;
 mod mounting;
@@ -19,7 +21,12 @@ mod sampling;
 mod scrape;
 mod single;
 mod stores;
+mod tasks;
 mod threads;
+mod waits;
+
+#[path = "../heap/sites.rs"]
+mod sites;
 
 // The allocator and its options are the program's choice, as in a user's own service. Sampling is
 // off, so that a collection has something to switch on and to switch back.

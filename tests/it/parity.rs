@@ -8,8 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use crate::collection::real;
+use crate::go::go;
 use crate::http::{Answer, get, receive, request, send};
-use crate::pprof::go;
 
 /// The Go program, until it is dropped.
 struct Reference {

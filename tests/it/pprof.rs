@@ -1,7 +1,6 @@
 //! `go tool pprof` reads every profile of a bundle: names, inlined frames, lines and build ids.
 
 use std::hint::black_box;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -11,29 +10,8 @@ use profilez::core::collect::{SampledCpu, Symbols};
 
 use crate::collection::{real, unpack};
 use crate::disconnect::heap_sampling;
+use crate::go::{go, pprof};
 use crate::http::get;
-
-/// The Go of `cargo xtask tools`. Without it the tests are skipped, except in CI.
-pub(crate) fn go() -> Option<PathBuf> {
-    let go = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/go");
-    if go.exists() {
-        return Some(go);
-    }
-    let message = "go is missing: run `cargo xtask tools`";
-    assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
-    eprintln!("skipped: {message}");
-    None
-}
-
-/// What `go tool pprof` prints, which must succeed.
-#[track_caller]
-pub(crate) fn pprof(go: &Path, arguments: &[&str]) -> String {
-    let output = Command::new(go).args(["tool", "pprof"]).args(arguments).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let errors = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "pprof {arguments:?}\n{text}{errors}");
-    text
-}
 
 /// A name that readers cut at the first `<` if they take it for C++.
 trait Grow<T> {
@@ -166,5 +144,40 @@ fn check_mappings(raw: &str, build_id: &str) {
     for mapping in mappings {
         assert!(mapping.split_whitespace().any(is_id), "no build id: {mapping}");
         assert!(mapping.contains("[FN][FL][LN][IN]"), "{mapping}");
+    }
+}
+
+#[test]
+fn go_tool_pprof_names_the_lock_of_the_demo_its_waiter_and_its_holders() {
+    let Some(go) = go() else { return };
+    let (_one, server, _address) = real();
+    server.shut_down();
+    let directory = tempfile::tempdir().unwrap();
+    let bundle = directory.path().join("demo.tar.gz");
+    let demo = Command::new(env!("CARGO_BIN_EXE_profilez"))
+        .args(["demo", "-d2s", "-o"])
+        .arg(&bundle)
+        .output()
+        .unwrap();
+    assert!(demo.status.success(), "{}", String::from_utf8_lossy(&demo.stderr));
+    let bytes = std::fs::read(&bundle).unwrap();
+    let bundle = profilez::archive::Bundle::read(&bytes[..], &Default::default()).unwrap();
+    let expected = [
+        ("block.prof", &["lock_contended", "::reserve_stock", "::await_payment"][..]),
+        ("mutex.prof", &["futex::Mutex", "::count_stock", "::ship_order"][..]),
+    ];
+    for (name, functions) in expected {
+        let path = directory.path().join(name);
+        std::fs::write(&path, &bundle.entry(name).unwrap().data).unwrap();
+        let path = path.to_str().unwrap();
+        let top = pprof(&go, &["-top", path]);
+        assert!(top.contains("Type: delay"), "{name}: {top}");
+        for function in functions {
+            assert!(top.contains(function), "{function} is not in {name}: {top}");
+        }
+        // What has nothing to do is not among them.
+        assert!(!top.contains("tokio"), "{name}: {top}");
+        let raw = pprof(&go, &["-raw", path]);
+        assert!(raw.contains("PeriodType: contentions count"), "{raw}");
     }
 }

@@ -13,9 +13,9 @@ use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::http::server::DebugService;
 
 use crate::collection::unpack;
+use crate::go::go;
 use crate::http::get;
 use crate::own_process::is_own_process;
-use crate::pprof::go;
 
 /// How long the rhythm goes on, and how long one beat is.
 struct Rhythm {

@@ -9,7 +9,7 @@ use crate::process::{self, root, run};
 use crate::tools;
 
 /// What can be measured: programs of the bench workspace.
-const AREAS: &[&str] = &["cpu"];
+const AREAS: &[&str] = &["cpu", "heap", "analysis", "tasks"];
 
 /// Measures an area, or all; other arguments are passed on.
 pub(crate) fn areas(args: &[String]) -> Result<()> {
@@ -114,6 +114,6 @@ mod tests {
         check("--json --quick", AREAS, &["--json", "--quick"]);
         check("cpu --line cost", &["cpu"], &["--line", "cost"]);
         let error = chosen(&["gpu".to_owned()]).unwrap_err().to_string();
-        assert_eq!(error, "bench: no such area: gpu (there are: cpu)");
+        assert_eq!(error, format!("bench: no such area: gpu (there are: {})", AREAS.join(", ")));
     }
 }

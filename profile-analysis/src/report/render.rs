@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{ProfileSummary, Report, Row, Subject, Table};
+use super::findings::named;
+use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
+use crate::groups::Summary;
 use crate::units::{format_percent, format_value};
 
 /// Writes a report as text, its lines cut to `width` characters, 40 at least. Ends in a newline
@@ -10,6 +12,12 @@ use crate::units::{format_percent, format_value};
 pub fn render(report: &Report, width: usize) -> String {
     let width = width.max(40);
     let mut out = String::new();
+    if !report.findings.is_empty() {
+        line(&mut out, width, "What stands out");
+    }
+    for Finding { entry, text, .. } in &report.findings {
+        line(&mut out, width, &format!("  {entry}: {text}"));
+    }
     for profile in &report.profiles {
         if !out.is_empty() {
             out.push('\n');
@@ -22,6 +30,12 @@ pub fn render(report: &Report, width: usize) -> String {
             rows(&mut out, width, table);
         }
     }
+    for dump in &report.dumps {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        groups(&mut out, width, dump);
+    }
     if !report.notes.is_empty() && !out.is_empty() {
         out.push('\n');
     }
@@ -29,6 +43,50 @@ pub fn render(report: &Report, width: usize) -> String {
         line(&mut out, width, &format!("{}: {}", note.name, note.text));
     }
     out
+}
+
+/// A dump: how many are what, and a line for each of the first groups.
+fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
+    let Summary { background, per_request, unknown, long_waiting, potentially_stuck, .. } =
+        dump.summary;
+    line(out, width, &format!("{}  {} in {} groups", dump.name, dump.goroutines, dump.groups));
+    let summary = format!(
+        "  {background} background, {per_request} per-request, {unknown} unknown; {long_waiting} \
+         long waiting, {potentially_stuck} potentially stuck"
+    );
+    line(out, width, &summary);
+    if dump.truncated {
+        line(out, width, "  note: it breaks off, there were more");
+    }
+    for note in &dump.notes {
+        line(out, width, &format!("  note: {note}"));
+    }
+    let head = ["count", "state", "wait", "category"].map(str::to_owned);
+    let cells = |row: &GroupRow| {
+        [
+            row.count.to_string(),
+            if row.state.is_empty() { "?".to_owned() } else { row.state.clone() },
+            row.wait_minutes.map_or_else(String::new, |wait| format!("{wait} min")),
+            row.category.to_owned(),
+        ]
+    };
+    let body: Vec<_> = dump.rows.iter().map(cells).collect();
+    let all = || std::iter::once(&head).chain(&body);
+    let widths: Vec<usize> = (0..head.len())
+        .map(|column| all().map(|cells| cells[column].chars().count()).max().unwrap_or(0))
+        .collect();
+    let aligned = |[count, state, wait, category]: &[String; 4]| {
+        format!(
+            "  {count:>0$}  {state:<1$}  {wait:>2$}  {category:<3$}",
+            widths[0], widths[1], widths[2], widths[3]
+        )
+    };
+    line(out, width, &format!("{}  function", aligned(&head)));
+    for (row, cells) in dump.rows.iter().zip(&body) {
+        let stuck = if row.stuck.is_some() { "STUCK? " } else { "" };
+        let place = named(&row.function, &row.file, row.line as i64);
+        line(out, width, &format!("{}  {stuck}{place}", aligned(cells)));
+    }
 }
 
 /// The name, what it is about, and its totals: `cpu.prof  cpu 9.98 s in 10.00 s, 212 stacks`.
@@ -93,14 +151,8 @@ fn rows(out: &mut String, width: usize, table: &Table) {
     }
 }
 
-/// `function (main.rs:7)`: the file's name without its path, which is long and rarely needed.
 fn place(row: &Row) -> String {
-    let file = row.file.rsplit(['/', '\\']).next().unwrap_or_default();
-    match (file, row.line) {
-        ("", _) => row.name.clone(),
-        (file, 0) => format!("{} ({file})", row.name),
-        (file, line) => format!("{} ({file}:{line})", row.name),
-    }
+    named(&row.name, &row.file, row.line)
 }
 
 /// Writes a line, cut to a width. Control characters, which a foreign profile may hold, become

@@ -1,9 +1,9 @@
 //! What to say about a profile, by what it is about.
 
-use profile_core::profile::Profile;
+use profile_core::profile::{Profile, Stacks};
 
 use super::{ProfileSummary, Row, Subject, Table, Total};
-use crate::Opened;
+use crate::Read;
 use crate::frames::Frames;
 use crate::top::{By, Query, Ranked, rank, saturate};
 use crate::units::percent;
@@ -12,21 +12,22 @@ use crate::units::percent;
 type Plan = (usize, Option<usize>, By);
 
 /// Summarizes a profile.
-pub(super) fn summarize(name: &str, opened: &Opened, rows: usize) -> ProfileSummary {
-    let profile = &opened.profile;
+pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSummary {
+    let stacks = &opened.stacks;
+    let profile = stacks.profile();
     let (subject, plans) = plan(profile);
-    let totals = totals(profile);
+    let totals = totals(stacks);
     let frames = Frames::new(profile);
     let tables = plans
         .into_iter()
-        .map(|plan| table(profile, &frames, plan, rows))
+        .map(|plan| table(stacks, &frames, plan, rows))
         .filter(|table| !table.rows.is_empty())
         .collect();
     let comments = profile.comments.iter().map(|&comment| profile.str(comment).to_owned());
     ProfileSummary {
         name: name.to_owned(),
         subject,
-        samples: profile.samples.len(),
+        samples: stacks.facts().samples as usize,
         duration_nanos: profile.duration_nanos,
         totals,
         tables,
@@ -59,25 +60,24 @@ fn plan(profile: &Profile) -> (Subject, Vec<Plan>) {
     (Subject::Other, default.map(|index| (index, None, By::Function)).into_iter().collect())
 }
 
-fn totals(profile: &Profile) -> Vec<Total> {
+fn totals(stacks: &Stacks<'_>) -> Vec<Total> {
+    let profile = stacks.profile();
     profile
         .sample_types
         .iter()
         .enumerate()
-        .map(|(index, kind)| {
-            let values = profile.samples.iter().map(|sample| i128::from(sample.values[index]));
-            Total {
-                sample_type: profile.str(kind.kind).to_owned(),
-                unit: profile.str(kind.unit).to_owned(),
-                value: saturate(values.sum()),
-            }
+        .map(|(index, kind)| Total {
+            sample_type: profile.str(kind.kind).to_owned(),
+            unit: profile.str(kind.unit).to_owned(),
+            value: saturate(stacks.total(index)),
         })
         .collect()
 }
 
-fn table(profile: &Profile, frames: &Frames<'_>, plan: Plan, limit: usize) -> Table {
+fn table(stacks: &Stacks<'_>, frames: &Frames<'_>, plan: Plan, limit: usize) -> Table {
+    let profile = stacks.profile();
     let (index, companion, by) = plan;
-    let ranking = rank(profile, frames, &Query { index, companion, by, cum: false, limit });
+    let ranking = rank(stacks, frames, &Query { index, companion, by, cum: false, limit });
     let total = ranking.total;
     let kind = |index: usize| profile.str(profile.sample_types[index].kind).to_owned();
     // Rows that only called what is above them say nothing of their own.

@@ -55,6 +55,11 @@ fn one_screen() {
     ];
     let text = render(&report(entries, 2), 90);
     let expected = "\
+What stands out
+  cpu.prof: 75.0% of the CPU time, 750.00 ms, is by service::work (main.rs:7)
+  heap.prof: 100.0% of the memory in use, 1.50 KiB, is by service::build (build.rs:20)
+  block.prof: 100.0% of the waiting, 4.20 ms, is by service::locks
+
 cpu.prof  cpu 1.00 s in 10.00 s, 2 stacks
         cpu      %        cum       %  samples  function
   750.00 ms  75.0%  750.00 ms   75.0%       75  service::work (main.rs:7)
@@ -79,6 +84,38 @@ goroutine.prof  4 goroutine, 1 stack
 
 trace.json: this is something unknown, not a profile
 mutex.prof: the profile can't be read: bad gzip data after 160 decompressed bytes: unexpe\u{2026}
+";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn a_dump_is_joined_with_the_rest() {
+    let lock = "goroutine 7 [sync.Mutex.Lock, 3 minutes]:\nmain.f()\n\t/src/a.go:5 +0x1\n\n";
+    let dump = lock.repeat(12) + "goroutine 9 [running]:\nmain.g()\n\t/src/a.go:9 +0x1\n";
+    let (mutex, threads) = (block(), threads());
+    let entries = [
+        ("mutex.prof", mutex.as_slice()),
+        ("goroutine.prof", &threads),
+        ("goroutine.txt", dump.as_bytes()),
+    ];
+    let text = render(&report(entries, 2), 140);
+    let expected = "\
+What stands out
+  goroutine.txt: 12 × sync.Mutex.Lock at main.f (a.go:5): 12 wait for a lock at the same place; most waiting was caused by service::locks (…
+  mutex.prof: 100.0% of the waiting, 4.20 ms, is by service::locks
+
+mutex.prof  3 contentions, delay 4.20 ms, 1 stack
+    delay       %      cum       %  contentions  function
+  4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
+
+goroutine.prof  4 goroutine, 1 stack
+  note: without [2Jtasks
+
+goroutine.txt  13 in 2 groups
+  0 background, 0 per-request, 13 unknown; 12 long waiting, 12 potentially stuck
+  count  state             wait  category  function
+     12  sync.Mutex.Lock  3 min  unknown   STUCK? main.f (a.go:5)
+      1  running                 unknown   main.g (a.go:9)
 ";
     assert_eq!(text, expected);
 }
@@ -113,7 +150,7 @@ proptest! {
     #[test]
     fn any_bytes_are_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let report = report([("x", bytes.as_slice())], 3);
-        prop_assert_eq!(report.profiles.len() + report.notes.len(), 1);
+        prop_assert_eq!(report.profiles.len() + report.dumps.len() + report.notes.len(), 1);
         render(&report, 80);
     }
 }

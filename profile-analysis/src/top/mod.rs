@@ -1,14 +1,17 @@
 //! Where the most is: functions, files, callers or whole stacks, by what falls on them.
 
 mod rank;
+mod render;
 #[cfg(test)]
 mod tests;
 
-use profile_core::profile::{Profile, ValueType};
+use profile_core::profile::{Profile, Stacks, ValueType};
 use serde::Serialize;
 
 use crate::frames::Frames;
 use crate::{Error, Result};
+
+pub use render::render;
 
 pub(crate) use rank::{Query, Ranked, rank, saturate};
 
@@ -16,11 +19,14 @@ pub(crate) use rank::{Query, Ranked, rank, saturate};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum By {
-    /// A function. Flat is what falls on its own code, cum on that and all it called.
+    /// A function, told by its name, as `go tool pprof` does. Flat is what falls on its own code, cum
+    /// on that and all it called.
     #[default]
     Function,
     /// A whole stack with all its inlined frames; flat and cum are the same.
     Site,
+    /// A line of a function.
+    Line,
     /// A source file, or an object file in brackets where there is no other name.
     File,
     /// A function, with the frames of the standard library and of allocators charged to who
@@ -78,24 +84,20 @@ pub struct TopRow {
     pub stack: Vec<String>,
 }
 
-/// Ranks what falls on a profile's functions, files, callers or stacks.
+/// Ranks what falls on a profile's functions, lines, files, callers or stacks.
 ///
-/// The same profile always gives the same rows in the same order. Takes one pass over the samples,
+/// The same profile always gives the same rows in the same order. Takes one pass over the stacks,
 /// and memory for one number a row and place, not for the stacks.
 ///
 /// # Errors
 ///
 /// Where the profile has no such sample type.
-///
-/// # Panics
-///
-/// Where the profile refers to what it does not hold ([`Profile::check`]); one that was decoded
-/// never does.
-pub fn top(profile: &Profile, options: &TopOptions) -> Result<Top> {
+pub fn top(stacks: &Stacks<'_>, options: &TopOptions) -> Result<Top> {
+    let profile = stacks.profile();
     let index = sample_type(profile, options.sample_type.as_deref())?;
     let TopOptions { by, cum, limit, .. } = *options;
     let query = Query { index, companion: None, by, cum, limit: limit.unwrap_or(usize::MAX) };
-    let ranking = rank(profile, &Frames::new(profile), &query);
+    let ranking = rank(stacks, &Frames::new(profile), &query);
     let ValueType { kind, unit } = profile.sample_types[index];
     Ok(Top {
         sample_type: profile.str(kind).to_owned(),

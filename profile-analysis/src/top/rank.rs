@@ -3,11 +3,11 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
-use profile_core::profile::Profile;
+use profile_core::profile::Stacks;
 
 use super::{By, TopRow};
 use crate::distinct::Distinct;
-use crate::frames::Frames;
+use crate::frames::{Frame, Frames};
 
 /// What to rank.
 pub(crate) struct Query {
@@ -33,7 +33,7 @@ pub(crate) struct Ranked {
     pub(crate) companion: i64,
 }
 
-/// The sums of one row. Values are 64 bits, so no number of them leaves 128.
+/// The sums of one row: 64 bits at a time, so no number of them leaves 128.
 #[derive(Clone, Copy, Default)]
 struct Sums {
     flat: i128,
@@ -41,47 +41,22 @@ struct Sums {
     companion: i128,
 }
 
-impl Sums {
-    fn add_flat(&mut self, values: &[i64], query: &Query) {
-        self.flat += i128::from(values[query.index]);
-        self.companion += query.companion.map_or(0, |index| i128::from(values[index]));
-    }
-}
-
-/// Ranks the samples of a profile.
-pub(crate) fn rank(profile: &Profile, frames: &Frames<'_>, query: &Query) -> Ranking {
-    let total: i128 =
-        profile.samples.iter().map(|sample| i128::from(sample.values[query.index])).sum();
+/// Ranks the stacks of a profile.
+pub(crate) fn rank(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Ranking {
     let rows = match query.by {
-        By::Site => sites(profile, frames, query),
-        By::Function | By::File | By::Caller => groups(profile, frames, query),
+        By::Site => sites(stacks, frames, query),
+        By::Function | By::File | By::Line | By::Caller => groups(stacks, frames, query),
     };
-    Ranking { total: saturate(total), rows }
+    Ranking { total: saturate(stacks.total(query.index)), rows }
 }
 
 /// Ranks whole stacks.
-fn sites(profile: &Profile, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
-    let mut distinct = Distinct::with_capacity(profile.samples.len());
-    let mut first: Vec<usize> = Vec::new();
+fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
     // Nothing is below a whole stack, so flat is all there is.
-    let mut flat: Vec<i128> = Vec::new();
-    for (index, sample) in profile.samples.iter().enumerate() {
-        if sample.stack.is_empty() {
-            continue;
-        }
-        let number = distinct.number(frames.ids(sample.stack), |number| {
-            let other = profile.samples.get(first[number]).stack;
-            frames.ids(sample.stack).eq(frames.ids(other))
-        });
-        if number == first.len() {
-            first.push(index);
-            flat.push(0);
-        }
-        flat[number] += i128::from(sample.values[query.index]);
-    }
+    let Sites { first, flat } = Sites::of(stacks, frames, query.index);
     let leaf = |number: usize| {
-        let stack = profile.samples.get(first[number]).stack;
-        frames.of_stack(stack).next().map(|frame| (frames.function(frame), frames.frames[frame]))
+        let frame = frames.of_stack(stacks.locations(first[number])).next();
+        frame.map(|frame| (frames.function(frame), frames.frames[frame]))
     };
     let key = |number: usize| {
         leaf(number).map(|(named, frame)| (named.name.as_ref(), named.file, frame.line))
@@ -92,36 +67,83 @@ fn sites(profile: &Profile, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
         .into_iter()
         .map(|number| {
             let (name, file, line) = key(number).unwrap_or_default();
-            let stack = profile.samples.get(first[number]).stack;
-            let stack = frames.of_stack(stack).map(|frame| frames.text(frame)).collect();
+            let stack = frames.of_stack(stacks.locations(first[number]));
+            let stack = stack.map(|frame| frames.text(frame)).collect();
             let sums = Sums { flat: flat[number], cum: flat[number], companion: 0 };
             ranked(name, file, line, sums, stack)
         })
         .collect()
 }
 
-/// Ranks functions or files.
-fn groups(profile: &Profile, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
+/// Stacks that have the same functions and lines.
+struct Sites {
+    /// One of the stacks of each.
+    first: Vec<usize>,
+    flat: Vec<i128>,
+}
+
+impl Sites {
+    fn of(stacks: &Stacks<'_>, frames: &Frames<'_>, column: usize) -> Sites {
+        match frames.classes() {
+            // Other locations are other frames, so the stacks are the sites.
+            Some((_, true)) => {
+                let is_stack = |&stack: &usize| stacks.locations(stack).next().is_some();
+                let first: Vec<usize> = (0..stacks.len()).filter(is_stack).collect();
+                let flat = first.iter().map(|&stack| stacks.value(stack, column)).collect();
+                Sites { first, flat }
+            }
+            Some((classes, false)) => Sites::grouped(stacks, column, |stack| {
+                stacks.locations(stack).map(|location| classes[location as usize])
+            }),
+            None => Sites::grouped(stacks, column, |stack| frames.ids(stacks.locations(stack))),
+        }
+    }
+
+    /// Groups stacks by parts that are equal for the same site.
+    fn grouped<I: Iterator<Item = u32>>(
+        stacks: &Stacks<'_>,
+        column: usize,
+        parts: impl Fn(usize) -> I,
+    ) -> Sites {
+        let mut distinct = Distinct::with_capacity(stacks.len());
+        let mut sites = Sites { first: Vec::new(), flat: Vec::new() };
+        for stack in 0..stacks.len() {
+            if parts(stack).next().is_none() {
+                continue;
+            }
+            let number =
+                distinct.number(parts(stack), |number| parts(stack).eq(parts(sites.first[number])));
+            if number == sites.first.len() {
+                sites.first.push(stack);
+                sites.flat.push(0);
+            }
+            sites.flat[number] += stacks.value(stack, column);
+        }
+        sites
+    }
+}
+
+/// Ranks functions, lines or files.
+fn groups(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
     let groups = Groups::new(frames, query.by);
     let hidden = |frame: usize| query.by == By::Caller && frames.function(frame).plumbing;
-    let places: Vec<(u32, bool)> = (0..frames.frames.len())
-        .map(|frame| (groups.of_function[frames.frames[frame].function as usize], hidden(frame)))
-        .collect();
+    let places: Vec<(u32, bool)> =
+        (0..frames.frames.len()).map(|frame| (groups.of_frame[frame], hidden(frame))).collect();
     let mut sums = vec![Sums::default(); groups.names.len()];
     let mut weights = vec![0_u128; places.len()];
-    // The number of the sample in which a group was last seen, so that recursion counts once.
+    // The number of the stack in which a group was last seen, so that recursion counts once.
     let mut seen = vec![usize::MAX; sums.len()];
-    for (index, sample) in profile.samples.iter().enumerate() {
-        let value = sample.values[query.index];
+    for stack in 0..stacks.len() {
+        let value = stacks.value(stack, query.index);
         let mut charge = |frame: usize, group: usize| {
-            if seen[group] != index {
-                seen[group] = index;
-                sums[group].cum += i128::from(value);
-                weights[frame] += u128::from(value.unsigned_abs());
+            if seen[group] != stack {
+                seen[group] = stack;
+                sums[group].cum += value;
+                weights[frame] += value.unsigned_abs();
             }
         };
         let mut leaf = None;
-        for frame in frames.of_stack(sample.stack) {
+        for frame in frames.of_stack(stacks.locations(stack)) {
             let (group, hidden) = places[frame];
             if !hidden {
                 leaf.get_or_insert(group as usize);
@@ -130,73 +152,92 @@ fn groups(profile: &Profile, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> 
         }
         // Where all is plumbing, the leaf is as good as any.
         let leaf = leaf.or_else(|| {
-            let frame = frames.of_stack(sample.stack).next()?;
+            let frame = frames.of_stack(stacks.locations(stack)).next()?;
             let group = places[frame].0 as usize;
             charge(frame, group);
             Some(group)
         });
         if let Some(leaf) = leaf {
-            sums[leaf].add_flat(sample.values, query);
+            sums[leaf].flat += value;
+            sums[leaf].companion += query.companion.map_or(0, |column| stacks.value(stack, column));
         }
     }
-    let lines = groups.lines(frames, &weights);
-    let key = |group: usize| (groups.names[group], lines[group]);
+    let shown = groups.heaviest(frames, &weights);
+    let key = |group: usize| (groups.names[group], shown[group]);
     let something = |&group: &usize| sums[group].flat != 0 || sums[group].cum != 0;
     let rows = (0..sums.len()).filter(something).collect();
     let value = |group: usize| if query.cum { sums[group].cum } else { sums[group].flat };
     order(rows, query.limit, value, |left, right| key(left).cmp(&key(right)))
         .into_iter()
         .map(|group| {
-            let ((name, file), line) = key(group);
+            let (name, (file, line)) = key(group);
             ranked(name, file, line, sums[group], Vec::new())
         })
         .collect()
 }
 
-/// Which row each function belongs to.
+/// Which row each frame belongs to.
 struct Groups<'a> {
-    /// The name and file of each row.
-    names: Vec<(&'a str, &'a str)>,
-    of_function: Vec<u32>,
-    has_lines: bool,
+    /// The name of each row.
+    names: Vec<&'a str>,
+    of_frame: Vec<u32>,
+    by: By,
 }
 
 impl<'a> Groups<'a> {
     fn new(frames: &'a Frames<'_>, by: By) -> Groups<'a> {
-        let functions = frames.functions.iter();
-        if by != By::File {
-            let names = functions.map(|named| (named.name.as_ref(), named.file)).collect();
-            let of_function = (0..frames.functions.len() as u32).collect();
-            return Groups { names, of_function, has_lines: true };
-        }
         let mut names = Vec::new();
         let mut known = HashMap::new();
-        let of_function = functions
+        let mut known_lines = HashMap::new();
+        let of_function: Vec<u32> = frames
+            .functions
+            .iter()
             .map(|named| {
-                let name = named.file_or_object();
+                let name = match by {
+                    By::File => named.file_or_object(),
+                    _ => named.name.as_ref(),
+                };
                 *known.entry(name).or_insert_with(|| {
-                    names.push((name, named.file));
+                    names.push(name);
                     names.len() as u32 - 1
                 })
             })
             .collect();
-        Groups { names, of_function, has_lines: false }
+        let group = |frame: &Frame| of_function[frame.function as usize];
+        if by != By::Line {
+            return Groups { names, of_frame: frames.frames.iter().map(group).collect(), by };
+        }
+        let mut names_of_lines = Vec::new();
+        let of_frame = frames
+            .frames
+            .iter()
+            .map(|frame| {
+                let file = frames.functions[frame.function as usize].file;
+                *known_lines.entry((group(frame), file, frame.line)).or_insert_with(|| {
+                    names_of_lines.push(names[group(frame) as usize]);
+                    names_of_lines.len() as u32 - 1
+                })
+            })
+            .collect();
+        Groups { names: names_of_lines, of_frame, by }
     }
 
-    /// The heaviest line of each row, the first of equal ones.
-    fn lines(&self, frames: &Frames<'_>, weights: &[u128]) -> Vec<i64> {
-        let mut by_line: HashMap<(u32, i64), u128> = HashMap::new();
-        for (frame, &weight) in frames.frames.iter().zip(weights) {
-            if self.has_lines && weight > 0 {
-                *by_line.entry((frame.function, frame.line)).or_default() += weight;
+    /// The file and line of each row on which most of it falls, the first of equal ones.
+    fn heaviest<'f>(&self, frames: &'f Frames<'_>, weights: &[u128]) -> Vec<(&'f str, i64)> {
+        let mut by_line: HashMap<(u32, &str, i64), u128> = HashMap::new();
+        for (index, frame) in frames.frames.iter().enumerate() {
+            if weights[index] > 0 {
+                let file = frames.functions[frame.function as usize].file;
+                let line = if self.by == By::File { 0 } else { frame.line };
+                *by_line.entry((self.of_frame[index], file, line)).or_default() += weights[index];
             }
         }
         let mut heaviest = vec![None; self.names.len()];
-        for ((group, line), weight) in by_line {
+        for ((group, file, line), weight) in by_line {
             let best = &mut heaviest[group as usize];
-            *best = (*best).max(Some((weight, Reverse(line))));
+            *best = (*best).max(Some((weight, Reverse((file, line)))));
         }
-        heaviest.into_iter().map(|best| best.map_or(0, |(_, Reverse(line))| line)).collect()
+        heaviest.into_iter().map(|best| best.map_or(("", 0), |(_, Reverse(place))| place)).collect()
     }
 }
 

@@ -10,7 +10,7 @@ use crate::testing;
 
 fn ranked(profile: &Profile, sample_type: &str, by: By) -> Top {
     let sample_type = Some(sample_type.to_owned());
-    top(profile, &TopOptions { sample_type, by, ..TopOptions::default() }).unwrap()
+    top(&Stacks::of(profile), &TopOptions { sample_type, by, ..TopOptions::default() }).unwrap()
 }
 
 #[track_caller]
@@ -81,7 +81,7 @@ fn ranks_sites_with_inlined_frames() {
 fn prints_the_contract() {
     let options = TopOptions { cum: true, limit: Some(1), ..TopOptions::default() };
     let mut profile = testing::heap();
-    let json = serde_json::to_value(top(&profile, &options).unwrap()).unwrap();
+    let json = serde_json::to_value(top(&Stacks::of(&profile), &options).unwrap()).unwrap();
     let row = serde_json::json!(
         {"name": GROW, "file": RUSTC, "line": 3, "flat": 1536, "cum": 1536, "stack": []}
     );
@@ -90,22 +90,23 @@ fn prints_the_contract() {
     assert_eq!(json, expected);
 
     profile.default_sample_type = profile.sample_types[1].kind;
-    assert_eq!(top(&profile, &options).unwrap().sample_type, "alloc_space");
+    assert_eq!(top(&Stacks::of(&profile), &options).unwrap().sample_type, "alloc_space");
     profile.default_sample_type = profile.strings.push("nonsense");
-    assert_eq!(top(&profile, &options).unwrap().sample_type, "inuse_space");
+    assert_eq!(top(&Stacks::of(&profile), &options).unwrap().sample_type, "inuse_space");
 }
 
 #[test]
 fn names_the_types_there_are() {
     let sample_type = Some("cpu".to_owned());
-    let error = top(&testing::heap(), &TopOptions { sample_type, ..TopOptions::default() });
+    let error =
+        top(&Stacks::of(&testing::heap()), &TopOptions { sample_type, ..TopOptions::default() });
     assert_eq!(
         error.unwrap_err().to_string(),
         "no sample type \"cpu\"; there is alloc_objects/count, alloc_space/bytes, \
          inuse_objects/count, inuse_space/bytes"
     );
     let empty = Profile::default();
-    assert!(top(&empty, &TopOptions::default()).is_err());
+    assert!(top(&Stacks::of(&empty), &TopOptions::default()).is_err());
 }
 
 #[test]
@@ -137,9 +138,9 @@ fn texts(profile: &Profile, stack: &[u32]) -> Vec<(String, String, i64)> {
     frames
 }
 
-/// Flat and cum by name and file, with a map of texts.
-fn twin(profile: &Profile, by: By) -> HashMap<(String, String), (i64, i64)> {
-    let mut sums: HashMap<(String, String), (i64, i64)> = HashMap::new();
+/// Flat and cum by name, with a map of texts.
+fn twin(profile: &Profile, by: By) -> HashMap<(String, i64), (i64, i64)> {
+    let mut sums: HashMap<(String, i64), (i64, i64)> = HashMap::new();
     for sample in profile.samples.iter() {
         let mut frames = texts(profile, sample.stack);
         if by == By::Caller {
@@ -150,10 +151,11 @@ fn twin(profile: &Profile, by: By) -> HashMap<(String, String), (i64, i64)> {
                 frames = user;
             }
         }
-        let mut keys = frames.into_iter().map(|(name, file, _)| match by {
-            By::File if file.is_empty() => ("[unknown]".to_owned(), file),
-            By::File => (file.clone(), file),
-            _ => (name, file),
+        let mut keys = frames.into_iter().map(|(name, file, line)| match by {
+            By::File if file.is_empty() => ("[unknown]".to_owned(), 0),
+            By::File => (file, 0),
+            By::Line => (format!("{name} {file}"), line),
+            _ => (name, 0),
         });
         let Some(leaf) = keys.next() else { continue };
         sums.entry(leaf.clone()).or_default().0 += sample.values[1];
@@ -169,12 +171,16 @@ fn twin(profile: &Profile, by: By) -> HashMap<(String, String), (i64, i64)> {
 proptest! {
     #[test]
     fn agrees_with_a_map_of_texts(profile in testing::profiles()) {
-        for by in [By::Function, By::File, By::Caller] {
+        for by in [By::Function, By::Line, By::File, By::Caller] {
             let top = ranked(&profile, "alloc_space", by);
             let rows: HashMap<_, _> = top
                 .rows
                 .iter()
-                .map(|row| ((row.name.clone(), row.file.clone()), (row.flat, row.cum)))
+                .map(|row| match by {
+                    By::Line => (format!("{} {}", row.name, row.file), row.line),
+                    _ => (row.name.clone(), 0),
+                })
+                .zip(top.rows.iter().map(|row| (row.flat, row.cum)))
                 .collect();
             prop_assert_eq!(rows.len(), top.rows.len());
             prop_assert_eq!(rows, twin(&profile, by));
@@ -206,13 +212,13 @@ proptest! {
 
     #[test]
     fn a_limit_cuts_the_end(profile in testing::profiles(), limit in 0_usize..6, cum: bool) {
-        for by in [By::Function, By::Site, By::File, By::Caller] {
+        for by in [By::Function, By::Site, By::Line, By::File, By::Caller] {
             let options = TopOptions { by, cum, ..TopOptions::default() };
-            let all = top(&profile, &options).unwrap();
+            let all = top(&Stacks::of(&profile), &options).unwrap();
             let value = |row: &TopRow| if cum { row.cum } else { row.flat };
             let key = |row: &TopRow| (-value(row), row.name.clone(), row.file.clone(), row.line);
             prop_assert!(all.rows.is_sorted_by_key(key));
-            let cut = top(&profile, &TopOptions { limit: Some(limit), ..options }).unwrap();
+            let cut = top(&Stacks::of(&profile), &TopOptions { limit: Some(limit), ..options }).unwrap();
             prop_assert_eq!(&all.rows[..limit.min(all.rows.len())], cut.rows);
         }
     }

@@ -1,4 +1,4 @@
-//! `goroutine`: every OS thread, what it waits for, and its stack.
+//! `goroutine`: every OS thread, what it waits for, and its stack; and every task that is known.
 //!
 //! What is measured: one sample for each thread, with labels `thread` (its name), `state` and
 //! `category`; and the same as text in the grammar of Go's `debug=2` dumps. Cost: about 20 µs of CPU
@@ -7,13 +7,14 @@
 //! second is listed as such.
 //!
 //! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is known
-//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads; and async tasks are not
-//! threads.
+//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads; and async tasks that nobody
+//! named are only counted, where anybody counts them.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use super::goroutine_tasks::{Stack, Tasks};
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window};
 use crate::profile::{Builder, Profile};
@@ -42,12 +43,14 @@ impl Window for ThreadDump {
     fn close(self: Box<Self>) -> Pending {
         Box::new(|| {
             let taken = SystemTime::now();
+            let tasks = Tasks::now();
             let threads = dump::all().map_err(|source| Error::Collect {
                 kind: Kind::Goroutine,
                 source: source.into(),
             })?;
-            let dump = Dump::new(&threads, taken);
-            let text = dump.text();
+            let dump = Dump::new(&threads, &tasks, taken);
+            let mut text = dump.text();
+            text.push_str(&tasks.text(|tid| dump.stack_of(tid)));
             Ok(vec![
                 File { name: Kind::Goroutine.file_name(), bytes: dump.profile.encode_gzip() },
                 File { name: "goroutine.txt", bytes: text.into_bytes() },
@@ -62,12 +65,13 @@ struct Dump<'a> {
     profile: Profile,
     /// The index of each thread's stack.
     stacks: Vec<usize>,
-    /// Of each stack its frames as text.
+    /// Of each stack its locations, and its frames as text.
+    locations: Vec<Vec<u32>>,
     frames: Vec<String>,
 }
 
 impl<'a> Dump<'a> {
-    fn new(threads: &'a [ThreadStack], taken: SystemTime) -> Dump<'a> {
+    fn new(threads: &'a [ThreadStack], tasks: &Tasks, taken: SystemTime) -> Dump<'a> {
         let mut builder = Builder::new(&[("goroutine", "count")]);
         builder.period("goroutine", "count", 1);
         let mut locator = Locator::new(&mut builder, Symbols::Resolved);
@@ -95,6 +99,11 @@ impl<'a> Dump<'a> {
             let labels = [builder.text_label("thread", name), builder.text_label("state", state)];
             builder.sample(&locations[stack], &[count], &labels);
         }
+        let locations_of = |tid: u32| {
+            let index = threads.iter().position(|thread| thread.tid == tid)?;
+            Some((locations[stacks[index]].as_slice(), ""))
+        };
+        tasks.add_to(&mut builder, locations_of);
         builder
             .comment("engine: profilez, /proc for threads that wait, a signal for those that run");
         let truncated = threads.iter().filter(|thread| thread.truncated).count();
@@ -105,7 +114,14 @@ impl<'a> Dump<'a> {
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
         let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();
-        Dump { threads, profile, stacks, frames }
+        Dump { threads, profile, stacks, locations, frames }
+    }
+
+    /// The stack of a thread.
+    fn stack_of(&self, tid: u32) -> Option<Stack<'_>> {
+        let index = self.threads.iter().position(|thread| thread.tid == tid)?;
+        let stack = self.stacks[index];
+        Some((&self.locations[stack], &self.frames[stack]))
     }
 
     /// `goroutine TID [state] {thread: name}:` and the frames, thread by thread.
@@ -149,7 +165,7 @@ fn frames(profile: &Profile, stack: &[u32]) -> String {
 }
 
 /// A wait as Go writes it: in whole minutes, and only from one on.
-fn wait(waited: Option<Duration>) -> String {
+pub(super) fn wait(waited: Option<Duration>) -> String {
     match waited.map_or(0, |waited| waited.as_secs() / 60) {
         0 => String::new(),
         minutes => format!(", {minutes} minutes"),
@@ -157,7 +173,7 @@ fn wait(waited: Option<Duration>) -> String {
 }
 
 /// A label's value as Go 1.27 writes it: quoted unless it is plain.
-fn label(value: &str) -> String {
+pub(super) fn label(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "./_".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
         return value.to_owned();
@@ -280,7 +296,7 @@ mod tests {
         let waiting = || {
             let threads = dump::all().unwrap();
             let text = {
-                let dump = Dump::new(&threads, SystemTime::now());
+                let dump = Dump::new(&threads, &Tasks::now(), SystemTime::now());
                 dump.profile.check().unwrap();
                 dump.text()
             };

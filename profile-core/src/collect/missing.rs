@@ -19,12 +19,23 @@ impl Missing {
             ),
             Kind::Heap | Kind::Allocs => (
                 "no source of heap profiles is compiled in",
-                "build with the feature `jemalloc` and make tikv-jemallocator the global allocator",
+                "build with the feature `heap` and wrap the global allocator in \
+                 profilez::alloc::Sampled, or with the feature `jemalloc` and make \
+                 tikv-jemallocator the global allocator",
             ),
-            Kind::Block | Kind::Mutex => ("nothing in this version records lock waits", ""),
+            Kind::Block | Kind::Mutex | Kind::Threadcreate if !cfg!(target_os = "linux") => {
+                ("profiles of this kind are taken on Linux only", "")
+            }
+            Kind::Block | Kind::Mutex => (
+                "nothing that records lock waits is compiled in for this system",
+                "build with the feature `intercept`",
+            ),
             Kind::Goroutine => ("nothing in this version takes thread stacks", ""),
-            Kind::Threadcreate => ("nothing in this version records thread creation", ""),
-            Kind::Trace => ("nothing in this version records a trace", ""),
+            Kind::Threadcreate => (
+                "nothing that records thread creation is compiled in for this system",
+                "build with the feature `intercept`",
+            ),
+            Kind::Trace => ("no source of traces was given", ""),
         };
         Missing { why: Unavailable::new(kind, reason, hint) }
     }

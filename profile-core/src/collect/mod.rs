@@ -1,5 +1,7 @@
 //! The collectors, one a file, and the registry that picks one for each kind.
 
+#[cfg(intercepted)]
+mod block;
 #[cfg(all(feature = "sampler", stacks))]
 mod cpu;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
@@ -9,12 +11,25 @@ mod cpu_pprof;
 mod empty;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;
-#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+#[cfg(all(feature = "sampler", stacks))]
+mod goroutine_tasks;
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 mod heap;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 mod locate;
 mod missing;
+#[cfg(intercepted)]
+mod mutex;
+#[cfg(intercepted)]
+mod threadcreate;
+mod trace;
+#[cfg(intercepted)]
+mod wait_site;
+#[cfg(intercepted)]
+mod waits;
 
+#[cfg(intercepted)]
+pub use block::BlockProfile;
 #[cfg(all(feature = "sampler", stacks))]
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
@@ -22,6 +37,9 @@ pub use cpu_pprof::PprofCpu;
 pub use empty::empty_profile;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub use locate::Symbols;
+#[cfg(intercepted)]
+pub use mutex::MutexProfile;
+pub use trace::EventTrace;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -129,10 +147,17 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Goroutine => Arc::new(goroutine::ThreadDump),
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Heap => Arc::new(heap::JemallocHeap::heap()),
-        #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-        Kind::Allocs => Arc::new(heap::JemallocHeap::allocs()),
+        #[cfg(intercepted)]
+        Kind::Block => Arc::new(BlockProfile::new()),
+        #[cfg(intercepted)]
+        Kind::Mutex => Arc::new(MutexProfile::new()),
+        #[cfg(intercepted)]
+        Kind::Threadcreate => Arc::new(threadcreate::ThreadCreate),
+        #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+        Kind::Heap | Kind::Allocs => Arc::new(heap::Heap::new(kind)),
+        Kind::Trace => Arc::new(EventTrace::new()),
+        // With every feature on no kind is left.
+        #[allow(unreachable_patterns)]
         kind => Arc::new(missing::Missing::new(kind)),
     }
 }

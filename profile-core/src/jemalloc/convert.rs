@@ -1,9 +1,9 @@
 //! From sampled counts to estimates, and from a dump to a profile.
 
-use std::collections::HashMap;
-
-use super::{Counts, HeapDump, MappedRegion};
-use crate::profile::{Builder, Mapping, Profile};
+use super::addresses::Addresses;
+use super::parse::{Visitor, rate, visit};
+use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion};
+use crate::profile::{Builder, Label, Mapping, Profile, SampleStream, Samples};
 
 /// Scales what was sampled at one stack up to what was allocated there: blocks and bytes.
 ///
@@ -22,6 +22,23 @@ pub fn unbias(count: u64, bytes: u64, rate: u64) -> (u64, u64) {
     ((count as f64 * scale).round() as u64, (bytes as f64 * scale).round() as u64)
 }
 
+/// A dump as a gzip'd profile, the same as [`HeapDump::to_profile`] gives. Stacks go straight from one
+/// text to the other, so that little more memory is needed than for both.
+///
+/// # Errors
+///
+/// Only where the first line is not that of such a dump. What can't be read is left out.
+pub fn convert(bytes: &[u8], limits: &HeapDumpLimits) -> Result<Vec<u8>, HeapDumpError> {
+    let rate = rate(bytes)?;
+    let mut stream = SampleStream::new();
+    let mut converter = Converter::new(rate, |stack: &[u32], values: &[i64; 4], label| {
+        stream.sample(stack, values, &[label]);
+    });
+    let around = visit(bytes, limits, &mut converter);
+    let profile = converter.finish(&around.regions);
+    Ok(stream.finish(&profile))
+}
+
 impl HeapDump {
     /// The dump as a profile with the four sample types of a Go heap profile, estimates of what
     /// the whole process allocated.
@@ -30,39 +47,74 @@ impl HeapDump {
     /// names. Each sample has the stack's mean block size as its numeric label `bytes`. Stacks at
     /// which nothing was counted are left out; jemalloc's own frames are not.
     pub fn to_profile(&self) -> Profile {
+        let mut samples = Samples::new(4);
+        let mut converter = Converter::new(self.rate, |stack: &[u32], values: &[i64; 4], label| {
+            samples.push(stack, values, &[label]);
+        });
+        for stack in self.stacks() {
+            converter.stack(stack.addresses, stack.counts);
+        }
+        let profile = converter.finish(&self.regions);
+        Profile { samples, ..profile }
+    }
+}
+
+/// Turns stacks of a dump into samples, and keeps what these refer to.
+struct Converter<F> {
+    builder: Builder,
+    rate: u64,
+    addresses: Addresses,
+    frames: Vec<u32>,
+    /// The label of each sample, but for its number.
+    label: Label,
+    accumulates: bool,
+    emit: F,
+}
+
+impl<F: FnMut(&[u32], &[i64; 4], Label)> Converter<F> {
+    fn new(rate: u64, emit: F) -> Converter<F> {
         let mut builder = Builder::new(&[
             ("alloc_objects", "count"),
             ("alloc_space", "bytes"),
             ("inuse_objects", "count"),
             ("inuse_space", "bytes"),
         ]);
-        builder.period("space", "bytes", clamp(self.rate));
-        if self.counts.iter().all(|counts| counts.accum_objects == 0) {
-            builder.comment("alloc_objects, alloc_space: not collected, prof_accum was off");
+        builder.period("space", "bytes", clamp(rate));
+        let label = builder.number_label("bytes", 0, "bytes");
+        let addresses = Addresses::new();
+        Converter { builder, rate, addresses, frames: Vec::new(), label, accumulates: false, emit }
+    }
+
+    /// The profile without its samples.
+    fn finish(mut self, regions: &[MappedRegion]) -> Profile {
+        if !self.accumulates {
+            self.builder.comment("alloc_objects, alloc_space: not collected, prof_accum was off");
         }
-        let ranges = add_mappings(&mut builder, &self.regions);
-        let mut locations = HashMap::new();
-        let mut frames = Vec::new();
-        for stack in self.stacks() {
-            let Counts { cur_objects, cur_bytes, accum_objects, accum_bytes } = stack.counts;
-            let by_all = accum_bytes.checked_div(accum_objects);
-            let Some(block) = by_all.or_else(|| cur_bytes.checked_div(cur_objects)) else {
-                continue;
-            };
-            frames.clear();
-            frames.extend(stack.addresses.iter().map(|&return_address| {
-                *locations.entry(return_address).or_insert_with(|| {
-                    let address = return_address.saturating_sub(1);
-                    builder.location(mapping_of(&ranges, address), address, &[])
-                })
-            }));
-            let (alloc_objects, alloc_bytes) = unbias(accum_objects, accum_bytes, self.rate);
-            let (inuse_objects, inuse_bytes) = unbias(cur_objects, cur_bytes, self.rate);
-            let values = [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes].map(clamp);
-            let label = builder.number_label("bytes", clamp(block), "bytes");
-            builder.sample(&frames, &values, &[label]);
+        let ranges = add_mappings(&mut self.builder, regions);
+        for location in &mut self.builder.profile_mut().locations {
+            location.mapping = mapping_of(&ranges, location.address);
         }
-        builder.finish()
+        self.builder.finish()
+    }
+}
+
+impl<F: FnMut(&[u32], &[i64; 4], Label)> Visitor for Converter<F> {
+    fn stack(&mut self, addresses: &[u64], counts: Counts) {
+        let Counts { cur_objects, cur_bytes, accum_objects, accum_bytes } = counts;
+        self.accumulates |= accum_objects > 0;
+        let by_all = accum_bytes.checked_div(accum_objects);
+        let Some(block) = by_all.or_else(|| cur_bytes.checked_div(cur_objects)) else { return };
+        self.frames.clear();
+        for &return_address in addresses {
+            let location = self.addresses.index(return_address, || {
+                self.builder.location(None, return_address.saturating_sub(1), &[])
+            });
+            self.frames.push(location);
+        }
+        let (alloc_objects, alloc_bytes) = unbias(accum_objects, accum_bytes, self.rate);
+        let (inuse_objects, inuse_bytes) = unbias(cur_objects, cur_bytes, self.rate);
+        let values = [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes].map(clamp);
+        (self.emit)(&self.frames, &values, Label { num: clamp(block), ..self.label });
     }
 }
 
@@ -116,7 +168,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::jemalloc::HeapDumpLimits;
+    use crate::profile::DecodeLimits;
 
     #[test]
     fn unbiases_as_the_formula_says() {
@@ -171,6 +223,11 @@ MAPPED_LIBRARIES:
             ]
         );
         assert_eq!((profile.period, profile.comments.len()), (1, 0));
+
+        let converted = convert(text.as_bytes(), &HeapDumpLimits::default()).unwrap();
+        let converted = Profile::decode(&converted, &DecodeLimits::default()).unwrap();
+        assert_eq!(converted.encode(), profile.encode());
+        assert!(convert(b"heap", &HeapDumpLimits::default()).is_err());
     }
 
     proptest! {

@@ -1,17 +1,18 @@
 //! Heap dumps of jemalloc in its `heap_v2` text form: what they hold, and what it means.
 //!
 //! A dump is read by [`HeapDump::parse`], from any process's dump, and becomes a [`Profile`] by
-//! [`HeapDump::to_profile`]. Taking a dump is left to the collectors, and so is naming its
+//! [`HeapDump::to_profile`]; [`convert`] does both at once and writes the profile's bytes. Taking a dump is left to the collectors, and so is naming its
 //! addresses.
 //!
 //! [`Profile`]: crate::profile::Profile
 
+mod addresses;
 mod convert;
 mod parse;
 
 use std::fmt;
 
-pub use convert::unbias;
+pub use convert::{convert, unbias};
 
 /// What a `heap_v2` dump says, as it says it: sampled counts, not yet scaled up by [`unbias`], and
 /// return addresses.

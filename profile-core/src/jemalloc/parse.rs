@@ -18,6 +18,28 @@ use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion, Warni
 
 const HEADER: &[u8] = b"heap_v2/";
 
+/// Takes the stacks of a dump as they come.
+pub(super) trait Visitor {
+    /// Takes a stack of return addresses, and what was counted there.
+    fn stack(&mut self, addresses: &[u64], counts: Counts);
+}
+
+impl Visitor for HeapDump {
+    fn stack(&mut self, addresses: &[u64], counts: Counts) {
+        self.addresses.extend_from_slice(addresses);
+        self.ends.push(self.addresses.len());
+        self.counts.push(counts);
+    }
+}
+
+/// What stands around the stacks.
+#[derive(Default)]
+pub(super) struct Surroundings {
+    total: Counts,
+    pub(super) regions: Vec<MappedRegion>,
+    warnings: Vec<Warning>,
+}
+
 impl HeapDump {
     /// Reads a dump. What can't be read is left out, with a warning.
     ///
@@ -25,28 +47,50 @@ impl HeapDump {
     ///
     /// Only where the first line is not that of such a dump.
     pub fn parse(bytes: &[u8], limits: &HeapDumpLimits) -> Result<HeapDump, HeapDumpError> {
-        let rest = bytes.strip_prefix(HEADER).ok_or(HeapDumpError::NoHeader)?;
-        let mut cursor = Cursor { rest };
-        let rate = cursor.decimal().ok_or(HeapDumpError::NoRate)?;
-        cursor.skip_line();
-        let dump = HeapDump { rate, ..HeapDump::default() };
-        let mut parser = Parser { dump, limits, len: bytes.len(), stack: None };
-        parser.stacks(&mut cursor);
-        parser.regions(&mut cursor);
-        Ok(parser.dump)
+        let mut dump = HeapDump { rate: rate(bytes)?, ..HeapDump::default() };
+        let Surroundings { total, regions, warnings } = visit(bytes, limits, &mut dump);
+        Ok(HeapDump { total, regions, warnings, ..dump })
     }
 }
 
-struct Parser<'a> {
-    dump: HeapDump,
+/// The sampling rate, from the first line.
+pub(super) fn rate(bytes: &[u8]) -> Result<u64, HeapDumpError> {
+    let rest = bytes.strip_prefix(HEADER).ok_or(HeapDumpError::NoHeader)?;
+    Cursor { rest }.decimal().ok_or(HeapDumpError::NoRate)
+}
+
+/// Reads what comes after the first line.
+pub(super) fn visit(
+    bytes: &[u8],
+    limits: &HeapDumpLimits,
+    visitor: &mut impl Visitor,
+) -> Surroundings {
+    let mut cursor = Cursor { rest: bytes };
+    cursor.skip_line();
+    let around = Surroundings::default();
+    let len = bytes.len();
+    let mut parser =
+        Parser { visitor, around, limits, len, count: 0, stack: None, addresses: Vec::new() };
+    parser.stacks(&mut cursor);
+    parser.regions(&mut cursor);
+    parser.around
+}
+
+struct Parser<'a, V> {
+    visitor: &'a mut V,
+    around: Surroundings,
     limits: &'a HeapDumpLimits,
     /// The dump's length, from which offsets are counted back.
     len: usize,
+    /// Stacks so far.
+    count: usize,
     /// Where the stack began whose counts are still to come.
     stack: Option<usize>,
+    /// Its addresses.
+    addresses: Vec<u64>,
 }
 
-impl Parser<'_> {
+impl<V: Visitor> Parser<'_, V> {
     /// Reads up to the mapped libraries.
     fn stacks(&mut self, cursor: &mut Cursor<'_>) {
         let mut in_header = true;
@@ -59,7 +103,7 @@ impl Parser<'_> {
                 [b'@', ref rest @ ..] => {
                     in_header = false;
                     self.drop_stack();
-                    if self.dump.counts.len() >= self.limits.max_stacks {
+                    if self.count >= self.limits.max_stacks {
                         self.warn(offset, "too many stacks");
                         while !cursor.rest.is_empty() && !cursor.at_libraries() {
                             cursor.skip_line();
@@ -74,11 +118,11 @@ impl Parser<'_> {
                     cursor.rest = rest;
                     match (cursor.counts(), self.stack) {
                         (None, _) => self.warn(offset, "bad counts"),
-                        (Some(counts), None) if in_header => self.dump.total = counts,
+                        (Some(counts), None) if in_header => self.around.total = counts,
                         (Some(_), None) => self.warn(offset, "counts without a stack"),
                         (Some(counts), Some(_)) => {
-                            self.dump.ends.push(self.dump.addresses.len());
-                            self.dump.counts.push(counts);
+                            self.visitor.stack(&self.addresses, counts);
+                            self.count += 1;
                             self.stack = None;
                         }
                     }
@@ -93,6 +137,7 @@ impl Parser<'_> {
 
     /// Reads the addresses of a stack up to the line's end or the first that is none.
     fn addresses(&mut self, cursor: &mut Cursor<'_>) {
+        self.addresses.clear();
         loop {
             cursor.skip_blanks();
             match *cursor.rest {
@@ -100,7 +145,7 @@ impl Parser<'_> {
                 [b'0', b'x', ref rest @ ..] => {
                     cursor.rest = rest;
                     if let Some(address) = cursor.hex() {
-                        self.dump.addresses.push(address);
+                        self.addresses.push(address);
                         continue;
                     }
                 }
@@ -115,7 +160,6 @@ impl Parser<'_> {
     fn drop_stack(&mut self) {
         if let Some(offset) = self.stack.take() {
             self.warn(offset, "stack without counts");
-            self.dump.addresses.truncate(self.dump.ends.last().copied().unwrap_or(0));
         }
     }
 
@@ -129,7 +173,7 @@ impl Parser<'_> {
                 continue;
             }
             match region(line) {
-                Some(region) => self.dump.regions.push(region),
+                Some(region) => self.around.regions.push(region),
                 None => self.warn(offset, "bad mapped library"),
             }
         }
@@ -140,8 +184,8 @@ impl Parser<'_> {
     }
 
     fn warn(&mut self, offset: usize, message: &'static str) {
-        if self.dump.warnings.len() < self.limits.max_warnings {
-            self.dump.warnings.push(Warning { offset, message });
+        if self.around.warnings.len() < self.limits.max_warnings {
+            self.around.warnings.push(Warning { offset, message });
         }
     }
 }

@@ -1,19 +1,8 @@
 //! Writing a profile as profile.proto.
 
-use std::io::Write;
-
-use flate2::Compression;
-use flate2::write::GzEncoder;
-
+use super::stream::SampleStream;
 use super::wire::{Message, Sink};
 use super::{Function, Label, Line, Location, Mapping, Profile, Sample, StrId, ValueType};
-
-/// How hard gzip tries. Measured on heap profiles of 20 000 stacks: level 6 takes three times as
-/// long as level 1 to save a fifth of the bytes, and a profile is encoded in the profiled process.
-const GZIP_LEVEL: u32 = 1;
-
-/// Raw bytes kept before they are handed to gzip.
-const CHUNK: usize = 64 << 10;
 
 impl Profile {
     /// The profile as raw protobuf. Ids are indices plus one, in order.
@@ -29,23 +18,11 @@ impl Profile {
     ///
     /// The raw form is never held as a whole.
     pub fn encode_gzip(&self) -> Vec<u8> {
-        let mut gzip = GzEncoder::new(Vec::new(), Compression::new(GZIP_LEVEL));
-        let mut raw = Vec::with_capacity(2 * CHUNK);
-        let mut pass_on = |raw: &mut Vec<u8>| {
-            gzip.write_all(raw).expect("a vector takes every byte");
-            raw.clear();
-        };
-        self.write(&mut raw, |raw| {
-            if raw.len() >= CHUNK {
-                pass_on(raw);
-            }
-        });
-        pass_on(&mut raw);
-        gzip.finish().expect("a vector takes every byte")
+        SampleStream::new().finish(self)
     }
 
     /// Writes field by field, and lets `drain` empty the buffer after each.
-    fn write(&self, out: &mut Vec<u8>, mut drain: impl FnMut(&mut Vec<u8>)) {
+    pub(super) fn write(&self, out: &mut Vec<u8>, mut drain: impl FnMut(&mut Vec<u8>)) {
         for value_type in &self.sample_types {
             out.message(1, value_type);
         }
@@ -207,7 +184,7 @@ mod tests {
         let profile = builder.finish();
         let mut raw = Vec::new();
         GzDecoder::new(profile.encode_gzip().as_slice()).read_to_end(&mut raw).unwrap();
-        assert!(raw.len() > super::CHUNK);
+        assert!(raw.len() > super::super::stream::CHUNK);
         assert_eq!(raw, profile.encode());
     }
 }

@@ -9,6 +9,8 @@ mod check;
 mod decode;
 mod encode;
 mod merge;
+mod stacks;
+mod stream;
 mod text;
 mod wire;
 
@@ -16,8 +18,10 @@ use std::ops::Range;
 
 pub use build::Builder;
 pub use check::CheckError;
-pub use decode::{DecodeError, DecodeLimits, FieldProblem};
+pub use decode::{DecodeError, DecodeLimits, FieldProblem, Inflate, StacksReader};
 pub use merge::MergeError;
+pub use stacks::Stacks;
+pub(crate) use stream::SampleStream;
 pub use text::TextForm;
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.

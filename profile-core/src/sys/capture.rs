@@ -11,7 +11,8 @@ use std::sync::{Mutex, PoisonError};
 use super::arch;
 use super::mapping;
 use super::own_work::OwnWork;
-use super::unwind::{self, End, Generation, Scratch, Unwinder};
+use super::unwind::{self, End, Scratch, Unwinder};
+pub(crate) use super::unwind::{Generation, generation};
 use super::window::{Mapped, Window};
 
 /// What `capture` unwinds with; null until the first `refresh`.
@@ -63,6 +64,11 @@ pub(crate) fn refresh() {
             drop(unsafe { Box::from_raw(old as *mut Unwinder) });
         }
     }
+}
+
+/// Whether [`refresh`] was ever called.
+pub(crate) fn is_ready() -> bool {
+    !CURRENT.load(Ordering::Relaxed).is_null()
 }
 
 /// Writes the calling thread's stack to `out`: a place in the caller of this function, then of each

@@ -11,11 +11,12 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::arch;
+pub(crate) use super::blocked::ThreadState;
+use super::blocked::{Blocked, BlockedStack, Reading};
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
-use super::task::{Tasks, Text};
-use super::unwind::{End, Prologues, Scratch, Unwinder};
-use super::window::Window;
+use super::task::Tasks;
+use super::unwind::{End, Unwinder};
 
 /// A thread and where it is.
 #[derive(Clone, Debug)]
@@ -30,19 +31,6 @@ pub(crate) struct ThreadStack {
     pub(crate) addresses: Vec<u64>,
     /// Whether the stack goes on beyond its last address.
     pub(crate) truncated: bool,
-}
-
-/// What a thread was doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ThreadState {
-    /// Running, or ready to.
-    Running,
-    /// Blocked in a system call of this number, with its first arguments.
-    Blocked { call: i64, arguments: [u64; 2] },
-    /// Blocked outside a system call, as in a page fault.
-    Faulting,
-    /// Neither blocked nor answering: the signal is blocked, or the thread can't be interrupted.
-    NoAnswer,
 }
 
 /// Addresses of a stack that are kept.
@@ -99,7 +87,6 @@ fn blocked_or_running(
     unwinder: &Unwinder,
     reading: &mut Reading,
 ) -> Option<ThreadStack> {
-    const TRIES: usize = 4;
     let name = tasks.text(tid, "comm")?;
     let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();
     let thread = |state, addresses, truncated| {
@@ -110,42 +97,17 @@ fn blocked_or_running(
         return thread(ThreadState::Running, Vec::new(), false);
     }
     // Forbidden to a process that may not be traced; a signal works all the same.
-    let Some(call) = tasks.file(tid, "syscall") else {
+    let task = Blocked::open(tasks, tid);
+    let Some(BlockedStack { at, addresses, end }) =
+        task.and_then(|mut task| task.stack(tasks, unwinder, reading, DEPTH))
+    else {
         return thread(ThreadState::Running, Vec::new(), false);
     };
-    let mut schedule = None;
-    for _ in 0..TRIES {
-        // Whenever a thread begins to run the kernel counts it.
-        let before = schedule.as_ref().map(Text::read);
-        let blocked = Text::read(&call);
-        let Some(Where { state, pc, sp }) = blocked.str().and_then(parse) else { break };
-        let Reading { scratch, prologues, window } = reading;
-        window.forget();
-        let (addresses, end) = unwinder.unwind_blocked(scratch, prologues, (pc, sp), window, DEPTH);
-        let stayed = match &before {
-            Some(before) => schedule.as_ref().map(Text::read).as_ref() == Some(before),
-            // One copy takes less than it takes a thread to run and to wait again. Most stacks fit
-            // into one, and the count costs a fifth of all this.
-            None => window.copies() <= 1 && Text::read(&call) == blocked,
-        };
-        if stayed {
-            // A way up that was lost at once says nothing; one that was lost later says most.
-            if end == End::Lost && addresses.len() < 3 {
-                return thread(state, Vec::new(), false);
-            }
-            return thread(state, addresses, end != End::Root);
-        }
-        schedule = schedule.or_else(|| tasks.file(tid, "schedstat"));
+    // A way up that was lost at once says nothing; one that was lost later says most.
+    if end == End::Lost && addresses.len() < 3 {
+        return thread(at.state, Vec::new(), false);
     }
-    thread(ThreadState::Running, Vec::new(), false)
-}
-
-/// What reading stacks takes, for one after the other.
-#[derive(Default)]
-struct Reading {
-    scratch: Scratch,
-    prologues: Prologues,
-    window: Window,
+    thread(at.state, addresses, end != End::Root)
 }
 
 /// When a thread last ran, by the scheduler's clock.
@@ -158,28 +120,6 @@ fn exec_start(sched: &str) -> Option<Duration> {
     let line = sched.lines().find(|line| line.starts_with("se.exec_start"))?;
     let (millis, nanos) = line.split_once(':')?.1.trim().split_once('.')?;
     Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
-}
-
-/// Where a blocked thread is.
-struct Where {
-    state: ThreadState,
-    pc: u64,
-    sp: u64,
-}
-
-/// Reads `NUMBER ARGUMENTS SP PC`, or `-1 SP PC` outside a system call. None where it is running.
-fn parse(text: &str) -> Option<Where> {
-    let mut words = text.split_ascii_whitespace();
-    let call: i64 = words.next()?.parse().ok()?;
-    let mut hex = words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
-    if call < 0 {
-        let (sp, pc) = (hex.next()??, hex.next()??);
-        return Some(Where { state: ThreadState::Faulting, pc, sp });
-    }
-    let arguments = [hex.next()??, hex.next()??];
-    let mut rest = hex.skip(4);
-    let (sp, pc) = (rest.next()??, rest.next()??);
-    Some(Where { state: ThreadState::Blocked { call, arguments }, pc, sp })
 }
 
 /// Asks threads for their stacks by a signal, and waits for their answers.
@@ -257,18 +197,6 @@ mod tests {
             while began.elapsed() < Duration::from_millis(50) {}
             let ran = last_ran(own_tid()).unwrap() - before;
             assert!(ran >= Duration::from_millis(30), "{ran:?}");
-        }
-    }
-
-    #[test]
-    fn reads_what_the_kernel_says_of_a_thread() {
-        let blocked = parse("202 0x7f01 0x80 0x2 0x0 0x0 0xffffffff 0x7ffe10 0x7f20\n").unwrap();
-        assert_eq!(blocked.state, ThreadState::Blocked { call: 202, arguments: [0x7f01, 0x80] });
-        assert_eq!((blocked.sp, blocked.pc), (0x7ffe10, 0x7f20));
-        let faulting = parse("-1 0x7ffe10 0x7f20\n").unwrap();
-        assert_eq!(faulting.state, ThreadState::Faulting);
-        for text in ["running\n", "", "202 0x1", "x y z"] {
-            assert!(parse(text).is_none(), "{text:?}");
         }
     }
 }

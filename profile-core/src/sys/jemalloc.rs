@@ -4,6 +4,7 @@ use std::ffi::CString;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use tikv_jemalloc_ctl::raw;
 
@@ -38,8 +39,45 @@ impl Flag {
     }
 }
 
+/// Sampling is on while one of these lives. The last to go restores what the first found.
+pub(crate) struct Sampling {
+    _private: (),
+}
+
+struct Users {
+    count: usize,
+    was_active: bool,
+}
+
+static USERS: Mutex<Users> = Mutex::new(Users { count: 0, was_active: false });
+
+impl Sampling {
+    pub(crate) fn on() -> io::Result<Sampling> {
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if users.count == 0 {
+            users.was_active = flag(Flag::ProfActive) == Some(true);
+            if !users.was_active {
+                set_active(true)?;
+            }
+        }
+        users.count += 1;
+        Ok(Sampling { _private: () })
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        users.count -= 1;
+        if users.count == 0 && !users.was_active {
+            // The same call that switched it on; there is nobody to tell if it fails.
+            let _ = set_active(false);
+        }
+    }
+}
+
 /// Switches sampling on or off.
-pub(crate) fn set_active(active: bool) -> io::Result<()> {
+fn set_active(active: bool) -> io::Result<()> {
     // SAFETY: `prof.active` is a C `bool`, read and written (jemalloc(3)).
     unsafe { raw::write(b"prof.active\0", active) }
         .map_err(|error| io::Error::other(error.to_string()))

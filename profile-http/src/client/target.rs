@@ -10,13 +10,17 @@ use url::{Host, Url};
 use super::Request;
 use crate::{Error, Result};
 
-/// An endpoint's address without credentials.
+/// The addresses of a service's endpoints, without credentials.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// With its query, which may hold something that isn't to be shown.
-    url: Url,
-    /// Without its query.
+    /// Where bundles come from. With its query, which may hold something that isn't to be shown.
+    bundle: Url,
+    /// The folder of Go's endpoints, with a slash at its end and the same query.
+    pprof: Url,
+    /// The first without its query.
     shown: String,
+    /// Whether the URL named a host only.
+    bare: bool,
 }
 
 impl fmt::Debug for Target {
@@ -25,11 +29,11 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Where the endpoint stands unless the URL says otherwise.
+/// Where the endpoints stand unless the URL says otherwise.
 const DEFAULT_PREFIX: &str = "/debug";
 
 impl Target {
-    /// Reads `host:port`, a base or the endpoint itself; and its credentials as a header's value.
+    /// Reads `host:port`, a base or an endpoint; and its credentials as a header's value.
     pub(super) fn parse(text: &str) -> Result<(Target, Option<HeaderValue>)> {
         let text = text.trim();
         let absolute =
@@ -48,24 +52,56 @@ impl Target {
         let _ = url.set_username("");
         let _ = url.set_password(None);
         url.set_fragment(None);
-        let path = url.path().trim_end_matches('/');
-        if !path.ends_with("/profile") {
-            let prefix = if path.is_empty() { DEFAULT_PREFIX } else { path };
-            let path = format!("{prefix}/profile");
-            url.set_path(&path);
+        let path = url.path().trim_end_matches('/').to_owned();
+        let mut target =
+            Target { bundle: url.clone(), pprof: url, shown: String::new(), bare: path.is_empty() };
+        target.set_path(if path.is_empty() { DEFAULT_PREFIX } else { &path });
+        Ok((target, basic))
+    }
+
+    /// Puts the endpoints below another prefix, where the URL named none.
+    pub(super) fn set_prefix(&mut self, prefix: &str) {
+        if self.bare {
+            self.set_path(&format!("/{}", prefix.trim_matches('/')));
         }
-        let mut shown = url.clone();
+    }
+
+    /// Places the endpoints by a path that is a prefix, the bundle's endpoint, or one of Go's.
+    fn set_path(&mut self, path: &str) {
+        let path = path.trim_end_matches('/');
+        // Go's CPU profile has the same last word as a bundle.
+        let go = path.rfind("/pprof/").or_else(|| path.strip_suffix("/pprof").map(str::len));
+        let prefix = match go {
+            Some(end) => &path[..end],
+            None => path.strip_suffix("/profile").unwrap_or(path),
+        };
+        self.bundle.set_path(&format!("{prefix}/profile"));
+        self.pprof.set_path(&format!("{prefix}/pprof/"));
+        let mut shown = self.bundle.clone();
         shown.set_query(None);
-        Ok((Target { shown: shown.into(), url }, basic))
+        self.shown = shown.into();
     }
 
     pub(super) fn as_str(&self) -> &str {
         &self.shown
     }
 
+    /// The host, and the port where it was given.
+    pub(super) fn host(&self) -> String {
+        let host = self.bundle.host_str().unwrap_or_default();
+        self.bundle.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+    }
+
+    /// The index of Go's endpoints, without its query.
+    pub(super) fn pprof_shown(&self) -> String {
+        let mut shown = self.pprof.clone();
+        shown.set_query(None);
+        shown.into()
+    }
+
     /// Whether it is on this host, by its name or its address.
     pub(super) fn is_loopback(&self) -> bool {
-        match self.url.host() {
+        match self.bundle.host() {
             Some(Host::Domain(name)) => name == "localhost",
             Some(Host::Ipv4(address)) => address.is_loopback(),
             Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -73,9 +109,9 @@ impl Target {
         }
     }
 
-    /// The address with a request's parameters added to those it came with.
-    pub(super) fn with_query(&self, request: &Request) -> String {
-        let mut url = self.url.clone();
+    /// The bundle's address with a request's parameters added to those it came with.
+    pub(super) fn bundle(&self, request: &Request) -> Url {
+        let mut url = self.bundle.clone();
         if request.duration.is_some() || request.kinds.is_some() {
             let mut query = url.query_pairs_mut();
             if let Some(duration) = &request.duration {
@@ -85,7 +121,17 @@ impl Target {
                 query.append_pair("profiles", kinds);
             }
         }
-        url.into()
+        url
+    }
+
+    /// The address of one of Go's endpoints, or of their index where the name is empty.
+    pub(super) fn pprof(&self, name: &str, parameter: Option<(&str, &str)>) -> Url {
+        let mut url = self.pprof.clone();
+        url.set_path(&format!("{}{name}", self.pprof.path()));
+        if let Some((key, value)) = parameter {
+            url.query_pairs_mut().append_pair(key, value);
+        }
+        url
     }
 }
 
@@ -160,13 +206,56 @@ mod tests {
     }
 
     #[test]
+    fn finds_the_endpoints_from_any_of_them() {
+        let check = |text: &str, bundle: &str, pprof: &str| {
+            let (target, _) = Target::parse(text).unwrap();
+            assert_eq!(target.as_str(), bundle, "{text}");
+            assert_eq!(target.pprof("heap", None).as_str(), format!("{pprof}heap"), "{text}");
+        };
+        let (bundle, pprof) = ("http://h:1/debug/profile", "http://h:1/debug/pprof/");
+        for path in [
+            "",
+            "/",
+            "/debug",
+            "/debug/",
+            "/debug/profile",
+            "/debug/pprof",
+            "/debug/pprof/",
+            "/debug/pprof/heap",
+            "/debug/pprof/profile",
+        ] {
+            check(&format!("h:1{path}"), bundle, pprof);
+        }
+        check("h/pprof/", "http://h/profile", "http://h/pprof/");
+        check(
+            "http://h/api/v2/debug/profile",
+            "http://h/api/v2/debug/profile",
+            "http://h/api/v2/debug/pprof/",
+        );
+    }
+
+    #[test]
+    fn a_prefix_is_for_urls_without_a_path() {
+        let prefixed = |text: &str| {
+            let (mut target, _) = Target::parse(text).unwrap();
+            target.set_prefix("ops/debug/");
+            target.as_str().to_owned()
+        };
+        assert_eq!(prefixed("h:1"), "http://h:1/ops/debug/profile");
+        assert_eq!(prefixed("h:1/debug"), "http://h:1/debug/profile");
+    }
+
+    #[test]
     fn adds_the_request_to_the_query() {
         let (target, _) = Target::parse("h:1/debug/profile?x=1").unwrap();
         let request = Request::default().duration("5s").kinds("cpu,heap");
         assert_eq!(
-            target.with_query(&request),
+            target.bundle(&request).as_str(),
             "http://h:1/debug/profile?x=1&duration=5s&profiles=cpu%2Cheap"
         );
-        assert_eq!(target.with_query(&Request::default()), "http://h:1/debug/profile?x=1");
+        let plain = target.bundle(&Request::default());
+        assert_eq!(plain.as_str(), "http://h:1/debug/profile?x=1");
+        let heap = target.pprof("heap", Some(("debug", "2")));
+        assert_eq!(heap.as_str(), "http://h:1/debug/pprof/heap?x=1&debug=2");
     }
 }

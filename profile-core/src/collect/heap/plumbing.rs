@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use crate::heap::owner::{ALLOCATOR_DEPTH, Owner};
 use crate::profile::{Builder, Line, Profile};
 
 /// Cuts allocator frames off the leaf end of stacks.
@@ -21,9 +22,6 @@ struct Leaf {
     /// too, though its static functions have names that say nothing.
     enters_allocator: bool,
 }
-
-/// jemalloc and its Rust wrapper take no more locations than this.
-const ALLOCATOR_DEPTH: usize = 12;
 
 impl Trimmer {
     pub(super) fn new() -> Trimmer {
@@ -74,41 +72,9 @@ fn look(builder: &mut Builder, index: u32) -> Leaf {
     Leaf { user, enters_allocator: allocator.is_some() }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Owner {
-    Allocator,
-    Plumbing,
-    User,
-}
-
 fn owner(profile: &Profile, line: &Line) -> Owner {
     let function = profile.functions[line.function as usize];
-    owner_of(profile.str(function.name), profile.str(function.filename))
-}
-
-/// Inlined functions have short names only (`alloc`, `grow_one`), so the file tells as well.
-fn owner_of(name: &str, file: &str) -> Owner {
-    let allocator = name.starts_with("_rjem_")
-        || name.starts_with("prof_backtrace")
-        || name.contains("tikv_jemallocator::")
-        || file.contains("/tikv-jemallocator-")
-        || file.contains("/jemalloc/src/")
-        || file.contains("/jemalloc/include/");
-    let shims = ["__rust_alloc", "__rust_realloc", "__rdl_", "__rg_", "__rustc::"];
-    let plumbing = shims.iter().any(|shim| name.starts_with(shim))
-        || ["alloc::alloc::", "alloc::raw_vec::", "<alloc::alloc::", "<alloc::raw_vec::"]
-            .iter()
-            .any(|module| name.starts_with(module))
-        || file.ends_with("/library/alloc/src/alloc.rs")
-        || file.contains("/library/alloc/src/raw_vec")
-        || file.contains("/library/core/src/alloc/");
-    if allocator {
-        Owner::Allocator
-    } else if plumbing {
-        Owner::Plumbing
-    } else {
-        Owner::User
-    }
+    Owner::of(profile.str(function.name), profile.str(function.filename))
 }
 
 #[cfg(test)]

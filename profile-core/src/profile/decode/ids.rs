@@ -63,14 +63,17 @@ impl Ids {
 }
 
 /// The way from id to index.
-pub(super) enum Index {
+#[derive(Clone, Debug)]
+pub(in crate::profile) enum Index {
     Sequential(u32),
     Table(Vec<u32>),
     Map(HashMap<u64, u32>),
 }
 
 impl Index {
-    fn get(&self, id: u64) -> Option<u32> {
+    /// The index of what has this id.
+    #[inline]
+    pub(in crate::profile) fn get(&self, id: u64) -> Option<u32> {
         match self {
             Index::Sequential(count) => {
                 (1..=u64::from(*count)).contains(&id).then(|| (id - 1) as u32)

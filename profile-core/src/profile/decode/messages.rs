@@ -23,8 +23,8 @@ pub(super) struct Parts {
     pub(super) mapping_refs: Refs,
     pub(super) location_refs: Refs,
     pub(super) function_refs: Refs,
-    /// Where the first sample stands, the one that says how many values there are.
-    pub(super) first_sample: u64,
+    /// How many values the first sample has, and where it stands: the others are held to it.
+    pub(super) first_sample: Option<(usize, u64)>,
 }
 
 /// The highest string index seen: if that one is in range, all are.
@@ -112,7 +112,7 @@ impl Parts {
 
     fn sample(&mut self, message: &Field<'_>) -> Result<()> {
         let mut reader = message.message("sample")?;
-        let Samples { width, stacks, stack_ends, values, labels, label_ends } =
+        let Samples { stacks, stack_ends, values, labels, label_ends, .. } =
             &mut self.profile.samples;
         let values_before = values.len();
         while let Some(field) = reader.next()? {
@@ -126,15 +126,18 @@ impl Parts {
             }
         }
         let found = values.len() - values_before;
-        if stack_ends.is_empty() {
-            *width = found;
-            self.first_sample = message.offset;
-        } else if found != *width {
-            let (found, expected) = (found as u64, *width as u64);
-            return Err(message.error("sample", FieldProblem::ValueCount { found, expected }));
-        }
         stack_ends.push(stacks.len());
         label_ends.push(labels.len());
+        self.count_values(found, message)
+    }
+
+    /// Holds a sample's number of values to that of the first one.
+    pub(super) fn count_values(&mut self, found: usize, message: &Field<'_>) -> Result<()> {
+        let (expected, _) = *self.first_sample.get_or_insert((found, message.offset));
+        if found != expected {
+            let (found, expected) = (found as u64, expected as u64);
+            return Err(message.error("sample", FieldProblem::ValueCount { found, expected }));
+        }
         Ok(())
     }
 
@@ -251,7 +254,8 @@ impl Parts {
     }
 }
 
-fn label(strings: &mut StringRefs, mut reader: Reader<'_>) -> Result<Label> {
+/// Reads a label.
+pub(super) fn label(strings: &mut StringRefs, mut reader: Reader<'_>) -> Result<Label> {
     let mut label = Label::default();
     while let Some(field) = reader.next()? {
         match field.number {

@@ -8,14 +8,19 @@ mod ids;
 mod messages;
 mod reader;
 mod source;
+mod stacks;
 #[cfg(test)]
 mod tests;
 
 use std::mem::size_of;
 
 pub use error::{DecodeError, FieldProblem};
+pub(super) use ids::Index;
+pub(super) use reader::varint;
+pub use source::Inflate;
+pub use stacks::StacksReader;
 
-use self::ids::{Ids, Index};
+use self::ids::Ids;
 use self::messages::Parts;
 use self::source::Source;
 use super::{Function, Label, Line, Location, Profile};
@@ -76,7 +81,8 @@ impl Profile {
             parts.take(&field)?;
         }
         drop(source);
-        parts.finish().map_err(|unresolved| unresolved.locate(bytes, limits))
+        let finished = parts.finish().map(|(profile, _)| profile);
+        finished.map_err(|unresolved| unresolved.locate(bytes, limits))
     }
 }
 
@@ -134,8 +140,9 @@ impl Parts {
         bytes as u64
     }
 
-    /// Checks what only the whole can show, and turns references into indices.
-    fn finish(mut self) -> Result<Profile, Unresolved> {
+    /// Checks what only the whole can show, and turns references into indices. Answers with the
+    /// way from a location's id to its index, too.
+    fn finish(mut self) -> Result<(Profile, Index), Unresolved> {
         if self.strings_read == 0 {
             return Err(Unresolved::Known(DecodeError::NoStrings));
         }
@@ -151,7 +158,7 @@ impl Parts {
         }
         self.resolve_lines(&functions)?;
         self.resolve_stacks(&locations)?;
-        Ok(self.profile)
+        Ok((self.profile, locations))
     }
 
     fn check_widths(&mut self) -> Result<(), Unresolved> {
@@ -159,17 +166,16 @@ impl Parts {
         if types == 0 {
             return Err(Unresolved::Known(DecodeError::NoSampleTypes));
         }
-        let samples = &mut self.profile.samples;
-        if samples.is_empty() {
-            samples.width = types;
+        self.profile.samples.width = types;
+        match self.first_sample {
+            Some((found, offset)) if found != types => {
+                let problem =
+                    FieldProblem::ValueCount { found: found as u64, expected: types as u64 };
+                let field = "sample";
+                Err(Unresolved::Known(DecodeError::Field { field, offset, problem }))
+            }
+            _ => Ok(()),
         }
-        if samples.width != types {
-            let problem =
-                FieldProblem::ValueCount { found: samples.width as u64, expected: types as u64 };
-            let offset = self.first_sample;
-            return Err(Unresolved::Known(DecodeError::Field { field: "sample", offset, problem }));
-        }
-        Ok(())
     }
 
     fn resolve_lines(&mut self, functions: &Index) -> Result<(), Unresolved> {

@@ -19,13 +19,14 @@ pub(super) struct Field<'a> {
     pub(super) number: u64,
     /// Where the field begins.
     pub(super) offset: u64,
-    value: Value<'a>,
+    pub(super) value: Value<'a>,
     /// The offset of the field's end.
     end: u64,
 }
 
+/// What a field holds.
 #[derive(Clone, Copy)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// Eight or four bytes: profile.proto has no such field.
@@ -53,6 +54,15 @@ impl<'a> Reader<'a> {
         }
         let length = usize::try_from(varint(&mut self.rest).ok()?).ok()?;
         length.checked_add(start - self.rest.len())
+    }
+
+    /// Whether the next field is there as a whole, where more bytes may come; `most_header` is the
+    /// most that a tag and a length can take.
+    #[inline]
+    pub(super) fn is_complete(&self, most_header: usize) -> bool {
+        let Reader { message, rest, end } = *self;
+        let needed = Reader { message, rest, end }.extent().unwrap_or(0);
+        rest.len() >= most_header.max(needed)
     }
 
     /// The next field.
@@ -138,6 +148,11 @@ impl<'a> Field<'a> {
         }
     }
 
+    /// The offset of the field's end.
+    pub(super) fn end(&self) -> u64 {
+        self.end
+    }
+
     /// The field as a message.
     pub(super) fn message(&self, name: &'static str) -> Result<Reader<'a>, DecodeError> {
         Ok(Reader { message: name, rest: self.bytes(name)?, end: self.end })
@@ -174,7 +189,7 @@ impl<'a> Field<'a> {
 
 /// Reads a varint. Bits past the 64th are dropped, as by Go and C++.
 #[inline]
-fn varint(bytes: &mut &[u8]) -> Result<u64, FieldProblem> {
+pub(in crate::profile) fn varint(bytes: &mut &[u8]) -> Result<u64, FieldProblem> {
     match **bytes {
         [first, ref rest @ ..] if first < 0x80 => {
             *bytes = rest;

@@ -2,6 +2,7 @@
 //!
 //! Of a gzip'd profile only a window is held, as large as its largest field.
 
+use std::fmt;
 use std::io::Read;
 
 use flate2::bufread::MultiGzDecoder;
@@ -13,7 +14,7 @@ use super::{DecodeError, DecodeLimits};
 const CHUNK: usize = 128 << 10;
 
 /// A tag and a length, at ten bytes each.
-const MAX_HEADER: usize = 20;
+pub(super) const MAX_HEADER: usize = 20;
 
 /// Gives fields one by one.
 pub(super) struct Source<'a> {
@@ -23,47 +24,23 @@ pub(super) struct Source<'a> {
 }
 
 struct Gzip<'a> {
-    decoder: MultiGzDecoder<&'a [u8]>,
+    inflate: Inflate<'a>,
     window: Vec<u8>,
     /// The offset of the window's first byte.
     base: u64,
     ended: bool,
-    max: Limit,
-}
-
-#[derive(Clone, Copy)]
-struct Limit {
-    bytes: u64,
-    what: &'static str,
 }
 
 impl<'a> Source<'a> {
     /// Begins to read. The first two bytes tell gzip from protobuf, whose field 3 never has wire
     /// type 7.
     pub(super) fn new(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Source<'a>, DecodeError> {
-        if !is_gzip(bytes) {
-            if bytes.len() as u64 > limits.max_bytes {
-                return Err(too_large("bytes", limits.max_bytes));
-            }
+        let Some(inflate) = Inflate::new(bytes, limits) else {
+            limits.check_raw(bytes.len() as u64)?;
             let source = Source { raw: bytes, gzip: None, position: 0 };
             return if bytes.is_empty() { Err(DecodeError::Empty) } else { Ok(source) };
-        }
-        let by_ratio = (bytes.len() as u64).saturating_mul(limits.max_ratio);
-        let by_ratio = by_ratio.max(DecodeLimits::RATIO_FREE);
-        let max = if by_ratio < limits.max_bytes {
-            Limit { bytes: by_ratio, what: "bytes for what it has compressed" }
-        } else {
-            Limit { bytes: limits.max_bytes, what: "bytes" }
         };
-        let decoder = MultiGzDecoder::new(bytes);
-        let mut gzip = Gzip { decoder, window: Vec::new(), base: 0, ended: false, max };
-        gzip.fill(0, MAX_HEADER)?;
-        if gzip.window.is_empty() {
-            return Err(DecodeError::Empty);
-        }
-        if is_gzip(&gzip.window) {
-            return Err(DecodeError::NestedGzip);
-        }
+        let gzip = Gzip { inflate, window: Vec::new(), base: 0, ended: false };
         Ok(Source { raw: &[], gzip: Some(gzip), position: 0 })
     }
 
@@ -98,18 +75,98 @@ impl Gzip<'_> {
         self.window.drain(..position);
         self.base += position as u64;
         while self.window.len() < needed && !self.ended {
-            let start = self.window.len();
-            self.window.resize(start + CHUNK, 0);
-            let read = self.decoder.read(&mut self.window[start..]);
-            self.window.truncate(start + *read.as_ref().unwrap_or(&0));
-            let offset = self.base + self.window.len() as u64;
-            let read = read.map_err(|error| DecodeError::Gzip { offset, source: error.into() })?;
-            self.ended = read == 0;
-            if offset > self.max.bytes {
-                return Err(too_large(self.max.what, self.max.bytes));
-            }
+            self.ended = !self.inflate.read(&mut self.window)?;
         }
         Ok(0)
+    }
+}
+
+/// Decompresses a gzip'd profile, of one or more members, within limits.
+pub struct Inflate<'a> {
+    decoder: MultiGzDecoder<&'a [u8]>,
+    /// What came out so far.
+    total: u64,
+    max: u64,
+    /// What `max` is a limit of.
+    what: &'static str,
+}
+
+impl<'a> Inflate<'a> {
+    /// Ready to decompress; `None` where the bytes are not gzip'd.
+    pub fn new(bytes: &'a [u8], limits: &DecodeLimits) -> Option<Inflate<'a>> {
+        if !is_gzip(bytes) {
+            return None;
+        }
+        let by_ratio = (bytes.len() as u64).saturating_mul(limits.max_ratio);
+        let by_ratio = by_ratio.max(DecodeLimits::RATIO_FREE);
+        let (max, what) = if by_ratio < limits.max_bytes {
+            (by_ratio, "bytes for what it has compressed")
+        } else {
+            (limits.max_bytes, "bytes")
+        };
+        Some(Inflate { decoder: MultiGzDecoder::new(bytes), total: 0, max, what })
+    }
+
+    /// How large the profile seems to be: the size that the last member ends with, which anyone can
+    /// write there.
+    pub fn size_hint(&self) -> usize {
+        let end = self.decoder.get_ref().last_chunk::<4>();
+        let stated = end.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
+        usize::try_from(stated.min(self.max)).unwrap_or(0)
+    }
+
+    /// Appends the next 128 KiB or less; whether there was anything, else the stream's end is
+    /// checked.
+    ///
+    /// # Errors
+    ///
+    /// Where the stream is broken or too large, holds nothing, or is gzip inside gzip.
+    pub fn read(&mut self, into: &mut Vec<u8>) -> Result<bool, DecodeError> {
+        let start = into.len();
+        into.resize(start + CHUNK, 0);
+        let mut length = 0;
+        // The beginning is looked at below, so it has to be there.
+        while length < 2 {
+            let read = self.decoder.read(&mut into[start + length..]);
+            into.truncate(start + length + *read.as_ref().unwrap_or(&0));
+            let offset = self.total + (into.len() - start) as u64;
+            let read = read.map_err(|error| DecodeError::Gzip { offset, source: error.into() })?;
+            if read == 0 {
+                break;
+            }
+            length += read;
+            if length < 2 {
+                into.resize(start + CHUNK, 0);
+            }
+        }
+        into.truncate(start + length);
+        if self.total == 0 && length == 0 {
+            return Err(DecodeError::Empty);
+        }
+        if self.total == 0 && is_gzip(&into[start..]) {
+            return Err(DecodeError::NestedGzip);
+        }
+        self.total += length as u64;
+        if self.total > self.max {
+            return Err(too_large(self.what, self.max));
+        }
+        Ok(length > 0)
+    }
+}
+
+impl fmt::Debug for Inflate<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inflate").field("total", &self.total).finish_non_exhaustive()
+    }
+}
+
+impl DecodeLimits {
+    /// Whether a raw profile of this size may be read.
+    pub(super) fn check_raw(&self, length: u64) -> Result<(), DecodeError> {
+        if length > self.max_bytes {
+            return Err(too_large("bytes", self.max_bytes));
+        }
+        Ok(())
     }
 }
 

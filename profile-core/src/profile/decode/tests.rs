@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::profile::wire::{Message, Sink};
-use crate::profile::{Builder, Mapping, StrId, ValueType};
+use crate::profile::{Builder, Mapping, Stacks, StrId, ValueType};
 
 /// Fields of a message, written as they are told.
 #[derive(Clone, Default)]
@@ -58,14 +58,76 @@ fn location(id: u64) -> Raw {
     raw().bytes(4, raw().number(1, id).number(3, 4096))
 }
 
+/// Reads the bytes as a profile and as stacks, which must come to the same.
 fn decode(bytes: &[u8]) -> Result<Profile, DecodeError> {
-    let profile = Profile::decode(bytes, &DecodeLimits::default())?;
+    let limits = DecodeLimits::default();
+    let decoded = Profile::decode(bytes, &limits);
+    let stacks = Stacks::read(bytes, &limits);
+    let pieces = in_pieces(bytes, &limits);
+    match &decoded {
+        Ok(profile) => {
+            assert_eq!(summed(&stacks.unwrap()), twin(profile));
+            assert_eq!(summed(&Stacks::of(profile)), twin(profile));
+            assert_eq!(summed(&pieces.unwrap()), twin(profile));
+        }
+        Err(error) => {
+            let text = error.to_string();
+            assert_eq!(stacks.expect_err(&text).to_string(), text);
+            assert_eq!(pieces.expect_err(&text).to_string(), text);
+        }
+    }
+    let profile = decoded?;
     let again = Profile::decode(&profile.encode(), &DecodeLimits::default()).unwrap();
     assert_eq!(again.encode(), profile.encode(), "decode, encode, decode");
     match profile.check() {
         Ok(()) | Err(crate::profile::CheckError::NoLabelKey { .. }) => Ok(profile),
         Err(error) => panic!("decoded but not valid: {error}"),
     }
+}
+
+/// Reads a raw profile byte by byte, and a gzip'd one as it is.
+fn in_pieces(bytes: &[u8], limits: &DecodeLimits) -> Result<Stacks<'static>, DecodeError> {
+    let mut raw = Vec::new();
+    match Inflate::new(bytes, limits) {
+        Some(mut inflate) => while inflate.read(&mut raw)? {},
+        None => raw.extend_from_slice(bytes),
+    }
+    let mut reader = StacksReader::new(0, limits);
+    if raw.len() > 2000 {
+        reader.feed(&raw)?;
+    } else {
+        raw.chunks(1).try_for_each(|byte| reader.feed(byte))?;
+    }
+    reader.finish()
+}
+
+/// Stacks with their sums, in order, and what the samples were.
+type Summed = (Vec<(Vec<u32>, Vec<i128>)>, u64, u64, u64);
+
+fn summed(stacks: &Stacks<'_>) -> Summed {
+    let width = stacks.profile().sample_types.len();
+    let all = (0..stacks.len()).map(|stack| {
+        let values = (0..width).map(|column| stacks.value(stack, column));
+        (stacks.locations(stack).collect(), values.collect())
+    });
+    let facts = stacks.facts();
+    (all.collect(), facts.samples, facts.without_stack, facts.negative)
+}
+
+fn twin(profile: &Profile) -> Summed {
+    let mut all: Vec<(Vec<u32>, Vec<i128>)> = Vec::new();
+    for sample in profile.samples.iter() {
+        let values = sample.values.iter().map(|&value| i128::from(value));
+        match all.iter_mut().find(|(stack, _)| stack == sample.stack) {
+            Some((_, sums)) => sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value),
+            None => all.push((sample.stack.to_vec(), values.collect())),
+        }
+    }
+    let count = |test: fn(&crate::profile::Sample<'_>) -> bool| {
+        profile.samples.iter().filter(test).count() as u64
+    };
+    let negative = count(|sample| sample.values.iter().any(|&value| value < 0));
+    (all, profile.samples.len() as u64, count(|sample| sample.stack.is_empty()), negative)
 }
 
 #[track_caller]
@@ -270,6 +332,8 @@ fn limits_hold() {
     let refused = |bytes: &[u8], limits: DecodeLimits| {
         let error = Profile::decode(bytes, &limits).unwrap_err();
         assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
+        let error = Stacks::read(bytes, &limits).unwrap_err();
+        assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
     };
     let few_bytes = DecodeLimits { max_bytes: 20, ..DecodeLimits::default() };
     refused(&profile.0, few_bytes);
@@ -344,6 +408,44 @@ fn every_field_comes_back() {
     for length in 0..profile.encode().len() {
         let _ = decode(&profile.encode()[..length]);
     }
+}
+
+#[test]
+fn a_stack_is_the_same_however_it_is_written() {
+    let places = location(1).then(&location(300).0);
+    let written = |stack: Raw| raw().bytes(2, stack.bytes(2, [5]));
+    let packed = written(raw().bytes(1, [1, 0xac, 2]));
+    let unpacked = written(raw().number(1, 1).number(1, 300));
+    let mixed = written(raw().bytes(1, [1]).bytes(1, "").number(1, 300));
+    let long = written(raw().bytes(1, [0x81, 0x80, 0, 0xac, 2]));
+    let apart = raw().bytes(2, raw().bytes(1, [1]).bytes(2, [5]).number(1, 300));
+    let all = [packed, unpacked, mixed, long, apart];
+    let all = all.into_iter().fold(header().then(&places.0), |all, sample| all.then(&sample.0));
+    assert_eq!(accepts(&all).samples.len(), 5);
+    let limits = DecodeLimits::default();
+    let stacks = Stacks::read(&all.0, &limits).unwrap();
+    assert_eq!((stacks.len(), stacks.value(0, 0)), (1, 25));
+}
+
+#[test]
+fn stacks_in_great_numbers_come_back() {
+    let mut builder = Builder::new(&[("a", "count")]);
+    for place in 0..300 {
+        builder.location(None, place, &[]);
+    }
+    for number in 0..5000_u32 {
+        builder.sample(&[number % 300, number / 7 % 300], &[i64::from(number)], &[]);
+    }
+    for value in [i64::MAX, i64::MAX, -5] {
+        builder.sample(&[7], &[value], &[]);
+    }
+    let stacks = accepts(builder.finish().encode());
+    let mut stacks = Stacks::of(&stacks);
+    let last = stacks.len() - 1;
+    assert_eq!(stacks.value(last, 0), i128::from(i64::MAX) * 2 - 5);
+    stacks.retain(|stack| stack == last || stack == 3);
+    assert_eq!((stacks.len(), stacks.value(1, 0)), (2, i128::from(i64::MAX) * 2 - 5));
+    assert_eq!(stacks.locations(0).collect::<Vec<_>>(), [3, 0]);
 }
 
 #[test]

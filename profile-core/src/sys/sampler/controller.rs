@@ -268,6 +268,7 @@ impl Names {
 
 impl Running {
     fn new(epoch: u32, commands: Arc<Commands>) -> Running {
+        let _own = OwnWork::begin();
         let generation = unwind::generation();
         let unwinder = Box::new(Unwinder::load());
         let shared = Shared::new(epoch, Ring::new(RING, DEPTH), THREADS, unwinder);

@@ -1,32 +1,25 @@
-//! Keeps the profiler's own allocations out of the heap profile.
-
-use std::marker::PhantomData;
+//! A thread's switch for jemalloc's sampling.
 
 use tikv_jemalloc_ctl::raw;
 
 const THREAD_ACTIVE: &[u8] = b"thread.prof.active\0";
 
-/// While one of these lives, what this thread allocates is left out of heap profiles: it is the
-/// profiler's own. To be dropped on the thread that began it.
+/// Keeps the thread from being sampled.
 #[derive(Debug)]
-pub struct OwnWork {
+pub(super) struct Off {
     /// Whether the thread was sampled before; `None` where jemalloc has no such switch.
     before: Option<bool>,
-    /// Not to be sent to another thread.
-    _here: PhantomData<*const ()>,
 }
 
-impl OwnWork {
-    /// Begins work of the profiler's own on this thread.
-    pub fn begin() -> OwnWork {
+impl Off {
+    pub(super) fn switch() -> Off {
         // SAFETY: `thread.prof.active` is a C `bool`, read and written (jemalloc(3)). Where jemalloc
         // runs without profiling the call fails and changes nothing.
-        let before = unsafe { raw::update(THREAD_ACTIVE, false) }.ok();
-        OwnWork { before, _here: PhantomData }
+        Off { before: unsafe { raw::update(THREAD_ACTIVE, false) }.ok() }
     }
 }
 
-impl Drop for OwnWork {
+impl Drop for Off {
     fn drop(&mut self) {
         if let Some(before) = self.before {
             // SAFETY: as above. The same call succeeded before, and there is nobody to tell.

@@ -1,0 +1,28 @@
+//! Area `tasks`: named tasks and the trace against their bars, with plain tokio beside them.
+//!
+//! A line is a file; to add one, name it here. In this area [`Engine::Ours`] is a named task and
+//! [`Engine::None`] a plain one.
+//!
+//! [`Engine::Ours`]: profilez_bench::engine::Engine::Ours
+//! [`Engine::None`]: profilez_bench::engine::Engine::None
+
+mod poll;
+mod spawn;
+
+use std::process::ExitCode;
+
+use profilez_bench::run;
+
+const LINES: &[run::Line] = &[spawn::LINE, poll::LINE];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run::area(LINES, &args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}

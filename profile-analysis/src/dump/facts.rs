@@ -1,0 +1,58 @@
+//! The facts of a dump: how many goroutines, in which states, and what is odd.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::Dump;
+
+/// The facts of a dump. Serializes to what `inspect --json` prints.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DumpFacts {
+    /// `debug2` or `debug1`.
+    pub format: &'static str,
+    /// How many goroutines or threads there are.
+    pub goroutines: u64,
+    /// How many are in each state, where the form has states.
+    pub by_state: BTreeMap<String, u64>,
+    /// How many differ in their state, in a frame's function, file or line, or in the creator's.
+    pub groups: usize,
+    /// The longest wait; `None` where none is known.
+    pub max_wait_minutes: Option<u64>,
+    /// How many waits are known.
+    pub waits_known: u64,
+    /// How many have labels.
+    pub with_labels: u64,
+    /// How many are proven to be leaked.
+    pub leaked: u64,
+    /// How many are locked to their thread.
+    pub locked_to_thread: u64,
+    /// How many stacks are not whole.
+    pub partial_stacks: u64,
+    /// Whether a program wrote it that crashed, or with as much detail.
+    pub crash: bool,
+    /// Whether it breaks off.
+    pub truncated: bool,
+    /// What is odd.
+    pub warnings: Vec<String>,
+}
+
+/// Counts what is in a dump.
+pub fn facts(dump: &Dump) -> DumpFacts {
+    let sum = |of: fn(&super::Group<'_>) -> u64| dump.groups().map(|group| of(&group)).sum();
+    DumpFacts {
+        format: dump.format().name(),
+        goroutines: dump.goroutines(),
+        by_state: dump.by_state(),
+        groups: dump.group_count(),
+        max_wait_minutes: dump.groups().filter_map(|group| group.waits().max()).max(),
+        waits_known: sum(|group| group.waits().known()),
+        with_labels: sum(|group| group.labelled()),
+        leaked: sum(|group| group.leaked()),
+        locked_to_thread: sum(|group| group.locked()),
+        partial_stacks: sum(|group| group.partial()),
+        crash: dump.is_crash(),
+        truncated: dump.truncated(),
+        warnings: dump.warning_texts(),
+    }
+}

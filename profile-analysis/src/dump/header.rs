@@ -1,0 +1,250 @@
+//! The first line of a goroutine: `goroutine 7 [select, 5 minutes, locked to thread]:`.
+//!
+//! | Go | what is new |
+//! | --- | --- |
+//! | 1.23 | `gp=0x… m=3 mp=0x…` or `m=nil` before the bracket, in crashes |
+//! | 1.24 | `, synctest group N` |
+//! | 1.26 | ` (leaked)`, ` (durable)`, `, synctest bubble N`, ` labels:{"k": "v"}` inside the bracket |
+//! | 1.27 | ` {k: "v"}` after the bracket |
+//!
+//! Only a whole line of this form counts, from its first column to the colon at its end.
+
+use super::labels;
+
+/// What a header says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Header<'a> {
+    pub(super) id: u64,
+    /// The state without suffixes.
+    pub(super) state: &'a [u8],
+    pub(super) wait: Option<u64>,
+    pub(super) locked: bool,
+    pub(super) leaked: bool,
+    /// Whether `gp=` is there, as in crashes.
+    pub(super) crash: bool,
+    /// The labels as they are written, without their braces.
+    pub(super) labels: Option<&'a [u8]>,
+}
+
+/// How a line that begins with `goroutine ` is to be taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Line<'a> {
+    Header(Header<'a>),
+    /// It begins as a header does and then breaks off.
+    CutOff,
+    /// Some text.
+    Text,
+}
+
+/// What may stand before the bracket, each with a value up to the next blank.
+const WORDS: [&[u8]; 3] = [b"gp=", b"m=", b"mp="];
+
+/// Reads a line without its newline.
+pub(super) fn parse(line: &[u8]) -> Line<'_> {
+    let Some(rest) = line.strip_prefix(b"goroutine ") else { return Line::Text };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let Some(id) = number(&rest[..digits]) else {
+        return if rest.is_empty() { Line::CutOff } else { Line::Text };
+    };
+    let mut rest = &rest[digits..];
+    let mut crash = false;
+    loop {
+        rest = match rest {
+            [] | [b' '] => return Line::CutOff,
+            [b' ', b'[', inside @ ..] => break rest = inside,
+            [b' ', word @ ..] if WORDS.iter().any(|name| word.starts_with(name)) => {
+                crash = true;
+                match memchr::memchr(b' ', word) {
+                    Some(end) => &word[end..],
+                    None => return Line::CutOff,
+                }
+            }
+            [b' ', word @ ..] if WORDS.iter().any(|name| name.starts_with(word)) => {
+                return Line::CutOff;
+            }
+            _ => return Line::Text,
+        };
+    }
+    inside(id, crash, rest)
+}
+
+/// The rest of the line, from behind the bracket on.
+fn inside(id: u64, crash: bool, rest: &[u8]) -> Line<'_> {
+    let mut labels = None;
+    let (content, after) = match memchr::memchr2(b']', b'{', rest) {
+        None => return Line::CutOff,
+        // Labels inside the bracket may hold brackets.
+        Some(brace) if rest[brace] == b'{' => {
+            let Some(content) = rest[..brace].strip_suffix(b" labels:") else { return Line::Text };
+            let Some(end) = labels::end(&rest[brace..]) else { return Line::CutOff };
+            labels = Some(&rest[brace + 1..brace + end - 1]);
+            match rest[brace + end..].strip_prefix(b"]") {
+                Some(after) => (content, after),
+                None if rest.len() == brace + end => return Line::CutOff,
+                None => return Line::Text,
+            }
+        }
+        Some(bracket) => (&rest[..bracket], &rest[bracket + 1..]),
+    };
+    match after {
+        b":" => {}
+        [] | [b' '] => return Line::CutOff,
+        [b' ', braced @ ..] if braced[0] == b'{' && labels.is_none() => {
+            let Some(end) = labels::end(braced) else { return Line::CutOff };
+            labels = Some(&braced[1..end - 1]);
+            match &braced[end..] {
+                b":" => {}
+                [] => return Line::CutOff,
+                _ => return Line::Text,
+            }
+        }
+        _ => return Line::Text,
+    }
+    let mut header =
+        Header { id, state: content, wait: None, locked: false, leaked: false, crash, labels };
+    if let Some(comma) = memchr::memchr(b',', content) {
+        header.state = &content[..comma];
+        for part in content[comma + 1..].split(|&byte| byte == b',') {
+            match part.trim_ascii() {
+                b"locked to thread" => header.locked = true,
+                part => {
+                    let minutes = part.strip_suffix(b" minutes").and_then(number);
+                    header.wait = header.wait.or(minutes);
+                }
+            }
+        }
+    }
+    while let Some((state, suffix)) = suffix(header.state) {
+        header.leaked |= suffix == b"leaked";
+        header.state = state;
+    }
+    if header.state.is_empty() { Line::Text } else { Line::Header(header) }
+}
+
+/// Takes a suffix off that is no part of the state: `(nil chan)` is one, `(leaked)` is none.
+fn suffix(state: &[u8]) -> Option<(&[u8], &'static [u8])> {
+    const SUFFIXES: [&[u8]; 4] = [b"leaked", b"scan", b"durable", b"synctest"];
+    let inner = state.strip_suffix(b")")?;
+    SUFFIXES.into_iter().find_map(|suffix| {
+        let state = inner.strip_suffix(suffix)?.strip_suffix(b" (")?;
+        Some((state, suffix))
+    })
+}
+
+/// A number in digits; as large as can be where it is larger.
+pub(super) fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0_u64, |number, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        (digit < 10).then(|| number.saturating_mul(10).saturating_add(digit.into()))
+    })
+}
+
+/// The id in `[originating from goroutine 7]:`.
+pub(super) fn ancestor(line: &[u8]) -> Option<u64> {
+    number(line.strip_prefix(b"[originating from goroutine ")?.strip_suffix(b"]:")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn header(line: &str) -> Header<'_> {
+        match parse(line.as_bytes()) {
+            Line::Header(header) => header,
+            other => panic!("{line}: {other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check(line: &str, state: &str, wait: Option<u64>, labels: Option<&str>) {
+        let header = header(line);
+        assert_eq!(header.state, state.as_bytes(), "{line}");
+        assert_eq!((header.wait, header.labels), (wait, labels.map(str::as_bytes)), "{line}");
+    }
+
+    #[test]
+    fn every_version_is_read() {
+        check("goroutine 7 [running]:", "running", None, None);
+        check("goroutine 7 [select, 5 minutes]:", "select", Some(5), None);
+        check(
+            "goroutine 7 [IO wait, 91275 minutes, locked to thread]:",
+            "IO wait",
+            Some(91275),
+            None,
+        );
+        check(
+            "goroutine 1 gp=0xc000002380 m=nil [chan receive, 1 minutes]:",
+            "chan receive",
+            Some(1),
+            None,
+        );
+        check("goroutine 0 gp=0xa7eb60 m=0 mp=0xa7fb00 [idle]:", "idle", None, None);
+        check("goroutine 5 [select (durable), synctest bubble 3]:", "select", None, None);
+        check(
+            "goroutine 5 [chan receive (synctest), synctest group 3]:",
+            "chan receive",
+            None,
+            None,
+        );
+        check("goroutine 5 [select (no cases)]:", "select (no cases)", None, None);
+        check(
+            "goroutine 5 [chan send (nil chan) (leaked) (scan)]:",
+            "chan send (nil chan)",
+            None,
+            None,
+        );
+        check("goroutine 5 [???]:", "???", None, None);
+        check(
+            r#"goroutine 5 [chan receive, 2 minutes labels:{"a]b": "c}\"]:", "d": ""}]:"#,
+            "chan receive",
+            Some(2),
+            Some(r#""a]b": "c}\"]:", "d": """#),
+        );
+        check(
+            r#"goroutine 5 [chan receive] {endpoint: /api/v1, t: "we]ird \"x\": y}"}:"#,
+            "chan receive",
+            None,
+            Some(r#"endpoint: /api/v1, t: "we]ird \"x\": y}""#),
+        );
+        assert!(header("goroutine 5 [chan receive (leaked)]:").leaked);
+        assert!(header("goroutine 5 [chan receive, locked to thread]:").locked);
+        assert!(header("goroutine 0 gp=0xa7eb60 m=0 mp=0xa7fb00 [idle]:").crash);
+        assert_eq!(header("goroutine 99999999999999999999 [a]:").id, u64::MAX);
+    }
+
+    #[test]
+    fn text_is_no_header() {
+        for text in [
+            "goroutine 7 is stuck",
+            "goroutine running on other thread",
+            "goroutine 7 [running]: and so on",
+            "goroutine 7 [running] {a: b}: c",
+            "goroutine 7 []:",
+            "goroutine 7 x=1 [running]:",
+            "goroutine  7 [running]:",
+            "goroutine -7 [running]:",
+            "goroutine pool",
+            " goroutine 7 [running]:",
+        ] {
+            assert_eq!(parse(text.as_bytes()), Line::Text, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_header_is_cut_off() {
+        for line in [
+            "goroutine 12 [chan receive, 5 minutes]:",
+            "goroutine 12 gp=0xc0 m=3 mp=0xc1 [running]:",
+            r#"goroutine 12 [select] {a: "b\"}:", c: d}:"#,
+            r#"goroutine 12 [select labels:{"a": "b]:"}]:"#,
+        ] {
+            for end in "goroutine ".len()..line.len() {
+                assert_eq!(parse(&line.as_bytes()[..end]), Line::CutOff, "{}", &line[..end]);
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Stacks of goroutines and threads as text, read at the speed of memory.
+//!
+//! Every form that Go has written since 1.17: `debug=2`, what a program prints when it crashes or
+//! gets a SIGQUIT (with `gp=`, `fp=`, registers and other text around), `debug=1` of the profiles
+//! that count (goroutine, goroutineleak, threadcreate, and programs' own); and the dumps of this
+//! project, which have the grammar of `debug=2`.
+//!
+//! [`parse`] takes a whole dump, [`Parser`] one that comes in pieces and may be larger than memory.
+//! Neither ever fails: what can't be read becomes a [`Warning`] with its offset, a dump that breaks
+//! off is [`truncated`](Dump::truncated), and what doesn't fit the [`Limits`] is counted without its
+//! stack. Memory grows with the distinct stacks and not with the goroutines.
+//!
+//! What a stack, a label or a panic's text holds can't pass for a goroutine: headers count only as
+//! whole lines from the first column on, labels are read with their quotes, and the text of a panic
+//! ends at its empty line. (Before Go 1.23 a panic's text could itself hold an empty line and a
+//! header; nobody can tell that from a dump.)
+//!
+//! ```
+//! use profile_analysis::dump::{self, Options};
+//!
+//! let dump = dump::parse(
+//!     b"goroutine 7 [chan receive, 5 minutes]:\n\
+//!       main.worker(0x1)\n\t/src/main.go:31 +0x1d\n\
+//!       created by main.main in goroutine 1\n\t/src/main.go:34 +0x59\n",
+//!     &Options::default(),
+//! );
+//! assert_eq!((dump.goroutines(), dump.group_count()), (1, 1));
+//! let group = dump.groups().next().unwrap();
+//! assert_eq!((group.state(), group.waits().max()), ("chan receive".into(), Some(5)));
+//! ```
+
+mod facts;
+mod header;
+mod labels;
+mod lines;
+mod packed;
+mod parallel;
+mod prefix;
+mod profile;
+mod scan;
+mod table;
+#[cfg(test)]
+mod tests;
+mod view;
+mod waits;
+
+use std::fmt;
+
+pub use facts::{DumpFacts, facts};
+pub use packed::parse_packed;
+pub use parallel::parse_on;
+pub use profile::from_profile;
+pub use scan::Parser;
+pub(crate) use view::labels_by_group;
+pub use view::{AncestorView, Frame, Group};
+pub use waits::Waits;
+
+use table::Table;
+
+/// How to read a dump.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// What may be kept of it.
+    pub limits: Limits,
+    /// Take off what a log has put before each line: a time, a level, blanks. Lines are only looked
+    /// at as they are otherwise.
+    pub strip_prefix: bool,
+    /// Also tell groups apart by the value of this label.
+    pub by_label: Option<String>,
+}
+
+/// What may be kept of a dump, so that no input takes more than some 64 MiB of memory. What is
+/// beyond a limit is still counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest line in bytes; longer ones are skipped. 64 KiB.
+    pub line: usize,
+    /// The deepest stack in frames; the rest of a deeper one is left out. 4096.
+    pub depth: usize,
+    /// The most distinct beginnings of stacks, each a frame; 256 Ki.
+    pub frames: usize,
+    /// The most bytes of distinct names, places, states and labels; 16 MiB.
+    pub text: usize,
+    /// The most groups; 16 Ki.
+    pub groups: usize,
+    /// The most labels of groups; 64 Ki.
+    pub labels: usize,
+    /// The most different waits of groups; 128 Ki.
+    pub waits: usize,
+    /// The most bytes that a gzip'd dump may become; 1 GiB.
+    pub unpacked: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            line: 64 << 10,
+            depth: 4096,
+            frames: 256 << 10,
+            text: 16 << 20,
+            groups: 16 << 10,
+            labels: 64 << 10,
+            waits: 128 << 10,
+            unpacked: 1 << 30,
+        }
+    }
+}
+
+/// One of [`Limits`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Limit {
+    /// [`Limits::line`].
+    Line,
+    /// [`Limits::depth`].
+    Depth,
+    /// [`Limits::frames`].
+    Frames,
+    /// [`Limits::text`].
+    Text,
+    /// [`Limits::groups`].
+    Groups,
+    /// [`Limits::labels`].
+    Labels,
+    /// [`Limits::waits`].
+    Waits,
+    /// [`Limits::unpacked`].
+    Unpacked,
+}
+
+impl Limits {
+    fn of(&self, limit: Limit) -> usize {
+        match limit {
+            Limit::Line => self.line,
+            Limit::Depth => self.depth,
+            Limit::Frames => self.frames,
+            Limit::Text => self.text,
+            Limit::Groups => self.groups,
+            Limit::Labels => self.labels,
+            Limit::Waits => self.waits,
+            Limit::Unpacked => self.unpacked,
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Limit::Line => "bytes in a line",
+            Limit::Depth => "frames in a stack",
+            Limit::Frames => "frames of distinct stacks",
+            Limit::Text => "bytes of distinct names",
+            Limit::Groups => "groups",
+            Limit::Labels => "labels of groups",
+            Limit::Waits => "different waits",
+            Limit::Unpacked => "decompressed bytes",
+        })
+    }
+}
+
+/// Something odd in a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Where it is, in bytes from the beginning.
+    pub offset: u64,
+    /// What it is.
+    pub problem: Problem,
+}
+
+/// What is odd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// A line that begins as a goroutine's first one and is not whole.
+    BrokenHeader,
+    /// A function's line without the line of its place.
+    NoPlace,
+    /// A place without a function.
+    StrayPlace,
+    /// Text in the middle of a stack.
+    StrayText,
+    /// Labels that can't be read to their end.
+    BrokenLabels,
+    /// A header that the text of a panic holds.
+    InPanicText,
+    /// A profile that says another total than its records add up to: what it says, and the sum.
+    Total(u64, u64),
+    /// The input ends in the middle of a stack.
+    BreaksOff,
+    /// The input is as long as the longest dump that Go's runtime writes, which cuts off there.
+    LongestOfGo,
+    /// The first goroutine is there more than once: several dumps are counted together.
+    Several(u64),
+    /// The compressed data breaks off, or is damaged.
+    BrokenGzip,
+    /// A limit was reached; says which, and how much it is.
+    Limit(Limit, usize),
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Problem::BrokenHeader => f.write_str("a goroutine's first line is broken"),
+            Problem::NoPlace => f.write_str("a function without its place"),
+            Problem::StrayPlace => f.write_str("a place without its function"),
+            Problem::StrayText => f.write_str("text in the middle of a stack"),
+            Problem::BrokenLabels => f.write_str("labels that can't be read"),
+            Problem::InPanicText => f.write_str("what looks like a goroutine in a panic's text"),
+            Problem::Total(said, counted) => {
+                write!(f, "the total is said to be {said}, the records add up to {counted}")
+            }
+            Problem::BreaksOff => f.write_str("the dump breaks off in the middle of a stack"),
+            Problem::LongestOfGo => {
+                f.write_str("the dump is exactly 64 MiB long, where Go's runtime cuts off")
+            }
+            Problem::Several(times) => {
+                write!(f, "goroutine 1 is there {times} times: several dumps are counted together")
+            }
+            Problem::BrokenGzip => f.write_str("bad gzip data"),
+            Problem::Limit(limit, most) => write!(f, "more than the limit of {most} {limit}"),
+        }
+    }
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.problem, self.offset)
+    }
+}
+
+/// The form of a dump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DumpFormat {
+    /// Every goroutine with its stack: Go's `debug=2`, crashes, and our threads.
+    Debug2,
+    /// Counted stacks without states: Go's `debug=1`.
+    Debug1,
+    /// A profile.proto whose samples are goroutines or threads.
+    Pprof,
+}
+
+impl DumpFormat {
+    /// The name in `inspect --json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            DumpFormat::Debug2 => "debug2",
+            DumpFormat::Debug1 => "debug1",
+            DumpFormat::Pprof => "pprof",
+        }
+    }
+}
+
+/// What a dump says: groups of goroutines with the same state, stack and creator.
+#[derive(Clone, Debug)]
+pub struct Dump {
+    pub(crate) format: DumpFormat,
+    pub(crate) goroutines: u64,
+    pub(crate) crash: bool,
+    pub(crate) truncated: bool,
+    table: Table,
+}
+
+/// Reads a whole dump, on this thread.
+pub fn parse(bytes: &[u8], options: &Options) -> Dump {
+    let mut parser = Parser::new(options);
+    parser.feed(bytes);
+    parser.finish()
+}

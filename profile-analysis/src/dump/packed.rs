@@ -1,0 +1,70 @@
+//! Dumps that are gzip'd: decompressed on one thread while another one parses.
+
+use std::io::Read;
+use std::sync::mpsc::sync_channel;
+use std::thread;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::{Dump, Limit, Options, Parser, Problem};
+
+/// How much is handed over at a time, and how many of these may wait.
+const PIECE: usize = 256 << 10;
+const WAITING: usize = 3;
+
+/// Reads a dump that may be gzip'd, in several members too. Of a gzip'd one no more than
+/// [`Limits::unpacked`](super::Limits) bytes are looked at, and a second thread decompresses; data
+/// that can't be decompressed ends the dump, which is then [truncated](Dump::truncated).
+pub fn parse_packed(bytes: &[u8], options: &Options) -> Dump {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return super::parse(bytes, options);
+    }
+    let mut parser = Parser::new(options);
+    let limit = options.limits.unpacked;
+    let (pieces, arriving) = sync_channel::<Vec<u8>>(WAITING);
+    let (returned, free) = sync_channel::<Vec<u8>>(WAITING + 2);
+    let end = thread::scope(|scope| {
+        let unpacking = scope.spawn(move || {
+            let mut from = MultiGzDecoder::new(bytes).take(limit as u64 + 1);
+            let mut total = 0;
+            loop {
+                let mut piece = free.try_recv().unwrap_or_default();
+                piece.resize(PIECE, 0);
+                let mut length = 0;
+                let end = loop {
+                    match from.read(&mut piece[length..]) {
+                        Ok(0) if length == PIECE => break None,
+                        Ok(0) => break Some(End::Whole),
+                        Ok(read) => length += read,
+                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                        Err(_) => break Some(End::Broken),
+                    }
+                };
+                piece.truncate(length.min(limit - total));
+                total += length;
+                let end = if total > limit { Some(End::TooMuch) } else { end };
+                // Nobody receives only where the parser has panicked.
+                if pieces.send(piece).is_err() || end.is_some() {
+                    return end.unwrap_or(End::Broken);
+                }
+            }
+        });
+        for piece in arriving {
+            parser.feed(&piece);
+            let _ = returned.try_send(piece);
+        }
+        unpacking.join().unwrap_or(End::Broken)
+    });
+    match end {
+        End::Whole => {}
+        End::Broken => parser.cut_off(Problem::BrokenGzip),
+        End::TooMuch => parser.cut_off(Problem::Limit(Limit::Unpacked, limit)),
+    }
+    parser.finish()
+}
+
+enum End {
+    Whole,
+    Broken,
+    TooMuch,
+}

@@ -1,0 +1,54 @@
+//! Reading one dump on several threads.
+
+use std::thread;
+
+use memchr::memmem;
+
+use super::{Dump, Options, Parser};
+
+/// What a part must at least have to be worth a thread.
+const PART: usize = 1 << 20;
+
+/// Reads a whole dump on so many threads, of which it starts one less, and gives what
+/// [`parse`](super::parse) gives. Short dumps take fewer threads.
+pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
+    // With a prefix nobody knows where a goroutine begins.
+    let threads = if options.strip_prefix { 1 } else { threads.min(bytes.len() / PART) };
+    let mut parts = parts(threads.max(1), bytes);
+    let first = parts.remove(0);
+    let read = |(start, part): (usize, &[u8])| {
+        let mut parser = Parser::starting_at(options, start as u64);
+        parser.feed(part);
+        parser.end_of_input();
+        parser
+    };
+    let parser = thread::scope(|scope| {
+        let others: Vec<_> =
+            parts.into_iter().map(|part| scope.spawn(move || read(part))).collect();
+        let mut parser = read(first);
+        for other in others {
+            match other.join() {
+                Ok(later) => parser.append(&later),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        parser
+    });
+    parser.conclude()
+}
+
+/// Cuts a dump in about equal parts, each but the first beginning with a goroutine after an empty
+/// line: there a parser is in the same state whatever came before.
+fn parts(count: usize, bytes: &[u8]) -> Vec<(usize, &[u8])> {
+    let finder = memmem::Finder::new(b"\n\ngoroutine ");
+    let mut starts = vec![0];
+    for part in 1..count {
+        let from = (bytes.len() / count * part).max(starts[part - 1]);
+        match finder.find(&bytes[from..]) {
+            Some(at) => starts.push(from + at + 2),
+            None => break,
+        }
+    }
+    let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
+    starts.iter().zip(ends).map(|(&start, end)| (start, &bytes[start..end])).collect()
+}

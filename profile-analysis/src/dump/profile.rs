@@ -1,0 +1,114 @@
+//! Goroutines and threads out of a profile.proto, whose labels say what a text dump's headers say.
+
+use profile_core::profile::{Label, Profile, Sample};
+
+use super::table::{ROOT, Table, Task};
+use super::{Dump, DumpFormat, Options};
+
+/// Reads the goroutines of a profile that counts them: one of sample type `goroutine`,
+/// `goroutineleak` or `threadcreate`. Labels `state`, `wait` (minutes, or another unit of time) and
+/// `goroutine` or `id` are what a header has; the others are labels. `None` for other profiles.
+///
+/// # Panics
+///
+/// Where the profile refers to what it does not hold ([`Profile::check`]); one that was decoded
+/// never does.
+pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
+    const KINDS: [&str; 3] = ["goroutine", "goroutineleak", "threadcreate"];
+    let counted = |name: &str| KINDS.contains(&name);
+    let index = profile.sample_types.iter().position(|kind| counted(profile.str(kind.kind)))?;
+    let leaked = profile.str(profile.sample_types[index].kind) == "goroutineleak";
+    let mut table = Table::new(&options.limits, options.by_label.as_deref());
+    let mut task = Task::new();
+    let mut goroutines = 0_u64;
+    for (number, sample) in profile.samples.iter().enumerate() {
+        let Ok(count @ 1..) = u64::try_from(sample.values[index]) else { continue };
+        task.clear();
+        task.count = count;
+        task.leaked = leaked;
+        let offset = number as u64;
+        for label in sample.labels {
+            take(profile, label, &mut table, &mut task, offset);
+        }
+        stack(profile, &sample, &mut table, &mut task, offset);
+        goroutines = goroutines.saturating_add(count);
+        table.add(&mut task, offset);
+    }
+    let format = DumpFormat::Pprof;
+    Some(Dump { format, goroutines, crash: false, truncated: false, table })
+}
+
+fn take(profile: &Profile, label: &Label, table: &mut Table, task: &mut Task, offset: u64) {
+    let (key, value) = (profile.str(label.key), profile.str(label.str));
+    match key {
+        "state" if !value.is_empty() => {
+            let (state, suffix) = match value.strip_suffix(" (leaked)") {
+                Some(state) => (state, true),
+                None => (value, false),
+            };
+            task.leaked |= suffix;
+            task.state = table.state_id(state.as_bytes(), offset);
+        }
+        "wait" | "wait_minutes" => {
+            task.wait = minutes(value, label.num, profile.str(label.num_unit))
+        }
+        "goroutine" | "id" if value.is_empty() => task.id = label.num.unsigned_abs(),
+        _ => {
+            let number = label.num.to_string();
+            let value = if value.is_empty() && label.num != 0 { &number } else { value };
+            let label = table.label_id(key.as_bytes(), value.as_bytes(), offset);
+            if !task.labels.contains(&label) {
+                task.labels.push(label);
+            }
+        }
+    }
+}
+
+/// Whole minutes, from one on, of `5 minutes` or of a number and its unit.
+fn minutes(text: &str, number: i64, unit: &str) -> Option<u64> {
+    let (number, unit) = match text.split_once(' ') {
+        Some((number, unit)) => (number.parse().ok()?, unit),
+        None if text.is_empty() => (number, unit),
+        None => (text.parse().ok()?, unit),
+    };
+    let number = u64::try_from(number).ok()?;
+    let in_a_minute = match unit {
+        "nanoseconds" | "ns" => 60_000_000_000,
+        "microseconds" | "us" => 60_000_000,
+        "milliseconds" | "ms" => 60_000,
+        "seconds" | "s" => 60,
+        "hours" | "h" => return Some(number.saturating_mul(60)).filter(|&wait| wait > 0),
+        _ => 1,
+    };
+    Some(number / in_a_minute).filter(|&wait| wait > 0)
+}
+
+fn stack(profile: &Profile, sample: &Sample<'_>, table: &mut Table, task: &mut Task, offset: u64) {
+    let mut node = ROOT;
+    let mut whole = true;
+    for &location in sample.stack {
+        let location = &profile.locations[location as usize];
+        let lines = profile.lines_of(location);
+        if lines.is_empty() {
+            let name = format!("{:#x}", location.address);
+            let frame = table.frame_id(name.as_bytes(), b"", false, offset);
+            whole = whole && table.push(&mut node, frame, offset);
+        }
+        for (depth, line) in lines.iter().enumerate() {
+            let function = &profile.functions[line.function as usize];
+            let name = match profile.str(function.name) {
+                "" => profile.str(function.system_name),
+                name => name,
+            };
+            let place = match profile.str(function.filename) {
+                "" => String::new(),
+                file => format!("{file}:{}", line.line.max(0)),
+            };
+            let inlined = depth + 1 < lines.len();
+            let frame = table.frame_id(name.as_bytes(), place.as_bytes(), inlined, offset);
+            whole = whole && table.push(&mut node, frame, offset);
+        }
+    }
+    task.node = node;
+    task.partial = !whole;
+}

@@ -1,0 +1,669 @@
+//! The parser: from lines to goroutines.
+//!
+//! Most frames of a dump have been seen before, below the same frame. [`Parser::known_frames`]
+//! compares what comes with the text of the frames that followed last time, and looks at nothing
+//! else: not at arguments, not at offsets. What it doesn't recognise, [`Parser::line`] reads properly.
+//! Both see the same, which a test holds against a parser without the former.
+
+use memchr::{memchr, memchr3};
+
+use super::header::{self, Header};
+use super::table::{Ancestor, NONE, ROOT, Table, Task};
+use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
+
+/// The longest dump that Go's runtime writes: it then cuts off where it is.
+const LONGEST_OF_GO: u64 = 64 << 20;
+/// How many of the frames that followed before are tried.
+const TRIES: usize = 16;
+/// The most labels of one goroutine.
+const LABELS: usize = 256;
+
+/// A parser of dumps that come in pieces, cut anywhere.
+#[derive(Debug)]
+pub struct Parser {
+    table: Table,
+    line_limit: usize,
+    prefix: Option<prefix::Prefix>,
+    /// Read every line properly.
+    no_short_cut: bool,
+    mode: Mode,
+    task: Task,
+    /// A function whose place is on the next line.
+    pending: Pending,
+    pending_name: Vec<u8>,
+    /// No more frames of this stack are kept.
+    cut: bool,
+    /// The goroutine stands in the text of a panic, and its first frame decides.
+    doubtful: bool,
+    /// The end of what came, without its newline; while skipping, the rest of a line that is too
+    /// long is awaited.
+    carry: Vec<u8>,
+    skipping: bool,
+    /// The offset of the first byte that is not in a line that was read.
+    offset: u64,
+    counts: Counts,
+}
+
+/// What is counted beside the groups.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    goroutines: u64,
+    /// Headers of `debug=2`, and records of `debug=1`.
+    headers: u64,
+    records: u64,
+    /// How often goroutine 1 came.
+    firsts: u64,
+    crash: bool,
+    truncated: bool,
+    /// The total that a `debug=1` profile says, and the sum of its records so far.
+    total: Option<u64>,
+    sum: u64,
+    /// Whether that profile is of leaked goroutines only.
+    leaks: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mode {
+    /// Between goroutines.
+    Text,
+    /// In the text of a panic, up to its empty line.
+    Panic,
+    Stack,
+    /// In the stack of a goroutine that this one descends from.
+    Ancestor,
+    /// In a record of `debug=1`.
+    Record,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    Nothing,
+    Function { inlined: bool },
+    Creator,
+}
+
+impl Parser {
+    /// A parser that has seen nothing yet.
+    pub fn new(options: &Options) -> Parser {
+        let mut limits = options.limits;
+        // Ranges of the text are 32 bits wide.
+        limits.text = limits.text.min(1 << 31);
+        Parser {
+            table: Table::new(&limits, options.by_label.as_deref()),
+            line_limit: limits.line,
+            prefix: options.strip_prefix.then(prefix::Prefix::default),
+            no_short_cut: options.strip_prefix,
+            mode: Mode::Text,
+            task: Task::new(),
+            pending: Pending::Nothing,
+            pending_name: Vec::new(),
+            cut: false,
+            doubtful: false,
+            carry: Vec::new(),
+            skipping: false,
+            offset: 0,
+            counts: Counts::default(),
+        }
+    }
+
+    /// The same, for what begins in the middle of a dump, between two goroutines.
+    pub(super) fn starting_at(options: &Options, offset: u64) -> Parser {
+        Parser { offset, ..Parser::new(options) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn without_short_cut(&mut self) {
+        self.no_short_cut = true;
+    }
+
+    /// Takes the next piece.
+    pub fn feed(&mut self, mut piece: &[u8]) {
+        if self.skipping || !self.carry.is_empty() {
+            let Some(end) = memchr(b'\n', piece) else {
+                return self.keep(piece);
+            };
+            self.keep(&piece[..end]);
+            if self.skipping {
+                self.skipping = false;
+                self.offset += 1;
+            } else {
+                let mut line = std::mem::take(&mut self.carry);
+                line.push(b'\n');
+                self.scan(&line);
+                self.offset += line.len() as u64;
+                line.clear();
+                self.carry = line;
+            }
+            piece = &piece[end + 1..];
+        }
+        let used = self.scan(piece);
+        self.offset += used as u64;
+        self.keep(&piece[used..]);
+    }
+
+    /// Keeps the beginning of a line, unless it is too long.
+    fn keep(&mut self, part: &[u8]) {
+        if self.skipping {
+            self.offset += part.len() as u64;
+        } else if self.carry.len() + part.len() > self.line_limit {
+            let length = self.carry.len() + part.len();
+            self.carry = Vec::new();
+            self.too_long(self.offset);
+            self.skipping = true;
+            self.offset += length as u64;
+        } else {
+            self.carry.extend_from_slice(part);
+        }
+    }
+
+    /// Reads all whole lines of a text, and says how long they are.
+    fn scan(&mut self, text: &[u8]) -> usize {
+        let mut at = 0;
+        loop {
+            if self.mode == Mode::Stack
+                && self.pending == Pending::Nothing
+                && !(self.cut || self.doubtful || self.no_short_cut)
+            {
+                at = self.known_frames(text, at);
+            }
+            let Some(length) = memchr(b'\n', &text[at..]) else { return at };
+            self.any_line(&text[at..at + length], self.offset + at as u64);
+            at += length + 1;
+        }
+    }
+
+    /// Reads the frames from a place on that have been seen before below the stack so far, and the
+    /// creator; says where it ends.
+    fn known_frames(&mut self, text: &[u8], mut at: usize) -> usize {
+        let mut stack = self.task.node;
+        'frames: loop {
+            let rest = &text[at..];
+            match rest.first() {
+                None | Some(b'\t' | b'\n' | b'.' | b'[') => break,
+                Some(b'g') if rest.starts_with(b"goroutine ") => break,
+                Some(b'c') if rest.starts_with(b"created by ") => {
+                    let creator = self.table.last_creator(stack);
+                    if creator != NONE
+                        && let Some(length) = self.known_creator(rest, creator)
+                    {
+                        self.task.creator = creator;
+                        at += length;
+                    }
+                    break;
+                }
+                _ => {}
+            }
+            let (mut before, mut child) = (NONE, self.table.nodes[stack as usize].first_child);
+            for _ in 0..TRIES {
+                if child == NONE {
+                    break 'frames;
+                }
+                let node = self.table.nodes[child as usize];
+                if let Some(length) = self.known_frame(rest, node.frame) {
+                    if before != NONE {
+                        self.table.to_front(stack, before, child);
+                    }
+                    stack = child;
+                    at += length;
+                    continue 'frames;
+                }
+                (before, child) = (child, node.next_sibling);
+            }
+            break;
+        }
+        self.task.node = stack;
+        at
+    }
+
+    /// How long the two lines of a frame are at the beginning of a text, where they are there.
+    #[inline]
+    fn known_frame(&self, text: &[u8], frame: u32) -> Option<usize> {
+        let function = self.table.function(frame);
+        let arguments = text.strip_prefix(function)?.strip_prefix(b"(")?;
+        let end = memchr3(b'(', b')', b'\n', arguments)?;
+        let place = arguments[end..].strip_prefix(b")\n\t")?;
+        if function.len() + end + 2 > self.line_limit {
+            return None;
+        }
+        let length = self.known_place(place, frame)?;
+        Some(function.len() + 1 + end + 3 + length)
+    }
+
+    /// How long the rest of a frame's second line is with its newline, where it is there.
+    #[inline]
+    fn known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
+        let place = self.table.place(frame);
+        let rest = text.strip_prefix(place)?;
+        if !self.table.frames[frame as usize].plain {
+            return None;
+        }
+        let length = match rest {
+            [b'\n', ..] => 1,
+            [b' ', b'+', b'0', b'x', digits @ ..] => {
+                let count = digits.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+                match digits.get(count) {
+                    Some(b'\n') if count > 0 => 4 + count + 1,
+                    _ => {
+                        let end = memchr(b'\n', rest)?;
+                        if lines::place(&text[..place.len() + end]) != place {
+                            return None;
+                        }
+                        end + 1
+                    }
+                }
+            }
+            _ => return None,
+        };
+        (place.len() + length <= self.line_limit).then_some(place.len() + length)
+    }
+
+    /// How long the two lines of a creator are at the beginning of a text, where they are there.
+    fn known_creator(&self, text: &[u8], creator: u32) -> Option<usize> {
+        let rest = text["created by ".len()..].strip_prefix(self.table.function(creator))?;
+        let rest = match rest.strip_prefix(b" in goroutine ") {
+            Some(id) => {
+                let digits = id.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                if digits == 0 {
+                    return None;
+                }
+                &id[digits..]
+            }
+            None => rest,
+        };
+        let place = rest.strip_prefix(b"\n\t")?;
+        let before = text.len() - place.len();
+        if before > self.line_limit {
+            return None;
+        }
+        Some(before + self.known_place(place, creator)?)
+    }
+
+    fn any_line(&mut self, line: &[u8], offset: u64) {
+        if line.len() > self.line_limit {
+            return self.too_long(offset);
+        }
+        let line = match line {
+            [.., b'\r' | b' '] => line.trim_ascii_end(),
+            line => line,
+        };
+        match &mut self.prefix {
+            None => self.line(line, offset),
+            Some(prefix) => {
+                let stripped = prefix.strip(line);
+                self.line(&stripped, offset);
+            }
+        }
+    }
+
+    fn too_long(&mut self, offset: u64) {
+        self.table.reach(Limit::Line, offset);
+        self.task.partial = true;
+    }
+
+    fn line(&mut self, line: &[u8], offset: u64) {
+        match self.mode {
+            Mode::Stack | Mode::Ancestor => self.stack_line(line, offset),
+            Mode::Record => self.record_line(line, offset),
+            Mode::Text | Mode::Panic => self.text_line(line, offset),
+        }
+    }
+
+    fn text_line(&mut self, line: &[u8], offset: u64) {
+        match line {
+            [] => self.mode = Mode::Text,
+            [b'g', ..] if self.header(line, offset) => {}
+            [b'0'..=b'9', ..] if self.counts.total.is_some() && self.mode == Mode::Text => {
+                self.record(line);
+            }
+            _ => {
+                if let Some(total) = profile_total(line)
+                    && self.mode == Mode::Text
+                {
+                    self.check_total(offset);
+                    self.counts.total = Some(total);
+                    self.counts.leaks = line.starts_with(b"goroutineleak ");
+                } else if is_panic(line) {
+                    self.mode = Mode::Panic;
+                }
+            }
+        }
+    }
+
+    /// Begins a goroutine where a line is a header.
+    fn header(&mut self, line: &[u8], offset: u64) -> bool {
+        match header::parse(line) {
+            header::Line::Text => false,
+            header::Line::CutOff => {
+                self.table.warn(offset, Problem::BrokenHeader);
+                true
+            }
+            header::Line::Header(header) => {
+                self.end(offset);
+                self.check_total(offset);
+                self.doubtful = self.mode == Mode::Panic;
+                self.begin(&header, offset);
+                true
+            }
+        }
+    }
+
+    fn begin(&mut self, header: &Header<'_>, offset: u64) {
+        self.task.id = header.id;
+        self.task.state = self.table.state_id(header.state, offset);
+        self.task.wait = header.wait;
+        self.task.locked = header.locked;
+        self.task.leaked = header.leaked;
+        self.counts.crash |= header.crash;
+        if let Some(labels) = header.labels {
+            self.labels(labels, offset);
+        }
+        self.cut = false;
+        self.mode = Mode::Stack;
+    }
+
+    fn labels(&mut self, text: &[u8], offset: u64) {
+        let (table, found) = (&mut self.table, &mut self.task.labels);
+        let whole = labels::each(text, LABELS, |key, value| {
+            let label = table.label_id(key, value, offset);
+            if !found.contains(&label) {
+                found.push(label);
+            }
+        });
+        if !whole {
+            self.table.warn(offset, Problem::BrokenLabels);
+        }
+    }
+
+    fn stack_line(&mut self, line: &[u8], offset: u64) {
+        match line {
+            [] => {
+                self.end(offset);
+                self.mode = Mode::Text;
+            }
+            [b'\t', place @ ..] => self.place_line(place, offset),
+            [b'g', ..] if self.header(line, offset) => {}
+            [b'.', ..] if lines::elided(line) => self.task.partial = true,
+            [b'[', ..] if self.begin_ancestor(line, offset) => {}
+            _ => {
+                if let Some(name) = lines::creator(line) {
+                    self.expect_place(name, Pending::Creator, offset);
+                } else if line.starts_with(b"non-Go function at pc=") {
+                    self.frame(b"non-Go function", b"", false, offset);
+                } else if let Some((name, inlined)) = lines::function(line) {
+                    self.function_line(name, inlined, offset);
+                } else {
+                    self.table.warn(offset, Problem::StrayText);
+                }
+            }
+        }
+    }
+
+    fn function_line(&mut self, name: &[u8], inlined: bool, offset: u64) {
+        if self.doubtful {
+            // A program that logs a panic and its own stack.
+            if !name.starts_with(b"runtime/debug.") {
+                self.table.warn(offset, Problem::InPanicText);
+                self.task.clear();
+                self.mode = Mode::Panic;
+                self.doubtful = false;
+                return;
+            }
+            self.doubtful = false;
+        }
+        // Of two lines in a row that look like functions, one with blanks is more likely a log's.
+        if self.pending != Pending::Nothing && memchr(b' ', name).is_some() {
+            return self.table.warn(offset, Problem::StrayText);
+        }
+        self.expect_place(name, Pending::Function { inlined }, offset);
+    }
+
+    fn expect_place(&mut self, name: &[u8], pending: Pending, offset: u64) {
+        self.forget_pending(offset);
+        self.pending = pending;
+        self.pending_name.clear();
+        self.pending_name.extend_from_slice(name);
+    }
+
+    /// A function without a place is none.
+    fn forget_pending(&mut self, offset: u64) {
+        if self.pending != Pending::Nothing {
+            self.table.warn(offset, Problem::NoPlace);
+            self.pending = Pending::Nothing;
+        }
+    }
+
+    fn place_line(&mut self, line: &[u8], offset: u64) {
+        let place = lines::place(line);
+        let name = std::mem::take(&mut self.pending_name);
+        match std::mem::replace(&mut self.pending, Pending::Nothing) {
+            Pending::Function { inlined } => self.frame(&name, place, inlined, offset),
+            Pending::Creator => {
+                let frame = self.table.frame_id(&name, place, false, offset);
+                let creator = match self.task.ancestors.last_mut() {
+                    Some(ancestor) if self.mode == Mode::Ancestor => &mut ancestor.creator,
+                    _ => &mut self.task.creator,
+                };
+                *creator = frame.unwrap_or(NONE);
+            }
+            // `goroutine running on other thread; stack unavailable`
+            Pending::Nothing if line.starts_with(b"goroutine ") => self.task.partial = true,
+            Pending::Nothing => self.table.warn(offset, Problem::StrayPlace),
+        }
+        self.pending_name = name;
+    }
+
+    fn frame(&mut self, name: &[u8], place: &[u8], inlined: bool, offset: u64) {
+        if self.cut {
+            return;
+        }
+        let frame = self.table.frame_id(name, place, inlined, offset);
+        let node = match self.task.ancestors.last_mut() {
+            Some(ancestor) if self.mode == Mode::Ancestor => &mut ancestor.node,
+            _ => &mut self.task.node,
+        };
+        if !self.table.push(node, frame, offset) {
+            self.cut = true;
+            self.task.partial = true;
+        }
+    }
+
+    fn begin_ancestor(&mut self, line: &[u8], offset: u64) -> bool {
+        let Some(id) = header::ancestor(line) else { return false };
+        self.forget_pending(offset);
+        self.mode = Mode::Ancestor;
+        // The runtime keeps as many as it is told to; a few tell the story.
+        self.cut = self.task.ancestors.len() >= LABELS;
+        if !self.cut {
+            self.task.ancestors.push(Ancestor { id, node: ROOT, creator: NONE });
+        }
+        true
+    }
+
+    /// Ends the goroutine or record that is being read, if one is.
+    fn end(&mut self, offset: u64) {
+        if !matches!(self.mode, Mode::Stack | Mode::Ancestor | Mode::Record) {
+            return;
+        }
+        self.forget_pending(offset);
+        if self.doubtful {
+            self.doubtful = false;
+            self.table.warn(offset, Problem::InPanicText);
+        } else {
+            let counts = &mut self.counts;
+            if self.mode == Mode::Record {
+                counts.records += 1;
+                counts.sum = counts.sum.saturating_add(self.task.count);
+            } else {
+                counts.headers += 1;
+                counts.firsts += u64::from(self.task.id == 1);
+            }
+            counts.goroutines = counts.goroutines.saturating_add(self.task.count);
+            self.table.add(&mut self.task, offset);
+        }
+        self.task.clear();
+    }
+
+    /// `5 @ 0x4896ca 0x41701c`: so many with the stack on the lines that follow.
+    fn record(&mut self, line: &[u8]) {
+        let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        if let (Some(count), [b' ', b'@', ..]) = (header::number(&line[..digits]), &line[digits..])
+        {
+            self.task.count = count;
+            self.task.leaked = self.counts.leaks;
+            self.cut = false;
+            self.mode = Mode::Record;
+        }
+    }
+
+    fn record_line(&mut self, line: &[u8], offset: u64) {
+        if let Some(text) = line.strip_prefix(b"# labels: ") {
+            match text {
+                [b'{', inside @ .., b'}'] => self.labels(inside, offset),
+                _ => self.table.warn(offset, Problem::BrokenLabels),
+            }
+        } else if let Some(columns) = line.strip_prefix(b"#\t") {
+            let mut columns = columns.split(|&byte| byte == b'\t').filter(|c| !c.is_empty());
+            let address = columns.next().unwrap_or_default();
+            let (function, place) = (columns.next(), columns.next().unwrap_or_default());
+            let name = function.map_or(address, without_offset);
+            if !name.is_empty() {
+                self.frame(name, place, false, offset);
+            }
+        } else {
+            self.end(offset);
+            self.mode = Mode::Text;
+            self.text_line(line, offset);
+        }
+    }
+
+    /// Compares the total of the profile that ends here with its records.
+    fn check_total(&mut self, offset: u64) {
+        if let Some(said) = self.counts.total.take() {
+            if said != self.counts.sum {
+                self.table.warn(offset, Problem::Total(said, self.counts.sum));
+                self.counts.truncated |= self.counts.sum < said;
+            }
+            self.counts.sum = 0;
+        }
+    }
+
+    /// Notes that the input ends here for a reason of its own.
+    pub(super) fn cut_off(&mut self, problem: Problem) {
+        self.counts.truncated = true;
+        if let Problem::Limit(limit, _) = problem {
+            self.table.reach(limit, self.offset);
+        } else {
+            self.table.warn(self.offset, problem);
+        }
+    }
+
+    /// Ends the input, and gives what was read.
+    pub fn finish(mut self) -> Dump {
+        self.end_of_input();
+        self.conclude()
+    }
+
+    /// What is known only when all is read.
+    pub(super) fn conclude(mut self) -> Dump {
+        if self.offset == LONGEST_OF_GO {
+            self.table.warn(self.offset, Problem::LongestOfGo);
+            self.counts.truncated = true;
+        }
+        let Counts { firsts, .. } = self.counts;
+        // A crash says more than once what runs on its threads.
+        if firsts > 1 && !self.counts.crash {
+            self.table.warn(self.offset, Problem::Several(firsts));
+        }
+        self.into_dump()
+    }
+
+    /// Ends the input, and leaves what was read where it is.
+    pub(super) fn end_of_input(&mut self) {
+        let last = std::mem::take(&mut self.carry);
+        let mut breaks_off = false;
+        if !last.is_empty() {
+            breaks_off = self.breaks_off(&last);
+            let offset = self.offset;
+            self.offset += last.len() as u64;
+            if breaks_off {
+                // What is left of the line would only look like something else.
+                self.pending = Pending::Nothing;
+            } else {
+                self.any_line(&last, offset);
+            }
+        }
+        if self.mode == Mode::Stack {
+            let empty = self.task.node == ROOT && !self.task.partial;
+            breaks_off |= self.pending != Pending::Nothing || empty;
+        }
+        self.pending = Pending::Nothing;
+        self.task.partial |= breaks_off;
+        self.end(self.offset);
+        self.mode = Mode::Text;
+        self.check_total(self.offset);
+        if breaks_off {
+            self.table.warn(self.offset, Problem::BreaksOff);
+        }
+        self.counts.truncated |= breaks_off;
+    }
+
+    /// Whether a last line without a newline is only the beginning of one.
+    fn breaks_off(&self, line: &[u8]) -> bool {
+        if line.starts_with(b"goroutine ") {
+            return header::parse(line) == header::Line::CutOff;
+        }
+        match (self.mode, line) {
+            (Mode::Text, line) => self.counts.headers > 0 && b"goroutine ".starts_with(line),
+            (Mode::Stack, [b'\t', place @ ..]) => match self.pending {
+                Pending::Nothing => false,
+                Pending::Creator => !lines::may_end(place, false),
+                Pending::Function { inlined } => !lines::may_end(place, inlined),
+            },
+            // Of ancestors less is known than what would show here.
+            (Mode::Ancestor, [b'\t', ..]) => false,
+            (Mode::Stack | Mode::Ancestor, line) => {
+                let blank = line.iter().any(u8::is_ascii_whitespace);
+                !blank || memchr(b'(', line).is_some() || line.starts_with(b"created ")
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds what another parser has read of what comes after.
+    pub(super) fn append(&mut self, later: &Parser) {
+        self.table.merge(&later.table, later.offset);
+        let (ours, theirs) = (&mut self.counts, later.counts);
+        ours.goroutines = ours.goroutines.saturating_add(theirs.goroutines);
+        ours.headers += theirs.headers;
+        ours.records += theirs.records;
+        ours.firsts += theirs.firsts;
+        ours.crash |= theirs.crash;
+        ours.truncated |= theirs.truncated;
+        self.offset = later.offset;
+    }
+
+    fn into_dump(self) -> Dump {
+        let Counts { goroutines, headers, records, crash, truncated, .. } = self.counts;
+        let debug1 = headers == 0 && records > 0;
+        let format = if debug1 { DumpFormat::Debug1 } else { DumpFormat::Debug2 };
+        Dump { format, goroutines, crash, truncated, table: self.table }
+    }
+}
+
+/// The total in `goroutine profile: total 19`.
+fn profile_total(line: &[u8]) -> Option<u64> {
+    let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let name = line[..line.len() - digits].strip_suffix(b" profile: total ")?;
+    if name.is_empty() { None } else { header::number(&line[line.len() - digits..]) }
+}
+
+/// Whether the text of a panic begins here.
+fn is_panic(line: &[u8]) -> bool {
+    [&b"panic: "[..], b"fatal error: ", b"\tpanic: "].iter().any(|start| line.starts_with(start))
+}
+
+/// `main.f` of `main.f+0x38`.
+fn without_offset(name: &[u8]) -> &[u8] {
+    let digits = name.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
+    name[..name.len() - digits].strip_suffix(b"+0x").unwrap_or(name)
+}

@@ -1,0 +1,205 @@
+//! Pictures of where the stacks of a profile lead: folded lines, flame graphs, speedscope.
+//!
+//! [`Flame`] holds the stacks of a profile, or of two to compare, over one table of function names.
+//! [`Flame::grow`] makes a tree of the widest of them. Nothing here goes down a stack by recursion,
+//! and every name is escaped where it is written.
+
+mod folded;
+mod grow;
+mod html;
+mod speedscope;
+mod svg;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+
+use profile_core::profile::Stacks;
+
+use crate::distinct::Distinct;
+use crate::frames::Frames;
+use crate::top::sample_type;
+use crate::{Error, Result};
+
+pub use folded::folded;
+pub use html::html;
+pub use speedscope::speedscope;
+pub use svg::svg;
+
+/// Stacks by function name, with their sums in one sample type.
+#[derive(Debug)]
+pub struct Flame {
+    /// What is counted, such as `inuse_space`.
+    pub sample_type: String,
+    /// In which unit, such as `bytes`.
+    pub unit: String,
+    names: Vec<String>,
+    /// The stacks one after the other, each from the root to the leaf, as indices of names.
+    frames: Vec<u32>,
+    ends: Vec<usize>,
+    values: Vec<i128>,
+    /// The sums of the profile to compare with, where there is one.
+    base: Option<Vec<i128>>,
+}
+
+/// A tree of calls, or of callers; see [`Flame::grow`].
+#[derive(Debug)]
+pub struct Tree {
+    /// The nodes, each after its parent and beside its siblings; the first is the root of all.
+    pub nodes: Vec<Node>,
+    /// How deep the deepest node is; the root is at 0.
+    pub depth: u32,
+    /// What had to be left out, as a sentence for people; empty where it is all there.
+    pub note: String,
+}
+
+/// A function in one place of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Index of the function's name; of the root it means nothing.
+    pub name: u32,
+    /// Index of the parent; the root is its own.
+    pub parent: u32,
+    /// How many nodes are between this and the root.
+    pub depth: u32,
+    /// Where it begins, in the unit of `value`: its place from the left.
+    pub start: i128,
+    /// What falls on it and on what it called.
+    pub value: i128,
+    /// The same in the profile to compare with; 0 where there is none.
+    pub base: i128,
+}
+
+impl Flame {
+    /// The stacks of a profile, and of an earlier one to compare with, in one sample type; see
+    /// [`sample_type`].
+    ///
+    /// # Errors
+    ///
+    /// Where one of them has no such sample type.
+    pub fn new(
+        stacks: &Stacks<'_>,
+        base: Option<&Stacks<'_>>,
+        wanted: Option<&str>,
+    ) -> Result<Flame> {
+        let profile = stacks.profile();
+        let column = sample_type(profile, wanted)?;
+        let value_type = profile.sample_types[column];
+        let mut flame = Flame {
+            sample_type: profile.str(value_type.kind).to_owned(),
+            unit: profile.str(value_type.unit).to_owned(),
+            names: Vec::new(),
+            frames: Vec::new(),
+            ends: Vec::new(),
+            values: Vec::new(),
+            base: None,
+        };
+        let mut joint = Joint::new(stacks.len());
+        joint.add(&mut flame, stacks, column, |flame| &mut flame.values);
+        if let Some(base) = base {
+            let column = sample_type(base.profile(), Some(&profile.type_name(value_type)))?;
+            flame.base = Some(vec![0; flame.len()]);
+            joint.add(&mut flame, base, column, |flame| flame.base.get_or_insert_default());
+            flame.values.resize(flame.ends.len(), 0);
+        }
+        Ok(flame)
+    }
+
+    /// How many stacks there are.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The name of an index.
+    pub fn name(&self, index: u32) -> &str {
+        &self.names[index as usize]
+    }
+
+    /// The sum of all stacks.
+    pub fn total(&self) -> i128 {
+        self.values.iter().sum()
+    }
+
+    /// The sum of all stacks of the profile to compare with, where there is one.
+    pub fn base_total(&self) -> Option<i128> {
+        self.base.as_ref().map(|base| base.iter().sum())
+    }
+
+    /// The frames of a stack, from the root to the leaf.
+    fn stack(&self, stack: usize) -> &[u32] {
+        let start = if stack == 0 { 0 } else { self.ends[stack - 1] };
+        &self.frames[start..self.ends[stack]]
+    }
+
+    /// The sum of a stack in the profile to compare with.
+    fn base_of(&self, stack: usize) -> i128 {
+        self.base.as_ref().map_or(0, |base| base[stack])
+    }
+}
+
+/// Finds the names and stacks that are there already.
+struct Joint {
+    names: HashMap<String, u32>,
+    stacks: Distinct,
+}
+
+impl Joint {
+    fn new(stacks: usize) -> Joint {
+        Joint { names: HashMap::new(), stacks: Distinct::with_capacity(stacks) }
+    }
+
+    fn add(
+        &mut self,
+        flame: &mut Flame,
+        stacks: &Stacks<'_>,
+        column: usize,
+        sums: fn(&mut Flame) -> &mut Vec<i128>,
+    ) {
+        let frames = Frames::new(stacks.profile());
+        let names: Vec<u32> = frames
+            .functions
+            .iter()
+            .map(|named| {
+                *self.names.entry(named.name.to_string()).or_insert_with(|| {
+                    flame.names.push(named.name.to_string());
+                    flame.names.len() as u32 - 1
+                })
+            })
+            .collect();
+        let mut path = Vec::new();
+        for stack in 0..stacks.len() {
+            path.clear();
+            let of_stack = frames.of_stack(stacks.locations(stack));
+            path.extend(of_stack.map(|frame| names[frames.frames[frame].function as usize]));
+            path.reverse();
+            if path.is_empty() {
+                continue;
+            }
+            let number = self
+                .stacks
+                .number(path.iter().copied(), |number| flame.stack(number) == path.as_slice());
+            if number == flame.ends.len() {
+                flame.frames.extend_from_slice(&path);
+                flame.ends.push(flame.frames.len());
+            }
+            let sums = sums(flame);
+            if sums.len() <= number {
+                sums.resize(number + 1, 0);
+            }
+            sums[number] += stacks.value(stack, column);
+        }
+    }
+}
+
+/// Checks that a picture can be made of it.
+fn not_empty(flame: &Flame) -> Result<()> {
+    if flame.values.iter().any(|&value| value > 0) {
+        return Ok(());
+    }
+    Err(Error::NothingToDraw { sample_type: flame.sample_type.clone() })
+}

@@ -1,0 +1,132 @@
+//! What has changed from one dump to the next, group by group.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::stuck::{Evidence, Stuck};
+use super::{Groups, Row, render};
+
+/// How one group has changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// How many there were.
+    pub before: u64,
+    /// How many there are.
+    pub after: u64,
+    /// The difference.
+    pub delta: i64,
+    /// The state.
+    pub state: String,
+    /// The leaf's function.
+    pub top_func: String,
+    /// The frames as `function file:line`, the leaf first.
+    pub stack: Vec<String>,
+    /// Where they were created.
+    pub created_by: Option<String>,
+    /// What they are for.
+    pub category: &'static str,
+    /// The rule that says so.
+    pub rule: Option<String>,
+    /// What looks stuck in the later dump; a group that has grown has at least that.
+    pub stuck: Option<Stuck>,
+}
+
+/// Two dumps compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Diff {
+    /// How many goroutines there were.
+    pub before: u64,
+    /// How many there are.
+    pub after: u64,
+    /// The groups that have changed: what grew most first, what shrank most last.
+    pub changes: Vec<Change>,
+    /// How many groups are as they were.
+    pub unchanged: usize,
+}
+
+/// Compares two dumps that were grouped in the same way.
+pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
+    type Sides<'a> = [Option<&'a Row<'a>>; 2];
+    let mut groups: BTreeMap<_, Sides<'_>> = BTreeMap::new();
+    for (side, rows) in [&base.rows, &new.rows].into_iter().enumerate() {
+        for row in rows {
+            let stack: Vec<String> = row.frames().iter().map(render::place).collect();
+            let created = row.created_by().as_ref().map(render::place);
+            let key = (stack, row.state.to_string(), created, row.label.clone());
+            groups.entry(key).or_default()[side] = Some(row);
+        }
+    }
+    let all = groups.len();
+    let mut changes: Vec<Change> = groups
+        .into_iter()
+        .filter_map(|((stack, state, created_by, _), [before, after])| {
+            let count = |row: Option<&Row<'_>>| row.map_or(0, |row| row.count);
+            let (before_count, after_count) = (count(before), count(after));
+            let row = after.or(before)?;
+            let delta = i64::try_from(i128::from(after_count) - i128::from(before_count));
+            let top = row.frames().into_iter().next();
+            (before_count != after_count).then(|| Change {
+                before: before_count,
+                after: after_count,
+                delta: delta.unwrap_or(i64::MAX),
+                state,
+                top_func: top.map_or_else(String::new, |frame| frame.function.into_owned()),
+                stack,
+                created_by,
+                category: row.category.name(),
+                rule: row.rule.map(str::to_owned),
+                stuck: after.and_then(|row| grown(row, before_count)),
+            })
+        })
+        .collect();
+    // The map has put equal ones in order.
+    changes.sort_by_key(|change| -change.delta);
+    let unchanged = all - changes.len();
+    Diff { before: base.total, after: new.total, changes, unchanged }
+}
+
+/// What looks stuck about a group that has changed: growth is evidence too, if it was there before.
+fn grown(row: &Row<'_>, before: u64) -> Option<Stuck> {
+    let own = row.stuck.clone();
+    let grows = before > 0 && row.count > before && row.wait_reason().is_some();
+    match own {
+        Some(stuck) if stuck.evidence == Evidence::Leaked || !grows => Some(stuck),
+        None if !grows => None,
+        own => Some(Stuck {
+            evidence: Evidence::Growing,
+            count: row.count,
+            why: format!("grown from {before} to {}", row.count),
+            severity: own.and_then(|stuck| stuck.severity),
+        }),
+    }
+}
+
+/// Writes a comparison for people, its lines cut to `width` characters, 40 at least.
+pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
+    let mut out = render::Text::new(width);
+    let delta = i128::from(diff.after) - i128::from(diff.before);
+    out.line(&format!(
+        "{} goroutines, {} before ({delta:+}); {} groups changed, {} did not",
+        diff.after,
+        diff.before,
+        diff.changes.len(),
+        diff.unchanged
+    ));
+    for change in diff.changes.iter().take(most) {
+        out.line("");
+        let Change { before, after, delta, state, category, .. } = change;
+        let rule = change.rule.as_ref().map_or_else(String::new, |rule| format!(" ({rule})"));
+        let state = if state.is_empty() { "?" } else { state };
+        out.line(&format!("{delta:+}  {before} → {after}  {state}  {category}{rule}"));
+        if let Some(stuck) = &change.stuck {
+            out.line(&format!("    {}: {}", stuck.evidence.words(), stuck.why));
+        }
+        out.stack(&change.stack, change.created_by.as_deref());
+    }
+    if diff.changes.len() > most {
+        out.line("");
+        out.line(&format!("{} more groups changed", diff.changes.len() - most));
+    }
+    out.into_string()
+}

@@ -1,0 +1,242 @@
+//! Goroutines, threads and tasks in groups, each with what it is for and whether it looks stuck.
+//!
+//! [`group`] drops the frames of Go's runtime, so that a crash and a `debug=2` dump of the same
+//! program give the same groups, has the [rules](crate::rules) say what each is for, and puts what
+//! looks stuck first. Goroutines are counted, never groups; a wait that the dump does not know is
+//! unknown and not zero; and what no rule knows is unknown and not healthy.
+//!
+//! ```
+//! use profile_analysis::dump::{self, Options};
+//! use profile_analysis::groups::{GroupOptions, group};
+//! use profile_analysis::rules::RuleSet;
+//!
+//! let text = b"goroutine 7 [IO wait, 5 minutes]:\n\
+//!     main.handleRequest(0x1)\n\t/src/main.go:31 +0x1d\n";
+//! let dump = dump::parse(text, &Options::default());
+//! let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
+//! assert_eq!((groups.summary.per_request, groups.summary.potentially_stuck), (1, 1));
+//! assert_eq!(groups.rows[0].rule, Some("handler-by-name"));
+//! ```
+
+mod diff;
+mod fold;
+mod frames;
+mod json;
+mod render;
+mod stuck;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::cmp::Reverse;
+
+use serde::Serialize;
+
+use crate::dump::{Dump, Frame, Group, Waits};
+use crate::rules::{Category, RuleSet};
+
+pub use diff::{Change, Diff, diff, render_diff};
+pub use json::{GoroutinesJson, goroutines_json};
+pub use render::render;
+pub use stuck::{Evidence, Stuck};
+
+/// What makes a row one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum By {
+    /// State, every frame's function and line, and the creator's.
+    #[default]
+    Exact,
+    /// State, every frame's function, and the creator's; lines don't matter.
+    Function,
+    /// State and so many frames from the leaf on.
+    Top(usize),
+    /// The creator, whatever they do now.
+    Creator,
+    /// The value of the label that the dump was read with ([`by_label`](crate::dump::Options)).
+    Label,
+}
+
+/// How to group and to judge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupOptions {
+    /// What makes a row one.
+    pub by: By,
+    /// From how many minutes on a wait is long.
+    pub long_wait: u64,
+    /// From how many minutes on a request counts as stuck, where its rule says nothing else.
+    pub stuck_after: u64,
+    /// From how many on waiters at one lock are a crowd.
+    pub crowd: u64,
+}
+
+impl Default for GroupOptions {
+    fn default() -> GroupOptions {
+        GroupOptions { by: By::Exact, long_wait: 1, stuck_after: 1, crowd: 10 }
+    }
+}
+
+/// A dump in groups: what looks stuck first, then by the longest wait, then by count, and then by
+/// what they are, so that the order is always the same.
+#[derive(Clone, Debug)]
+pub struct Groups<'a> {
+    /// The dump.
+    pub dump: &'a Dump,
+    /// How many goroutines there are.
+    pub total: u64,
+    /// The groups.
+    pub rows: Vec<Row<'a>>,
+    /// How many goroutines are what.
+    pub summary: Summary,
+}
+
+/// Counts of goroutines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// In the background.
+    pub background: u64,
+    /// Working for a request.
+    pub per_request: u64,
+    /// Of which no rule knows what they are for.
+    pub unknown: u64,
+    /// Waiting for long, as far as the dump says.
+    pub long_waiting: u64,
+    /// That look stuck.
+    pub potentially_stuck: u64,
+    /// Proven to be leaked.
+    pub leaked: u64,
+    /// Whose wait the dump says.
+    pub waits_known: u64,
+}
+
+/// A group.
+#[derive(Clone, Debug)]
+pub struct Row<'a> {
+    /// How many there are.
+    pub count: u64,
+    /// The state that most are in.
+    pub state: Cow<'a, str>,
+    /// All states, where there is more than one.
+    pub other_states: Vec<Cow<'a, str>>,
+    /// How long members have been waiting.
+    pub waits: Waits,
+    /// What they are for.
+    pub category: Category,
+    /// The rule that says so.
+    pub rule: Option<&'a str>,
+    /// What looks stuck about them.
+    pub stuck: Option<Stuck>,
+    /// Ids of the first members.
+    pub ids: Vec<u64>,
+    /// Labels of members, the most frequent first.
+    pub labels: Vec<(String, String, u64)>,
+    /// The value of the label that rows are told apart by.
+    pub label: Option<Cow<'a, str>>,
+    /// How many are locked to their thread.
+    pub locked: u64,
+    /// How many are proven to be leaked.
+    pub leaked: u64,
+    /// How many stacks are not whole.
+    pub partial: u64,
+    stuck_after: Option<u64>,
+    severity: Option<&'a str>,
+    /// Whether they wait for a lock.
+    lock: bool,
+    in_main: bool,
+    user: Option<u32>,
+    stack: StackOf<'a>,
+}
+
+/// Where the frames of a row are; they are put together when asked for.
+#[derive(Clone, Copy, Debug)]
+struct StackOf<'a> {
+    group: Group<'a>,
+    /// Keep the runtime's frames.
+    full: bool,
+    most: usize,
+}
+
+impl<'a> Row<'a> {
+    /// The frames, the leaf first, without the runtime's.
+    pub fn frames(&self) -> Vec<Frame<'a>> {
+        let mut frames = self.stack.group.stack();
+        if !self.stack.full {
+            frames.retain(|frame| !frames::is_runtime(&frame.function));
+        }
+        frames.truncate(self.stack.most);
+        frames
+    }
+
+    /// The first frame past the standard library; where there is none, the first of all.
+    pub fn user_frame(&self) -> Option<Frame<'a>> {
+        match self.user {
+            Some(frame) => Some(self.stack.group.frame(frame)),
+            None => self.frames().into_iter().next(),
+        }
+    }
+
+    /// Where they were created.
+    pub fn created_by(&self) -> Option<Frame<'a>> {
+        self.stack.group.created_by()
+    }
+
+    /// What they wait for, where they wait.
+    pub fn wait_reason(&self) -> Option<&str> {
+        const NOT_WAITING: [&str; 11] = [
+            "",
+            "running",
+            "runnable",
+            "syscall",
+            "idle",
+            "dead",
+            "copystack",
+            "preempted",
+            "no response",
+            "page fault",
+            "???",
+        ];
+        (!NOT_WAITING.contains(&self.state.as_ref())).then_some(self.state.as_ref())
+    }
+}
+
+/// Puts a dump in groups.
+pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> Groups<'a> {
+    let kinds = frames::FrameKinds::new(dump, rules);
+    let exact = fold::exact(dump, rules, &kinds, options);
+    let mut summary = Summary::default();
+    for row in &exact {
+        let counted = match row.category {
+            Category::Background => &mut summary.background,
+            Category::PerRequest => &mut summary.per_request,
+            Category::Unknown => &mut summary.unknown,
+        };
+        *counted += row.count;
+        summary.long_waiting += row.waits.at_least(options.long_wait.max(1));
+        summary.potentially_stuck += row.stuck.as_ref().map_or(0, |stuck| stuck.count);
+        summary.leaked += row.leaked;
+        summary.waits_known += row.waits.known();
+    }
+    let mut rows = fold::fold(exact, &kinds, &options.by);
+    sort(&mut rows, &kinds);
+    Groups { dump, total: dump.goroutines(), rows, summary }
+}
+
+fn sort(rows: &mut [Row<'_>], kinds: &frames::FrameKinds) {
+    let rank = |row: &Row<'_>| {
+        let wait = row.waits.max().unwrap_or(0);
+        (row.stuck.is_none(), Reverse(wait), Reverse(row.count))
+    };
+    // Frames by their rank in the alphabet, and not by their number, which is an accident.
+    let stack = |row: &Row<'_>| -> Vec<u32> {
+        row.stack.group.frames().into_iter().map(|frame| kinds.rank[frame as usize]).collect()
+    };
+    let creator =
+        |row: &Row<'_>| row.stack.group.creator().map(|creator| kinds.rank[creator as usize]);
+    rows.sort_by(|a, b| {
+        rank(a)
+            .cmp(&rank(b))
+            .then_with(|| stack(a).cmp(&stack(b)))
+            .then_with(|| creator(a).cmp(&creator(b)))
+            .then_with(|| (&a.state, &a.label).cmp(&(&b.state, &b.label)))
+    });
+}

@@ -1,0 +1,79 @@
+//! What a report says of a dump: how many goroutines do what, and what looks stuck.
+
+use serde::Serialize;
+
+use crate::dump::Dump;
+use crate::groups::{GroupOptions, Stuck, Summary, group};
+use crate::rules::RuleSet;
+
+/// What one dump says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DumpSummary {
+    /// The name it came under.
+    pub name: String,
+    /// How many goroutines or threads there are.
+    pub goroutines: u64,
+    /// In how many groups.
+    pub groups: usize,
+    /// How many are what.
+    pub summary: Summary,
+    /// Whether it breaks off.
+    pub truncated: bool,
+    /// The first groups: what looks stuck, then by the longest wait, then by count.
+    pub rows: Vec<GroupRow>,
+    /// What is odd about it.
+    pub notes: Vec<String>,
+}
+
+/// A group on one line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupRow {
+    /// How many there are.
+    pub count: u64,
+    /// The state that most are in.
+    pub state: String,
+    /// The longest wait; `None` where none is known.
+    pub wait_minutes: Option<u64>,
+    /// What they are for.
+    pub category: &'static str,
+    /// The rule that says so.
+    pub rule: Option<String>,
+    /// The first function past the standard library.
+    pub function: String,
+    /// Its source file, empty where unknown.
+    pub file: String,
+    /// The line, 0 where unknown.
+    pub line: u64,
+    /// What looks stuck about them.
+    pub stuck: Option<Stuck>,
+}
+
+impl DumpSummary {
+    /// Summarizes a dump: its first `rows` groups, by the shipped rules.
+    pub fn new(name: &str, dump: &Dump, rows: usize) -> DumpSummary {
+        let groups = group(dump, RuleSet::shipped(), &GroupOptions::default());
+        let row = |row: &crate::groups::Row<'_>| {
+            let frame = row.user_frame();
+            GroupRow {
+                count: row.count,
+                state: row.state.to_string(),
+                wait_minutes: row.waits.max(),
+                category: row.category.name(),
+                rule: row.rule.map(str::to_owned),
+                function: frame.as_ref().map_or_else(String::new, |f| f.function.to_string()),
+                file: frame.as_ref().map_or_else(String::new, |f| f.file.to_string()),
+                line: frame.map_or(0, |frame| frame.line),
+                stuck: row.stuck.clone(),
+            }
+        };
+        DumpSummary {
+            name: name.to_owned(),
+            goroutines: groups.total,
+            groups: groups.rows.len(),
+            summary: groups.summary,
+            truncated: dump.truncated(),
+            rows: groups.rows.iter().take(rows).map(row).collect(),
+            notes: dump.warning_texts(),
+        }
+    }
+}

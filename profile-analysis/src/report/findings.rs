@@ -1,0 +1,94 @@
+//! What stands out when all entries are looked at together.
+
+use serde::Serialize;
+
+use super::{ProfileSummary, Report, Row, Subject};
+use crate::groups::Evidence;
+use crate::units::{format_percent, format_value};
+
+/// Something that stands out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// What kind it is: `stuck`, `contention`, `cpu`, `memory`.
+    pub kind: &'static str,
+    /// The entry that shows it.
+    pub entry: String,
+    /// What there is to know, as one line.
+    pub text: String,
+}
+
+/// The most findings of one kind.
+const MOST: usize = 5;
+/// A function with at least this part of the total stands out.
+const LARGE: f64 = 30.0;
+
+/// What stands out of a report: what is stuck, who makes others wait, what takes most.
+pub(super) fn find(report: &Report) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for dump in &report.dumps {
+        let stuck = dump.rows.iter().filter_map(|row| Some((row, row.stuck.as_ref()?)));
+        for (row, stuck) in stuck.take(MOST) {
+            let severity = stuck.severity.as_ref().map_or_else(String::new, |s| format!(" [{s}]"));
+            let mut text = format!(
+                "{} × {}{severity} at {}: {}",
+                stuck.count,
+                row.state,
+                named(&row.function, &row.file, row.line as i64),
+                stuck.why
+            );
+            if stuck.evidence == Evidence::CrowdAtLock
+                && let Some((entry, holder)) = holder(&report.profiles)
+            {
+                text += &format!("; most waiting was caused by {} ({entry})", of(holder));
+            }
+            findings.push(Finding { kind: "stuck", entry: dump.name.clone(), text });
+        }
+    }
+    for profile in &report.profiles {
+        let (kind, what) = match profile.subject {
+            Subject::Cpu => ("cpu", "of the CPU time"),
+            Subject::Heap => ("memory", ""),
+            Subject::Contention => ("contention", "of the waiting"),
+            Subject::Other => continue,
+        };
+        let Some(table) = profile.tables.first() else { continue };
+        let Some(row) = table.rows.first().filter(|row| row.flat_percent >= LARGE) else {
+            continue;
+        };
+        let what = match (kind, table.sample_type.as_str()) {
+            ("memory", "inuse_space") => "of the memory in use",
+            ("memory", _) => "of what was allocated",
+            _ => what,
+        };
+        let text = format!(
+            "{} {what}, {}, is by {}",
+            format_percent(row.flat, table.total),
+            format_value(row.flat, &table.unit),
+            of(row)
+        );
+        findings.push(Finding { kind, entry: profile.name.clone(), text });
+    }
+    findings
+}
+
+/// Who made others wait most: what a mutex profile shows first.
+fn holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
+    let mutex = profiles
+        .iter()
+        .find(|profile| profile.subject == Subject::Contention && profile.name.contains("mutex"))?;
+    Some((&mutex.name, mutex.tables.first()?.rows.first()?))
+}
+
+fn of(row: &Row) -> String {
+    named(&row.name, &row.file, row.line)
+}
+
+/// `function (main.rs:7)`: the file's name without its path, which is long and rarely needed.
+pub(super) fn named(function: &str, file: &str, line: i64) -> String {
+    let file = file.rsplit(['/', '\\']).next().unwrap_or_default();
+    match (file, line) {
+        ("", _) => function.to_owned(),
+        (file, 0) => format!("{function} ({file})"),
+        (file, line) => format!("{function} ({file}:{line})"),
+    }
+}

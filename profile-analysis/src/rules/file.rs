@@ -1,0 +1,192 @@
+//! Files of rules: from TOML to a [`RuleSet`].
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::{Category, Conditions, MAX_FILE, MAX_RULES, Pattern, Rule, RuleError, RuleSet};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default)]
+    rule: Vec<Written>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    id: String,
+    category: WrittenCategory,
+    #[serde(rename = "match")]
+    all: WrittenConditions,
+    unless: Option<WrittenConditions>,
+    stuck_after: Option<String>,
+    severity: Option<String>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum WrittenCategory {
+    Background,
+    PerRequest,
+    Unknown,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct WrittenConditions {
+    any_frame: Patterns,
+    top_user_frame: Patterns,
+    created_by: Patterns,
+    state: Patterns,
+    label: BTreeMap<String, Patterns>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Patterns {
+    One(String),
+    List(Vec<String>),
+}
+
+impl Default for Patterns {
+    fn default() -> Patterns {
+        Patterns::List(Vec::new())
+    }
+}
+
+impl Patterns {
+    fn into_list(self) -> Vec<String> {
+        match self {
+            Patterns::One(pattern) => vec![pattern],
+            Patterns::List(patterns) => patterns,
+        }
+    }
+}
+
+pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
+    if text.len() > MAX_FILE {
+        return Err(RuleError::TooLong);
+    }
+    let file: File = toml::from_str(text)
+        .map_err(|error| RuleError::File(error.to_string().trim().to_owned()))?;
+    if file.rule.len() > MAX_RULES {
+        return Err(RuleError::TooMany);
+    }
+    let mut rules = RuleSet::default();
+    for written in file.rule {
+        let rule = rule(written, &mut rules.functions)?;
+        rules.rules.push(rule);
+    }
+    Ok(rules)
+}
+
+fn rule(written: Written, functions: &mut Vec<Pattern>) -> Result<Rule, RuleError> {
+    let Written { id, category, all, unless, stuck_after, severity } = written;
+    let all = conditions(&id, all, functions)?;
+    let unless = unless.map(|unless| conditions(&id, unless, functions)).transpose()?;
+    if all.is_empty() || unless.as_ref().is_some_and(Conditions::is_empty) {
+        return Err(RuleError::NoCondition { rule: id });
+    }
+    let stuck_after = match stuck_after {
+        Some(value) => match minutes(&value) {
+            Some(minutes) => Some(minutes),
+            None => return Err(RuleError::StuckAfter { rule: id, value }),
+        },
+        None => None,
+    };
+    let category = match category {
+        WrittenCategory::Background => Category::Background,
+        WrittenCategory::PerRequest => Category::PerRequest,
+        WrittenCategory::Unknown => Category::Unknown,
+    };
+    Ok(Rule { id, category, all, unless, stuck_after, severity })
+}
+
+fn conditions(
+    rule: &str,
+    written: WrittenConditions,
+    functions: &mut Vec<Pattern>,
+) -> Result<Conditions, RuleError> {
+    let compile = |patterns: Patterns| -> Result<Vec<Pattern>, RuleError> {
+        let compiled = patterns.into_list().into_iter().map(|text| {
+            Pattern::new(&text).map_err(|reason| RuleError::Pattern {
+                rule: rule.to_owned(),
+                pattern: text,
+                reason,
+            })
+        });
+        compiled.collect()
+    };
+    let mut numbers = |patterns: Patterns| -> Result<Vec<usize>, RuleError> {
+        let first = functions.len();
+        functions.extend(compile(patterns)?);
+        Ok((first..functions.len()).collect())
+    };
+    let label = written.label.into_iter().map(|(key, patterns)| Ok((key, compile(patterns)?)));
+    Ok(Conditions {
+        any_frame: numbers(written.any_frame)?,
+        top_user_frame: numbers(written.top_user_frame)?,
+        created_by: numbers(written.created_by)?,
+        state: compile(written.state)?,
+        label: label.collect::<Result<_, RuleError>>()?,
+    })
+}
+
+/// Whole minutes of `5m`, `2h`, `1h30m` or `300s`.
+fn minutes(text: &str) -> Option<u64> {
+    let duration = profile_core::parse_duration(text).ok()?;
+    (duration.subsec_nanos() == 0 && duration.as_secs() % 60 == 0)
+        .then_some(duration.as_secs() / 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shipped_rules_can_be_read() {
+        for file in [
+            include_str!("requests.toml"),
+            include_str!("background.toml"),
+            include_str!("original.toml"),
+        ] {
+            let rules = parse(file).unwrap();
+            assert!(!rules.is_empty());
+            let mut ids: Vec<_> = rules.rules.iter().map(|rule| &rule.id).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), rules.len(), "an id is there twice");
+        }
+    }
+
+    #[track_caller]
+    fn refused(file: &str, why: &str) {
+        let error = parse(file).unwrap_err().to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_its_place() {
+        refused("[[rule]]\nid = 1\n", "line 2");
+        refused("[[rules]]\n", "unknown field `rules`");
+        let rule =
+            |rest: &str| format!("[[rule]]\nid = \"x\"\ncategory = \"background\"\n{rest}\n");
+        refused(&rule("match = {}"), "rule \"x\" has no condition");
+        refused(&rule("match = { frame = \"a\" }"), "unknown field `frame`");
+        refused(&rule("match = { any_frame = \"/(/\" }"), "rule \"x\": pattern \"/(/\": ");
+        refused(&rule("match = { state = \"a\" }\nstuck_after = \"90s\""), "whole minutes");
+        refused(&rule("match = { state = \"a\" }\nseverty = \"a\""), "unknown field `severty`");
+        refused(&" ".repeat(MAX_FILE + 1), "limit of 4194304 bytes");
+    }
+
+    #[test]
+    fn minutes_are_whole() {
+        for (text, expected) in
+            [("5m", Some(5)), ("1h30m", Some(90)), ("300s", Some(5)), ("1s", None)]
+        {
+            assert_eq!(minutes(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! A ranking as text for people.
+
+use super::{By, Top};
+use crate::table::{Table, frames, place};
+use crate::units::{format_percent, format_value};
+
+/// Writes a ranking as text, its lines of at most `width` characters, 40 at least. `by` says what
+/// the rows are.
+pub fn render(top: &Top, by: By, width: usize) -> String {
+    let heading = match by {
+        By::Site => "site",
+        By::File => "file",
+        By::Line => "line",
+        By::Function | By::Caller => "function",
+    };
+    let value = |value: i64| format_value(value, &top.unit);
+    let share = |value: i64| format_percent(value, top.total);
+    let mut table = match by {
+        By::Site => Table::new(&["flat", "flat%", "sum%", heading]),
+        _ => Table::new(&["flat", "flat%", "sum%", "cum", "cum%", heading]),
+    };
+    let mut sum = 0_i64;
+    for row in &top.rows {
+        sum = sum.saturating_add(row.flat);
+        let mut figures = vec![value(row.flat), share(row.flat), share(sum)];
+        if by != By::Site {
+            figures.extend([value(row.cum), share(row.cum)]);
+        }
+        table.row(figures, place(&row.name, &row.file, row.line), frames(&row.stack));
+    }
+    let mut text = format!("{}: total {}\n", top.sample_type, value(top.total));
+    text.push_str(&table.render(width));
+    text
+}

@@ -1,0 +1,103 @@
+//! What somebody should look at.
+
+use serde::Serialize;
+
+use super::{Blocked, SlowPolls, TraceSummary};
+use crate::units::format_value;
+
+/// Something that a trace shows and that is rarely meant to be so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// `blocked worker`, `slow polls`, `never polled again`, `queue` or `lost events`.
+    pub what: &'static str,
+    /// The whole of it, as one line.
+    pub text: String,
+}
+
+/// A queue as long as this on average is worth a word.
+const LONG_QUEUE: f64 = 1.0;
+
+/// What a trace's summary shows, the worst first. Background tasks may wait for as long as they like.
+pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut found = |what: &'static str, text: String| findings.push(Finding { what, text });
+    let mut blocking: Vec<(&Blocked, u64)> = Vec::new();
+    for blocked in &summary.blocked_workers {
+        let same = |known: &&mut (&Blocked, u64)| {
+            known.0.name == blocked.name && known.0.site == blocked.site
+        };
+        match blocking.iter_mut().find(same) {
+            Some((_, count)) => *count += 1,
+            None => blocking.push((blocked, 1)),
+        }
+    }
+    for (blocked, count) in &blocking {
+        let still = if blocked.unfinished { ", and still does" } else { "" };
+        let more =
+            if *count > 1 { format!(", the longest of {count} times") } else { String::new() };
+        found(
+            "blocked worker",
+            format!(
+                "{} has kept thread {} ({}) from all other tasks for {}{more}{still}",
+                task(&blocked.name, &blocked.site),
+                blocked.thread_name,
+                blocked.thread,
+                time(blocked.micros)
+            ),
+        );
+    }
+    for idle in summary.never_polled.iter().filter(|idle| idle.category != "background") {
+        let many = if idle.count > 1 { format!("{} of them, ", idle.count) } else { String::new() };
+        let place = match idle.await_point.as_str() {
+            "" => String::new(),
+            place => format!(", waits at {place}"),
+        };
+        found(
+            "never polled again",
+            format!(
+                "{}: {many}idle for {}{place}",
+                task(&idle.name, &idle.site),
+                time(idle.longest_micros)
+            ),
+        );
+    }
+    let said = |slow: &&SlowPolls| {
+        blocking.iter().any(|(blocked, count)| {
+            blocked.name == slow.name && blocked.site == slow.site && *count == slow.count
+        })
+    };
+    for slow in summary.slow_polls.iter().filter(|slow| !said(slow)) {
+        let polls = if slow.count == 1 { "poll" } else { "polls" };
+        found(
+            "slow polls",
+            format!(
+                "{}: {} {polls} over 10 ms, the longest {}",
+                task(&slow.name, &slow.site),
+                slow.count,
+                time(slow.longest_micros)
+            ),
+        );
+    }
+    if let Some(queue) = summary.queue.filter(|queue| queue.mean >= LONG_QUEUE) {
+        found(
+            "queue",
+            format!(
+                "{:.1} tasks on average were ready and had no worker, at most {}",
+                queue.mean, queue.most
+            ),
+        );
+    }
+    if summary.lost_events > 0 {
+        found("lost events", format!("{} of the oldest found no room", summary.lost_events));
+    }
+    findings
+}
+
+/// `task NAME (SITE)`.
+fn task(name: &str, site: &str) -> String {
+    if site.is_empty() { format!("task {name}") } else { format!("task {name} ({site})") }
+}
+
+pub(super) fn time(micros: f64) -> String {
+    format_value((micros * 1000.0) as i64, "nanoseconds")
+}

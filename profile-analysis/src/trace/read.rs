@@ -1,0 +1,377 @@
+//! Reading Chrome trace events one at a time, from either form: an object that has them under
+//! `traceEvents`, or the bare array.
+//!
+//! Values of a type that nobody expects are as good as missing: writers differ in what they take for
+//! a number.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// An event.
+#[derive(Debug, Default)]
+pub(super) struct Event<'a> {
+    pub(super) phase: Cow<'a, str>,
+    pub(super) category: Cow<'a, str>,
+    pub(super) name: Cow<'a, str>,
+    pub(super) thread: u64,
+    /// In microseconds, as `duration`.
+    pub(super) at: f64,
+    pub(super) duration: f64,
+    pub(super) arguments: Fields<'a>,
+}
+
+/// The fields of an object that are of use: of an event's arguments, of a group of tasks, or of the
+/// whole.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    texts: Vec<(Cow<'a, str>, Scalar<'a>)>,
+}
+
+/// Fields of an object that are kept.
+const FIELDS: usize = 16;
+
+impl Fields<'_> {
+    pub(super) fn text(&self, name: &str) -> &str {
+        match self.find(name) {
+            Some(Scalar::Text(text)) => text,
+            _ => "",
+        }
+    }
+
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        self.find(name).and_then(Scalar::number)
+    }
+
+    pub(super) fn flag(&self, name: &str) -> bool {
+        matches!(self.find(name), Some(Scalar::Flag(true)))
+    }
+
+    /// The numbers that are there.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
+        self.texts.iter().filter_map(|(_, value)| value.number())
+    }
+
+    fn find(&self, name: &str) -> Option<&Scalar<'_>> {
+        self.texts.iter().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+}
+
+/// Takes what is read.
+pub(super) trait Sink {
+    /// An event. An error ends the reading.
+    fn event(&mut self, event: &Event<'_>) -> Result<(), String>;
+    /// A field of `otherData`.
+    fn fact(&mut self, facts: &Fields<'_>);
+    /// A group of tasks in `otherData`.
+    fn group(&mut self, group: &Fields<'_>);
+}
+
+/// Reads a trace. On an error everything before it was given to the sink.
+pub(super) fn read(bytes: &[u8], sink: &mut impl Sink) -> Result<(), serde_json::Error> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    Whole(sink).deserialize(&mut reader)?;
+    reader.end()
+}
+
+struct Whole<'s, S>(&'s mut S);
+
+impl<'de, S: Sink> DeserializeSeed<'de> for Whole<'_, S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de, S: Sink> Visitor<'de> for Whole<'_, S> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("trace events")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            match &*key.0 {
+                "traceEvents" => map.next_value_seed(Events(self.0))?,
+                "otherData" => map.next_value_seed(Facts(self.0))?,
+                _ => map.next_value::<IgnoredAny>().map(drop)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
+        Events(self.0).visit_seq(seq)
+    }
+}
+
+struct Events<'s, S>(&'s mut S);
+
+impl<'de, S: Sink> DeserializeSeed<'de> for Events<'_, S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, S: Sink> Visitor<'de> for Events<'_, S> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(event) = seq.next_element::<Event<'de>>()? {
+            self.0.event(&event).map_err(de::Error::custom)?;
+        }
+        Ok(())
+    }
+}
+
+struct Facts<'s, S>(&'s mut S);
+
+impl<'de, S: Sink> DeserializeSeed<'de> for Facts<'_, S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, S: Sink> Visitor<'de> for Facts<'_, S> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut facts = Fields::default();
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            if key.0 == "tasks" {
+                map.next_value_seed(Groups(self.0))?;
+            } else {
+                let value = map.next_value::<Scalar<'de>>()?;
+                facts.push(key.0, value);
+            }
+        }
+        self.0.fact(&facts);
+        Ok(())
+    }
+}
+
+struct Groups<'s, S>(&'s mut S);
+
+impl<'de, S: Sink> DeserializeSeed<'de> for Groups<'_, S> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, S: Sink> Visitor<'de> for Groups<'_, S> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an array of groups of tasks")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(group) = seq.next_element::<Fields<'de>>()? {
+            self.0.group(&group);
+        }
+        Ok(())
+    }
+}
+
+/// A text that is borrowed where nothing in it is escaped.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> de::Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'de>, D::Error> {
+        Ok(Text(match Scalar::deserialize(deserializer)? {
+            Scalar::Text(text) => text,
+            _ => Cow::Borrowed(""),
+        }))
+    }
+}
+
+/// A value without parts. What has parts is skipped.
+#[derive(Debug)]
+enum Scalar<'a> {
+    Text(Cow<'a, str>),
+    Number(f64),
+    Flag(bool),
+    None,
+}
+
+impl Scalar<'_> {
+    /// A number, or a text that is one.
+    fn number(&self) -> Option<f64> {
+        let number = match self {
+            Scalar::Number(number) => *number,
+            Scalar::Text(text) => text.parse().ok()?,
+            Scalar::Flag(_) | Scalar::None => return None,
+        };
+        number.is_finite().then_some(number)
+    }
+}
+
+impl<'de> de::Deserialize<'de> for Scalar<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar<'de>, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor)
+    }
+}
+
+struct ScalarVisitor;
+
+impl<'de> Visitor<'de> for ScalarVisitor {
+    type Value = Scalar<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Number(number))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Number(number as f64))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Number(number as f64))
+    }
+
+    fn visit_bool<E>(self, flag: bool) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::Flag(flag))
+    }
+
+    fn visit_unit<E>(self) -> Result<Scalar<'de>, E> {
+        Ok(Scalar::None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Scalar::None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Scalar::None)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn push(&mut self, name: Cow<'a, str>, value: Scalar<'a>) {
+        if self.texts.len() < FIELDS {
+            self.texts.push((name, value));
+        }
+    }
+}
+
+impl<'de> de::Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
+        deserializer.deserialize_any(FieldsVisitor)
+    }
+}
+
+struct FieldsVisitor;
+
+impl<'de> Visitor<'de> for FieldsVisitor {
+    type Value = Fields<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
+        let mut fields = Fields::default();
+        while let Some((name, value)) = map.next_entry::<Text<'de>, Scalar<'de>>()? {
+            fields.push(name.0, value);
+        }
+        Ok(fields)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Fields<'de>, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Fields::default())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Fields<'de>, E> {
+        Ok(Fields::default())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Fields<'de>, E> {
+        Ok(Fields::default())
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Fields<'de>, E> {
+        Ok(Fields::default())
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Fields<'de>, E> {
+        Ok(Fields::default())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Fields<'de>, E> {
+        Ok(Fields::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Fields<'de>, E> {
+        Ok(Fields::default())
+    }
+}
+
+impl<'de> de::Deserialize<'de> for Event<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Event<'de>, D::Error> {
+        deserializer.deserialize_map(EventVisitor)
+    }
+}
+
+struct EventVisitor;
+
+impl<'de> Visitor<'de> for EventVisitor {
+    type Value = Event<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
+        let mut event = Event::default();
+        while let Some(key) = map.next_key::<Text<'de>>()? {
+            let text = |scalar| match scalar {
+                Scalar::Text(text) => text,
+                _ => Cow::Borrowed(""),
+            };
+            let number = |scalar: Scalar<'_>| scalar.number().unwrap_or(0.0);
+            match &*key.0 {
+                "ph" => event.phase = text(map.next_value()?),
+                "cat" => event.category = text(map.next_value()?),
+                "name" => event.name = text(map.next_value()?),
+                "tid" => event.thread = number(map.next_value()?) as u64,
+                "ts" => event.at = number(map.next_value()?),
+                "dur" => event.duration = number(map.next_value()?),
+                "args" => event.arguments = map.next_value()?,
+                _ => map.next_value::<IgnoredAny>().map(drop)?,
+            }
+        }
+        Ok(event)
+    }
+}

@@ -1,0 +1,354 @@
+//! Putting the events of a trace together.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::io::Read as _;
+
+use flate2::read::MultiGzDecoder;
+use serde::Serialize;
+
+use super::read::{self, Event, Fields, Sink};
+use crate::{Error, Format, Result, sniff};
+
+/// Polls that take longer are slow: other tasks of the worker wait meanwhile.
+const SLOW_MICROS: f64 = 10_000.0;
+/// Polls that take longer block their worker.
+const BLOCKING_MICROS: f64 = 100_000.0;
+/// Bytes of a name that are kept.
+const NAME: usize = 256;
+
+/// What a trace may bring along.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct TraceLimits {
+    /// Bytes that a gzip'd trace may have in the end.
+    pub bytes: u64,
+    /// Events that are read.
+    pub events: u64,
+    /// Pairs of a name and a place that are told apart, and as many threads; what comes after them is
+    /// one.
+    pub names: usize,
+    /// Blocking polls, and groups of idle tasks, that are listed, the longest first.
+    pub listed: usize,
+}
+
+impl Default for TraceLimits {
+    fn default() -> TraceLimits {
+        TraceLimits { bytes: 2 << 30, events: 100_000_000, names: 20_000, listed: 1000 }
+    }
+}
+
+/// What a trace says. Serializes to what `trace --json` prints.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct TraceSummary {
+    /// What wrote it; empty where it doesn't say.
+    pub producer: String,
+    /// How long the window was, in microseconds.
+    pub window_micros: f64,
+    /// How many events there are.
+    pub events: u64,
+    /// How many were lost, where it says so.
+    pub lost_events: u64,
+    /// How many threads have events.
+    pub threads: usize,
+    /// Tasks by the time their polls took, the busiest first.
+    pub busiest: Vec<TaskTime>,
+    /// Polls that took longer than 10 ms, by task.
+    pub slow_polls: Vec<SlowPolls>,
+    /// Polls that took longer than 100 ms, the longest first.
+    pub blocked_workers: Vec<Blocked>,
+    /// Tasks that were not polled in the whole window.
+    pub never_polled: Vec<IdleTasks>,
+    /// Tasks that were ready and had no worker; `None` where nobody counted.
+    pub queue: Option<Queue>,
+    /// Waits of threads, and for how many of them it is known what ended them.
+    pub waits: u64,
+    /// See `waits`.
+    pub wake_ups: u64,
+    /// Spans that were entered and left.
+    pub spans: u64,
+    /// What is odd about the trace.
+    pub warnings: Vec<String>,
+}
+
+/// The polls of tasks with one name, started at one place.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct TaskTime {
+    /// The task's name.
+    pub name: String,
+    /// Where it was started, as `file:line`.
+    pub site: String,
+    /// How many polls.
+    pub polls: u64,
+    /// How long they took.
+    pub busy_micros: f64,
+    /// How long the longest of them took.
+    pub longest_micros: f64,
+}
+
+/// Polls of such tasks that took too long.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SlowPolls {
+    /// The task's name.
+    pub name: String,
+    /// Where it was started, as `file:line`.
+    pub site: String,
+    /// How many such polls.
+    pub count: u64,
+    /// How long the longest of them took.
+    pub longest_micros: f64,
+}
+
+/// A poll that kept a worker from everything else.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Blocked {
+    /// The task's name.
+    pub name: String,
+    /// Where it was started, as `file:line`.
+    pub site: String,
+    /// The thread's id.
+    pub thread: u64,
+    /// The thread's name.
+    pub thread_name: String,
+    /// For how long, within the window.
+    pub micros: f64,
+    /// Whether it still did so when the window closed.
+    pub unfinished: bool,
+}
+
+/// Tasks that do nothing.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct IdleTasks {
+    /// The tasks' name.
+    pub name: String,
+    /// Where they were started, as `file:line`.
+    pub site: String,
+    /// Where they say that they wait; empty where they don't.
+    pub await_point: String,
+    /// `background`, `per-request` or `unknown`.
+    pub category: String,
+    /// How many.
+    pub count: u64,
+    /// How long the first of them has been idle.
+    pub longest_micros: f64,
+}
+
+/// How many tasks waited for a worker.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Queue {
+    /// Over all readings.
+    pub mean: f64,
+    /// At the worst moment.
+    pub most: f64,
+}
+
+/// Reads a trace, within limits. One that breaks off is read up to there, with a warning.
+///
+/// # Errors
+///
+/// Where the bytes are something else, and what is to be done with a trace of Go's.
+pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
+    match sniff(bytes) {
+        Format::Trace => {}
+        format => return Err(Error::NotATrace(format)),
+    }
+    let mut building = Building { limits: *limits, ..Building::default() };
+    let (unpacked, broken) = unpack(bytes, limits.bytes);
+    let end = read::read(&unpacked, &mut building);
+    let mut summary = building.finish();
+    summary.warnings.extend(broken);
+    if let Err(error) = end {
+        summary.warnings.push(format!("the trace can't be read further: {error}"));
+    }
+    Ok(summary)
+}
+
+/// The bytes of a trace that may be gzip'd, and what is wrong with them.
+fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
+    if !bytes.starts_with(&[0x1f, 0x8b]) {
+        return (Cow::Borrowed(bytes), None);
+    }
+    let mut unpacked = Vec::new();
+    let read = MultiGzDecoder::new(bytes).take(limit + 1).read_to_end(&mut unpacked);
+    let broken = match read {
+        Err(error) => Some(format!("the trace can't be unpacked further: {error}")),
+        Ok(_) if unpacked.len() as u64 > limit => {
+            unpacked.truncate(limit as usize);
+            Some(format!("the trace has more than {limit} bytes"))
+        }
+        Ok(_) => None,
+    };
+    (Cow::Owned(unpacked), broken)
+}
+
+#[derive(Default)]
+struct Building {
+    limits: TraceLimits,
+    summary: TraceSummary,
+    tasks: HashMap<(String, String), (TaskTime, SlowPolls)>,
+    threads: HashMap<u64, String>,
+    queue: (f64, u64, f64),
+    /// The last moment that an event speaks of.
+    end: f64,
+    too_many: bool,
+}
+
+impl Sink for Building {
+    fn event(&mut self, event: &Event<'_>) -> Result<(), String> {
+        if self.summary.events >= self.limits.events {
+            return Err(format!("more than {} events", self.limits.events));
+        }
+        self.summary.events += 1;
+        match &*event.phase {
+            "M" => {
+                if event.name == "thread_name" {
+                    let name = cut(event.arguments.text("name"));
+                    self.thread(event.thread).clone_from(&name);
+                }
+                return Ok(());
+            }
+            "C" => self.counter(event),
+            "X" => {
+                self.thread(event.thread);
+                match &*event.category {
+                    "task" => self.poll(event),
+                    "wait" => self.summary.waits += 1,
+                    "span" => self.summary.spans += 1,
+                    _ => {}
+                }
+            }
+            "f" if event.category == "wake" => self.summary.wake_ups += 1,
+            _ => {}
+        }
+        self.end = self.end.max(event.at + event.duration.max(0.0));
+        Ok(())
+    }
+
+    fn fact(&mut self, facts: &Fields<'_>) {
+        self.summary.producer = cut(facts.text("producer"));
+        self.summary.window_micros = facts.number("window_micros").unwrap_or(0.0);
+        self.summary.lost_events = facts.number("lost_events").unwrap_or(0.0) as u64;
+    }
+
+    fn group(&mut self, group: &Fields<'_>) {
+        let count = group.number("unpolled").unwrap_or(0.0) as u64;
+        if count > 0 {
+            self.summary.never_polled.push(IdleTasks {
+                name: cut(group.text("name")),
+                site: cut(group.text("site")),
+                await_point: cut(group.text("await")),
+                category: cut(group.text("category")),
+                count,
+                longest_micros: group.number("longest_micros").unwrap_or(0.0),
+            });
+            let idle = &mut self.summary.never_polled;
+            shorten(idle, self.limits.listed, |idle| idle.longest_micros);
+        }
+    }
+}
+
+impl Building {
+    fn poll(&mut self, event: &Event<'_>) {
+        let key = (cut(&event.name), cut(event.arguments.text("site")));
+        let other = || ("(other names)".to_owned(), String::new());
+        let room = self.tasks.len() < self.limits.names || self.tasks.contains_key(&key);
+        self.too_many |= !room;
+        let key = if room { key } else { other() };
+        let took = event.duration.max(0.0);
+        let (time, slow) = self.tasks.entry(key).or_default();
+        time.polls += 1;
+        time.busy_micros += took;
+        time.longest_micros = time.longest_micros.max(took);
+        if took > SLOW_MICROS {
+            slow.count += 1;
+            slow.longest_micros = slow.longest_micros.max(took);
+        }
+        if took > BLOCKING_MICROS {
+            let blocked = &mut self.summary.blocked_workers;
+            blocked.push(Blocked {
+                name: cut(&event.name),
+                site: cut(event.arguments.text("site")),
+                thread: event.thread,
+                thread_name: String::new(),
+                micros: took,
+                unfinished: event.arguments.flag("unfinished"),
+            });
+            shorten(blocked, self.limits.listed, |blocked| blocked.micros);
+        }
+    }
+
+    fn counter(&mut self, event: &Event<'_>) {
+        if event.name == "queue"
+            && let Some(ready) = event.arguments.numbers().next()
+        {
+            let (sum, readings, most) = &mut self.queue;
+            *sum += ready;
+            *readings += 1;
+            *most = most.max(ready);
+        }
+    }
+
+    fn thread(&mut self, thread: u64) -> &mut String {
+        let room = self.threads.len() < self.limits.names || self.threads.contains_key(&thread);
+        self.too_many |= !room;
+        self.threads.entry(if room { thread } else { u64::MAX }).or_default()
+    }
+
+    fn finish(self) -> TraceSummary {
+        let Building { mut summary, tasks, threads, queue: (sum, readings, most), .. } = self;
+        for ((name, site), (time, slow)) in tasks {
+            if slow.count > 0 {
+                summary.slow_polls.push(SlowPolls {
+                    name: name.clone(),
+                    site: site.clone(),
+                    ..slow
+                });
+            }
+            summary.busiest.push(TaskTime { name, site, ..time });
+        }
+        summary.busiest.sort_by(|a, b| {
+            b.busy_micros.total_cmp(&a.busy_micros).then_with(|| a.name.cmp(&b.name))
+        });
+        summary.slow_polls.sort_by(|a, b| {
+            b.longest_micros.total_cmp(&a.longest_micros).then_with(|| a.name.cmp(&b.name))
+        });
+        shorten(&mut summary.never_polled, 0, |idle| idle.longest_micros);
+        shorten(&mut summary.blocked_workers, 0, |blocked| blocked.micros);
+        for blocked in &mut summary.blocked_workers {
+            blocked.thread_name = threads.get(&blocked.thread).cloned().unwrap_or_default();
+        }
+        summary.threads = threads.len();
+        if readings > 0 {
+            summary.queue = Some(Queue { mean: sum / readings as f64, most });
+        }
+        if summary.window_micros <= 0.0 {
+            summary.window_micros = self.end;
+        }
+        if self.too_many {
+            let limit = self.limits.names;
+            summary.warnings.push(format!("more than {limit} names or threads: the rest is one"));
+        }
+        summary
+    }
+}
+
+/// Sorts a list, the longest first, and cuts it once it has twice as many entries as are to be kept.
+/// With 0 it is only sorted.
+fn shorten<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
+    if keep == 0 || list.len() >= 2 * keep {
+        list.sort_by(|a, b| length(b).total_cmp(&length(a)));
+        if keep > 0 {
+            list.truncate(keep);
+        }
+    }
+}
+
+/// A text that comes from anywhere, bounded.
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(NAME);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}

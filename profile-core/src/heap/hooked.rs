@@ -1,0 +1,34 @@
+//! jemalloc's hooks: when they are put in, and what they say.
+
+use std::sync::OnceLock;
+
+use crate::BoxError;
+use crate::sys::heap::hooks;
+use crate::sys::jemalloc::{self, Flag};
+
+/// Whether they are in, once that was tried.
+static INSTALLED: OnceLock<bool> = OnceLock::new();
+
+/// Puts the hooks in where jemalloc is the global allocator and could sample.
+pub(super) fn install() -> bool {
+    *INSTALLED.get_or_init(|| {
+        let can_sample =
+            jemalloc::is_global_allocator() && jemalloc::flag(Flag::OptProf) == Some(true);
+        can_sample && jemalloc::sample_rate().is_some_and(hooks::install)
+    })
+}
+
+pub(super) fn is_installed() -> bool {
+    INSTALLED.get().is_some_and(|installed| *installed)
+}
+
+/// Bytes between two samples; 0 while sampling is off.
+pub(super) fn rate() -> u64 {
+    let is_active = jemalloc::flag(Flag::ProfActive) == Some(true);
+    if is_active { jemalloc::sample_rate().unwrap_or(0) } else { 0 }
+}
+
+/// Switches jemalloc's sampling on, if it is off, until the value is dropped.
+pub(crate) fn sampling() -> Result<Box<dyn Send>, BoxError> {
+    Ok(Box::new(jemalloc::Sampling::on()?))
+}

@@ -1,0 +1,116 @@
+//! What the process has allocated, by the stack that asked for it, without making a profile.
+//!
+//! One recorder holds what was sampled: each stack once, with what was allocated and what was freed
+//! there, and each sampled block that is in use. Two feeders write to it. One is
+//! [`alloc::Sampled`](crate::alloc::Sampled), around any allocator; the other are jemalloc's own
+//! sampling hooks, which [`install`] puts in. Kinds `heap` and `allocs` and [`top`] read it, and
+//! never make an allocating thread wait.
+//!
+//! Blocks that were allocated before a feeder was there are not known to it: a program with jemalloc
+//! calls [`install`], or makes its [`Collectors`](crate::Collectors), before it allocates much. The
+//! hooks stay for as long as the process, because a block's end is seen only with them. A record is
+//! bounded: 64 MiB of stacks and five and a half million sampled blocks. What finds no room is counted
+//! without its stack, or left out and counted as dropped.
+
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod countdown;
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod live;
+#[cfg(all(feature = "heap", stacks))]
+mod names;
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+pub(crate) mod owner;
+#[cfg_attr(all(feature = "heap", stacks), path = "recorded.rs")]
+#[cfg_attr(not(all(feature = "heap", stacks)), path = "not_recorded.rs")]
+pub(crate) mod recorded;
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod recorder;
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod sites;
+#[cfg(all(feature = "heap", stacks))]
+pub(crate) mod weight;
+
+use std::sync::Arc;
+
+/// Who writes the record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Feeder {
+    /// [`alloc::Sampled`](crate::alloc::Sampled).
+    Sampled,
+    /// jemalloc's sampling hooks.
+    Jemalloc,
+}
+
+/// What was allocated, and what of it is in use: estimates from what was sampled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amounts {
+    /// Blocks allocated.
+    pub alloc_objects: u64,
+    /// Their bytes.
+    pub alloc_bytes: u64,
+    /// Blocks in use.
+    pub inuse_objects: u64,
+    /// Their bytes.
+    pub inuse_bytes: u64,
+}
+
+/// The stacks that allocate most.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Top {
+    /// Who recorded it.
+    pub feeder: Feeder,
+    /// Bytes between two samples on average; 0 where sampling is off.
+    pub rate: u64,
+    /// All that was allocated.
+    pub total: Amounts,
+    /// Those that allocated most bytes, the largest first.
+    pub by_alloc: Vec<TopSite>,
+    /// Those with most bytes in use, the largest first.
+    pub by_inuse: Vec<TopSite>,
+    /// Sampled blocks that found no room in the record.
+    pub dropped: u64,
+}
+
+/// A stack and what was allocated there.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct TopSite {
+    /// The stack, the function that asked for memory first, inlined functions included; without the
+    /// allocator's own frames. Empty for all stacks that found no room.
+    pub stack: Vec<Frame>,
+    /// What was allocated there.
+    pub amounts: Amounts,
+}
+
+/// A function at a line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Frame {
+    /// The function's name.
+    pub function: Arc<str>,
+    /// Its source file, empty where unknown.
+    pub file: Arc<str>,
+    /// The line, 0 where unknown.
+    pub line: u32,
+}
+
+/// Sees to it that allocations are recorded from here on, if they are not already, and says by whom.
+/// `None` where the program's allocator is neither wrapped in [`alloc::Sampled`](crate::alloc::Sampled)
+/// nor a jemalloc with profiling and hooks; the collectors say what is missing.
+///
+/// Making [`Collectors`](crate::Collectors) calls it. It changes nothing else: jemalloc samples or
+/// doesn't as before.
+pub fn install() -> Option<Feeder> {
+    recorded::install()
+}
+
+/// The `n` stacks that allocated most, and the `n` with most in use: with the same names, but cheaper
+/// than a profile. `None` where nothing is recorded.
+///
+/// Names are kept for the next call, in 16 MiB at most. With a thousand stacks whose names are
+/// known it takes about a millisecond; new names take as long as in a profile.
+pub fn top(n: usize) -> Option<Top> {
+    recorded::top(n)
+}

@@ -1,0 +1,45 @@
+//! Whose code a frame is: the allocator's, what lies between it and the program, or the program's.
+
+/// jemalloc, the wrapper and Rust's own functions around them take no more places in the code.
+pub(crate) const ALLOCATOR_DEPTH: usize = 12;
+
+/// Whose a frame is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Owner {
+    /// An allocator's, or ours inside it.
+    Allocator,
+    /// The standard library's way to it.
+    Plumbing,
+    /// The program's, or that of a library it calls.
+    User,
+}
+
+impl Owner {
+    /// Inlined functions have short names only (`alloc`, `grow_one`), so the file tells as well.
+    pub(crate) fn of(name: &str, file: &str) -> Owner {
+        let allocator = name.starts_with("_rjem_")
+            || name.starts_with("prof_backtrace")
+            || name.contains("tikv_jemallocator::")
+            || name.starts_with("<profile_core::alloc::Sampled<")
+            || name.starts_with("profile_core::sys::heap::")
+            || file.contains("/tikv-jemallocator-")
+            || file.contains("/jemalloc/src/")
+            || file.contains("/jemalloc/include/")
+            || file.ends_with("profile-core/src/sys/heap/sampled.rs");
+        let shims = ["__rust_alloc", "__rust_realloc", "__rdl_", "__rg_", "__rustc::"];
+        let plumbing = shims.iter().any(|shim| name.starts_with(shim))
+            || ["alloc::alloc::", "alloc::raw_vec::", "<alloc::alloc::", "<alloc::raw_vec::"]
+                .iter()
+                .any(|module| name.starts_with(module))
+            || file.ends_with("/library/alloc/src/alloc.rs")
+            || file.contains("/library/alloc/src/raw_vec")
+            || file.contains("/library/core/src/alloc/");
+        if allocator {
+            Owner::Allocator
+        } else if plumbing {
+            Owner::Plumbing
+        } else {
+            Owner::User
+        }
+    }
+}

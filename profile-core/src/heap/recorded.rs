@@ -1,0 +1,127 @@
+//! The record as it is read: who writes it, and its largest sites.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+
+use super::names::Names;
+use super::sites::SiteView;
+use super::{Amounts, Feeder, Top, TopSite, countdown, recorder};
+use crate::OwnWork;
+use crate::sys::capture;
+use crate::sys::heap::sampled;
+
+#[cfg_attr(feature = "jemalloc", path = "hooked.rs")]
+#[cfg_attr(not(feature = "jemalloc"), path = "not_hooked.rs")]
+mod hooked;
+
+pub(super) fn install() -> Option<Feeder> {
+    let _own = OwnWork::begin();
+    if sampled::is_used() {
+        capture::refresh();
+        return Some(Feeder::Sampled);
+    }
+    hooked::install().then_some(Feeder::Jemalloc)
+}
+
+/// Who writes the record, if anybody does.
+pub(crate) fn feeder() -> Option<Feeder> {
+    if sampled::is_used() {
+        return Some(Feeder::Sampled);
+    }
+    hooked::is_installed().then_some(Feeder::Jemalloc)
+}
+
+/// Bytes between two samples.
+pub(crate) fn rate_of(feeder: Feeder) -> u64 {
+    match feeder {
+        Feeder::Sampled => countdown::rate(),
+        Feeder::Jemalloc => hooked::rate(),
+    }
+}
+
+pub(crate) use countdown::{rate, set_rate};
+pub(crate) use hooked::sampling;
+
+/// Every site at which anything was allocated.
+pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {
+    recorder::sites().filter_map(|site| {
+        let totals = site.totals();
+        let inuse = totals.alloc.less(totals.freed);
+        let amounts = Amounts {
+            alloc_objects: totals.alloc.whole_objects(),
+            alloc_bytes: totals.alloc.bytes,
+            inuse_objects: inuse.whole_objects(),
+            inuse_bytes: inuse.bytes,
+        };
+        (amounts.alloc_objects > 0).then_some((site, amounts))
+    })
+}
+
+/// All that was allocated.
+pub(crate) fn total() -> Amounts {
+    let mut total = Amounts::default();
+    sites().for_each(|(_, amounts)| total.add(amounts));
+    total
+}
+
+/// Fewer stacks than this are named all, so that those that only differ in addresses are joined.
+const NAMED: usize = 1000;
+
+pub(super) fn top(n: usize) -> Option<Top> {
+    let feeder = feeder()?;
+    let _own = OwnWork::begin();
+    capture::refresh();
+    let mut total = Amounts::default();
+    let mut sites: Vec<(SiteView, Amounts)> = sites().collect();
+    sites.iter().for_each(|&(_, amounts)| total.add(amounts));
+    let named = NAMED.max(n.saturating_mul(4));
+    if sites.len() > named {
+        let mut chosen = largest(&mut sites, named, |amounts| amounts.alloc_bytes).to_vec();
+        let (_, rest) = sites.split_at_mut(named);
+        chosen.extend_from_slice(largest(rest, named, |amounts| amounts.inuse_bytes));
+        sites = chosen;
+    }
+
+    let mut names = Names::lock();
+    names.learn(sites.iter().flat_map(|(site, _)| site.stack()));
+    let mut merged: HashMap<Vec<u32>, Amounts> = HashMap::with_capacity(sites.len());
+    for (site, amounts) in sites {
+        merged.entry(names.stack(site.stack())).or_default().add(amounts);
+    }
+    let mut merged: Vec<(Vec<u32>, Amounts)> = merged.into_iter().collect();
+    let mut best = |by: fn(&Amounts) -> u64| -> Vec<TopSite> {
+        let best = largest(&mut merged, n, by);
+        best.sort_unstable_by_key(|(_, amounts)| Reverse(by(amounts)));
+        let found = best.iter().filter(|(_, amounts)| by(amounts) > 0);
+        found
+            .map(|(stack, amounts)| TopSite { stack: names.frames(stack), amounts: *amounts })
+            .collect()
+    };
+    Some(Top {
+        feeder,
+        rate: rate_of(feeder),
+        total,
+        by_alloc: best(|amounts| amounts.alloc_bytes),
+        by_inuse: best(|amounts| amounts.inuse_bytes),
+        dropped: recorder::health().dropped,
+    })
+}
+
+/// Puts the `n` largest in front, in no order.
+fn largest<T>(all: &mut [(T, Amounts)], n: usize, by: fn(&Amounts) -> u64) -> &mut [(T, Amounts)] {
+    if n < all.len() {
+        all.select_nth_unstable_by_key(n, |(_, amounts)| Reverse(by(amounts)));
+    }
+    let n = n.min(all.len());
+    &mut all[..n]
+}
+
+impl Amounts {
+    fn add(&mut self, other: Amounts) {
+        let sum = |a: u64, b: u64| a.saturating_add(b);
+        self.alloc_objects = sum(self.alloc_objects, other.alloc_objects);
+        self.alloc_bytes = sum(self.alloc_bytes, other.alloc_bytes);
+        self.inuse_objects = sum(self.inuse_objects, other.inuse_objects);
+        self.inuse_bytes = sum(self.inuse_bytes, other.inuse_bytes);
+    }
+}

@@ -1,0 +1,77 @@
+//! The process's one record of sampled blocks, which both feeders write to.
+//!
+//! It runs inside allocators: it does not allocate, lock, wait or call into libc.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::live::{Block, Key, Live};
+use super::sites::{OVERFLOW, SiteView, Sites};
+use super::weight::Weight;
+
+static SITES: Sites = Sites::new();
+static LIVE: Live = Live::new();
+/// Blocks that were sampled and found no room.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+/// Blocks whose stack found no room.
+static STACKLESS: AtomicU64 = AtomicU64::new(0);
+/// Blocks whose stack has no beginning: it was cut, or lost its way.
+static TRUNCATED: AtomicU64 = AtomicU64::new(0);
+
+/// Frames of a stack that are kept.
+pub(crate) const DEPTH: usize = 128;
+
+/// Records a block of `size` bytes that was sampled at one byte of `rate`. `false` where there is no
+/// room: nothing is recorded then.
+pub(crate) fn allocated(key: Key, size: u64, rate: u64, stack: &[u64], truncated: bool) -> bool {
+    let site = SITES.intern(stack);
+    let weight = Weight::of(size, rate);
+    // Once it is in there it can be freed, but not before the allocator has handed it out.
+    if !LIVE.insert(key, Block { site, weight }) {
+        DROPPED.fetch_add(1, Relaxed);
+        return false;
+    }
+    if site == OVERFLOW {
+        STACKLESS.fetch_add(1, Relaxed);
+    } else if truncated {
+        TRUNCATED.fetch_add(1, Relaxed);
+    }
+    SITES.count_alloc(site, weight);
+    true
+}
+
+/// Records that a block is freed. `false` where it is not a sampled one.
+pub(crate) fn freed(key: Key) -> bool {
+    let Some(block) = LIVE.remove(key) else { return false };
+    SITES.count_free(block.site, block.weight);
+    true
+}
+
+/// Whether a block is a sampled one.
+pub(crate) fn holds(key: Key) -> bool {
+    LIVE.contains(key)
+}
+
+/// Every site.
+pub(crate) fn sites() -> impl Iterator<Item = SiteView> {
+    SITES.iter()
+}
+
+/// How the recording went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Health {
+    pub(crate) sites: usize,
+    pub(crate) live: u64,
+    pub(crate) dropped: u64,
+    pub(crate) stackless: u64,
+    pub(crate) truncated: u64,
+}
+
+pub(crate) fn health() -> Health {
+    Health {
+        sites: SITES.len(),
+        live: LIVE.len(),
+        dropped: DROPPED.load(Relaxed),
+        stackless: STACKLESS.load(Relaxed),
+        truncated: TRUNCATED.load(Relaxed),
+    }
+}

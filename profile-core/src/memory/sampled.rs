@@ -1,0 +1,19 @@
+//! Estimates from what was sampled.
+
+use super::{MemoryStats, Source};
+use crate::heap::{Feeder, recorded};
+
+/// Only the wrapper's are complete: it has sampled from the first allocation on.
+pub(super) fn stats() -> Option<MemoryStats> {
+    (recorded::feeder() == Some(Feeder::Sampled)).then_some(())?;
+    let total = recorded::total();
+    Some(MemoryStats {
+        source: Some(Source::Sampled),
+        alloc: Some(total.inuse_bytes),
+        total_alloc: Some(total.alloc_bytes),
+        mallocs: Some(total.alloc_objects),
+        frees: Some(total.alloc_objects.saturating_sub(total.inuse_objects)),
+        heap_objects: Some(total.inuse_objects),
+        ..MemoryStats::default()
+    })
+}

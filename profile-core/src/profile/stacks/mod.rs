@@ -1,0 +1,166 @@
+//! The samples of a profile added up by stack, in little memory: what rankings and pictures are
+//! made of.
+//!
+//! A stack stays in the bytes it was read from, as the ids that stand there; only distinct ones are
+//! remembered, with the sums of their values. Labels are left out: who needs them takes the whole
+//! [`Profile`].
+
+mod table;
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+pub(super) use self::table::{Place, Table};
+use super::Profile;
+use super::decode::{Index, varint};
+use super::wire::Sink;
+
+/// The distinct stacks of a profile, in the order in which they came first, each with the sums of
+/// its samples' values.
+///
+/// Two stacks are the same where they are the same locations in the same order.
+#[derive(Debug)]
+pub struct Stacks<'a> {
+    profile: Cow<'a, Profile>,
+    raw: Cow<'a, [u8]>,
+    table: Table,
+    index: Index,
+    facts: SampleFacts,
+}
+
+/// What the samples were, before they were added up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SampleFacts {
+    /// How many samples there were.
+    pub samples: u64,
+    /// How many had no stack.
+    pub without_stack: u64,
+    /// How many had a value below zero.
+    pub negative: u64,
+    /// The first one with a label that has no name.
+    pub without_label_key: Option<u64>,
+}
+
+impl SampleFacts {
+    /// Takes a sample into account.
+    pub(super) fn count(&mut self, has_stack: bool, values: &[i64], keyless: bool) {
+        if keyless {
+            self.without_label_key.get_or_insert(self.samples);
+        }
+        self.samples += 1;
+        self.without_stack += u64::from(!has_stack);
+        self.negative += u64::from(values.iter().any(|&value| value < 0));
+    }
+}
+
+impl<'a> Stacks<'a> {
+    /// Adds up the samples of a profile.
+    ///
+    /// # Panics
+    ///
+    /// Where its distinct stacks take 2 GiB or more.
+    pub fn of(profile: &'a Profile) -> Stacks<'a> {
+        Stacks::added(Cow::Borrowed(profile))
+    }
+
+    fn added(profile: Cow<'a, Profile>) -> Stacks<'a> {
+        let width = profile.sample_types.len();
+        let mut table = Table::new(width, profile.samples.len());
+        let mut facts = SampleFacts::default();
+        let mut stack = Vec::new();
+        for sample in profile.samples.iter() {
+            stack.clear();
+            sample.stack.iter().for_each(|&location| stack.varint(u64::from(location) + 1));
+            let keyless = sample.labels.iter().any(|label| label.key.0 == 0);
+            facts.count(!sample.stack.is_empty(), sample.values, keyless);
+            table.add_copied(&[], &stack, sample.values);
+        }
+        let index = Index::Sequential(profile.locations.len() as u32);
+        Stacks { profile, raw: Cow::Borrowed(&[]), table, index, facts }
+    }
+
+    /// What was read, whose ids have all been found.
+    pub(super) fn from_parts(
+        profile: Profile,
+        raw: Cow<'a, [u8]>,
+        table: Table,
+        index: Index,
+        facts: SampleFacts,
+    ) -> Stacks<'a> {
+        Stacks { profile: Cow::Owned(profile), raw, table, index, facts }
+    }
+
+    /// What the stacks mean: types, locations, functions, texts. Its samples are none where it was
+    /// read by a [`StacksReader`](super::StacksReader).
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// What the samples were.
+    pub fn facts(&self) -> SampleFacts {
+        self.facts
+    }
+
+    /// How many distinct stacks there are; the empty one counts.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Whether there are no samples.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The sum of a stack's values of one sample type. Sums are exact.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such stack or sample type.
+    #[inline]
+    pub fn value(&self, stack: usize, sample_type: usize) -> i128 {
+        self.table.value(stack, sample_type)
+    }
+
+    /// The sum of all values of one sample type. 64 bits are added at a time, so it is exact.
+    pub fn total(&self, sample_type: usize) -> i128 {
+        (0..self.len()).map(|stack| self.value(stack, sample_type)).sum()
+    }
+
+    /// The indices of a stack's locations, the leaf first.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such stack.
+    #[inline]
+    pub fn locations(&self, stack: usize) -> impl Iterator<Item = u32> + '_ {
+        // All ids were found when the stacks were read.
+        ids(self.table.bytes(&self.raw, stack)).map(|id| self.index.get(id).unwrap_or(0))
+    }
+
+    /// Keeps the stacks that are wanted, given by their number; the facts stay.
+    pub fn retain(&mut self, wanted: impl FnMut(usize) -> bool) {
+        self.table.retain(wanted);
+    }
+}
+
+impl From<Profile> for Stacks<'_> {
+    /// As [`Stacks::of`], of a profile that nobody else needs.
+    fn from(profile: Profile) -> Self {
+        Stacks::added(Cow::Owned(profile))
+    }
+}
+
+/// The ids of a stack's bytes.
+#[inline]
+pub(super) fn ids(mut bytes: &[u8]) -> impl Iterator<Item = u64> {
+    std::iter::from_fn(move || {
+        if bytes.is_empty() {
+            return None;
+        }
+        varint(&mut bytes).ok()
+    })
+}
+
+/// Sums that are past the ends of `i64`, by their place among the others.
+pub(super) type Overflow = HashMap<usize, i128>;

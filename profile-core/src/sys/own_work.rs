@@ -1,0 +1,43 @@
+//! Keeps the profiler's own work out of the profiles.
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+#[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "thread_switch_jemalloc.rs")]
+#[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "thread_switch_none.rs")]
+mod thread_switch;
+
+thread_local! {
+    /// How many of them live on this thread.
+    static UNDER_WAY: Cell<u32> = const { Cell::new(0) };
+}
+
+/// While one of these lives, what this thread does is left out of the profiles: it allocates and
+/// waits for the profiler's own work. To be dropped on the thread that began it.
+#[derive(Debug)]
+pub struct OwnWork {
+    _switch: thread_switch::Off,
+    /// Not to be sent to another thread.
+    _here: PhantomData<*const ()>,
+}
+
+impl OwnWork {
+    /// Begins work of the profiler's own on this thread.
+    pub fn begin() -> OwnWork {
+        UNDER_WAY.set(UNDER_WAY.get() + 1);
+        OwnWork { _switch: thread_switch::Off::switch(), _here: PhantomData }
+    }
+}
+
+impl Drop for OwnWork {
+    fn drop(&mut self) {
+        UNDER_WAY.set(UNDER_WAY.get() - 1);
+    }
+}
+
+/// Whether this thread is at work of the profiler's own. It may be asked inside an allocator or an
+/// interposed function: the thread-local needs neither an initialiser nor a destructor.
+#[cfg_attr(not(any(intercepted, all(feature = "heap", stacks))), allow(dead_code))]
+pub(crate) fn is_under_way() -> bool {
+    UNDER_WAY.get() != 0
+}

@@ -1,0 +1,140 @@
+//! Futures that are known: as tasks, and by where they wait.
+
+use std::borrow::Cow;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::kinds::{self, Category};
+use super::registry::{self, Slot};
+use crate::sys::pinned::Pinned;
+
+/// How a task is to be known: its name, where it is started, and whether it belongs to the program
+/// or to a request. Made by [`named`].
+#[derive(Clone, Debug)]
+#[must_use = "a description starts nothing; instrument or spawn a future with it"]
+pub struct Task {
+    name: Cow<'static, str>,
+    place: &'static Location<'static>,
+    category: Category,
+}
+
+/// Describes a task that is started where this is called.
+///
+/// Names are for groups of tasks. Of one that is made up as the program runs, a number at its end is
+/// cut off, and of all names of a process the first 8192 are kept.
+#[inline]
+#[track_caller]
+pub fn named(name: impl Into<Cow<'static, str>>) -> Task {
+    Task { name: name.into(), place: Location::caller(), category: Category::Unknown }
+}
+
+impl Task {
+    /// The same, as a part of the program: to wait for long is what it is for.
+    pub fn background(self) -> Task {
+        Task { category: Category::Background, ..self }
+    }
+
+    /// The same, as the work for one request: to wait for long is a finding.
+    pub fn per_request(self) -> Task {
+        Task { category: Category::PerRequest, ..self }
+    }
+
+    /// The same, started at another place.
+    pub fn started_at(self, place: &'static Location<'static>) -> Task {
+        Task { place, ..self }
+    }
+}
+
+/// What keeps a task among those that are known. Dropping it ends the task.
+#[derive(Debug)]
+pub struct Live(&'static Slot);
+
+impl Live {
+    #[inline]
+    pub(super) fn begin(task: &Task) -> Live {
+        Live(registry::begin(kinds::of(&task.name, task.place, task.category)))
+    }
+}
+
+#[cfg(all(feature = "tokio", tokio_unstable))]
+impl Live {
+    /// Begins a poll that others do.
+    pub(super) fn enter(&self) -> registry::Polling {
+        registry::enter(self.0)
+    }
+}
+
+impl Drop for Live {
+    #[inline]
+    fn drop(&mut self) {
+        registry::end(self.0);
+    }
+}
+
+/// A future that is known as a task for as long as it lives.
+pub type Instrumented<F> = Pinned<F, Live>;
+
+impl<F: Future> Future for Pinned<F, Live> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let (future, live) = self.project();
+        let polling = registry::enter(live.0);
+        let poll = future.poll(cx);
+        if poll.is_ready() {
+            polling.finish();
+        }
+        poll
+    }
+}
+
+/// A place where a task waits.
+#[derive(Clone, Copy, Debug)]
+pub struct MarkedAt(&'static Location<'static>);
+
+/// A future that says where it is awaited.
+pub type AwaitPoint<F> = Pinned<F, MarkedAt>;
+
+impl<F: Future> Future for Pinned<F, MarkedAt> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let (future, place) = self.project();
+        let poll = future.poll(cx);
+        if poll.is_pending() {
+            registry::awaits(place.0);
+        }
+        poll
+    }
+}
+
+/// Makes futures known.
+pub trait Instrument: Future + Sized {
+    /// The future as a task, from now until it is dropped. What else is polled inside it is part of it,
+    /// unless it is instrumented itself.
+    #[inline]
+    fn instrument(self, task: Task) -> Instrumented<Self> {
+        Pinned::new(self, Live::begin(&task))
+    }
+
+    /// The future, saying where it is awaited: a task that waits in it shows this place in dumps. Where
+    /// several wait in one task, the innermost of the first is shown.
+    ///
+    /// ```
+    /// # use profile_core::task::Instrument as _;
+    /// # async fn guard() {}
+    /// # async fn waits() {
+    /// guard().await_point().await;
+    /// # }
+    /// ```
+    #[track_caller]
+    fn await_point(self) -> AwaitPoint<Self> {
+        Pinned::new(self, MarkedAt(Location::caller()))
+    }
+}
+
+impl<F: Future> Instrument for F {}

@@ -1,0 +1,76 @@
+//! Every task of a tokio runtime, those of libraries too: by the runtime's hooks, which it has where the
+//! program is built with `--cfg tokio_unstable`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::runtime::{Builder, TaskMeta};
+use tokio::task::Id;
+
+use super::future::{Live, named};
+use super::registry::Polling;
+
+/// Tasks that the hooks brought in, in shards.
+static TASKS: [Mutex<Option<HashMap<Id, Live>>>; SHARDS] = [const { Mutex::new(None) }; SHARDS];
+const SHARDS: usize = 32;
+
+thread_local! {
+    /// Whether this thread is spawning a task that is known by its name already.
+    static NAMED: Cell<bool> = const { Cell::new(false) };
+    /// The polls that this thread is in.
+    static POLLING: RefCell<Vec<(Id, Polling)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Makes every task of the runtime known, by the place where it was spawned. A task that has a name
+/// keeps it. Costs a lock, of one shard of many, at the beginning and the end of each poll. It takes the
+/// builder's four hooks for tasks.
+pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
+    builder
+        .on_task_spawn(spawned)
+        .on_before_task_poll(|task| before_poll(task.id()))
+        .on_after_task_poll(|task| after_poll(task.id()))
+        .on_task_terminate(|task| {
+            drop(shard(task.id()).as_mut().and_then(|s| s.remove(&task.id())))
+        })
+}
+
+/// Runs what spawns a task that has a name.
+pub(super) fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
+    struct Restore(bool);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            NAMED.set(self.0);
+        }
+    }
+    let _restore = Restore(NAMED.replace(true));
+    spawn()
+}
+
+fn spawned(task: &TaskMeta<'_>) {
+    if !NAMED.get() {
+        let live = Live::begin(&named("task").started_at(task.spawned_at()));
+        shard(task.id()).get_or_insert_with(HashMap::new).insert(task.id(), live);
+    }
+}
+
+fn before_poll(id: Id) {
+    let polling = shard(id).as_ref().and_then(|shard| Some(shard.get(&id)?.enter()));
+    if let Some(polling) = polling {
+        let _ = POLLING.try_with(|stack| stack.borrow_mut().push((id, polling)));
+    }
+}
+
+fn after_poll(id: Id) {
+    let ended = POLLING.try_with(|stack| {
+        let mut stack = stack.borrow_mut();
+        stack.pop_if(|(polled, _)| *polled == id)
+    });
+    drop(ended);
+}
+
+fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, Live>>> {
+    use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
+    TASKS[hash as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,223 @@
+//! Kinds of task: a name, a place in the source and a category, each combination kept once, so that a
+//! task, a poll and an event in a trace need no more than its number.
+
+use std::borrow::Cow;
+use std::cell::Cell;
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::Location;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+
+use crate::sys::own_work::OwnWork;
+
+/// Whether a task is part of the program or belongs to one request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Category {
+    /// Nobody said.
+    #[default]
+    Unknown,
+    /// Lives as long as the program: to wait for long is what it is for.
+    Background,
+    /// Serves one request: to wait for long is a finding.
+    PerRequest,
+}
+
+impl fmt::Display for Category {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Category::Unknown => "unknown",
+            Category::Background => "background",
+            Category::PerRequest => "per-request",
+        })
+    }
+}
+
+/// What tasks that were started at one place under one name have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TaskKind {
+    name: Arc<str>,
+    file: &'static str,
+    line: u32,
+    category: Category,
+}
+
+impl TaskKind {
+    /// A kind. Of the name 128 bytes are kept, without control characters.
+    pub fn new(name: &str, file: &'static str, line: u32, category: Category) -> TaskKind {
+        TaskKind { name: bounded(name).into(), file, line, category }
+    }
+
+    /// What the task is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The source file in which it was started; empty where unknown.
+    pub fn file(&self) -> &'static str {
+        self.file
+    }
+
+    /// The line there; 0 where unknown.
+    pub fn line(&self) -> u32 {
+        self.line
+    }
+
+    /// Whether it belongs to the program or to a request.
+    pub fn category(&self) -> Category {
+        self.category
+    }
+}
+
+/// The number of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct KindId(pub(crate) u32);
+
+/// So many kinds are told apart; names that come after them are one.
+const MOST: usize = 8192;
+const NAME: usize = 128;
+
+#[derive(Default)]
+struct Kinds {
+    ids: HashMap<Arc<TaskKind>, u32>,
+    all: Vec<Arc<TaskKind>>,
+}
+
+fn kinds() -> &'static RwLock<Kinds> {
+    static KINDS: OnceLock<RwLock<Kinds>> = OnceLock::new();
+    KINDS.get_or_init(|| {
+        let mut kinds = Kinds::default();
+        kinds.add(TaskKind::new("(too many names)", "", 0, Category::Unknown));
+        RwLock::new(kinds)
+    })
+}
+
+impl Kinds {
+    fn add(&mut self, kind: TaskKind) -> u32 {
+        let (kind, id) = (Arc::new(kind), self.all.len() as u32);
+        self.ids.insert(Arc::clone(&kind), id);
+        self.all.push(kind);
+        id
+    }
+}
+
+/// The number of a kind, a new one where it is new.
+pub(crate) fn intern(kind: TaskKind) -> KindId {
+    let known = kinds().read().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&id) = known.ids.get(&kind) {
+        return KindId(id);
+    }
+    drop(known);
+    let _own = OwnWork::begin();
+    let mut kinds = kinds().write().unwrap_or_else(PoisonError::into_inner);
+    if let Some(&id) = kinds.ids.get(&kind) {
+        return KindId(id);
+    }
+    KindId(if kinds.all.len() < MOST { kinds.add(kind) } else { 0 })
+}
+
+/// The kind of a number.
+pub(crate) fn find(id: KindId) -> Arc<TaskKind> {
+    let kinds = kinds().read().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(kinds.all.get(id.0 as usize).unwrap_or(&kinds.all[0]))
+}
+
+/// Name, place and category as addresses: what names a kind without looking at texts.
+type Key = (usize, usize, usize, Category);
+
+/// Entries of a thread's memory of kinds.
+const REMEMBERED: usize = 64;
+
+thread_local! {
+    /// Kinds that this thread has used. Without it every task would take the lock above.
+    static RECENT: [Cell<(Key, u32)>; REMEMBERED] =
+        const { [const { Cell::new(((0, 0, 0, Category::Unknown), 0)) }; REMEMBERED] };
+}
+
+/// The number of the kind of a task that is started at `place`.
+#[inline]
+pub(super) fn of(
+    name: &Cow<'static, str>,
+    place: &'static Location<'static>,
+    category: Category,
+) -> KindId {
+    match name {
+        Cow::Borrowed(name) => {
+            let at = std::ptr::from_ref(place) as usize;
+            let key = (name.as_ptr() as usize, name.len(), at, category);
+            let slot = (key.0 ^ at >> 3 ^ key.1) % REMEMBERED;
+            RECENT.with(|recent| {
+                let (known, id) = recent[slot].get();
+                if known == key {
+                    return KindId(id);
+                }
+                let id = look_up(name, place, category);
+                recent[slot].set((key, id.0));
+                id
+            })
+        }
+        // Made up as the program runs, so that it may count: `connection-17`.
+        Cow::Owned(name) => look_up(without_number(name), place, category),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn look_up(name: &str, place: &'static Location<'static>, category: Category) -> KindId {
+    intern(TaskKind::new(name, place.file(), place.line(), category))
+}
+
+/// A name without a number at its end, and what sets the number apart.
+fn without_number(name: &str) -> &str {
+    let rest = name.trim_end_matches(|c: char| c.is_ascii_digit());
+    let bare = rest.trim_end_matches(['-', '_', '#', ':', ' ']);
+    if bare.is_empty() || rest.len() == name.len() { name } else { bare }
+}
+
+fn bounded(name: &str) -> String {
+    let mut kept = String::with_capacity(name.len().min(NAME));
+    for c in name.chars().filter(|c| !c.is_control()) {
+        if kept.len() + c.len_utf8() > NAME {
+            break;
+        }
+        kept.push(c);
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_count_are_one() {
+        for (name, kept) in [
+            ("connection-17", "connection"),
+            ("worker #3", "worker"),
+            ("http2", "http"),
+            ("17", "17"),
+            ("plain", "plain"),
+            ("plain-", "plain-"),
+        ] {
+            assert_eq!(without_number(name), kept);
+        }
+    }
+
+    #[test]
+    fn a_kind_is_kept_once() {
+        let place = Location::caller();
+        let named = |name: &'static str| of(&Cow::Borrowed(name), place, Category::Background);
+        assert_eq!(named("once"), named("once"));
+        assert_ne!(named("once"), named("twice"));
+        let owned = of(&Cow::Owned("once-5".to_owned()), place, Category::Background);
+        assert_eq!(owned, named("once"));
+        assert_ne!(owned, of(&Cow::Borrowed("once"), place, Category::PerRequest));
+        let kind = find(owned);
+        assert_eq!((kind.name(), kind.file(), kind.line()), ("once", file!(), place.line()));
+    }
+
+    #[test]
+    fn names_are_bounded_and_clean() {
+        let kind = TaskKind::new(&format!("a\n{}", "ä".repeat(1000)), "", 0, Category::Unknown);
+        assert!(kind.name().len() <= NAME && kind.name().starts_with("aä"), "{}", kind.name());
+    }
+}

@@ -1,0 +1,43 @@
+//! Async tasks: which there are, what each is doing, and for how long.
+//!
+//! What you do: give tasks a name, with [`spawn`] or [`Instrument::instrument`], and say where they
+//! wait, with [`Instrument::await_point`]. What it does for you: each such task stands in thread dumps
+//! with its spawn site, its state and how long it has been in it, and each poll stands in a trace.
+//! Nothing here needs an async runtime; the feature `tokio` adds what starts tasks on one.
+//!
+//! A poll costs two looks at a coarse clock, and a live task 64 bytes. Names are kept once each, and a
+//! process can have some thousands: what is different in each task does not belong into its name.
+//!
+//! It is *not* a supervisor: nothing is cancelled, woken or polled from here.
+//!
+//! ```
+//! use profile_core::task::{self, Instrument as _};
+//!
+//! let work = async { 6 * 7 }.instrument(task::named("answer").background());
+//! # let work = std::pin::pin!(work);
+//! # let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+//! let mut seen = Vec::new();
+//! task::all(&mut |task| seen.push(task.kind.name().to_owned()));
+//! assert_eq!(seen, ["answer"]);
+//! # assert!(std::future::Future::poll(work, &mut cx).is_ready());
+//! ```
+
+mod future;
+#[cfg(all(feature = "tokio", tokio_unstable))]
+mod hooks;
+mod kinds;
+mod registry;
+mod source;
+#[cfg(feature = "tokio")]
+mod tokio;
+
+pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
+#[cfg(all(feature = "tokio", tokio_unstable))]
+pub use hooks::see_every_task;
+#[cfg(feature = "tracing")]
+pub(crate) use kinds::intern;
+pub use kinds::{Category, TaskKind};
+pub(crate) use kinds::{KindId, find as kind};
+pub use source::{Alive, Registration, State, Status, TaskSource, alive, all, register};
+#[cfg(feature = "tokio")]
+pub use tokio::{RuntimeTasks, spawn, watch};

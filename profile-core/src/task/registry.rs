@@ -1,0 +1,433 @@
+//! The tasks that are alive: a slab of slots.
+//!
+//! A slot is written by whoever polls its task, with plain stores and no lock, and read by whoever
+//! takes a dump. Each thread has some free slots at hand for tasks that begin, and takes those of tasks
+//! that end; a lock is taken for a batch of them. Slots are never freed, so that one can be written to
+//! without asking whether it is still there; they are used again.
+
+use std::cell::{Cell, RefCell};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::kinds::{self, KindId};
+use super::source::{State, Status};
+use crate::sys::clock;
+use crate::sys::own_work::OwnWork;
+use crate::sys::place::Place;
+use crate::sys::this_thread;
+use crate::trace::ring;
+
+/// Slots that are made at a time: 16 KiB.
+const PAGE: usize = 256;
+/// Task ids begin beyond the ids of threads, so that a dump can have both.
+pub(super) const FIRST_ID: u64 = 10_000_000;
+
+/// A live task, 64 bytes. Times are of the coarse clock, or of the precise one while a trace is taken.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+pub(super) struct Slot {
+    /// 0 where the slot is free.
+    id: AtomicU64,
+    kind: AtomicU32,
+    /// The thread that is polling it; 0 while nobody does.
+    thread: AtomicU32,
+    /// When its poll began, or the last one ended; when the task began, where there was none.
+    since: AtomicU64,
+    spawned: AtomicU64,
+    busy: AtomicU64,
+    /// The longest poll in microseconds; a poll of more than an hour counts as one.
+    longest: AtomicU32,
+    flags: AtomicU32,
+    polls: AtomicU64,
+    /// Where it said that it waits.
+    awaits: Place,
+}
+
+/// Polled inside another task's poll, at least the first time.
+const NESTED: u32 = 1;
+
+/// Slots that nobody of the threads has at hand, and the pages of all.
+struct Slab {
+    pages: Vec<&'static [Slot]>,
+    free: Vec<&'static Slot>,
+}
+
+static SLAB: Mutex<Slab> = Mutex::new(Slab { pages: Vec::new(), free: Vec::new() });
+
+/// What a thread has at hand, so that most tasks begin and end without a lock.
+struct AtHand {
+    free: Vec<&'static Slot>,
+    /// Ids that nobody else gives out.
+    ids: std::ops::Range<u64>,
+}
+
+/// Slots that are fetched and given back at a time.
+const BATCH: usize = PAGE / 4;
+/// Ids that are fetched at a time.
+const IDS: u64 = 1024;
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(FIRST_ID);
+
+thread_local! {
+    static AT_HAND: RefCell<AtHand> = const { RefCell::new(AtHand { free: Vec::new(), ids: 0..0 }) };
+    /// The task that this thread is polling.
+    static CURRENT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
+}
+
+fn lock() -> MutexGuard<'static, Slab> {
+    SLAB.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl AtHand {
+    #[inline]
+    fn slot(&mut self) -> &'static Slot {
+        match self.free.pop() {
+            Some(slot) => slot,
+            None => self.fetch(),
+        }
+    }
+
+    #[cold]
+    fn fetch(&mut self) -> &'static Slot {
+        let _own = OwnWork::begin();
+        let mut slab = lock();
+        if slab.free.is_empty() {
+            let page: &'static [Slot] = Box::leak((0..PAGE).map(|_| Slot::default()).collect());
+            slab.pages.push(page);
+            slab.free.extend(page.iter().rev());
+        }
+        let rest = slab.free.len().saturating_sub(BATCH);
+        self.free.extend(slab.free.drain(rest..));
+        self.free.pop().expect("a page has slots")
+    }
+
+    #[inline]
+    fn give_back(&mut self, slot: &'static Slot) {
+        if self.free.len() >= 2 * BATCH {
+            self.give_back_some(BATCH);
+        }
+        self.free.push(slot);
+    }
+
+    #[cold]
+    fn give_back_some(&mut self, keep: usize) {
+        let _own = OwnWork::begin();
+        lock().free.extend(self.free.drain(keep..));
+    }
+
+    #[inline]
+    fn id(&mut self) -> u64 {
+        if self.ids.is_empty() {
+            let first = NEXT_ID.fetch_add(IDS, Ordering::Relaxed);
+            self.ids = first..first + IDS;
+        }
+        let id = self.ids.start;
+        self.ids.start += 1;
+        id
+    }
+}
+
+impl Drop for AtHand {
+    fn drop(&mut self) {
+        self.give_back_some(0);
+    }
+}
+
+/// Runs with what the thread has at hand; where the thread is ending, with what is there for all.
+#[inline]
+fn at_hand<R>(mut run: impl FnMut(&mut AtHand) -> R) -> R {
+    let mut run_here =
+        || AT_HAND.try_with(|at_hand| Some(run(&mut *at_hand.try_borrow_mut().ok()?)));
+    match run_here() {
+        Ok(Some(done)) => done,
+        _ => run(&mut AtHand { free: Vec::new(), ids: 0..0 }),
+    }
+}
+
+/// Enters a task of this kind.
+#[inline]
+pub(super) fn begin(kind: KindId) -> &'static Slot {
+    let now = clock::coarse();
+    let (slot, id) = at_hand(|at_hand| (at_hand.slot(), at_hand.id()));
+    slot.kind.store(kind.0, Ordering::Relaxed);
+    slot.thread.store(0, Ordering::Relaxed);
+    slot.since.store(now, Ordering::Relaxed);
+    slot.spawned.store(now, Ordering::Relaxed);
+    slot.busy.store(0, Ordering::Relaxed);
+    slot.longest.store(0, Ordering::Relaxed);
+    slot.flags.store(0, Ordering::Relaxed);
+    slot.polls.store(0, Ordering::Relaxed);
+    slot.awaits.set(None);
+    slot.id.store(id, Ordering::Release);
+    slot
+}
+
+/// Gives a task's slot back.
+#[inline]
+pub(super) fn end(slot: &'static Slot) {
+    slot.id.store(0, Ordering::Release);
+    at_hand(|at_hand| at_hand.give_back(slot));
+}
+
+/// A poll under way. Dropping it ends the poll.
+pub(super) struct Polling {
+    slot: &'static Slot,
+    began: u64,
+    outer: Option<&'static Slot>,
+}
+
+#[inline]
+fn now() -> u64 {
+    if ring::is_on() { clock::precise() } else { clock::coarse() }
+}
+
+/// Begins a poll.
+#[inline]
+pub(super) fn enter(slot: &'static Slot) -> Polling {
+    let began = now();
+    slot.awaits.set(None);
+    slot.since.store(began, Ordering::Relaxed);
+    slot.thread.store(this_thread::tid(), Ordering::Release);
+    let outer = CURRENT.replace(Some(slot));
+    if outer.is_some() {
+        slot.flags.store(NESTED, Ordering::Relaxed);
+    }
+    Polling { slot, began, outer }
+}
+
+impl Polling {
+    /// Ends the last poll of a task: what is known of it is of no use to anybody but a trace.
+    #[inline]
+    pub(super) fn finish(self) {
+        if ring::is_on() {
+            return;
+        }
+        let Polling { slot, outer, .. } = self;
+        std::mem::forget(self);
+        slot.thread.store(0, Ordering::Release);
+        CURRENT.set(outer);
+    }
+}
+
+impl Drop for Polling {
+    #[inline]
+    fn drop(&mut self) {
+        let Polling { slot, began, outer } = *self;
+        let ended = now();
+        let took = ended.saturating_sub(began);
+        // Nobody else writes while the task is being polled.
+        slot.polls.store(slot.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if took > 0 {
+            slot.busy.store(slot.busy.load(Ordering::Relaxed) + took, Ordering::Relaxed);
+            let micros = u32::try_from(took / 1000).unwrap_or(u32::MAX);
+            if micros > slot.longest.load(Ordering::Relaxed) {
+                slot.longest.store(micros, Ordering::Relaxed);
+            }
+        }
+        slot.since.store(ended, Ordering::Relaxed);
+        slot.thread.store(0, Ordering::Release);
+        CURRENT.set(outer);
+        if ring::is_on() {
+            let kind = KindId(slot.kind.load(Ordering::Relaxed));
+            ring::poll(kind, began, ended, slot.id.load(Ordering::Relaxed));
+        }
+    }
+}
+
+/// Says where the task that this thread is polling waits, unless it was said in this poll already.
+#[inline]
+pub(super) fn awaits(place: &'static std::panic::Location<'static>) {
+    if let Some(slot) = CURRENT.get()
+        && slot.awaits.get().is_none()
+    {
+        slot.awaits.set(Some(place));
+    }
+}
+
+/// Shows every live task to `each`, in no order. Tasks begin and end meanwhile.
+pub(super) fn each(each: &mut dyn FnMut(&Status)) {
+    let mut known = KnownKinds::default();
+    let now = clock::precise();
+    for slot in slots() {
+        if let Some(status) = slot.status(now, &mut known) {
+            each(&status);
+        }
+    }
+}
+
+/// Every slot, free or not.
+fn slots() -> impl Iterator<Item = &'static Slot> {
+    let pages = lock().pages.clone();
+    pages.into_iter().flatten()
+}
+
+/// How many tasks there are, and how many of them are inside others.
+pub(super) fn count() -> (usize, usize) {
+    let (mut all, mut nested) = (0, 0);
+    for slot in slots() {
+        if slot.id.load(Ordering::Relaxed) != 0 {
+            all += 1;
+            nested += usize::from(slot.flags.load(Ordering::Relaxed) & NESTED != 0);
+        }
+    }
+    (all, nested)
+}
+
+/// Kinds that were looked up for one dump.
+#[derive(Default)]
+struct KnownKinds(Vec<Option<std::sync::Arc<super::TaskKind>>>);
+
+impl KnownKinds {
+    fn get(&mut self, id: u32) -> std::sync::Arc<super::TaskKind> {
+        let index = id as usize;
+        if self.0.len() <= index {
+            self.0.resize(index + 1, None);
+        }
+        std::sync::Arc::clone(self.0[index].get_or_insert_with(|| kinds::find(KindId(id))))
+    }
+}
+
+impl Slot {
+    /// What the task is doing. `None` where the slot is free, or changed hands while it was read.
+    fn status(&self, now: u64, known: &mut KnownKinds) -> Option<Status> {
+        let id = self.id.load(Ordering::Acquire);
+        if id == 0 {
+            return None;
+        }
+        let nanos = |then: u64| Duration::from_nanos(now.saturating_sub(then));
+        let polls = self.polls.load(Ordering::Relaxed);
+        let thread = self.thread.load(Ordering::Acquire);
+        let since = nanos(self.since.load(Ordering::Relaxed));
+        let state = match (thread, polls) {
+            (0, 0) => State::New,
+            (0, _) => State::Idle,
+            (thread, _) => State::Running { thread },
+        };
+        let status = Status {
+            id,
+            kind: known.get(self.kind.load(Ordering::Relaxed)),
+            state,
+            since,
+            age: nanos(self.spawned.load(Ordering::Relaxed)),
+            polls,
+            busy: Duration::from_nanos(self.busy.load(Ordering::Relaxed)),
+            longest: Duration::from_micros(self.longest.load(Ordering::Relaxed).into()),
+            awaits: self.awaits.get().map(|place| (place.file(), place.line())),
+            nested: self.flags.load(Ordering::Relaxed) & NESTED != 0,
+        };
+        (self.id.load(Ordering::Acquire) == id).then_some(status)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+    use std::future::Future;
+    use std::panic::Location;
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+    use crate::task::{self, Category, Instrument as _};
+
+    /// The tasks of this name.
+    fn named(name: &str) -> Vec<Status> {
+        let mut found = Vec::new();
+        task::all(&mut |status| {
+            if status.kind.name() == name {
+                found.push(status.clone());
+            }
+        });
+        found
+    }
+
+    fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+        future.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[test]
+    fn a_task_is_known_from_its_start_to_its_end() {
+        let line = line!() + 1;
+        let place = Location::caller();
+        let task = task::named("from start to end").started_at(place).per_request();
+        let mut future = Box::pin(std::future::pending::<()>().await_point().instrument(task));
+        let [new] = named("from start to end").try_into().unwrap();
+        assert_eq!((new.state, new.polls, new.awaits), (State::New, 0, None));
+        assert_eq!(new.kind.category(), Category::PerRequest);
+        assert_eq!((new.kind.file(), new.kind.line()), (file!(), line));
+        assert!(poll(future.as_mut()).is_pending());
+        let [idle] = named("from start to end").try_into().unwrap();
+        assert_eq!((idle.id, idle.state, idle.polls), (new.id, State::Idle, 1));
+        assert_eq!(idle.awaits, Some((file!(), line + 2)));
+        drop(future);
+        assert!(named("from start to end").is_empty());
+    }
+
+    #[test]
+    fn a_poll_shows_its_thread_and_what_is_inside_is_nested() {
+        let inner = async {
+            let [outer] = named("an outer task").try_into().unwrap();
+            assert_eq!(outer.state, State::Running { thread: this_thread::tid() });
+            let [inner] = named("an inner task").try_into().unwrap();
+            assert!(inner.nested && !outer.nested);
+        };
+        let outer = async { inner.instrument(task::named("an inner task")).await };
+        let outer = pin!(outer.instrument(task::named("an outer task")));
+        assert!(poll(outer).is_ready());
+    }
+
+    #[test]
+    fn a_poll_that_panics_has_ended() {
+        let mut future = Box::pin(async { panic!("expected") }.instrument(task::named("panics")));
+        let polled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _: Poll<()> = poll(future.as_mut());
+        }));
+        assert!(polled.is_err());
+        assert_eq!(named("panics")[0].state, State::Idle);
+        assert!(CURRENT.get().is_none());
+    }
+
+    #[test]
+    fn busy_time_and_the_longest_poll_add_up() {
+        let work = async {
+            std::thread::sleep(Duration::from_millis(60));
+            std::future::pending::<()>().await;
+        };
+        let mut future = Box::pin(work.instrument(task::named("sleeps in its poll")));
+        assert!(poll(future.as_mut()).is_pending());
+        let [status] = named("sleeps in its poll").try_into().unwrap();
+        // The coarse clock is up to 10 ms behind at either end.
+        assert!(status.busy >= Duration::from_millis(45), "{status:?}");
+        assert!(status.longest.abs_diff(status.busy) < Duration::from_millis(1), "{status:?}");
+    }
+
+    #[test]
+    fn ids_are_of_one_task_and_slots_are_used_again() {
+        let pages = || lock().pages.len();
+        let tasks =
+            || -> Vec<_> { (0..2000).map(|_| async {}.instrument(task::named("many"))).collect() };
+        let mut ids = HashSet::new();
+        drop(tasks());
+        let before = pages();
+        for _ in 0..20 {
+            std::thread::spawn(move || {
+                let tasks = tasks();
+                assert!(named("many").len() >= 2000);
+                // What one thread began another may end.
+                std::thread::spawn(move || drop(tasks)).join().unwrap();
+            })
+            .join()
+            .unwrap();
+            let tasks = tasks();
+            for status in named("many") {
+                assert!(ids.insert(status.id), "an id was used twice");
+            }
+            drop(tasks);
+        }
+        // Other tests have tasks as well.
+        assert!(pages() <= before + 2, "{} pages, {before} before", pages());
+        assert!(named("many").is_empty());
+        assert_eq!(size_of::<Slot>(), 64);
+    }
+}

@@ -1,0 +1,166 @@
+//! Where tasks are known from: our own registry, and sources that a program adds.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::{TaskKind, registry};
+
+/// Knows tasks that nobody else knows: those of a runtime of one's own, or of another registry.
+///
+/// Each method is called from the thread that takes a dump or a trace, and must not wait.
+pub trait TaskSource: Send + Sync {
+    /// Shows each task that is known one by one.
+    fn each(&self, each: &mut dyn FnMut(&Status)) {
+        let _ = each;
+    }
+
+    /// How many tasks are alive in all, those included that are not known one by one. `None` where
+    /// nobody counts.
+    fn alive(&self) -> Option<usize> {
+        None
+    }
+
+    /// How many tasks are ready and wait for a worker. `None` where nobody counts.
+    fn queued(&self) -> Option<usize> {
+        None
+    }
+}
+
+/// What a task is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Status {
+    /// Its number, beyond those of threads.
+    pub id: u64,
+    /// Its name, where it was started, its category.
+    pub kind: Arc<TaskKind>,
+    /// What it is doing.
+    pub state: State,
+    /// For how long: since its poll began, since the last one ended, or since it was started.
+    pub since: Duration,
+    /// How long ago it was started.
+    pub age: Duration,
+    /// Finished polls.
+    pub polls: u64,
+    /// Time in them. Measured by a clock that ticks every few milliseconds, unless a trace is being
+    /// taken: right in the sum, not for one short poll.
+    pub busy: Duration,
+    /// The longest of them, by the same clock.
+    pub longest: Duration,
+    /// The file and line where it said that it waits.
+    pub awaits: Option<(&'static str, u32)>,
+    /// Whether it is polled as a part of another task.
+    pub nested: bool,
+}
+
+impl Status {
+    /// A task that has only begun.
+    pub fn new(id: u64, kind: Arc<TaskKind>, state: State) -> Status {
+        Status {
+            id,
+            kind,
+            state,
+            since: Duration::ZERO,
+            age: Duration::ZERO,
+            polls: 0,
+            busy: Duration::ZERO,
+            longest: Duration::ZERO,
+            awaits: None,
+            nested: false,
+        }
+    }
+}
+
+/// The state of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum State {
+    /// It was not polled yet.
+    New,
+    /// It is being polled by the thread with this id.
+    Running {
+        /// The id, as the operating system counts threads.
+        thread: u32,
+    },
+    /// It was polled, and is not now: it waits, or is ready and in a queue.
+    Idle,
+}
+
+impl State {
+    /// The state as a word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            State::New => "new",
+            State::Running { .. } => "running",
+            State::Idle => "idle",
+        }
+    }
+}
+
+/// How many tasks there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Alive {
+    /// Those that are known one by one.
+    pub known: usize,
+    /// Those that only a count of all tells of.
+    pub unknown: usize,
+    /// Those that are ready and wait for a worker; `None` where nobody counts.
+    pub queued: Option<usize>,
+}
+
+type Sources = Vec<(u64, Arc<dyn TaskSource>)>;
+
+static SOURCES: Mutex<Sources> = Mutex::new(Vec::new());
+
+fn lock() -> MutexGuard<'static, Sources> {
+    SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps a source in the list. Dropping it takes the source out.
+#[derive(Debug)]
+#[must_use = "the source is asked for as long as this lives"]
+pub struct Registration(u64);
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock().retain(|&(number, _)| number != self.0);
+    }
+}
+
+/// Adds a source of tasks to dumps and traces.
+pub fn register(source: impl TaskSource + 'static) -> Registration {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    lock().push((number, Arc::new(source)));
+    Registration(number)
+}
+
+/// The sources as they are now, so that none is called with the list locked.
+fn sources() -> Vec<Arc<dyn TaskSource>> {
+    lock().iter().map(|(_, source)| Arc::clone(source)).collect()
+}
+
+/// Shows every task that is known to `each`, in no order.
+pub fn all(each: &mut dyn FnMut(&Status)) {
+    registry::each(each);
+    for source in sources() {
+        source.each(each);
+    }
+}
+
+/// Counts the tasks. Those that are polled as a part of another are not counted apart.
+pub fn alive() -> Alive {
+    let (all, nested) = registry::count();
+    let mut known = all - nested;
+    let (mut counted, mut queued) = (0, None);
+    for source in sources() {
+        source.each(&mut |status| known += usize::from(!status.nested));
+        counted += source.alive().unwrap_or(0);
+        queued = match (queued, source.queued()) {
+            (None, queued) | (queued, None) => queued,
+            (Some(sum), Some(more)) => Some(sum + more),
+        };
+    }
+    Alive { known, unknown: counted.saturating_sub(known), queued }
+}

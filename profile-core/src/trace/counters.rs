@@ -1,0 +1,115 @@
+//! What is counted while a trace is taken, by a thread of its own: memory, CPU time, tasks.
+
+use std::fs;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::sys::clock;
+use crate::sys::own_work::OwnWork;
+use crate::sys::region;
+use crate::task;
+
+/// How often the counters are read.
+const PERIOD: Duration = Duration::from_millis(200);
+/// Readings that are kept: those of a quarter of an hour.
+const MOST: usize = 4500;
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reading {
+    pub(crate) at: u64,
+    /// Resident memory in bytes, where the system tells.
+    pub(crate) resident: Option<u64>,
+    /// CPU time of the process so far, where the system tells.
+    pub(crate) cpu: Option<Duration>,
+    pub(crate) tasks: task::Alive,
+}
+
+/// A thread that reads the counters. Dropping it ends the thread.
+pub(crate) struct Counters {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    ended: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    ended: bool,
+    readings: Vec<Reading>,
+}
+
+impl Counters {
+    /// Begins to read.
+    pub(crate) fn start() -> std::io::Result<Counters> {
+        let shared = Arc::new(Shared::default());
+        let theirs = Arc::clone(&shared);
+        let thread =
+            thread::Builder::new().name("profilez-trace".to_owned()).spawn(move || theirs.run())?;
+        Ok(Counters { shared, thread: Some(thread) })
+    }
+
+    /// Ends, with a last reading.
+    pub(crate) fn stop(mut self) -> Vec<Reading> {
+        self.end();
+        std::mem::take(&mut self.shared.lock().readings)
+    }
+
+    fn end(&mut self) {
+        self.shared.lock().ended = true;
+        self.shared.ended.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic of a user's source of tasks was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Counters {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn run(&self) {
+        let _own = OwnWork::begin();
+        loop {
+            let reading = read();
+            let mut state = self.lock();
+            if state.readings.len() < MOST {
+                state.readings.push(reading);
+            }
+            if state.ended {
+                break;
+            }
+            let waited = self.ended.wait_timeout_while(state, PERIOD, |state| !state.ended);
+            drop(waited);
+        }
+    }
+}
+
+fn read() -> Reading {
+    Reading {
+        at: clock::precise(),
+        resident: resident(),
+        cpu: clock::process_cpu(),
+        tasks: task::alive(),
+    }
+}
+
+/// The second number of `/proc/self/statm`, in pages.
+fn resident() -> Option<u64> {
+    let text = fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * region::page_size())
+}

@@ -1,0 +1,428 @@
+//! A trace as Chrome trace events, in the form of an object: facts of the whole first, then the events.
+//!
+//! Times are microseconds since the window opened, and `otherData` says when that was. Each thread's
+//! slices lie within each other; what began before the window begins with it.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write as _;
+use std::rc::Rc;
+use std::time::SystemTime;
+
+use super::json::{micros, number, text};
+use super::ring::Event;
+use super::window::Recorded;
+use crate::task::{KindId, State, TaskKind, kind};
+
+/// Writes a trace as JSON.
+pub(crate) fn encode(trace: &Recorded) -> Vec<u8> {
+    let mut writer = Writer::new(trace);
+    writer.facts();
+    writer.out.extend_from_slice(b",\"traceEvents\":[");
+    writer.events();
+    writer.unfinished();
+    writer.counters();
+    writer.names();
+    writer.out.extend_from_slice(b"\n]}\n");
+    writer.out
+}
+
+struct Writer<'a> {
+    trace: &'a Recorded,
+    out: Vec<u8>,
+    pid: u64,
+    first: bool,
+    kinds: HashMap<u32, Rc<Texts>>,
+    threads: HashMap<u32, String>,
+    /// Wake-ups of each address: when, and by which thread.
+    wakes: HashMap<u64, Vec<(u64, u32)>>,
+    flows: u64,
+}
+
+/// A kind as JSON.
+struct Texts {
+    name: Vec<u8>,
+    site: Vec<u8>,
+}
+
+/// Something that a thread did for a while.
+#[derive(Clone, Copy)]
+struct Slice<'a> {
+    category: &'a str,
+    /// As JSON.
+    name: &'a [u8],
+    thread: u32,
+    began: u64,
+    ended: u64,
+}
+
+impl<'a> Writer<'a> {
+    fn new(trace: &'a Recorded) -> Writer<'a> {
+        Writer {
+            trace,
+            out: Vec::new(),
+            pid: std::process::id().into(),
+            first: true,
+            kinds: HashMap::new(),
+            threads: HashMap::new(),
+            wakes: HashMap::new(),
+            flows: 0,
+        }
+    }
+
+    /// What holds for the whole.
+    fn facts(&mut self) {
+        let trace = self.trace;
+        let out = &mut self.out;
+        out.extend_from_slice(
+            b"{\"displayTimeUnit\":\"ms\",\"otherData\":{\"producer\":\"profilez\"",
+        );
+        // Writing to a vector can't fail, here and below.
+        let unix = trace.wall.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let _ = write!(
+            out,
+            ",\"clock\":\"monotonic\",\"started_unix_nanos\":{},\"started_monotonic_nanos\":{},\
+             \"window_micros\":{},\"lost_events\":{},\"tasks\":[",
+            unix.as_nanos(),
+            trace.began,
+            (trace.ended - trace.began) / 1000,
+            trace.events.lost
+        );
+        for (index, group) in trace.alive.iter().enumerate() {
+            out.extend_from_slice(if index > 0 { &b",\n{\"name\":"[..] } else { b"\n{\"name\":" });
+            text(out, group.kind.name());
+            out.extend_from_slice(b",\"site\":");
+            text(out, &place(group.kind.file(), group.kind.line()));
+            let _ = write!(
+                out,
+                ",\"category\":\"{}\",\"state\":\"{}\",\"count\":{},\"unpolled\":{},\
+                 \"longest_micros\":{}",
+                group.kind.category(),
+                group.state,
+                group.count,
+                group.unpolled,
+                group.longest.as_micros()
+            );
+            if let Some((file, line)) = group.awaits {
+                out.extend_from_slice(b",\"await\":");
+                text(out, &place(file, line));
+            }
+            out.push(b'}');
+        }
+        out.extend_from_slice(b"]}");
+    }
+
+    /// What threads recorded.
+    fn events(&mut self) {
+        let trace = self.trace;
+        for chunk in trace.events.chunks() {
+            self.threads.insert(chunk.thread, chunk.name());
+            for event in chunk.events() {
+                if let Event::Wake { at, address } = event {
+                    self.wakes.entry(address).or_default().push((at, chunk.thread));
+                }
+            }
+        }
+        self.wakes.values_mut().for_each(|wakes| wakes.sort_unstable());
+        for chunk in trace.events.chunks() {
+            let thread = chunk.thread;
+            let mut events = chunk.events().peekable();
+            while let Some(event) = events.next() {
+                match event {
+                    Event::Poll { kind, began, ended, task } => {
+                        self.of_kind(kind, "task", thread, (began, ended), task);
+                    }
+                    Event::Span { kind, began, ended, span } => {
+                        self.of_kind(kind, "span", thread, (began, ended), span);
+                    }
+                    Event::Wait { began, ended, address } => {
+                        self.wait(thread, began, ended, address);
+                    }
+                    Event::Instant { kind, at } => {
+                        let mut bytes = Vec::new();
+                        while let Some(Event::Text(part)) =
+                            events.next_if(|next| matches!(next, Event::Text(_)))
+                        {
+                            bytes.extend(part.iter().flat_map(|word| word.to_le_bytes()));
+                        }
+                        self.instant(kind, thread, at, &bytes);
+                    }
+                    // A wake-up shows as the arrow to who it woke; a text belongs to an event that
+                    // is lost.
+                    Event::Wake { .. } | Event::Text(_) => {}
+                }
+            }
+        }
+    }
+
+    /// A slice of a kind: a poll of a task, or the time in a span.
+    fn of_kind(
+        &mut self,
+        kind: KindId,
+        category: &str,
+        thread: u32,
+        (began, ended): (u64, u64),
+        id: u64,
+    ) {
+        let texts = self.kind(kind);
+        let slice = Slice { category, name: &texts.name, thread, began, ended };
+        self.slice(slice, |out| {
+            // What has the number is the category: a task, or a span.
+            let _ = write!(out, "{{\"{category}\":{id},\"site\":");
+            out.extend_from_slice(&texts.site);
+            out.push(b'}');
+        });
+    }
+
+    /// A wait, and the arrow from whoever ended it.
+    fn wait(&mut self, thread: u32, began: u64, ended: u64, address: u64) {
+        let slice = Slice { category: "wait", name: b"\"wait\"", thread, began, ended };
+        if !self.slice(slice, |out| {
+            let _ = write!(out, "{{\"address\":\"{address:#x}\"}}");
+        }) {
+            return;
+        }
+        let Some(wakes) = self.wakes.get(&address) else { return };
+        let before = wakes.partition_point(|&(at, _)| at <= ended);
+        let woken_by = wakes[..before].iter().rfind(|&&(_, waker)| waker != thread);
+        let Some(&(at, waker)) = woken_by.filter(|&&(at, _)| at >= began) else { return };
+        let id = self.flows;
+        self.flows += 1;
+        self.arrow("s", id, waker, at);
+        self.arrow("f", id, thread, ended);
+    }
+
+    /// One end of an arrow.
+    fn arrow(&mut self, end: &str, id: u64, thread: u32, at: u64) {
+        let at = self.since(at);
+        self.begin("wake", b"\"wake\"", end, thread, at);
+        let binding = if end == "f" { ",\"bp\":\"e\"" } else { "" };
+        let _ = write!(self.out, ",\"id\":{id}{binding}}}");
+    }
+
+    fn instant(&mut self, kind: KindId, thread: u32, at: u64, message: &[u8]) {
+        let texts = self.kind(kind);
+        let at = self.since(at);
+        self.begin("event", &texts.name, "i", thread, at);
+        self.out.extend_from_slice(b",\"s\":\"t\",\"args\":{\"site\":");
+        self.out.extend_from_slice(&texts.site);
+        let message = &message[..message.iter().position(|&b| b == 0).unwrap_or(message.len())];
+        if !message.is_empty() {
+            self.out.extend_from_slice(b",\"message\":");
+            text(&mut self.out, &String::from_utf8_lossy(message));
+        }
+        self.out.extend_from_slice(b"}}");
+    }
+
+    /// Polls that have not ended yet.
+    fn unfinished(&mut self) {
+        let trace = self.trace;
+        for status in &trace.running {
+            let State::Running { thread } = status.state else { continue };
+            let texts = Texts::new(&status.kind);
+            let ended = trace.ended;
+            let began = ended.saturating_sub(status.since.as_nanos() as u64);
+            let slice = Slice { category: "task", name: &texts.name, thread, began, ended };
+            self.slice(slice, |out| {
+                let _ = write!(out, "{{\"task\":{},\"unfinished\":true,\"site\":", status.id);
+                out.extend_from_slice(&texts.site);
+                out.push(b'}');
+            });
+            self.threads.entry(thread).or_default();
+        }
+    }
+
+    /// Memory, CPU, tasks and queue, as they were read.
+    fn counters(&mut self) {
+        let trace = self.trace;
+        let mut before: Option<(u64, u128)> = None;
+        for reading in &trace.readings {
+            let at = self.since(reading.at);
+            if let Some(resident) = reading.resident {
+                self.counter("memory", at, &[("resident_bytes", resident)]);
+            }
+            if let Some(cpu) = reading.cpu.map(|cpu| cpu.as_nanos()) {
+                if let Some((then, used)) = before
+                    && reading.at > then
+                {
+                    let percent = (cpu - used) * 100 / u128::from(reading.at - then);
+                    self.counter("cpu", at, &[("percent_of_a_core", percent as u64)]);
+                }
+                before = Some((reading.at, cpu));
+            }
+            let tasks = reading.tasks;
+            let counts = [("known", tasks.known as u64), ("unknown", tasks.unknown as u64)];
+            self.counter("tasks", at, &counts);
+            if let Some(queued) = tasks.queued {
+                self.counter("queue", at, &[("ready_tasks", queued as u64)]);
+            }
+        }
+    }
+
+    fn counter(&mut self, name: &str, at: u64, values: &[(&str, u64)]) {
+        self.begin("counter", format!("\"{name}\"").as_bytes(), "C", 0, at);
+        self.out.extend_from_slice(b",\"args\":{");
+        for (index, (name, value)) in values.iter().enumerate() {
+            let comma = if index > 0 { "," } else { "" };
+            let _ = write!(self.out, "{comma}\"{name}\":{value}");
+        }
+        self.out.extend_from_slice(b"}}");
+    }
+
+    /// What the process and its threads are called.
+    fn names(&mut self) {
+        let mut threads: Vec<(u32, String)> = self.threads.drain().collect();
+        threads.sort_unstable();
+        let program = crate::Process::current().program;
+        self.name("process_name", 0, &program);
+        for (thread, recorded) in threads {
+            // One that was renamed has its name of now, one that ended that of then.
+            let now = fs::read_to_string(format!("/proc/self/task/{thread}/comm"));
+            let name = now.map_or(recorded, |name| name.trim_end().to_owned());
+            self.name("thread_name", thread, &name);
+        }
+    }
+
+    fn name(&mut self, what: &str, thread: u32, name: &str) {
+        self.begin("__metadata", format!("\"{what}\"").as_bytes(), "M", thread, 0);
+        self.out.extend_from_slice(b",\"args\":{\"name\":");
+        text(&mut self.out, name);
+        self.out.extend_from_slice(b"}}");
+    }
+
+    /// Writes a slice, cut to the window. Whether anything of it is left.
+    fn slice(&mut self, slice: Slice<'_>, arguments: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let (began, ended) = (self.since(slice.began), self.since(slice.ended));
+        if slice.ended < self.trace.began {
+            return false;
+        }
+        self.begin(slice.category, slice.name, "X", slice.thread, began);
+        self.out.extend_from_slice(b",\"dur\":");
+        micros(&mut self.out, ended.saturating_sub(began));
+        self.out.extend_from_slice(b",\"args\":");
+        arguments(&mut self.out);
+        self.out.push(b'}');
+        true
+    }
+
+    /// Begins an event: everything that all of them have.
+    fn begin(&mut self, category: &str, name: &[u8], phase: &str, thread: u32, at: u64) {
+        let out = &mut self.out;
+        out.extend_from_slice(if std::mem::take(&mut self.first) { &b"\n"[..] } else { b",\n" });
+        let _ = write!(out, "{{\"ph\":\"{phase}\",\"cat\":\"{category}\",\"name\":");
+        out.extend_from_slice(name);
+        out.extend_from_slice(b",\"pid\":");
+        number(out, self.pid);
+        out.extend_from_slice(b",\"tid\":");
+        number(out, thread.into());
+        out.extend_from_slice(b",\"ts\":");
+        micros(out, at);
+    }
+
+    /// Nanoseconds since the window opened.
+    fn since(&self, at: u64) -> u64 {
+        at.saturating_sub(self.trace.began)
+    }
+
+    fn kind(&mut self, id: KindId) -> Rc<Texts> {
+        let texts = self.kinds.entry(id.0).or_insert_with(|| Rc::new(Texts::new(&kind(id))));
+        Rc::clone(texts)
+    }
+}
+
+impl Texts {
+    fn new(kind: &TaskKind) -> Texts {
+        let mut texts = Texts { name: Vec::new(), site: Vec::new() };
+        text(&mut texts.name, kind.name());
+        text(&mut texts.site, &place(kind.file(), kind.line()));
+        texts
+    }
+}
+
+/// `file:line`; empty where unknown.
+fn place(file: &str, line: u32) -> String {
+    if file.is_empty() { String::new() } else { format!("{file}:{line}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future as _;
+
+    use super::*;
+    use crate::sys::clock;
+    use crate::task::{self, Instrument as _};
+    use crate::trace::Recording;
+    use crate::trace::ring::{record, turn};
+
+    /// The events of a trace that `record` makes, a line each.
+    fn traced(work: impl FnOnce()) -> Vec<String> {
+        let _turn = turn();
+        let Ok(recording) = Recording::start(1 << 20) else { panic!("a trace starts") };
+        work();
+        let text = String::from_utf8(encode(&recording.stop())).unwrap();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    fn field<'a>(line: &'a str, name: &str) -> &'a str {
+        let start = line.find(&format!("\"{name}\":")).unwrap() + name.len() + 3;
+        line[start..].split([',', '}']).next().unwrap()
+    }
+
+    fn number(line: &str, name: &str) -> f64 {
+        field(line, name).parse().unwrap()
+    }
+
+    #[test]
+    fn a_wait_has_an_arrow_from_what_ended_it() {
+        const ADDRESS: u64 = 0x5eed_0001;
+        let lines = traced(|| {
+            let began = clock::precise();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    // One that is too early, and one of another address.
+                    record(Event::Wake { at: began - 1, address: ADDRESS });
+                    record(Event::Wake { at: began + 2000, address: ADDRESS });
+                    record(Event::Wake { at: began + 3000, address: ADDRESS + 1 });
+                });
+            });
+            record(Event::Wait { began, ended: began + 5000, address: ADDRESS });
+            record(Event::Wait { began: began + 6000, ended: began + 7000, address: ADDRESS });
+        });
+        let of = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
+        let waits = of(&format!("{ADDRESS:#x}\""));
+        assert_eq!(waits.len(), 2, "{lines:#?}");
+        let (starts, ends) = (of("\"ph\":\"s\""), of("\"ph\":\"f\""));
+        assert_eq!((starts.len(), ends.len()), (1, 1), "{lines:#?}");
+        assert_eq!(field(starts[0], "id"), field(ends[0], "id"));
+        assert_ne!(field(starts[0], "tid"), field(ends[0], "tid"));
+        let (began, end) = (number(waits[0], "ts"), number(ends[0], "ts"));
+        assert_eq!(field(waits[0], "tid"), field(ends[0], "tid"));
+        assert!((number(starts[0], "ts") - began - 2.0).abs() < 0.01);
+        assert!((end - began - number(waits[0], "dur")).abs() < 0.01);
+    }
+
+    #[test]
+    fn names_of_tasks_can_not_break_the_json() {
+        let lines = traced(|| {
+            let name = "a \"task\"\\ \u{2028}</script>";
+            let future = std::pin::pin!(async {}.instrument(task::named(name)));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            assert!(future.poll(&mut cx).is_ready());
+        });
+        let expected = r#""name":"a \"task\"\\ \u2028</script>""#;
+        assert!(lines.iter().any(|line| line.contains(expected)), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_began_before_the_window_begins_with_it() {
+        let lines = traced(|| {
+            let now = clock::precise();
+            record(Event::Wait { began: 1, ended: now, address: 0x5eed_0002 });
+            record(Event::Wait { began: 1, ended: 2, address: 0x5eed_0003 });
+        });
+        let wait = lines.iter().find(|line| line.contains("0x5eed0002")).unwrap();
+        assert_eq!(field(wait, "ts"), "0.000");
+        assert!(number(wait, "dur") > 0.0);
+        assert!(!lines.iter().any(|line| line.contains("0x5eed0003")), "it was over before");
+    }
+}

@@ -1,0 +1,18 @@
+//! The execution trace: what happened when, on one time line, as Chrome trace events.
+//!
+//! While a window is open, threads write events to chunks of a bounded buffer ([`ring`]); when it
+//! closes they are written as JSON. Without one, each place that could record looks at one word and
+//! goes on.
+
+mod counters;
+mod encode;
+mod json;
+#[cfg(feature = "tracing")]
+mod layer;
+pub(crate) mod ring;
+mod window;
+
+pub(crate) use encode::encode;
+#[cfg(feature = "tracing")]
+pub use layer::{TraceLayer, WhileOpen, layer};
+pub(crate) use window::{Recording, StartError};

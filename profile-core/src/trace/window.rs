@@ -1,0 +1,105 @@
+//! A trace from start to end: [`Recording`] → [`Recorded`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::counters::{Counters, Reading};
+use super::ring::{self, Closed, Open, OpenError};
+use crate::sys::clock;
+use crate::task::{self, State, Status, TaskKind};
+
+/// A trace that is being taken. Dropping it ends it.
+pub(crate) struct Recording {
+    open: Open,
+    counters: Counters,
+    began: u64,
+    wall: SystemTime,
+}
+
+/// A trace that was taken.
+pub(crate) struct Recorded {
+    pub(crate) events: Closed,
+    pub(crate) readings: Vec<Reading>,
+    /// By the precise clock.
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+    pub(crate) wall: SystemTime,
+    /// Tasks that were being polled at the end.
+    pub(crate) running: Vec<Status>,
+    /// The tasks that were alive at the end, those that are alike together.
+    pub(crate) alive: Vec<Group>,
+}
+
+/// Tasks of one kind that do the same.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) kind: Arc<TaskKind>,
+    pub(crate) state: &'static str,
+    pub(crate) awaits: Option<(&'static str, u32)>,
+    pub(crate) count: u64,
+    /// How many of them were not polled in the window.
+    pub(crate) unpolled: u64,
+    /// How long the one that did so longest has been doing it.
+    pub(crate) longest: Duration,
+}
+
+/// Why no trace can be taken.
+pub(crate) enum StartError {
+    Buffer(OpenError),
+    Thread(std::io::Error),
+}
+
+impl Recording {
+    /// Begins a trace with a buffer of so many bytes.
+    pub(crate) fn start(bytes: usize) -> Result<Recording, StartError> {
+        let open = ring::open(bytes).map_err(StartError::Buffer)?;
+        let (began, wall) = (clock::precise(), SystemTime::now());
+        let counters = Counters::start().map_err(StartError::Thread)?;
+        Ok(Recording { open, counters, began, wall })
+    }
+
+    /// Ends it.
+    pub(crate) fn stop(self) -> Recorded {
+        let ended = clock::precise();
+        let mut running = Vec::new();
+        let alive = alive(Duration::from_nanos(ended - self.began), &mut running);
+        let Recording { open, counters, began, wall } = self;
+        let events = open.close();
+        Recorded { events, readings: counters.stop(), began, ended, wall, running, alive }
+    }
+}
+
+/// Running tasks that are listed.
+const RUNNING: usize = 1024;
+
+/// The tasks that are alive, in groups.
+fn alive(window: Duration, running: &mut Vec<Status>) -> Vec<Group> {
+    type Key = (usize, &'static str, Option<(&'static str, u32)>);
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known: HashMap<Key, usize> = HashMap::new();
+    task::all(&mut |status| {
+        if matches!(status.state, State::Running { .. }) && running.len() < RUNNING {
+            running.push(status.clone());
+        }
+        let state = status.state.word();
+        let key = (Arc::as_ptr(&status.kind) as usize, state, status.awaits);
+        let index = *known.entry(key).or_insert_with(|| {
+            groups.push(Group {
+                kind: Arc::clone(&status.kind),
+                state,
+                awaits: status.awaits,
+                count: 0,
+                unpolled: 0,
+                longest: Duration::ZERO,
+            });
+            groups.len() - 1
+        });
+        let group = &mut groups[index];
+        group.count += 1;
+        group.unpolled += u64::from(status.state == State::Idle && status.since > window);
+        group.longest = group.longest.max(status.since);
+    });
+    groups.sort_by_key(|group| std::cmp::Reverse(group.longest));
+    groups
+}

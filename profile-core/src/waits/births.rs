@@ -1,0 +1,70 @@
+//! Which stacks threads were created at, since the program's start, and how many of each still live.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::record::Weighed;
+use super::so_far::Stack;
+use super::{Entry, Table};
+
+/// Threads that were created. The table's time is how many have ended.
+static BORN: OnceLock<Table> = OnceLock::new();
+/// Threads that were created before there was a table.
+static EARLY: AtomicU64 = AtomicU64::new(0);
+
+/// Where threads were created: a stack, how many there, and how many of them live.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Creator {
+    pub(crate) stack: Stack,
+    pub(crate) total: u64,
+    pub(crate) live: u64,
+}
+
+/// Makes the room for records. Not to be called from an interposed function.
+pub(crate) fn prepare() {
+    BORN.get_or_init(Table::new);
+}
+
+const ONE: Weighed = Weighed { count: Weighed::ONE, nanos: 0 };
+const ENDED: Weighed = Weighed { count: 0, nanos: 1 };
+
+/// A thread is about to be created at a stack. Runs inside the interposed function: it neither
+/// allocates nor locks.
+pub(crate) fn born(stack: &[u64], truncated: bool) -> Option<Entry> {
+    match BORN.get() {
+        Some(table) => table.add(stack, truncated, ONE),
+        None => {
+            EARLY.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+/// The thread could not be created after all. Runs inside the interposed function.
+pub(crate) fn unborn(entry: Entry) {
+    if let Some(table) = BORN.get() {
+        table.subtract(entry, ONE);
+    }
+}
+
+/// A thread ends. Runs in it, as the last of its code: it neither allocates nor locks.
+pub(crate) fn ended(entry: Entry) {
+    if let Some(table) = BORN.get() {
+        table.add_to(entry, ENDED);
+    }
+}
+
+/// Every stack at which threads were created, and how many threads' stacks are not known.
+pub(crate) fn creators() -> (Vec<Creator>, u64) {
+    let Some(table) = BORN.get() else { return (Vec::new(), EARLY.load(Ordering::Relaxed)) };
+    let creators = table
+        .entries()
+        .map(|(entry, weighed)| {
+            let total = weighed.count();
+            let live = total.saturating_sub(weighed.nanos);
+            Creator { stack: table.stack(entry), total, live }
+        })
+        .filter(|creator| creator.total != 0)
+        .collect();
+    (creators, EARLY.load(Ordering::Relaxed) + table.lost().count())
+}

@@ -1,0 +1,70 @@
+//! Who waits, and who makes others wait: the rates of the profiles `block` and `mutex`.
+//!
+//! A session records waits as long as its window is open, and needs none of this. A program that
+//! wants them recorded all the time, for profiles since its start, sets rates of its own, as Go's
+//! programs do; a session raises them for its window and restores them.
+//!
+//! What is recorded needs the feature `intercept`, on Linux. Without it rates are kept, and have no
+//! effect.
+//!
+//! ```
+//! use profile_core::waits;
+//!
+//! // One event for each millisecond that threads are blocked; one of ten contended unlocks.
+//! let before = waits::set_block_profile_rate(1_000_000);
+//! waits::set_mutex_profile_fraction(10);
+//! // …
+//! assert_eq!(waits::set_block_profile_rate(before), 1_000_000);
+//! # waits::set_mutex_profile_fraction(0);
+//! ```
+
+mod rates;
+
+#[cfg(intercepted)]
+pub(crate) mod births;
+#[cfg(intercepted)]
+pub(crate) mod record;
+#[cfg(intercepted)]
+pub(crate) mod so_far;
+#[cfg(intercepted)]
+mod table;
+#[cfg(intercepted)]
+mod waiters;
+
+#[cfg(intercepted)]
+pub(crate) use rates::{BLOCK_RATE, MUTEX_FRACTION, Of, Raised};
+#[cfg(intercepted)]
+pub(crate) use table::{Entry, Table};
+
+/// Addresses of a stack that are kept; what is beyond the root's side is cut.
+#[cfg(intercepted)]
+pub(crate) const DEPTH: usize = 128;
+
+/// Records one event of `block` for each `nanos` nanoseconds that a thread is blocked, on average; all
+/// of them at 1, none at 0, which is how a program starts. The rate before.
+///
+/// As Go's `runtime.SetBlockProfileRate`: waits that are longer are all recorded, shorter ones as
+/// likely as they are long, and with the weight of those left out.
+pub fn set_block_profile_rate(nanos: u64) -> u64 {
+    rates::change(|wanted| std::mem::replace(&mut wanted.block, nanos))
+}
+
+/// Records one of `events` wakes that end others' waiting, on average, for `mutex`; all of them at 1,
+/// none at 0, which is how a program starts. The fraction before.
+///
+/// As Go's `runtime.SetMutexProfileFraction`.
+pub fn set_mutex_profile_fraction(events: u64) -> u64 {
+    rates::change(|wanted| std::mem::replace(&mut wanted.mutex, events))
+}
+
+/// Makes ready for recording, where it was off until now. Since when it is on; 0 where it can't be.
+fn switched_on(since: u64) -> u64 {
+    #[cfg(intercepted)]
+    if since == 0 {
+        record::prepare();
+        so_far::note_threads();
+        crate::sys::capture::refresh();
+        return crate::sys::intercept::now();
+    }
+    since
+}

@@ -1,0 +1,184 @@
+//! What was waited up to now: waits that have ended, from the tables, and those that are still under
+//! way, from the threads themselves. What a window holds is the difference of two of these.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
+
+use super::record::{self, Weighed, records};
+use super::waiters::Waiting;
+use super::{DEPTH, Entry, Of, Table};
+use crate::sys::blocked::{Blocked, BlockedStack, Reading, ThreadState};
+use crate::sys::intercept::now;
+use crate::sys::task::{Tasks, Text};
+use crate::sys::unwind::{End, Unwinder};
+
+/// A stack: its addresses, and whether it goes on beyond the last.
+pub(crate) type Stack = (Vec<u64>, bool);
+
+/// What was recorded up to a moment.
+#[derive(Default)]
+pub(crate) struct SoFar {
+    at: Option<SystemTime>,
+    ended: Vec<(Entry, Weighed)>,
+    /// Waits that are under way: how many at a stack, and for how long.
+    open: HashMap<Stack, Weighed>,
+    lost: Weighed,
+    unlisted: u64,
+}
+
+/// What was recorded in between.
+#[derive(Debug)]
+pub(crate) struct Recorded {
+    pub(crate) from: Option<SystemTime>,
+    pub(crate) to: SystemTime,
+    pub(crate) stacks: HashMap<Stack, Weighed>,
+    /// How many of them were still waiting at the end.
+    pub(crate) open: u64,
+    /// What found no room in the table.
+    pub(crate) lost: Weighed,
+    /// Waits that could not be followed while they lasted.
+    pub(crate) unlisted: u64,
+}
+
+/// What each thread had run when recording was switched on: one that hasn't run since, and waits,
+/// has waited all the time.
+static THREADS: Mutex<Option<HashMap<u32, Text>>> = Mutex::new(None);
+
+/// Notes what each thread has run so far.
+pub(super) fn note_threads() {
+    let Ok(tasks) = Tasks::open() else { return };
+    let ran = |tid| Some((tid, tasks.text(tid, "schedstat")?));
+    let noted = Tasks::ids().unwrap_or_default().into_iter().filter_map(ran).collect();
+    *THREADS.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
+}
+
+impl SoFar {
+    /// What was recorded up to now.
+    pub(crate) fn take(of: Of) -> SoFar {
+        let at = Some(SystemTime::now());
+        let Some(records) = records() else { return SoFar { at, ..SoFar::default() } };
+        // Nobody has released what is still waited for.
+        let open = if of == Of::Block { open() } else { HashMap::new() };
+        let table = table(of);
+        SoFar {
+            at,
+            ended: table.map_or_else(Vec::new, |table| table.entries().collect()),
+            open,
+            lost: table.map(Table::lost).unwrap_or_default(),
+            unlisted: records.unlisted.load(std::sync::atomic::Ordering::Relaxed),
+        }
+    }
+
+    /// What was recorded since `before`.
+    pub(crate) fn since(self, of: Of, before: &SoFar) -> Recorded {
+        let mut stacks = HashMap::new();
+        let ended: HashMap<Entry, Weighed> = before.ended.iter().copied().collect();
+        for (entry, now) in self.ended {
+            let before = ended.get(&entry).copied().unwrap_or_default();
+            let grown = now.less(before);
+            if grown != Weighed::default()
+                && let Some(table) = table(of)
+            {
+                stacks.insert(table.stack(entry), grown);
+            }
+        }
+        let open = self.open.values().map(|weighed| weighed.count()).sum();
+        for (stack, weighed) in self.open {
+            let sum: &mut Weighed = stacks.entry(stack).or_default();
+            sum.count += weighed.count;
+            sum.nanos += weighed.nanos;
+        }
+        // What was under way when the window opened counts from then only.
+        for (stack, early) in &before.open {
+            if let Some(sum) = stacks.get_mut(stack) {
+                sum.nanos = sum.nanos.saturating_sub(early.nanos);
+            }
+        }
+        stacks.retain(|_, sum| sum.nanos != 0);
+        Recorded {
+            from: before.at,
+            to: self.at.unwrap_or_else(SystemTime::now),
+            stacks,
+            open,
+            lost: self.lost.less(before.lost),
+            unlisted: self.unlisted.saturating_sub(before.unlisted),
+        }
+    }
+}
+
+impl Weighed {
+    fn less(self, before: Weighed) -> Weighed {
+        Weighed {
+            count: self.count.saturating_sub(before.count),
+            nanos: self.nanos.saturating_sub(before.nanos),
+        }
+    }
+}
+
+fn table(of: Of) -> Option<&'static Table> {
+    records().map(|records| match of {
+        Of::Block => &records.blocked,
+        Of::Mutex => &records.released,
+    })
+}
+
+/// The waits that are under way, by their stacks.
+fn open() -> HashMap<Stack, Weighed> {
+    let since_on = record::since();
+    let mut open = HashMap::new();
+    let (Some(records), true) = (records(), since_on != 0) else { return open };
+    let unwinder = Unwinder::load();
+    let mut reading = Reading::default();
+    let Ok(tasks) = Tasks::open() else { return open };
+    let threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
+    let listed = records.waiters.all();
+    for tid in Tasks::ids().unwrap_or_default() {
+        let Some(mut task) = Blocked::open(&tasks, tid) else { continue };
+        let Some(address) = futex(&task) else { continue };
+        // Its own threads are the profiler's, not the program's.
+        if tasks.text(tid, "comm").is_none_or(|name| name.bytes().starts_with(b"profilez-")) {
+            continue;
+        }
+        let Some(BlockedStack { at, addresses, end }) =
+            task.stack(&tasks, &unwinder, &mut reading, DEPTH)
+        else {
+            continue;
+        };
+        let waiting = listed.iter().find(|waiting| waits_at(waiting, address, at.sp));
+        let since = match waiting {
+            // It may have ended, and then it is counted already.
+            Some(waiting) if records.waiters.still(waiting) => waiting.since,
+            Some(_) => continue,
+            // Unlisted: it began before recording did, or libc waits for something of its own.
+            None => {
+                let noted = threads.as_ref().and_then(|threads| threads.get(&tid));
+                if noted.is_none() || noted != task.ran(&tasks).as_ref() {
+                    continue;
+                }
+                since_on
+            }
+        };
+        let sum: &mut Weighed = open.entry((addresses, end != End::Root)).or_default();
+        sum.count += Weighed::ONE;
+        sum.nanos += now().saturating_sub(since);
+    }
+    open
+}
+
+/// The futex that a thread waits on.
+fn futex(task: &Blocked) -> Option<u64> {
+    match task.place()?.state {
+        ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, operation] } => {
+            matches!(operation & 0x7f, 0 | 9).then_some(address)
+        }
+        _ => None,
+    }
+}
+
+/// Whether a wait that is listed is that of a thread with this stack pointer.
+fn waits_at(waiting: &Waiting, address: u64, sp: u64) -> bool {
+    // The frame of our `futex` is the next above the kernel's entry.
+    const FRAME: u64 = 4096;
+    waiting.address == address && (sp..sp.saturating_add(FRAME)).contains(&waiting.frame)
+}

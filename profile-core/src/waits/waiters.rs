@@ -1,0 +1,145 @@
+//! Who is waiting now, on what, and since when: a table of fixed size.
+//!
+//! Used inside interposed functions of libc: nothing here allocates, locks, waits or panics.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::sys::words::zeroed;
+
+/// Threads that can be waiting at once. A further one is recorded when its wait ends, and not before.
+const SLOTS: usize = 4096;
+/// Places near its hash in which the waiters of an address are looked for by who wakes them.
+const NEAR: usize = 64;
+/// A slot that is taken and not filled in yet; no futex has this address.
+const TAKEN: u64 = 1;
+
+/// Threads that wait.
+pub(crate) struct Waiters {
+    /// The futex's address, 0 where nobody waits.
+    keys: Box<[AtomicU64]>,
+    since: Box<[AtomicU64]>,
+    /// Up to when the wait was charged to those who woke others.
+    charged: Box<[AtomicU64]>,
+    /// An address in the waiting function's frame, which tells threads apart.
+    frames: Box<[AtomicU64]>,
+}
+
+/// A wait that is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Waiting {
+    slot: usize,
+    pub(crate) address: u64,
+    pub(crate) since: u64,
+    pub(crate) frame: u64,
+}
+
+impl Waiters {
+    pub(crate) fn new() -> Waiters {
+        Waiters {
+            keys: zeroed(SLOTS),
+            since: zeroed(SLOTS),
+            charged: zeroed(SLOTS),
+            frames: zeroed(SLOTS),
+        }
+    }
+
+    /// A slot for a wait, near its address's hash if there is one.
+    pub(crate) fn enter(&self, address: u64, since: u64, frame: u64) -> Option<usize> {
+        let first = first(address);
+        for attempt in 0..SLOTS {
+            let slot = (first + attempt) % SLOTS;
+            let key = &self.keys[slot];
+            if key.load(Ordering::Relaxed) == 0
+                && key.compare_exchange(0, TAKEN, Ordering::Acquire, Ordering::Relaxed).is_ok()
+            {
+                self.since[slot].store(since, Ordering::Relaxed);
+                self.charged[slot].store(since, Ordering::Relaxed);
+                self.frames[slot].store(frame, Ordering::Relaxed);
+                key.store(address, Ordering::Release);
+                return Some(slot);
+            }
+        }
+        None
+    }
+
+    /// The wait is over.
+    pub(crate) fn leave(&self, slot: usize) {
+        self.keys[slot].store(0, Ordering::Release);
+    }
+
+    /// How long those who wait on an address have been waiting since somebody was charged with it.
+    pub(crate) fn charge(&self, address: u64, now: u64, from: u64) -> u64 {
+        let first = first(address);
+        let mut total = 0u64;
+        for attempt in 0..NEAR {
+            let slot = (first + attempt) % SLOTS;
+            if self.keys[slot].load(Ordering::Acquire) == address {
+                let before = self.charged[slot].swap(now, Ordering::Relaxed);
+                total = total.saturating_add(now.saturating_sub(before.max(from)));
+            }
+        }
+        total
+    }
+
+    /// The waits that are under way.
+    pub(crate) fn all(&self) -> Vec<Waiting> {
+        (0..SLOTS).filter_map(|slot| self.at(slot)).collect()
+    }
+
+    /// Whether a wait is still the same.
+    pub(crate) fn still(&self, waiting: &Waiting) -> bool {
+        self.at(waiting.slot).as_ref() == Some(waiting)
+    }
+
+    fn at(&self, slot: usize) -> Option<Waiting> {
+        let address = self.keys[slot].load(Ordering::Acquire);
+        (address > TAKEN).then(|| Waiting {
+            slot,
+            address,
+            since: self.since[slot].load(Ordering::Relaxed),
+            frame: self.frames[slot].load(Ordering::Relaxed),
+        })
+    }
+}
+
+fn first(address: u64) -> usize {
+    (address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - SLOTS.ilog2())) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_stretch_of_waiting_is_charged_once() {
+        let waiters = Waiters::new();
+        let first = waiters.enter(0x1000, 100, 1).unwrap();
+        let second = waiters.enter(0x1000, 150, 2).unwrap();
+        waiters.enter(0x2000, 0, 3).unwrap();
+        assert_eq!(waiters.charge(0x1000, 200, 0), 100 + 50);
+        waiters.leave(first);
+        assert_eq!(waiters.charge(0x1000, 260, 0), 60);
+        // Only from when recording began.
+        assert_eq!(waiters.charge(0x1000, 300, 290), 10);
+        waiters.leave(second);
+        assert_eq!(waiters.charge(0x1000, 400, 0), 0);
+        assert_eq!(waiters.all().len(), 1);
+    }
+
+    #[test]
+    fn a_full_table_takes_no_more() {
+        let waiters = Waiters::new();
+        for n in 0..SLOTS {
+            assert!(waiters.enter(0x1000, n as u64, 0).is_some());
+        }
+        assert_eq!(waiters.enter(0x1000, 7, 0), None);
+        let all = waiters.all();
+        assert_eq!(all.len(), SLOTS);
+        assert!(waiters.still(&all[5]));
+        waiters.leave(all[5].slot);
+        assert!(!waiters.still(&all[5]));
+        let again = waiters.enter(0x3000, 7, 0).unwrap();
+        assert_eq!(again, all[5].slot);
+        assert!(!waiters.still(&all[5]), "another wait in the same place");
+    }
+}

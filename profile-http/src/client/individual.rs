@@ -1,0 +1,385 @@
+//! Profiles one by one, from the endpoints that every Go service has: what records a window side by
+//! side, the rest after it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+use std::time::{Duration, SystemTime};
+
+use profile_archive::{EntryName, Header, Source};
+use profile_core::{Available, Kind, Plan, Unavailable};
+
+use super::content::{Content, Form, recognise};
+use super::exchange::Answer;
+use super::index::{names, program, without_secrets};
+use super::output::{End, Output};
+use super::patience::Budget;
+use super::{Client, Collected, Progress, Request};
+use crate::{Error, Result};
+
+/// One thing to fetch.
+#[derive(Clone, Copy, Debug)]
+struct Fetch {
+    kind: Kind,
+    form: Form,
+    /// What the endpoint is called.
+    endpoint: &'static str,
+    /// The debug level, for a dump as text.
+    debug: Option<&'static str>,
+}
+
+/// What one thread tells the one that writes.
+enum Message {
+    Progress(Progress),
+    Done(Fetch, Result<Answer>),
+}
+
+/// How far a collection is.
+struct Collection<'a> {
+    client: &'a Client,
+    budget: Budget,
+    output: Output<'a>,
+    /// Cumulative profiles from before the window, for comparison, and for want of better ones.
+    before: Vec<(Kind, Answer)>,
+    /// How many requests in a row have come to nothing, with the last one's error.
+    silent: u32,
+    silence: Option<Error>,
+    /// The first failure, for a collection in which there are only failures.
+    first: Option<Error>,
+    received: u64,
+}
+
+/// What an answer may take beyond its window.
+const ANSWER: Duration = Duration::from_secs(60);
+/// The longest window that is asked for: Go itself knows no limit.
+const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
+/// The largest answer: the largest entry that is read again.
+const LARGEST: u64 = 512 << 20;
+/// The largest index or command line.
+const SMALL: u64 = 1 << 20;
+/// After so many requests in a row without an answer the service is taken for gone.
+const SILENCES: u32 = 2;
+
+/// Collects what there is; none where there is neither an index nor any of the profiles.
+pub(super) fn collect(
+    client: &Client,
+    request: &Request,
+    budget: Budget,
+    to: &mut dyn Write,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<Collected>> {
+    let anything = Available::new([]).with_max_window(LONGEST_WINDOW);
+    let plan = Plan::parse(&query(request), &anything).map_err(Error::Plan)?;
+    // Go takes whole seconds.
+    let seconds = plan.window().as_secs() + u64::from(plan.window().subsec_nanos() > 0);
+    let listed = list(client, budget, progress)?;
+    let cmdline = command_line(client, budget);
+    let service = cmdline.as_deref().and_then(|line| line.split(|&byte| byte == 0).next());
+    let service = service.map(program).unwrap_or_default();
+
+    let offered = |kind: Kind| {
+        kind.is_timed() || listed.as_ref().is_none_or(|names| names.contains(kind.name()))
+    };
+    let (kinds, missing): (Vec<Kind>, Vec<Kind>) =
+        plan.kinds().iter().partition(|kind| offered(**kind));
+    let windowed: Vec<Fetch> =
+        kinds.iter().filter(|kind| is_windowed(**kind)).map(|kind| Fetch::of(*kind)).collect();
+    let window = if windowed.is_empty() { 0 } else { seconds };
+    let header = Header {
+        service: service.clone(),
+        version: String::new(),
+        host: client.target.host(),
+        pid: 0,
+        build_id: String::new(),
+        started: SystemTime::now(),
+        window: Duration::from_secs(window),
+        source: Source::Individual,
+        rates: BTreeMap::new(),
+    };
+    let output = Output::begin(to, header)?;
+    let mut collection = Collection {
+        client,
+        budget,
+        output,
+        before: Vec::new(),
+        silent: 0,
+        silence: None,
+        first: None,
+        received: 0,
+    };
+    collection.output.cmdline(cmdline.as_deref().map(without_secrets).unwrap_or_default());
+    for kind in missing {
+        collection.output.unavailable(&absent(kind));
+    }
+    if !windowed.is_empty() {
+        collection.look_before(&kinds);
+    }
+    let again = collection.record(&windowed, window, progress);
+    let snapshots = kinds.iter().filter(|kind| !is_windowed(**kind)).copied();
+    collection.take(snapshots.chain(again), progress);
+    collection.keep_before();
+    match collection.finish(&service) {
+        Err(Error::Nothing { .. }) if listed.is_none() => Ok(None),
+        finished => finished.map(Some),
+    }
+}
+
+impl Fetch {
+    fn of(kind: Kind) -> Fetch {
+        let (form, endpoint) = match kind {
+            Kind::Cpu => (Form::Profile, "profile"),
+            Kind::Trace => (Form::Trace, "trace"),
+            kind => (Form::Profile, kind.name()),
+        };
+        Fetch { kind, form, endpoint, debug: None }
+    }
+
+    /// The goroutines as text: they say for how long each has waited.
+    const DUMP: Fetch = Fetch {
+        kind: Kind::Goroutine,
+        form: Form::Dump,
+        endpoint: Kind::Goroutine.name(),
+        debug: Some("2"),
+    };
+}
+
+/// Whether a kind is recorded over the window. Of `block` and `mutex` the increase is asked for.
+fn is_windowed(kind: Kind) -> bool {
+    kind.is_timed() || matches!(kind, Kind::Block | Kind::Mutex)
+}
+
+fn absent(kind: Kind) -> Unavailable {
+    let endpoint = Fetch::of(kind).endpoint;
+    Unavailable::new(kind, format!("the service has no /debug/pprof/{endpoint}"), "")
+}
+
+/// A request as [`Plan`] reads it.
+fn query(request: &Request) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    if let Some(duration) = &request.duration {
+        query.append_pair("duration", duration);
+    }
+    if let Some(kinds) = &request.kinds {
+        query.append_pair("profiles", kinds);
+    }
+    query.finish()
+}
+
+/// The names in the index; none where there is no index to read them from.
+fn list(
+    client: &Client,
+    budget: Budget,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Option<BTreeSet<String>>> {
+    let url = client.target.pprof("", None);
+    let fetch = || client.fetch(&url, ANSWER.min(budget.left()), SMALL);
+    match client.patiently(budget, Duration::ZERO, progress, fetch) {
+        Ok(answer) => Ok(names(&answer.read()?)),
+        Err(error @ Error::Refused { status: 401 | 403, .. }) => Err(error),
+        Err(error @ Error::Request { .. }) => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
+/// The command line, where the service shows it. It is no profile: many keep it to themselves.
+fn command_line(client: &Client, budget: Budget) -> Option<Vec<u8>> {
+    let url = client.target.pprof("cmdline", None);
+    let answer = client.fetch(&url, ANSWER.min(budget.left()), SMALL).ok()?;
+    let is_text = answer.content_type.starts_with("text/plain");
+    answer.read().ok().filter(|_| is_text)
+}
+
+impl Collection<'_> {
+    /// Takes what is cumulative a first time: so that the window can be told from what was before
+    /// it, and so that there is something if the service doesn't survive the window.
+    fn look_before(&mut self, kinds: &[Kind]) {
+        for kind in [Kind::Heap, Kind::Goroutine] {
+            if kinds.contains(&kind)
+                && let Ok(answer) = self.fetch(Fetch::of(kind))
+            {
+                self.before.push((kind, answer));
+            }
+        }
+    }
+
+    /// Records the window. Returns the kinds of which the service knows no increase, and that are
+    /// to be taken as they stand.
+    fn record(
+        &mut self,
+        windowed: &[Fetch],
+        window: u64,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Vec<Kind> {
+        let mut again = Vec::new();
+        let (sender, messages) = mpsc::channel();
+        let (client, budget) = (self.client, self.budget);
+        progress(Progress::Recording);
+        thread::scope(|scope| {
+            for fetch in windowed.iter().copied() {
+                let sender = sender.clone();
+                scope.spawn(move || timed(client, budget, fetch, window, &sender));
+            }
+            drop(sender);
+            for message in messages {
+                match message {
+                    Message::Progress(told) => progress(told),
+                    Message::Done(fetch, result) => {
+                        if let Some(kind) = self.recorded(fetch, window, result) {
+                            again.push(kind);
+                        }
+                        progress(Progress::Received(self.received));
+                    }
+                }
+            }
+        });
+        again
+    }
+
+    /// Keeps what a window came to, or returns the kind if it was none.
+    fn recorded(&mut self, fetch: Fetch, window: u64, result: Result<Answer>) -> Option<Kind> {
+        if !fetch.kind.is_timed() {
+            match result {
+                // A service that doesn't know `seconds` answers at once, with everything so far.
+                Ok(answer) if answer.took < Duration::from_secs(window) / 2 => {
+                    self.before.push((fetch.kind, answer));
+                    return Some(fetch.kind);
+                }
+                Err(Error::Refused { status: 400, .. }) => return Some(fetch.kind),
+                result => self.keep(fetch, result),
+            }
+        } else {
+            self.keep(fetch, result);
+        }
+        None
+    }
+
+    /// Takes snapshots, one after the other.
+    fn take(&mut self, kinds: impl Iterator<Item = Kind>, progress: &mut dyn FnMut(Progress)) {
+        for kind in kinds {
+            let fetch = Fetch::of(kind);
+            if let Some(reason) = self.over() {
+                self.output.error(kind.name(), reason);
+                continue;
+            }
+            let result = self.fetch(fetch);
+            let is_there = result.is_ok();
+            self.keep(fetch, result);
+            if is_there && kind == Kind::Goroutine && self.over().is_none() {
+                let dump = self.fetch(Fetch::DUMP);
+                self.keep(Fetch::DUMP, dump);
+            }
+            progress(Progress::Received(self.received));
+        }
+    }
+
+    /// Why nothing more is to be asked.
+    fn over(&self) -> Option<&'static str> {
+        if self.client.cancel.is_set() {
+            Some("interrupted before its turn")
+        } else if self.output.is_closed() {
+            Some("the bundle could not be written")
+        } else if self.silent >= SILENCES {
+            Some("the service had stopped answering")
+        } else {
+            None
+        }
+    }
+
+    fn fetch(&self, fetch: Fetch) -> Result<Answer> {
+        let Collection { client, budget, .. } = *self;
+        let url = client.target.pprof(fetch.endpoint, fetch.debug.map(|debug| ("debug", debug)));
+        let limit = self.limit();
+        client.patiently(budget, Duration::ZERO, &mut |_| {}, || {
+            client.fetch(&url, ANSWER.min(budget.left()), limit)
+        })
+    }
+
+    /// The largest answer that is taken now.
+    fn limit(&self) -> u64 {
+        LARGEST.min(self.client.limit.saturating_sub(self.received))
+    }
+
+    /// Writes an answer down, or why there is none.
+    fn keep(&mut self, fetch: Fetch, result: Result<Answer>) {
+        let kind = fetch.kind;
+        if !matches!(result, Err(Error::Request { .. })) {
+            self.silent = 0;
+            self.silence = None;
+        }
+        let error = match result.and_then(|answer| self.write(fetch, answer, "")) {
+            Ok(()) => return,
+            Err(Error::Refused { status: 404, .. }) if fetch.debug.is_none() => {
+                self.output.unavailable(&absent(kind));
+                return;
+            }
+            Err(error) => error,
+        };
+        let text =
+            if self.client.cancel.is_set() { Error::Cancelled.to_string() } else { error.chain() };
+        self.output.error(kind.name(), text);
+        match error {
+            error @ Error::Request { .. } => {
+                self.silent += 1;
+                self.silence = Some(error);
+            }
+            error => self.first = self.first.take().or(Some(error)),
+        }
+    }
+
+    /// Writes an answer to the bundle, if it is what it should be.
+    fn write(&mut self, fetch: Fetch, answer: Answer, infix: &str) -> Result<()> {
+        let (took, content_type) = (answer.took, answer.content_type.clone());
+        self.received += answer.bytes;
+        let kind = fetch.kind.name();
+        let Content { ending, bytes, doubt } =
+            recognise(fetch.form, answer.read()?, &content_type).map_err(Error::Content)?;
+        // Kinds and endings are good names.
+        let Ok(name) = format!("{kind}{infix}.{ending}").parse::<EntryName>() else {
+            return Ok(());
+        };
+        self.output.append(kind, &name, &bytes, took);
+        if let Some(doubt) = doubt {
+            self.output.error(kind, doubt);
+        }
+        Ok(())
+    }
+
+    /// Writes down what was taken before the window: beside what was taken after it, or instead.
+    fn keep_before(&mut self) {
+        for (kind, answer) in std::mem::take(&mut self.before) {
+            let infix = if self.output.has(kind) { ".before" } else { "" };
+            if let Err(error) = self.write(Fetch::of(kind), answer, infix) {
+                self.output.error(kind.name(), error.chain());
+            }
+        }
+    }
+
+    fn finish(self, service: &str) -> Result<Collected> {
+        let Collection { client, output, silence, first, .. } = self;
+        let broke_off = if client.cancel.is_set() { Some(Error::Cancelled) } else { silence };
+        if output.is_empty() && !output.is_closed() {
+            let nothing = || Error::Nothing { url: client.target.pprof_shown() };
+            return Err(broke_off.or(first).unwrap_or_else(nothing));
+        }
+        let service = if service.is_empty() { "service" } else { service };
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let file_name = Some(format!("{service}-profile-{}.tar.gz", now.as_secs()));
+        output.finish(End { file_name, broke_off, ..End::default() })
+    }
+}
+
+/// Fetches what takes as long as the window, and says how it went.
+fn timed(client: &Client, budget: Budget, fetch: Fetch, window: u64, to: &Sender<Message>) {
+    let url = client.target.pprof(fetch.endpoint, Some(("seconds", &window.to_string())));
+    let window = Duration::from_secs(window);
+    // The receiver outlives this thread, and if not, there is nobody to tell.
+    let mut progress = |told| drop(to.send(Message::Progress(told)));
+    let result = client.patiently(budget, window, &mut progress, || {
+        let left = budget.left();
+        // Something of the time is for what comes after the window.
+        let beyond = ANSWER.min(left.saturating_sub(window) / 2);
+        client.fetch(&url, window + beyond, LARGEST.min(client.limit))
+    });
+    let _ = to.send(Message::Done(fetch, result));
+}

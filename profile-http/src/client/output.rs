@@ -1,0 +1,135 @@
+//! The bundle that is written: how much of it there is, and how it ends.
+
+use std::cell::Cell;
+use std::io::{self, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use profile_archive::{BundleWriter, EntryName, Header, Manifest, Warning};
+use profile_core::{Kind, Unavailable};
+
+use super::Collected;
+use crate::{Error, Result};
+
+/// A bundle that is being written. When a write fails it takes nothing more.
+pub(super) struct Output<'a> {
+    writer: BundleWriter<Counted<'a>>,
+    bytes: Rc<Cell<u64>>,
+    failed: Option<Error>,
+}
+
+/// How a bundle ends.
+#[derive(Default)]
+pub(super) struct End {
+    pub(super) file_name: Option<String>,
+    pub(super) warnings: Vec<Warning>,
+    /// Why there is not more of it.
+    pub(super) broke_off: Option<Error>,
+    /// The manifest that came with the entries, as it came and as it reads.
+    pub(super) manifest: Option<(Vec<u8>, Manifest)>,
+}
+
+/// A writer that counts.
+struct Counted<'a> {
+    to: &'a mut dyn Write,
+    bytes: Rc<Cell<u64>>,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let len = self.to.write(bytes)?;
+        self.bytes.set(self.bytes.get() + len as u64);
+        Ok(len)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+impl<'a> Output<'a> {
+    pub(super) fn begin(to: &'a mut dyn Write, header: Header) -> Result<Output<'a>> {
+        let bytes = Rc::new(Cell::new(0));
+        let counted = Counted { to, bytes: Rc::clone(&bytes) };
+        let writer = BundleWriter::new(counted, header).map_err(written)?;
+        Ok(Output { writer, bytes, failed: None })
+    }
+
+    /// Appends an entry and hands it on at once, so that it is there whatever comes after it.
+    pub(super) fn append(&mut self, kind: &str, name: &EntryName, bytes: &[u8], took: Duration) {
+        if self.failed.is_some() {
+            return;
+        }
+        match self.writer.append_bytes(kind, name, bytes, took) {
+            Ok(()) => self.failed = self.writer.flush().err().map(written),
+            Err(error @ profile_archive::Error::NameTaken(_)) => {
+                self.writer.error(kind, error.to_string());
+            }
+            Err(error) => self.failed = Some(written(error)),
+        }
+    }
+
+    pub(super) fn error(&mut self, kind: &str, text: impl Into<String>) {
+        self.writer.error(kind, text);
+    }
+
+    pub(super) fn unavailable(&mut self, unavailable: &Unavailable) {
+        self.writer.unavailable(unavailable);
+    }
+
+    pub(super) fn cmdline(&mut self, words: Vec<String>) {
+        self.writer.cmdline(words);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.writer.manifest().entries.is_empty()
+    }
+
+    /// Whether there is a profile of this kind.
+    pub(super) fn has(&self, kind: Kind) -> bool {
+        let entries = &self.writer.manifest().entries;
+        entries.iter().any(|entry| entry.kind == kind.name() && entry.name.ends_with(".prof"))
+    }
+
+    /// Whether writing has failed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// Ends the bundle.
+    ///
+    /// # Errors
+    ///
+    /// It could not be written, and nothing of use was written before.
+    pub(super) fn finish(mut self, end: End) -> Result<Collected> {
+        let End { file_name, warnings, mut broke_off, manifest } = end;
+        if let Some(error) = &broke_off {
+            self.writer.incomplete(error.chain());
+        }
+        let mut own = self.writer.manifest().clone();
+        let useful = !own.entries.is_empty();
+        if self.failed.is_none() {
+            let finished = match &manifest {
+                Some((json, _)) => self.writer.finish_with(json),
+                None => self.writer.finish(),
+            };
+            self.failed = finished.err().map(written);
+        }
+        if let Some((_, theirs)) = manifest {
+            own = theirs;
+        }
+        match self.failed {
+            Some(error) if useful => broke_off = Some(error),
+            Some(error) => return Err(error),
+            None => {}
+        }
+        Ok(Collected { bytes: self.bytes.get(), file_name, manifest: own, warnings, broke_off })
+    }
+}
+
+fn written(error: profile_archive::Error) -> Error {
+    match error {
+        profile_archive::Error::Write(error) => Error::Write(error),
+        error => Error::Write(io::Error::other(error)),
+    }
+}

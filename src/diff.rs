@@ -1,0 +1,168 @@
+//! `diff`: what has grown from one file to the next; the content decides what is compared.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+
+use profilez::analysis::changes::{Changes, ChangesOptions, changes, render_changes};
+use profilez::analysis::dump::Dump;
+use profilez::analysis::groups::{diff, group, render_diff};
+use profilez::analysis::{Format, sniff};
+use serde::Serialize;
+
+use crate::args::DiffArgs;
+use crate::dumps;
+use crate::groups::{exit_code, options, rules};
+use crate::output::{self, Failure, printable};
+use crate::profiles;
+
+pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
+    let by = args.by_of_dumps().unwrap_or(crate::args::GroupBy::Exact);
+    let (reading, _) = options(&args.reading, &by);
+    // Dumps are read in pieces; anything else is looked at as a whole.
+    if let Some(base) = dumps::stream(&args.base, &reading)? {
+        let new = dumps::open(&args.new, &reading)?.dump;
+        return dumps(args, &base, &new);
+    }
+    let mut base = BTreeMap::new();
+    let mut is_bundle = false;
+    let seen = profiles::each(&args.base, |name, bytes| {
+        is_bundle = name != args.base;
+        base.insert(name.to_owned(), bytes);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if is_bundle {
+        return bundles(args, &base, seen.truncated);
+    }
+    let bytes = base.into_values().next().unwrap_or_default();
+    if let Some(base) = dumps::of_bytes(&bytes, &reading)? {
+        let new = dumps::open(&args.new, &reading)?.dump;
+        return dumps(args, &base, &new);
+    }
+    let (name, new) = profiles::choose(&args.new, &args.select)?;
+    let changes = of_profiles(args, (&args.base, &bytes), (&name, &new))?;
+    if args.json {
+        output::print_json(&changes, output::Json::Pretty)?;
+    } else {
+        output::print(&text(args, &changes)?)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compares two dumps, group by group.
+fn dumps(args: &DiffArgs, base: &Dump, new: &Dump) -> Result<ExitCode, Failure> {
+    let rules = rules(&args.reading)?;
+    let (_, grouping) = options(&args.reading, &args.by_of_dumps().map_err(Failure::Usage)?);
+    let changes = diff(&group(base, &rules, &grouping), &group(new, &rules, &grouping));
+    if args.json {
+        output::print_json(&changes, output::Json::Pretty)?;
+    } else {
+        output::print(&render_diff(&changes, output::width(), args.rows))?;
+    }
+    Ok(ExitCode::from(exit_code(base).max(exit_code(new))))
+}
+
+fn of_profiles(
+    args: &DiffArgs,
+    base: (&str, &[u8]),
+    new: (&str, &[u8]),
+) -> Result<Changes, Failure> {
+    let base_profile = profiles::read(base.0, base.1, &args.select)?;
+    let new_profile = profiles::read(new.0, new.1, &args.select)?;
+    let options = ChangesOptions {
+        sample_type: args.select.sample_type.clone(),
+        by: args.by_of_profiles().map_err(Failure::Usage)?,
+        cum: args.cum,
+        limit: (args.rows > 0).then_some(args.rows),
+        normalize: args.normalize,
+    };
+    changes(&base_profile.stacks, &new_profile.stacks, &options)
+        .map_err(|error| format!("{} and {}: {}", base.0, new.0, output::chain(&error)).into())
+}
+
+fn text(args: &DiffArgs, changes: &Changes) -> Result<String, Failure> {
+    let by = args.by_of_profiles().map_err(Failure::Usage)?;
+    Ok(output::headed(&render_changes(changes, by, output::width()), 2))
+}
+
+/// What has changed in an entry of a bundle.
+#[derive(Serialize)]
+struct EntryChanges {
+    name: String,
+    #[serde(flatten)]
+    changes: Changes,
+}
+
+/// What has changed between two bundles.
+#[derive(Serialize)]
+struct BundleChanges {
+    format: &'static str,
+    entries: Vec<EntryChanges>,
+    /// Names of profiles that only one of them has.
+    only_in_base: Vec<String>,
+    only_in_new: Vec<String>,
+    truncated: bool,
+}
+
+/// Compares the profiles of two bundles, entry by entry, as the second one is read.
+fn bundles(
+    args: &DiffArgs,
+    base: &BTreeMap<String, Vec<u8>>,
+    truncated: bool,
+) -> Result<ExitCode, Failure> {
+    let (mut entries, mut only_in_new, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_bundle = false;
+    let read = profiles::each(&args.new, |name, bytes| {
+        is_bundle = name != args.new;
+        if is_bundle && profiles::is_profile(&bytes) {
+            seen.push(name.to_owned());
+            match base.get(name) {
+                Some(old) => match of_profiles(args, (name, old), (name, &bytes)) {
+                    Ok(changes) => entries.push(EntryChanges { name: name.to_owned(), changes }),
+                    // Of several kinds of profile some don't have the type that was asked for.
+                    Err(Failure::Error(error)) if args.select.sample_type.is_some() => {
+                        output::note(&printable(&error.to_string()));
+                    }
+                    Err(failure) => return Err(failure),
+                },
+                None => only_in_new.push(name.to_owned()),
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    })?;
+    if !is_bundle {
+        let reason =
+            format!("{} is a bundle and {} is not: name an entry of it", args.base, args.new);
+        return Err(reason.into());
+    }
+    let of_profile = |(name, bytes): (&String, &Vec<u8>)| {
+        (sniff(bytes) != Format::Dump && profiles::is_profile(bytes) && !seen.contains(name))
+            .then(|| name.clone())
+    };
+    let only_in_base = base.iter().filter_map(of_profile).collect();
+    let truncated = truncated || read.truncated;
+    let all = BundleChanges { format: "bundle", entries, only_in_base, only_in_new, truncated };
+    if args.json {
+        output::print_json(&all, output::Json::Pretty)?;
+    } else {
+        output::print(&bundle_text(args, &all)?)?;
+    }
+    Ok(ExitCode::from(if truncated { output::PARTIAL } else { 0 }))
+}
+
+fn bundle_text(args: &DiffArgs, all: &BundleChanges) -> Result<String, Failure> {
+    let mut out = String::new();
+    for EntryChanges { name, changes } in &all.entries {
+        let gap = if out.is_empty() { "" } else { "\n" };
+        out.push_str(&format!("{gap}{}\n{}", printable(name), text(args, changes)?));
+    }
+    for (names, which) in [(&all.only_in_base, "first"), (&all.only_in_new, "second")] {
+        for name in names {
+            out.push_str(&format!("{} is in the {which} bundle only\n", printable(name)));
+        }
+    }
+    if out.is_empty() {
+        out.push_str("the bundles hold no profiles\n");
+    }
+    Ok(out)
+}

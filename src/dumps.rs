@@ -1,0 +1,107 @@
+//! Dumps of goroutines and threads out of a `FILE`: as text, packed or not, out of a profile.proto,
+//! or out of a bundle. A file of text is read in pieces, and may be larger than memory.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::thread;
+
+use profilez::analysis::dump::{self, Dump, Options, Parser};
+use profilez::analysis::{Format, sniff};
+use profilez::archive::Bundle;
+
+use crate::input::{self, Input};
+use crate::output::{Failure, chain, note, printable};
+
+/// A dump, and when it was taken.
+pub(crate) struct Taken {
+    pub(crate) dump: Dump,
+    /// As RFC 3339, where a manifest says it.
+    pub(crate) timestamp: Option<String>,
+}
+
+/// How much of a file is read at a time: what stays in the processor's cache until it is parsed.
+const PIECE: usize = 256 << 10;
+/// The text with which `inspect`, `report` and `groups` refuse what is no dump.
+const NONE: &str = "holds no dump of goroutines or threads";
+
+/// Reads the dump in a `FILE`. With a prefix to be stripped, any text counts as one.
+pub(crate) fn open(spec: &str, options: &Options) -> Result<Taken, Failure> {
+    if let Some(dump) = stream(spec, options)? {
+        return Ok(Taken { dump, timestamp: None });
+    }
+    match input::open(spec)? {
+        Input::Bundle(bundle) => of_bundle(&bundle, options)?
+            .ok_or_else(|| format!("{spec} {NONE}; it was not collected").into()),
+        Input::Bytes(bytes) => match of_bytes(&bytes, options)? {
+            Some(dump) => Ok(Taken { dump, timestamp: None }),
+            None => Err(format!("{spec} {NONE}: it is {}", sniff(&bytes)).into()),
+        },
+    }
+}
+
+/// Reads a file that begins as a dump in pieces. `None` for anything else.
+pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Failure> {
+    // What can't be opened may name an entry of a bundle; what is no file can't be read twice.
+    let Ok(mut file) = File::open(spec) else { return Ok(None) };
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Ok(None);
+    }
+    let failed = |error: std::io::Error| format!("{spec}: {error}");
+    let mut piece = vec![0; PIECE];
+    let mut length = 0;
+    while length < PIECE {
+        match file.read(&mut piece[length..]).map_err(failed)? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    if !is_dump(&piece[..length], options) || piece.starts_with(&[0x1f, 0x8b]) {
+        return Ok(None);
+    }
+    let mut parser = Parser::new(options);
+    while length > 0 {
+        parser.feed(&piece[..length]);
+        length = file.read(&mut piece).map_err(failed)?;
+    }
+    Ok(Some(parser.finish()))
+}
+
+fn is_dump(bytes: &[u8], options: &Options) -> bool {
+    match sniff(bytes) {
+        Format::Dump => true,
+        Format::Unknown => options.strip_prefix && !bytes.starts_with(&[0x1f, 0x8b]),
+        _ => false,
+    }
+}
+
+/// Reads the dump that bytes are: as text, packed or not, or as a profile of goroutines.
+pub(crate) fn of_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, Failure> {
+    if is_dump(bytes, options) {
+        if bytes.starts_with(&[0x1f, 0x8b]) {
+            return Ok(Some(dump::parse_packed(bytes, options)));
+        }
+        let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+        return Ok(Some(dump::parse_on(threads, bytes, options)));
+    }
+    if sniff(bytes) != Format::Pprof {
+        return Ok(None);
+    }
+    let opened = profilez::analysis::open(bytes).map_err(|error| chain(&error))?;
+    Ok(dump::from_profile(&opened.profile, options))
+}
+
+/// Reads the dump of a bundle: the text says more than the profile.
+pub(crate) fn of_bundle(bundle: &Bundle, options: &Options) -> Result<Option<Taken>, Failure> {
+    let timestamp = bundle.manifest.as_ref().map(|manifest| manifest.started.to_string());
+    let texts = bundle.entries.iter().filter(|entry| sniff(&entry.data) == Format::Dump);
+    let profiles = bundle.entries.iter().filter(|entry| entry.name.as_str() == "goroutine.prof");
+    for entry in texts.chain(profiles) {
+        if let Some(dump) = of_bytes(&entry.data, options)? {
+            if !entry.complete {
+                note(&format!("warning: {} is not whole", printable(entry.name.as_str())));
+            }
+            return Ok(Some(Taken { dump, timestamp }));
+        }
+    }
+    Ok(None)
+}

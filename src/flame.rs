@@ -1,0 +1,95 @@
+//! `flame`: a picture of where the stacks lead.
+
+use std::ffi::OsStr;
+use std::fs::{self, OpenOptions};
+use std::io::{self, BufWriter, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use profilez::analysis::flame::{Flame, folded, html, speedscope, svg};
+
+use crate::args::FlameArgs;
+use crate::output::{self, Failure};
+use crate::profiles;
+
+/// What to write.
+#[derive(Clone, Copy)]
+enum Picture {
+    Svg,
+    Html,
+    Folded,
+    Speedscope,
+}
+
+impl Picture {
+    /// By the ending of a file's name.
+    fn of(path: &Path) -> Option<Picture> {
+        let name = path.file_name().and_then(OsStr::to_str)?;
+        let pictures = [
+            (".svg", Picture::Svg),
+            (".html", Picture::Html),
+            (".folded", Picture::Folded),
+            (".speedscope.json", Picture::Speedscope),
+        ];
+        pictures.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, picture)| picture)
+    }
+}
+
+pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, Failure> {
+    let Some(picture) = Picture::of(&args.output) else {
+        let endings = ".svg, .html, .folded or .speedscope.json";
+        let reason = format!("{}: the ending has to be {endings}", args.output.display());
+        return Err(Failure::Usage(reason));
+    };
+    let (name, bytes) = profiles::choose(&args.file, &args.select)?;
+    let profile = profiles::read(&name, &bytes, &args.select)?;
+    let base = args.base.as_ref().map(|spec| profiles::choose(spec, &args.select)).transpose()?;
+    let base =
+        base.as_ref().map(|(name, bytes)| profiles::read(name, bytes, &args.select)).transpose()?;
+    let wanted = args.select.sample_type.as_deref();
+    let named = |error| format!("{name}: {}", output::chain(&error));
+    let flame = Flame::new(&profile.stacks, base.as_ref().map(|base| &base.stacks), wanted)
+        .map_err(named)?;
+    let title = title(args);
+    let text = match picture {
+        Picture::Svg => svg(&flame, &title, args.inverted),
+        Picture::Html => html(&flame, &title, args.inverted),
+        Picture::Folded => folded(&flame),
+        Picture::Speedscope => {
+            let json = speedscope(&flame, &title).map_err(named)?;
+            write(args, |out| Ok(serde_json::to_writer(out, &json)?))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    let text = text.map_err(named)?;
+    write(args, |out| out.write_all(text.as_bytes()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The file, and what it is compared with.
+fn title(args: &FlameArgs) -> String {
+    let name = |spec: &str| spec.rsplit(['/', '\\']).next().unwrap_or(spec).to_owned();
+    match &args.base {
+        Some(base) => format!("{} since {}", name(&args.file), name(base)),
+        None => name(&args.file),
+    }
+}
+
+/// Writes the picture under its name. What is half done is not left behind.
+fn write(
+    args: &FlameArgs,
+    content: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let path = &args.output;
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).create_new(!args.force).truncate(true);
+    let mut out = BufWriter::new(options.open(path).map_err(failed)?);
+    if let Err(error) = content(&mut out).and_then(|()| out.flush()) {
+        // The first error says what went wrong.
+        let _ = fs::remove_file(path);
+        return Err(failed(error).into());
+    }
+    output::note(&format!("wrote {}", output::printable(&path.display().to_string())));
+    Ok(())
+}

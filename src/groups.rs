@@ -1,0 +1,62 @@
+//! `groups`: goroutines, threads and tasks in groups, with what they are for and what looks stuck.
+
+use std::fs;
+use std::process::ExitCode;
+
+use profilez::analysis::dump::{Dump, Options};
+use profilez::analysis::groups::{By, GroupOptions, goroutines_json, group, render};
+use profilez::analysis::rules::RuleSet;
+
+use crate::args::{GroupBy, GroupsArgs, Reading};
+use crate::dumps::{self, Taken};
+use crate::output::{self, Failure};
+
+pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, Failure> {
+    let rules = rules(&args.judging.reading)?;
+    let (reading, grouping) = options(&args.judging.reading, &args.judging.by);
+    let Taken { dump, timestamp } = dumps::open(&args.file, &reading)?;
+    let groups = group(&dump, &rules, &grouping);
+    if args.json {
+        let json = goroutines_json(&groups, timestamp.as_deref(), None);
+        output::print_json(&json, output::Json::Pretty)?;
+    } else {
+        output::print(&render(&groups, output::width(), args.rows))?;
+    }
+    Ok(ExitCode::from(exit_code(&dump)))
+}
+
+/// Partial where something of the dump is lost.
+pub(crate) fn exit_code(dump: &Dump) -> u8 {
+    if dump.truncated() || !dump.limits_reached().is_empty() { output::PARTIAL } else { 0 }
+}
+
+/// How to read and how to group.
+pub(crate) fn options(reading: &Reading, by: &GroupBy) -> (Options, GroupOptions) {
+    let mut reading = Options { strip_prefix: reading.strip_prefix, ..Options::default() };
+    let by = match by.clone() {
+        GroupBy::Exact => By::Exact,
+        GroupBy::Function => By::Function,
+        GroupBy::Top(most) => By::Top(most),
+        GroupBy::Creator => By::Creator,
+        GroupBy::Label(key) => {
+            reading.by_label = Some(key);
+            By::Label
+        }
+    };
+    (reading, GroupOptions { by, ..GroupOptions::default() })
+}
+
+/// The rules that the arguments name: the user's come before the shipped ones, and the original
+/// ones stand alone.
+pub(crate) fn rules(reading: &Reading) -> Result<RuleSet, Failure> {
+    match reading.rules.as_deref() {
+        None => Ok(RuleSet::shipped().clone()),
+        Some("original") => Ok(RuleSet::original().clone()),
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
+            let rules = RuleSet::parse(&text)
+                .map_err(|error| format!("{path}: {}", output::chain(&error)))?;
+            Ok(rules.then(RuleSet::shipped().clone()))
+        }
+    }
+}

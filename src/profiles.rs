@@ -1,0 +1,107 @@
+//! The profiles of a `FILE`: the one that it is, or those of a bundle, one after the other.
+
+use std::io::Read as _;
+use std::ops::ControlFlow;
+
+use profilez::analysis::{self, Format, Read as Profile, filter, sniff};
+
+use crate::args::Select;
+use crate::input::{self, Stream};
+use crate::output::{Failure, chain, note, printable};
+
+/// What became of looking at the entries of a bundle.
+pub(crate) struct Seen {
+    /// Whether something of it is lost.
+    pub(crate) truncated: bool,
+}
+
+/// Calls for each entry of a bundle, as it is read, or once for what is no bundle, with its name and
+/// bytes. Only one entry is in memory at a time.
+pub(crate) fn each(
+    spec: &str,
+    mut visit: impl FnMut(&str, Vec<u8>) -> Result<ControlFlow<()>, Failure>,
+) -> Result<Seen, Failure> {
+    let mut reader = match input::stream(spec)? {
+        Stream::Bundle(reader) => reader,
+        Stream::Bytes(bytes) => {
+            let _ = visit(spec, bytes)?;
+            return Ok(Seen { truncated: false });
+        }
+    };
+    while let Some(mut entry) = reader.next_entry() {
+        let name = entry.name().to_string();
+        let mut bytes = Vec::new();
+        if entry.read_to_end(&mut bytes).is_err() {
+            let what = format!("only {} bytes of {name} are in {spec}", bytes.len());
+            note(&format!("warning: {}", printable(&what)));
+            continue;
+        }
+        if visit(&name, bytes)?.is_break() {
+            return Ok(Seen { truncated: false });
+        }
+    }
+    let contents = reader.finish();
+    for warning in &contents.warnings {
+        note(&format!("warning: {}", printable(&warning.to_string())));
+    }
+    Ok(Seen { truncated: contents.truncated })
+}
+
+/// Whether bytes may be a profile; what is unknown may be a broken one.
+pub(crate) fn is_profile(bytes: &[u8]) -> bool {
+    matches!(sniff(bytes), Format::Pprof | Format::HeapV2 | Format::LegacyText)
+}
+
+/// Reads a profile and keeps the part that is meant. Warnings go to standard error.
+pub(crate) fn read<'a>(
+    name: &str,
+    bytes: &'a [u8],
+    select: &Select,
+) -> Result<Profile<'a>, Failure> {
+    let named = |error: analysis::Error| format!("{name}: {}", chain(&error));
+    let mut profile = analysis::read(bytes).map_err(named)?;
+    filter(&mut profile.stacks, select.focus.as_deref(), select.ignore.as_deref())
+        .map_err(|error| Failure::Usage(chain(&error)))?;
+    for warning in &profile.warnings {
+        note(&format!("warning: {}: {}", printable(name), printable(warning)));
+    }
+    Ok(profile)
+}
+
+/// The bytes of the profile that is meant and its name: the file itself, or the first entry of a
+/// bundle that has the sample type.
+pub(crate) fn choose(spec: &str, select: &Select) -> Result<(String, Vec<u8>), Failure> {
+    let mut chosen = None;
+    let mut seen = Vec::new();
+    let mut is_bundle = false;
+    each(spec, |name, bytes| {
+        is_bundle = name != spec;
+        if is_bundle && !is_profile(&bytes) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        if is_bundle && let Some(wanted) = &select.sample_type {
+            // Whether it is broken is said when it is wanted.
+            let has = analysis::read(&bytes).is_ok_and(|profile| {
+                analysis::top::sample_type(profile.stacks.profile(), Some(wanted)).is_ok()
+            });
+            seen.push(name.to_owned());
+            if !has {
+                return Ok(ControlFlow::Continue(()));
+            }
+        }
+        chosen = Some((name.to_owned(), bytes));
+        Ok(ControlFlow::Break(()))
+    })?;
+    match (chosen, &select.sample_type) {
+        (Some((name, bytes)), _) => {
+            if is_bundle {
+                note(&format!("{} of {}", printable(&name), printable(spec)));
+            }
+            Ok((name, bytes))
+        }
+        (None, Some(wanted)) if !seen.is_empty() => {
+            Err(format!("{spec}: no sample type {wanted:?} in {}", seen.join(", ")).into())
+        }
+        (None, _) => Err(format!("{spec} holds no profile").into()),
+    }
+}

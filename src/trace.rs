@@ -1,0 +1,44 @@
+//! `trace`: what a trace says.
+
+use std::process::ExitCode;
+
+use profilez::analysis::trace::{Finding, TraceLimits, TraceSummary, findings, render, summarize};
+use profilez::archive::Bundle;
+use serde::Serialize;
+
+use crate::args::TraceArgs;
+use crate::input::{self, Input};
+use crate::output::{self, Failure, chain};
+
+/// What is printed for programs.
+#[derive(Serialize)]
+struct Answer<'a> {
+    #[serde(flatten)]
+    summary: &'a TraceSummary,
+    findings: Vec<Finding>,
+}
+
+pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, Failure> {
+    let (bytes, complete) = match input::open(&args.file)? {
+        Input::Bytes(bytes) => (bytes, true),
+        Input::Bundle(bundle) => entry(*bundle, &args.file)?,
+    };
+    let summary = summarize(&bytes, &TraceLimits::default())
+        .map_err(|error| format!("{}: {}", args.file, chain(&error)))?;
+    if args.json {
+        let answer = Answer { summary: &summary, findings: findings(&summary) };
+        output::print_json(&answer, output::Json::Pretty)?;
+    } else {
+        output::print(&render(&summary, args.rows, output::width()))?;
+    }
+    Ok(ExitCode::from(if complete { 0 } else { output::PARTIAL }))
+}
+
+/// The trace of a bundle, and whether all of it arrived.
+fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), Failure> {
+    let mut entries = bundle.entries.into_iter();
+    match entries.find(|entry| entry.name == *"trace.json") {
+        Some(entry) => Ok((entry.data, entry.complete)),
+        None => Err(format!("{file} has no trace.json; ask for one with `profiles=trace`").into()),
+    }
+}
