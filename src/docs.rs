@@ -5,6 +5,10 @@
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
 
+/// How Go's tools and scrapers see a service.
+#[doc = include_str!("../docs/pprof.md")]
+pub mod pprof {}
+
 /// What each kind of profile holds.
 #[doc = include_str!("../docs/profiles.md")]
 pub mod profiles {}

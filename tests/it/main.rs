@@ -19,6 +19,7 @@ mod pprof;
 mod refusals;
 mod sampling;
 mod scrape;
+mod single;
 mod stores;
 mod tasks;
 mod threads;

@@ -37,7 +37,7 @@ pub(crate) fn stress(args: &[String]) -> Result<()> {
 fn scrape() -> Result<()> {
     tools::install()?;
     let mut test = process::cargo("test");
-    test.args(["--all-features", "--test", "it", "--"]);
+    test.args(["--release", "--test", "it", "--"]);
     test.args(["scrape::a_scrapers_rhythm_is_kept_for_five_minutes", "--exact"]);
     run(test.args(["--ignored", "--nocapture"]))
 }
