@@ -6,6 +6,7 @@ mod command;
 mod disconnect;
 mod fakes;
 mod faults;
+mod go_service;
 mod http;
 mod memory;
 mod mounting;
@@ -13,6 +14,7 @@ mod own_process;
 mod pprof;
 mod refusals;
 mod sampling;
+mod services;
 mod threads;
 
 // The allocator and its options are the program's choice, as in a user's own service. Sampling is

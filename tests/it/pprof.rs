@@ -14,7 +14,7 @@ use crate::disconnect::heap_sampling;
 use crate::http::get;
 
 /// The Go of `cargo xtask tools`. Without it the tests are skipped, except in CI.
-fn go() -> Option<PathBuf> {
+pub(crate) fn go() -> Option<PathBuf> {
     let go = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/go");
     if go.exists() {
         return Some(go);
@@ -27,7 +27,7 @@ fn go() -> Option<PathBuf> {
 
 /// What `go tool pprof` prints, which must succeed.
 #[track_caller]
-fn pprof(go: &Path, arguments: &[&str]) -> String {
+pub(crate) fn pprof(go: &Path, arguments: &[&str]) -> String {
     let output = Command::new(go).args(["tool", "pprof"]).args(arguments).output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
