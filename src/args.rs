@@ -44,7 +44,7 @@ impl Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
-    Collect(CollectArgs),
+    Collect(Box<CollectArgs>),
     Report(ReportArgs),
     Inspect(InspectArgs),
 }

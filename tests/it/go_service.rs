@@ -99,7 +99,6 @@ fn every_profile_of_a_go_service_is_right() {
     let heap = top("heap.prof", &["-unit=MB"]);
     let leaked = heap.lines().find(|line| line.contains("main.leak")).unwrap();
     let flat: f64 = leaked.trim().split("MB").next().unwrap().parse().unwrap();
-    // Blocks of more than the sampling rate are all counted.
     assert!((64.0..66.0).contains(&flat), "{heap}");
     for name in ["block.prof", "mutex.prof"] {
         let waits = top(name, &["-cum"]);
