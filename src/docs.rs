@@ -5,6 +5,11 @@
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
 
+/// How to collect from running services, Go's too.
+#[cfg(feature = "client")]
+#[doc = include_str!("../docs/collecting.md")]
+pub mod collecting {}
+
 /// What each kind of profile holds.
 #[doc = include_str!("../docs/profiles.md")]
 pub mod profiles {}
