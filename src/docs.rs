@@ -8,6 +8,10 @@ pub mod embedding {}
 /// How Go's tools and scrapers see a service.
 #[doc = include_str!("../docs/pprof.md")]
 pub mod pprof {}
+/// How to collect from running services, Go's too.
+#[cfg(feature = "client")]
+#[doc = include_str!("../docs/collecting.md")]
+pub mod collecting {}
 
 /// What each kind of profile holds.
 #[doc = include_str!("../docs/profiles.md")]

@@ -10,6 +10,7 @@ mod fakes;
 mod faults;
 mod go;
 mod heap;
+mod go_service;
 mod http;
 mod memory;
 mod mounting;
@@ -22,6 +23,7 @@ mod scrape;
 mod single;
 mod stores;
 mod tasks;
+mod services;
 mod threads;
 mod waits;
 
