@@ -6,6 +6,7 @@ mod collection;
 mod command;
 mod confined;
 mod disconnect;
+mod dumps;
 mod fakes;
 mod faults;
 mod go;
