@@ -22,7 +22,7 @@ pub mod profiles {}
 pub mod bundles {}
 
 /// How to have heap profiles of any allocator.
-#[cfg(feature = "heap")]
+#[cfg(all(feature = "heap", target_os = "linux"))]
 #[doc = include_str!("../docs/heap.md")]
 pub mod heap {}
 

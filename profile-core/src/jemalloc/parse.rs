@@ -14,17 +14,30 @@
 
 use std::io::BufRead;
 
+use super::known::{Digits, Known};
 use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion, Warning};
 
 const HEADER: &[u8] = b"heap_v2/";
 
 /// Takes the stacks of a dump as they come.
 pub(super) trait Visitor {
-    /// Takes a stack of return addresses, and what was counted there.
-    fn stack(&mut self, addresses: &[u64], counts: Counts);
+    /// What stands for an address.
+    type Place: Copy + Default;
+
+    /// What stands for a return address.
+    fn place(&mut self, return_address: u64) -> Self::Place;
+
+    /// Takes a stack, and what was counted there.
+    fn stack(&mut self, places: &[Self::Place], counts: Counts);
 }
 
 impl Visitor for HeapDump {
+    type Place = u64;
+
+    fn place(&mut self, return_address: u64) -> u64 {
+        return_address
+    }
+
     fn stack(&mut self, addresses: &[u64], counts: Counts) {
         self.addresses.extend_from_slice(addresses);
         self.ends.push(self.addresses.len());
@@ -69,14 +82,14 @@ pub(super) fn visit(
     cursor.skip_line();
     let around = Surroundings::default();
     let len = bytes.len();
-    let mut parser =
-        Parser { visitor, around, limits, len, count: 0, stack: None, addresses: Vec::new() };
+    let (places, known) = (Vec::new(), Known::new());
+    let mut parser = Parser { visitor, around, limits, len, count: 0, stack: None, places, known };
     parser.stacks(&mut cursor);
     parser.regions(&mut cursor);
     parser.around
 }
 
-struct Parser<'a, V> {
+struct Parser<'a, V: Visitor> {
     visitor: &'a mut V,
     around: Surroundings,
     limits: &'a HeapDumpLimits,
@@ -87,7 +100,9 @@ struct Parser<'a, V> {
     /// Where the stack began whose counts are still to come.
     stack: Option<usize>,
     /// Its addresses.
-    addresses: Vec<u64>,
+    places: Vec<V::Place>,
+    /// Addresses that were read before, by their digits.
+    known: Known<V::Place>,
 }
 
 impl<V: Visitor> Parser<'_, V> {
@@ -121,7 +136,7 @@ impl<V: Visitor> Parser<'_, V> {
                         (Some(counts), None) if in_header => self.around.total = counts,
                         (Some(_), None) => self.warn(offset, "counts without a stack"),
                         (Some(counts), Some(_)) => {
-                            self.visitor.stack(&self.addresses, counts);
+                            self.visitor.stack(&self.places, counts);
                             self.count += 1;
                             self.stack = None;
                         }
@@ -137,15 +152,26 @@ impl<V: Visitor> Parser<'_, V> {
 
     /// Reads the addresses of a stack up to the line's end or the first that is none.
     fn addresses(&mut self, cursor: &mut Cursor<'_>) {
-        self.addresses.clear();
+        self.places.clear();
         loop {
             cursor.skip_blanks();
             match *cursor.rest {
                 [] | [b'\n', ..] => return,
                 [b'0', b'x', ref rest @ ..] => {
+                    let digits = Digits::of(rest);
+                    if let Some(place) = digits.and_then(|digits| self.known.get(digits)) {
+                        self.places.push(place);
+                        cursor.rest = &rest[digits.map_or(0, |digits| digits.len)..];
+                        continue;
+                    }
                     cursor.rest = rest;
                     if let Some(address) = cursor.hex() {
-                        self.addresses.push(address);
+                        let place = self.visitor.place(address);
+                        self.places.push(place);
+                        // Where reading stopped elsewhere the text is no number's.
+                        let whole =
+                            digits.filter(|digits| rest.len() - cursor.rest.len() == digits.len);
+                        whole.into_iter().for_each(|digits| self.known.insert(digits, place));
                         continue;
                     }
                 }
