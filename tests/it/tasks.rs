@@ -463,3 +463,50 @@ fn spans_and_events_of_tracing_are_on_the_time_line() {
         assert!(event["args"]["site"].as_str().unwrap().contains("tasks.rs:"), "{event}");
     });
 }
+
+#[cfg(feature = "tower")]
+#[test]
+fn a_request_is_a_task_while_it_is_served() {
+    use std::convert::Infallible;
+    use std::task::{Context, Poll};
+
+    use tower_layer::Layer as _;
+    use tower_service::Service;
+
+    struct Slow;
+
+    impl Service<http::Request<()>> for Slow {
+        type Response = ();
+        type Error = Infallible;
+        type Future = std::future::Pending<Result<(), Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: http::Request<()>) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    let request = http::Request::post("/t_users/4711/orders?id=secret").body(()).unwrap();
+    let (layer, line) = (profilez::http::tasks::RequestTasks::new(), line!());
+    let served = layer.layer(Slow).call(request);
+    let mut seen = Vec::new();
+    let mut look = |seen: &mut Vec<task::Status>| {
+        task::all(&mut |status| {
+            if status.kind.name().contains("t_users") {
+                seen.push(status.clone());
+            }
+        });
+    };
+    look(&mut seen);
+    let [status] = &seen[..] else { panic!("{seen:?}") };
+    assert_eq!(status.kind.name(), "POST /t_users/{id}/orders");
+    assert_eq!(status.kind.category(), task::Category::PerRequest);
+    assert_eq!((status.kind.file(), status.kind.line()), (file!(), line));
+    drop(served);
+    seen.clear();
+    look(&mut seen);
+    assert!(seen.is_empty(), "{seen:?}");
+}
