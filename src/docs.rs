@@ -5,6 +5,15 @@
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
 
+/// How Go's tools and scrapers see a service.
+#[doc = include_str!("../docs/pprof.md")]
+pub mod pprof {}
+
+/// How to collect from running services, Go's too.
+#[cfg(feature = "client")]
+#[doc = include_str!("../docs/collecting.md")]
+pub mod collecting {}
+
 /// The live page and its data.
 #[cfg(feature = "server")]
 #[doc = include_str!("../docs/page.md")]
@@ -19,9 +28,13 @@ pub mod profiles {}
 pub mod bundles {}
 
 /// How to have heap profiles of any allocator.
-#[cfg(feature = "heap")]
+#[cfg(all(feature = "heap", target_os = "linux"))]
 #[doc = include_str!("../docs/heap.md")]
 pub mod heap {}
+
+/// Naming async tasks, and what dumps and traces show of them.
+#[doc = include_str!("../docs/tasks.md")]
+pub mod tasks {}
 
 /// How to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]

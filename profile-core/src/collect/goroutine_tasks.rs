@@ -48,7 +48,8 @@ impl Tasks {
             text: String::new(),
             unknown: task::alive().unknown,
         };
-        let mut known: HashMap<(usize, State, Option<(&str, u32)>), usize> = HashMap::new();
+        type Key = (usize, State, Option<(&'static str, u32)>);
+        let mut known: HashMap<Key, usize> = HashMap::new();
         task::all(&mut |status| {
             if let State::Running { .. } = status.state {
                 tasks.running.push(status.clone());

@@ -54,7 +54,11 @@ pub struct Live(&'static Slot);
 impl Live {
     #[inline]
     pub(super) fn begin(task: &Task) -> Live {
-        Live(registry::begin(kinds::of(&task.name, task.place, task.category)))
+        let Task { name, place, category } = task;
+        Live(registry::begin(match name {
+            Cow::Borrowed(name) => kinds::of(name, place, *category),
+            Cow::Owned(name) => kinds::of_made_up(name, place, *category),
+        }))
     }
 }
 

@@ -74,3 +74,47 @@ fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, Live>>> {
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
     TASKS[hash as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::task::{self, State, Status};
+
+    fn started_here() -> Vec<Status> {
+        let mut seen = Vec::new();
+        task::all(&mut |status| {
+            if status.kind.file() == file!() {
+                seen.push(status.clone());
+            }
+        });
+        seen
+    }
+
+    #[test]
+    fn every_task_is_known_once_until_it_ends() {
+        let mut builder = Builder::new_multi_thread();
+        let runtime = see_every_task(builder.worker_threads(1)).build().unwrap();
+        let idle = runtime.spawn(std::future::pending::<()>());
+        let line = line!() - 1;
+        let named = task::named("named").spawn_on(std::future::pending::<()>(), runtime.handle());
+        let polled = |seen: &[Status]| seen.iter().all(|status| status.state == State::Idle);
+        let seen = loop {
+            let seen = started_here();
+            if polled(&seen) {
+                break seen;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        };
+        let mut known: Vec<(&str, u32)> =
+            seen.iter().map(|status| (status.kind.name(), status.kind.line())).collect();
+        known.sort_unstable();
+        assert_eq!(known, [("named", line + 2), ("task", line)]);
+        idle.abort();
+        named.abort();
+        while !started_here().is_empty() {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

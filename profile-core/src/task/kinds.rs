@@ -1,7 +1,6 @@
 //! Kinds of task: a name, a place in the source and a category, each combination kept once, so that a
 //! task, a poll and an event in a trace need no more than its number.
 
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
@@ -136,28 +135,31 @@ thread_local! {
 /// The number of the kind of a task that is started at `place`.
 #[inline]
 pub(super) fn of(
-    name: &Cow<'static, str>,
+    name: &'static str,
     place: &'static Location<'static>,
     category: Category,
 ) -> KindId {
-    match name {
-        Cow::Borrowed(name) => {
-            let at = std::ptr::from_ref(place) as usize;
-            let key = (name.as_ptr() as usize, name.len(), at, category);
-            let slot = (key.0 ^ at >> 3 ^ key.1) % REMEMBERED;
-            RECENT.with(|recent| {
-                let (known, id) = recent[slot].get();
-                if known == key {
-                    return KindId(id);
-                }
-                let id = look_up(name, place, category);
-                recent[slot].set((key, id.0));
-                id
-            })
+    let at = std::ptr::from_ref(place) as usize;
+    let key = (name.as_ptr() as usize, name.len(), at, category);
+    let slot = (key.0 ^ at >> 3 ^ key.1) % REMEMBERED;
+    RECENT.with(|recent| {
+        let (known, id) = recent[slot].get();
+        if known == key {
+            return KindId(id);
         }
-        // Made up as the program runs, so that it may count: `connection-17`.
-        Cow::Owned(name) => look_up(without_number(name), place, category),
-    }
+        let id = look_up(name, place, category);
+        recent[slot].set((key, id.0));
+        id
+    })
+}
+
+/// The same for a name that was made up as the program runs, so that it may count: `connection-17`.
+pub(super) fn of_made_up(
+    name: &str,
+    place: &'static Location<'static>,
+    category: Category,
+) -> KindId {
+    look_up(without_number(name), place, category)
 }
 
 #[cold]
@@ -205,13 +207,13 @@ mod tests {
     #[test]
     fn a_kind_is_kept_once() {
         let place = Location::caller();
-        let named = |name: &'static str| of(&Cow::Borrowed(name), place, Category::Background);
+        let named = |name: &'static str| of(name, place, Category::Background);
         assert_eq!(named("once"), named("once"));
         assert_ne!(named("once"), named("twice"));
-        let owned = of(&Cow::Owned("once-5".to_owned()), place, Category::Background);
-        assert_eq!(owned, named("once"));
-        assert_ne!(owned, of(&Cow::Borrowed("once"), place, Category::PerRequest));
-        let kind = find(owned);
+        let made_up = of_made_up("once-5", place, Category::Background);
+        assert_eq!(made_up, named("once"));
+        assert_ne!(made_up, of("once", place, Category::PerRequest));
+        let kind = find(made_up);
         assert_eq!((kind.name(), kind.file(), kind.line()), ("once", file!(), place.line()));
     }
 

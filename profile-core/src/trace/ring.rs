@@ -64,6 +64,8 @@ pub(crate) fn is_on() -> bool {
 }
 
 /// What an event says.
+// What is recorded depends on the features; what is written is the same.
+#[cfg_attr(not(all(feature = "tracing", intercepted)), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A poll of a task.

@@ -18,6 +18,13 @@ fn shows_what_its_workload_does_and_keeps_the_bundle() {
         let function = format!("profilez::demo::workload::{name} (workload.rs");
         assert!(ran.text().contains(&function), "{name} is not in {}", ran.text());
     }
+    for finding in [
+        "blocked worker      task reindex (src/demo/tasks.rs:",
+        "never polled again  task reserve_stock (src/demo/tasks.rs:",
+        "slow polls          task resize_image (src/demo/tasks.rs:",
+    ] {
+        assert!(ran.text().contains(finding), "{finding} is not in {}", ran.text());
+    }
     assert!(ran.text().contains("\n\nWhat the demo really does"), "{}", ran.text());
     assert!(ran.text().ends_with("%\n"), "{}", ran.text());
     assert!(ran.stderr.contains(&format!("profilez report {file}")), "{}", ran.stderr);
@@ -25,6 +32,9 @@ fn shows_what_its_workload_does_and_keeps_the_bundle() {
     let facts = run(["inspect", "--json", &file]).code(0).json();
     assert_eq!(facts["manifest"]["service"], "demo");
     run(["report", &file]).code(0);
+    let trace = run(["trace", "--json", &file]).code(0).json();
+    assert_eq!(trace["producer"], "profilez");
+    assert!(trace["findings"].as_array().unwrap().len() >= 3, "{trace}");
 
     run(["demo", "-d1s", "-o", &file]).fails(1, &[&file, "exists", "--force"]);
     run(["demo", "-d1h"]).fails(1, &["answered 400", "1m0s"]);

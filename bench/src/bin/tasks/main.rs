@@ -6,14 +6,17 @@
 //! [`Engine::Ours`]: profilez_bench::engine::Engine::Ours
 //! [`Engine::None`]: profilez_bench::engine::Engine::None
 
+mod dump;
+mod memory;
 mod poll;
 mod spawn;
+mod trace;
 
 use std::process::ExitCode;
 
 use profilez_bench::run;
 
-const LINES: &[run::Line] = &[spawn::LINE, poll::LINE];
+const LINES: &[run::Line] = &[spawn::LINE, poll::LINE, memory::LINE, dump::LINE, trace::LINE];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
