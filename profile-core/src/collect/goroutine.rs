@@ -353,7 +353,8 @@ mod tests {
         // Threads take a moment to get where they wait.
         let (dumped, threads) = loop {
             let (dumped, threads) = waiting();
-            if dumped.matches("waits_for_the_test()").count() == 20 {
+            let waiting = dumped.matches("[futex wait] {thread: \"waiter-").count();
+            if waiting == 20 && dumped.matches("waits_for_the_test()").count() == 20 {
                 break (dumped, threads);
             }
             thread::yield_now();
