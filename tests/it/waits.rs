@@ -1,6 +1,6 @@
 //! Waiting for locks and creating threads, in workloads whose truth is known.
 
-use std::sync::{Arc, Condvar, Mutex, RwLock, mpsc};
+use std::sync::{Arc, Barrier, Condvar, Mutex, RwLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -304,4 +304,58 @@ fn every_thread_is_counted_where_it_was_created() {
     assert_eq!(label(&profile, "creates_threads", "state"), Some("ended"));
     drop(stay);
     stays.join().unwrap();
+}
+
+#[inline(never)]
+fn locks_one_and_then_the_other(first: &Mutex<u32>, second: &Mutex<u32>, both: &Barrier) -> u32 {
+    let one = first.lock().unwrap();
+    both.wait();
+    let other = second.lock().unwrap();
+    std::hint::black_box(*one + *other)
+}
+
+#[test]
+fn threads_that_wait_for_each_other_are_a_finding() {
+    if !is_own_process("waits::threads_that_wait_for_each_other_are_a_finding") {
+        return;
+    }
+    let dump = || {
+        let files = Collectors::new().collector(Kind::Goroutine).snapshot().unwrap();
+        let text = String::from_utf8(files[1].bytes.clone()).unwrap();
+        (Profile::decode(&files[0].bytes, &DecodeLimits::default()).unwrap(), text)
+    };
+    let (a, b) = (Arc::new(Mutex::new(1)), Arc::new(Mutex::new(2)));
+    // Two that wait for a lock which a third holds are none.
+    let third = Arc::new(Mutex::new(3));
+    let guard = third.lock().unwrap();
+    for _ in 0..2 {
+        let (a, third) = (Arc::clone(&a), Arc::clone(&third));
+        thread::spawn(move || drop((third.lock().unwrap(), a)));
+    }
+    let both = Arc::new(Barrier::new(2));
+    thread::sleep(Duration::from_millis(700));
+    let (profile, text) = dump();
+    assert!(!comments(&profile).contains("DEADLOCK?"), "{}{text}", comments(&profile));
+    for (name, first, second) in [("one_way", &a, &b), ("other_way", &b, &a)] {
+        let (first, second, both) = (Arc::clone(first), Arc::clone(second), Arc::clone(&both));
+        let work = move || locks_one_and_then_the_other(&first, &second, &both);
+        thread::Builder::new().name(name.to_owned()).spawn(work).unwrap();
+    }
+    let began = Instant::now();
+    let (profile, text) = loop {
+        let (profile, text) = dump();
+        if comments(&profile).contains("DEADLOCK?") {
+            break (profile, text);
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "{}{text}", comments(&profile));
+        thread::sleep(Duration::from_millis(100));
+    };
+    let finding = comments(&profile);
+    let finding = finding.lines().find(|line| line.starts_with("DEADLOCK?")).unwrap();
+    assert!(finding.contains("one_way") && finding.contains("other_way"), "{finding}");
+    let function = "locks_one_and_then_the_other";
+    assert_eq!(label(&profile, function, "deadlock"), Some("cycle_1"));
+    assert_eq!(text.matches("deadlock: cycle_1").count(), 2, "{text}");
+    // They wait for ever; the process does not wait for them.
+    drop(guard);
 }

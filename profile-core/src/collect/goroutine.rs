@@ -6,6 +6,9 @@
 //! that is running gets one signal and answers it from a handler; one that does not answer within a
 //! second is listed as such.
 //!
+//! Threads that seem to wait for each other's locks are a `DEADLOCK?` among the comments, and have the
+//! label `deadlock`.
+//!
 //! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is known
 //! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
 //! [`Stats`](crate::stats::Stats) collector has seen them wait; and async tasks that nobody named are
@@ -15,8 +18,10 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
+use super::deadlock::{self, Cycle};
 use super::goroutine_tasks::{Stack, Tasks};
 use super::locate::{Locator, Symbols, unix_nanos};
+use super::waits::Names;
 use super::{Collector, File, Pending, Window};
 use crate::profile::{Builder, Profile};
 use crate::sys::dump::{self, ThreadStack, ThreadState};
@@ -69,6 +74,8 @@ struct Dump<'a> {
     /// Of each stack its locations, and its frames as text.
     locations: Vec<Vec<u32>>,
     frames: Vec<String>,
+    /// Threads that seem to wait for each other.
+    cycles: Vec<Cycle>,
 }
 
 impl<'a> Dump<'a> {
@@ -80,24 +87,34 @@ impl<'a> Dump<'a> {
         let mut locations: Vec<Vec<u32>> = Vec::new();
         let mut stacks = Vec::with_capacity(threads.len());
         // Threads of the same name, state and stack are one sample, in the order they come.
-        let mut groups: Vec<(&str, &str, usize, i64)> = Vec::new();
-        let mut group_of: HashMap<(&str, &str, usize), usize> = HashMap::new();
+        let mut groups: Vec<(&str, &str, usize, Option<usize>, i64)> = Vec::new();
+        let mut group_of: HashMap<(&str, &str, usize, Option<usize>), usize> = HashMap::new();
         for thread in threads {
             let stack = *known.entry(&thread.addresses).or_insert_with(|| {
                 let addresses = thread.addresses.iter();
                 locations.push(addresses.map(|&at| locator.location(&mut builder, at)).collect());
                 locations.len() - 1
             });
-            let key = (thread.name.as_str(), state_word(thread.state), stack);
-            let group = *group_of.entry(key).or_insert_with(|| {
-                groups.push((key.0, key.1, key.2, 0));
-                groups.len() - 1
-            });
-            groups[group].3 += 1;
             stacks.push(stack);
         }
-        for (name, state, stack, count) in groups {
-            let labels = [builder.text_label("thread", name), builder.text_label("state", state)];
+        let names: Vec<Names> = locations.iter().map(|stack| Names::of(&builder, stack)).collect();
+        let named = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, names[at].iter()));
+        let cycles = deadlock::find(named);
+        for (thread, &stack) in threads.iter().zip(&stacks) {
+            let cycle = cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
+            let key = (thread.name.as_str(), state_word(thread.state), stack, cycle);
+            let group = *group_of.entry(key).or_insert_with(|| {
+                groups.push((key.0, key.1, key.2, key.3, 0));
+                groups.len() - 1
+            });
+            groups[group].4 += 1;
+        }
+        for (name, state, stack, cycle, count) in groups {
+            let mut labels =
+                vec![builder.text_label("thread", name), builder.text_label("state", state)];
+            if let Some(cycle) = cycle {
+                labels.push(builder.text_label("deadlock", &cycle_word(cycle)));
+            }
             builder.sample(&locations[stack], &[count], &labels);
         }
         let locations_of = |tid: u32| {
@@ -107,6 +124,9 @@ impl<'a> Dump<'a> {
         tasks.add_to(&mut builder, locations_of);
         builder
             .comment("engine: profilez, /proc for threads that wait, a signal for those that run");
+        for cycle in &cycles {
+            builder.comment(&finding(cycle, threads));
+        }
         let truncated = threads.iter().filter(|thread| thread.truncated).count();
         if truncated > 0 {
             builder
@@ -115,7 +135,7 @@ impl<'a> Dump<'a> {
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
         let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();
-        Dump { threads, profile, stacks, locations, frames }
+        Dump { threads, profile, stacks, locations, frames, cycles }
     }
 
     /// The stack of a thread.
@@ -135,13 +155,41 @@ impl<'a> Dump<'a> {
             // Writing to a string can't fail.
             let (state, name) = (state_word(thread.state), label(&thread.name));
             let wait = wait(thread.waited);
-            let _ = writeln!(text, "goroutine {} [{state}{wait}] {{thread: {name}}}:", thread.tid);
+            let cycle = self.cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
+            let deadlock =
+                cycle.map_or_else(String::new, |at| format!(", deadlock: {}", cycle_word(at)));
+            let _ = writeln!(
+                text,
+                "goroutine {} [{state}{wait}] {{thread: {name}{deadlock}}}:",
+                thread.tid
+            );
             text.push_str(&self.frames[stack]);
             if thread.addresses.is_empty() {
                 text.push_str("\tgoroutine running on other thread; stack unavailable\n");
             }
         }
         text
+    }
+}
+
+/// What a cycle is called in labels.
+fn cycle_word(index: usize) -> String {
+    format!("cycle_{}", index + 1)
+}
+
+/// What there is to say of a cycle.
+fn finding(cycle: &Cycle, threads: &[ThreadStack]) -> String {
+    let name = |tid: &u32| {
+        let thread = threads.iter().find(|thread| thread.tid == *tid);
+        format!("{} {tid}", thread.map_or("", |thread| &thread.name))
+    };
+    let names: Vec<String> = cycle.tids.iter().map(name).collect();
+    match &names[..] {
+        [one] => format!("DEADLOCK? {one} waits for a lock that it holds itself"),
+        several => format!(
+            "DEADLOCK? each waits for a lock that the next seems to hold, the last for the first's: {}",
+            several.join(", ")
+        ),
     }
 }
 
@@ -306,7 +354,8 @@ mod tests {
         // Threads take a moment to get where they wait.
         let (dumped, threads) = loop {
             let (dumped, threads) = waiting();
-            if dumped.matches("waits_for_the_test()").count() == 20 {
+            let waiting = dumped.matches("[futex wait] {thread: \"waiter-").count();
+            if waiting == 20 && dumped.matches("waits_for_the_test()").count() == 20 {
                 break (dumped, threads);
             }
             thread::yield_now();

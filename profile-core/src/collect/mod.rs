@@ -10,6 +10,8 @@ mod cpu;
 mod cpu_owner;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 mod cpu_pprof;
+#[cfg(all(feature = "sampler", stacks))]
+mod deadlock;
 mod empty;
 #[cfg(all(feature = "sampler", stacks))]
 mod goroutine;

@@ -3,7 +3,7 @@
 //! What is measured: whenever a lock is released and somebody is woken, the time that those who are
 //! asleep on it have waited since it was last released, at the stack of the thread that releases it:
 //! std's `Mutex`, `RwLock` and `ReentrantLock`, and those of `parking_lot`. Condition variables,
-//! channels and parked threads have no holder, and are told from locks by the functions of the stack.
+//! channels and parked threads have no holder, and are told from locks by the waiter's functions.
 //! It is seen as for `block`, sampled by the time that others waited, and costs as much.
 //!
 //! Where it is blind: as `block`; the time from a wake-up to the woken thread's running, which is the

@@ -1,7 +1,7 @@
 //! What `block` and `mutex` share: from stacks and times to a profile.
 
 use super::locate::{Locator, Symbols, unix_nanos};
-use super::wait_site::{idle, releases, waits_for};
+use super::wait_site::{Wait, idle, releases, waits_for};
 use crate::profile::Builder;
 use crate::waits::recorded::{Of, Recorded, Weighed};
 
@@ -34,8 +34,12 @@ pub(super) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
     let mut stacks: Vec<_> = recorded.stacks.iter().collect();
     stacks.sort_by_key(|(stack, weighed)| (std::cmp::Reverse(weighed.nanos), *stack));
     for ((addresses, is_truncated), weighed) in stacks {
-        let locations: Vec<u32> =
-            addresses.iter().map(|&address| locator.location(&mut builder, address)).collect();
+        let (waiter, addresses) = addresses.split_at(site(style.of).min(addresses.len()));
+        let mut locate = |addresses: &[u64]| -> Vec<u32> {
+            let known = addresses.iter().filter(|&&address| address != 0);
+            known.map(|&address| locator.location(&mut builder, address)).collect()
+        };
+        let (waiter, locations) = (locate(waiter), locate(addresses));
         let names = Names::of(&builder, &locations);
         let mut labels = Vec::new();
         let (decides, idles) = match style.of {
@@ -46,11 +50,15 @@ pub(super) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
                 labels.push(("wait", wait.word()));
                 (index, idles)
             }
-            Of::Mutex => match releases(names.iter()) {
-                Some(index) => (index, None),
-                // A condition, a channel or a thread was woken: nobody held it.
-                None => continue,
-            },
+            Of::Mutex => {
+                let (wait, _) = waits_for(Names::of(&builder, &waiter).iter());
+                if !matches!(wait, Wait::Mutex | Wait::RwLock) {
+                    // A condition, a channel or a thread was woken: nobody held it.
+                    continue;
+                }
+                labels.push(("wait", wait.word()));
+                (releases(names.iter()).unwrap_or(0), None)
+            }
         };
         if let Some(what) = idles {
             if !style.idle {
@@ -106,6 +114,18 @@ pub(super) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
         profile.duration_nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     }
     builder.finish().encode_gzip()
+}
+
+/// Addresses at the beginning of a stack that are the waiter's: of a stack that wakes others, what
+/// they waited for is told by theirs, as the functions that wake are often inlined or jumped from.
+#[cfg(intercepted)]
+fn site(of: Of) -> usize {
+    if of == Of::Mutex { crate::waits::SITE } else { 0 }
+}
+
+#[cfg(not(intercepted))]
+fn site(_: Of) -> usize {
+    0
 }
 
 fn values(weighed: Weighed) -> [i64; 2] {

@@ -32,6 +32,8 @@ pub(crate) struct ThreadStack {
     pub(crate) addresses: Vec<u64>,
     /// Whether the stack goes on beyond its last address.
     pub(crate) truncated: bool,
+    /// Where the stack's memory begins; 0 where the thread is not blocked.
+    pub(crate) sp: u64,
 }
 
 /// Addresses of a stack that are kept.
@@ -96,25 +98,37 @@ fn blocked_or_running(
 ) -> Option<ThreadStack> {
     let name = tasks.text(tid, "comm")?;
     let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();
-    let thread = |state, addresses, truncated| {
-        Some(ThreadStack { tid, name, state, waited: None, addresses, truncated })
+    let thread = |state, addresses, truncated, sp| {
+        Some(ThreadStack { tid, name, state, waited: None, addresses, truncated, sp })
     };
     if tid == own_tid() {
         // It would show as reading a file.
-        return thread(ThreadState::Running, Vec::new(), false);
+        return thread(ThreadState::Running, Vec::new(), false, 0);
     }
     // Forbidden to a process that may not be traced; a signal works all the same.
     let task = Blocked::open(tasks, tid);
     let Some(BlockedStack { at, addresses, end }) =
         task.and_then(|mut task| task.stack(tasks, unwinder, reading, DEPTH))
     else {
-        return thread(ThreadState::Running, Vec::new(), false);
+        return thread(ThreadState::Running, Vec::new(), false, 0);
     };
     // A way up that was lost at once says nothing; one that was lost later says most.
     if end == End::Lost && addresses.len() < 3 {
-        return thread(at.state, Vec::new(), false);
+        return thread(at.state, Vec::new(), false, 0);
     }
-    thread(at.state, addresses, end != End::Root)
+    thread(at.state, addresses, end != End::Root, at.sp)
+}
+
+/// Whether a thread is still blocked where it was.
+pub(crate) fn is_still(thread: &ThreadStack) -> bool {
+    let task = Tasks::open().ok().and_then(|tasks| Blocked::open(&tasks, thread.tid));
+    let place = task.and_then(|task| task.place());
+    place.is_some_and(|place| place.sp == thread.sp && place.state == thread.state)
+}
+
+/// So many words of this process's memory, or fewer where it can't be read.
+pub(crate) fn memory(address: u64, words: usize) -> Vec<u64> {
+    super::window::words(address, words)
 }
 
 /// When a thread last ran, by the scheduler's clock.

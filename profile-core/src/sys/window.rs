@@ -104,6 +104,25 @@ impl Window {
     }
 }
 
+/// So many words of memory, or fewer where it can't be read.
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
+pub(super) fn words(address: u64, count: usize) -> Vec<u64> {
+    let mut copy = vec![0u8; count * 8];
+    let mut have = 0;
+    while have < copy.len() {
+        // Up to the next page: it may not be there.
+        let at = address + have as u64;
+        let room = (4096 - at % 4096).min((copy.len() - have) as u64) as usize;
+        let read = read_by_vm(at, &mut copy[have..have + room]);
+        if read <= 0 {
+            break;
+        }
+        have += read as usize;
+    }
+    let whole = copy[..have].chunks_exact(8);
+    whole.map(|word| u64::from_ne_bytes(word.try_into().expect("8 bytes"))).collect()
+}
+
 fn bytes(words: &mut [u64; WORDS]) -> &mut [u8; WORDS * 8] {
     // SAFETY: the same memory, of which any bytes are valid words and any words valid bytes.
     unsafe { &mut *words.as_mut_ptr().cast() }

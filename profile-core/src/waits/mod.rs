@@ -39,6 +39,8 @@ mod waiters;
 pub(crate) use rates::{BLOCK_RATE, MUTEX_FRACTION, Raised};
 #[cfg(intercepted)]
 pub(crate) use table::{Entry, Table};
+#[cfg(intercepted)]
+pub(crate) use waiters::SITE;
 
 /// Addresses of a stack that are kept; what is beyond the root's side is cut.
 #[cfg(intercepted)]

@@ -12,7 +12,7 @@ use libc::c_long;
 use super::rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
 use super::recorded::Weighed;
 use super::table::Table;
-use super::waiters::Waiters;
+use super::waiters::{Site, Waiters};
 use crate::sys::intercept::now;
 
 /// What waits and wakes are recorded in, once anything was switched on.
@@ -53,11 +53,11 @@ pub(crate) struct Wait {
     slot: Option<usize>,
 }
 
-/// A thread begins to wait on an address. `frame` is one in its stack.
-pub(crate) fn begin_wait(address: u64, frame: u64) -> Wait {
+/// A thread begins to wait on an address. `frame` is one in its stack, and `site` what it is called by.
+pub(crate) fn begin_wait(address: u64, frame: u64, site: &[u64]) -> Wait {
     let since = now();
     let records = records();
-    let slot = records.and_then(|records| records.waiters.enter(address, since, frame));
+    let slot = records.and_then(|records| records.waiters.enter(address, since, frame, site));
     if let (Some(records), None) = (records, slot) {
         records.unlisted.fetch_add(1, Ordering::Relaxed);
     }
@@ -97,20 +97,20 @@ fn blocked(since: u64, answer: c_long) -> Option<(&'static Table, Weighed)> {
     Some((&records()?.blocked, by_time(nanos, rate)?))
 }
 
-/// A thread wakes those who wait on an address: what it is charged with, and where that is to be
-/// recorded.
-pub(crate) fn release(address: u64) -> Option<(&'static Table, Weighed)> {
+/// A thread wakes those who wait on an address: what it is charged with, where that is to be
+/// recorded, and where they wait.
+pub(crate) fn release(address: u64) -> Option<(&'static Table, Weighed, Site)> {
     let fraction = MUTEX_FRACTION.load(Ordering::Relaxed);
     let rate = MUTEX_RATE.load(Ordering::Relaxed);
     if fraction == 0 && rate == 0 {
         return None;
     }
     let records = records()?;
-    let nanos = records.waiters.charge(address, now(), since());
+    let (nanos, site) = records.waiters.charge(address, now(), since());
     if nanos == 0 {
         return None;
     }
-    Some((&records.released, by_fraction_or_time(nanos, fraction, rate)?))
+    Some((&records.released, by_fraction_or_time(nanos, fraction, rate)?, site))
 }
 
 /// One event for each `rate` nanoseconds: a long one always, a shorter one as likely as it is long,

@@ -19,9 +19,9 @@ use crate::sys::unwind::{self, End, Unwinder};
 /// The time between two looks, on average: 15 a second.
 const PERIOD: Duration = Duration::from_micros(66_667);
 /// How often the list of threads is read.
-const LIST: Duration = Duration::from_millis(700);
+const LIST: Duration = Duration::from_secs(1);
 /// The longest that a thread is left alone.
-const ALONE: Duration = Duration::from_secs(2);
+const ALONE: Duration = Duration::from_secs(3);
 /// Addresses of a stack that are kept.
 const DEPTH: usize = 128;
 
@@ -204,8 +204,8 @@ impl Looking {
             thread.at = self.stack(tasks, tid);
             self.wait_at(thread.at, gap / 2, true);
         }
-        // No wait is followed with an error of more than about a quarter of its length.
-        thread.next = now + ((now - thread.still_since) / 4).min(ALONE);
+        // Half of a gap counts for what was before: no wait is off by more than a quarter of its length.
+        thread.next = now + ((now - thread.still_since) / 2).min(ALONE);
         self.threads.insert(tid, thread);
     }
 

@@ -10,6 +10,8 @@ use crate::sys::words::zeroed;
 const SLOTS: usize = 4096;
 /// Places near its hash in which the waiters of an address are looked for by who wakes them.
 const NEAR: usize = 64;
+/// Addresses of a waiter's stack that are kept while it waits: enough to tell a lock from what isn't.
+pub(crate) const SITE: usize = 8;
 /// A slot that is taken and not filled in yet; no futex has this address.
 const TAKEN: u64 = 1;
 
@@ -22,7 +24,11 @@ pub(crate) struct Waiters {
     charged: Box<[AtomicU64]>,
     /// An address in the waiting function's frame, which tells threads apart.
     frames: Box<[AtomicU64]>,
+    sites: Box<[AtomicU64]>,
 }
+
+/// The leaf's side of a waiter's stack; zeros where it is shorter.
+pub(crate) type Site = [u64; SITE];
 
 /// A wait that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +46,18 @@ impl Waiters {
             since: zeroed(SLOTS),
             charged: zeroed(SLOTS),
             frames: zeroed(SLOTS),
+            sites: zeroed(SLOTS * SITE),
         }
     }
 
     /// A slot for a wait, near its address's hash if there is one.
-    pub(crate) fn enter(&self, address: u64, since: u64, frame: u64) -> Option<usize> {
+    pub(crate) fn enter(
+        &self,
+        address: u64,
+        since: u64,
+        frame: u64,
+        site: &[u64],
+    ) -> Option<usize> {
         let first = first(address);
         for attempt in 0..SLOTS {
             let slot = (first + attempt) % SLOTS;
@@ -55,6 +68,9 @@ impl Waiters {
                 self.since[slot].store(since, Ordering::Relaxed);
                 self.charged[slot].store(since, Ordering::Relaxed);
                 self.frames[slot].store(frame, Ordering::Relaxed);
+                for (place, word) in self.sites[slot * SITE..][..SITE].iter().zip(site) {
+                    place.store(*word, Ordering::Relaxed);
+                }
                 key.store(address, Ordering::Release);
                 return Some(slot);
             }
@@ -67,18 +83,23 @@ impl Waiters {
         self.keys[slot].store(0, Ordering::Release);
     }
 
-    /// How long those who wait on an address have been waiting since somebody was charged with it.
-    pub(crate) fn charge(&self, address: u64, now: u64, from: u64) -> u64 {
+    /// How long those who wait on an address have been waiting since somebody was charged with it, and
+    /// where one of them waits.
+    pub(crate) fn charge(&self, address: u64, now: u64, from: u64) -> (u64, Site) {
         let first = first(address);
         let mut total = 0u64;
+        let mut site = [0; SITE];
         for attempt in 0..NEAR {
             let slot = (first + attempt) % SLOTS;
             if self.keys[slot].load(Ordering::Acquire) == address {
                 let before = self.charged[slot].swap(now, Ordering::Relaxed);
                 total = total.saturating_add(now.saturating_sub(before.max(from)));
+                for (word, place) in site.iter_mut().zip(&self.sites[slot * SITE..]) {
+                    *word = place.load(Ordering::Relaxed);
+                }
             }
         }
-        total
+        (total, site)
     }
 
     /// The waits that are under way.
@@ -113,16 +134,16 @@ mod tests {
     #[test]
     fn each_stretch_of_waiting_is_charged_once() {
         let waiters = Waiters::new();
-        let first = waiters.enter(0x1000, 100, 1).unwrap();
-        let second = waiters.enter(0x1000, 150, 2).unwrap();
-        waiters.enter(0x2000, 0, 3).unwrap();
-        assert_eq!(waiters.charge(0x1000, 200, 0), 100 + 50);
+        let first = waiters.enter(0x1000, 100, 1, &[7; SITE]).unwrap();
+        let second = waiters.enter(0x1000, 150, 2, &[7; SITE]).unwrap();
+        waiters.enter(0x2000, 0, 3, &[]).unwrap();
+        assert_eq!(waiters.charge(0x1000, 200, 0), (100 + 50, [7; SITE]));
         waiters.leave(first);
-        assert_eq!(waiters.charge(0x1000, 260, 0), 60);
+        assert_eq!(waiters.charge(0x1000, 260, 0), (60, [7; SITE]));
         // Only from when recording began.
-        assert_eq!(waiters.charge(0x1000, 300, 290), 10);
+        assert_eq!(waiters.charge(0x1000, 300, 290), (10, [7; SITE]));
         waiters.leave(second);
-        assert_eq!(waiters.charge(0x1000, 400, 0), 0);
+        assert_eq!(waiters.charge(0x1000, 400, 0), (0, [0; SITE]));
         assert_eq!(waiters.all().len(), 1);
     }
 
@@ -130,15 +151,15 @@ mod tests {
     fn a_full_table_takes_no_more() {
         let waiters = Waiters::new();
         for n in 0..SLOTS {
-            assert!(waiters.enter(0x1000, n as u64, 0).is_some());
+            assert!(waiters.enter(0x1000, n as u64, 0, &[]).is_some());
         }
-        assert_eq!(waiters.enter(0x1000, 7, 0), None);
+        assert_eq!(waiters.enter(0x1000, 7, 0, &[]), None);
         let all = waiters.all();
         assert_eq!(all.len(), SLOTS);
         assert!(waiters.still(&all[5]));
         waiters.leave(all[5].slot);
         assert!(!waiters.still(&all[5]));
-        let again = waiters.enter(0x3000, 7, 0).unwrap();
+        let again = waiters.enter(0x3000, 7, 0, &[]).unwrap();
         assert_eq!(again, all[5].slot);
         assert!(!waiters.still(&all[5]), "another wait in the same place");
     }

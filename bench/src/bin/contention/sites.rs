@@ -20,9 +20,11 @@ pub(crate) const SITES: [&str; 6] = [
 ];
 
 macro_rules! site {
-    ($name:ident) => {
+    ($name:ident, $number:literal) => {
         #[inline(never)]
         fn $name(wait: &dyn Fn()) -> u64 {
+            // Something to tell it by, or the compiler would make one function of all.
+            black_box($number);
             let began = Instant::now();
             wait();
             black_box(began.elapsed().as_nanos() as u64)
@@ -30,12 +32,12 @@ macro_rules! site {
     };
 }
 
-site!(site_std_mutex);
-site!(site_std_read);
-site!(site_std_write);
-site!(site_std_condvar);
-site!(site_mpsc_recv);
-site!(site_parking_lot);
+site!(site_std_mutex, 1);
+site!(site_std_read, 2);
+site!(site_std_write, 3);
+site!(site_std_condvar, 4);
+site!(site_mpsc_recv, 5);
+site!(site_parking_lot, 6);
 
 /// Runs all sites at once for a time, each held for `hold` at a time by a thread that sleeps. The
 /// waits of each, in the order of [`SITES`].

@@ -11,10 +11,11 @@ use core::arch::naked_asm;
 
 use libc::{c_int, c_long};
 
+use crate::sys::capture::capture;
 use crate::sys::own_work;
 use crate::trace::ring;
 use crate::waits::recorded::Weighed;
-use crate::waits::{DEPTH, Table, record};
+use crate::waits::{DEPTH, SITE, Table, record};
 
 /// A number that no system call has. Our `syscall` answers it itself; see [`present`].
 const PRESENT: c_long = -0x7072_6f66;
@@ -225,25 +226,28 @@ unsafe extern "C" fn futex(
             && !own_work::is_under_way()
             && let Some((table, weighed)) = record::late_wait(answer)
         {
-            save(table, weighed);
+            save(table, weighed, &[]);
         }
         return returned(answer);
     }
     let answer;
     if waits {
         let here = &raw const waits as u64;
-        let wait = record::begin_wait(address as u64, here);
+        // Our own frame is the first. The thread is about to sleep: nobody is held up by this.
+        let mut site = [0; SITE + 1];
+        capture(&mut site);
+        let wait = record::begin_wait(address as u64, here, &site[1..]);
         answer = call!();
         if let Some((table, weighed)) = wait.ended(answer) {
-            save(table, weighed);
+            save(table, weighed, &[]);
         }
         drop(wait);
     } else if is_wake(operation) {
         // What others have waited up to now, before they run and before the stack is looked at.
         let charged = record::release(address as u64);
         answer = call!();
-        if let Some((table, weighed)) = charged {
-            save(table, weighed);
+        if let Some((table, weighed, site)) = charged {
+            save(table, weighed, &site);
         }
     } else {
         answer = call!();
@@ -267,13 +271,24 @@ fn traced(waits: bool, operation: usize, address: u64) -> Option<ring::Wait> {
 /// [`futex`]'s.
 pub(crate) const OURS: usize = 2;
 
-/// Adds to the caller's stack. The stack is the program's from `syscall`'s caller on.
+/// Adds to the caller's stack, behind a site where it belongs to one. The stack is the program's from
+/// `syscall`'s caller on.
 #[inline(never)]
-fn save(table: &Table, weighed: Weighed) {
+fn save(table: &Table, weighed: Weighed, site: &[u64]) {
     let mut stack = [0; DEPTH + OURS];
-    let captured = crate::sys::capture::capture(&mut stack);
-    let stack = stack.get(OURS..captured.len).unwrap_or_default();
-    table.add(stack, captured.truncated, weighed);
+    let captured = capture(&mut stack);
+    let program = stack.get(OURS..captured.len).unwrap_or_default();
+    if site.is_empty() {
+        table.add(program, captured.truncated, weighed);
+        return;
+    }
+    let mut both = [0; DEPTH];
+    let (before, after) = both.split_at_mut(site.len());
+    let kept = program.len().min(after.len());
+    before.copy_from_slice(site);
+    after[..kept].copy_from_slice(&program[..kept]);
+    let truncated = captured.truncated || kept < program.len();
+    table.add(&both[..site.len() + kept], truncated, weighed);
 }
 
 fn is_wait(operation: usize) -> bool {
