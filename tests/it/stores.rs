@@ -167,7 +167,9 @@ fn store(raw: &[u8], path: &str) -> Stored {
     let since = SystemTime::UNIX_EPOCH + Duration::from_nanos(profile.number(9));
     let age = SystemTime::now().duration_since(since).unwrap_or_default();
     assert!(age < Duration::from_secs(120), "{path}: {age:?} old");
-    assert!(profile.number(12) > 0, "{path}: period");
+    // Allocations have no period where nothing samples them, as in this process outside of windows.
+    let sampled = path.contains("seconds") || !(path.contains("heap") || path.contains("allocs"));
+    assert!(profile.number(12) > 0 || !sampled, "{path}: period");
     for comment in profile.packed(13) {
         assert_ne!(text(comment), "", "{path}");
     }
