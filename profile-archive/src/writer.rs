@@ -201,3 +201,53 @@ impl<W: Write> fmt::Debug for BundleWriter<W> {
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{Bundle, BundleReader, Limits, Problem, Source};
+
+    fn writer() -> BundleWriter<Vec<u8>> {
+        let header = Header {
+            service: "shop".into(),
+            version: String::new(),
+            host: String::new(),
+            pid: 1,
+            build_id: String::new(),
+            started: SystemTime::UNIX_EPOCH,
+            window: Duration::ZERO,
+            source: Source::Individual,
+            rates: BTreeMap::new(),
+        };
+        let mut writer = BundleWriter::new(Vec::new(), header).unwrap();
+        let name = "heap.prof".parse().unwrap();
+        writer.append_bytes("heap", &name, b"bytes", Duration::ZERO).unwrap();
+        writer
+    }
+
+    #[test]
+    fn a_bundle_that_ended_early_says_so() {
+        let mut writer = writer();
+        writer.incomplete("interrupted");
+        writer.cmdline(vec!["shop".to_owned()]);
+        let bundle = Bundle::read(&writer.finish().unwrap()[..], &Limits::default()).unwrap();
+        assert!(bundle.truncated);
+        let problems: Vec<_> = bundle.warnings.iter().map(|warning| &warning.problem).collect();
+        assert_eq!(problems, [&Problem::Incomplete("interrupted".to_owned())]);
+        assert_eq!(bundle.entry("heap.prof").unwrap().data, b"bytes");
+        assert_eq!(bundle.manifest.unwrap().cmdline, ["shop"]);
+    }
+
+    #[test]
+    fn a_manifest_from_elsewhere_is_handed_on_as_it_is() {
+        let json = br#"{"format":1,"service":"x","entries":[{"name":"heap.prof","kind":"heap","bytes":5}],"later":7}"#;
+        let file = writer().finish_with(json).unwrap();
+        let mut reader = BundleReader::open(&file[..], &Limits::default()).unwrap();
+        while reader.next_entry().is_some() {}
+        assert_eq!(reader.manifest_json(), json);
+        let contents = reader.finish();
+        assert_eq!((contents.truncated, contents.warnings), (false, Vec::new()));
+    }
+}
