@@ -28,6 +28,8 @@ pub struct BundleWriter<W: Write> {
     gzip: GzipWriter<W>,
     manifest: Manifest,
     names: HashSet<EntryName>,
+    /// How many entries were there at the last flush.
+    flushed: usize,
     /// Whether a write failed and left half an entry behind.
     broken: bool,
 }
@@ -43,6 +45,7 @@ impl<W: Write> BundleWriter<W> {
             gzip: GzipWriter::new(writer).map_err(Error::Write)?,
             manifest: Manifest::new(header),
             names: HashSet::new(),
+            flushed: 0,
             broken: false,
         })
     }
@@ -130,7 +133,18 @@ impl<W: Write> BundleWriter<W> {
     ///
     /// [`Error::Write`] where the writer fails, [`Error::Broken`] where it failed before.
     pub fn flush(&mut self) -> Result<()> {
-        self.guarded(GzipWriter::flush)
+        self.guarded(GzipWriter::flush)?;
+        self.flushed = self.manifest.entries.len();
+        Ok(())
+    }
+
+    /// Goes on from the last [`BundleWriter::flush`], after a write that failed: the writer below must
+    /// have dropped everything since, as one can by cutting off a file. The entries that are lost by
+    /// it are no longer in the manifest.
+    pub fn rewind(&mut self) {
+        self.gzip.rewind();
+        self.manifest.entries.truncate(self.flushed);
+        self.broken = false;
     }
 
     /// Writes the manifest, ends the bundle, flushes, and gives the writer back.
@@ -238,6 +252,62 @@ mod tests {
         assert_eq!(problems, [&Problem::Incomplete("interrupted".to_owned())]);
         assert_eq!(bundle.entry("heap.prof").unwrap().data, b"bytes");
         assert_eq!(bundle.manifest.unwrap().cmdline, ["shop"]);
+    }
+
+    #[test]
+    fn a_failed_write_can_be_taken_back() {
+        use std::cell::Cell;
+        use std::rc::Rc;
+
+        /// As much room as there is; what doesn't fit is cut off at the last flush.
+        struct Disk {
+            room: Rc<Cell<usize>>,
+            bytes: Vec<u8>,
+            flushed: usize,
+        }
+        impl Write for Disk {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.bytes.len() + bytes.len() > self.room.get() {
+                    self.bytes.truncate(self.flushed);
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.bytes.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                self.flushed = self.bytes.len();
+                Ok(())
+            }
+        }
+        let dump = vec![b'x'; 10_000];
+        let stored = [&MAGIC[..], &dump].concat();
+        for bytes in [&stored, &dump] {
+            let room = Rc::new(Cell::new(usize::MAX));
+            let disk = Disk { room: Rc::clone(&room), bytes: Vec::new(), flushed: 0 };
+            let manifest = writer().manifest;
+            let gzip = GzipWriter::new(disk).unwrap();
+            let names = HashSet::new();
+            let mut writer = BundleWriter { gzip, manifest, names, flushed: 0, broken: false };
+            writer.manifest.entries.clear();
+            writer.flush().unwrap();
+            let mut append = |name: &str, bytes: &[u8]| {
+                writer.append_bytes("x", &name.parse().unwrap(), bytes, Duration::ZERO)?;
+                writer.flush()
+            };
+            append("one.prof", &dump).unwrap();
+            room.set(500);
+            let lost = append("two.prof", bytes);
+            room.set(usize::MAX);
+            if bytes == &stored {
+                assert!(matches!(lost, Err(Error::Write(_))), "{lost:?}");
+                writer.rewind();
+            }
+            let disk = writer.finish().unwrap();
+            let bundle = Bundle::read(&disk.bytes[..], &Limits::default()).unwrap();
+            assert_eq!((bundle.truncated, &bundle.warnings[..]), (false, &[][..]));
+            assert_eq!(bundle.entry("one.prof").unwrap().data, dump);
+            assert_eq!(bundle.entry("two.prof").is_some(), bytes == &dump);
+        }
     }
 
     #[test]
