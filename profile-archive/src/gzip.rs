@@ -24,6 +24,8 @@ pub(crate) struct GzipWriter<W> {
     /// Empty between calls; its capacity is what the compressor may fill at once.
     out: Vec<u8>,
     crc: Crc,
+    /// The checksum as it was at the last flush.
+    flushed: Crc,
     /// Whether the compressor holds data that was not flushed.
     pending: bool,
 }
@@ -41,6 +43,7 @@ impl<W: Write> GzipWriter<W> {
             deflate: Compress::new(Compression::default(), false),
             out: Vec::with_capacity(len),
             crc: Crc::new(),
+            flushed: Crc::new(),
             pending: false,
         })
     }
@@ -71,7 +74,19 @@ impl<W: Write> GzipWriter<W> {
     /// Hands everything so far to the writer below and flushes that.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.sync()?;
-        self.inner.flush()
+        self.inner.flush()?;
+        self.flushed = copy(&self.crc);
+        Ok(())
+    }
+
+    /// Goes on from the last flush: the writer below has dropped everything since.
+    pub(crate) fn rewind(&mut self) {
+        // What was flushed ends at a byte boundary, and a compressor that knows nothing of it
+        // refers to nothing in it.
+        self.deflate.reset();
+        self.out.clear();
+        self.pending = false;
+        self.crc = copy(&self.flushed);
     }
 
     /// Ends the member and flushes the writer below.
@@ -108,6 +123,13 @@ impl<W: Write> GzipWriter<W> {
             }
         }
     }
+}
+
+/// The same checksum; it has no `Clone`.
+fn copy(crc: &Crc) -> Crc {
+    let mut copy = Crc::new();
+    copy.combine(crc);
+    copy
 }
 
 #[cfg(test)]

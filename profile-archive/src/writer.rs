@@ -28,6 +28,8 @@ pub struct BundleWriter<W: Write> {
     gzip: GzipWriter<W>,
     manifest: Manifest,
     names: HashSet<EntryName>,
+    /// How many entries were there at the last flush.
+    flushed: usize,
     /// Whether a write failed and left half an entry behind.
     broken: bool,
 }
@@ -43,6 +45,7 @@ impl<W: Write> BundleWriter<W> {
             gzip: GzipWriter::new(writer).map_err(Error::Write)?,
             manifest: Manifest::new(header),
             names: HashSet::new(),
+            flushed: 0,
             broken: false,
         })
     }
@@ -130,7 +133,18 @@ impl<W: Write> BundleWriter<W> {
     ///
     /// [`Error::Write`] where the writer fails, [`Error::Broken`] where it failed before.
     pub fn flush(&mut self) -> Result<()> {
-        self.guarded(GzipWriter::flush)
+        self.guarded(GzipWriter::flush)?;
+        self.flushed = self.manifest.entries.len();
+        Ok(())
+    }
+
+    /// Goes on from the last [`BundleWriter::flush`], after a write that failed: the writer below must
+    /// have dropped everything since, as one can by cutting off a file. The entries that are lost by
+    /// it are no longer in the manifest.
+    pub fn rewind(&mut self) {
+        self.gzip.rewind();
+        self.manifest.entries.truncate(self.flushed);
+        self.broken = false;
     }
 
     /// Writes the manifest, ends the bundle, flushes, and gives the writer back.
@@ -200,4 +214,110 @@ impl<W: Write> fmt::Debug for BundleWriter<W> {
 
 fn unix_seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{Bundle, BundleReader, Limits, Problem, Source};
+
+    fn writer() -> BundleWriter<Vec<u8>> {
+        let header = Header {
+            service: "shop".into(),
+            version: String::new(),
+            host: String::new(),
+            pid: 1,
+            build_id: String::new(),
+            started: SystemTime::UNIX_EPOCH,
+            window: Duration::ZERO,
+            source: Source::Individual,
+            rates: BTreeMap::new(),
+        };
+        let mut writer = BundleWriter::new(Vec::new(), header).unwrap();
+        let name = "heap.prof".parse().unwrap();
+        writer.append_bytes("heap", &name, b"bytes", Duration::ZERO).unwrap();
+        writer
+    }
+
+    #[test]
+    fn a_bundle_that_ended_early_says_so() {
+        let mut writer = writer();
+        writer.incomplete("interrupted");
+        writer.cmdline(vec!["shop".to_owned()]);
+        let bundle = Bundle::read(&writer.finish().unwrap()[..], &Limits::default()).unwrap();
+        assert!(bundle.truncated);
+        let problems: Vec<_> = bundle.warnings.iter().map(|warning| &warning.problem).collect();
+        assert_eq!(problems, [&Problem::Incomplete("interrupted".to_owned())]);
+        assert_eq!(bundle.entry("heap.prof").unwrap().data, b"bytes");
+        assert_eq!(bundle.manifest.unwrap().cmdline, ["shop"]);
+    }
+
+    #[test]
+    fn a_failed_write_can_be_taken_back() {
+        use std::cell::Cell;
+        use std::rc::Rc;
+
+        /// As much room as there is; what doesn't fit is cut off at the last flush.
+        struct Disk {
+            room: Rc<Cell<usize>>,
+            bytes: Vec<u8>,
+            flushed: usize,
+        }
+        impl Write for Disk {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                if self.bytes.len() + bytes.len() > self.room.get() {
+                    self.bytes.truncate(self.flushed);
+                    return Err(io::ErrorKind::StorageFull.into());
+                }
+                self.bytes.extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                self.flushed = self.bytes.len();
+                Ok(())
+            }
+        }
+        let dump = vec![b'x'; 10_000];
+        let stored = [&MAGIC[..], &dump].concat();
+        for bytes in [&stored, &dump] {
+            let room = Rc::new(Cell::new(usize::MAX));
+            let disk = Disk { room: Rc::clone(&room), bytes: Vec::new(), flushed: 0 };
+            let manifest = writer().manifest;
+            let gzip = GzipWriter::new(disk).unwrap();
+            let names = HashSet::new();
+            let mut writer = BundleWriter { gzip, manifest, names, flushed: 0, broken: false };
+            writer.manifest.entries.clear();
+            writer.flush().unwrap();
+            let mut append = |name: &str, bytes: &[u8]| {
+                writer.append_bytes("x", &name.parse().unwrap(), bytes, Duration::ZERO)?;
+                writer.flush()
+            };
+            append("one.prof", &dump).unwrap();
+            room.set(500);
+            let lost = append("two.prof", bytes);
+            room.set(usize::MAX);
+            if bytes == &stored {
+                assert!(matches!(lost, Err(Error::Write(_))), "{lost:?}");
+                writer.rewind();
+            }
+            let disk = writer.finish().unwrap();
+            let bundle = Bundle::read(&disk.bytes[..], &Limits::default()).unwrap();
+            assert_eq!((bundle.truncated, &bundle.warnings[..]), (false, &[][..]));
+            assert_eq!(bundle.entry("one.prof").unwrap().data, dump);
+            assert_eq!(bundle.entry("two.prof").is_some(), bytes == &dump);
+        }
+    }
+
+    #[test]
+    fn a_manifest_from_elsewhere_is_handed_on_as_it_is() {
+        let json = br#"{"format":1,"service":"x","entries":[{"name":"heap.prof","kind":"heap","bytes":5}],"later":7}"#;
+        let file = writer().finish_with(json).unwrap();
+        let mut reader = BundleReader::open(&file[..], &Limits::default()).unwrap();
+        while reader.next_entry().is_some() {}
+        assert_eq!(reader.manifest_json(), json);
+        let contents = reader.finish();
+        assert_eq!((contents.truncated, contents.warnings), (false, Vec::new()));
+    }
 }

@@ -3,8 +3,10 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Seek as _, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use profilez::http::client::RolledBack;
 
 /// Where a bundle goes. Nothing is created before its first byte.
 pub(crate) struct Destination {
@@ -30,6 +32,8 @@ enum Target {
 struct Open {
     file: File,
     path: PathBuf,
+    /// How much of it was there at the last flush.
+    flushed: u64,
 }
 
 impl Destination {
@@ -115,7 +119,7 @@ impl Destination {
             Target::Stdout => unreachable!("standard output is open"),
         };
         let file = options.open(&path).map_err(|error| describe(&path, &error))?;
-        Ok(Open { file, path })
+        Ok(Open { file, path, flushed: 0 })
     }
 }
 
@@ -127,14 +131,37 @@ impl Write for Destination {
         if self.open.is_none() {
             self.open = Some(self.create()?);
         }
-        self.open.as_mut().map_or(Ok(0), |open| open.file.write(bytes))
+        let is_stream = self.is_stream();
+        let Some(open) = &mut self.open else { return Ok(0) };
+        match open.file.write(bytes) {
+            Err(error) if !is_stream && error.kind() != io::ErrorKind::Interrupted => {
+                Err(open.roll_back(error))
+            }
+            written => written,
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match (&self.target, &mut self.open) {
             (Target::Stdout, _) => io::stdout().flush(),
-            (_, Some(open)) => open.file.flush(),
+            (Target::Stream(_), Some(open)) => open.file.flush(),
+            (_, Some(open)) => {
+                open.file.flush()?;
+                open.flushed = open.file.stream_position()?;
+                Ok(())
+            }
             (_, None) => Ok(()),
+        }
+    }
+}
+
+impl Open {
+    /// Cuts off what was written since the last flush, so that there is room for an end.
+    fn roll_back(&mut self, error: io::Error) -> io::Error {
+        let cut = self.file.set_len(self.flushed);
+        match cut.and_then(|()| self.file.seek(SeekFrom::Start(self.flushed))) {
+            Ok(_) => io::Error::new(error.kind(), RolledBack(error)),
+            Err(_) => error,
         }
     }
 }
@@ -169,7 +196,7 @@ fn create_free(directory: &Path, stem: &str, suffix: &str) -> io::Result<Open> {
         let count = if number == 1 { String::new() } else { format!("-{number}") };
         let path = directory.join(format!("{stem}{count}{suffix}"));
         match File::create_new(&path) {
-            Ok(file) => return Ok(Open { file, path }),
+            Ok(file) => return Ok(Open { file, path, flushed: 0 }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST => {
                 number += 1;
             }

@@ -41,6 +41,7 @@ use ureq::http::{HeaderName, HeaderValue};
 
 use crate::{Error, Result};
 pub use builder::ClientBuilder;
+pub use output::RolledBack;
 use patience::{Budget, Cancel};
 use target::Target;
 

@@ -16,6 +16,8 @@ pub(super) struct Output<'a> {
     writer: BundleWriter<Counted<'a>>,
     bytes: Rc<Cell<u64>>,
     failed: Option<Error>,
+    /// Whether it can get an end although a write failed.
+    can_end: bool,
 }
 
 /// How a bundle ends.
@@ -29,30 +31,44 @@ pub(super) struct End {
     pub(super) manifest: Option<(Vec<u8>, Manifest)>,
 }
 
+/// What a writer's error holds if the writer has dropped everything since it was last flushed, as one
+/// can by cutting off a file. A bundle that doesn't fit still gets its manifest then.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct RolledBack(#[from] pub io::Error);
+
 /// A writer that counts.
 struct Counted<'a> {
     to: &'a mut dyn Write,
     bytes: Rc<Cell<u64>>,
+    flushed: u64,
 }
 
 impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let len = self.to.write(bytes)?;
-        self.bytes.set(self.bytes.get() + len as u64);
-        Ok(len)
+        let written = self.to.write(bytes);
+        match &written {
+            Ok(len) => self.bytes.set(self.bytes.get() + *len as u64),
+            Err(error) if is_rolled_back(error) => self.bytes.set(self.flushed),
+            Err(_) => {}
+        }
+        written
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
+        self.to.flush()?;
+        self.flushed = self.bytes.get();
+        Ok(())
     }
 }
 
 impl<'a> Output<'a> {
     pub(super) fn begin(to: &'a mut dyn Write, header: Header) -> Result<Output<'a>> {
         let bytes = Rc::new(Cell::new(0));
-        let counted = Counted { to, bytes: Rc::clone(&bytes) };
-        let writer = BundleWriter::new(counted, header).map_err(written)?;
-        Ok(Output { writer, bytes, failed: None })
+        let counted = Counted { to, bytes: Rc::clone(&bytes), flushed: 0 };
+        let mut writer = BundleWriter::new(counted, header).map_err(written)?;
+        writer.flush().map_err(written)?;
+        Ok(Output { writer, bytes, failed: None, can_end: false })
     }
 
     /// Appends an entry and hands it on at once, so that it is there whatever comes after it.
@@ -61,12 +77,25 @@ impl<'a> Output<'a> {
             return;
         }
         match self.writer.append_bytes(kind, name, bytes, took) {
-            Ok(()) => self.failed = self.writer.flush().err().map(written),
+            Ok(()) => {
+                if let Err(error) = self.writer.flush() {
+                    self.fail(kind, written(error));
+                }
+            }
             Err(error @ profile_archive::Error::NameTaken(_)) => {
                 self.writer.error(kind, error.to_string());
             }
-            Err(error) => self.failed = Some(written(error)),
+            Err(error) => self.fail(kind, written(error)),
         }
+    }
+
+    fn fail(&mut self, kind: &str, error: Error) {
+        if matches!(&error, Error::Write(error) if is_rolled_back(error)) {
+            self.writer.rewind();
+            self.writer.error(kind, error.chain());
+            self.can_end = true;
+        }
+        self.failed = Some(error);
     }
 
     pub(super) fn error(&mut self, kind: &str, text: impl Into<String>) {
@@ -103,19 +132,24 @@ impl<'a> Output<'a> {
     /// It could not be written, and nothing of use was written before.
     pub(super) fn finish(mut self, end: End) -> Result<Collected> {
         let End { file_name, warnings, mut broke_off, manifest } = end;
-        if let Some(error) = &broke_off {
+        if let Some(error) = self.failed.as_ref().or(broke_off.as_ref()) {
             self.writer.incomplete(error.chain());
         }
         let mut own = self.writer.manifest().clone();
         let useful = !own.entries.is_empty();
-        if self.failed.is_none() {
+        if self.failed.is_some() {
+            // What room there is is for the manifest. Without one it reads as truncated.
+            if self.can_end && useful {
+                let _ = self.writer.finish();
+            }
+        } else {
             let finished = match &manifest {
                 Some((json, _)) => self.writer.finish_with(json),
                 None => self.writer.finish(),
             };
             self.failed = finished.err().map(written);
         }
-        if let Some((_, theirs)) = manifest {
+        if let (Some((_, theirs)), None) = (manifest, &self.failed) {
             own = theirs;
         }
         match self.failed {
@@ -125,6 +159,10 @@ impl<'a> Output<'a> {
         }
         Ok(Collected { bytes: self.bytes.get(), file_name, manifest: own, warnings, broke_off })
     }
+}
+
+fn is_rolled_back(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<RolledBack>())
 }
 
 fn written(error: profile_archive::Error) -> Error {

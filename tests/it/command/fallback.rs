@@ -437,6 +437,10 @@ fn a_full_disk_keeps_what_fitted() {
     let facts = run(["inspect", "--json", &format!("{file}.partial")]).code(3).json();
     assert_eq!(facts["entries"][0]["name"], "heap.prof");
     assert_eq!(facts["entries"][1]["name"], "goroutine.prof");
+    assert_eq!(facts["entries"].as_array().unwrap().len(), 2);
+    let why = facts["manifest"]["incomplete"].as_str().unwrap();
+    assert!(why.contains("could not write the bundle"), "{why}");
+    assert_eq!(kinds(&facts["manifest"]["errors"]), ["goroutine", "threadcreate"]);
 }
 
 #[test]
