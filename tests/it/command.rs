@@ -3,6 +3,7 @@
 mod collecting;
 mod demo;
 mod interrupts;
+mod profiles;
 mod reading;
 mod sources;
 
