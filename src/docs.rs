@@ -13,6 +13,10 @@ pub mod profiles {}
 #[doc = include_str!("../docs/bundles.md")]
 pub mod bundles {}
 
+/// Reading, comparing and drawing profiles.
+#[doc = include_str!("../docs/analysis.md")]
+pub mod analysis {}
+
 /// How to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[doc = include_str!("../docs/jemalloc.md")]

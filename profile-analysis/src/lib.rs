@@ -7,7 +7,7 @@
 //! plain data that serializes to the JSON of the command line.
 //!
 //! It is *not* for taking profiles, nor for fetching or unpacking them: no I/O happens here, no
-//! clock is read and no thread is started. The bytes may come from anyone; nothing panics on them.
+//! clock is read, and no thread is started but where a function says so. The bytes may come from anyone; nothing panics on them.
 //!
 //! ```
 //! use profile_analysis::top::{TopOptions, top};
