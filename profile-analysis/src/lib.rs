@@ -46,6 +46,7 @@ pub mod top;
 pub mod units;
 
 mod distinct;
+mod exercise;
 mod frames;
 mod overlap;
 mod table;
@@ -53,6 +54,8 @@ mod table;
 mod testing;
 
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use exercise::exercise;
 pub use focus::filter;
 pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};
