@@ -127,7 +127,8 @@ fn flame_draws_what_the_ending_says() {
     let directory = tempdir().unwrap();
     let file = path(&directory, "cpu.prof");
     let evil = "</script><script>alert(1)</script>";
-    let stacks = [STACKS.as_slice(), &[(&format!("main {evil}"), 9)]].concat();
+    let hostile = format!("main {evil}");
+    let stacks = [STACKS.as_slice(), &[(&hostile, 9)]].concat();
     fs::write(&file, profile(&stacks).encode_gzip()).unwrap();
     let draw = |name: &str, more: &[&str]| {
         let out = path(&directory, name);
