@@ -35,6 +35,9 @@ pub mod heap {}
 /// Naming async tasks, and what dumps and traces show of them.
 #[doc = include_str!("../docs/tasks.md")]
 pub mod tasks {}
+/// Reading, comparing and drawing profiles.
+#[doc = include_str!("../docs/analysis.md")]
+pub mod analysis {}
 
 /// How to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]

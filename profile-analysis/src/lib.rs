@@ -1,14 +1,17 @@
 //! What profiles say: facts, totals and top sites, as pure functions from bytes to answers.
 //!
-//! What you do: hand over the bytes of a profile.proto (Rust's, Go's, anyone's; gzip'd or not) or
-//! of a jemalloc `heap_v2` dump. What it does for you: [`sniff`] tells what they are,
-//! [`inspect`](inspect::inspect) counts what is in them, [`top`](top::top) ranks functions, files
-//! or sites, [`report`](report::report) puts several profiles on one screen, and
-//! [`trace`] says what tasks did and did not do. The answers are
-//! plain data that serializes to the JSON of the command line.
+//! What you do: hand over the bytes of a profile.proto (Rust's, Go's, anyone's; gzip'd or not), of
+//! a jemalloc `heap_v2` dump, of a legacy text profile, or of a dump of goroutines or threads. What
+//! it does for you: [`sniff`] tells what they are, [`read`] adds a profile up by stack,
+//! [`inspect`](inspect::inspect) counts what is in it, [`top`](top::top) ranks functions, files or
+//! sites, [`changes`](changes::changes) compares two, [`flame`] draws them, [`groups`] makes sense
+//! of dumps, [`trace`] says what tasks did and did not do, and [`report`](report::report) puts
+//! several on one screen. The answers are plain data
+//! that serializes to the JSON of the command line.
 //!
 //! It is *not* for taking profiles, nor for fetching or unpacking them: no I/O happens here, no
-//! clock is read and no thread is started. The bytes may come from anyone; nothing panics on them.
+//! clock is read, and no thread is started but where a function says so. The bytes may come from
+//! anyone; nothing panics on them.
 //!
 //! ```
 //! use profile_analysis::top::{TopOptions, top};
@@ -48,6 +51,7 @@ pub mod trace;
 pub mod units;
 
 mod distinct;
+mod exercise;
 mod frames;
 mod overlap;
 mod table;
@@ -55,6 +59,8 @@ mod table;
 mod testing;
 
 pub use error::{Error, Result};
+#[doc(hidden)]
+pub use exercise::exercise;
 pub use focus::filter;
 pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};

@@ -4,6 +4,7 @@ mod collecting;
 mod demo;
 mod fallback;
 mod interrupts;
+mod profiles;
 mod reading;
 mod sources;
 

@@ -61,7 +61,7 @@ pub fn svg(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
             color(flame, node, name),
         );
         let room = ((width - 4.0) / CHARACTER) as usize;
-        if room >= 3 {
+        if room >= 5 {
             let _ = write!(
                 out,
                 "<text x=\"{:.2}\" y=\"{}\">{}</text>",

@@ -86,9 +86,10 @@ pub struct Inflate<'a> {
     decoder: MultiGzDecoder<&'a [u8]>,
     /// What came out so far.
     total: u64,
-    max: u64,
-    /// What `max` is a limit of.
-    what: &'static str,
+    /// What there is to decompress.
+    packed: u64,
+    max_bytes: u64,
+    max_ratio: u64,
 }
 
 impl<'a> Inflate<'a> {
@@ -97,14 +98,9 @@ impl<'a> Inflate<'a> {
         if !is_gzip(bytes) {
             return None;
         }
-        let by_ratio = (bytes.len() as u64).saturating_mul(limits.max_ratio);
-        let by_ratio = by_ratio.max(DecodeLimits::RATIO_FREE);
-        let (max, what) = if by_ratio < limits.max_bytes {
-            (by_ratio, "bytes for what it has compressed")
-        } else {
-            (limits.max_bytes, "bytes")
-        };
-        Some(Inflate { decoder: MultiGzDecoder::new(bytes), total: 0, max, what })
+        let decoder = MultiGzDecoder::new(bytes);
+        let DecodeLimits { max_bytes, max_ratio, .. } = *limits;
+        Some(Inflate { decoder, total: 0, packed: bytes.len() as u64, max_bytes, max_ratio })
     }
 
     /// How large the profile seems to be: the size that the last member ends with, which anyone can
@@ -112,7 +108,7 @@ impl<'a> Inflate<'a> {
     pub fn size_hint(&self) -> usize {
         let end = self.decoder.get_ref().last_chunk::<4>();
         let stated = end.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
-        usize::try_from(stated.min(self.max)).unwrap_or(0)
+        usize::try_from(stated.min(self.max_bytes)).unwrap_or(0)
     }
 
     /// Appends the next 128 KiB or less; whether there was anything, else the stream's end is
@@ -147,8 +143,14 @@ impl<'a> Inflate<'a> {
             return Err(DecodeError::NestedGzip);
         }
         self.total += length as u64;
-        if self.total > self.max {
-            return Err(too_large(self.what, self.max));
+        if self.total > self.max_bytes {
+            return Err(too_large("bytes", self.max_bytes));
+        }
+        // Of what was read so far, so that a bomb ends where it begins.
+        let read = self.packed - self.decoder.get_ref().len() as u64;
+        let most = read.saturating_mul(self.max_ratio).max(DecodeLimits::RATIO_FREE);
+        if self.total > most {
+            return Err(too_large("bytes for what it has compressed", most));
         }
         Ok(length > 0)
     }

@@ -112,7 +112,8 @@ impl<'a> StacksReader<'a> {
         }
         self.limits.check_raw(self.raw.len() as u64)?;
         self.advance(true)?;
-        let StacksReader { raw, limits, reading, .. } = self;
+        let StacksReader { raw, limits, mut reading, .. } = self;
+        reading.table.settle(&raw);
         let Reading { parts, table, facts, least, greatest, .. } = reading;
         let (mut profile, index) =
             parts.finish().map_err(|unresolved| unresolved.locate(&raw, &limits))?;
@@ -187,7 +188,7 @@ impl Reading {
         if self.facts.samples == 0 {
             self.table = Table::new(values, 0);
         } else if self.facts.samples == MEASURED {
-            self.reserve(raw, message.offset);
+            self.reserve(message.offset);
         }
         self.parts.count_values(values, message)?;
         let Reading { table, facts, values, pieces, .. } = self;
@@ -203,7 +204,7 @@ impl Reading {
 
     /// Makes room for all samples, whose number the first ones let guess: growing would take twice
     /// the memory for a moment.
-    fn reserve(&mut self, raw: &[u8], offset: u64) {
+    fn reserve(&mut self, offset: u64) {
         let begun = self.parts.first_sample.map_or(0, |(_, offset)| offset);
         let size = ((offset - begun) / MEASURED).max(1);
         let left = (self.expected as u64).saturating_sub(offset) / size;
@@ -211,7 +212,7 @@ impl Reading {
         let share = self.table.len() as u64 * 100 / MEASURED;
         let more = left * share / 97;
         if self.fits(more * self.table.stack_size()).is_ok() {
-            self.table.reserve(raw, more as usize);
+            self.table.reserve(more as usize);
         }
     }
 
@@ -219,16 +220,47 @@ impl Reading {
     /// stack always has the same bytes.
     #[inline]
     fn see(&mut self, bytes: &[u8], field: &Field<'_>) -> Result<bool, DecodeError> {
+        /// The highest bit of each byte says that the number goes on.
+        const GOES_ON: u64 = 0x8080_8080_8080_8080;
+        /// Four numbers of two bytes each.
+        const PAIRS: u64 = 0x0080_0080_0080_0080;
+        const LOW_SEVEN: u64 = 0x007f_007f_007f_007f;
         let (mut least, mut greatest, mut short) = (self.least, self.greatest, true);
+        let (mut least_of_two, mut greatest_of_two) = ([u16::MAX; 4], [0_u16; 4]);
         let mut rest = bytes;
         while !rest.is_empty() {
+            // Most numbers have two bytes, and four of them are looked at together.
+            while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+                let word = u64::from_le_bytes(*eight);
+                if word & GOES_ON != PAIRS {
+                    break;
+                }
+                let ids = (word & LOW_SEVEN) | ((word >> 8) & LOW_SEVEN) << 7;
+                for lane in 0..4 {
+                    let id = (ids >> (16 * lane)) as u16;
+                    least_of_two[lane] = least_of_two[lane].min(id);
+                    greatest_of_two[lane] = greatest_of_two[lane].max(id);
+                }
+                rest = after;
+            }
+            if rest.is_empty() {
+                break;
+            }
             let before = rest;
             let id =
                 varint(&mut rest).map_err(|problem| field.error("sample.location_id", problem))?;
-            let last = before[before.len() - rest.len() - 1];
-            short &= last != 0 || before.len() - rest.len() == 1;
+            let length = before.len() - rest.len();
+            short &= length == 1 || before[length - 1] != 0;
             least = least.min(id);
             greatest = greatest.max(id);
+        }
+        for lane in 0..4 {
+            // What fits one byte is too long in two.
+            short &= least_of_two[lane] >= 0x80;
+            if greatest_of_two[lane] > 0 || least_of_two[lane] == 0 {
+                least = least.min(u64::from(least_of_two[lane]));
+                greatest = greatest.max(u64::from(greatest_of_two[lane]));
+            }
         }
         (self.least, self.greatest) = (least, greatest);
         Ok(short)

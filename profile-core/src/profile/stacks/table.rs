@@ -1,8 +1,7 @@
 //! Distinct stacks by their bytes, and the sums of their values.
 
 use std::hash::{BuildHasher, RandomState};
-
-use hashbrown::HashTable;
+use std::mem::take;
 
 use super::Overflow;
 
@@ -38,8 +37,10 @@ pub(in crate::profile) struct Table {
     /// Stacks that don't stand in the profile in one piece.
     copies: Vec<u8>,
     places: Vec<Place>,
-    /// The numbers of stacks, by hash.
-    known: HashTable<u32>,
+    known: Known,
+    /// Samples that are looked up together, and their values: see [`Known::load`].
+    waiting: Vec<(Place, u32)>,
+    waiting_values: Vec<i64>,
     width: usize,
     values: Vec<i64>,
     overflow: Overflow,
@@ -53,7 +54,9 @@ impl Table {
         Table {
             copies: Vec::new(),
             places: Vec::with_capacity(room),
-            known: HashTable::with_capacity(room),
+            known: Known::with_room(room),
+            waiting: Vec::with_capacity(TOGETHER),
+            waiting_values: Vec::with_capacity(TOGETHER * width),
             width,
             values: Vec::with_capacity(room * width),
             overflow: Overflow::new(),
@@ -65,22 +68,21 @@ impl Table {
     pub(in crate::profile) const MOST_BYTES: u64 = COPIED as u64 - 1;
 
     /// Makes room for more stacks.
-    pub(in crate::profile) fn reserve(&mut self, raw: &[u8], more: usize) {
-        let Table { copies, places, known, width, values, key, .. } = self;
-        known.reserve(more, |&number| hash(bytes(raw, copies, places[number as usize]), *key));
-        places.reserve_exact(more);
-        values.reserve_exact(more * *width);
+    pub(in crate::profile) fn reserve(&mut self, more: usize) {
+        self.known.grow(self.places.len() + more);
+        self.places.reserve_exact(more);
+        self.values.reserve_exact(more * self.width);
     }
 
-    /// How many stacks there are.
+    /// How many stacks there are, without those of the samples that wait.
     pub(in crate::profile) fn len(&self) -> usize {
         self.places.len()
     }
 
     /// The bytes of memory that a stack more takes.
     pub(in crate::profile) fn stack_size(&self) -> u64 {
-        // A slot of the table is five bytes; it is at least seven sixteenths full.
-        (size_of::<Place>() + self.width * size_of::<i64>() + 12) as u64
+        // A slot of the table is eight bytes; it is at least seven sixteenths full.
+        (size_of::<Place>() + self.width * size_of::<i64>() + 19) as u64
     }
 
     /// The bytes of memory for copies.
@@ -106,42 +108,60 @@ impl Table {
         self.overflow.get(&index).copied().unwrap_or(value)
     }
 
+    /// Adds a sample whose stack stands in the profile.
+    #[inline]
+    pub(in crate::profile) fn add(&mut self, raw: &[u8], place: Place, values: &[i64]) {
+        self.waiting.push((place, hash(place.of_raw(raw), self.key)));
+        self.waiting_values.extend_from_slice(values);
+        if self.waiting.len() == TOGETHER {
+            self.settle(raw);
+        }
+    }
+
     /// Adds a sample whose stack stands elsewhere.
     pub(in crate::profile) fn add_copied(&mut self, raw: &[u8], stack: &[u8], values: &[i64]) {
+        self.settle(raw);
         let start = self.copies.len();
         let length = u32::try_from(stack.len()).expect("a stack of less than 2 GiB");
         let offset = u32::try_from(start).ok().filter(|&offset| offset < COPIED - length);
         let offset = offset.expect("stacks of less than 2 GiB") | COPIED;
         self.copies.extend_from_slice(stack);
-        if !self.add(raw, Place { offset, length }, values) {
+        let place = Place { offset, length };
+        if !self.add_now(raw, place, hash(stack, self.key), values) {
             self.copies.truncate(start);
         }
     }
 
-    /// Adds a sample whose stack stands in the profile; whether it is new.
-    #[inline]
-    pub(in crate::profile) fn add(&mut self, raw: &[u8], place: Place, values: &[i64]) -> bool {
-        let Table { copies, places, known, key, .. } = self;
+    /// Adds the samples that wait. To be called after the last one.
+    pub(in crate::profile) fn settle(&mut self, raw: &[u8]) {
+        self.known.grow(self.places.len() + self.waiting.len());
+        self.known.load(&self.waiting);
+        let (waiting, values) = (take(&mut self.waiting), take(&mut self.waiting_values));
+        for (index, &(place, hash)) in waiting.iter().enumerate() {
+            self.add_now(raw, place, hash, &values[index * self.width..][..self.width]);
+        }
+        (self.waiting, self.waiting_values) = (waiting, values);
+        self.waiting.clear();
+        self.waiting_values.clear();
+    }
+
+    /// Adds a sample; whether its stack is new.
+    fn add_now(&mut self, raw: &[u8], place: Place, hash: u32, values: &[i64]) -> bool {
+        self.known.grow(self.places.len() + 1);
+        let Table { copies, places, known, .. } = self;
         let stack = bytes(raw, copies, place);
-        let hashed = hash(stack, *key);
-        let found = known.find(hashed, |&number| {
+        let next = places.len() as u32;
+        let found = known.number(hash, next, |number| {
             let other = places[number as usize];
             other.length == place.length && bytes(raw, copies, other) == stack
         });
-        match found {
-            Some(&number) => {
-                self.add_values(number as usize, values);
-                false
-            }
-            None => {
-                known.insert_unique(hashed, places.len() as u32, |&number| {
-                    hash(bytes(raw, copies, places[number as usize]), *key)
-                });
-                places.push(place);
-                self.values.extend_from_slice(values);
-                true
-            }
+        if found == next {
+            places.push(place);
+            self.values.extend_from_slice(values);
+        } else {
+            self.add_values(found as usize, values);
         }
+        found == next
     }
 
     fn add_values(&mut self, stack: usize, values: &[i64]) {
@@ -178,7 +198,7 @@ impl Table {
         self.values.truncate(kept.len() * width);
         self.overflow = overflow;
         // Nothing is added after this, so nothing is looked up.
-        self.known = HashTable::new();
+        self.known = Known::default();
     }
 }
 
@@ -192,10 +212,78 @@ fn bytes<'t>(raw: &'t [u8], copies: &'t [u8], place: Place) -> &'t [u8] {
     }
 }
 
+/// Samples that are looked up together.
+const TOGETHER: usize = 16;
+
+/// The numbers of stacks by their hashes, in slots of a hash and a number plus one; 0 is free. One
+/// slot is one miss of the cache, where a table with its hashes apart has two.
+#[derive(Debug, Default)]
+struct Known {
+    slots: Vec<u64>,
+}
+
+impl Known {
+    fn with_room(stacks: usize) -> Known {
+        let mut known = Known::default();
+        known.grow(stacks);
+        known
+    }
+
+    /// Makes room for so many stacks in all: an eighth of the slots stays free.
+    #[inline]
+    fn grow(&mut self, stacks: usize) {
+        if stacks * 8 > self.slots.len() * 7 {
+            self.grow_to((stacks * 8 / 7 + 1).next_power_of_two().max(16));
+        }
+    }
+
+    #[cold]
+    fn grow_to(&mut self, slots: usize) {
+        let old = std::mem::replace(&mut self.slots, vec![0; slots]);
+        for entry in old.into_iter().filter(|&entry| entry != 0) {
+            let mut slot = self.slot((entry >> 32) as u32);
+            while self.slots[slot] != 0 {
+                slot = (slot + 1) & (self.slots.len() - 1);
+            }
+            self.slots[slot] = entry;
+        }
+    }
+
+    #[inline]
+    fn slot(&self, hash: u32) -> usize {
+        hash as usize & (self.slots.len() - 1)
+    }
+
+    /// Brings the slots of several hashes into the cache: the processor waits for all of them at
+    /// once, and one after the other later.
+    fn load(&self, waiting: &[(Place, u32)]) {
+        let seen = waiting.iter().fold(0, |seen, &(_, hash)| seen ^ self.slots[self.slot(hash)]);
+        std::hint::black_box(seen);
+    }
+
+    /// The number of the stack with this hash that is the same, else `next`, which it gets.
+    #[inline]
+    fn number(&mut self, hash: u32, next: u32, same: impl Fn(u32) -> bool) -> u32 {
+        let mut slot = self.slot(hash);
+        loop {
+            let entry = self.slots[slot];
+            if entry == 0 {
+                self.slots[slot] = u64::from(hash) << 32 | u64::from(next + 1);
+                return next;
+            }
+            let number = entry as u32 - 1;
+            if (entry >> 32) as u32 == hash && same(number) {
+                return number;
+            }
+            slot = (slot + 1) & (self.slots.len() - 1);
+        }
+    }
+}
+
 /// Multiplies eight bytes at a time to 128 bits and folds the halves: SipHash would take as long as
 /// all the rest of reading.
 #[inline]
-fn hash(bytes: &[u8], key: u64) -> u64 {
+fn hash(bytes: &[u8], key: u64) -> u32 {
     let fold = |hash: u64, part: u64| {
         let product =
             u128::from((hash ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15)) * u128::from(key);
@@ -209,5 +297,5 @@ fn hash(bytes: &[u8], key: u64) -> u64 {
         word[..rest.len()].copy_from_slice(rest);
         hash = fold(hash, u64::from_le_bytes(word));
     }
-    fold(hash, key)
+    fold(hash, key) as u32
 }
