@@ -134,7 +134,7 @@ func settle() {
 		time.Sleep(50 * time.Millisecond)
 		buffer := make([]byte, 16<<20)
 		text := string(buffer[:runtime.Stack(buffer, true)])
-		if strings.Count(text, " [runnable") == 0 && strings.Count(text, " [running") == 1 {
+		if strings.Count(text, " [runnable]:\n") == 0 && strings.Count(text, " [running]:\n") == 1 {
 			return
 		}
 	}
@@ -143,6 +143,9 @@ func settle() {
 func main() {
 	made()
 	settle()
+	if os.Args[1] == "quit" {
+		states["select (no cases)"]++
+	}
 	for state, count := range states {
 		fmt.Fprintf(os.Stderr, "%s\t%d\n", state, count)
 	}

@@ -387,6 +387,9 @@ impl Parser {
             _ => {
                 if let Some(name) = lines::creator(line) {
                     self.expect_place(name, Pending::Creator, offset);
+                } else if is_register(line) {
+                    self.end(offset);
+                    self.mode = Mode::Text;
                 } else if line.starts_with(b"non-Go function at pc=") {
                     self.frame(b"non-Go function", b"", false, offset);
                 } else if let Some((name, inlined)) = lines::function(line) {
@@ -660,6 +663,17 @@ fn profile_total(line: &[u8]) -> Option<u64> {
 /// Whether the text of a panic begins here.
 fn is_panic(line: &[u8]) -> bool {
     [&b"panic: "[..], b"fatal error: ", b"\tpanic: "].iter().any(|start| line.starts_with(start))
+}
+
+/// Whether a line is one of the registers that follow a crash's stack: `rax    0xca`.
+fn is_register(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let value = line[name..].trim_ascii_start();
+    (1..=8).contains(&name)
+        && value.len() + name < line.len()
+        && value
+            .strip_prefix(b"0x")
+            .is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// `main.f` of `main.f+0x38`.

@@ -168,6 +168,8 @@ fn text_is_around_dumps() {
         &[("running", 2)],
     );
     check(&format!("goroutine 1 [running]:\n{FRAME}exit status 2\n"), &[("running", 1)]);
+    let registers = format!("goroutine 1 [running]:\n{FRAME}rax    0xca\nrflags 0x246\n");
+    assert!(read(registers.as_bytes()).warnings().is_empty());
     check(
         &format!("goroutine 1 [running]:\n{FRAME}goroutine 2 [sleep]:\n{FRAME}"),
         &[("running", 1), ("sleep", 1)],
