@@ -33,6 +33,8 @@ pub struct Parser {
     pending_name: Vec<u8>,
     /// No more frames of this stack are kept.
     cut: bool,
+    /// Go could not walk the stack any further and prints the memory instead.
+    memory: bool,
     /// The goroutine stands in the text of a panic, and its first frame decides.
     doubtful: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
@@ -98,6 +100,7 @@ impl Parser {
             pending: Pending::Nothing,
             pending_name: Vec::new(),
             cut: false,
+            memory: false,
             doubtful: false,
             carry: Vec::new(),
             skipping: false,
@@ -162,7 +165,7 @@ impl Parser {
         loop {
             if self.mode == Mode::Stack
                 && self.pending == Pending::Nothing
-                && !(self.cut || self.doubtful || self.no_short_cut)
+                && !(self.cut || self.memory || self.doubtful || self.no_short_cut)
             {
                 at = self.known_frames(text, at);
             }
@@ -358,6 +361,7 @@ impl Parser {
             self.labels(labels, offset);
         }
         self.cut = false;
+        self.memory = false;
         self.mode = Mode::Stack;
     }
 
@@ -390,6 +394,10 @@ impl Parser {
                 } else if is_register(line) {
                     self.end(offset);
                     self.mode = Mode::Text;
+                } else if self.memory || line.starts_with(b"runtime: ") {
+                    self.task.partial = true;
+                } else if line.starts_with(b"stack: frame={") {
+                    self.memory = true;
                 } else if line.starts_with(b"non-Go function at pc=") {
                     self.frame(b"non-Go function", b"", false, offset);
                 } else if let Some((name, inlined)) = lines::function(line) {

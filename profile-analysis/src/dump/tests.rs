@@ -168,6 +168,11 @@ fn text_is_around_dumps() {
         &[("running", 2)],
     );
     check(&format!("goroutine 1 [running]:\n{FRAME}exit status 2\n"), &[("running", 1)]);
+    let memory = "goroutine 0 gp=0x1 m=6 mp=0x2 [idle]:\nruntime: g 0 gp=0x1: unknown pc 0x7f\n\
+                  stack: frame={sp:0x1, fp:0x0} stack=[0x1,0x2)\n   1 0  0 1\n\
+                  00007f0000000010: 0000000000000000 00000000000007e1  ........f(......)\n     ^ SP\n\n";
+    let dump = read(memory.as_bytes());
+    assert_eq!((dump.goroutines(), dump.warnings().len(), dump.truncated()), (1, 0, false));
     let registers = format!("goroutine 1 [running]:\n{FRAME}rax    0xca\nrflags 0x246\n");
     assert!(read(registers.as_bytes()).warnings().is_empty());
     check(
