@@ -120,9 +120,9 @@ func older(minor int) bool {
 
 func mutexState() string { return "sync.Mutex.Lock" }
 
-// `semacquire` before 1.25.
+// `semacquire` before 1.24.
 func waitGroupState() string {
-	if older(25) {
+	if older(24) {
 		return "semacquire"
 	}
 	return "sync.WaitGroup.Wait"
