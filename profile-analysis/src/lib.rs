@@ -3,11 +3,12 @@
 //! What you do: hand over the bytes of a profile.proto (Rust's, Go's, anyone's; gzip'd or not) or
 //! of a jemalloc `heap_v2` dump. What it does for you: [`sniff`] tells what they are,
 //! [`inspect`](inspect::inspect) counts what is in them, [`top`](top::top) ranks functions, files
-//! or sites, and [`report`](report::report) puts several profiles on one screen. The answers are
-//! plain data that serializes to the JSON of the command line.
+//! or sites, [`dump`] reads stacks of goroutines and threads, [`groups`](groups::group) say what they
+//! are for and what looks stuck, and [`report`](report::report) puts it all on one screen. The answers
+//! are plain data that serializes to the JSON of the command line.
 //!
 //! It is *not* for taking profiles, nor for fetching or unpacking them: no I/O happens here, no
-//! clock is read and no thread is started. The bytes may come from anyone; nothing panics on them.
+//! clock is read, and no thread is started but where a function says so. The bytes may come from anyone; nothing panics on them.
 //!
 //! ```
 //! use profile_analysis::top::{TopOptions, top};

@@ -92,10 +92,10 @@ fn debug_2_is_read_to_the_last_goroutine() {
     check_states(&dump, &made, false);
     // One group for each place where goroutines were made, and the main one.
     assert_eq!(dump.group_count(), made.groups + 1);
-    let sum = |of: fn(&dump::Group<'_>) -> u64| dump.groups().map(|g| of(&g)).sum::<u64>();
-    assert_eq!((sum(|group| group.labelled()), sum(|group| group.locked())), (4, 2));
+    let facts = dump::facts(&dump);
+    assert_eq!((facts.with_labels, facts.locked_to_thread), (4, 2));
     // Deeper than Go prints.
-    assert_eq!(sum(|group| group.partial()), 2);
+    assert_eq!(facts.partial_stacks, 2);
     let labelled = dump.groups().find(|group| group.labelled() > 0).unwrap();
     let label = labelled.labels().into_iter().find(|label| label.0 == "we]ird \"key\"").unwrap();
     assert!(
@@ -289,7 +289,7 @@ fn our_own_dumps_are_read() {
         };
         assert!(dump.warnings().is_empty(), "{:?}", dump.warning_texts());
         assert!(dump.goroutines() > 1 && !dump.truncated());
-        assert_eq!(dump.groups().map(|group| group.labelled()).sum::<u64>(), dump.goroutines());
+        assert_eq!(dump::facts(&dump).with_labels, dump.goroutines());
         let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
         // The thread that takes the dump is the profiler's.
         let profiler = groups.rows.iter().find(|row| row.rule == Some("profiler"));

@@ -204,7 +204,7 @@ impl Parser {
                 let node = self.table.nodes[child as usize];
                 if let Some(length) = self.known_frame(rest, node.frame) {
                     if before != NONE {
-                        self.table.to_front(stack, before, child);
+                        self.table.move_to_front(stack, before, child);
                     }
                     stack = child;
                     at += length;

@@ -111,12 +111,9 @@ fn samples_have_their_states() {
 
 #[test]
 fn samples_have_what_else_they_have() {
-    let sum = |bytes: &[u8], of: fn(&Group<'_>) -> u64| {
-        read(bytes).groups().map(|group| of(&group)).sum::<u64>()
-    };
-    assert_eq!(sum(sample!("labels"), |group| group.labelled()), 20);
-    assert_eq!(sum(sample!("leak"), |group| group.leaked()), 20);
-    assert_eq!(sum(sample!("basic"), |group| group.locked()), 1);
+    assert_eq!(facts(&read(sample!("labels"))).with_labels, 20);
+    assert_eq!(facts(&read(sample!("leak"))).leaked, 20);
+    assert_eq!(facts(&read(sample!("basic"))).locked_to_thread, 1);
     let inject = read(sample!("inject"));
     let labels: Vec<_> = inject.groups().flat_map(|group| group.labels()).collect();
     let value = "/x goroutine 7 [running]:\nmain.evil()\n\t/evil.go:1 +0x1";
