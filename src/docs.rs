@@ -38,6 +38,9 @@ pub mod tasks {}
 /// Reading, comparing and drawing profiles.
 #[doc = include_str!("../docs/analysis.md")]
 pub mod analysis {}
+/// How dumps of goroutines and threads are read, grouped and judged.
+#[doc = include_str!("../docs/dumps.md")]
+pub mod dumps {}
 
 /// How to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]

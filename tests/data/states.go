@@ -120,9 +120,9 @@ func older(minor int) bool {
 
 func mutexState() string { return "sync.Mutex.Lock" }
 
-// `semacquire` before 1.25.
+// `semacquire` before 1.24.
 func waitGroupState() string {
-	if older(25) {
+	if older(24) {
 		return "semacquire"
 	}
 	return "sync.WaitGroup.Wait"
@@ -134,7 +134,7 @@ func settle() {
 		time.Sleep(50 * time.Millisecond)
 		buffer := make([]byte, 16<<20)
 		text := string(buffer[:runtime.Stack(buffer, true)])
-		if strings.Count(text, " [runnable") == 0 && strings.Count(text, " [running") == 1 {
+		if strings.Count(text, " [runnable]:\n") == 0 && strings.Count(text, " [running]:\n") == 1 {
 			return
 		}
 	}

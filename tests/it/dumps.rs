@@ -43,7 +43,10 @@ struct Made {
 }
 
 fn make(mode: &str, level: &str) -> Option<Made> {
-    let output = Command::new(program()?).arg(mode).env("GOTRACEBACK", level).output().unwrap();
+    let mut output = Command::new(program()?);
+    output.arg(mode).env("GOTRACEBACK", level);
+    // On by default only for programs in a module that says so.
+    let output = output.env("GODEBUG", "tracebacklabels=1").output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     let mut states: BTreeMap<String, u64> = said
         .lines()
@@ -68,10 +71,13 @@ fn headers(text: &[u8]) -> u64 {
 }
 
 #[track_caller]
-fn check_states(dump: &Dump, made: &Made) {
+fn check_states(dump: &Dump, made: &Made, with_runtime: bool) {
     let found = dump.by_state();
-    for (state, count) in &made.states {
-        assert_eq!(found.get(state), Some(count), "{state} in {found:?}");
+    for (state, &count) in &made.states {
+        let found_count = found.get(state).copied().unwrap_or(0);
+        // The runtime's own goroutines wait too, and the main one may.
+        let right = found_count == count || (with_runtime && found_count > count);
+        assert!(right, "{count} {state} in {found:?}");
     }
 }
 
@@ -83,13 +89,13 @@ fn debug_2_is_read_to_the_last_goroutine() {
     assert!(!dump.truncated());
     assert_eq!(dump.goroutines(), made.goroutines);
     assert_eq!(dump.goroutines(), headers(&made.text));
-    check_states(&dump, &made);
+    check_states(&dump, &made, false);
     // One group for each place where goroutines were made, and the main one.
     assert_eq!(dump.group_count(), made.groups + 1);
-    let sum = |of: fn(&dump::Group<'_>) -> u64| dump.groups().map(|g| of(&g)).sum::<u64>();
-    assert_eq!((sum(|group| group.labelled()), sum(|group| group.locked())), (4, 2));
+    let facts = dump::facts(&dump);
+    assert_eq!((facts.with_labels, facts.locked_to_thread), (4, 2));
     // Deeper than Go prints.
-    assert_eq!(sum(|group| group.partial()), 2);
+    assert_eq!(facts.partial_stacks, 2);
     let labelled = dump.groups().find(|group| group.labelled() > 0).unwrap();
     let label = labelled.labels().into_iter().find(|label| label.0 == "we]ird \"key\"").unwrap();
     assert!(
@@ -154,10 +160,16 @@ fn crashes_are_read_as_well_as_dumps() {
             if level == "single" && mode != "quit" {
                 continue;
             }
-            check_states(&dump, &made);
+            check_states(&dump, &made, true);
             if mode != "fatal" {
                 let groups = group(&dump, RuleSet::shipped(), &options);
-                assert_eq!(rows(&groups.rows), expected, "{context}");
+                let found = rows(&groups.rows);
+                for row in found.iter().chain(&expected) {
+                    let both = (found.get(row.0), expected.get(row.0));
+                    // With `crash` every thread says once more what it runs.
+                    let right = both.0 == both.1 || (level == "crash" && both.0 > both.1);
+                    assert!(right, "{mode} {level}: {both:?} {}", row.0);
+                }
             }
         }
     }
@@ -277,7 +289,7 @@ fn our_own_dumps_are_read() {
         };
         assert!(dump.warnings().is_empty(), "{:?}", dump.warning_texts());
         assert!(dump.goroutines() > 1 && !dump.truncated());
-        assert_eq!(dump.groups().map(|group| group.labelled()).sum::<u64>(), dump.goroutines());
+        assert_eq!(dump::facts(&dump).with_labels, dump.goroutines());
         let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
         // The thread that takes the dump is the profiler's.
         let profiler = groups.rows.iter().find(|row| row.rule == Some("profiler"));

@@ -29,6 +29,7 @@
 //! assert_eq!((group.state(), group.waits().max()), ("chan receive".into(), Some(5)));
 //! ```
 
+mod check;
 mod facts;
 mod header;
 mod labels;
@@ -46,6 +47,8 @@ mod waits;
 
 use std::fmt;
 
+#[doc(hidden)]
+pub use check::check;
 pub use facts::{DumpFacts, facts};
 pub use packed::parse_packed;
 pub use parallel::parse_on;

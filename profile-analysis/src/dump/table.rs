@@ -339,7 +339,7 @@ impl Table {
 
     /// Moves a child to the front of its parent's, where it is looked for first.
     #[inline]
-    pub(super) fn to_front(&mut self, parent: u32, before: u32, child: u32) {
+    pub(super) fn move_to_front(&mut self, parent: u32, before: u32, child: u32) {
         self.nodes[before as usize].next_sibling = self.nodes[child as usize].next_sibling;
         self.nodes[child as usize].next_sibling = self.nodes[parent as usize].first_child;
         self.nodes[parent as usize].first_child = child;
