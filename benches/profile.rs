@@ -82,6 +82,10 @@ fn check(profile: &Profile, raw: &[u8], gzip: &[u8]) {
         let flat: i64 = ranking.rows.iter().map(|row| row.flat).sum();
         assert_eq!((ranking.total, flat), (total, total), "{by:?}: every sample is in one row");
     }
+    let twice = Profile::merge(&[(profile, 1), (profile, 1)]).expect("of one kind");
+    assert_eq!(twice.samples.iter().map(|sample| sample.values[1]).sum::<i64>(), 2 * total);
+    let nothing = profile.since(profile).expect("of one kind");
+    assert!(nothing.samples.is_empty());
 }
 
 fn benches(criterion: &mut Criterion) {
@@ -110,6 +114,14 @@ fn benches(criterion: &mut Criterion) {
                 let stacks = Stacks::read(black_box(&raw), &limits).expect("our own profile");
                 top(&stacks, &options)
             });
+        });
+    }
+    // Both parts are read, so that the bytes of both count.
+    group.throughput(Throughput::Bytes(2 * raw.len() as u64));
+    for (name, factor) in [("merge", 1), ("delta", -1)] {
+        group.bench_function(name, |bencher| {
+            let parts = [(&profile, 1), (&profile, factor)];
+            bencher.iter_with_large_drop(|| Profile::merge(black_box(&parts)));
         });
     }
     group.finish();

@@ -45,7 +45,7 @@ impl Color {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Demo(DemoArgs),
-    Collect(CollectArgs),
+    Collect(Box<CollectArgs>),
     Report(ReportArgs),
     Groups(GroupsArgs),
     Top(TopArgs),

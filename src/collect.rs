@@ -2,11 +2,11 @@
 
 mod destination;
 mod progress;
+mod settings;
 
-use std::env;
 use std::error::Error as StdError;
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -23,13 +23,12 @@ use crate::interrupt;
 use crate::output::{self, Failure, chain, note, printable};
 pub(crate) use destination::Destination;
 pub(crate) use progress::Bar;
+use settings::Settings;
 
 /// What is sent to every service.
 struct Job<'a> {
     args: &'a CollectArgs,
-    token: Option<String>,
     request: Request,
-    files: Files,
     several: bool,
 }
 
@@ -65,11 +64,11 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     }
     let urls =
         if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
-    let files = Files::read(args)?;
-    let job = Job { args, token: token(args)?, request, files, several: urls.len() > 1 };
+    let settings = Settings::read(args)?;
+    let job = Job { args, request, several: urls.len() > 1 };
     let clients = urls
         .iter()
-        .map(|url| client(url, &job))
+        .map(|url| settings.client(url))
         .collect::<Result<Vec<Client>, Error>>()
         .map_err(|error| Failure::Usage(chain(&error)))?;
     let cancelled = clients.clone();
@@ -116,34 +115,6 @@ fn check(args: &CollectArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// The token: from an argument or else from the environment.
-fn token(args: &CollectArgs) -> Result<Option<String>, Failure> {
-    let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
-    let read = |path: &Path| {
-        std::fs::read_to_string(path)
-            .map_err(|error| format!("could not read the token in {}: {error}", path.display()))
-    };
-    let token = if let Some(token) = &args.token {
-        token.clone()
-    } else if let Some(path) = &args.token_file {
-        read(path)?
-    } else if let Some(token) = variable("PROFILEZ_TOKEN") {
-        token.into_string().map_err(|_| "the token in PROFILEZ_TOKEN is not text")?
-    } else if let Some(path) = variable("PROFILEZ_TOKEN_FILE") {
-        read(&PathBuf::from(path))?
-    } else {
-        return Ok(None);
-    };
-    let token = token.trim();
-    if token.is_empty() {
-        return Err("the token is empty".into());
-    }
-    if !token.chars().all(|c| c == ' ' || c.is_ascii_graphic()) {
-        return Err("the token holds characters that can't be sent in a header".into());
-    }
-    Ok(Some(token.to_owned()))
-}
-
 fn exit_code(outcomes: &[Outcome]) -> ExitCode {
     let all_failed = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed));
     let all_complete = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Complete));
@@ -155,61 +126,6 @@ fn exit_code(outcomes: &[Outcome]) -> ExitCode {
         ExitCode::from(output::FAILED)
     } else {
         ExitCode::from(output::PARTIAL)
-    }
-}
-
-fn client(url: &str, job: &Job<'_>) -> Result<Client, Error> {
-    let args = job.args;
-    let mut builder = Client::builder(url)?
-        .limit(args.max_size.saturating_mul(1 << 20))
-        .retries(args.retries)
-        .fallback(!args.no_fallback);
-    if let Some(prefix) = &args.prefix {
-        builder = builder.prefix(prefix);
-    }
-    if let Some(token) = &job.token {
-        builder = builder.token(token);
-    }
-    for header in &args.headers {
-        builder = builder.header(header)?;
-    }
-    if let Some(timeout) = args.timeout {
-        builder = builder.timeout(timeout);
-    }
-    if let Some(path) = &args.unix_socket {
-        builder = builder.unix_socket(path);
-    }
-    if let Some(pem) = &job.files.authorities {
-        builder = builder.certificate_authorities(pem)?;
-    }
-    if let Some((certificate, key)) = &job.files.identity {
-        builder = builder.identity(certificate, key)?;
-    }
-    if args.insecure {
-        builder = builder.insecure();
-    }
-    Ok(builder.build())
-}
-
-/// What the files named by the arguments hold.
-struct Files {
-    authorities: Option<Vec<u8>>,
-    identity: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl Files {
-    fn read(args: &CollectArgs) -> Result<Files, String> {
-        let read = |path: &PathBuf| {
-            std::fs::read(path)
-                .map_err(|error| format!("could not read {}: {error}", path.display()))
-        };
-        let authorities = args.cacert.as_ref().map(read).transpose()?;
-        let identity = match &args.cert {
-            // One file may hold both.
-            Some(cert) => Some((read(cert)?, read(args.key.as_ref().unwrap_or(cert))?)),
-            None => None,
-        };
-        Ok(Files { authorities, identity })
     }
 }
 
@@ -259,7 +175,7 @@ impl Job<'_> {
                     if let Some(file) = &file {
                         note(&format!("what arrived ({bytes} bytes) is in {file}"));
                     }
-                    return self.end(client, file, bytes, Some(reason), Some(manifest));
+                    return self.end(client, file.as_deref(), bytes, Some(reason), Some(manifest));
                 }
             }
         };
@@ -272,7 +188,7 @@ impl Job<'_> {
                 note(&format!("read it with `profilez report {file}`"));
             }
         }
-        self.end(client, file, bytes, reason, Some(manifest))
+        self.end(client, file.as_deref(), bytes, reason, Some(manifest))
     }
 
     fn failed(&self, client: &Client, error: &(dyn StdError + 'static)) -> io::Result<Outcome> {
@@ -298,21 +214,14 @@ impl Job<'_> {
     fn end(
         &self,
         client: &Client,
-        file: Option<String>,
+        file: Option<&str>,
         bytes: u64,
         error: Option<String>,
         manifest: Option<Manifest>,
     ) -> io::Result<Outcome> {
         let readable = manifest.is_some();
         let complete = error.is_none() && manifest.as_ref().is_some_and(|m| self.is_all(m));
-        self.print(&Line {
-            url: client.url(),
-            file: file.as_deref(),
-            bytes,
-            complete,
-            error,
-            manifest,
-        })?;
+        self.print(&Line { url: client.url(), file, bytes, complete, error, manifest })?;
         Ok(match (complete, readable) {
             (true, _) => Outcome::Complete,
             (false, true) => Outcome::Partial,

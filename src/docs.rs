@@ -5,6 +5,14 @@
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
 
+/// How Go's tools and scrapers see a service.
+#[doc = include_str!("../docs/pprof.md")]
+pub mod pprof {}
+/// How to collect from running services, Go's too.
+#[cfg(feature = "client")]
+#[doc = include_str!("../docs/collecting.md")]
+pub mod collecting {}
+
 /// What each kind of profile holds.
 #[doc = include_str!("../docs/profiles.md")]
 pub mod profiles {}
@@ -14,7 +22,7 @@ pub mod profiles {}
 pub mod bundles {}
 
 /// How to have heap profiles of any allocator.
-#[cfg(feature = "heap")]
+#[cfg(all(feature = "heap", target_os = "linux"))]
 #[doc = include_str!("../docs/heap.md")]
 pub mod heap {}
 

@@ -50,7 +50,10 @@ pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
         return Ok(Stream::Bundle(Box::new(reader)));
     }
     let name = if spec == "-" { "standard input" } else { spec };
-    whole(recognise(read(io::Cursor::new(head).chain(from), spec)?, name)?)
+    // Growing would take twice the memory for a moment. A file may be longer by the time it is read.
+    let size = std::fs::metadata(spec).map_or(0, |metadata| metadata.len().min(LARGEST));
+    head.reserve_exact(usize::try_from(size).unwrap_or(0));
+    whole(recognise(read_on(head, from, spec)?, name)?)
 }
 
 /// What is no bundle; what looks like one only now is broken, and says so when it is read again.
@@ -103,7 +106,11 @@ fn entry(path: &str, name: &str) -> Result<Input, Failure> {
 }
 
 fn read(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
-    let mut bytes = Vec::new();
+    read_on(Vec::new(), from, name)
+}
+
+/// Reads the rest of what has begun.
+fn read_on(mut bytes: Vec<u8>, from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
     from.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
     if bytes.len() as u64 > LARGEST {
         return Err(format!("{name} is larger than the limit of {LARGEST} bytes").into());

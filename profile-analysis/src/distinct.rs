@@ -12,6 +12,12 @@ pub(crate) struct Distinct {
     key: u64,
 }
 
+impl Default for Distinct {
+    fn default() -> Distinct {
+        Distinct::with_capacity(0)
+    }
+}
+
 impl Distinct {
     /// Ready for a number of things, without growing.
     pub(crate) fn with_capacity(things: usize) -> Distinct {

@@ -3,7 +3,7 @@
 use profile_core::jemalloc::HeapDumpError;
 use profile_core::profile::DecodeError;
 
-use crate::Format;
+use crate::{Format, LegacyError};
 
 /// An answer could not be given.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +15,9 @@ pub enum Error {
     /// The bytes look like a `heap_v2` dump but can't be read as one.
     #[error("the heap dump can't be read")]
     HeapDump(#[source] HeapDumpError),
+    /// The bytes look like a legacy text profile but can't be read as one.
+    #[error("the text profile can't be read")]
+    Legacy(#[source] LegacyError),
     /// The bytes hold something else.
     #[error("this is {0}, not a profile")]
     NotAProfile(Format),

@@ -37,6 +37,7 @@ pub mod flame;
 mod focus;
 pub mod groups;
 pub mod inspect;
+mod legacy;
 mod open;
 pub mod report;
 pub mod rules;
@@ -55,5 +56,6 @@ mod testing;
 
 pub use error::{Error, Result};
 pub use focus::filter;
+pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};
 pub use sniff::{Format, sniff};

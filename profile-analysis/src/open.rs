@@ -3,12 +3,12 @@
 use profile_core::jemalloc::{HeapDump, HeapDumpLimits};
 use profile_core::profile::{DecodeError, DecodeLimits, Profile, Stacks};
 
-use crate::{Error, Format, Result, overlap, sniff};
+use crate::{Error, Format, Result, legacy, overlap, sniff};
 
 /// A profile that was read, and what was odd about it.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// The form it had: [`Format::Pprof`] or [`Format::HeapV2`].
+    /// The form it had: [`Format::Pprof`], [`Format::HeapV2`] or [`Format::LegacyText`].
     pub format: Format,
     /// The profile.
     pub profile: Profile,
@@ -55,7 +55,7 @@ fn not_read(format: Format, bytes: &[u8], error: DecodeError) -> Error {
     Error::Decode(error)
 }
 
-/// Reads a profile.proto, or a `heap_v2` dump as the profile it amounts to. Within the default
+/// Reads a profile.proto, or a `heap_v2` dump or legacy text as the profile it amounts to. Within the default
 /// [`DecodeLimits`].
 ///
 /// # Errors
@@ -69,12 +69,14 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
             let warnings = dump.warnings.iter().map(ToString::to_string).collect();
             Ok(Opened { format, profile: dump.to_profile(), warnings })
         }
-        format @ (Format::Bundle
-        | Format::Dump
-        | Format::LegacyText
-        | Format::Trace
-        | Format::GoTrace) => Err(Error::NotAProfile(format)),
-        // A broken profile may look like nothing; the decoder says best what is wrong with it.
+        format @ Format::LegacyText => {
+            let (profile, warnings) =
+                legacy::parse(bytes, &legacy::Limits::default()).map_err(Error::Legacy)?;
+            Ok(Opened { format, profile, warnings })
+        }
+        format @ (Format::Bundle | Format::Dump | Format::Trace | Format::GoTrace) => {
+            Err(Error::NotAProfile(format))
+        }
         format @ (Format::Pprof | Format::Unknown) => {
             match Profile::decode(bytes, &DecodeLimits::default()) {
                 Ok(profile) => Ok(Opened { format: Format::Pprof, profile, warnings: Vec::new() }),

@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profilez::core::collect::{File, Window};
-use profilez::core::profile::{DecodeLimits, Profile};
+use profilez::core::collect::{File, Pending, Window};
+use profilez::core::profile::{Builder, DecodeLimits, Function, Line, Profile};
 use profilez::core::{Collector, Collectors, Error, Kind, Unavailable};
 use profilez::http::server::{DebugService, Token};
 
@@ -351,5 +351,61 @@ fn text_forms_hold_what_the_profiles_do() {
     let dump = String::from_utf8(dump.body).unwrap();
     assert!(dump.starts_with("goroutine ") && dump.contains("]"), "{dump}");
     drop((kept, sampling));
+    server.shut_down();
+}
+
+/// A profile that is there already.
+struct Given {
+    kind: Kind,
+    bytes: Vec<u8>,
+}
+
+impl Collector for Given {
+    fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    fn check(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Box<dyn Window>, Error> {
+        Ok(Box::new(Given { kind: self.kind, bytes: self.bytes.clone() }))
+    }
+}
+
+impl Window for Given {
+    fn close(self: Box<Self>) -> Pending {
+        Box::new(move || Ok(vec![File { name: self.kind.file_name(), bytes: self.bytes }]))
+    }
+}
+
+#[test]
+fn waits_as_text_are_as_long_as_in_the_profile() {
+    let Some(go) = go() else { return };
+    let at = busy_for_pprof as fn(&AtomicBool) -> u64 as usize as u64;
+    let mut builder = Builder::new(&[("contentions", "count"), ("delay", "nanoseconds")]);
+    builder.period("contentions", "count", 1);
+    let name = builder.str("it::attach::busy_for_pprof");
+    let function = builder.function(Function { name, ..Function::default() });
+    let location = builder.location(None, at, &[Line { function, line: 1, column: 0 }]);
+    builder.sample(&[location], &[3, 4_500_000_000], &[]);
+    let bytes = builder.finish().encode_gzip();
+    let given = |kind| Given { kind, bytes: bytes.clone() };
+    let collectors = Collectors::new().with(given(Kind::Block)).with(given(Kind::Mutex));
+    let service = DebugService::builder("shop").collectors(collectors).build();
+    let server = service.serve("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    for query in ["block", "block?debug=1", "mutex", "mutex?debug=1"] {
+        let url = format!("http://{address}/debug/pprof/{query}");
+        for (index, total) in [("delay", "4.50s"), ("contentions", "3")] {
+            let index = format!("-sample_index={index}");
+            let top = fetch(&go, directory.path(), &["-top", &index, &url]);
+            let row = top.lines().find(|line| line.ends_with("it::attach::busy_for_pprof"));
+            let row = row.unwrap_or_else(|| panic!("{query}: {top}"));
+            assert_eq!(row.split_whitespace().next(), Some(total), "{query}: {row}");
+        }
+    }
     server.shut_down();
 }

@@ -12,10 +12,10 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 /// How a run of the command ended.
-struct Ran {
-    code: Option<i32>,
+pub(crate) struct Ran {
+    pub(crate) code: Option<i32>,
     stdout: Vec<u8>,
-    stderr: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
@@ -27,7 +27,7 @@ impl Ran {
 
     /// Fails unless the exit code is this one.
     #[track_caller]
-    fn code(self, expected: i32) -> Ran {
+    pub(crate) fn code(self, expected: i32) -> Ran {
         assert_eq!(self.code, Some(expected), "{}{}", self.text(), self.stderr);
         self
     }
@@ -35,7 +35,7 @@ impl Ran {
     /// Fails unless the command failed with an error on one line that holds each of these, and
     /// printed nothing.
     #[track_caller]
-    fn fails(self, code: i32, expected: &[&str]) -> Ran {
+    pub(crate) fn fails(self, code: i32, expected: &[&str]) -> Ran {
         let ran = self.code(code);
         let error = ran.error();
         for part in expected {
@@ -55,12 +55,12 @@ impl Ran {
         errors[0]
     }
 
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap_or("(binary)")
     }
 
     #[track_caller]
-    fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}{}", self.text(), self.stderr))
     }
@@ -80,7 +80,7 @@ fn profilez<'a>(args: impl IntoIterator<Item = &'a str>) -> Command {
     command
 }
 
-fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> Ran {
+pub(crate) fn run<'a>(args: impl IntoIterator<Item = &'a str>) -> Ran {
     Ran::of(profilez(args).output().unwrap())
 }
 
@@ -94,7 +94,7 @@ fn interrupt(child: &Child) {
     assert!(Command::new("sh").args(["-c", &kill]).status().unwrap().success());
 }
 
-fn path(directory: &tempfile::TempDir, name: impl Display) -> String {
+pub(crate) fn path(directory: &tempfile::TempDir, name: impl Display) -> String {
     directory.path().join(name.to_string()).to_str().unwrap().to_owned()
 }
 

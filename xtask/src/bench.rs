@@ -9,7 +9,7 @@ use crate::process::{self, root, run};
 use crate::tools;
 
 /// What can be measured: programs of the bench workspace.
-const AREAS: &[&str] = &["cpu", "heap", "analysis", "tasks"];
+const AREAS: &[&str] = &["cpu", "heap", "contention", "analysis", "tasks"];
 
 /// Measures an area, or all; other arguments are passed on.
 pub(crate) fn areas(args: &[String]) -> Result<()> {
@@ -37,7 +37,7 @@ pub(crate) fn stress(args: &[String]) -> Result<()> {
 fn scrape() -> Result<()> {
     tools::install()?;
     let mut test = process::cargo("test");
-    test.args(["--all-features", "--test", "it", "--"]);
+    test.args(["--release", "--test", "it", "--"]);
     test.args(["scrape::a_scrapers_rhythm_is_kept_for_five_minutes", "--exact"]);
     run(test.args(["--ignored", "--nocapture"]))
 }
@@ -65,7 +65,8 @@ fn chosen(args: &[String]) -> Result<(&[&'static str], &[String])> {
 
 /// No warning in any target of the bench workspace.
 pub(crate) fn clippy() -> Result<()> {
-    run(cargo("clippy").args(["--all-targets", "--no-deps", "--", "-D", "warnings"]))
+    let arguments = ["--all-targets", "--all-features", "--no-deps", "--", "-D", "warnings"];
+    run(cargo("clippy").args(arguments))
 }
 
 /// The bench workspace's own tests: of its tables, not of what it measures.
@@ -73,8 +74,10 @@ pub(crate) fn test() -> Result<()> {
     run(&mut cargo("test"))
 }
 
+/// What interposes libc's functions is built by itself: the rest is measured without.
 fn build() -> Result<()> {
-    run(&mut cargo("build"))
+    run(&mut cargo("build"))?;
+    run(cargo("build").args(["--features", "intercept", "--bin", "contention"]))
 }
 
 /// A command of cargo for the bench workspace.

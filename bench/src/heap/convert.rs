@@ -10,6 +10,8 @@ use crate::random::Random;
 use crate::run::{Figures, figures};
 
 const ADDRESSES: u64 = 6000;
+/// Places that one place calls.
+const CALLEES: u64 = 4;
 
 /// CPU seconds, and the most memory in parts of the input.
 pub(super) fn measure(mode: Mode, args: &[u32]) -> Figures {
@@ -44,7 +46,7 @@ fn status(name: &str) -> f64 {
     1024.0 * line.trim().trim_end_matches("kB").trim().parse::<f64>().expect("a number")
 }
 
-/// Stacks as of a tree of calls: neighbours share most of their callers.
+/// Stacks as a program has them: they begin alike, and each place calls a few others only.
 fn dump(stacks: u32) -> Vec<u8> {
     let mut random = Random::new(11);
     let mut addresses: Vec<u64> =
@@ -58,7 +60,10 @@ fn dump(stacks: u32) -> Vec<u8> {
         stack.truncate(shared);
         let depth = random.between(24, 36) as usize;
         while stack.len() < depth {
-            stack.push(addresses[random.between(0, ADDRESSES) as usize]);
+            let caller = stack.last().copied().unwrap_or(0);
+            let callee =
+                (caller ^ random.between(0, CALLEES) << 40).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            stack.push(addresses[(callee >> 32) as usize % addresses.len()]);
         }
         text.push('@');
         for address in stack.iter().rev() {

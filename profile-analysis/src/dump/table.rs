@@ -218,8 +218,8 @@ impl Table {
 
     /// Whether so much more text may be kept; where it may, it is charged for.
     fn afford(&mut self, bytes: usize, offset: u64) -> bool {
-        // What a map and a list need beside the text itself.
-        const OVERHEAD: usize = 64;
+        // What maps and lists need beside the text itself, while they grow too.
+        const OVERHEAD: usize = 192;
         if self.bytes + bytes + OVERHEAD > self.limits.text {
             self.reach(Limit::Text, offset);
             return false;

@@ -53,23 +53,27 @@ pub(crate) fn rank(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> R
 /// Ranks whole stacks.
 fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
     // Nothing is below a whole stack, so flat is all there is.
-    let Sites { first, flat } = Sites::of(stacks, frames, query.index);
-    let leaf = |number: usize| {
-        let frame = frames.of_stack(stacks.locations(first[number])).next();
-        frame.map(|frame| (frames.function(frame), frames.frames[frame]))
+    let sites = Sites::of(stacks, frames, query.index);
+    let flat = |site: usize| match &sites.sums {
+        Some(sums) => sums[site],
+        None => stacks.value(sites.stacks[site] as usize, query.index),
     };
-    let key = |number: usize| {
-        leaf(number).map(|(named, frame)| (named.name.as_ref(), named.file, frame.line))
+    let path = |site: usize| frames.of_stack(stacks.locations(sites.stacks[site] as usize));
+    let key = |site: usize| {
+        let leaf = path(site).next();
+        leaf.map(|leaf| {
+            let named = frames.function(leaf);
+            (named.name.as_ref(), named.file, frames.frames[leaf].line)
+        })
     };
-    let rows = (0..flat.len()).filter(|&number| flat[number] != 0).collect();
-    let by_name = |left, right| key(left).cmp(&key(right)).then(first[left].cmp(&first[right]));
-    order(rows, query.limit, |number| flat[number], by_name)
+    let rows = (0..sites.stacks.len() as u32).filter(|&site| flat(site as usize) != 0).collect();
+    let by_name = |left: usize, right: usize| key(left).cmp(&key(right)).then(left.cmp(&right));
+    order(rows, query.limit, flat, by_name)
         .into_iter()
-        .map(|number| {
-            let (name, file, line) = key(number).unwrap_or_default();
-            let stack = frames.of_stack(stacks.locations(first[number]));
-            let stack = stack.map(|frame| frames.text(frame)).collect();
-            let sums = Sums { flat: flat[number], cum: flat[number], companion: 0 };
+        .map(|site| {
+            let (name, file, line) = key(site).unwrap_or_default();
+            let stack = path(site).map(|frame| frames.text(frame)).collect();
+            let sums = Sums { flat: flat(site), cum: flat(site), companion: 0 };
             ranked(name, file, line, sums, stack)
         })
         .collect()
@@ -77,9 +81,10 @@ fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked>
 
 /// Stacks that have the same functions and lines.
 struct Sites {
-    /// One of the stacks of each.
-    first: Vec<usize>,
-    flat: Vec<i128>,
+    /// The first stack of each.
+    stacks: Vec<u32>,
+    /// The sums, where a site may be more than one stack.
+    sums: Option<Vec<i128>>,
 }
 
 impl Sites {
@@ -87,10 +92,9 @@ impl Sites {
         match frames.classes() {
             // Other locations are other frames, so the stacks are the sites.
             Some((_, true)) => {
-                let is_stack = |&stack: &usize| stacks.locations(stack).next().is_some();
-                let first: Vec<usize> = (0..stacks.len()).filter(is_stack).collect();
-                let flat = first.iter().map(|&stack| stacks.value(stack, column)).collect();
-                Sites { first, flat }
+                let is_stack = |&stack: &u32| stacks.locations(stack as usize).next().is_some();
+                let stacks = (0..stacks.len() as u32).filter(is_stack).collect();
+                Sites { stacks, sums: None }
             }
             Some((classes, false)) => Sites::grouped(stacks, column, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
@@ -105,21 +109,21 @@ impl Sites {
         column: usize,
         parts: impl Fn(usize) -> I,
     ) -> Sites {
-        let mut distinct = Distinct::with_capacity(stacks.len());
-        let mut sites = Sites { first: Vec::new(), flat: Vec::new() };
+        let mut distinct = Distinct::default();
+        let (mut first, mut sums) = (Vec::new(), Vec::new());
         for stack in 0..stacks.len() {
             if parts(stack).next().is_none() {
                 continue;
             }
-            let number =
-                distinct.number(parts(stack), |number| parts(stack).eq(parts(sites.first[number])));
-            if number == sites.first.len() {
-                sites.first.push(stack);
-                sites.flat.push(0);
+            let site =
+                distinct.number(parts(stack), |site| parts(stack).eq(parts(first[site] as usize)));
+            if site == first.len() {
+                first.push(stack as u32);
+                sums.push(0);
             }
-            sites.flat[number] += stacks.value(stack, column);
+            sums[site] += stacks.value(stack, column);
         }
-        sites
+        Sites { stacks: first, sums: Some(sums) }
     }
 }
 
@@ -164,8 +168,11 @@ fn groups(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked
     }
     let shown = groups.heaviest(frames, &weights);
     let key = |group: usize| (groups.names[group], shown[group]);
-    let something = |&group: &usize| sums[group].flat != 0 || sums[group].cum != 0;
-    let rows = (0..sums.len()).filter(something).collect();
+    let something = |&group: &u32| {
+        let sums = sums[group as usize];
+        sums.flat != 0 || sums.cum != 0
+    };
+    let rows = (0..sums.len() as u32).filter(something).collect();
     let value = |group: usize| if query.cum { sums[group].cum } else { sums[group].flat };
     order(rows, query.limit, value, |left, right| key(left).cmp(&key(right)))
         .into_iter()
@@ -243,12 +250,13 @@ impl<'a> Groups<'a> {
 
 /// The rows in order, the largest first, no more than asked for.
 fn order(
-    mut rows: Vec<usize>,
+    mut rows: Vec<u32>,
     limit: usize,
     value: impl Fn(usize) -> i128,
     by_name: impl Fn(usize, usize) -> Ordering,
 ) -> Vec<usize> {
-    let compare = |&left: &usize, &right: &usize| {
+    let compare = |&left: &u32, &right: &u32| {
+        let (left, right) = (left as usize, right as usize);
         value(right).cmp(&value(left)).then_with(|| by_name(left, right))
     };
     if limit < rows.len() {
@@ -256,7 +264,7 @@ fn order(
         rows.truncate(limit);
     }
     rows.sort_unstable_by(compare);
-    rows
+    rows.into_iter().map(|row| row as usize).collect()
 }
 
 fn ranked(name: &str, file: &str, line: i64, sums: Sums, stack: Vec<String>) -> Ranked {

@@ -17,8 +17,9 @@ use super::waits::{Style, encode};
 use super::{Collector, File, Pending, Window};
 use crate::sys::capture;
 use crate::sys::intercept::{births, syscall};
+use crate::waits::recorded::Of;
 use crate::waits::so_far::SoFar;
-use crate::waits::{BLOCK_RATE, Of, Raised};
+use crate::waits::{BLOCK_RATE, Raised};
 use crate::{Error, Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that waited.

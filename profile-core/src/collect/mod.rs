@@ -3,6 +3,8 @@
 #[cfg(intercepted)]
 mod block;
 #[cfg(all(feature = "sampler", stacks))]
+mod block_sampled;
+#[cfg(all(feature = "sampler", stacks))]
 mod cpu;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
 mod cpu_owner;
@@ -22,14 +24,18 @@ mod missing;
 mod mutex;
 #[cfg(intercepted)]
 mod threadcreate;
+#[cfg(all(feature = "sampler", stacks, not(intercepted)))]
+mod threadcreate_names;
 mod trace;
-#[cfg(intercepted)]
+#[cfg(all(any(feature = "sampler", intercepted), stacks))]
 mod wait_site;
-#[cfg(intercepted)]
+#[cfg(all(any(feature = "sampler", intercepted), stacks))]
 mod waits;
 
 #[cfg(intercepted)]
 pub use block::BlockProfile;
+#[cfg(all(feature = "sampler", stacks))]
+pub use block_sampled::SampledBlock;
 #[cfg(all(feature = "sampler", stacks))]
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
@@ -153,6 +159,10 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Mutex => Arc::new(MutexProfile::new()),
         #[cfg(intercepted)]
         Kind::Threadcreate => Arc::new(threadcreate::ThreadCreate),
+        #[cfg(all(feature = "sampler", stacks, not(intercepted)))]
+        Kind::Block => Arc::new(SampledBlock::new()),
+        #[cfg(all(feature = "sampler", stacks, not(intercepted)))]
+        Kind::Threadcreate => Arc::new(threadcreate_names::ThreadNames),
         #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
         Kind::Heap | Kind::Allocs => Arc::new(heap::Heap::new(kind)),
         Kind::Trace => Arc::new(EventTrace::new()),

@@ -18,8 +18,9 @@ use super::locate::Symbols;
 use super::waits::{Style, encode};
 use super::{Collector, File, Pending, Window};
 use crate::sys::capture;
+use crate::waits::recorded::Of;
 use crate::waits::so_far::SoFar;
-use crate::waits::{MUTEX_FRACTION, Of, Raised};
+use crate::waits::{MUTEX_FRACTION, Raised};
 use crate::{Error, Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that others waited for.

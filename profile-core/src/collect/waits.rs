@@ -3,9 +3,7 @@
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::wait_site::{idle, releases, waits_for};
 use crate::profile::Builder;
-use crate::waits::Of;
-use crate::waits::record::Weighed;
-use crate::waits::so_far::Recorded;
+use crate::waits::recorded::{Of, Recorded, Weighed};
 
 /// How a profile is to be written.
 #[derive(Clone, Copy, Debug)]

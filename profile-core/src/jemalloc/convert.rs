@@ -51,8 +51,11 @@ impl HeapDump {
         let mut converter = Converter::new(self.rate, |stack: &[u32], values: &[i64; 4], label| {
             samples.push(stack, values, &[label]);
         });
+        let mut places = Vec::new();
         for stack in self.stacks() {
-            converter.stack(stack.addresses, stack.counts);
+            places.clear();
+            places.extend(stack.addresses.iter().map(|&address| converter.place(address)));
+            converter.stack(&places, stack.counts);
         }
         let profile = converter.finish(&self.regions);
         Profile { samples, ..profile }
@@ -64,7 +67,6 @@ struct Converter<F> {
     builder: Builder,
     rate: u64,
     addresses: Addresses,
-    frames: Vec<u32>,
     /// The label of each sample, but for its number.
     label: Label,
     accumulates: bool,
@@ -82,7 +84,7 @@ impl<F: FnMut(&[u32], &[i64; 4], Label)> Converter<F> {
         builder.period("space", "bytes", clamp(rate));
         let label = builder.number_label("bytes", 0, "bytes");
         let addresses = Addresses::new();
-        Converter { builder, rate, addresses, frames: Vec::new(), label, accumulates: false, emit }
+        Converter { builder, rate, addresses, label, accumulates: false, emit }
     }
 
     /// The profile without its samples.
@@ -99,22 +101,23 @@ impl<F: FnMut(&[u32], &[i64; 4], Label)> Converter<F> {
 }
 
 impl<F: FnMut(&[u32], &[i64; 4], Label)> Visitor for Converter<F> {
-    fn stack(&mut self, addresses: &[u64], counts: Counts) {
+    type Place = u32;
+
+    fn place(&mut self, return_address: u64) -> u32 {
+        self.addresses.index(return_address, || {
+            self.builder.location(None, return_address.saturating_sub(1), &[])
+        })
+    }
+
+    fn stack(&mut self, stack: &[u32], counts: Counts) {
         let Counts { cur_objects, cur_bytes, accum_objects, accum_bytes } = counts;
         self.accumulates |= accum_objects > 0;
         let by_all = accum_bytes.checked_div(accum_objects);
         let Some(block) = by_all.or_else(|| cur_bytes.checked_div(cur_objects)) else { return };
-        self.frames.clear();
-        for &return_address in addresses {
-            let location = self.addresses.index(return_address, || {
-                self.builder.location(None, return_address.saturating_sub(1), &[])
-            });
-            self.frames.push(location);
-        }
         let (alloc_objects, alloc_bytes) = unbias(accum_objects, accum_bytes, self.rate);
         let (inuse_objects, inuse_bytes) = unbias(cur_objects, cur_bytes, self.rate);
         let values = [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes].map(clamp);
-        (self.emit)(&self.frames, &values, Label { num: clamp(block), ..self.label });
+        (self.emit)(stack, &values, Label { num: clamp(block), ..self.label });
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod addresses;
 mod convert;
+mod known;
 mod parse;
 
 use std::fmt;

@@ -71,6 +71,14 @@ impl Text {
     }
 }
 
+/// Files that may be kept open without taking a noticeable part of those that the process can have.
+pub(crate) fn spare_files() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit(2) writes to a structure that lives during the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known { (limit.rlim_cur / 8).min(4096) as usize } else { 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::record::Weighed;
-use super::so_far::Stack;
+use super::recorded::{Stack, Weighed};
 use super::{Entry, Table};
 
 /// Threads that were created. The table's time is how many have ended.

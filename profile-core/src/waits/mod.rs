@@ -24,6 +24,10 @@ mod rates;
 pub(crate) mod births;
 #[cfg(intercepted)]
 pub(crate) mod record;
+#[cfg(all(any(feature = "sampler", intercepted), stacks))]
+pub(crate) mod recorded;
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) mod sampled;
 #[cfg(intercepted)]
 pub(crate) mod so_far;
 #[cfg(intercepted)]
@@ -32,7 +36,7 @@ mod table;
 mod waiters;
 
 #[cfg(intercepted)]
-pub(crate) use rates::{BLOCK_RATE, MUTEX_FRACTION, Of, Raised};
+pub(crate) use rates::{BLOCK_RATE, MUTEX_FRACTION, Raised};
 #[cfg(intercepted)]
 pub(crate) use table::{Entry, Table};
 

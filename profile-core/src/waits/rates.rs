@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+#[cfg(intercepted)]
+use super::recorded::Of;
+
 /// Nanoseconds of waiting for one event of `block`; 0 is never. In force.
 pub(crate) static BLOCK_RATE: AtomicU64 = AtomicU64::new(0);
 /// Events of `mutex` of which one is recorded; 0 is none. In force.
@@ -52,15 +55,6 @@ pub(crate) struct Raised {
     of: Of,
     nanos: u64,
 }
-
-/// Which of the two profiles a window is of.
-#[cfg(intercepted)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Of {
-    Block,
-    Mutex,
-}
-
 #[cfg(intercepted)]
 impl Raised {
     /// At least one event for each `nanos` nanoseconds, which are not 0.

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libc::c_long;
 
 use super::rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
+use super::recorded::Weighed;
 use super::table::Table;
 use super::waiters::Waiters;
 use crate::sys::intercept::now;
@@ -38,24 +39,6 @@ pub(crate) fn prepare() {
         waiters: Waiters::new(),
         unlisted: AtomicU64::new(0),
     });
-}
-
-/// A count and a time that a sample stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Weighed {
-    /// In units of [`Weighed::ONE`].
-    pub(crate) count: u64,
-    pub(crate) nanos: u64,
-}
-
-impl Weighed {
-    /// One event. Counts are fractions: a sample of one in 1.5 events stands for 1.5.
-    pub(crate) const ONE: u64 = 1 << 16;
-
-    /// Whole events.
-    pub(crate) fn count(self) -> u64 {
-        (self.count + Weighed::ONE / 2) / Weighed::ONE
-    }
 }
 
 /// When recording was switched on; 0 while it is off. All that the program pays then.

@@ -5,16 +5,14 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::record::{self, Weighed, records};
+use super::record::{self, records};
+use super::recorded::{Of, Recorded, Stack, Weighed};
 use super::waiters::Waiting;
-use super::{DEPTH, Entry, Of, Table};
+use super::{DEPTH, Entry, Table};
 use crate::sys::blocked::{Blocked, BlockedStack, Reading, ThreadState};
 use crate::sys::intercept::now;
 use crate::sys::task::{Tasks, Text};
 use crate::sys::unwind::{End, Unwinder};
-
-/// A stack: its addresses, and whether it goes on beyond the last.
-pub(crate) type Stack = (Vec<u64>, bool);
 
 /// What was recorded up to a moment.
 #[derive(Default)]
@@ -25,20 +23,6 @@ pub(crate) struct SoFar {
     open: HashMap<Stack, Weighed>,
     lost: Weighed,
     unlisted: u64,
-}
-
-/// What was recorded in between.
-#[derive(Debug)]
-pub(crate) struct Recorded {
-    pub(crate) from: Option<SystemTime>,
-    pub(crate) to: SystemTime,
-    pub(crate) stacks: HashMap<Stack, Weighed>,
-    /// How many of them were still waiting at the end.
-    pub(crate) open: u64,
-    /// What found no room in the table.
-    pub(crate) lost: Weighed,
-    /// Waits that could not be followed while they lasted.
-    pub(crate) unlisted: u64,
 }
 
 /// What each thread had run when recording was switched on: one that hasn't run since, and waits,
@@ -86,8 +70,7 @@ impl SoFar {
         let open = self.open.values().map(|weighed| weighed.count()).sum();
         for (stack, weighed) in self.open {
             let sum: &mut Weighed = stacks.entry(stack).or_default();
-            sum.count += weighed.count;
-            sum.nanos += weighed.nanos;
+            sum.add(weighed);
         }
         // What was under way when the window opened counts from then only.
         for (stack, early) in &before.open {
@@ -103,15 +86,6 @@ impl SoFar {
             open,
             lost: self.lost.less(before.lost),
             unlisted: self.unlisted.saturating_sub(before.unlisted),
-        }
-    }
-}
-
-impl Weighed {
-    fn less(self, before: Weighed) -> Weighed {
-        Weighed {
-            count: self.count.saturating_sub(before.count),
-            nanos: self.nanos.saturating_sub(before.nanos),
         }
     }
 }

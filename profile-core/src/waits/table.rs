@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::DEPTH;
-use super::record::Weighed;
+use super::recorded::Weighed;
 use crate::sys::words::zeroed;
 
 /// Distinct stacks. At 1 KiB each this is at most 4 MiB.

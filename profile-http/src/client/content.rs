@@ -39,7 +39,7 @@ pub(super) fn recognise(form: Form, bytes: Vec<u8>, content_type: &str) -> Resul
         Form::Profile if bytes.starts_with(&GZIP) => {
             // What can't be read here may be of use elsewhere.
             let doubt = Profile::decode(&bytes, &DecodeLimits::default()).err();
-            let doubt = doubt.map(|error| format!("what came can't be read: {}", error));
+            let doubt = doubt.map(|error| format!("what came can't be read: {error}"));
             Ok(Content { ending: "prof", bytes, doubt })
         }
         Form::Profile => match Profile::decode(&bytes, &DecodeLimits::default()) {

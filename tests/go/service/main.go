@@ -60,9 +60,14 @@ func main() {
 	flag.String("token", "", "a secret that stands in the command line")
 	flag.Parse()
 
+	// So low that every block of the leak is sampled.
+	runtime.MemProfileRate = 4096
 	runtime.SetBlockProfileRate(1)
 	runtime.SetMutexProfileFraction(1)
 	leak()
+	// A heap profile shows what the last collection but one found.
+	runtime.GC()
+	runtime.GC()
 	go func() {
 		for {
 			burn()

@@ -408,6 +408,38 @@ fn an_interrupt_keeps_what_was_taken_before() {
 }
 
 #[test]
+fn a_full_disk_keeps_what_fitted() {
+    // What a generator of random numbers gives can't be compressed.
+    let mut state = 7_u32;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 24) as u8
+    })
+    .take(200_000)
+    .collect();
+    let url = odd(move |name, query, stream| {
+        let is_it = name == "goroutine" && query == "debug=2";
+        if is_it {
+            let dump = [b"goroutine 1 [running]:\n", &noise[..]].concat();
+            reply(stream, "200 OK", "text/plain", &dump);
+        }
+        is_it
+    });
+    let directory = tempdir().unwrap();
+    let file = path(&directory, "x.tar.gz");
+    // As a full disk does, the limit fails the write that passes it.
+    let limited = "trap '' XFSZ; ulimit -f 64; exec \"$@\"";
+    let collect = profilez(["collect", &url, "-p", "heap,goroutine,threadcreate", "-o", &file]);
+    let mut command = std::process::Command::new("bash");
+    command.args(["-c", limited, "bash"]).arg(collect.get_program()).args(collect.get_args());
+    let ran = Ran::of(command.output().unwrap()).code(3);
+    assert!(ran.error().contains("could not write the bundle"), "{}", ran.stderr);
+    let facts = run(["inspect", "--json", &format!("{file}.partial")]).code(3).json();
+    assert_eq!(facts["entries"][0]["name"], "heap.prof");
+    assert_eq!(facts["entries"][1]["name"], "goroutine.prof");
+}
+
+#[test]
 fn a_service_that_comes_late_is_asked_again() {
     let tries = AtomicUsize::new(0);
     let url = serving(move |line, stream| match tries.fetch_add(1, Ordering::SeqCst) {

@@ -5,13 +5,26 @@
 mod dumps;
 mod hostile;
 
+mod command;
+mod hostile_profiles;
+mod packed;
+mod profiles;
+
 mod generate;
+mod profile;
 
 use std::process::ExitCode;
 
 use profilez_bench::run;
 
-const LINES: &[run::Line] = &[dumps::LINE, hostile::LINE];
+const LINES: &[run::Line] = &[
+    dumps::LINE,
+    hostile::LINE,
+    profiles::LINE,
+    packed::LINE,
+    command::LINE,
+    hostile_profiles::LINE,
+];
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -13,8 +13,8 @@ use libc::{c_int, c_long};
 
 use crate::sys::own_work;
 use crate::trace::ring;
-use crate::waits::record::{self, Weighed};
-use crate::waits::{DEPTH, Table};
+use crate::waits::recorded::Weighed;
+use crate::waits::{DEPTH, Table, record};
 
 /// A number that no system call has. Our `syscall` answers it itself; see [`present`].
 const PRESENT: c_long = -0x7072_6f66;

@@ -9,6 +9,7 @@ mod index;
 mod query;
 mod symbol;
 mod take;
+mod threads;
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use http::{Method, Response, StatusCode};
 use profile_core::Kind;
 
 use self::query::Form;
-pub(super) use self::take::Taking;
+pub(super) use self::threads::Taking;
 use super::access::Identity;
 use super::reply::{self, Reply};
 use super::{Body, RequestBody, Shared};
@@ -99,7 +100,7 @@ pub(super) async fn answer<B: RequestBody>(
         take::could(shared, &job)?;
         Body::omitted()
     } else {
-        Body::full(take::take(shared, job, caller).await?.into())
+        take::take(shared, job, caller).await?
     };
     let mut response = Response::new(body);
     let headers = response.headers_mut();

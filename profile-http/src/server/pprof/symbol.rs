@@ -10,7 +10,8 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use profile_core::symbols;
 
 use super::super::reply::{self, Refusal};
-use super::{RequestBody, Shared, take};
+use super::threads::on_a_thread;
+use super::{RequestBody, Shared};
 
 /// Bytes of a request: some 70 000 addresses.
 const LARGEST_REQUEST: usize = 1 << 20;
@@ -36,18 +37,20 @@ pub(super) async fn names(shared: &Arc<Shared>, words: Bytes) -> Result<String, 
     if addresses.is_empty() {
         return Ok(text);
     }
-    take::on_a_thread(shared, move |shared, _client| {
-        let _one = shared.taking.naming();
+    on_a_thread(shared, move |shared, _client, answer| {
+        let one = shared.taking.naming();
         for (address, symbol) in addresses.iter().zip(symbols(&addresses)) {
             if let Some(symbol) = symbol {
                 // Writing to a string can't fail.
                 let _ = writeln!(text, "{address:#x} {}", symbol.name);
             }
             if text.len() > LARGEST_ANSWER {
-                return Err(reply::too_large("answer", LARGEST_ANSWER));
+                answer.give(Err(reply::too_large("answer", LARGEST_ANSWER)));
+                return;
             }
         }
-        Ok(text)
+        drop(one);
+        answer.give(Ok(text));
     })
     .await
 }

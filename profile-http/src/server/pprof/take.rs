@@ -1,128 +1,113 @@
-//! Taking one kind: on a thread of its own, which ends at once when the client leaves.
-//!
-//! Windows may overlap; finishing profiles, which takes memory, is one at a time for each kind.
+//! Taking one kind: what each request is made of.
 
 use std::collections::HashMap;
-use std::convert::Infallible;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::io::Write as _;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use profile_core::collect::{File, empty_profile};
 use profile_core::profile::{DecodeLimits, Profile, TextForm};
-use profile_core::{Error, Kind, OwnWork, Unavailable, single, symbols};
-use tokio::sync::oneshot;
+use profile_core::single::{self, Unfinished};
+use profile_core::{Error, Kind, Unavailable, symbols};
 
 use super::super::access::Identity;
+use super::super::pipe;
 use super::super::reply::{self, Refusal};
-use super::Shared;
 use super::query::Job;
-
-/// More threads than a debug endpoint has any use for.
-const MOST: usize = 64;
-
-/// Who is at work.
-#[derive(Default)]
-pub(in super::super) struct Taking {
-    threads: AtomicUsize,
-    finishing: [Mutex<()>; Kind::ALL.len()],
-    naming: Mutex<()>,
-}
-
-impl Taking {
-    /// One profile of a kind is finished at a time.
-    fn finishing(&self, kind: Kind) -> MutexGuard<'_, ()> {
-        self.finishing[kind as usize].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// One request for names is answered at a time.
-    pub(super) fn naming(&self) -> MutexGuard<'_, ()> {
-        self.naming.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// A thread's place among the [`MOST`].
-struct Place(Arc<Shared>);
-
-impl Place {
-    fn new(shared: &Arc<Shared>) -> Result<Place, Refusal> {
-        let place = Place(Arc::clone(shared));
-        if shared.taking.threads.fetch_add(1, Ordering::Relaxed) < MOST {
-            Ok(place)
-        } else {
-            Err(reply::too_many_profiles(MOST))
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.taking.threads.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Tells whether the client is still there: nothing is ever sent, and the other end goes with it.
-pub(super) struct Client(mpsc::Receiver<Infallible>);
-
-impl Client {
-    /// Waits for a window.
-    fn wait(&self, window: Duration) -> Result<(), Refusal> {
-        match self.0.recv_timeout(window) {
-            Err(RecvTimeoutError::Timeout) => Ok(()),
-            // Nobody is there to read it.
-            Err(RecvTimeoutError::Disconnected) => Err(reply::client_left()),
-            Ok(never) => match never {},
-        }
-    }
-}
-
-/// Runs work on a thread of its own. Dropping the future tells the work that the client left.
-pub(super) async fn on_a_thread<T: Send + 'static>(
-    shared: &Arc<Shared>,
-    work: impl FnOnce(&Shared, &Client) -> Result<T, Refusal> + Send + 'static,
-) -> Result<T, Refusal> {
-    let place = Place::new(shared)?;
-    let (_client, left) = mpsc::channel();
-    let (done, answer) = oneshot::channel();
-    // Whoever listens for events on this thread is to get these too.
-    let dispatch = tracing::dispatcher::get_default(Clone::clone);
-    let thread = thread::Builder::new()
-        .name("profilez-pprof".to_owned())
-        .spawn(move || {
-            let _own = OwnWork::begin();
-            let result =
-                tracing::dispatcher::with_default(&dispatch, || work(&place.0, &Client(left)));
-            let _ = done.send(result);
-        })
-        .map_err(|error| reply::profile_failed(&format!("no thread for it: {error}")))?;
-    shared.keep(thread);
-    answer.await.map_err(|_| reply::profile_failed("its thread panicked"))?
-}
+use super::threads::{Answer, Client, on_a_thread};
+use super::{Body, Shared};
 
 /// Takes what is asked for.
 pub(super) async fn take(
     shared: &Arc<Shared>,
     job: Job,
     caller: Identity,
-) -> Result<Vec<u8>, Refusal> {
-    on_a_thread(shared, move |shared, client| {
+) -> Result<Body, Refusal> {
+    on_a_thread(shared, move |shared, client, answer| {
         let began = Instant::now();
-        let result = run(shared, &job, client);
-        let outcome = result.as_ref().map_or_else(Refusal::message, |_| "complete");
+        let outcome = run(shared, &job, client, answer);
         tracing::debug!(
             target: "profilez",
             caller = %caller,
             kind = job.kind().name(),
             took_seconds = began.elapsed().as_secs_f64(),
-            bytes = result.as_ref().map_or(0, Vec::len),
-            outcome,
+            bytes = *outcome.as_ref().unwrap_or(&0),
+            outcome = outcome.as_ref().map_or_else(String::as_str, |_| "complete"),
             "single profile"
         );
-        result
     })
     .await
+}
+
+const LEFT: &str = "the client left";
+
+/// `go tool pprof` waits for an answer to begin for five seconds beyond the window, and the first
+/// profile of a large program may take that long to finish.
+const PUNCTUAL: Duration = Duration::from_secs(3);
+
+/// Answers, and says how many bytes that were, or why there are none.
+fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Result<usize, String> {
+    let (kind, unfinished) = match collect(shared, job, client) {
+        Ok(Taken::Closed { kind, unfinished }) => (kind, unfinished),
+        Ok(Taken::Whole(bytes)) => return give(Ok(bytes), answer),
+        Err(refusal) => return give(Err(refusal), answer),
+    };
+    thread::scope(|scope| {
+        let (done, finished) = mpsc::channel();
+        let finish = move || {
+            let _one = shared.taking.finishing(kind);
+            let _ = done.send(main_file(kind, unfinished.finish()));
+        };
+        let name = "profilez-finish".to_owned();
+        if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, finish) {
+            return give(Err(reply::profile_failed(&error.to_string())), answer);
+        }
+        match finished.recv_timeout(PUNCTUAL) {
+            Ok(result) => give(result, answer),
+            Err(_) => give_late(&finished, shared.patience, answer),
+        }
+    })
+}
+
+/// Answers with what there is.
+fn give(result: Result<Vec<u8>, Refusal>, answer: Answer<Body>) -> Result<usize, String> {
+    let outcome = match &result {
+        Ok(bytes) => Ok(bytes.len()),
+        Err(refusal) => Err(refusal.message().to_owned()),
+    };
+    let there = answer.give(result.map(|bytes| Body::full(bytes.into())));
+    if there { outcome } else { outcome.and(Err(LEFT.to_owned())) }
+}
+
+/// Begins the answer before there is a profile.
+fn give_late(
+    finished: &mpsc::Receiver<Result<Vec<u8>, Refusal>>,
+    patience: Duration,
+    answer: Answer<Body>,
+) -> Result<usize, String> {
+    let (mut writer, reader) = pipe::pipe(patience);
+    if !answer.give(Ok(Body::stream(reader))) {
+        return Err(LEFT.to_owned());
+    }
+    // Without an end the client sees that it is not whole.
+    let bytes = finished
+        .recv()
+        .map_err(|_| "its thread panicked".to_owned())?
+        .map_err(|refusal| refusal.message().to_owned())?;
+    writer.write_all(&bytes).map_err(|error| error.to_string())?;
+    writer.finish();
+    Ok(bytes.len())
+}
+
+/// How far a collection has come when it can be answered.
+enum Taken {
+    Whole(Vec<u8>),
+    /// A window is over, and its profile still to be finished.
+    Closed {
+        kind: Kind,
+        unfinished: Unfinished,
+    },
 }
 
 /// Whether there would be an answer.
@@ -133,17 +118,24 @@ pub(super) fn could(shared: &Shared, job: &Job) -> Result<(), Refusal> {
     }
 }
 
-fn run(shared: &Shared, job: &Job, client: &Client) -> Result<Vec<u8>, Refusal> {
+fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal> {
     could(shared, job)?;
-    if let Err(why) = shared.collectors.collector(job.kind()).check() {
-        return Ok(in_place_of(&why, job));
+    let kind = job.kind();
+    if let Err(why) = shared.collectors.collector(kind).check() {
+        return Ok(Taken::Whole(in_place_of(&why, job)));
     }
-    match *job {
-        Job::Profile(window) => record(shared, Kind::Cpu, window, client, reply::cpu_not_enabled),
-        Job::Trace(window) => record(shared, Kind::Trace, window, client, reply::trace_not_enabled),
+    let closed = |window, not_started| {
+        record(shared, kind, window, client, not_started)
+            .map(|unfinished| Taken::Closed { kind, unfinished })
+    };
+    let whole = match *job {
+        Job::Profile(window) => return closed(window, reply::cpu_not_enabled),
+        Job::Trace(window) => return closed(window, reply::trace_not_enabled),
         Job::Delta { kind: kind @ (Kind::Block | Kind::Mutex), window } => {
-            // They count nothing but in windows, so that a window is the difference.
-            record(shared, kind, window, client, failed)
+            // Their windows tell the difference, exactly.
+            let unfinished = record(shared, kind, window, client, failed)?;
+            let _one = shared.taking.finishing(kind);
+            main_file(kind, unfinished.finish())
         }
         Job::Delta { kind, window } => difference(shared, kind, window, client),
         Job::Now { kind, gc } => {
@@ -155,33 +147,34 @@ fn run(shared: &Shared, job: &Job, client: &Client) -> Result<Vec<u8>, Refusal> 
                 Ok(bytes)
             }
         }
-        Job::Text { kind, debug } => {
-            let _one = shared.taking.finishing(kind);
-            let files = single::snapshot(&shared.collectors, kind);
-            if kind == Kind::Goroutine && debug >= 2 {
-                let files = files.map_err(|error| failed(&error))?;
-                let text = files.into_iter().find(|file| file.name == "goroutine.txt");
-                return text.map(|file| file.bytes).ok_or_else(|| no_file(kind));
-            }
-            let profile = decode(&main_file(kind, files)?)?;
-            Ok(text_of(kind, &profile).into_bytes())
-        }
-    }
+        Job::Text { kind, debug } => as_text(shared, kind, debug),
+    };
+    whole.map(Taken::Whole)
 }
 
-/// The profile of a window, as the kind's own collector writes it.
+/// What a kind holds now, in one of Go's text forms.
+fn as_text(shared: &Shared, kind: Kind, debug: i64) -> Result<Vec<u8>, Refusal> {
+    let _one = shared.taking.finishing(kind);
+    let files = single::snapshot(&shared.collectors, kind).map_err(|error| failed(&error))?;
+    if kind == Kind::Goroutine && debug >= 2 {
+        let text = files.into_iter().find(|file| file.name == "goroutine.txt");
+        return text.map(|file| file.bytes).ok_or_else(|| no_file(kind));
+    }
+    let profile = decode(&main_file(kind, Ok(files))?)?;
+    Ok(text_of(kind, &profile).into_bytes())
+}
+
+/// A window from its opening to its end.
 fn record(
     shared: &Shared,
     kind: Kind,
     window: Duration,
     client: &Client,
     not_started: fn(&Error) -> Refusal,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Unfinished, Refusal> {
     let open = single::open(&shared.collectors, kind).map_err(|error| not_started(&error))?;
     client.wait(window)?;
-    let unfinished = open.close().map_err(|error| failed(&error))?;
-    let _one = shared.taking.finishing(kind);
-    main_file(kind, unfinished.finish())
+    open.close().map_err(|error| failed(&error))
 }
 
 /// What a kind that counts from the start has counted in a window: one snapshot less another.

@@ -1,0 +1,261 @@
+//! Waiting as a sampler sees it that looks at the threads through `/proc`, some fifteen times a second.
+//!
+//! A look at a thread that hasn't run since the last one costs one short read, and says that it has
+//! waited all the time: the longer it has, the longer it is left alone.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use super::recorded::{Recorded, Stack, Weighed};
+use crate::OwnWork;
+use crate::sys::blocked::{Blocked, BlockedStack, Reading, ThreadState};
+use crate::sys::task::{Tasks, Text, spare_files};
+use crate::sys::unwind::{self, End, Unwinder};
+
+/// The time between two looks, on average: 15 a second.
+const PERIOD: Duration = Duration::from_micros(66_667);
+/// How often the list of threads is read.
+const LIST: Duration = Duration::from_millis(700);
+/// The longest that a thread is left alone.
+const ALONE: Duration = Duration::from_secs(2);
+/// Addresses of a stack that are kept.
+const DEPTH: usize = 128;
+
+/// A sampler at work. Dropping it ends it.
+pub(crate) struct Sampler {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<Recorded>>,
+}
+
+impl Sampler {
+    /// # Errors
+    ///
+    /// There is no thread to be had.
+    pub(crate) fn start() -> io::Result<Sampler> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new().name("profilez-block".to_owned()).spawn(move || {
+            let _own = OwnWork::begin();
+            let mut looking = Looking::new();
+            loop {
+                let wait = looking.jitter(PERIOD);
+                match stopped.recv_timeout(wait) {
+                    Err(RecvTimeoutError::Timeout) => looking.tick(false),
+                    Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+                }
+            }
+            looking.tick(true);
+            looking.recorded()
+        })?;
+        Ok(Sampler { stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Ends it; what it saw. `None` where its thread panicked.
+    pub(crate) fn end(mut self) -> Option<Recorded> {
+        self.stop = None;
+        self.thread.take()?.join().ok()
+    }
+}
+
+impl Drop for Sampler {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread was reported where it happened.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// A thread that is looked at.
+struct Followed {
+    /// Kept open where there are not too many.
+    schedule: Option<File>,
+    ran: Option<Text>,
+    looked: Instant,
+    /// Since when it is known not to have run.
+    still_since: Instant,
+    next: Instant,
+    /// The stack at which it waits.
+    at: Option<usize>,
+    seen: bool,
+    own: bool,
+}
+
+/// What the sampler's thread works on.
+struct Looking {
+    from: SystemTime,
+    tasks: Option<Tasks>,
+    threads: HashMap<u32, Followed>,
+    listed: Option<Instant>,
+    unwinder: Unwinder,
+    generation: unwind::Generation,
+    reading: Reading,
+    index: HashMap<Stack, usize>,
+    sums: Vec<Weighed>,
+    random: u64,
+    files: usize,
+}
+
+impl Looking {
+    fn new() -> Looking {
+        let from = SystemTime::now();
+        let seed = from.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
+        let generation = unwind::generation();
+        let mut looking = Looking {
+            from,
+            tasks: Tasks::open().ok(),
+            threads: HashMap::new(),
+            listed: None,
+            unwinder: Unwinder::load(),
+            generation,
+            reading: Reading::default(),
+            index: HashMap::new(),
+            sums: Vec::new(),
+            random: seed | 1,
+            files: spare_files(),
+        };
+        looking.tick(false);
+        looking
+    }
+
+    /// From half to one and a half of a time, so that nothing in the program keeps step.
+    fn jitter(&mut self, time: Duration) -> Duration {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        time / 2 + time.mul_f64((self.random >> 11) as f64 / (1u64 << 53) as f64)
+    }
+
+    /// Looks at the threads whose turn it is; at the end at all.
+    fn tick(&mut self, is_last: bool) {
+        let Some(tasks) = self.tasks.take() else { return };
+        let now = Instant::now();
+        if self.listed.is_none_or(|listed| now - listed >= LIST) {
+            self.listed = Some(now);
+            self.list(&tasks, now);
+            let generation = unwind::generation();
+            if generation != self.generation {
+                self.generation = generation;
+                self.unwinder = Unwinder::load();
+            }
+        }
+        let due = |thread: &Followed| !thread.own && (is_last || thread.next <= now);
+        let due: Vec<u32> =
+            self.threads.iter().filter(|(_, thread)| due(thread)).map(|(&tid, _)| tid).collect();
+        for tid in due {
+            self.look(&tasks, tid);
+        }
+        self.tasks = Some(tasks);
+    }
+
+    /// Follows threads that are new, and forgets those that are gone.
+    fn list(&mut self, tasks: &Tasks, now: Instant) {
+        self.threads.values_mut().for_each(|thread| thread.seen = false);
+        for tid in Tasks::ids().unwrap_or_default() {
+            let files = &mut self.files;
+            let thread = self.threads.entry(tid).or_insert_with(|| {
+                let own = tasks
+                    .text(tid, "comm")
+                    .is_none_or(|name| name.bytes().starts_with(b"profilez-"));
+                let schedule = (*files > 0).then(|| tasks.file(tid, "schedstat")).flatten();
+                *files -= usize::from(schedule.is_some());
+                Followed {
+                    schedule,
+                    ran: None,
+                    looked: now,
+                    still_since: now,
+                    next: now,
+                    at: None,
+                    seen: true,
+                    own,
+                }
+            });
+            thread.seen = true;
+        }
+        let files = &mut self.files;
+        self.threads.retain(|_, thread| {
+            *files += usize::from(!thread.seen && thread.schedule.is_some());
+            thread.seen
+        });
+    }
+
+    /// The time between two looks at a thread counts half for what it did at the first, and half for
+    /// what it does at the second; as a whole where it hasn't run in between.
+    fn look(&mut self, tasks: &Tasks, tid: u32) {
+        let Some(mut thread) = self.threads.remove(&tid) else { return };
+        let now = Instant::now();
+        let gap = now - thread.looked;
+        thread.looked = now;
+        let ran = match &thread.schedule {
+            Some(file) => Some(Text::read(file)),
+            None => tasks.text(tid, "schedstat"),
+        };
+        let ran = ran.filter(|ran| !ran.bytes().is_empty());
+        if ran.is_some() && ran == thread.ran {
+            self.wait_at(thread.at, gap, false);
+        } else {
+            thread.ran = ran;
+            thread.still_since = now;
+            self.wait_at(thread.at, gap / 2, false);
+            thread.at = self.stack(tasks, tid);
+            self.wait_at(thread.at, gap / 2, true);
+        }
+        // No wait is followed with an error of more than about a quarter of its length.
+        thread.next = now + ((now - thread.still_since) / 4).min(ALONE);
+        self.threads.insert(tid, thread);
+    }
+
+    fn wait_at(&mut self, at: Option<usize>, time: Duration, is_new: bool) {
+        if let Some(sum) = at.and_then(|at| self.sums.get_mut(at)) {
+            let count = if is_new { Weighed::ONE } else { 0 };
+            sum.add(Weighed { count, nanos: time.as_nanos() as u64 });
+        }
+    }
+
+    /// The stack of a thread that waits on a futex.
+    fn stack(&mut self, tasks: &Tasks, tid: u32) -> Option<usize> {
+        let mut blocked = Blocked::open(tasks, tid)?;
+        let waits = |state| match state {
+            ThreadState::Blocked { call: libc::SYS_futex, arguments: [_, operation] } => {
+                matches!(operation & 0x7f, 0 | 9)
+            }
+            _ => false,
+        };
+        if !waits(blocked.place()?.state) {
+            return None;
+        }
+        let BlockedStack { at, addresses, end } =
+            blocked.stack(tasks, &self.unwinder, &mut self.reading, DEPTH)?;
+        if !waits(at.state) {
+            return None;
+        }
+        let next = self.sums.len();
+        let index = *self.index.entry((addresses, end != End::Root)).or_insert(next);
+        if index == next {
+            self.sums.push(Weighed::default());
+        }
+        Some(index)
+    }
+
+    fn recorded(self) -> Recorded {
+        let open = self.threads.values().filter(|thread| thread.at.is_some()).count() as u64;
+        let stacks = self
+            .index
+            .into_iter()
+            .map(|(stack, index)| (stack, self.sums[index]))
+            .filter(|(_, sum)| sum.nanos != 0)
+            .collect();
+        Recorded {
+            from: Some(self.from),
+            to: SystemTime::now(),
+            stacks,
+            open,
+            lost: Weighed::default(),
+            unlisted: 0,
+        }
+    }
+}

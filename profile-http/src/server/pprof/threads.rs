@@ -1,0 +1,140 @@
+//! The threads that answer: how many there are, what they wait for, and when they are to end.
+//!
+//! Windows may overlap. Finishing profiles, which takes memory for a moment, is one at a time for
+//! each kind, and for all kinds as far as that takes no second: a collector that hangs holds up
+//! nobody but its own kind.
+
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use profile_core::{Kind, OwnWork};
+use tokio::sync::oneshot;
+
+use super::super::reply::{self, Refusal};
+use super::Shared;
+
+/// More threads than a debug endpoint has any use for.
+const MOST: usize = 64;
+
+/// Who is at work.
+#[derive(Default)]
+pub(in super::super) struct Taking {
+    threads: AtomicUsize,
+    kinds: [Mutex<()>; Kind::ALL.len()],
+    naming: Mutex<()>,
+    /// How many are finishing something, of any kind.
+    finishing: Mutex<usize>,
+    finished: Condvar,
+}
+
+/// How long one waits for others than its own kind.
+const CONSIDERATE: Duration = Duration::from_secs(1);
+
+/// While one of these lives no other of its kind does, and no other of all if that can be helped.
+pub(super) struct Finishing<'a> {
+    taking: &'a Taking,
+    _own: MutexGuard<'a, ()>,
+}
+
+impl Taking {
+    /// For a profile of a kind.
+    pub(super) fn finishing(&self, kind: Kind) -> Finishing<'_> {
+        self.after(&self.kinds[kind as usize])
+    }
+
+    /// For the names of addresses.
+    pub(super) fn naming(&self) -> Finishing<'_> {
+        self.after(&self.naming)
+    }
+
+    fn after<'a>(&'a self, own: &'a Mutex<()>) -> Finishing<'a> {
+        let own = own.lock().unwrap_or_else(PoisonError::into_inner);
+        let finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut finishing, _in_time) = self
+            .finished
+            .wait_timeout_while(finishing, CONSIDERATE, |finishing| *finishing > 0)
+            .unwrap_or_else(PoisonError::into_inner);
+        *finishing += 1;
+        Finishing { taking: self, _own: own }
+    }
+}
+
+impl Drop for Finishing<'_> {
+    fn drop(&mut self) {
+        *self.taking.finishing.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        self.taking.finished.notify_one();
+    }
+}
+
+/// A thread's place among the [`MOST`].
+struct Place(Arc<Shared>);
+
+impl Place {
+    fn new(shared: &Arc<Shared>) -> Result<Place, Refusal> {
+        let place = Place(Arc::clone(shared));
+        if shared.taking.threads.fetch_add(1, Ordering::Relaxed) < MOST {
+            Ok(place)
+        } else {
+            Err(reply::too_many_profiles(MOST))
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.taking.threads.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Tells whether the client is still there: nothing is ever sent, and the other end goes with it.
+pub(super) struct Client(mpsc::Receiver<Infallible>);
+
+impl Client {
+    /// Waits for a window.
+    pub(super) fn wait(&self, window: Duration) -> Result<(), Refusal> {
+        match self.0.recv_timeout(window) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            // Nobody is there to read it.
+            Err(RecvTimeoutError::Disconnected) => Err(reply::client_left()),
+            Ok(never) => match never {},
+        }
+    }
+}
+
+/// Where the answer goes, once.
+pub(super) struct Answer<T>(oneshot::Sender<Result<T, Refusal>>);
+
+impl<T> Answer<T> {
+    /// Gives the answer. Whether anybody was there to get it.
+    pub(super) fn give(self, answer: Result<T, Refusal>) -> bool {
+        self.0.send(answer).is_ok()
+    }
+}
+
+/// Runs work on a thread of its own, until it has an answer and beyond. Dropping the future before
+/// that tells the work that the client left.
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    work: impl FnOnce(&Shared, &Client, Answer<T>) + Send + 'static,
+) -> Result<T, Refusal> {
+    let place = Place::new(shared)?;
+    let (_client, left) = mpsc::channel();
+    let (sender, answer) = oneshot::channel();
+    // Whoever listens for events on this thread is to get these too.
+    let dispatch = tracing::dispatcher::get_default(Clone::clone);
+    let thread = thread::Builder::new()
+        .name("profilez-pprof".to_owned())
+        .spawn(move || {
+            let _own = OwnWork::begin();
+            tracing::dispatcher::with_default(&dispatch, || {
+                work(&place.0, &Client(left), Answer(sender));
+            });
+        })
+        .map_err(|error| reply::profile_failed(&format!("no thread for it: {error}")))?;
+    shared.keep(thread);
+    answer.await.map_err(|_| reply::profile_failed("its thread panicked"))?
+}
