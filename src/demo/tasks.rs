@@ -30,14 +30,15 @@ impl Tasks {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("demo-worker")
-            .enable_time()
+            // With the I/O driver too: a worker without one waits for work as others wait for locks.
+            .enable_all()
             .build()?;
         let counted = task::watch(runtime.handle());
         let inventory = Arc::new(Mutex::new(()));
         let held = Arc::clone(&inventory);
         task::named("inventory_sync").background().spawn_on(hold(held), runtime.handle());
         let (waits, is_waiting) = mpsc::channel();
-        task::named("reserve_stock")
+        task::named("wait_for_stock")
             .per_request()
             .spawn_on(reserve(inventory, waits), runtime.handle());
         task::named("reindex").background().spawn_on(reindex(), runtime.handle());

@@ -77,8 +77,6 @@ fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, Live>>> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::task::{self, State, Status};
 
@@ -94,27 +92,24 @@ mod tests {
 
     #[test]
     fn every_task_is_known_once_until_it_ends() {
-        let mut builder = Builder::new_multi_thread();
-        let runtime = see_every_task(builder.worker_threads(1)).build().unwrap();
-        let idle = runtime.spawn(std::future::pending::<()>());
-        let line = line!() - 1;
-        let named = task::named("named").spawn_on(std::future::pending::<()>(), runtime.handle());
-        let polled = |seen: &[Status]| seen.iter().all(|status| status.state == State::Idle);
-        let seen = loop {
+        let mut builder = Builder::new_current_thread();
+        let runtime = see_every_task(&mut builder).build().unwrap();
+        runtime.block_on(async {
+            let idle = tokio::spawn(std::future::pending::<()>());
+            let line = line!() - 1;
+            let named = task::spawn("named", std::future::pending::<()>());
+            // The runtime polls every task before it comes back to this one.
+            tokio::task::yield_now().await;
             let seen = started_here();
-            if polled(&seen) {
-                break seen;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        };
-        let mut known: Vec<(&str, u32)> =
-            seen.iter().map(|status| (status.kind.name(), status.kind.line())).collect();
-        known.sort_unstable();
-        assert_eq!(known, [("named", line + 2), ("task", line)]);
-        idle.abort();
-        named.abort();
-        while !started_here().is_empty() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+            assert!(seen.iter().all(|status| status.state == State::Idle), "{seen:?}");
+            let mut known: Vec<(&str, u32)> =
+                seen.iter().map(|status| (status.kind.name(), status.kind.line())).collect();
+            known.sort_unstable();
+            assert_eq!(known, [("named", line + 2), ("task", line)]);
+            idle.abort();
+            named.abort();
+            tokio::task::yield_now().await;
+            assert!(started_here().is_empty());
+        });
     }
 }

@@ -20,7 +20,7 @@ fn shows_what_its_workload_does_and_keeps_the_bundle() {
     }
     for finding in [
         "blocked worker      task reindex (src/demo/tasks.rs:",
-        "never polled again  task reserve_stock (src/demo/tasks.rs:",
+        "never polled again  task wait_for_stock (src/demo/tasks.rs:",
         "slow polls          task resize_image (src/demo/tasks.rs:",
     ] {
         assert!(ran.text().contains(finding), "{finding} is not in {}", ran.text());
