@@ -162,7 +162,7 @@ impl<'a> Output<'a> {
 }
 
 fn is_rolled_back(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<RolledBack>())
+    matches!(error.get_ref(), Some(inner) if inner.is::<RolledBack>())
 }
 
 fn written(error: profile_archive::Error) -> Error {
