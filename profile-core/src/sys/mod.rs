@@ -42,7 +42,7 @@ mod mapping;
 pub(crate) mod sampler;
 #[cfg(stacks)]
 #[allow(dead_code)]
-mod unwind;
+pub(crate) mod unwind;
 #[cfg(stacks)]
 #[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 mod window;
