@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::Frame;
 use super::owner::{ALLOCATOR_DEPTH, Owner};
 use crate::symbol::Symbolizer;
-use crate::sys::capture;
+use crate::sys::unwind;
 
 /// Every frame that was asked for, and those of each address.
 #[derive(Default)]
@@ -16,7 +16,7 @@ pub(super) struct Names {
     texts: HashSet<Arc<str>>,
     by_address: HashMap<u64, Box<[u32]>>,
     /// What is loaded as long as the addresses mean the same.
-    generation: Option<capture::Generation>,
+    generation: Option<unwind::Generation>,
     /// Memory that all this takes, roughly.
     bytes: usize,
 }
@@ -32,7 +32,7 @@ pub(super) struct Locked(MutexGuard<'static, Option<Names>>);
 impl Names {
     pub(super) fn lock() -> Locked {
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-        let generation = Some(capture::generation());
+        let generation = Some(unwind::generation());
         let usable = |names: &Names| names.generation == generation && names.bytes <= LIMIT;
         if !names.as_ref().is_some_and(usable) {
             *names = Some(Names { generation, ..Names::default() });

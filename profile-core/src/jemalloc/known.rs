@@ -17,7 +17,7 @@ impl Digits {
         let bytes = text.first_chunk::<16>()?;
         let word = |at: usize| u64::from_le_bytes(std::array::from_fn(|byte| bytes[at + byte]));
         // The lowest top bit that is set is that of the first byte below `0`.
-        let ends = |word: u64| word.wrapping_sub(0x30 * EACH) & !word & 0x80 * EACH;
+        let ends = |word: u64| word.wrapping_sub(0x30 * EACH) & !word & (0x80 * EACH);
         let upto = |word: u64, ends: u64| word & (ends & ends.wrapping_neg()).wrapping_sub(1) >> 7;
         let (first, second) = (word(0), word(8));
         let len = |ends: u64| ends.trailing_zeros() as usize / 8;

@@ -327,7 +327,7 @@ fn eight_hex(text: &[u8]) -> (u64, usize) {
     // Each sum below leaves the top bit of its byte, and none carries into the next.
     let low = word & !TOP;
     let at_least = |byte: u64, floor: u64| byte + (0x80 - floor) * EACH;
-    let lower_case = low | 0x20 * EACH;
+    let lower_case = low | (0x20 * EACH);
     let digit = at_least(low, 0x30) & !at_least(low, 0x3a);
     let letter = at_least(lower_case, 0x61) & !at_least(lower_case, 0x67);
     let valid = (digit | letter) & !word & TOP;
@@ -335,7 +335,7 @@ fn eight_hex(text: &[u8]) -> (u64, usize) {
     if count == 0 {
         return (0, 0);
     }
-    let nibbles = (word & 0x0f * EACH) + 9 * (word >> 6 & EACH);
+    let nibbles = (word & (0x0f * EACH)) + 9 * ((word >> 6) & EACH);
     // The last digit goes to the lowest nibble.
     let mut value = (nibbles << (64 - 8 * count)).swap_bytes();
     value = (value | value >> 4) & 0x00ff_00ff_00ff_00ff;

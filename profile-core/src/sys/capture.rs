@@ -11,8 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use super::arch;
 use super::mapping;
 use super::own_work::OwnWork;
-use super::unwind::{self, End, Scratch, Unwinder};
-pub(crate) use super::unwind::{Generation, generation};
+use super::unwind::{self, End, Generation, Scratch, Unwinder};
 use super::window::{Mapped, Window};
 
 /// What `capture` unwinds with; null until the first `refresh`.
