@@ -33,6 +33,8 @@
 //! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
 //! - `heap`: heap profiles of any allocator, where the program wraps it in [`alloc::Sampled`].
 //! - `jemalloc`: the same, and heap profiles from jemalloc, where it is the process's allocator.
+//! - `tokio`: starting named tasks on a tokio runtime, and counting all of its tasks.
+//! - `tracing`: spans and events of `tracing` in traces.
 //!
 //! A kind whose source is not built in stays in the API and answers with an [`Unavailable`] that
 //! says what to switch on.
