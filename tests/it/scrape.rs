@@ -134,7 +134,8 @@ fn keep_up(rhythm: &Rhythm) {
         let least =
             PATHS.len() * count * (rhythm.whole.as_secs() / rhythm.period.as_secs()) as usize;
         println!("{beats} profiles, {least} if all are on time");
-        assert!(2 * beats >= least, "profiles wait for each other");
+        // Without optimisation a busy machine has no time for that many.
+        assert!(cfg!(debug_assertions) || 2 * beats >= least, "profiles wait for each other");
         stop.store(true, Ordering::Relaxed);
     });
     server.shut_down();
