@@ -17,6 +17,10 @@ pub mod bundles {}
 #[doc = include_str!("../docs/analysis.md")]
 pub mod analysis {}
 
+/// How dumps of goroutines and threads are read, grouped and judged.
+#[doc = include_str!("../docs/dumps.md")]
+pub mod dumps {}
+
 /// How to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[doc = include_str!("../docs/jemalloc.md")]

@@ -4,6 +4,7 @@ mod access;
 mod collection;
 mod command;
 mod disconnect;
+mod dumps;
 mod fakes;
 mod faults;
 mod http;

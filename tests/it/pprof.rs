@@ -14,7 +14,7 @@ use crate::disconnect::heap_sampling;
 use crate::http::get;
 
 /// The Go of `cargo xtask tools`. Without it the tests are skipped, except in CI.
-fn go() -> Option<PathBuf> {
+pub(crate) fn go() -> Option<PathBuf> {
     let go = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/go");
     if go.exists() {
         return Some(go);

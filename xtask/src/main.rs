@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod demo;
+mod fuzz;
 mod tools;
 
 mod error;
@@ -31,6 +32,9 @@ Commands:
   stress [--minutes N]
                    sample a program that does everything samplers are known
                    to crash or hang on; 10 minutes unless told otherwise
+  fuzz [TARGET]... [--seconds N]
+                   run the fuzz targets, a minute each unless told otherwise;
+                   needs cargo-fuzz
   demo [ARGS]...   run the demo of the `profilez` command, optimised
   tools            install what the tests with real clients need into
                    target/tools, and print the path of `go`
@@ -59,9 +63,10 @@ fn dispatch(args: &[String]) -> Result<()> {
     };
     match command.as_str() {
         "demo" => demo::run(rest),
-        "bench" | "ci" | "stress" | "tools" if wants_help(rest) => print_help(),
+        "bench" | "ci" | "fuzz" | "stress" | "tools" if wants_help(rest) => print_help(),
         "bench" => bench::areas(rest),
         "ci" => ci::run(rest),
+        "fuzz" => fuzz::targets(rest),
         "stress" => bench::stress(rest),
         "tools" => tools::run(rest),
         "help" | "--help" | "-h" => print_help(),

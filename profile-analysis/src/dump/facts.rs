@@ -39,20 +39,28 @@ pub struct DumpFacts {
 
 /// Counts what is in a dump.
 pub fn facts(dump: &Dump) -> DumpFacts {
-    let sum = |of: fn(&super::Group<'_>) -> u64| dump.groups().map(|group| of(&group)).sum();
-    DumpFacts {
+    let mut facts = DumpFacts {
         format: dump.format().name(),
         goroutines: dump.goroutines(),
         by_state: dump.by_state(),
         groups: dump.group_count(),
-        max_wait_minutes: dump.groups().filter_map(|group| group.waits().max()).max(),
-        waits_known: sum(|group| group.waits().known()),
-        with_labels: sum(|group| group.labelled()),
-        leaked: sum(|group| group.leaked()),
-        locked_to_thread: sum(|group| group.locked()),
-        partial_stacks: sum(|group| group.partial()),
+        max_wait_minutes: None,
+        waits_known: 0,
+        with_labels: 0,
+        leaked: 0,
+        locked_to_thread: 0,
+        partial_stacks: 0,
         crash: dump.is_crash(),
         truncated: dump.truncated(),
         warnings: dump.warning_texts(),
+    };
+    for group in dump.groups() {
+        facts.max_wait_minutes = facts.max_wait_minutes.max(group.waits().max());
+        facts.waits_known += group.waits().known();
+        facts.with_labels += group.labelled();
+        facts.leaked += group.leaked();
+        facts.locked_to_thread += group.locked();
+        facts.partial_stacks += group.partial();
     }
+    facts
 }

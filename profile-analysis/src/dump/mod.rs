@@ -29,6 +29,7 @@
 //! assert_eq!((group.state(), group.waits().max()), ("chan receive".into(), Some(5)));
 //! ```
 
+mod check;
 mod facts;
 mod header;
 mod labels;
@@ -46,6 +47,8 @@ mod waits;
 
 use std::fmt;
 
+#[doc(hidden)]
+pub use check::check;
 pub use facts::{DumpFacts, facts};
 pub use packed::parse_packed;
 pub use parallel::parse_on;
@@ -79,7 +82,8 @@ pub struct Limits {
     pub depth: usize,
     /// The most distinct beginnings of stacks, each a frame; 256 Ki.
     pub frames: usize,
-    /// The most bytes of distinct names, places, states and labels; 16 MiB.
+    /// The most bytes for distinct names, places, states and labels, with what it takes to find them
+    /// again: some 200 bytes for each. 24 MiB.
     pub text: usize,
     /// The most groups; 16 Ki.
     pub groups: usize,
@@ -97,7 +101,7 @@ impl Default for Limits {
             line: 64 << 10,
             depth: 4096,
             frames: 256 << 10,
-            text: 16 << 20,
+            text: 24 << 20,
             groups: 16 << 10,
             labels: 64 << 10,
             waits: 128 << 10,
@@ -149,7 +153,7 @@ impl fmt::Display for Limit {
             Limit::Line => "bytes in a line",
             Limit::Depth => "frames in a stack",
             Limit::Frames => "frames of distinct stacks",
-            Limit::Text => "bytes of distinct names",
+            Limit::Text => "bytes for distinct names",
             Limit::Groups => "groups",
             Limit::Labels => "labels of groups",
             Limit::Waits => "different waits",

@@ -50,7 +50,7 @@ fn take(profile: &Profile, label: &Label, table: &mut Table, task: &mut Task, of
             task.state = table.state_id(state.as_bytes(), offset);
         }
         "wait" | "wait_minutes" => {
-            task.wait = minutes(value, label.num, profile.str(label.num_unit))
+            task.wait = minutes(value, label.num, profile.str(label.num_unit));
         }
         "goroutine" | "id" if value.is_empty() => task.id = label.num.unsigned_abs(),
         _ => {

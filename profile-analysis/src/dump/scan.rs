@@ -33,6 +33,8 @@ pub struct Parser {
     pending_name: Vec<u8>,
     /// No more frames of this stack are kept.
     cut: bool,
+    /// Go could not walk the stack any further and prints the memory instead.
+    memory: bool,
     /// The goroutine stands in the text of a panic, and its first frame decides.
     doubtful: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
@@ -98,6 +100,7 @@ impl Parser {
             pending: Pending::Nothing,
             pending_name: Vec::new(),
             cut: false,
+            memory: false,
             doubtful: false,
             carry: Vec::new(),
             skipping: false,
@@ -162,7 +165,7 @@ impl Parser {
         loop {
             if self.mode == Mode::Stack
                 && self.pending == Pending::Nothing
-                && !(self.cut || self.doubtful || self.no_short_cut)
+                && !(self.cut || self.memory || self.doubtful || self.no_short_cut)
             {
                 at = self.known_frames(text, at);
             }
@@ -201,7 +204,7 @@ impl Parser {
                 let node = self.table.nodes[child as usize];
                 if let Some(length) = self.known_frame(rest, node.frame) {
                     if before != NONE {
-                        self.table.to_front(stack, before, child);
+                        self.table.move_to_front(stack, before, child);
                     }
                     stack = child;
                     at += length;
@@ -358,6 +361,7 @@ impl Parser {
             self.labels(labels, offset);
         }
         self.cut = false;
+        self.memory = false;
         self.mode = Mode::Stack;
     }
 
@@ -387,6 +391,13 @@ impl Parser {
             _ => {
                 if let Some(name) = lines::creator(line) {
                     self.expect_place(name, Pending::Creator, offset);
+                } else if is_register(line) {
+                    self.end(offset);
+                    self.mode = Mode::Text;
+                } else if self.memory || line.starts_with(b"runtime: ") {
+                    self.task.partial = true;
+                } else if line.starts_with(b"stack: frame={") {
+                    self.memory = true;
                 } else if line.starts_with(b"non-Go function at pc=") {
                     self.frame(b"non-Go function", b"", false, offset);
                 } else if let Some((name, inlined)) = lines::function(line) {
@@ -660,6 +671,17 @@ fn profile_total(line: &[u8]) -> Option<u64> {
 /// Whether the text of a panic begins here.
 fn is_panic(line: &[u8]) -> bool {
     [&b"panic: "[..], b"fatal error: ", b"\tpanic: "].iter().any(|start| line.starts_with(start))
+}
+
+/// Whether a line is one of the registers that follow a crash's stack: `rax    0xca`.
+fn is_register(line: &[u8]) -> bool {
+    let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+    let value = line[name..].trim_ascii_start();
+    (1..=8).contains(&name)
+        && value.len() + name < line.len()
+        && value
+            .strip_prefix(b"0x")
+            .is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// `main.f` of `main.f+0x38`.

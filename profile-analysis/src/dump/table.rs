@@ -218,8 +218,8 @@ impl Table {
 
     /// Whether so much more text may be kept; where it may, it is charged for.
     fn afford(&mut self, bytes: usize, offset: u64) -> bool {
-        // What a map and a list need beside the text itself.
-        const OVERHEAD: usize = 64;
+        // What maps and lists need beside the text itself, while they grow too.
+        const OVERHEAD: usize = 192;
         if self.bytes + bytes + OVERHEAD > self.limits.text {
             self.reach(Limit::Text, offset);
             return false;
@@ -339,7 +339,7 @@ impl Table {
 
     /// Moves a child to the front of its parent's, where it is looked for first.
     #[inline]
-    pub(super) fn to_front(&mut self, parent: u32, before: u32, child: u32) {
+    pub(super) fn move_to_front(&mut self, parent: u32, before: u32, child: u32) {
         self.nodes[before as usize].next_sibling = self.nodes[child as usize].next_sibling;
         self.nodes[child as usize].next_sibling = self.nodes[parent as usize].first_child;
         self.nodes[parent as usize].first_child = child;

@@ -111,12 +111,9 @@ fn samples_have_their_states() {
 
 #[test]
 fn samples_have_what_else_they_have() {
-    let sum = |bytes: &[u8], of: fn(&Group<'_>) -> u64| {
-        read(bytes).groups().map(|group| of(&group)).sum::<u64>()
-    };
-    assert_eq!(sum(sample!("labels"), |group| group.labelled()), 20);
-    assert_eq!(sum(sample!("leak"), |group| group.leaked()), 20);
-    assert_eq!(sum(sample!("basic"), |group| group.locked()), 1);
+    assert_eq!(facts(&read(sample!("labels"))).with_labels, 20);
+    assert_eq!(facts(&read(sample!("leak"))).leaked, 20);
+    assert_eq!(facts(&read(sample!("basic"))).locked_to_thread, 1);
     let inject = read(sample!("inject"));
     let labels: Vec<_> = inject.groups().flat_map(|group| group.labels()).collect();
     let value = "/x goroutine 7 [running]:\nmain.evil()\n\t/evil.go:1 +0x1";
@@ -168,6 +165,13 @@ fn text_is_around_dumps() {
         &[("running", 2)],
     );
     check(&format!("goroutine 1 [running]:\n{FRAME}exit status 2\n"), &[("running", 1)]);
+    let memory = "goroutine 0 gp=0x1 m=6 mp=0x2 [idle]:\nruntime: g 0 gp=0x1: unknown pc 0x7f\n\
+                  stack: frame={sp:0x1, fp:0x0} stack=[0x1,0x2)\n   1 0  0 1\n\
+                  00007f0000000010: 0000000000000000 00000000000007e1  ........f(......)\n     ^ SP\n\n";
+    let dump = read(memory.as_bytes());
+    assert_eq!((dump.goroutines(), dump.warnings().len(), dump.truncated()), (1, 0, false));
+    let registers = format!("goroutine 1 [running]:\n{FRAME}rax    0xca\nrflags 0x246\n");
+    assert!(read(registers.as_bytes()).warnings().is_empty());
     check(
         &format!("goroutine 1 [running]:\n{FRAME}goroutine 2 [sleep]:\n{FRAME}"),
         &[("running", 1), ("sleep", 1)],

@@ -93,7 +93,7 @@ impl Dump {
     pub fn by_state(&self) -> BTreeMap<String, u64> {
         let mut states = BTreeMap::new();
         // Without states there is nothing to count by.
-        for group in self.groups().filter(|group| group.has_state()) {
+        for group in self.groups().filter(Group::has_state) {
             *states.entry(group.state().into_owned()).or_default() += group.count();
         }
         states

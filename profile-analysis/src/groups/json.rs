@@ -5,6 +5,7 @@ use serde::{Serialize, Serializer};
 
 use super::render::place;
 use super::{Groups, Row, Stuck, Summary};
+use crate::dump::Frame;
 
 /// A dump in groups, as JSON. [`goroutines_json`] makes it.
 #[derive(Serialize)]
@@ -56,7 +57,7 @@ struct GroupJson<'a> {
     line: u64,
     /// The first function past the standard library.
     user_func: String,
-    stack: Vec<String>,
+    stack: Stack<'a>,
     created_by: Option<String>,
     category: &'static str,
     rule: Option<&'a str>,
@@ -109,7 +110,7 @@ fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Erro
             file: top.map_or("", |frame| &frame.file),
             line: top.map_or(0, |frame| frame.line),
             user_func: row.user_frame().map_or_else(String::new, |f| f.function.into_owned()),
-            stack: frames.iter().map(place).collect(),
+            stack: Stack(&frames),
             created_by: row.created_by().as_ref().map(place),
             category: row.category.name(),
             rule: row.rule,
@@ -125,4 +126,13 @@ fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Erro
         })?;
     }
     list.end()
+}
+
+/// Frames as text, one at a time: a name may be as long as a line.
+struct Stack<'a>(&'a [Frame<'a>]);
+
+impl Serialize for Stack<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(place))
+    }
 }

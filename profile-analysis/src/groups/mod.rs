@@ -161,7 +161,7 @@ impl<'a> Row<'a> {
     pub fn frames(&self) -> Vec<Frame<'a>> {
         let mut frames = self.stack.group.stack();
         if !self.stack.full {
-            frames.retain(|frame| !frames::is_runtime(&frame.function));
+            frames.retain(|frame| !frames::is_runtime(frame));
         }
         frames.truncate(self.stack.most);
         frames

@@ -148,6 +148,23 @@ pub struct Verdict<'a> {
     pub severity: Option<&'a str>,
 }
 
+/// What must hold of any bytes, for fuzzing and for tests that run its corpus: they are refused, or
+/// can be judged by.
+#[doc(hidden)]
+pub fn check(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(rules) = RuleSet::parse(text) {
+        let bits = rules.bits("main.(*server).handle");
+        rules.verdict(&Subject {
+            any_frame: &bits,
+            top_user_frame: &bits,
+            created_by: &bits,
+            state: "select",
+            labels: &[],
+        });
+    }
+}
+
 impl RuleSet {
     /// The shipped rules: for Go's runtime, net/http, database/sql and gRPC, and for Rust's tokio,
     /// hyper, rayon and std.
