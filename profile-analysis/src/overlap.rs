@@ -22,19 +22,29 @@ pub(crate) fn stacks<'a>(
     thread::scope(|scope| {
         let mut reader = StacksReader::new(inflate.size_hint(), limits);
         let (sender, receiver) = mpsc::sync_channel(WAITING);
-        scope.spawn(move || pump(inflate, &sender));
+        // New memory for each piece would cost as much as a tenth of decompressing it.
+        let (give_back, spent) = mpsc::channel();
+        scope.spawn(move || pump(inflate, &sender, &spent));
         // When this fails the receiver goes, and the other thread ends with its next piece.
         for piece in receiver {
-            reader.feed(&piece?)?;
+            let mut piece: Vec<u8> = piece?;
+            reader.feed(&piece)?;
+            piece.clear();
+            // After the last one nobody wants it.
+            let _ = give_back.send(piece);
         }
         reader.finish()
     })
 }
 
 /// Sends what is decompressed, until it ends, fails, or nobody wants it.
-fn pump(mut inflate: Inflate<'_>, sender: &mpsc::SyncSender<Result<Vec<u8>, DecodeError>>) {
+fn pump(
+    mut inflate: Inflate<'_>,
+    sender: &mpsc::SyncSender<Result<Vec<u8>, DecodeError>>,
+    spent: &mpsc::Receiver<Vec<u8>>,
+) {
     loop {
-        let mut piece = Vec::new();
+        let mut piece = spent.try_recv().unwrap_or_default();
         let sent = match inflate.read(&mut piece) {
             Ok(true) => sender.send(Ok(piece)),
             Ok(false) => return,

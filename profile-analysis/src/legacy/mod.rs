@@ -114,7 +114,7 @@ fn convert(text: &Text) -> Profile {
                 let ((inuse, inuse_bytes), (alloc, alloc_bytes)) =
                     (unbias(a, b, rate), unbias(c, d, rate));
                 let values = [alloc, alloc_bytes, inuse, inuse_bytes].map(clamp);
-                let size = if alloc > 0 { alloc_bytes / alloc } else { inuse_bytes / inuse.max(1) };
+                let size = alloc_bytes.checked_div(alloc).unwrap_or(inuse_bytes / inuse.max(1));
                 let label = builder.number_label("bytes", clamp(size), "bytes");
                 builder.sample(&stack, &values, &[label]);
             }
