@@ -42,7 +42,7 @@ where
     N: Iterator<Item = &'a str> + Clone,
 {
     let waiters: Vec<Waiter<'_>> =
-        threads.filter_map(|(thread, names)| waiter(thread, names)).take(THREADS).collect();
+        threads.filter_map(|(thread, names)| waiter(thread, &names)).take(THREADS).collect();
     let edges = edges(&waiters);
     let mut cycles: Vec<Cycle> = Vec::new();
     for start in 0..waiters.len() {
@@ -63,7 +63,7 @@ where
 
 fn waiter<'a>(
     thread: &'a ThreadStack,
-    names: impl Iterator<Item = &'a str> + Clone,
+    names: &(impl Iterator<Item = &'a str> + Clone),
 ) -> Option<Waiter<'a>> {
     let ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, _] } = thread.state
     else {
