@@ -35,9 +35,11 @@ pub mod heap {}
 /// Naming async tasks, and what dumps and traces show of them.
 #[doc = include_str!("../docs/tasks.md")]
 pub mod tasks {}
+
 /// Reading, comparing and drawing profiles.
 #[doc = include_str!("../docs/analysis.md")]
 pub mod analysis {}
+
 /// How dumps of goroutines and threads are read, grouped and judged.
 #[doc = include_str!("../docs/dumps.md")]
 pub mod dumps {}

@@ -42,7 +42,7 @@ where
     N: Iterator<Item = &'a str> + Clone,
 {
     let waiters: Vec<Waiter<'_>> =
-        threads.filter_map(|(thread, names)| waiter(thread, names)).take(THREADS).collect();
+        threads.filter_map(|(thread, names)| waiter(thread, &names)).take(THREADS).collect();
     let edges = edges(&waiters);
     let mut cycles: Vec<Cycle> = Vec::new();
     for start in 0..waiters.len() {
@@ -63,7 +63,7 @@ where
 
 fn waiter<'a>(
     thread: &'a ThreadStack,
-    names: impl Iterator<Item = &'a str> + Clone,
+    names: &(impl Iterator<Item = &'a str> + Clone),
 ) -> Option<Waiter<'a>> {
     let ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, _] } = thread.state
     else {
@@ -78,10 +78,10 @@ fn waiter<'a>(
         return None;
     }
     // Writers wait on the second word of a lock.
-    let lock = if near("write_contended") { address - 4 } else { address };
+    let lock = if near("write_contended") { address.wrapping_sub(4) } else { address };
     // `lock`, `count` and `owner` are the first words of a mutex of glibc.
     let owner = if near("pthread_mutex") || near("__lll_lock_wait") {
-        memory(lock + 8 & !7, 1).first().map(|&word| word as u32)
+        memory(lock.wrapping_add(8) & !7, 1).first().map(|&word| word as u32)
     } else {
         None
     };
@@ -93,7 +93,8 @@ fn edges(waiters: &[Waiter<'_>]) -> Vec<Vec<usize>> {
     let holds = |holder: &Waiter<'_>, waiter: &Waiter<'_>| match waiter.owner {
         Some(owner) => holder.thread.tid == owner,
         None => {
-            let is_lock = |&word: &u64| word == waiter.lock || word + IN_ARC == waiter.lock;
+            let is_lock =
+                |&word: &u64| word == waiter.lock || word.wrapping_add(IN_ARC) == waiter.lock;
             // Who waits for the same lock has its address for that.
             holder.lock != waiter.lock && holder.stack.iter().any(is_lock)
         }

@@ -119,7 +119,7 @@ const IDLE: [(&str, &str); 11] = [
 ];
 
 /// What a thread is that waits for something to do.
-pub(super) fn idle<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+pub(super) fn idle<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
     // A wait inside libc that is no lock: it is seen only where it lasts, as of a thread that is
     // joined, or that waits for a signal.
     let in_libc = |name: &str| name.starts_with("__futex_abstimed_wait");
@@ -136,7 +136,7 @@ pub(super) fn idle<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<&
     // The main thread of an async program: all it does is wait for the program's end.
     let blocks_on = |name: &str| plain(name).starts_with("tokio::runtime::park::");
     let is_main = |name: &str| name == "main" || name.starts_with("std::rt::lang_start");
-    (blocks_on(first) && names.clone().any(is_main)).then_some("tokio main thread")
+    (blocks_on(first) && names.any(is_main)).then_some("tokio main thread")
 }
 
 fn is_plumbing(name: &str) -> bool {
