@@ -200,17 +200,17 @@ impl DebugServiceBuilder {
 
 /// What a runtime says of itself.
 fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
-    let mut figures = Runtime::default();
-    figures.workers = Some(metrics.num_workers() as u64);
-    figures.tasks = Some(metrics.num_alive_tasks() as u64);
-    figures.queued = Some(metrics.global_queue_depth() as u64);
-    #[cfg(target_has_atomic = "64")]
-    {
-        let workers = 0..metrics.num_workers();
-        figures.busy = Some(workers.clone().map(|w| metrics.worker_total_busy_duration(w)).sum());
-        figures.parks = Some(workers.map(|worker| metrics.worker_park_count(worker)).sum());
+    let workers = 0..metrics.num_workers();
+    Runtime {
+        workers: Some(workers.len() as u64),
+        tasks: Some(metrics.num_alive_tasks() as u64),
+        queued: Some(metrics.global_queue_depth() as u64),
+        #[cfg(target_has_atomic = "64")]
+        busy: Some(workers.clone().map(|w| metrics.worker_total_busy_duration(w)).sum()),
+        #[cfg(target_has_atomic = "64")]
+        parks: Some(workers.map(|worker| metrics.worker_park_count(worker)).sum()),
+        ..Runtime::default()
     }
-    figures
 }
 
 impl Shared {

@@ -183,7 +183,7 @@ fn evidence(
     match trend.len() - 1 {
         0 => text += "; not watched long enough to tell whether it grows",
         pairs if rises == 0 => {
-            text += &format!("; not growing in {pairs} looks over {seconds:.0} s")
+            text += &format!("; not growing in {pairs} looks over {seconds:.0} s");
         }
         pairs => {
             let grown = trend[trend.len() - 1].saturating_sub(trend[pairs - rises]);

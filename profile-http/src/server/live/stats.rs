@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use profile_archive::rfc3339;
 use profile_core::memory::Source;
-use profile_core::stats::Point;
+use profile_core::stats::{Point, Stats};
 use profile_core::{Kind, Unavailable};
 use serde::Serialize;
 
@@ -191,7 +191,7 @@ struct KindAnswer {
 pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, Refusal> {
     let live = &shared.live;
     let mut errors = Vec::new();
-    let point = live.collector.as_ref().map(profile_core::stats::Stats::now);
+    let point = live.collector.as_ref().map(Stats::now);
     let sites = allocations::sites(&shared.collectors).unwrap_or_else(|error| {
         errors.push(error);
         Vec::new()
@@ -209,7 +209,7 @@ pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, Refusal> {
         runtime: runtime(point.as_ref()),
         top_allocations: allocations::top(&sites, Of::Allocated, limit),
         inuse_allocations: allocations::top(&sites, Of::Live, limit),
-        history: live.collector.iter().flat_map(|stats| stats.history()).map(history).collect(),
+        history: live.collector.iter().flat_map(Stats::history).map(history).collect(),
         potential_leaks,
         process: process(shared),
         limits: limits(shared, point.as_ref()),
