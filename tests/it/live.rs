@@ -57,7 +57,7 @@ fn names(json: &Value, path: String, found: &mut BTreeSet<String>) {
             }
         }
         Value::Array(items) => {
-            items.iter().for_each(|item| names(item, format!("{path}[]"), found))
+            items.iter().for_each(|item| names(item, format!("{path}[]"), found));
         }
         _ => {
             found.insert(path);

@@ -493,7 +493,7 @@ fn a_request_is_a_task_while_it_is_served() {
     let (layer, line) = (profilez::http::tasks::RequestTasks::new(), line!());
     let served = layer.layer(Slow).call(request);
     let mut seen = Vec::new();
-    let mut look = |seen: &mut Vec<task::Status>| {
+    let look = |seen: &mut Vec<task::Status>| {
         task::all(&mut |status| {
             if status.kind.name().contains("t_users") {
                 seen.push(status.clone());
