@@ -292,7 +292,7 @@ fn our_own_dumps_are_read() {
         assert_eq!(dump::facts(&dump).with_labels, dump.goroutines());
         let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
         // The thread that takes the dump is the profiler's.
-        let profiler = groups.rows.iter().find(|row| row.rule == Some("profiler"));
-        assert_eq!(profiler.map(|row| row.state.as_ref()), Some("running"));
+        let mut profiler = groups.rows.iter().filter(|row| row.rule == Some("profiler"));
+        assert!(profiler.any(|row| row.state.as_ref() == "running"), "{:?}", groups.rows);
     }
 }

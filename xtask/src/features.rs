@@ -69,13 +69,15 @@ pub(crate) fn check() -> Result<()> {
     Ok(())
 }
 
-/// The folders with a manifest just below the root, where all packages but the root's are.
+/// The folders with a manifest just below the root, where all packages but the root's are. What is a
+/// workspace of its own has features of its own.
 pub(crate) fn packages() -> Result<Vec<PathBuf>> {
     let file_error = |source| Error::File { path: root().to_owned(), source };
     let mut packages = Vec::new();
     for entry in root().read_dir().map_err(file_error)? {
         let path = entry.map_err(file_error)?.path();
-        if path.join("Cargo.toml").is_file() {
+        let manifest = fs::read_to_string(path.join("Cargo.toml"));
+        if manifest.is_ok_and(|manifest| !manifest.contains("[workspace]")) {
             packages.push(path);
         }
     }
