@@ -21,6 +21,7 @@ use std::time::{Duration, SystemTime};
 use super::deadlock::{self, Cycle};
 use super::goroutine_tasks::{Stack, Tasks};
 use super::locate::{Locator, Symbols, unix_nanos};
+use super::wait_site;
 use super::waits::Names;
 use super::{Collector, File, Pending, Window};
 use crate::profile::{Builder, Profile};
@@ -110,8 +111,11 @@ impl<'a> Dump<'a> {
             groups[group].4 += 1;
         }
         for (name, state, stack, cycle, count) in groups {
-            let mut labels =
-                vec![builder.text_label("thread", name), builder.text_label("state", state)];
+            let mut labels = vec![
+                builder.text_label("thread", name),
+                builder.text_label("state", state),
+                builder.text_label("category", category(name, &names[stack])),
+            ];
             if let Some(cycle) = cycle {
                 labels.push(builder.text_label("deadlock", &cycle_word(cycle)));
             }
@@ -170,6 +174,13 @@ impl<'a> Dump<'a> {
         }
         text
     }
+}
+
+/// What a thread is there for, as far as its stack alone tells: a worker that waits for something to
+/// do, or one of the profiler's own, is in the background. More is for who has rules to ask.
+fn category(name: &str, stack: &Names) -> &'static str {
+    let is_background = name.starts_with("profilez") || wait_site::idle(stack.iter()).is_some();
+    if is_background { "background" } else { "unknown" }
 }
 
 /// What a cycle is called in labels.
@@ -347,6 +358,11 @@ mod tests {
             let text = {
                 let dump = Dump::new(&threads, &Tasks::now(), SystemTime::now());
                 dump.profile.check().unwrap();
+                for sample in dump.profile.samples.iter() {
+                    let keys: Vec<_> =
+                        sample.labels.iter().map(|l| dump.profile.str(l.key)).collect();
+                    assert!(keys.contains(&"state") && keys.contains(&"category"), "{keys:?}");
+                }
                 dump.text()
             };
             (text, threads)

@@ -133,10 +133,18 @@ pub(super) fn idle<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Opti
     if let Some((_, what)) = IDLE.iter().find(|(start, _)| plain(first).starts_with(start)) {
         return Some(what);
     }
+    if !plain(first).starts_with("tokio::runtime::park::") {
+        return None;
+    }
+    // A worker of a runtime without a driver for I/O parks like any thread.
+    let is_worker = |name: &str| plain(name).starts_with("tokio::runtime::scheduler::multi_thread");
+    let is_runtime = |name: &&str| plain(name).starts_with("tokio::") || is_plumbing(name);
+    if beyond.take_while(is_runtime).any(is_worker) {
+        return Some("tokio worker");
+    }
     // The main thread of an async program: all it does is wait for the program's end.
-    let blocks_on = |name: &str| plain(name).starts_with("tokio::runtime::park::");
     let is_main = |name: &str| name == "main" || name.starts_with("std::rt::lang_start");
-    (blocks_on(first) && names.any(is_main)).then_some("tokio main thread")
+    names.any(is_main).then_some("tokio main thread")
 }
 
 fn is_plumbing(name: &str) -> bool {
@@ -229,6 +237,10 @@ mod tests {
         let main = "std::rt::lang_start_internal";
         check_wait(&[futex, wait, loom, parker, run], Wait::Condvar, 1, Some("tokio worker"));
         check_wait(&[futex, wait, pool], Wait::Condvar, 1, Some("tokio blocking pool"));
+        let parks = "tokio::runtime::park::Inner::park_timeout";
+        let timer = "tokio::runtime::time::Driver::park_internal";
+        check_wait(&[futex, wait, parks, timer, run], Wait::Condvar, 1, Some("tokio worker"));
+        check_wait(&[futex, wait, parks, "shop::sell", run], Wait::Condvar, 1, None);
         check_wait(&[futex, lock, "shop::sell", pool], Wait::Mutex, 1, None);
         let rayon = "rayon_core::sleep::Sleep::sleep";
         check_wait(&[futex, wait, rayon, "x::y"], Wait::Condvar, 1, Some("rayon worker"));
