@@ -25,8 +25,11 @@ pub enum Mode {
     Peer = 2,
 }
 
-/// What a line measures.
-const LINES: &[(&str, fn(Mode, &[u32]) -> Figures)] = &[
+/// A line's name, and what a child of it does.
+type Child = (&'static str, fn(Mode, &[u32]) -> Figures);
+
+/// What is measured.
+const LINES: &[Child] = &[
     ("sites", sites::measure),
     ("pair", pair::measure),
     ("churn", churn::measure),

@@ -19,7 +19,10 @@ use crate::dumps::peak_megabytes;
 /// The line.
 pub(crate) const LINE: Line = Line { name: "hostile", rows, child };
 
-const INPUTS: [(&str, fn() -> Vec<u8>); 9] = [
+/// An input's name, and the input.
+type Input = (&'static str, fn() -> Vec<u8>);
+
+const INPUTS: [Input; 9] = [
     ("one line of 64 MB", || {
         b"goroutine 1 [running]:\n".iter().copied().chain(many("x", 64 << 20)).collect()
     }),

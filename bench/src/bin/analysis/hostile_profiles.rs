@@ -21,8 +21,10 @@ use crate::dumps::peak_megabytes;
 /// The line.
 pub(crate) const LINE: Line = Line { name: "hostile-profiles", rows, child };
 
-/// An input, and what its refusal says; empty where it is read.
-const INPUTS: [(&str, fn() -> Vec<u8>, &str); 8] = [
+/// An input's name, the input, and what its refusal says; empty where it is read.
+type Input = (&'static str, fn() -> Vec<u8>, &'static str);
+
+const INPUTS: [Input; 8] = [
     ("a gzip'd bomb of 4 GB", bomb, "bytes for what it has compressed"),
     ("gzip in gzip", || gzip(&gzip(&deep(10))), "gzip inside gzip"),
     ("a stack of 200 k frames", || deep(200_000), ""),

@@ -27,7 +27,8 @@ const GO: f64 = 26.0;
 
 fn rows(runner: &mut Runner) -> Vec<Row> {
     // Made here, so that it is not part of what a child needs.
-    (raw(SMALL), raw(LARGE));
+    raw(SMALL);
+    raw(LARGE);
     let [ours, peer] = runner.pairs([Engine::Ours, Engine::Pprof], &[SMALL, 5]);
     let [large, large_peer] = runner.pairs([Engine::Ours, Engine::Pprof], &[LARGE, 1]);
     vec![
