@@ -346,7 +346,7 @@ fn text_forms_hold_what_the_profiles_do() {
     let text = get(address, "/debug/pprof/goroutine?debug=1");
     let text = String::from_utf8(text.body).unwrap();
     assert!(text.starts_with("goroutine profile: total "), "{text}");
-    assert!(text.contains("\n# labels: {\"state\":\"") && text.contains("\n#\t0x"), "{text}");
+    assert!(text.contains("\n# labels: {\"category\":\"") && text.contains("\n#\t0x"), "{text}");
     let dump = get(address, "/debug/pprof/goroutine?debug=2");
     let dump = String::from_utf8(dump.body).unwrap();
     assert!(dump.starts_with("goroutine ") && dump.contains("]"), "{dump}");

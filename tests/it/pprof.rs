@@ -99,7 +99,7 @@ fn go_tool_pprof_reads_every_profile() {
     for (name, index) in [("heap.prof", "inuse_space"), ("allocs.prof", "alloc_space")] {
         let path = directory.path().join(name);
         let path = path.to_str().unwrap();
-        let top = pprof(&go, &["-top", "-cum", "-unit=kB", path]);
+        let top = pprof(&go, &["-top", "-cum", "-nodefraction=0", "-unit=kB", path]);
         assert!(top.contains(&format!("Type: {index}")), "the default of {name}: {top}");
         let row = top.lines().find(|line| line.ends_with("it::pprof::keep_for_pprof"));
         let row = row.unwrap_or_else(|| panic!("{name}: {top}"));

@@ -22,10 +22,24 @@ fn work_for_the_sampler(stop: &AtomicBool) {
     }
 }
 
-/// CPU time that a thread has used, as the scheduler counts it.
+/// CPU time that a thread has used, by its own clock: what `/proc` says of a running one is as old as
+/// the last tick.
 fn cpu_of(tid: u32) -> Duration {
-    let text = std::fs::read_to_string(format!("/proc/self/task/{tid}/schedstat")).unwrap();
-    Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    const PER_THREAD_SCHEDULED: i32 = 6;
+    let clock = !(tid as i32) << 3 | PER_THREAD_SCHEDULED;
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime(2) writes a `timespec`.
+    assert_eq!(unsafe { libc::clock_gettime(clock, &raw mut time) }, 0);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Ends the work also where a check fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 fn own_tid() -> u32 {
@@ -83,6 +97,7 @@ fn three_windows_at_once_each_have_the_right_total() {
             tid.store(own_tid(), Ordering::Relaxed);
             work_for_the_sampler(&stop);
         });
+        let _stop = Stop(&stop);
         while tid.load(Ordering::Relaxed) == 0 {
             thread::yield_now();
         }
@@ -99,7 +114,6 @@ fn three_windows_at_once_each_have_the_right_total() {
         third.check(tid);
         pause();
         second.check(tid);
-        stop.store(true, Ordering::Relaxed);
     });
     let timers = std::fs::read_to_string("/proc/self/timers").unwrap();
     assert_eq!(timers, "", "no window, no timer");
@@ -113,6 +127,7 @@ fn opening_and_closing_never_stops_working() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| work_for_the_sampler(&stop));
+        let _stop = Stop(&stop);
         thread::scope(|scope| {
             for worker in 0..4u32 {
                 scope.spawn(move || {
@@ -127,7 +142,6 @@ fn opening_and_closing_never_stops_working() {
                 });
             }
         });
-        stop.store(true, Ordering::Relaxed);
     });
     assert_eq!(SampledCpu::new().kind(), Kind::Cpu);
 }

@@ -25,7 +25,12 @@ pub(super) fn is_installed() -> bool {
 /// Bytes between two samples; 0 while sampling is off.
 pub(super) fn rate() -> u64 {
     let is_active = jemalloc::flag(Flag::ProfActive) == Some(true);
-    if is_active { jemalloc::sample_rate().unwrap_or(0) } else { 0 }
+    if is_active { rate_when_on() } else { 0 }
+}
+
+/// Bytes between two samples while sampling is on.
+pub(super) fn rate_when_on() -> u64 {
+    jemalloc::sample_rate().unwrap_or(0)
 }
 
 /// Switches jemalloc's sampling on, if it is off, until the value is dropped.

@@ -14,6 +14,10 @@ pub(super) fn rate() -> u64 {
     0
 }
 
+pub(super) fn rate_when_on() -> u64 {
+    0
+}
+
 pub(crate) fn sampling() -> Result<Box<dyn Send>, BoxError> {
     Err("jemalloc's hooks are not compiled in".into())
 }

@@ -31,11 +31,20 @@ pub(crate) fn feeder() -> Option<Feeder> {
     hooked::is_installed().then_some(Feeder::Jemalloc)
 }
 
-/// Bytes between two samples.
+/// Bytes between two samples; 0 while sampling is off.
 pub(crate) fn rate_of(feeder: Feeder) -> u64 {
     match feeder {
         Feeder::Sampled => countdown::rate(),
         Feeder::Jemalloc => hooked::rate(),
+    }
+}
+
+/// Bytes between two samples while sampling is on.
+pub(crate) fn rate_when_on(feeder: Feeder) -> u64 {
+    match (feeder, countdown::rate()) {
+        (Feeder::Sampled, 0) => countdown::DEFAULT_RATE,
+        (Feeder::Sampled, rate) => rate,
+        (Feeder::Jemalloc, _) => hooked::rate_when_on(),
     }
 }
 

@@ -39,7 +39,8 @@ impl Source for Record {
 
     fn profile(&self, kind: Kind) -> Result<Profile, BoxError> {
         let feeder = recorded::feeder().ok_or("nothing is recorded")?;
-        let rate = recorded::rate_of(feeder);
+        // A window is over when its profile is written, and sampling may be off again.
+        let rate = recorded::rate_when_on(feeder);
         capture::refresh();
         let mut stacks = Stacks::new(kind, rate);
         for (site, amounts) in recorded::sites() {
