@@ -435,6 +435,7 @@ fn a_trace_finds_what_is_wrong() {
     assert!(slow.iter().any(|text| text.starts_with("task t_slow (")), "{found:?}");
 }
 
+#[cfg(feature = "tracing")]
 #[test]
 fn spans_and_events_of_tracing_are_on_the_time_line() {
     const TEST: &str = "tasks::spans_and_events_of_tracing_are_on_the_time_line";
