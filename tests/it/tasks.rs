@@ -377,15 +377,13 @@ fn in_firefox_profiler(trace: &Trace) {
     }
     run(&["stop", "--all"]);
     assert!(handles.iter().any(|(_, name)| name.contains("t_waiter")), "{handles:?}");
-    // Its times begin with the first event.
+    // Its times begin with the first slice that it shows.
     let events = trace.json["traceEvents"].as_array().unwrap();
-    let first = events
-        .iter()
-        .filter(|event| event["ph"] != "M")
-        .map(|event| event["ts"].as_f64().unwrap())
-        .fold(f64::INFINITY, f64::min);
-    let timed = events.iter().filter(|event| event["ph"] == "X");
-    for event in timed {
+    let timed = || events.iter().filter(|event| event["ph"] == "X");
+    let earliest = |times: &mut dyn Iterator<Item = f64>| times.fold(f64::INFINITY, f64::min);
+    let first = earliest(&mut timed().map(|event| event["ts"].as_f64().unwrap()))
+        - earliest(&mut seen.iter().map(|&(_, start, _)| start));
+    for event in timed() {
         let (at, dur) = (event["ts"].as_f64().unwrap() - first, event["dur"].as_f64().unwrap());
         let same = |(name, start, duration): &(String, f64, f64)| {
             event["name"] == *name.as_str()
