@@ -1,6 +1,6 @@
 //! The execution trace: what happened when, on one time line, as Chrome trace events.
 //!
-//! While a window is open, threads write events to chunks of a bounded buffer ([`ring`]); when it
+//! While a window is open, threads write events to chunks of a bounded buffer (`ring`); when it
 //! closes they are written as JSON. Without one, each place that could record looks at one word and
 //! goes on.
 
