@@ -44,7 +44,7 @@ fn shows_what_its_workload_does_and_keeps_the_bundle() {
 #[test]
 fn measures_what_is_known() {
     let (_one, server, _) = real();
-    let both = run(["demo", "-d6s", "--json"]).code(0).json();
+    let both = run(["demo", "-d12s", "--json"]).code(0).json();
     let report = &both["report"];
     assert_eq!(report["manifest"]["service"], "demo");
     assert_eq!(report["profiles"][0]["totals"][0]["type"], "samples");
@@ -54,10 +54,11 @@ fn measures_what_is_known() {
     for check in known {
         let percent = |name: &str| check[name].as_f64().unwrap_or(f64::NAN);
         let (known, measured) = (percent("known_percent"), percent("measured_percent"));
-        // Five points, and for samples of CPU time what chance lets them say where tests beside this
-        // one take the processor: three standard deviations of a binomial distribution.
+        // Five points. Where something else takes the processor there are few samples, which say as
+        // little as chance lets them: three standard deviations of a binomial distribution.
         let by_chance = 3.0 * (known * (100.0 - known) / samples).sqrt();
-        let tolerance = if check["entry"] == "cpu.prof" { by_chance.max(5.0) } else { 5.0 };
+        let starved = check["entry"] == "cpu.prof" && samples < 200.0;
+        let tolerance = if starved { by_chance.max(5.0) } else { 5.0 };
         assert!((known - measured).abs() < tolerance, "{samples} samples, {check}");
     }
     server.shut_down();
