@@ -149,6 +149,10 @@ const WAITING: [&str; 8] = [
     "futures_",
 ];
 
+/// How the folders of these crates' sources begin.
+const WAITING_SOURCES: [&str; 5] =
+    ["/parking_lot-", "/parking_lot_core-", "/crossbeam-", "/lock_api-", "/futures-"];
+
 fn is_user(frame: &Frame<'_>) -> bool {
     let (function, file) = (frame.function.as_ref(), frame.file.as_ref());
     if function.contains("::") {
@@ -156,6 +160,10 @@ fn is_user(frame: &Frame<'_>) -> bool {
             && !WAITING.iter().any(|start| function.starts_with(start));
     }
     match function.split_once('.') {
+        // An inlined function of Rust has no path where its program has line tables only.
+        None if file.ends_with(".rs") => {
+            !is_plumbing(function, file) && !WAITING_SOURCES.iter().any(|dir| file.contains(dir))
+        }
         // A function of C, an address, or nothing.
         None => false,
         Some(_) => !is_go_standard(function, file),
@@ -233,6 +241,12 @@ mod tests {
             ("std::thread::sleep", "/rustc/1/library/std/src/thread.rs".to_owned(), false),
             ("parking_lot::raw_mutex::RawMutex::lock_slow", "/x.rs".to_owned(), false),
             ("epoll_wait", "?".to_owned(), false),
+            ("handle_requests", "/src/app/src/workload.rs".to_owned(), true),
+            ("{closure#0}<app::run::{closure_env#1}, ()>", "/src/app/src/run.rs".to_owned(), true),
+            ("sleep", "/rustc/1/library/std/src/thread/functions.rs".to_owned(), false),
+            ("lock_slow", "/r/parking_lot-0.12.5/src/raw_mutex.rs".to_owned(), false),
+            ("lock", "/r/crossbeam-utils-0.8.21/src/sync/sharded_lock.rs".to_owned(), false),
+            ("nanosleep", "./time/nanosleep.c".to_owned(), false),
         ] {
             let frame =
                 Frame { function: function.into(), file: file.into(), line: 1, inlined: false };
