@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::control;
 use crate::engine::Engine;
@@ -149,13 +149,22 @@ fn measured(command: &mut Command, args: &[u32]) -> Result<Figures, String> {
     serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())
 }
 
-/// The program of an area: measures the lines that the arguments choose and prints the table, or is
-/// the child that measures one of them. Whether all bars hold.
-///
-/// # Errors
-///
-/// The command line makes no sense.
-pub fn area(lines: &[Line], args: &[String]) -> Result<bool, String> {
+/// The program of an area: measures the lines that the command line chooses and prints the table, or
+/// is the child that measures one of them. It succeeds where all bars hold.
+pub fn area(lines: &[Line]) -> ExitCode {
+    let args: Vec<String> = env::args().skip(1).collect();
+    match measure(lines, &args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Whether all bars hold; an error where the command line makes no sense.
+fn measure(lines: &[Line], args: &[String]) -> Result<bool, String> {
     if let Some(("child", rest)) = args.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         let [line, engine, rest @ ..] = rest else { return Err("child of what?".to_owned()) };
         let args: Result<Vec<u32>, _> = rest.iter().map(|arg| arg.parse()).collect();

@@ -18,13 +18,5 @@ static ALLOCATOR: Sampled<System> = Sampled::new(System);
 const LINES: &[run::Line] = &[collector::LINE, answers::STATS, answers::GOROUTINES];
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match run::area(LINES, &args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    run::area(LINES)
 }

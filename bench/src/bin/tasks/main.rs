@@ -19,13 +19,5 @@ use profilez_bench::run;
 const LINES: &[run::Line] = &[spawn::LINE, poll::LINE, memory::LINE, dump::LINE, trace::LINE];
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    match run::area(LINES, &args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(2)
-        }
-    }
+    run::area(LINES)
 }
