@@ -7,10 +7,20 @@
 //! a while. glibc's mutexes name their owner. `parking_lot`'s sleepers don't say for what they sleep,
 //! and are left out.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::wait_site::{Wait, waits_for};
 use crate::sys::dump::{ThreadStack, ThreadState, is_still, memory};
+
+/// What a stack waits in: a kind of lock whose holder can be looked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lock {
+    /// One of std's. The word that is waited on is so many bytes behind the lock's first.
+    Std { behind: u64 },
+    /// A mutex of glibc, which names its owner.
+    Pthread,
+}
 
 /// A thread that waits for a lock.
 struct Waiter<'a> {
@@ -18,7 +28,6 @@ struct Waiter<'a> {
     lock: u64,
     /// The owner that the lock names.
     owner: Option<u32>,
-    stack: Vec<u64>,
 }
 
 /// Threads in a cycle, each waiting for the next; the last for the first.
@@ -36,14 +45,29 @@ const THREADS: usize = 512;
 /// How far behind the beginning of an `Arc`'s memory its content begins.
 const IN_ARC: u64 = 16;
 
-/// The cycles among threads, given with the names of their functions.
-pub(super) fn find<'a, N>(threads: impl Iterator<Item = (&'a ThreadStack, N)>) -> Vec<Cycle>
-where
-    N: Iterator<Item = &'a str> + Clone,
-{
-    let waiters: Vec<Waiter<'_>> =
-        threads.filter_map(|(thread, names)| waiter(thread, &names)).take(THREADS).collect();
-    let edges = edges(&waiters);
+impl Lock {
+    /// Of a stack, by the names of its functions.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Lock> {
+        let near = |part: &str| names.clone().take(8).any(|name| name.contains(part));
+        let (wait, _) = waits_for(names.clone());
+        if !matches!(wait, Wait::Mutex | Wait::RwLock) || near("parking_lot") {
+            None
+        } else if near("pthread_mutex") || near("__lll_lock_wait") {
+            Some(Lock::Pthread)
+        } else {
+            // Writers wait on the second word of a lock.
+            Some(Lock::Std { behind: if near("write_contended") { 4 } else { 0 } })
+        }
+    }
+}
+
+/// The cycles among threads, given with what their stacks wait in.
+pub(super) fn find<'a>(
+    threads: impl Iterator<Item = (&'a ThreadStack, Option<Lock>)>,
+) -> Vec<Cycle> {
+    let waiting = threads.filter_map(|(thread, lock)| waiter(thread, lock?));
+    let waiters: Vec<Waiter<'_>> = waiting.take(THREADS).collect();
+    let edges = edges(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
     let mut cycles: Vec<Cycle> = Vec::new();
     for start in 0..waiters.len() {
         let known = |tid| cycles.iter().any(|cycle| cycle.tids.contains(&tid));
@@ -61,10 +85,7 @@ where
     cycles
 }
 
-fn waiter<'a>(
-    thread: &'a ThreadStack,
-    names: &(impl Iterator<Item = &'a str> + Clone),
-) -> Option<Waiter<'a>> {
+fn waiter(thread: &ThreadStack, lock: Lock) -> Option<Waiter<'_>> {
     let ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, _] } = thread.state
     else {
         return None;
@@ -72,43 +93,54 @@ fn waiter<'a>(
     if thread.waited.is_some_and(|waited| waited < STUCK) {
         return None;
     }
-    let (wait, _) = waits_for(names.clone());
-    let near = |part: &str| names.clone().take(8).any(|name| name.contains(part));
-    if !matches!(wait, Wait::Mutex | Wait::RwLock) || near("parking_lot") {
-        return None;
-    }
-    // Writers wait on the second word of a lock.
-    let lock = if near("write_contended") { address.wrapping_sub(4) } else { address };
-    // `lock`, `count` and `owner` are the first words of a mutex of glibc.
-    let owner = if near("pthread_mutex") || near("__lll_lock_wait") {
-        memory(lock.wrapping_add(8) & !7, 1).first().map(|&word| word as u32)
-    } else {
-        None
-    };
-    Some(Waiter { thread, lock, owner, stack: memory(thread.sp & !7, WORDS) })
-}
-
-/// Whom each waits for, as far as can be told.
-fn edges(waiters: &[Waiter<'_>]) -> Vec<Vec<usize>> {
-    let holds = |holder: &Waiter<'_>, waiter: &Waiter<'_>| match waiter.owner {
-        Some(owner) => holder.thread.tid == owner,
-        None => {
-            let is_lock =
-                |&word: &u64| word == waiter.lock || word.wrapping_add(IN_ARC) == waiter.lock;
-            // Who waits for the same lock has its address for that.
-            holder.lock != waiter.lock && holder.stack.iter().any(is_lock)
+    let (lock, owner) = match lock {
+        Lock::Std { behind } => (address.wrapping_sub(behind), None),
+        // `lock`, `count` and `owner` are the first words of a mutex of glibc.
+        Lock::Pthread => {
+            let word = memory(address.wrapping_add(8) & !7, 1).first().map(|&word| word as u32);
+            (address, word)
         }
     };
-    waiters
-        .iter()
-        .map(|waiter| (0..waiters.len()).filter(|&at| holds(&waiters[at], waiter)).collect())
-        .collect()
+    Some(Waiter { thread, lock, owner })
+}
+
+/// Whom each waits for, as far as can be told. `stack` reads a waiter's.
+fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Vec<Vec<usize>> {
+    let mut edges: Vec<Vec<usize>> = vec![Vec::new(); waiters.len()];
+    // Locks that don't name their owner, each with who waits for it, in the order of addresses.
+    let mut waiting: Vec<(u64, usize)> = Vec::new();
+    for (at, waiter) in waiters.iter().enumerate() {
+        match waiter.owner {
+            Some(owner) => {
+                edges[at].extend(waiters.iter().position(|other| other.thread.tid == owner));
+            }
+            None => waiting.push((waiter.lock, at)),
+        }
+    }
+    waiting.sort_unstable();
+    for (holder, waiter) in waiters.iter().enumerate() {
+        // Who waits for the same lock has its address for that.
+        if waiting.iter().all(|&(lock, _)| lock == waiter.lock) {
+            continue;
+        }
+        let stack = stack(waiter);
+        let locks = stack.iter().flat_map(|&word| [word, word.wrapping_add(IN_ARC)]);
+        for lock in locks.filter(|&lock| lock != waiter.lock) {
+            let first = waiting.partition_point(|&(other, _)| other < lock);
+            for &(_, at) in waiting[first..].iter().take_while(|&&(other, _)| other == lock) {
+                if !edges[at].contains(&holder) {
+                    edges[at].push(holder);
+                }
+            }
+        }
+    }
+    edges
 }
 
 /// The shortest way from a waiter back to itself.
 fn back_to(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
     let mut from: Vec<Option<usize>> = vec![None; edges.len()];
-    let mut reached = std::collections::VecDeque::from([start]);
+    let mut reached = VecDeque::from([start]);
     while let Some(at) = reached.pop_front() {
         for &next in &edges[at] {
             if next == start {
@@ -140,5 +172,67 @@ mod tests {
         assert_eq!(back_to(1, &edges), Some(vec![1, 3]));
         assert_eq!(back_to(4, &edges), None, "it waits for a cycle and is in none");
         assert_eq!(back_to(5, &edges), Some(vec![5]), "for itself");
+    }
+
+    /// Threads, each with the lock that it waits for, the lock's owner, and its stack.
+    #[track_caller]
+    fn check_edges(threads: &[(u64, Option<u32>, &[u64])], expected: &[&[usize]]) {
+        let call = ThreadState::Blocked { call: libc::SYS_futex, arguments: [0, 0] };
+        let stacks: Vec<ThreadStack> = (0..threads.len() as u32)
+            .map(|tid| ThreadStack {
+                tid,
+                name: String::new(),
+                state: call,
+                waited: None,
+                addresses: Vec::new(),
+                truncated: false,
+                sp: 0,
+            })
+            .collect();
+        let waiter = |(thread, &(lock, owner, _))| Waiter { thread, lock, owner };
+        let waiters: Vec<Waiter<'_>> = stacks.iter().zip(threads).map(waiter).collect();
+        let found = edges(&waiters, |waiter| threads[waiter.thread.tid as usize].2.to_vec());
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn who_holds_a_lock_has_its_address_or_is_its_owner() {
+        // Each has both on its stack; of the first one's the other has an `Arc`.
+        check_edges(
+            &[(0x100, None, &[0x100, 1, 0x200]), (0x200, None, &[0xf0, 0x200, 0x100])],
+            &[&[1], &[0]],
+        );
+        check_edges(&[(0x100, None, &[0x100]), (0x200, None, &[0x200, 0x101])], &[&[], &[]]);
+        // Two wait for what a third is in the way of, which nobody keeps from going on.
+        check_edges(
+            &[
+                (0x100, None, &[0x100]),
+                (0x100, None, &[0x100]),
+                (0x300, None, &[0x100, 0x300, 0x100]),
+            ],
+            &[&[2], &[2], &[]],
+        );
+        check_edges(
+            &[(0x100, Some(1), &[0x200]), (0x200, Some(0), &[0x100]), (0x200, Some(9), &[])],
+            &[&[1], &[0], &[]],
+        );
+        check_edges(&[(0x100, Some(0), &[])], &[&[0]]);
+    }
+
+    #[test]
+    fn locks_are_told_by_their_functions() {
+        let check = |names: &[&str], lock| assert_eq!(Lock::of(names.iter().copied()), lock);
+        let futex = "std::sys::pal::unix::futex::futex_wait";
+        check(
+            &[futex, "std::sys::sync::mutex::futex::Mutex::lock_contended", "a"],
+            Some(Lock::Std { behind: 0 }),
+        );
+        check(
+            &[futex, "std::sys::sync::rwlock::futex::RwLock::write_contended", "a"],
+            Some(Lock::Std { behind: 4 }),
+        );
+        check(&["__lll_lock_wait", "pthread_mutex_lock", "a"], Some(Lock::Pthread));
+        check(&["syscall", "parking_lot::raw_mutex::RawMutex::lock_slow", "a"], None);
+        check(&[futex, "std::sys::sync::condvar::futex::Condvar::wait", "a"], None);
     }
 }

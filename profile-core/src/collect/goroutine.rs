@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use super::deadlock::{self, Cycle};
+use super::deadlock::{self, Cycle, Lock};
 use super::goroutine_tasks::{Stack, Tasks};
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::wait_site;
@@ -66,6 +66,9 @@ impl Window for ThreadDump {
     }
 }
 
+/// Bytes of a header, more or less.
+const HEADER: usize = 80;
+
 /// Threads with their stacks resolved, each distinct stack once.
 struct Dump<'a> {
     threads: &'a [ThreadStack],
@@ -98,9 +101,9 @@ impl<'a> Dump<'a> {
             });
             stacks.push(stack);
         }
-        let names: Vec<Names> = locations.iter().map(|stack| Names::of(&builder, stack)).collect();
-        let named = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, names[at].iter()));
-        let cycles = deadlock::find(named);
+        let told: Vec<Told> = locations.iter().map(|stack| Told::of(&builder, stack)).collect();
+        let waiting = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, told[at].lock));
+        let cycles = deadlock::find(waiting);
         for (thread, &stack) in threads.iter().zip(&stacks) {
             let cycle = cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
             let key = (thread.name.as_str(), state_word(thread.state), stack, cycle);
@@ -114,7 +117,7 @@ impl<'a> Dump<'a> {
             let mut labels = vec![
                 builder.text_label("thread", name),
                 builder.text_label("state", state),
-                builder.text_label("category", category(name, &names[stack])),
+                builder.text_label("category", told[stack].category(name)),
             ];
             if let Some(cycle) = cycle {
                 labels.push(builder.text_label("deadlock", &cycle_word(cycle)));
@@ -151,7 +154,10 @@ impl<'a> Dump<'a> {
 
     /// `goroutine TID [state] {thread: name}:` and the frames, thread by thread.
     fn text(&self) -> String {
-        let mut text = String::new();
+        // Growing by and by would copy all of it again.
+        let mut text = String::with_capacity(
+            self.stacks.iter().map(|&at| HEADER + self.frames[at].len()).sum(),
+        );
         for (thread, &stack) in self.threads.iter().zip(&self.stacks) {
             if !text.is_empty() {
                 text.push('\n');
@@ -176,11 +182,23 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// What a thread is there for, as far as its stack alone tells: a worker that waits for something to
-/// do, or one of the profiler's own, is in the background. More is for who has rules to ask.
-fn category(name: &str, stack: &Names) -> &'static str {
-    let is_background = name.starts_with("profilez") || wait_site::idle(stack.iter()).is_some();
-    if is_background { "background" } else { "unknown" }
+/// What a stack alone tells of the threads that are in it.
+struct Told {
+    lock: Option<Lock>,
+    is_idle: bool,
+}
+
+impl Told {
+    fn of(builder: &Builder, stack: &[u32]) -> Told {
+        let names = Names::of(builder, stack);
+        Told { lock: Lock::of(names.iter()), is_idle: wait_site::idle(names.iter()).is_some() }
+    }
+
+    /// What a thread is there for: a worker that waits for something to do, or one of the profiler's
+    /// own, is in the background. More is for who has rules to ask.
+    fn category(&self, name: &str) -> &'static str {
+        if self.is_idle || name.starts_with("profilez") { "background" } else { "unknown" }
+    }
 }
 
 /// What a cycle is called in labels.

@@ -52,9 +52,10 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let unwinder = Box::new(Unwinder::load());
     let mut reading = Reading::default();
-    let mut threads = Vec::new();
     let tasks = Tasks::open()?;
-    for tid in Tasks::ids()? {
+    let ids = Tasks::ids()?;
+    let mut threads = Vec::with_capacity(ids.len());
+    for tid in ids {
         // A thread that has ended meanwhile is left out.
         threads.extend(blocked_or_running(&tasks, tid, &unwinder, &mut reading));
     }

@@ -29,7 +29,8 @@ impl Unwinder {
     ) -> (Vec<u64>, End) {
         let mut registers = Registers { pc, sp, fp: UNKNOWN, lr: 0 };
         let mut lookup = pc;
-        let mut addresses = Vec::new();
+        // What most stacks need.
+        let mut addresses = Vec::with_capacity(depth.min(32));
         while addresses.len() < depth {
             addresses.push(lookup);
             let leaf = addresses.len() == 1;
