@@ -1,17 +1,19 @@
-//! Names of addresses, kept between calls.
+//! Names of addresses and of whole stacks, kept between calls.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Frame;
 use super::owner::{ALLOCATOR_DEPTH, Owner};
+use super::sites::SiteView;
 use crate::symbol::Symbolizer;
 use crate::sys::unwind;
 
-/// Every frame that was asked for, and those of each address.
+/// Every frame that was asked for, those of each address, and those of each site.
 #[derive(Default)]
 pub(super) struct Names {
-    frames: Vec<(Frame, Owner)>,
+    frames: Vec<Known>,
     ids: HashMap<Frame, u32>,
     texts: HashSet<Arc<str>>,
     by_address: HashMap<u64, Box<[u32]>>,
@@ -19,10 +21,39 @@ pub(super) struct Names {
     generation: Option<unwind::Generation>,
     /// Memory that all this takes, roughly.
     bytes: usize,
+    stacks: Stacks,
+}
+
+struct Known {
+    frame: Frame,
+    owner: Owner,
+    /// Of the frame's texts, and so the same when they are learnt again.
+    hash: u64,
+}
+
+/// Stacks of names. Sites whose addresses differ may have the same one.
+#[derive(Default)]
+struct Stacks {
+    by_site: HashMap<usize, u32>,
+    by_frames: HashMap<Arc<[u32]>, u32>,
+    all: Vec<Stack>,
+    /// Memory that all this takes, roughly.
+    bytes: usize,
+}
+
+/// A stack of names, the allocator's left out.
+struct Stack {
+    /// The same for the same names, as long as the process lives.
+    id: u64,
+    numbers: Arc<[u32]>,
+    /// Once somebody wants them.
+    frames: Option<Arc<[Frame]>>,
 }
 
 /// Beyond this everything is forgotten before the next call.
 const LIMIT: usize = 16 << 20;
+/// Beyond this the stacks are.
+const STACKS_LIMIT: usize = 8 << 20;
 
 static NAMES: Mutex<Option<Names>> = Mutex::new(None);
 
@@ -37,7 +68,38 @@ impl Names {
         if !names.as_ref().is_some_and(usable) {
             *names = Some(Names { generation, ..Names::default() });
         }
+        if let Some(names) = names.as_mut().filter(|names| names.stacks.bytes > STACKS_LIMIT) {
+            names.stacks = Stacks::default();
+        }
         Locked(names)
+    }
+
+    /// Names the stacks of the sites that are new.
+    fn learn_sites(&mut self, sites: impl Iterator<Item = SiteView>) {
+        let new: Vec<SiteView> =
+            sites.filter(|site| !self.stacks.by_site.contains_key(&site.key())).collect();
+        self.learn(new.iter().flat_map(SiteView::stack));
+        for site in new {
+            let stack = self.stack(site.stack());
+            let number = self.stack_number(&stack);
+            self.stacks.by_site.insert(site.key(), number);
+            self.stacks.bytes += 24;
+        }
+    }
+
+    fn stack_number(&mut self, stack: &[u32]) -> u32 {
+        if let Some(&number) = self.stacks.by_frames.get(stack) {
+            return number;
+        }
+        let hashes = stack.iter().map(|number| self.frames[*number as usize].hash);
+        let hashes: Vec<u64> = hashes.collect();
+        let id = BuildHasherDefault::<DefaultHasher>::default().hash_one(hashes);
+        let numbers: Arc<[u32]> = stack.into();
+        let number = self.stacks.all.len() as u32;
+        self.stacks.by_frames.insert(Arc::clone(&numbers), number);
+        self.stacks.all.push(Stack { id, numbers, frames: None });
+        self.stacks.bytes += 96 + 4 * stack.len();
+        number
     }
 
     fn learn(&mut self, addresses: impl Iterator<Item = u64>) {
@@ -67,9 +129,10 @@ impl Names {
         }
         let id = self.frames.len() as u32;
         let owner = Owner::of(function, file);
-        self.frames.push((frame.clone(), owner));
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&frame);
+        self.frames.push(Known { frame: frame.clone(), owner, hash });
         self.ids.insert(frame, id);
-        self.bytes += 2 * size_of::<Frame>() + 32;
+        self.bytes += 2 * size_of::<Frame>() + 40;
         id
     }
 
@@ -95,7 +158,7 @@ impl Names {
                 low = stack.len();
             }
         }
-        let owner = |id: &u32| self.frames[*id as usize].1;
+        let owner = |id: &u32| self.frames[*id as usize].owner;
         let entry = stack[..low].iter().rposition(|id| owner(id) == Owner::Allocator);
         let above = entry.map_or(0, |at| at + 1);
         if let Some(user) = stack[above..].iter().position(|id| owner(id) == Owner::User) {
@@ -106,19 +169,25 @@ impl Names {
 }
 
 impl Locked {
-    /// Looks up what is new among these addresses.
-    pub(super) fn learn(&mut self, addresses: impl Iterator<Item = u64>) {
-        self.0.get_or_insert_default().learn(addresses);
+    /// Looks up what is new among these sites.
+    pub(super) fn learn(&mut self, sites: impl Iterator<Item = SiteView>) {
+        self.0.get_or_insert_default().learn_sites(sites);
     }
 
-    /// The frames of a stack of known addresses, by number, without the allocator's.
-    pub(super) fn stack(&self, addresses: impl Iterator<Item = u64>) -> Vec<u32> {
-        self.0.as_ref().map_or_else(Vec::new, |names| names.stack(addresses))
+    /// The number of a known site's stack. It holds as long as this lock.
+    pub(super) fn number(&self, site: SiteView) -> Option<u32> {
+        self.0.as_ref()?.stacks.by_site.get(&site.key()).copied()
     }
 
-    /// The frames of these numbers.
-    pub(super) fn frames(&self, ids: &[u32]) -> Vec<Frame> {
-        let Some(names) = self.0.as_ref() else { return Vec::new() };
-        ids.iter().map(|id| names.frames[*id as usize].0.clone()).collect()
+    /// The identity and the frames of a stack.
+    pub(super) fn stack(&mut self, number: u32) -> (u64, Arc<[Frame]>) {
+        let names = self.0.get_or_insert_default();
+        let stack = &mut names.stacks.all[number as usize];
+        let frames = stack.frames.get_or_insert_with(|| {
+            names.stacks.bytes += 16 + size_of::<Frame>() * stack.numbers.len();
+            let frame = |number: &u32| names.frames[*number as usize].frame.clone();
+            stack.numbers.iter().map(frame).collect()
+        });
+        (stack.id, Arc::clone(frames))
     }
 }

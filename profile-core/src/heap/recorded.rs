@@ -92,19 +92,23 @@ pub(super) fn top(n: usize) -> Option<Top> {
     }
 
     let mut names = Names::lock();
-    names.learn(sites.iter().flat_map(|(site, _)| site.stack()));
-    let mut merged: HashMap<Vec<u32>, Amounts> = HashMap::with_capacity(sites.len());
+    names.learn(sites.iter().map(|&(site, _)| site));
+    let mut merged: HashMap<u32, Amounts> = HashMap::with_capacity(sites.len());
     for (site, amounts) in sites {
-        merged.entry(names.stack(site.stack())).or_default().add(amounts);
+        if let Some(stack) = names.number(site) {
+            merged.entry(stack).or_default().add(amounts);
+        }
     }
-    let mut merged: Vec<(Vec<u32>, Amounts)> = merged.into_iter().collect();
+    let mut merged: Vec<(u32, Amounts)> = merged.into_iter().collect();
     let mut best = |by: fn(&Amounts) -> u64| -> Vec<TopSite> {
         let best = largest(&mut merged, n, by);
         best.sort_unstable_by_key(|(_, amounts)| Reverse(by(amounts)));
         let found = best.iter().filter(|(_, amounts)| by(amounts) > 0);
-        found
-            .map(|(stack, amounts)| TopSite { stack: names.frames(stack), amounts: *amounts })
-            .collect()
+        let site = |&(stack, amounts): &(u32, Amounts)| {
+            let (id, stack) = names.stack(stack);
+            TopSite { id, stack, amounts }
+        };
+        found.map(site).collect()
     };
     Some(Top {
         feeder,

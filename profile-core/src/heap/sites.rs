@@ -174,6 +174,11 @@ impl Sites {
 }
 
 impl SiteView {
+    /// The site's own, as long as the process lives.
+    pub(crate) fn key(&self) -> usize {
+        self.words.as_ptr().addr()
+    }
+
     /// Addresses inside calls, the leaf first; none for `OVERFLOW`.
     pub(crate) fn stack(&self) -> impl ExactSizeIterator<Item = u64> + use<> {
         self.words[HEADER..].iter().map(|word| word.load(Relaxed))

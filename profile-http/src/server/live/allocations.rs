@@ -5,9 +5,10 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 
 use profile_analysis::site::user_frame;
+use profile_core::heap::{self, Frame};
 use profile_core::profile::{DecodeLimits, Profile};
-use profile_core::{Collectors, Kind, heap, single};
-use serde::Serialize;
+use profile_core::{Collectors, Kind, single};
+use serde::{Serialize, Serializer};
 
 /// A site and its totals.
 #[derive(Clone, Debug)]
@@ -15,35 +16,42 @@ pub(super) struct Site {
     /// The same for the same stack, as long as the process lives.
     pub(super) id: u64,
     /// From the function that allocated up, inlined ones included.
-    pub(super) frames: Vec<Frame>,
+    pub(super) frames: Arc<[Frame]>,
     pub(super) alloc_bytes: u64,
     pub(super) alloc_count: u64,
     pub(super) live_bytes: u64,
     pub(super) live_count: u64,
 }
 
-#[derive(Clone, Debug, Hash, PartialEq, Eq)]
-pub(super) struct Frame {
-    pub(super) function: Arc<str>,
-    /// Empty where unknown.
-    pub(super) file: Arc<str>,
-    /// 0 where unknown.
-    pub(super) line: u64,
-}
-
 /// A row of `top_allocations` or `inuse_allocations`.
 #[derive(Debug, Serialize)]
-pub(super) struct Row {
-    pub(super) function: String,
-    pub(super) file: String,
-    pub(super) line: u64,
+pub(super) struct Row<'a> {
+    #[serde(flatten)]
+    pub(super) place: Place<'a>,
     pub(super) bytes: u64,
     pub(super) count: u64,
-    /// A line for each frame, from the function that allocated up.
-    pub(super) stack: Vec<String>,
-    /// The same for the same stack, as long as the process lives.
-    pub(super) id: String,
+    pub(super) stack: Stack<'a>,
+    pub(super) id: Id,
 }
+
+/// The frame that a reader wants to see: the first past the standard library and the allocator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Place<'a> {
+    pub(super) function: &'a str,
+    /// Empty where unknown.
+    pub(super) file: &'a str,
+    /// 0 where unknown.
+    pub(super) line: u32,
+}
+
+/// A line for each frame, from the function that allocated up: `function file:line`, as in
+/// `/goroutines`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stack<'a>(pub(super) &'a [Frame]);
+
+/// The same for the same stack, as long as the process lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Id(pub(super) u64);
 
 /// Which totals a row shows.
 #[derive(Clone, Copy)]
@@ -52,20 +60,39 @@ pub(super) enum Of {
     Live,
 }
 
-impl Site {
-    /// The frame that a reader wants to see: the first past the standard library and the allocator.
-    pub(super) fn place(&self) -> Option<&Frame> {
-        let names = self.frames.iter().map(|frame| (&*frame.function, &*frame.file));
-        self.frames.get(user_frame(names).unwrap_or(0))
+impl Serialize for Stack<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.iter().map(Line))
     }
+}
 
-    /// A line for each frame: `function file:line`, as in `/goroutines`.
-    pub(super) fn stack(&self) -> Vec<String> {
-        let lines = self.frames.iter().map(|frame| match (&*frame.file, frame.line) {
-            ("", _) => frame.function.to_string(),
-            (file, line) => format!("{} {file}:{line}", frame.function),
-        });
-        lines.collect()
+struct Line<'a>(&'a Frame);
+
+impl Serialize for Line<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Frame { function, file, line, .. } = self.0;
+        match (&**file, *line) {
+            ("", _) => serializer.serialize_str(function),
+            (file, line) => serializer.collect_str(&format_args!("{function} {file}:{line}")),
+        }
+    }
+}
+
+impl Serialize for Id {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{:016x}", self.0))
+    }
+}
+
+impl Site {
+    pub(super) fn place(&self) -> Place<'_> {
+        let names = self.frames.iter().map(|frame| (&*frame.function, &*frame.file));
+        let frame = self.frames.get(user_frame(names).unwrap_or(0));
+        frame.map_or_else(Place::default, |frame| Place {
+            function: &frame.function,
+            file: &frame.file,
+            line: frame.line,
+        })
     }
 
     fn total(&self, of: Of) -> (u64, u64) {
@@ -75,24 +102,16 @@ impl Site {
         }
     }
 
-    fn row(&self, of: Of) -> Row {
+    fn row(&self, of: Of) -> Row<'_> {
         let (bytes, count) = self.total(of);
-        let place = self.place();
-        Row {
-            function: place.map(|frame| frame.function.to_string()).unwrap_or_default(),
-            file: place.map(|frame| frame.file.to_string()).unwrap_or_default(),
-            line: place.map_or(0, |frame| frame.line),
-            bytes,
-            count,
-            stack: self.stack(),
-            id: format!("{:016x}", self.id),
-        }
+        let stack = Stack(&self.frames);
+        Row { place: self.place(), bytes, count, stack, id: Id(self.id) }
     }
 }
 
 /// The largest sites, in an order that does not change while they don't. Sites without anything are
 /// left out.
-pub(super) fn top(sites: &[Site], of: Of, limit: usize) -> Vec<Row> {
+pub(super) fn top(sites: &[Site], of: Of, limit: usize) -> Vec<Row<'_>> {
     let mut order: Vec<&Site> = sites.iter().filter(|site| site.total(of).0 > 0).collect();
     order.sort_unstable_by_key(|site| (std::cmp::Reverse(site.total(of)), site.id));
     order.iter().take(limit).map(|site| site.row(of)).collect()
@@ -120,32 +139,17 @@ pub(super) fn sites(collectors: &Collectors) -> Result<Vec<Site>, String> {
 
 /// The sites of both lists, each once.
 fn of_top(top: heap::Top) -> Vec<Site> {
-    let hasher = BuildHasherDefault::<DefaultHasher>::default();
     let mut known = HashSet::new();
-    let mut sites = Vec::with_capacity(top.by_alloc.len());
-    for site in top.by_alloc.into_iter().chain(top.by_inuse) {
-        let frames: Vec<Frame> = site
-            .stack
-            .into_iter()
-            .map(|frame| Frame {
-                function: frame.function,
-                file: frame.file,
-                line: u64::from(frame.line),
-            })
-            .collect();
-        let id = hasher.hash_one(&frames);
-        if known.insert(id) {
-            sites.push(Site {
-                id,
-                frames,
-                alloc_bytes: site.amounts.alloc_bytes,
-                alloc_count: site.amounts.alloc_objects,
-                live_bytes: site.amounts.inuse_bytes,
-                live_count: site.amounts.inuse_objects,
-            });
-        }
-    }
-    sites
+    let all = top.by_alloc.into_iter().chain(top.by_inuse).filter(|site| known.insert(site.id));
+    all.map(|site| Site {
+        id: site.id,
+        frames: site.stack,
+        alloc_bytes: site.amounts.alloc_bytes,
+        alloc_count: site.amounts.alloc_objects,
+        live_bytes: site.amounts.inuse_bytes,
+        live_count: site.amounts.inuse_objects,
+    })
+    .collect()
 }
 
 /// The sites of a heap profile. Samples with the same frames are one site.
@@ -167,7 +171,7 @@ fn of_profile(profile: &Profile) -> Vec<Site> {
         let site = *known.entry(id).or_insert_with(|| {
             sites.push(Site {
                 id,
-                frames,
+                frames: frames.into(),
                 alloc_bytes: 0,
                 alloc_count: 0,
                 live_bytes: 0,
@@ -190,16 +194,12 @@ fn frames(profile: &Profile, stack: &[u32]) -> Vec<Frame> {
         let location = &profile.locations[location as usize];
         let lines = profile.lines_of(location);
         if lines.is_empty() {
-            let function = format!("{:#x}", location.address);
-            frames.push(Frame { function: function.into(), file: "".into(), line: 0 });
+            frames.push(Frame::new(&format!("{:#x}", location.address), "", 0));
         }
         frames.extend(lines.iter().map(|line| {
             let function = profile.functions[line.function as usize];
-            Frame {
-                function: profile.str(function.name).into(),
-                file: profile.str(function.filename).into(),
-                line: u64::try_from(line.line).unwrap_or(0),
-            }
+            let number = u32::try_from(line.line).unwrap_or(0);
+            Frame::new(profile.str(function.name), profile.str(function.filename), number)
         }));
     }
     frames
@@ -210,16 +210,12 @@ pub(super) mod tests {
     use super::*;
 
     pub(in super::super) fn site(id: u64, alloc_bytes: u64, live_bytes: u64) -> Site {
-        let frame = |function: &str, file: &str, line| Frame {
-            function: function.into(),
-            file: file.into(),
-            line,
-        };
-        let frames = vec![
-            frame("alloc::vec::Vec<T>::with_capacity", "", 0),
-            frame("shop::cart::add", "src/cart.rs", 40 + id),
-            frame("shop::main", "src/main.rs", 7),
+        let frames = [
+            Frame::new("alloc::vec::Vec<T>::with_capacity", "", 0),
+            Frame::new("shop::cart::add", "src/cart.rs", 40 + id as u32),
+            Frame::new("shop::main", "src/main.rs", 7),
         ];
+        let frames = frames.into();
         let (alloc_count, live_count) = (alloc_bytes / 10, live_bytes / 10);
         Site { id, frames, alloc_bytes, alloc_count, live_bytes, live_count }
     }
@@ -227,14 +223,17 @@ pub(super) mod tests {
     #[test]
     fn the_largest_come_first_and_ties_stay_in_order() {
         let sites = [site(3, 50, 0), site(2, 70, 10), site(1, 50, 10), site(4, 0, 0)];
-        let ids =
-            |of| -> Vec<u64> { top(&sites, of, 10).iter().map(|row| row.line - 40).collect() };
+        let ids = |of| -> Vec<u32> {
+            top(&sites, of, 10).iter().map(|row| row.place.line - 40).collect()
+        };
         assert_eq!(ids(Of::Allocated), [2, 1, 3]);
         assert_eq!(ids(Of::Live), [1, 2]);
         let rows = top(&sites, Of::Live, 1);
         assert_eq!(rows.len(), 1);
-        assert_eq!(rows[0].function, "shop::cart::add");
-        let stack = ["alloc::vec::Vec<T>::with_capacity", "shop::cart::add src/cart.rs:41"];
-        assert_eq!(rows[0].stack[..2], stack);
+        let row = serde_json::to_value(&rows[0]).unwrap();
+        assert_eq!(row["function"], "shop::cart::add");
+        assert_eq!(row["stack"][0], "alloc::vec::Vec<T>::with_capacity");
+        assert_eq!(row["stack"][1], "shop::cart::add src/cart.rs:41");
+        assert_eq!(row["id"], "0000000000000001");
     }
 }

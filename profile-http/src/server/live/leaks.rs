@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use profile_analysis::units::format_value;
 use serde::Serialize;
 
-use super::allocations::Site;
+use super::allocations::{Id, Place, Site, Stack};
 
 /// Looks that are remembered.
 const LOOKS: usize = 6;
@@ -39,13 +39,12 @@ struct Look {
 
 /// A site that looks like a leak.
 #[derive(Debug, Serialize)]
-pub(super) struct Leak {
+pub(super) struct Leak<'a> {
     pub(super) severity: Severity,
     /// 0 to 100.
     pub(super) score: u32,
-    pub(super) function: String,
-    pub(super) file: String,
-    pub(super) line: u64,
+    #[serde(flatten)]
+    pub(super) place: Place<'a>,
     pub(super) live_bytes: u64,
     pub(super) live_count: u64,
     pub(super) alloc_bytes: u64,
@@ -60,8 +59,19 @@ pub(super) struct Leak {
     pub(super) growing: bool,
     /// A sentence.
     pub(super) evidence: String,
-    pub(super) stack: Vec<String>,
-    pub(super) id: String,
+    pub(super) stack: Stack<'a>,
+    pub(super) id: Id,
+}
+
+/// What speaks for a leak.
+struct Suspect<'a> {
+    site: &'a Site,
+    severity: Severity,
+    score: u32,
+    retention: Option<f64>,
+    trend: Vec<u64>,
+    rises: usize,
+    began: Instant,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,19 +84,23 @@ pub(super) enum Severity {
 
 impl Watch {
     /// Judges the sites by what they hold now and what they held before, and remembers this look.
-    pub(super) fn judge(&mut self, sites: &[Site], now: Instant, limit: usize) -> Vec<Leak> {
+    pub(super) fn judge<'a>(
+        &mut self,
+        sites: &'a [Site],
+        now: Instant,
+        limit: usize,
+    ) -> Vec<Leak<'a>> {
         if self.looks.back().is_some_and(|look| now.duration_since(look.taken) > LONGEST_GAP) {
             self.looks.clear();
         }
-        let mut leaks: Vec<Leak> = sites.iter().filter_map(|site| self.leak(site, now)).collect();
-        leaks.sort_by(|a, b| {
-            let key =
-                |leak: &Leak| (leak.severity, std::cmp::Reverse((leak.score, leak.live_bytes)));
-            key(a).cmp(&key(b)).then_with(|| a.id.cmp(&b.id))
+        let mut suspects: Vec<_> =
+            sites.iter().filter_map(|site| self.suspect(site, now)).collect();
+        suspects.sort_by_key(|suspect| {
+            let worst_first = std::cmp::Reverse((suspect.score, suspect.site.live_bytes));
+            (suspect.severity, worst_first, suspect.site.id)
         });
-        leaks.truncate(limit);
         self.remember(sites, now);
-        leaks
+        suspects.into_iter().take(limit).map(|suspect| suspect.leak(now)).collect()
     }
 
     fn remember(&mut self, sites: &[Site], now: Instant) {
@@ -102,7 +116,11 @@ impl Watch {
         self.looks.push_back(Look { taken: now, live });
     }
 
-    fn leak(&self, site: &Site, now: Instant) -> Option<Leak> {
+    fn suspect<'a>(&self, site: &'a Site, now: Instant) -> Option<Suspect<'a>> {
+        let retention = (site.alloc_bytes > 0)
+            .then(|| (site.live_bytes as f64 / site.alloc_bytes as f64).min(1.0));
+        // Most sites are none, however they have grown.
+        severity(true, retention, site.live_bytes)?;
         // Looks that are far enough from this one.
         let before =
             self.looks.iter().filter(|look| now.duration_since(look.taken) >= SHORTEST_GAP);
@@ -113,30 +131,38 @@ impl Watch {
         let trend: Vec<u64> = known.iter().map(|&(_, bytes)| bytes).collect();
         let rises = trend.windows(2).rev().take_while(|pair| pair[1] > pair[0]).count();
         let growing = rises >= RISES;
-        let retention = (site.alloc_bytes > 0)
-            .then(|| (site.live_bytes as f64 / site.alloc_bytes as f64).min(1.0));
-        let severity = severity(growing, retention, site.live_bytes)?;
-        let seconds = now.duration_since(known[0].0).as_secs_f64();
-        let evidence = evidence(site, retention, rises, &trend, seconds);
-        let place = site.place();
-        Some(Leak {
-            severity,
+        Some(Suspect {
+            site,
+            severity: severity(growing, retention, site.live_bytes)?,
             score: score(growing, rises, retention, site.live_bytes),
-            function: place.map(|frame| frame.function.to_string()).unwrap_or_default(),
-            file: place.map(|frame| frame.file.to_string()).unwrap_or_default(),
-            line: place.map_or(0, |frame| frame.line),
+            retention,
+            trend,
+            rises,
+            began: known[0].0,
+        })
+    }
+}
+
+impl<'a> Suspect<'a> {
+    fn leak(self, now: Instant) -> Leak<'a> {
+        let Suspect { site, severity, score, retention, trend, rises, began } = self;
+        let seconds = now.duration_since(began).as_secs_f64();
+        Leak {
+            severity,
+            score,
+            place: site.place(),
             live_bytes: site.live_bytes,
             live_count: site.live_count,
             alloc_bytes: site.alloc_bytes,
             alloc_count: site.alloc_count,
             retention,
+            growing: rises >= RISES,
+            evidence: evidence(site, retention, rises, &trend, seconds),
             trend,
             trend_seconds: seconds,
-            growing,
-            evidence,
-            stack: site.stack(),
-            id: format!("{:016x}", site.id),
-        })
+            stack: Stack(&site.frames),
+            id: Id(site.id),
+        }
     }
 }
 
@@ -205,16 +231,20 @@ mod tests {
     fn a_site_that_grows_and_keeps_what_it_takes_climbs_to_the_top() {
         let mut watch = Watch::default();
         let began = Instant::now();
-        let mut last = Vec::new();
-        for look in 0..5u64 {
+        let sites = |look: u64| {
             let leak = site(1, 2 * MIB * (look + 1), 2 * MIB * (look + 1));
             let cache = site(2, 40 * MIB, 9 * MIB);
             let steady = site(3, 6 * MIB, 4 * MIB);
             let churn = site(4, 4000 * MIB, 2 * MIB);
-            let now = began + Duration::from_secs(5 * look);
-            last = watch.judge(&[leak, cache, steady, churn], now, 10);
+            [leak, cache, steady, churn]
+        };
+        for look in 0..4u64 {
+            watch.judge(&sites(look), began + Duration::from_secs(5 * look), 10);
         }
-        let severities: Vec<_> = last.iter().map(|leak| (leak.line - 40, leak.severity)).collect();
+        let sites = sites(4);
+        let last = watch.judge(&sites, began + Duration::from_secs(20), 10);
+        let severities: Vec<_> =
+            last.iter().map(|leak| (leak.place.line - 40, leak.severity)).collect();
         assert_eq!(severities, [(1, Severity::High), (3, Severity::Medium)]);
         assert!(last[0].growing && !last[1].growing);
         assert_eq!(last[0].trend, [2, 4, 6, 8, 10].map(|mib| mib * MIB));
@@ -233,7 +263,8 @@ mod tests {
         let began = Instant::now();
         for look in 0..50u64 {
             let now = began + Duration::from_millis(10 * look);
-            let leaks = watch.judge(&[site(1, 4 * MIB, 2 * MIB + look)], now, 10);
+            let sites = [site(1, 4 * MIB, 2 * MIB + look)];
+            let leaks = watch.judge(&sites, now, 10);
             assert!(!leaks[0].growing);
         }
         assert_eq!(watch.looks.len(), 1);

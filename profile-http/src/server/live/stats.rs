@@ -26,10 +26,10 @@ struct Answer<'a> {
     memory: Memory,
     cpu: Cpu,
     runtime: Runtime,
-    top_allocations: Vec<Row>,
-    inuse_allocations: Vec<Row>,
+    top_allocations: Vec<Row<'a>>,
+    inuse_allocations: Vec<Row<'a>>,
     history: Vec<HistoryPoint>,
-    potential_leaks: Vec<Leak>,
+    potential_leaks: Vec<Leak<'a>>,
     process: Process<'a>,
     limits: Limits,
     /// The time between two points of the history.
