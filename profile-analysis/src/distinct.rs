@@ -1,6 +1,6 @@
 //! Telling equal things apart from new ones where the things stay where they are.
 
-use std::hash::{BuildHasher, RandomState};
+use crate::hash::Keyed;
 
 /// Numbers distinct things in the order in which they come, and holds nothing of them but a hash:
 /// a million stacks are not copied to be counted.
@@ -8,8 +8,7 @@ pub(crate) struct Distinct {
     hashes: Vec<u64>,
     /// Numbers plus one, at most half full; 0 is free.
     table: Vec<u32>,
-    /// Random, so that nobody can make things that all hash alike.
-    key: u64,
+    hash: Keyed,
 }
 
 impl Default for Distinct {
@@ -21,9 +20,8 @@ impl Default for Distinct {
 impl Distinct {
     /// Ready for a number of things, without growing.
     pub(crate) fn with_capacity(things: usize) -> Distinct {
-        let key = RandomState::new().hash_one(0) | 1;
         let table = vec![0; (2 * things).next_power_of_two().max(16)];
-        Distinct { hashes: Vec::with_capacity(things), table, key }
+        Distinct { hashes: Vec::with_capacity(things), table, hash: Keyed::new() }
     }
 
     /// The number of a thing; `same` tells whether it equals the one of an earlier number. A new
@@ -33,7 +31,7 @@ impl Distinct {
         parts: impl Iterator<Item = u32>,
         same: impl Fn(usize) -> bool,
     ) -> usize {
-        let hash = parts.fold(self.key, |hash, part| self.fold(hash ^ u64::from(part)));
+        let hash = parts.fold(self.hash.start(), |hash, part| self.hash.fold(hash, part.into()));
         let mut slot = self.slot(hash);
         while self.table[slot] != 0 {
             let number = self.table[slot] as usize - 1;
@@ -48,13 +46,6 @@ impl Distinct {
             self.grow();
         }
         self.hashes.len() - 1
-    }
-
-    /// Multiplies to 128 bits and folds the halves: a quarter of the time of SipHash, which would
-    /// take as long as reading the profile.
-    fn fold(&self, part: u64) -> u64 {
-        let product = u128::from(part.wrapping_add(0x9e37_79b9_7f4a_7c15)) * u128::from(self.key);
-        product as u64 ^ (product >> 64) as u64
     }
 
     fn slot(&self, hash: u64) -> usize {

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use profile_core::profile::{Location, Profile};
 
+use crate::hash::Keyed;
 use crate::site::is_plumbing;
 
 /// What the locations of a profile mean.
@@ -28,11 +29,16 @@ pub(crate) struct Named<'a> {
     pub(crate) file: &'a str,
     /// The name of the object file in brackets, where that is all that is known.
     object: Option<String>,
-    /// Whether this is the standard library, an allocator, or an unnamed place in a library.
-    pub(crate) plumbing: bool,
+    /// Whether this is an unnamed place in a library.
+    in_library: bool,
 }
 
 impl Named<'_> {
+    /// Whether this is the standard library, an allocator, or an unnamed place in a library.
+    pub(crate) fn is_plumbing(&self) -> bool {
+        self.in_library || is_plumbing(&self.name, self.file)
+    }
+
     /// What stands for the source file: the object file in brackets where there is no other.
     pub(crate) fn file_or_object(&self) -> &str {
         match &self.object {
@@ -56,7 +62,8 @@ impl<'a> Frames<'a> {
     /// Names every location of a profile.
     pub(crate) fn new(profile: &'a Profile) -> Frames<'a> {
         let mut functions = Vec::new();
-        let mut known: HashMap<(&str, &str), u32> = HashMap::new();
+        let mut known: HashMap<(&str, &str), u32, Keyed> = HashMap::default();
+        known.reserve(profile.functions.len());
         let function_ids: Vec<u32> = profile
             .functions
             .iter()
@@ -67,16 +74,15 @@ impl<'a> Frames<'a> {
                 };
                 let file = profile.str(function.filename);
                 *known.entry((name, file)).or_insert_with(|| {
-                    let plumbing = is_plumbing(name, file);
                     let name = Cow::Borrowed(if name.is_empty() { "[unknown]" } else { name });
-                    functions.push(Named { name, file, object: None, plumbing });
+                    functions.push(Named { name, file, object: None, in_library: false });
                     functions.len() as u32 - 1
                 })
             })
             .collect();
         let mut all = Frames { functions, frames: Vec::new(), ids: Vec::new(), ranges: Vec::new() };
-        let mut known_lines = HashMap::new();
-        let mut unnamed = HashMap::new();
+        let mut known_lines = HashMap::with_capacity_and_hasher(profile.lines.len(), Keyed::new());
+        let mut unnamed = HashMap::with_hasher(Keyed::new());
         for location in &profile.locations {
             let start = all.frames.len();
             for line in profile.lines_of(location) {
@@ -127,12 +133,17 @@ impl<'a> Frames<'a> {
     /// two locations have the same.
     pub(crate) fn classes(&self) -> Option<(Vec<u32>, bool)> {
         let ids = |location: u32| &self.ids[self.of_location(location)];
-        let mut order: Vec<u32> = (0..self.ranges.len() as u32).collect();
-        order.sort_unstable_by_key(|&location| ids(location));
+        // Most locations differ in the first of their frames already.
+        let first = |location: u32| (self.ids[self.of_location(location).start], location);
+        let mut order: Vec<(u32, u32)> = (0..self.ranges.len() as u32).map(first).collect();
+        order.sort_unstable();
+        for same in order.chunk_by_mut(|left, right| left.0 == right.0) {
+            same.sort_unstable_by_key(|&(_, location)| ids(location));
+        }
         let mut classes = vec![0; order.len()];
         let mut distinct = true;
         for pair in order.windows(2) {
-            let [left, right] = [pair[0], pair[1]];
+            let [(_, left), (_, right)] = [pair[0], pair[1]];
             let same = ids(left) == ids(right);
             if !same && ids(right).starts_with(ids(left)) {
                 return None;
@@ -166,14 +177,14 @@ fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> Named<'a> {
     let object = file.rsplit(['/', '\\']).next().unwrap_or(file).trim_matches(['[', ']']);
     let (Some(mapping), false) = (mapping, object.is_empty()) else {
         let name = Cow::Owned(format!("{address:#x}"));
-        return Named { name, file: "", object: None, plumbing: false };
+        return Named { name, file: "", object: None, in_library: false };
     };
     let offset = address.wrapping_sub(mapping.start).wrapping_add(mapping.offset);
     Named {
         name: Cow::Owned(format!("[{object}+{offset:#x}]")),
         file: "",
         object: Some(format!("[{object}]")),
-        plumbing: file.starts_with('[') || object.ends_with(".so") || object.contains(".so."),
+        in_library: file.starts_with('[') || object.ends_with(".so") || object.contains(".so."),
     }
 }
 
@@ -199,7 +210,7 @@ mod tests {
         let names: Vec<_> = frames
             .functions
             .iter()
-            .map(|named| (named.name.as_ref(), named.file_or_object(), named.plumbing))
+            .map(|named| (named.name.as_ref(), named.file_or_object(), named.is_plumbing()))
             .collect();
         assert_eq!(
             names,

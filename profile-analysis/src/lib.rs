@@ -53,6 +53,7 @@ pub mod units;
 mod distinct;
 mod exercise;
 mod frames;
+mod hash;
 mod overlap;
 mod table;
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Decompressing and reading a profile at the same time.
 
-use std::sync::mpsc;
+use std::mem::take;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use profile_core::profile::{DecodeError, DecodeLimits, Inflate, Stacks, StacksReader};
@@ -8,8 +9,18 @@ use profile_core::profile::{DecodeError, DecodeLimits, Inflate, Stacks, StacksRe
 /// A thread takes longer to start than to decompress less than this.
 const WORTH_A_THREAD: usize = 64 << 10;
 
-/// Pieces that may wait to be read, of 128 KiB each.
+/// Bytes of a piece: what is on its way from one thread to the other stays in the cache of both.
+const PIECE: usize = 64 << 10;
+
+/// Pieces that may wait to be read.
 const WAITING: usize = 8;
+
+/// Pieces that are worth waking a thread for, which takes as long as decompressing 2 KiB.
+const WORTH_WAKING: usize = 3;
+
+/// Bytes at the end whose pieces are read one by one: what is read after the last of them is read
+/// alone.
+const END: usize = 512 << 10;
 
 /// Reads a profile. One that is gzip'd and not small is decompressed by a second thread, which has
 /// ended when this returns.
@@ -19,44 +30,128 @@ pub(crate) fn stacks<'a>(
 ) -> Result<Stacks<'a>, DecodeError> {
     let inflate = Inflate::new(bytes, limits).filter(|_| bytes.len() >= WORTH_A_THREAD);
     let Some(inflate) = inflate else { return Stacks::read(bytes, limits) };
+    let pipe = Pipe::default();
     thread::scope(|scope| {
         let mut reader = StacksReader::new(inflate.size_hint(), limits);
-        let (sender, receiver) = mpsc::sync_channel(WAITING);
-        // New memory for each piece would cost as much as a tenth of decompressing it.
-        let (give_back, spent) = mpsc::channel();
-        scope.spawn(move || pump(inflate, &sender, &spent));
-        // When this fails the receiver goes, and the other thread ends with its next piece.
-        for piece in receiver {
-            let mut piece: Vec<u8> = piece?;
-            reader.feed(&piece)?;
-            piece.clear();
-            // After the last one nobody wants it.
-            let _ = give_back.send(piece);
+        let _gone = Gone(&pipe);
+        scope.spawn(|| pump(inflate, &pipe));
+        loop {
+            let (pieces, end) = pipe.receive();
+            pieces.iter().try_for_each(|piece| reader.feed(piece))?;
+            pipe.give_back(pieces);
+            match end {
+                None => {}
+                Some(Ok(())) => return reader.finish(),
+                Some(Err(error)) => return Err(error),
+            }
         }
-        reader.finish()
     })
 }
 
 /// Sends what is decompressed, until it ends, fails, or nobody wants it.
-fn pump(
-    mut inflate: Inflate<'_>,
-    sender: &mpsc::SyncSender<Result<Vec<u8>, DecodeError>>,
-    spent: &mpsc::Receiver<Vec<u8>>,
-) {
-    loop {
-        let mut piece = spent.try_recv().unwrap_or_default();
-        let sent = match inflate.read(&mut piece) {
-            Ok(true) => sender.send(Ok(piece)),
-            Ok(false) => return,
-            Err(error) => {
-                // Nobody wants to know where the receiver has gone.
-                let _ = sender.send(Err(error));
-                return;
+fn pump(mut inflate: Inflate<'_>, pipe: &Pipe) {
+    let _broken = Gone(pipe);
+    // What the profile says of its size, which need not be true.
+    let mut left = inflate.size_hint();
+    while let Some(mut piece) = pipe.buffer() {
+        piece.resize(PIECE, 0);
+        match inflate.read(&mut piece) {
+            Ok(0) => return pipe.end(Ok(())),
+            Ok(length) => {
+                piece.truncate(length);
+                left = left.saturating_sub(length);
+                pipe.send(piece, if left < END { 1 } else { WORTH_WAKING });
             }
-        };
-        if sent.is_err() {
-            return;
+            Err(error) => return pipe.end(Err(error)),
         }
+    }
+}
+
+/// Pieces on their way from one thread to the other. A channel would wake the receiver for each.
+#[derive(Default)]
+struct Pipe {
+    state: Mutex<State>,
+    /// There is enough to read, or no more to come.
+    readable: Condvar,
+    /// There is room, or nobody who reads.
+    writable: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    pieces: Vec<Vec<u8>>,
+    /// New memory for each piece would cost as much as a tenth of decompressing it.
+    spent: Vec<Vec<u8>>,
+    end: Option<Result<(), DecodeError>>,
+    /// Whether the receiver sleeps.
+    receives: bool,
+    /// Whether the sender does.
+    sends: bool,
+    /// Whether one of them has ended.
+    gone: bool,
+}
+
+impl Pipe {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that may panic is done while it is locked.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Memory for a piece; `None` where nobody wants one.
+    fn buffer(&self) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        while state.pieces.len() >= WAITING && !state.gone {
+            state.sends = true;
+            state = self.writable.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.sends = false;
+        }
+        if state.gone { None } else { Some(state.spent.pop().unwrap_or_default()) }
+    }
+
+    fn send(&self, piece: Vec<u8>, worth_waking: usize) {
+        let mut state = self.state();
+        state.pieces.push(piece);
+        if state.receives && state.pieces.len() >= worth_waking {
+            drop(state);
+            self.readable.notify_one();
+        }
+    }
+
+    fn end(&self, end: Result<(), DecodeError>) {
+        self.state().end = Some(end);
+        self.readable.notify_one();
+    }
+
+    /// All pieces that are there, after which the end may come.
+    fn receive(&self) -> (Vec<Vec<u8>>, Option<Result<(), DecodeError>>) {
+        let mut state = self.state();
+        while state.pieces.is_empty() && state.end.is_none() && !state.gone {
+            state.receives = true;
+            state = self.readable.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state.receives = false;
+        }
+        // The one who decompresses has panicked, which is told where it is waited for.
+        let broken = state.pieces.is_empty() && state.end.is_none();
+        let end = if broken { Some(Ok(())) } else { state.end.take() };
+        if state.sends {
+            self.writable.notify_one();
+        }
+        (take(&mut state.pieces), end)
+    }
+
+    fn give_back(&self, pieces: Vec<Vec<u8>>) {
+        self.state().spent.extend(pieces);
+    }
+}
+
+/// Tells the other thread that this one is no longer there.
+struct Gone<'a>(&'a Pipe);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.state().gone = true;
+        self.0.readable.notify_one();
+        self.0.writable.notify_one();
     }
 }
 

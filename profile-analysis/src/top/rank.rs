@@ -56,9 +56,9 @@ fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked>
     let sites = Sites::of(stacks, frames, query.index);
     let flat = |site: usize| match &sites.sums {
         Some(sums) => sums[site],
-        None => stacks.value(sites.stacks[site] as usize, query.index),
+        None => stacks.value(site, query.index),
     };
-    let path = |site: usize| frames.of_stack(stacks.locations(sites.stacks[site] as usize));
+    let path = |site: usize| frames.of_stack(stacks.locations(sites.stack(site)));
     let key = |site: usize| {
         let leaf = path(site).next();
         leaf.map(|leaf| {
@@ -66,9 +66,11 @@ fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked>
             (named.name.as_ref(), named.file, frames.frames[leaf].line)
         })
     };
-    let rows = (0..sites.stacks.len() as u32).filter(|&site| flat(site as usize) != 0).collect();
+    let rows = (0..sites.len)
+        .map(|site| (flat(site), site))
+        .filter(|&(flat, site)| flat != 0 && stacks.has_locations(sites.stack(site)));
     let by_name = |left: usize, right: usize| key(left).cmp(&key(right)).then(left.cmp(&right));
-    order(rows, query.limit, flat, by_name)
+    order(rows, query.limit, by_name)
         .into_iter()
         .map(|site| {
             let (name, file, line) = key(site).unwrap_or_default();
@@ -81,9 +83,10 @@ fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked>
 
 /// Stacks that have the same functions and lines.
 struct Sites {
-    /// The first stack of each.
-    stacks: Vec<u32>,
-    /// The sums, where a site may be more than one stack.
+    len: usize,
+    /// The first stack of each, where a site may be more than one stack.
+    first: Option<Vec<u32>>,
+    /// The sums, likewise.
     sums: Option<Vec<i128>>,
 }
 
@@ -91,11 +94,7 @@ impl Sites {
     fn of(stacks: &Stacks<'_>, frames: &Frames<'_>, column: usize) -> Sites {
         match frames.classes() {
             // Other locations are other frames, so the stacks are the sites.
-            Some((_, true)) => {
-                let is_stack = |&stack: &u32| stacks.locations(stack as usize).next().is_some();
-                let stacks = (0..stacks.len() as u32).filter(is_stack).collect();
-                Sites { stacks, sums: None }
-            }
+            Some((_, true)) => Sites { len: stacks.len(), first: None, sums: None },
             Some((classes, false)) => Sites::grouped(stacks, column, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
             }),
@@ -112,7 +111,7 @@ impl Sites {
         let mut distinct = Distinct::default();
         let (mut first, mut sums) = (Vec::new(), Vec::new());
         for stack in 0..stacks.len() {
-            if parts(stack).next().is_none() {
+            if !stacks.has_locations(stack) {
                 continue;
             }
             let site =
@@ -123,16 +122,24 @@ impl Sites {
             }
             sums[site] += stacks.value(stack, column);
         }
-        Sites { stacks: first, sums: Some(sums) }
+        Sites { len: first.len(), first: Some(first), sums: Some(sums) }
+    }
+
+    /// The first stack of a site.
+    fn stack(&self, site: usize) -> usize {
+        self.first.as_ref().map_or(site, |first| first[site] as usize)
     }
 }
 
 /// Ranks functions, lines or files.
 fn groups(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
     let groups = Groups::new(frames, query.by);
-    let hidden = |frame: usize| query.by == By::Caller && frames.function(frame).plumbing;
-    let places: Vec<(u32, bool)> =
-        (0..frames.frames.len()).map(|frame| (groups.of_frame[frame], hidden(frame))).collect();
+    let hides = query.by == By::Caller;
+    let hidden: Vec<bool> =
+        frames.functions.iter().map(|named| hides && named.is_plumbing()).collect();
+    let places: Vec<(u32, bool)> = (frames.frames.iter().zip(&groups.of_frame))
+        .map(|(frame, &group)| (group, hidden[frame.function as usize]))
+        .collect();
     let mut sums = vec![Sums::default(); groups.names.len()];
     let mut weights = vec![0_u128; places.len()];
     // The number of the stack in which a group was last seen, so that recursion counts once.
@@ -168,13 +175,12 @@ fn groups(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked
     }
     let shown = groups.heaviest(frames, &weights);
     let key = |group: usize| (groups.names[group], shown[group]);
-    let something = |&group: &u32| {
-        let sums = sums[group as usize];
-        sums.flat != 0 || sums.cum != 0
-    };
-    let rows = (0..sums.len() as u32).filter(something).collect();
-    let value = |group: usize| if query.cum { sums[group].cum } else { sums[group].flat };
-    order(rows, query.limit, value, |left, right| key(left).cmp(&key(right)))
+    let rows = sums
+        .iter()
+        .enumerate()
+        .filter(|(_, sums)| sums.flat != 0 || sums.cum != 0)
+        .map(|(group, sums)| (if query.cum { sums.cum } else { sums.flat }, group));
+    order(rows, query.limit, |left, right| key(left).cmp(&key(right)))
         .into_iter()
         .map(|group| {
             let (name, (file, line)) = key(group);
@@ -248,23 +254,34 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// The rows in order, the largest first, no more than asked for.
+/// The rows in order of their values, the largest first, no more than asked for.
 fn order(
-    mut rows: Vec<u32>,
+    rows: impl Iterator<Item = (i128, usize)>,
     limit: usize,
-    value: impl Fn(usize) -> i128,
     by_name: impl Fn(usize, usize) -> Ordering,
 ) -> Vec<usize> {
-    let compare = |&left: &u32, &right: &u32| {
-        let (left, right) = (left as usize, right as usize);
-        value(right).cmp(&value(left)).then_with(|| by_name(left, right))
+    /// Rows that are kept beyond the limit, until it is worth while to look which are the largest.
+    const SPARE: usize = 1000;
+    let compare = |left: &(i128, usize), right: &(i128, usize)| {
+        right.0.cmp(&left.0).then_with(|| by_name(left.1, right.1))
     };
-    if limit < rows.len() {
-        rows.select_nth_unstable_by(limit, compare);
-        rows.truncate(limit);
+    let mut largest = Vec::new();
+    // What is below the limit already.
+    let mut floor = i128::MIN;
+    let most = limit.saturating_mul(2).saturating_add(SPARE);
+    for row in rows.filter(|_| limit > 0) {
+        if row.0 < floor {
+            continue;
+        }
+        largest.push(row);
+        if largest.len() == most {
+            floor = largest.select_nth_unstable_by(limit - 1, compare).1.0;
+            largest.truncate(limit);
+        }
     }
-    rows.sort_unstable_by(compare);
-    rows.into_iter().map(|row| row as usize).collect()
+    largest.sort_unstable_by(compare);
+    largest.truncate(limit);
+    largest.into_iter().map(|(_, row)| row).collect()
 }
 
 fn ranked(name: &str, file: &str, line: i64, sums: Sums, stack: Vec<String>) -> Ranked {

@@ -66,6 +66,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next field.
+    #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         if self.rest.is_empty() {
             return Ok(None);
@@ -77,6 +78,7 @@ impl<'a> Reader<'a> {
         }
     }
 
+    #[inline]
     fn field(&mut self, offset: u64) -> Result<Field<'a>, FieldProblem> {
         let tag = varint(&mut self.rest)?;
         let value = match tag as u32 & 7 {

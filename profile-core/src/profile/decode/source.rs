@@ -10,9 +10,6 @@ use flate2::bufread::MultiGzDecoder;
 use super::reader::{Field, Reader};
 use super::{DecodeError, DecodeLimits};
 
-/// Bytes decompressed at a time.
-const CHUNK: usize = 128 << 10;
-
 /// A tag and a length, at ten bytes each.
 pub(super) const MAX_HEADER: usize = 20;
 
@@ -75,7 +72,11 @@ impl Gzip<'_> {
         self.window.drain(..position);
         self.base += position as u64;
         while self.window.len() < needed && !self.ended {
-            self.ended = !self.inflate.read(&mut self.window)?;
+            let filled = self.window.len();
+            self.window.resize(filled + Inflate::PIECE, 0);
+            let read = self.inflate.read(&mut self.window[filled..])?;
+            self.window.truncate(filled + read);
+            self.ended = read == 0;
         }
         Ok(0)
     }
@@ -111,35 +112,30 @@ impl<'a> Inflate<'a> {
         usize::try_from(stated.min(self.max_bytes)).unwrap_or(0)
     }
 
-    /// Appends the next 128 KiB or less; whether there was anything, else the stream's end is
-    /// checked.
+    /// What to decompress at a time: it stays in the processor's cache until it is read.
+    pub const PIECE: usize = 128 << 10;
+
+    /// Decompresses into the front of a buffer of two bytes or more; how many, or 0 at the end of the
+    /// stream, which is checked then.
     ///
     /// # Errors
     ///
     /// Where the stream is broken or too large, holds nothing, or is gzip inside gzip.
-    pub fn read(&mut self, into: &mut Vec<u8>) -> Result<bool, DecodeError> {
-        let start = into.len();
-        into.resize(start + CHUNK, 0);
+    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, DecodeError> {
         let mut length = 0;
         // The beginning is looked at below, so it has to be there.
         while length < 2 {
-            let read = self.decoder.read(&mut into[start + length..]);
-            into.truncate(start + length + *read.as_ref().unwrap_or(&0));
-            let offset = self.total + (into.len() - start) as u64;
-            let read = read.map_err(|error| DecodeError::Gzip { offset, source: error.into() })?;
-            if read == 0 {
-                break;
-            }
-            length += read;
-            if length < 2 {
-                into.resize(start + CHUNK, 0);
+            let offset = self.total + length as u64;
+            let read = self.decoder.read(&mut into[length..]);
+            match read.map_err(|error| DecodeError::Gzip { offset, source: error.into() })? {
+                0 => break,
+                read => length += read,
             }
         }
-        into.truncate(start + length);
         if self.total == 0 && length == 0 {
             return Err(DecodeError::Empty);
         }
-        if self.total == 0 && is_gzip(&into[start..]) {
+        if self.total == 0 && is_gzip(&into[..length]) {
             return Err(DecodeError::NestedGzip);
         }
         self.total += length as u64;
@@ -152,7 +148,7 @@ impl<'a> Inflate<'a> {
         if self.total > most {
             return Err(too_large("bytes for what it has compressed", most));
         }
-        Ok(length > 0)
+        Ok(length)
     }
 }
 

@@ -56,12 +56,13 @@ impl<'a> Stacks<'a> {
             return StacksReader::over(Cow::Borrowed(bytes), bytes.len(), limits).finish();
         };
         let mut reader = StacksReader::new(inflate.size_hint(), limits);
-        let mut chunk = Vec::new();
-        while inflate.read(&mut chunk)? {
-            reader.feed(&chunk)?;
-            chunk.clear();
+        let mut piece = vec![0; Inflate::PIECE];
+        loop {
+            match inflate.read(&mut piece)? {
+                0 => return reader.finish(),
+                length => reader.feed(&piece[..length])?,
+            }
         }
-        reader.finish()
     }
 }
 
@@ -217,7 +218,7 @@ impl Reading {
     }
 
     /// Looks at the ids of a stack. Whether they are written as short as can be, so that the same
-    /// stack always has the same bytes.
+    /// stack always has the same bytes; where they are not, they are still to be counted.
     #[inline]
     fn see(&mut self, bytes: &[u8], field: &Field<'_>) -> Result<bool, DecodeError> {
         /// The highest bit of each byte says that the number goes on.
@@ -225,8 +226,9 @@ impl Reading {
         /// Four numbers of two bytes each.
         const PAIRS: u64 = 0x0080_0080_0080_0080;
         const LOW_SEVEN: u64 = 0x007f_007f_007f_007f;
+        const TOPS: u64 = 0x8000_8000_8000_8000;
         let (mut least, mut greatest, mut short) = (self.least, self.greatest, true);
-        let (mut least_of_two, mut greatest_of_two) = ([u16::MAX; 4], [0_u16; 4]);
+        let (mut greatest_of_four, mut too_long) = (0_u64, 0);
         let mut rest = bytes;
         while !rest.is_empty() {
             // Most numbers have two bytes, and four of them are looked at together.
@@ -235,12 +237,14 @@ impl Reading {
                 if word & GOES_ON != PAIRS {
                     break;
                 }
-                let ids = (word & LOW_SEVEN) | ((word >> 8) & LOW_SEVEN) << 7;
-                for lane in 0..4 {
-                    let id = (ids >> (16 * lane)) as u16;
-                    least_of_two[lane] = least_of_two[lane].min(id);
-                    greatest_of_two[lane] = greatest_of_two[lane].max(id);
-                }
+                let second = (word >> 8) & LOW_SEVEN;
+                // What fits one byte is too long in two: 0x80 where nothing is in the second.
+                too_long |= PAIRS - second;
+                let ids = (word & LOW_SEVEN) | second << 7;
+                // The greater of each lane, of whose 16 bits the ids need 14.
+                let not_less = ((ids | TOPS) - greatest_of_four) & TOPS;
+                let mask = (not_less - (not_less >> 15)) | not_less;
+                greatest_of_four = (ids & mask) | (greatest_of_four & !mask);
                 rest = after;
             }
             if rest.is_empty() {
@@ -254,15 +258,15 @@ impl Reading {
             least = least.min(id);
             greatest = greatest.max(id);
         }
-        for lane in 0..4 {
-            // What fits one byte is too long in two.
-            short &= least_of_two[lane] >= 0x80;
-            if greatest_of_two[lane] > 0 || least_of_two[lane] == 0 {
-                least = least.min(u64::from(least_of_two[lane]));
-                greatest = greatest.max(u64::from(greatest_of_two[lane]));
+        short &= too_long & PAIRS == 0;
+        if short {
+            for lane in 0..4 {
+                greatest = greatest.max(greatest_of_four >> (16 * lane) & 0xffff);
             }
+            // Of two bytes none is 0, and more is not asked.
+            least = least.min(greatest);
+            (self.least, self.greatest) = (least, greatest);
         }
-        (self.least, self.greatest) = (least, greatest);
         Ok(short)
     }
 

@@ -89,7 +89,12 @@ fn decode(bytes: &[u8]) -> Result<Profile, DecodeError> {
 fn in_pieces(bytes: &[u8], limits: &DecodeLimits) -> Result<Stacks<'static>, DecodeError> {
     let mut raw = Vec::new();
     match Inflate::new(bytes, limits) {
-        Some(mut inflate) => while inflate.read(&mut raw)? {},
+        Some(mut inflate) => {
+            let mut piece = [0; 1000];
+            while let length @ 1.. = inflate.read(&mut piece)? {
+                raw.extend_from_slice(&piece[..length]);
+            }
+        }
         None => raw.extend_from_slice(bytes),
     }
     let mut reader = StacksReader::new(0, limits);

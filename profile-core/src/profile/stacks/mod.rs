@@ -122,6 +122,16 @@ impl<'a> Stacks<'a> {
         self.table.value(stack, sample_type)
     }
 
+    /// Whether a stack has any locations.
+    ///
+    /// # Panics
+    ///
+    /// Where there is no such stack.
+    #[inline]
+    pub fn has_locations(&self, stack: usize) -> bool {
+        self.table.has_bytes(stack)
+    }
+
     /// The sum of all values of one sample type. 64 bits are added at a time, so it is exact.
     pub fn total(&self, sample_type: usize) -> i128 {
         (0..self.len()).map(|stack| self.value(stack, sample_type)).sum()

@@ -96,6 +96,12 @@ impl Table {
         bytes(raw, &self.copies, self.places[stack])
     }
 
+    /// Whether a stack has any ids; looks at none of them.
+    #[inline]
+    pub(in crate::profile) fn has_bytes(&self, stack: usize) -> bool {
+        self.places[stack].length > 0
+    }
+
     /// The sum of a column.
     #[inline]
     pub(in crate::profile) fn value(&self, stack: usize, column: usize) -> i128 {
