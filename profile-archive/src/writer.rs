@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use profile_core::Unavailable;
+use profile_core::collect::Content;
 use profile_core::session::Artifact;
 use sha2::{Digest, Sha256};
 
@@ -60,7 +61,7 @@ impl<W: Write> BundleWriter<W> {
     pub fn append(&mut self, artifact: &Artifact) -> Result<()> {
         let kind = artifact.kind.name();
         match &artifact.data {
-            Ok(bytes) => self.append_bytes(kind, &artifact.name.parse()?, bytes, artifact.took),
+            Ok(content) => self.entry(kind, &artifact.name.parse()?, content, artifact.took),
             Err(profile_core::Error::Unavailable(unavailable)) => {
                 self.unavailable(unavailable);
                 Ok(())
@@ -85,16 +86,56 @@ impl<W: Write> BundleWriter<W> {
         bytes: &[u8],
         took: Duration,
     ) -> Result<()> {
+        self.list(kind, name, bytes.len() as u64, took, |bundle| {
+            bundle.write_entry(name.as_str(), bytes)?;
+            Ok(Sha256::digest(bytes).into())
+        })
+    }
+
+    /// Content that is there is appended as it is; what is made as it is written is compressed piece by
+    /// piece.
+    fn entry(
+        &mut self,
+        kind: &str,
+        name: &EntryName,
+        content: &Content,
+        took: Duration,
+    ) -> Result<()> {
+        if let Some(bytes) = content.in_memory() {
+            return self.append_bytes(kind, name, bytes, took);
+        }
+        let bytes = content.len();
+        self.list(kind, name, bytes, took, |bundle| {
+            let header = header(name.as_str(), bytes)?;
+            let mut digest = Sha256::new();
+            bundle.guarded(|gzip| {
+                gzip.compress(header.as_bytes())?;
+                content.write_to(&mut Compressed { gzip, digest: &mut digest })?;
+                gzip.compress(padding(bytes))
+            })?;
+            Ok(digest.finalize().into())
+        })
+    }
+
+    /// Writes an entry under a name that is free, and puts it in the manifest.
+    fn list(
+        &mut self,
+        kind: &str,
+        name: &EntryName,
+        bytes: u64,
+        took: Duration,
+        write: impl FnOnce(&mut BundleWriter<W>) -> Result<[u8; 32]>,
+    ) -> Result<()> {
         if *name == MANIFEST_NAME || self.names.contains(name) {
             return Err(Error::NameTaken(name.clone()));
         }
-        self.write_entry(name.as_str(), bytes)?;
+        let digest = write(self)?;
         self.names.insert(name.clone());
         self.manifest.entries.push(ManifestEntry {
             name: name.to_string(),
             kind: kind.to_owned(),
-            bytes: bytes.len() as u64,
-            sha256: hex(Sha256::digest(bytes).as_slice()),
+            bytes,
+            sha256: hex(&digest),
             took_seconds: took.as_secs_f64(),
         });
         Ok(())
@@ -173,15 +214,7 @@ impl<W: Write> BundleWriter<W> {
     }
 
     fn write_entry(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
-        let mut header = tar::Header::new_ustar();
-        header.set_path(name).map_err(Error::Write)?;
-        header.set_mode(0o644);
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_mtime(unix_seconds(SystemTime::now()));
-        header.set_entry_type(tar::EntryType::Regular);
-        header.set_size(bytes.len() as u64);
-        header.set_cksum();
+        let header = header(name, bytes.len() as u64)?;
         self.guarded(|gzip| {
             gzip.compress(header.as_bytes())?;
             if bytes.starts_with(&MAGIC) {
@@ -189,7 +222,7 @@ impl<W: Write> BundleWriter<W> {
             } else {
                 gzip.compress(bytes)?;
             }
-            gzip.compress(&[0; BLOCK][..bytes.len().next_multiple_of(BLOCK) - bytes.len()])
+            gzip.compress(padding(bytes.len() as u64))
         })
     }
 
@@ -209,6 +242,44 @@ impl<W: Write> BundleWriter<W> {
 impl<W: Write> fmt::Debug for BundleWriter<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("BundleWriter").field("manifest", &self.manifest).finish_non_exhaustive()
+    }
+}
+
+/// What stands before an entry of so many bytes.
+fn header(name: &str, bytes: u64) -> Result<tar::Header> {
+    let mut header = tar::Header::new_ustar();
+    header.set_path(name).map_err(Error::Write)?;
+    header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(unix_seconds(SystemTime::now()));
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(bytes);
+    header.set_cksum();
+    Ok(header)
+}
+
+/// What fills the last block of an entry of so many bytes.
+fn padding(bytes: u64) -> &'static [u8] {
+    const BLANK: [u8; BLOCK] = [0; BLOCK];
+    &BLANK[..(bytes.next_multiple_of(BLOCK as u64) - bytes) as usize]
+}
+
+/// Compresses what is written, and digests it.
+struct Compressed<'a, W: Write> {
+    gzip: &'a mut GzipWriter<W>,
+    digest: &'a mut Sha256,
+}
+
+impl<W: Write> Write for Compressed<'_, W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.gzip.compress(bytes)?;
+        self.digest.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

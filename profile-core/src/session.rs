@@ -7,7 +7,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::collect::{Collectors, File, Pending, Window};
+use crate::collect::{Collectors, Content, File, Pending, Window};
 use crate::sys::own_work::OwnWork;
 use crate::{Error, Kind, Permit, Plan};
 
@@ -55,7 +55,7 @@ pub struct Artifact {
     /// How long it took, the window included where the kind records one.
     pub took: Duration,
     /// The finished file.
-    pub data: Result<Vec<u8>, Error>,
+    pub data: Result<Content, Error>,
 }
 
 /// Opens the window: every kind of the plan is started.
@@ -209,7 +209,7 @@ mod tests {
             Box::new(move || match fault {
                 Fault::Finish => Err(Error::Collect { kind, source: "lost".into() }),
                 Fault::FinishPanic => panic!("expected by the test"),
-                _ => Ok(vec![File { name: kind.file_name(), bytes: vec![1, 2, 3] }]),
+                _ => Ok(vec![File { name: kind.file_name(), bytes: vec![1, 2, 3].into() }]),
             })
         }
     }

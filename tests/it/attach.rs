@@ -380,7 +380,7 @@ impl Collector for Given {
 
 impl Window for Given {
     fn close(self: Box<Self>) -> Pending {
-        Box::new(move || Ok(vec![File { name: self.kind.file_name(), bytes: self.bytes }]))
+        Box::new(move || Ok(vec![File { name: self.kind.file_name(), bytes: self.bytes.into() }]))
     }
 }
 

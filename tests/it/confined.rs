@@ -39,7 +39,7 @@ fn sees_everything() {
         let rows = top(&read.stacks, &TopOptions::default()).unwrap().rows;
         assert!(rows[0].name.ends_with("burns_for_the_test"), "{rows:?}");
         let text = threads.into_iter().find(|file| file.name == "goroutine.txt").unwrap();
-        let text = String::from_utf8(text.bytes).unwrap();
+        let text = String::from_utf8(text.bytes.into_vec()).unwrap();
         for name in ["burns_for_the_test", "waits_for_the_test"] {
             let block = text.split("\n\n").find(|block| block.contains(name));
             let block = block.unwrap_or_else(|| panic!("no {name} in\n{text}"));

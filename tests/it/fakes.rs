@@ -73,7 +73,7 @@ impl Window for FakeWindow {
             Some(Fault::Finish) => Err(Error::Collect { kind, source: "told to fail".into() }),
             Some(Fault::Panic) => panic!("told to panic"),
             // Noise, so that nothing on the way makes it smaller.
-            _ => Ok(vec![File { name: kind.file_name(), bytes: noise(bytes) }]),
+            _ => Ok(vec![File { name: kind.file_name(), bytes: noise(bytes).into() }]),
         })
     }
 }

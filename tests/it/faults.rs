@@ -87,7 +87,7 @@ impl Window for Slow {
         Box::new(move || {
             std::thread::sleep(Duration::from_millis(200));
             self.done.lock().unwrap().push(self.kind);
-            Ok(vec![File { name: self.kind.file_name(), bytes: noise(1 << 20) }])
+            Ok(vec![File { name: self.kind.file_name(), bytes: noise(1 << 20).into() }])
         })
     }
 }

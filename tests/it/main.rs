@@ -28,6 +28,7 @@ mod single;
 mod stores;
 mod tasks;
 mod threads;
+mod traces;
 mod waits;
 
 #[path = "../heap/sites.rs"]

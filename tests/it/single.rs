@@ -94,7 +94,7 @@ impl Window for Slow {
             if self.fails {
                 return Err(Error::Collect { kind: self.kind, source: "told to fail".into() });
             }
-            Ok(vec![File { name: self.kind.file_name(), bytes: b"finished".to_vec() }])
+            Ok(vec![File { name: self.kind.file_name(), bytes: b"finished".to_vec().into() }])
         })
     }
 }

@@ -32,7 +32,7 @@ fn dump() -> (Profile, String) {
     let mut files = window.close()().unwrap().into_iter();
     let profile = Profile::decode(&files.next().unwrap().bytes, &DecodeLimits::default()).unwrap();
     profile.check().unwrap();
-    (profile, String::from_utf8(files.next().unwrap().bytes).unwrap())
+    (profile, String::from_utf8(files.next().unwrap().bytes.into_vec()).unwrap())
 }
 
 /// The blocks of a dump whose header has this text.
@@ -144,7 +144,7 @@ impl Trace {
         let window = Collectors::new().collector(Kind::Trace).start().unwrap();
         let opened = (before, Instant::now());
         during();
-        let bytes = window.close()().unwrap().remove(0).bytes;
+        let bytes = window.close()().unwrap().remove(0).bytes.into_vec();
         Trace { json: serde_json::from_slice(&bytes).unwrap(), bytes, opened }
     }
 

@@ -13,7 +13,7 @@ fn dump() -> String {
     let window = Collectors::new().collector(Kind::Goroutine).start().unwrap();
     let files = window.close()().unwrap();
     let text = files.into_iter().find(|file| file.name == "goroutine.txt").unwrap();
-    String::from_utf8(text.bytes).unwrap()
+    String::from_utf8(text.bytes.into_vec()).unwrap()
 }
 
 /// The block of a dump about the thread of this name.

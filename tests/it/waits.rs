@@ -321,7 +321,7 @@ fn threads_that_wait_for_each_other_are_a_finding() {
     }
     let dump = || {
         let files = Collectors::new().collector(Kind::Goroutine).snapshot().unwrap();
-        let text = String::from_utf8(files[1].bytes.clone()).unwrap();
+        let text = String::from_utf8(files[1].bytes.to_vec()).unwrap();
         (Profile::decode(&files[0].bytes, &DecodeLimits::default()).unwrap(), text)
     };
     let (a, b) = (Arc::new(Mutex::new(1)), Arc::new(Mutex::new(2)));

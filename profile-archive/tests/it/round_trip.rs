@@ -1,15 +1,17 @@
 //! What is written is read back, and other programs could read it too.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::rc::Rc;
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime};
 
 use flate2::read::GzDecoder;
 use profile_archive::{
     Bundle, BundleReader, BundleWriter, EntryName, Error, Header, Limits, Source,
 };
+use profile_core::collect::Content;
 use profile_core::session::Artifact;
 use profile_core::{Kind, Unavailable};
 use proptest::prelude::*;
@@ -17,6 +19,7 @@ use proptest::prelude::*;
 use crate::archives::{bundle, facts, gzip, small_bundle};
 
 fn artifact(kind: Kind, data: Result<Vec<u8>, profile_core::Error>) -> Artifact {
+    let data = data.map(Content::from);
     Artifact { kind, name: kind.file_name(), took: Duration::from_millis(1500), data }
 }
 
@@ -55,6 +58,44 @@ fn a_session_reads_back() {
     assert_eq!(unavailable(1), ("block", "no hooks", ""));
     assert_eq!(manifest.errors[0].error, "heap could not be collected: disk on fire");
     assert_eq!(manifest.errors[1].kind, "trace");
+}
+
+#[test]
+fn what_is_made_as_it_is_written_is_an_entry_like_any_other() {
+    // Of more blocks than one, and with something left over.
+    let lines = |writer: &mut dyn Write| (0..10_000).try_for_each(|n| writeln!(writer, "line {n}"));
+    let mut expected = Vec::new();
+    lines(&mut expected).unwrap();
+    assert_ne!(expected.len() % 512, 0);
+    let mut whole = BundleWriter::new(Vec::new(), facts()).unwrap();
+    whole.append(&artifact(Kind::Trace, Ok(expected.clone()))).unwrap();
+    let mut made = BundleWriter::new(Vec::new(), facts()).unwrap();
+    let written = Content::written(lines).unwrap();
+    let trace = Artifact { data: Ok(written), ..artifact(Kind::Trace, Ok(Vec::new())) };
+    made.append(&trace).unwrap();
+    assert!(trace.data.unwrap().in_memory().is_none(), "it never was");
+    let [whole, made] = [whole, made].map(|writer| {
+        let file = writer.finish().unwrap();
+        Bundle::read(&file[..], &Limits::default()).unwrap()
+    });
+    assert_eq!((made.truncated, made.warnings), (false, Vec::new()));
+    assert_eq!(made.entries[0].data, expected);
+    assert_eq!(made.manifest.unwrap().entries, whole.manifest.unwrap().entries);
+}
+
+#[test]
+fn content_that_changes_as_it_is_written_breaks_the_bundle() {
+    let times = Mutex::new(Cell::new(0));
+    let content = Content::written(move |writer| {
+        let times = times.lock().unwrap();
+        times.set(times.get() + 1);
+        writer.write_all(&vec![b'x'; times.get()])
+    });
+    let mut writer = BundleWriter::new(Vec::new(), facts()).unwrap();
+    let data = Ok(content.unwrap());
+    let trace = Artifact { data, ..artifact(Kind::Trace, Ok(Vec::new())) };
+    assert!(matches!(writer.append(&trace), Err(Error::Write(_))));
+    assert!(matches!(writer.finish(), Err(Error::Broken)));
 }
 
 #[test]

@@ -102,7 +102,7 @@ impl Collector for BlockProfile {
         let recorded = SoFar::take(Of::Block).since(Of::Block, &SoFar::default());
         let note = engine(BLOCK_RATE.load(std::sync::atomic::Ordering::Relaxed));
         let bytes = encode(&recorded, self.style(false), &[note]);
-        Ok(vec![File { name: Kind::Block.file_name(), bytes }])
+        Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
@@ -129,7 +129,7 @@ impl Window for BlockWindow {
         drop(raised);
         Box::new(move || {
             let bytes = encode(&recorded, profile.style(true), &[note]);
-            Ok(vec![File { name: Kind::Block.file_name(), bytes }])
+            Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
         })
     }
 }

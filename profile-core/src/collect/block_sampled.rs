@@ -96,7 +96,7 @@ impl Window for SampledWindow {
                     .to_owned(),
             ];
             let bytes = encode(&recorded, style, &notes);
-            Ok(vec![File { name: Kind::Block.file_name(), bytes }])
+            Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
         })
     }
 }

@@ -68,20 +68,25 @@ impl Collector for SampledCpu {
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
-        let subscription = sampler::subscribe(self.hz).map_err(|error| match error {
-            StartError::Owned(owner) => cpu_owner::in_use(owner),
-            StartError::Forked => Error::Collect {
-                kind: Kind::Cpu,
-                source: "this process was forked from one with several threads, and can't safely \
-                         start one of its own"
-                    .into(),
-            },
-            StartError::Os { what, source } => {
-                let source = format!("{what}: {source}").into();
-                Error::Collect { kind: Kind::Cpu, source }
-            }
-        })?;
+        let subscription = sampler::subscribe(self.hz).map_err(not_started)?;
         Ok(Box::new(CpuWindow { subscription, symbols: self.symbols }))
+    }
+}
+
+/// Why there are no samples.
+pub(crate) fn not_started(error: StartError) -> Error {
+    match error {
+        StartError::Owned(owner) => cpu_owner::in_use(owner),
+        StartError::Forked => Error::Collect {
+            kind: Kind::Cpu,
+            source: "this process was forked from one with several threads, and can't safely \
+                     start one of its own"
+                .into(),
+        },
+        StartError::Os { what, source } => {
+            let source = format!("{what}: {source}").into();
+            Error::Collect { kind: Kind::Cpu, source }
+        }
     }
 }
 
@@ -96,7 +101,7 @@ impl Window for CpuWindow {
         let stacks = self.subscription.end();
         Box::new(move || {
             let bytes = encode(&stacks, symbols);
-            Ok(vec![File { name: Kind::Cpu.file_name(), bytes }])
+            Ok(vec![File { name: Kind::Cpu.file_name(), bytes: bytes.into() }])
         })
     }
 }

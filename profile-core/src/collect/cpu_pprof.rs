@@ -111,7 +111,7 @@ impl Window for CpuWindow {
         drop(self);
         Box::new(move || {
             let bytes = encode(&stacks?);
-            Ok(vec![File { name: Kind::Cpu.file_name(), bytes }])
+            Ok(vec![File { name: Kind::Cpu.file_name(), bytes: bytes.into() }])
         })
     }
 }

@@ -59,8 +59,11 @@ impl Window for ThreadDump {
             let mut text = dump.text();
             text.push_str(&tasks.text(|tid| dump.stack_of(tid)));
             Ok(vec![
-                File { name: Kind::Goroutine.file_name(), bytes: dump.profile.encode_gzip() },
-                File { name: "goroutine.txt", bytes: text.into_bytes() },
+                File {
+                    name: Kind::Goroutine.file_name(),
+                    bytes: dump.profile.encode_gzip().into(),
+                },
+                File { name: "goroutine.txt", bytes: text.into_bytes().into() },
             ])
         })
     }

@@ -4,6 +4,7 @@
 mod block;
 #[cfg(all(feature = "sampler", stacks))]
 mod block_sampled;
+mod content;
 #[cfg(all(feature = "sampler", stacks))]
 mod cpu;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
@@ -38,8 +39,11 @@ mod waits;
 pub use block::BlockProfile;
 #[cfg(all(feature = "sampler", stacks))]
 pub use block_sampled::SampledBlock;
+pub use content::Content;
 #[cfg(all(feature = "sampler", stacks))]
 pub use cpu::SampledCpu;
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) use cpu::not_started as cpu_not_started;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub use cpu_pprof::PprofCpu;
 pub use empty::empty_profile;
@@ -106,7 +110,7 @@ pub struct File {
     /// Its name in a bundle.
     pub name: &'static str,
     /// Its content.
-    pub bytes: Vec<u8>,
+    pub bytes: Content,
 }
 
 /// One collector for each kind.

@@ -80,7 +80,7 @@ impl Collector for MutexProfile {
             }
         };
         let bytes = encode(&recorded, self.style(false), &[note]);
-        Ok(vec![File { name: Kind::Mutex.file_name(), bytes }])
+        Ok(vec![File { name: Kind::Mutex.file_name(), bytes: bytes.into() }])
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
@@ -109,7 +109,7 @@ impl Window for MutexWindow {
                 profile.nanos
             );
             let bytes = encode(&recorded, profile.style(true), &[note]);
-            Ok(vec![File { name: Kind::Mutex.file_name(), bytes }])
+            Ok(vec![File { name: Kind::Mutex.file_name(), bytes: bytes.into() }])
         })
     }
 }

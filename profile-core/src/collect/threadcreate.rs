@@ -42,7 +42,7 @@ impl Window for ThreadCreate {
         let (creators, unknown) = births::creators();
         Box::new(move || {
             let bytes = encode(creators, unknown, taken);
-            Ok(vec![File { name: Kind::Threadcreate.file_name(), bytes }])
+            Ok(vec![File { name: Kind::Threadcreate.file_name(), bytes: bytes.into() }])
         })
     }
 }

@@ -41,7 +41,7 @@ impl Window for ThreadNames {
                 source: source.into(),
             })?;
             let bytes = encode(&names, taken);
-            Ok(vec![File { name: Kind::Threadcreate.file_name(), bytes }])
+            Ok(vec![File { name: Kind::Threadcreate.file_name(), bytes: bytes.into() }])
         })
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! What is measured: each poll of a task that is known, on the thread that polled it; each wait of a
 //! thread, with an arrow from what woke it, where waits are recorded; spans and events of `tracing`,
-//! where its layer is installed; and memory, CPU time and tasks, five times a second. Cost: nothing
-//! without a window; within one about 60 ns for each poll, and a buffer that is touched as it fills.
+//! where its layer is installed; samples of CPU time, where the sampler is built in; and memory, CPU
+//! time and tasks, five times a second. Cost: nothing without a window; within one about 60 ns for each
+//! poll, 100 samples for each second of CPU time, and a buffer that is touched as it fills.
 //!
 //! Where it is blind: tasks that nobody named are only counted; and a buffer that is full loses its
 //! oldest events, and says how many.
@@ -29,7 +30,7 @@ impl EventTrace {
     }
 
     /// The same with a buffer of so many bytes, from 1 to 256 MiB. An event takes 32. The JSON that
-    /// is made of it is about four times as large.
+    /// is made of it is about five times as large, and made as it is read; the buffer is taken until then.
     #[must_use]
     pub fn buffer(self, bytes: usize) -> EventTrace {
         EventTrace { buffer: bytes }
@@ -77,6 +78,11 @@ struct TraceWindow {
 impl Window for TraceWindow {
     fn close(self: Box<Self>) -> Pending {
         let recorded = self.recording.stop();
-        Box::new(move || Ok(vec![File { name: Kind::Trace.file_name(), bytes: encode(&recorded) }]))
+        Box::new(move || {
+            let encoded = encode(recorded);
+            let bytes = encoded
+                .map_err(|error| Error::Collect { kind: Kind::Trace, source: error.into() })?;
+            Ok(vec![File { name: Kind::Trace.file_name(), bytes }])
+        })
     }
 }

@@ -1,43 +1,56 @@
-//! A trace as Chrome trace events, in the form of an object: facts of the whole first, then the events.
+//! A trace as Chrome trace events, in the form of an object: facts of the whole first, then the events,
+//! then the frames of stacks. It is written piece by piece from what threads recorded, and is the same
+//! each time.
 //!
 //! Times are microseconds since the window opened, and `otherData` says when that was. Each thread's
 //! slices lie within each other; what began before the window begins with it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::SystemTime;
 
 use super::json::{micros, number, text};
 use super::ring::Event;
+use super::samples::Samples;
+use super::tree::{Sample, Tree};
 use super::window::Recorded;
+use crate::collect::Content;
 use crate::task::{KindId, State, TaskKind, kind};
 
-/// Writes a trace as JSON.
-pub(crate) fn encode(trace: &Recorded) -> Vec<u8> {
-    let mut writer = Writer::new(trace);
-    writer.facts();
-    writer.out.extend_from_slice(b",\"traceEvents\":[");
-    writer.events();
-    writer.unfinished();
-    writer.counters();
-    writer.names();
-    writer.out.extend_from_slice(b"\n]}\n");
-    writer.out
+/// A trace as JSON.
+pub(crate) fn encode((trace, samples): (Recorded, Samples)) -> io::Result<Content> {
+    let whole = Whole::new(trace, samples);
+    Content::written(move |to| whole.write(to))
+}
+
+/// A trace with what is to be known before the first event is written.
+struct Whole {
+    trace: Recorded,
+    tree: Tree,
+    program: String,
+    /// What threads are called, by their ids.
+    threads: BTreeMap<u32, String>,
+    /// Wake-ups of each address: when, and by which thread.
+    wakes: HashMap<u64, Vec<(u64, u32)>>,
 }
 
 struct Writer<'a> {
+    whole: &'a Whole,
     trace: &'a Recorded,
+    to: &'a mut dyn Write,
+    /// What waits to be written, and what went wrong with it.
     out: Vec<u8>,
+    written: io::Result<()>,
     pid: u64,
     first: bool,
     kinds: HashMap<u32, Rc<Texts>>,
-    threads: HashMap<u32, String>,
-    /// Wake-ups of each address: when, and by which thread.
-    wakes: HashMap<u64, Vec<(u64, u32)>>,
     flows: u64,
 }
+
+/// Bytes that are written at a time.
+const PIECE: usize = 32 * 1024;
 
 /// A kind as JSON.
 struct Texts {
@@ -56,18 +69,71 @@ struct Slice<'a> {
     ended: u64,
 }
 
-impl<'a> Writer<'a> {
-    fn new(trace: &'a Recorded) -> Writer<'a> {
-        Writer {
-            trace,
-            out: Vec::new(),
+impl Whole {
+    fn new(trace: Recorded, samples: Samples) -> Whole {
+        let tree = samples.resolve();
+        let mut wakes: HashMap<u64, Vec<(u64, u32)>> = HashMap::new();
+        let mut threads: BTreeMap<u32, String> = BTreeMap::new();
+        for chunk in trace.events.chunks() {
+            threads.insert(chunk.thread, chunk.name());
+            for event in chunk.events() {
+                if let Event::Wake { at, address } = event {
+                    wakes.entry(address).or_default().push((at, chunk.thread));
+                }
+            }
+        }
+        wakes.values_mut().for_each(|wakes| wakes.sort_unstable());
+        for status in &trace.running {
+            if let State::Running { thread } = status.state {
+                threads.entry(thread).or_default();
+            }
+        }
+        for (&thread, name) in &tree.threads {
+            threads.entry(thread).or_insert_with(|| name.clone());
+        }
+        // One that was renamed has its name of now, one that ended that of then.
+        for (thread, name) in &mut threads {
+            if let Ok(now) = fs::read_to_string(format!("/proc/self/task/{thread}/comm")) {
+                now.trim_end().clone_into(name);
+            }
+        }
+        Whole { trace, tree, program: crate::Process::current().program, threads, wakes }
+    }
+
+    fn write(&self, to: &mut dyn Write) -> io::Result<()> {
+        let mut writer = Writer {
+            whole: self,
+            trace: &self.trace,
+            to,
+            out: Vec::with_capacity(2 * PIECE),
+            written: Ok(()),
             pid: std::process::id().into(),
             first: true,
             kinds: HashMap::new(),
-            threads: HashMap::new(),
-            wakes: HashMap::new(),
             flows: 0,
+        };
+        writer.facts();
+        writer.out.extend_from_slice(b",\"traceEvents\":[");
+        writer.events();
+        writer.unfinished();
+        writer.samples();
+        writer.counters();
+        writer.names();
+        writer.out.extend_from_slice(b"\n]");
+        writer.frames();
+        writer.out.extend_from_slice(b"}\n");
+        writer.hand_on();
+        writer.written
+    }
+}
+
+impl Writer<'_> {
+    /// Hands on what waits. After an error nothing is.
+    fn hand_on(&mut self) {
+        if self.written.is_ok() {
+            self.written = self.to.write_all(&self.out);
         }
+        self.out.clear();
     }
 
     /// What holds for the whole.
@@ -82,12 +148,15 @@ impl<'a> Writer<'a> {
         let _ = write!(
             out,
             ",\"clock\":\"monotonic\",\"started_unix_nanos\":{},\"started_monotonic_nanos\":{},\
-             \"window_micros\":{},\"lost_events\":{},\"tasks\":[",
+             \"window_micros\":{},\"lost_events\":{},\"lost_cpu_samples\":{},\"cpu_samples\":",
             unix.as_nanos(),
             trace.began,
             (trace.ended - trace.began) / 1000,
-            trace.events.lost
+            trace.events.lost,
+            self.whole.tree.lost,
         );
+        text(out, &self.whole.tree.source);
+        out.extend_from_slice(b",\"tasks\":[");
         for (index, group) in trace.alive.iter().enumerate() {
             out.extend_from_slice(if index > 0 { &b",\n{\"name\":"[..] } else { b"\n{\"name\":" });
             text(out, group.kind.name());
@@ -116,15 +185,9 @@ impl<'a> Writer<'a> {
     fn events(&mut self) {
         let trace = self.trace;
         for chunk in trace.events.chunks() {
-            self.threads.insert(chunk.thread, chunk.name());
-            for event in chunk.events() {
-                if let Event::Wake { at, address } = event {
-                    self.wakes.entry(address).or_default().push((at, chunk.thread));
-                }
+            if self.written.is_err() {
+                return;
             }
-        }
-        self.wakes.values_mut().for_each(|wakes| wakes.sort_unstable());
-        for chunk in trace.events.chunks() {
             let thread = chunk.thread;
             let mut events = chunk.events().peekable();
             while let Some(event) = events.next() {
@@ -182,7 +245,7 @@ impl<'a> Writer<'a> {
         }) {
             return;
         }
-        let Some(wakes) = self.wakes.get(&address) else { return };
+        let Some(wakes) = self.whole.wakes.get(&address) else { return };
         let before = wakes.partition_point(|&(at, _)| at <= ended);
         let woken_by = wakes[..before].iter().rfind(|&&(_, waker)| waker != thread);
         let Some(&(at, waker)) = woken_by.filter(|&&(at, _)| at >= began) else { return };
@@ -228,8 +291,44 @@ impl<'a> Writer<'a> {
                 out.extend_from_slice(&texts.site);
                 out.push(b'}');
             });
-            self.threads.entry(thread).or_default();
         }
+    }
+
+    /// Where threads were at work.
+    fn samples(&mut self) {
+        let tree = &self.whole.tree;
+        let mut name = Vec::new();
+        for &Sample { at, thread, frame } in &tree.samples {
+            // One that was taken before the window opened may come out of the engine's queue after it.
+            if at < self.trace.began {
+                continue;
+            }
+            name.clear();
+            text(&mut name, tree.stack(frame).next().unwrap_or_default());
+            self.begin("cpu", &name, "i", thread, self.since(at));
+            let _ = write!(self.out, ",\"s\":\"t\",\"sf\":{frame},\"args\":{{\"stack\":");
+            let stack: Vec<&str> = tree.stack(frame).take(STACK).collect();
+            text(&mut self.out, &stack.join(" < "));
+            self.out.extend_from_slice(b"}}");
+        }
+    }
+
+    /// The frames that samples refer to, each with its caller's number.
+    fn frames(&mut self) {
+        self.out.extend_from_slice(b",\"stackFrames\":{");
+        for (number, (caller, name)) in self.whole.tree.frames().enumerate() {
+            let comma = if number > 0 { "," } else { "" };
+            let _ = write!(self.out, "{comma}\n\"{number}\":{{\"category\":\"cpu\",\"name\":");
+            text(&mut self.out, name);
+            if let Some(caller) = caller {
+                let _ = write!(self.out, ",\"parent\":{caller}");
+            }
+            self.out.push(b'}');
+            if self.out.len() >= PIECE {
+                self.hand_on();
+            }
+        }
+        self.out.push(b'}');
     }
 
     /// Memory, CPU, tasks and queue, as they were read.
@@ -271,15 +370,9 @@ impl<'a> Writer<'a> {
 
     /// What the process and its threads are called.
     fn names(&mut self) {
-        let mut threads: Vec<(u32, String)> = self.threads.drain().collect();
-        threads.sort_unstable();
-        let program = crate::Process::current().program;
-        self.name("process_name", 0, &program);
-        for (thread, recorded) in threads {
-            // One that was renamed has its name of now, one that ended that of then.
-            let now = fs::read_to_string(format!("/proc/self/task/{thread}/comm"));
-            let name = now.map_or(recorded, |name| name.trim_end().to_owned());
-            self.name("thread_name", thread, &name);
+        self.name("process_name", 0, &self.whole.program);
+        for (&thread, name) in &self.whole.threads {
+            self.name("thread_name", thread, name);
         }
     }
 
@@ -307,6 +400,9 @@ impl<'a> Writer<'a> {
 
     /// Begins an event: everything that all of them have.
     fn begin(&mut self, category: &str, name: &[u8], phase: &str, thread: u32, at: u64) {
+        if self.out.len() >= PIECE {
+            self.hand_on();
+        }
         let out = &mut self.out;
         out.extend_from_slice(if std::mem::take(&mut self.first) { &b"\n"[..] } else { b",\n" });
         let _ = write!(out, "{{\"ph\":\"{phase}\",\"cat\":\"{category}\",\"name\":");
@@ -339,6 +435,9 @@ impl Texts {
     }
 }
 
+/// Functions of a sample's stack that stand in its arguments, for readers that don't know `stackFrames`.
+const STACK: usize = 8;
+
 /// `file:line`; empty where unknown.
 fn place(file: &str, line: u32) -> String {
     if file.is_empty() { String::new() } else { format!("{file}:{line}") }
@@ -359,7 +458,7 @@ mod tests {
         let _turn = turn();
         let Ok(recording) = Recording::start(1 << 20) else { panic!("a trace starts") };
         work();
-        let text = String::from_utf8(encode(&recording.stop())).unwrap();
+        let text = String::from_utf8(encode(recording.stop()).unwrap().into_vec()).unwrap();
         text.lines().map(str::to_owned).collect()
     }
 

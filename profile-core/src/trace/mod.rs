@@ -1,8 +1,8 @@
 //! The execution trace: what happened when, on one time line, as Chrome trace events.
 //!
 //! While a window is open, threads write events to chunks of a bounded buffer (`ring`); when it
-//! closes they are written as JSON. Without one, each place that could record looks at one word and
-//! goes on.
+//! closes they are written as JSON, straight from there to whoever reads it. Without one, each place
+//! that could record looks at one word and goes on.
 
 mod counters;
 mod encode;
@@ -10,6 +10,9 @@ mod json;
 #[cfg(feature = "tracing")]
 mod layer;
 pub(crate) mod ring;
+#[cfg_attr(not(all(feature = "sampler", stacks)), path = "no_samples.rs")]
+mod samples;
+mod tree;
 mod window;
 
 pub(crate) use encode::encode;

@@ -232,6 +232,9 @@ pub(crate) struct Open {
 #[derive(Debug)]
 pub(crate) struct Closed {
     buffer: Buffer,
+    /// Events of each chunk when it closed: a thread that was writing one just then may finish it later,
+    /// and what is read is to be the same each time.
+    used: Box<[u8]>,
     /// Events that found no room, or were written over.
     pub(crate) lost: u64,
 }
@@ -297,7 +300,12 @@ impl Open {
         OPEN.store(0, Ordering::SeqCst);
         settle();
         let buffer = self.buffer.take().expect("it is taken once, and here");
-        Closed { buffer, lost: LOST.load(Ordering::Relaxed) }
+        let chunks = buffer.words.chunks_exact(WORDS).take(buffer.chunks);
+        let used = chunks.map(|chunk| match chunk[0].load(Ordering::Acquire) & 3 {
+            FREE => 0,
+            _ => chunk[1].load(Ordering::Acquire).min(EVENTS as u64 - 1) as u8,
+        });
+        Closed { used: used.collect(), buffer, lost: LOST.load(Ordering::Relaxed) }
     }
 }
 
@@ -313,16 +321,10 @@ impl Closed {
     /// The chunks that were written to, in no order.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         let chunks = self.buffer.words.chunks_exact(WORDS).take(self.buffer.chunks);
-        chunks.filter_map(|chunk| {
-            let state = chunk[0].load(Ordering::Acquire);
-            let used = (chunk[1].load(Ordering::Acquire) as usize).min(EVENTS - 1);
-            let name = [2, 3].map(|at: usize| chunk[at].load(Ordering::Relaxed));
-            let words = &chunk[EVENT..][..used * EVENT];
-            (state & 3 != FREE && used > 0).then_some(Chunk {
-                thread: (state >> 32) as u32,
-                name,
-                words,
-            })
+        chunks.zip(&self.used).filter(|&(_, &used)| used > 0).map(|(chunk, &used)| Chunk {
+            thread: (chunk[0].load(Ordering::Relaxed) >> 32) as u32,
+            name: [2, 3].map(|at: usize| chunk[at].load(Ordering::Relaxed)),
+            words: &chunk[EVENT..][..usize::from(used) * EVENT],
         })
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::counters::{Counters, Reading};
 use super::ring::{self, Closed, Open, OpenError};
+use super::samples::{Samples, Sampling};
 use crate::sys::clock;
 use crate::task::{self, State, Status, TaskKind};
 
@@ -13,6 +14,7 @@ use crate::task::{self, State, Status, TaskKind};
 pub(crate) struct Recording {
     open: Open,
     counters: Counters,
+    sampling: Sampling,
     began: u64,
     wall: SystemTime,
 }
@@ -56,17 +58,17 @@ impl Recording {
         let open = ring::open(bytes).map_err(StartError::Buffer)?;
         let (began, wall) = (clock::precise(), SystemTime::now());
         let counters = Counters::start().map_err(StartError::Thread)?;
-        Ok(Recording { open, counters, began, wall })
+        Ok(Recording { open, counters, sampling: Sampling::start(), began, wall })
     }
 
     /// Ends it.
-    pub(crate) fn stop(self) -> Recorded {
+    pub(crate) fn stop(self) -> (Recorded, Samples) {
         let ended = clock::precise();
         let mut running = Vec::new();
         let alive = alive(Duration::from_nanos(ended - self.began), &mut running);
-        let Recording { open, counters, began, wall } = self;
-        let events = open.close();
-        Recorded { events, readings: counters.stop(), began, ended, wall, running, alive }
+        let Recording { open, counters, sampling, began, wall } = self;
+        let (events, readings, samples) = (open.close(), counters.stop(), sampling.stop());
+        (Recorded { events, readings, began, ended, wall, running, alive }, samples)
     }
 }
 

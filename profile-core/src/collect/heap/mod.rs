@@ -81,7 +81,7 @@ impl Heap {
 
     fn finish(self, source: &dyn Source) -> Result<Vec<File>, Error> {
         let profile = source.profile(self.kind).map_err(|error| self.failed(error))?;
-        Ok(vec![File { name: self.kind.file_name(), bytes: profile.encode_gzip() }])
+        Ok(vec![File { name: self.kind.file_name(), bytes: profile.encode_gzip().into() }])
     }
 }
 

@@ -543,7 +543,7 @@ impl Running {
             key.push(name);
             key.extend(stack.iter().map(|word| word.load(Ordering::Relaxed)));
             for stacks in &mut guards {
-                stacks.add(head.tid, &key, weight as u64, head.truncated);
+                stacks.add(&head, &key, weight as u64);
             }
         });
         let dropped = Duration::from_nanos(shared.dropped.swap(0, Ordering::Relaxed));

@@ -2,7 +2,8 @@
 //!
 //! What runs here may interrupt anything, the allocator and the dynamic linker included. It may not
 //! allocate, lock, wait, panic, format, call into libc, touch a thread-local that is initialised
-//! lazily, or lose `errno`. It reads the stack only where it is known to be mapped, and asks the
+//! lazily, or lose `errno`. The clock is read without libc, and was read before the first signal, so
+//! that the way to it is known. It reads the stack only where it is known to be mapped, and asks the
 //! kernel to read it elsewhere.
 
 use std::cell::UnsafeCell;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize
 use super::ring::{Head, Ring};
 use super::timer::Clock;
 use crate::sys::arch;
+use crate::sys::clock::precise;
 use crate::sys::unwind::{End, Registers, Scratch, Unwinder};
 use crate::sys::window::{Mapped, Window};
 
@@ -168,7 +170,7 @@ pub(in crate::sys) extern "C" fn on_dump(
     handle(Purpose::Dump, |shared| {
         // SAFETY: the kernel passes a valid pointer to a handler installed with SA_SIGINFO.
         let registers = unsafe { arch::interrupted(context) };
-        let head = Head { tid: own_tid(), weight: 0, truncated: false, by_process: false };
+        let head = Head { tid: own_tid(), at: 0, weight: 0, truncated: false, by_process: false };
         take(shared, registers, StackRange::default(), head);
     });
 }
@@ -225,7 +227,7 @@ unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const 
         let tid = own_tid();
         let expirations = 1 + info.overrun.max(0) as u64;
         let weight = expirations * shared.process_interval.load(Ordering::Relaxed);
-        let head = Head { tid, weight, truncated: false, by_process: true };
+        let head = Head { tid, at: precise(), weight, truncated: false, by_process: true };
         take(shared, registers, StackRange::default(), head);
         return;
     }
@@ -242,7 +244,8 @@ unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const 
         thread.thread_pointer.store(arch::thread_pointer(), Ordering::Relaxed);
     }
     let tid = thread.tid.load(Ordering::Relaxed);
-    take(shared, registers, range, Head { tid, weight, truncated: false, by_process: false });
+    let head = Head { tid, at: precise(), weight, truncated: false, by_process: false };
+    take(shared, registers, range, head);
 }
 
 fn take(shared: &Shared, registers: Registers, range: StackRange, head: Head) {

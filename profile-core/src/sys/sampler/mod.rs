@@ -8,6 +8,7 @@
 
 mod controller;
 pub(super) mod handler;
+mod moments;
 pub(super) mod ring;
 mod stacks;
 mod timer;
@@ -16,8 +17,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use controller::Controller;
+pub(crate) use moments::Moments;
 pub(crate) use stacks::Stacks;
 
+use super::clock;
 use super::sigprof::{self, Owner};
 
 /// Addresses of a stack that are kept; what is beyond the root's side is cut.
@@ -50,11 +53,22 @@ pub(crate) enum StartError {
 
 /// Opens a window in which the process is sampled `hz` times for each second of CPU time.
 pub(crate) fn subscribe(hz: u32) -> Result<Subscription, StartError> {
+    open(Stacks::new(hz))
+}
+
+/// The same for samples one by one, with the time of each.
+pub(crate) fn follow(hz: u32) -> Result<Subscription, StartError> {
+    open(Stacks::one_by_one(hz))
+}
+
+fn open(stacks: Stacks) -> Result<Subscription, StartError> {
     survive_fork();
+    // The handler reads the clock, which is looked for the first time it is read.
+    clock::precise();
     if FORKED.load(Ordering::Relaxed) {
         return Err(StartError::Forked);
     }
-    let stacks = Arc::new(Mutex::new(Stacks::new(hz)));
+    let stacks = Arc::new(Mutex::new(stacks));
     let mut engine = lock();
     if let Some(controller) = &engine.controller {
         controller.add(Arc::clone(&stacks));

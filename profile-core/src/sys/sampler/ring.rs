@@ -20,6 +20,8 @@ pub(in crate::sys) struct Ring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::sys) struct Head {
     pub(in crate::sys) tid: u32,
+    /// When it was taken, by the precise clock.
+    pub(super) at: u64,
     /// CPU time that the sample stands for, in nanoseconds.
     pub(super) weight: u64,
     /// Whether the stack's way up was lost or cut.
@@ -28,8 +30,8 @@ pub(in crate::sys) struct Head {
     pub(super) by_process: bool,
 }
 
-/// Sequence number, thread and flags, weight, length.
-const PREFIX: usize = 4;
+/// Sequence number, thread and flags, weight, length, time.
+const PREFIX: usize = 5;
 
 impl Ring {
     /// A ring of so many samples, a power of two, of at most `depth` addresses each.
@@ -72,6 +74,7 @@ impl Ring {
         slot[1].store(u64::from(head.tid) | flags, Ordering::Relaxed);
         slot[2].store(head.weight, Ordering::Relaxed);
         slot[3].store(len as u64, Ordering::Relaxed);
+        slot[4].store(head.at, Ordering::Relaxed);
         slot[0].store(at.wrapping_add(1) as u64, Ordering::Release);
         true
     }
@@ -87,6 +90,7 @@ impl Ring {
             let word = slot[1].load(Ordering::Relaxed);
             let head = Head {
                 tid: word as u32,
+                at: slot[4].load(Ordering::Relaxed),
                 weight: slot[2].load(Ordering::Relaxed),
                 truncated: word >> 32 & 1 == 1,
                 by_process: word >> 33 & 1 == 1,
@@ -114,7 +118,8 @@ mod tests {
             for (word, address) in slot.iter().zip(stack) {
                 word.store(*address, Ordering::Relaxed);
             }
-            (stack.len(), Head { tid, weight: 10, truncated: tid % 2 == 1, by_process: false })
+            let truncated = tid % 2 == 1;
+            (stack.len(), Head { tid, at: 0, weight: 10, truncated, by_process: false })
         })
     }
 

@@ -3,6 +3,9 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::moments::Moments;
+use super::ring::Head;
+
 /// The stacks of a window.
 #[derive(Debug)]
 pub(crate) struct Stacks {
@@ -10,6 +13,8 @@ pub(crate) struct Stacks {
     /// Samples, by thread name and addresses: the name's index first.
     counts: HashMap<Box<[u64]>, i64>,
     names: Vec<String>,
+    /// Each sample by itself, for a subscriber that wants them so; there are no counts then.
+    moments: Option<Moments>,
     /// CPU time of each thread that did not make a whole sample yet.
     left_over: HashMap<u32, u64>,
     seed: u64,
@@ -41,6 +46,7 @@ impl Stacks {
             hz,
             counts: HashMap::new(),
             names: Vec::new(),
+            moments: None,
             left_over: HashMap::new(),
             seed: seed as u64 | 1,
             truncated: 0,
@@ -52,6 +58,16 @@ impl Stacks {
         }
     }
 
+    /// The same for a subscriber that wants to know when each sample was taken.
+    pub(super) fn one_by_one(hz: u32) -> Stacks {
+        Stacks { moments: Some(Moments::default()), ..Stacks::new(hz) }
+    }
+
+    /// The samples one by one, of a subscriber that wanted them so.
+    pub(crate) fn into_moments(self) -> Moments {
+        self.moments.unwrap_or_default()
+    }
+
     /// Nanoseconds of CPU time that a sample stands for.
     pub(crate) fn period(&self) -> u64 {
         1_000_000_000 / u64::from(self.hz)
@@ -61,10 +77,10 @@ impl Stacks {
     /// is left over is kept for the thread's next, so that totals are right in any rate.
     ///
     /// `key` has the thread name's index in front of the addresses.
-    pub(super) fn add(&mut self, tid: u32, key: &[u64], weight: u64, truncated: bool) {
+    pub(super) fn add(&mut self, head: &Head, key: &[u64], weight: u64) {
         let period = self.period();
         let random = &mut self.seed;
-        let left = self.left_over.entry(tid).or_insert_with(|| {
+        let left = self.left_over.entry(head.tid).or_insert_with(|| {
             // A random phase, so that a thread's first period is worth as much as any other.
             *random ^= *random << 13;
             *random ^= *random >> 7;
@@ -77,10 +93,12 @@ impl Stacks {
         if count == 0 {
             return;
         }
-        if truncated {
+        if head.truncated {
             self.truncated += count;
         }
-        if let Some(known) = self.counts.get_mut(key) {
+        if let Some(moments) = &mut self.moments {
+            moments.add(head.at, head.tid, key);
+        } else if let Some(known) = self.counts.get_mut(key) {
             *known += count;
         } else {
             self.counts.insert(key.into(), count);
@@ -90,6 +108,9 @@ impl Stacks {
     pub(super) fn close(&mut self, names: &[String]) {
         self.duration = self.opened.elapsed();
         self.names = names.to_vec();
+        if let Some(moments) = &mut self.moments {
+            moments.close(names);
+        }
         self.left_over = HashMap::new();
     }
 

@@ -1,12 +1,11 @@
 //! Taking one kind: what each request is made of.
 
 use std::collections::HashMap;
-use std::io::Write as _;
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use profile_core::collect::{File, empty_profile};
+use profile_core::collect::{Content, File, empty_profile};
 use profile_core::profile::{DecodeLimits, Profile, TextForm};
 use profile_core::single::{self, Unfinished};
 use profile_core::{Error, Kind, Unavailable, symbols};
@@ -47,11 +46,11 @@ const LEFT: &str = "the client left";
 const PUNCTUAL: Duration = Duration::from_secs(3);
 
 /// Answers, and says how many bytes that were, or why there are none.
-fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Result<usize, String> {
+fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Result<u64, String> {
     let (kind, unfinished) = match collect(shared, job, client) {
         Ok(Taken::Closed { kind, unfinished }) => (kind, unfinished),
-        Ok(Taken::Whole(bytes)) => return give(Ok(bytes), answer),
-        Err(refusal) => return give(Err(refusal), answer),
+        Ok(Taken::Whole(bytes)) => return give(shared, Ok(bytes.into()), answer),
+        Err(refusal) => return give(shared, Err(refusal), answer),
     };
     thread::scope(|scope| {
         let (done, finished) = mpsc::channel();
@@ -61,43 +60,58 @@ fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Res
         };
         let name = "profilez-finish".to_owned();
         if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, finish) {
-            return give(Err(reply::profile_failed(&error.to_string())), answer);
+            return give(shared, Err(reply::profile_failed(&error.to_string())), answer);
         }
         match finished.recv_timeout(PUNCTUAL) {
-            Ok(result) => give(result, answer),
+            Ok(result) => give(shared, result, answer),
             Err(_) => give_late(&finished, shared.patience, answer),
         }
     })
 }
 
 /// Answers with what there is.
-fn give(result: Result<Vec<u8>, Refusal>, answer: Answer<Body>) -> Result<usize, String> {
+fn give(
+    shared: &Shared,
+    result: Result<Content, Refusal>,
+    answer: Answer<Body>,
+) -> Result<u64, String> {
     let outcome = match &result {
-        Ok(bytes) => Ok(bytes.len()),
+        Ok(content) if content.in_memory().is_none() => {
+            let (writer, reader) = pipe::pipe(shared.patience);
+            if !answer.give(Ok(Body::stream(reader))) {
+                return Err(LEFT.to_owned());
+            }
+            return stream(content, writer);
+        }
+        Ok(content) => Ok(content.len()),
         Err(refusal) => Err(refusal.message().to_owned()),
     };
-    let there = answer.give(result.map(|bytes| Body::full(bytes.into())));
+    let there = answer.give(result.map(|content| Body::full(content.into_vec().into())));
     if there { outcome } else { outcome.and(Err(LEFT.to_owned())) }
+}
+
+/// Writes an answer that has begun. Without an end the client sees that it is not whole.
+fn stream(content: &Content, mut writer: pipe::Writer) -> Result<u64, String> {
+    content.write_to(&mut writer).map_err(|error| error.to_string())?;
+    writer.finish();
+    Ok(content.len())
 }
 
 /// Begins the answer before there is a profile.
 fn give_late(
-    finished: &mpsc::Receiver<Result<Vec<u8>, Refusal>>,
+    finished: &mpsc::Receiver<Result<Content, Refusal>>,
     patience: Duration,
     answer: Answer<Body>,
-) -> Result<usize, String> {
-    let (mut writer, reader) = pipe::pipe(patience);
+) -> Result<u64, String> {
+    let (writer, reader) = pipe::pipe(patience);
     if !answer.give(Ok(Body::stream(reader))) {
         return Err(LEFT.to_owned());
     }
-    // Without an end the client sees that it is not whole.
-    let bytes = finished
+    let content = finished
         .recv()
         .map_err(|_| "its thread panicked".to_owned())?
         .map_err(|refusal| refusal.message().to_owned())?;
-    writer.write_all(&bytes).map_err(|error| error.to_string())?;
-    writer.finish();
-    Ok(bytes.len())
+    stream(&content, writer)
 }
 
 /// How far a collection has come when it can be answered.
@@ -135,12 +149,12 @@ fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal
             // Their windows tell the difference, exactly.
             let unfinished = record(shared, kind, window, client, failed)?;
             let _one = shared.taking.finishing(kind);
-            main_file(kind, unfinished.finish())
+            main_file(kind, unfinished.finish()).map(Content::into_vec)
         }
         Job::Delta { kind, window } => difference(shared, kind, window, client),
         Job::Now { kind, gc } => {
             let _one = shared.taking.finishing(kind);
-            let bytes = main_file(kind, single::snapshot(&shared.collectors, kind))?;
+            let bytes = main_file(kind, single::snapshot(&shared.collectors, kind))?.into_vec();
             if gc {
                 with_note(&bytes, "gc: there is no garbage to collect first")
             } else {
@@ -158,7 +172,7 @@ fn as_text(shared: &Shared, kind: Kind, debug: i64) -> Result<Vec<u8>, Refusal> 
     let files = single::snapshot(&shared.collectors, kind).map_err(|error| failed(&error))?;
     if kind == Kind::Goroutine && debug >= 2 {
         let text = files.into_iter().find(|file| file.name == "goroutine.txt");
-        return text.map(|file| file.bytes).ok_or_else(|| no_file(kind));
+        return text.map(|file| file.bytes.into_vec()).ok_or_else(|| no_file(kind));
     }
     let profile = decode(&main_file(kind, Ok(files))?)?;
     Ok(text_of(kind, &profile).into_bytes())
@@ -232,7 +246,7 @@ fn with_note(bytes: &[u8], note: &str) -> Result<Vec<u8>, Refusal> {
     Ok(profile.encode_gzip())
 }
 
-fn main_file(kind: Kind, files: Result<Vec<File>, Error>) -> Result<Vec<u8>, Refusal> {
+fn main_file(kind: Kind, files: Result<Vec<File>, Error>) -> Result<Content, Refusal> {
     let files = files.map_err(|error| failed(&error))?;
     let main = files.into_iter().find(|file| file.name == kind.file_name());
     main.map(|file| file.bytes).ok_or_else(|| no_file(kind))

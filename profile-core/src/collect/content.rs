@@ -1,0 +1,180 @@
+//! What is in a file: bytes that are there, or that are made as they are written.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::ops::Deref;
+use std::sync::OnceLock;
+
+/// The content of a file, in one of two forms. Most are bytes in memory. One that would be large beside
+/// what it is made of, as a trace is, is made anew each time it is written, and its length is known
+/// before.
+///
+/// It can be read as a slice in either form. The second is then made whole, once, and kept.
+pub struct Content(Form);
+
+enum Form {
+    Whole(Vec<u8>),
+    Written { len: u64, write: Box<Make>, whole: OnceLock<Vec<u8>> },
+}
+
+type Make = dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync;
+
+impl Content {
+    /// Content that `write` makes, which must write the same bytes each time. It is run once here, to
+    /// count them.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`.
+    pub fn written(
+        write: impl Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'static,
+    ) -> io::Result<Content> {
+        let mut counted = Counted { bytes: 0, inner: io::sink() };
+        write(&mut counted)?;
+        let whole = OnceLock::new();
+        Ok(Content(Form::Written { len: counted.bytes, write: Box::new(write), whole }))
+    }
+
+    /// How many bytes it is.
+    pub fn len(&self) -> u64 {
+        match &self.0 {
+            Form::Whole(bytes) => bytes.len() as u64,
+            Form::Written { len, .. } => *len,
+        }
+    }
+
+    /// Whether it is no bytes.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes where they are in memory.
+    pub fn in_memory(&self) -> Option<&[u8]> {
+        match &self.0 {
+            Form::Whole(bytes) => Some(bytes),
+            Form::Written { whole, .. } => whole.get().map(Vec::as_slice),
+        }
+    }
+
+    /// Writes all of it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the writer; and that what was written now is longer or shorter than it was said to be.
+    pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
+        match &self.0 {
+            Form::Whole(bytes) => writer.write_all(bytes),
+            Form::Written { len, write, .. } => {
+                let mut counted = Counted { bytes: 0, inner: writer };
+                write(&mut counted)?;
+                if counted.bytes == *len {
+                    return Ok(());
+                }
+                let message = format!("{} bytes were written of a file of {len}", counted.bytes);
+                Err(io::Error::other(message))
+            }
+        }
+    }
+
+    /// All of it in memory.
+    pub fn into_vec(self) -> Vec<u8> {
+        match self.0 {
+            Form::Whole(bytes) => bytes,
+            Form::Written { write, whole, .. } => {
+                whole.into_inner().unwrap_or_else(|| made(&*write))
+            }
+        }
+    }
+}
+
+/// Writing to a vector can't fail, and what else fails leaves it short.
+fn made(write: &Make) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let _ = write(&mut bytes);
+    bytes
+}
+
+impl From<Vec<u8>> for Content {
+    fn from(bytes: Vec<u8>) -> Content {
+        Content(Form::Whole(bytes))
+    }
+}
+
+impl Deref for Content {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Form::Whole(bytes) => bytes,
+            Form::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
+        }
+    }
+}
+
+impl AsRef<[u8]> for Content {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} bytes)", Content::len(self))
+    }
+}
+
+/// Counts what goes through.
+struct Counted<W> {
+    bytes: u64,
+    inner: W,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn both_forms_are_the_same_bytes() {
+        let written = Content::written(|writer| writer.write_all(b"some bytes")).unwrap();
+        for (content, in_memory) in [(written, false), (b"some bytes".to_vec().into(), true)] {
+            assert_eq!((content.len(), content.in_memory().is_some()), (10, in_memory));
+            let mut bytes = Vec::new();
+            content.write_to(&mut bytes).unwrap();
+            assert_eq!((&bytes[..], &content[..]), (&b"some bytes"[..], &b"some bytes"[..]));
+            assert_eq!(content.in_memory(), Some(&b"some bytes"[..]));
+            assert_eq!(content.into_vec(), b"some bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_same_each_time_is_an_error() {
+        let times = AtomicUsize::new(0);
+        let content = Content::written(move |writer| {
+            writer.write_all(&[0; 3][times.fetch_add(1, Ordering::Relaxed)..])
+        });
+        let error = content.unwrap().write_to(&mut io::sink()).unwrap_err();
+        assert_eq!(error.to_string(), "2 bytes were written of a file of 3");
+    }
+
+    #[test]
+    fn a_writer_that_fails_is_told_of() {
+        let content = Content::written(|writer| writer.write_all(b"some bytes")).unwrap();
+        let mut room = [0; 4];
+        let error = content.write_to(&mut &mut room[..]).unwrap_err();
+        assert_eq!((error.kind(), &room), (io::ErrorKind::WriteZero, b"some"));
+    }
+}

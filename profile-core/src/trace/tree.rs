@@ -1,0 +1,91 @@
+//! Stacks of samples as a tree of frames, each of which is written once.
+
+use std::collections::HashMap;
+
+/// What was sampled.
+#[derive(Debug, Default)]
+pub(super) struct Tree {
+    /// Where samples come from, or why there are none.
+    pub(super) source: String,
+    /// Older samples that there was no room for.
+    pub(super) lost: u64,
+    pub(super) samples: Vec<Sample>,
+    /// What the threads were called that were sampled.
+    pub(super) threads: HashMap<u32, String>,
+    /// Each frame's caller and name.
+    frames: Vec<(Option<u32>, u32)>,
+    names: Vec<String>,
+    known_frames: HashMap<(Option<u32>, u32), u32>,
+    known_names: HashMap<String, u32>,
+}
+
+/// A thread was at work at this moment, in this frame.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sample {
+    pub(super) at: u64,
+    pub(super) thread: u32,
+    pub(super) frame: u32,
+}
+
+impl Tree {
+    /// A tree without samples, of what is said of where they come from.
+    pub(super) fn new(source: impl Into<String>) -> Tree {
+        Tree { source: source.into(), ..Tree::default() }
+    }
+}
+
+#[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
+impl Tree {
+    /// The number of a name.
+    pub(super) fn name(&mut self, name: &str) -> u32 {
+        if let Some(&known) = self.known_names.get(name) {
+            return known;
+        }
+        let number = self.names.len() as u32;
+        self.names.push(name.to_owned());
+        self.known_names.insert(name.to_owned(), number);
+        number
+    }
+
+    /// The number of a function that was called from a frame.
+    pub(super) fn frame(&mut self, caller: Option<u32>, name: u32) -> u32 {
+        let next = self.frames.len() as u32;
+        let number = *self.known_frames.entry((caller, name)).or_insert(next);
+        if number == next {
+            self.frames.push((caller, name));
+        }
+        number
+    }
+}
+
+impl Tree {
+    /// Every frame: its caller's number, and its name.
+    pub(super) fn frames(&self) -> impl Iterator<Item = (Option<u32>, &str)> {
+        self.frames.iter().map(|&(caller, name)| (caller, self.names[name as usize].as_str()))
+    }
+
+    /// The names of a frame and of its callers.
+    pub(super) fn stack(&self, frame: u32) -> impl Iterator<Item = &str> {
+        let callers = std::iter::successors(Some(frame), |&at| self.frames[at as usize].0);
+        callers.map(|at| self.names[self.frames[at as usize].1 as usize].as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_kept_once_for_each_caller() {
+        let mut tree = Tree::default();
+        let (main, work) = (tree.name("main"), tree.name("work"));
+        assert_eq!(tree.name("main"), main);
+        let root = tree.frame(None, main);
+        let leaf = tree.frame(Some(root), work);
+        assert_eq!((tree.frame(Some(root), work), tree.frame(None, main)), (leaf, root));
+        assert_ne!(tree.frame(None, work), leaf);
+        assert_eq!(tree.stack(leaf).collect::<Vec<_>>(), ["work", "main"]);
+        let frames: Vec<_> = tree.frames().collect();
+        assert_eq!(frames, [(None, "main"), (Some(0), "work"), (None, "work")]);
+    }
+}

@@ -1,0 +1,144 @@
+//! Traces as others get and show them: streamed, with the samples of CPU time, and in speedscope.
+
+use std::future::Future as _;
+use std::hint::black_box;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use profilez::analysis::trace::{TraceLimits, summarize};
+use profilez::core::{Collectors, Kind};
+use profilez::task::{self, Instrument as _};
+use serde_json::Value;
+
+use crate::collection::{real, unpack};
+use crate::http::get;
+use crate::own_process::is_own_process;
+
+/// Where this much CPU time goes.
+#[inline(never)]
+fn t_spins(time: Duration) {
+    let until = Instant::now() + time;
+    while Instant::now() < until {
+        black_box((0..1000_u64).fold(1, |a, b| black_box(a) ^ b));
+    }
+}
+
+#[cfg(feature = "sampler")]
+#[test]
+fn samples_of_cpu_time_are_on_the_time_line() {
+    const TEST: &str = "traces::samples_of_cpu_time_are_on_the_time_line";
+    if !is_own_process(TEST) {
+        return;
+    }
+    // The engine is shared: a CPU profile is being taken all the while.
+    let cpu = Collectors::new().collector(Kind::Cpu).start().unwrap();
+    let before = Instant::now();
+    let window = Collectors::new().collector(Kind::Trace).start().unwrap();
+    let opened = Instant::now();
+    thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    let work = || t_spins(Duration::from_millis(400));
+    let named = thread::Builder::new().name("t_spinner".to_owned());
+    thread::scope(|scope| named.spawn_scoped(scope, work).unwrap().join().unwrap());
+    let ended = Instant::now();
+    thread::sleep(Duration::from_millis(300));
+    let bytes = window.close()().unwrap().remove(0).bytes;
+    assert!(!cpu.close()().unwrap()[0].bytes.is_empty());
+    let trace: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(trace["otherData"]["cpu_samples"], "100 for each second of CPU time");
+    assert_eq!(trace["otherData"]["lost_cpu_samples"], 0);
+
+    let events = trace["traceEvents"].as_array().unwrap();
+    let spinner = events.iter().find(|e| e["args"]["name"] == "t_spinner").unwrap();
+    let frames = &trace["stackFrames"];
+    let stack = |event: &Value| {
+        let mut names = Vec::new();
+        let mut at = &event["sf"];
+        while !at.is_null() {
+            let frame = &frames[at.to_string()];
+            names.push(frame["name"].as_str().unwrap());
+            at = &frame["parent"];
+        }
+        names
+    };
+    let samples: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["cat"] == "cpu" && event["ph"] == "i")
+        .filter(|event| event["tid"] == spinner["tid"])
+        .collect();
+    // 40 where nothing else takes the machine's time.
+    assert!((10..=48).contains(&samples.len()), "{} samples", samples.len());
+    let slack = Duration::from_millis(1);
+    for sample in &samples {
+        let at = Duration::from_secs_f64(sample["ts"].as_f64().unwrap() / 1e6);
+        assert!(opened + at + slack >= began && before + at <= ended + slack, "{sample}");
+        let names = stack(sample);
+        assert_eq!(sample["name"], names[0]);
+        let text = sample["args"]["stack"].as_str().unwrap();
+        assert!(text.starts_with(names[0]), "{text}");
+    }
+    let spins = |sample: &&&Value| stack(sample).iter().any(|name| name.ends_with("t_spins"));
+    let spinning = samples.iter().filter(spins).count();
+    assert!(spinning * 10 >= samples.len() * 9, "{spinning} of {}", samples.len());
+}
+
+#[cfg(not(feature = "sampler"))]
+#[test]
+fn a_trace_without_samples_says_why() {
+    const TEST: &str = "traces::a_trace_without_samples_says_why";
+    if !is_own_process(TEST) {
+        return;
+    }
+    let window = Collectors::new().collector(Kind::Trace).start().unwrap();
+    t_spins(Duration::from_millis(50));
+    let bytes = window.close()().unwrap().remove(0).bytes;
+    let trace: Value = serde_json::from_slice(&bytes).unwrap();
+    let why = trace["otherData"]["cpu_samples"].as_str().unwrap();
+    assert!(why.starts_with("none: this build has no sampler"), "{why}");
+    let events = trace["traceEvents"].as_array().unwrap();
+    assert!(!events.iter().any(|event| event["cat"] == "cpu"));
+}
+
+/// A trace of more than the pipe to its reader holds is written while it is read, and is the same in a
+/// bundle.
+#[test]
+fn a_trace_is_streamed() {
+    const TEST: &str = "traces::a_trace_is_streamed";
+    if !is_own_process(TEST) {
+        return;
+    }
+    let (_one, server, address) = real();
+    let stop = AtomicBool::new(false);
+    let (answer, bundle) = thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut polled = pin!(std::future::pending::<()>().instrument(task::named("t_polled")));
+            let mut cx = Context::from_waker(Waker::noop());
+            while !stop.load(Ordering::Relaxed) {
+                assert!(polled.as_mut().poll(&mut cx).is_pending());
+                thread::sleep(Duration::from_micros(20));
+            }
+        });
+        let answer = get(address, "/debug/pprof/trace?seconds=1");
+        let bundle = get(address, "/debug/profile?duration=1s&profiles=trace");
+        stop.store(true, Ordering::Relaxed);
+        (answer, bundle)
+    });
+    server.shut_down();
+    assert_eq!((answer.status, answer.whole), (200, true));
+    assert_eq!(answer.header("content-length"), None);
+    assert!(answer.body.len() > 512 * 1024, "{} bytes", answer.body.len());
+    let polls = |bytes: &[u8]| {
+        let summary = summarize(bytes, &TraceLimits::default()).unwrap();
+        assert_eq!(summary.warnings, Vec::<String>::new());
+        let ours = summary.busiest.iter().find(|task| task.name == "t_polled").unwrap();
+        ours.polls
+    };
+    assert!(polls(&answer.body) > 1000);
+    let bundle = unpack(&bundle);
+    assert!(polls(&bundle.files["trace.json"]) > 1000);
+    let manifest = bundle.manifest();
+    assert_eq!(manifest["entries"][0]["bytes"], bundle.files["trace.json"].len());
+}
