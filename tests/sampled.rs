@@ -36,7 +36,7 @@ fn four_sites_are_estimated_as_theory_says() {
     sites::check(&top, RATE, true);
     // Where threads' births are recorded they begin in a function of ours.
     let is_born = |function: &str| function.ends_with("births::begin");
-    let frames = top.by_alloc.iter().flat_map(|site| &site.stack);
+    let frames = top.by_alloc.iter().flat_map(|site| site.stack.iter());
     for frame in frames.filter(|frame| !is_born(&frame.function)) {
         assert!(!frame.function.contains("Sampled"), "{frame:?}");
         assert!(!frame.function.contains("profile_core::"), "{frame:?}");
