@@ -21,19 +21,18 @@ pub(crate) const LINE: Line = Line { name: "dump", rows, child };
 const THREADS: u32 = 1000;
 
 fn rows(runner: &mut Runner) -> Vec<Row> {
-    let [many] = runner.pairs([Engine::Ours], &[THREADS]);
-    // What does not depend on the threads: reading the program's debug information, above all.
-    let [few] = runner.pairs([Engine::Ours], &[0]);
+    let [ours] = runner.pairs([Engine::Ours], &[THREADS]);
     vec![
-        Row::new("CPU of 1000 blocked threads in a dump", "ms")
-            .ours(many.spread_with(&few, |many, few| many["cpu"] - few["cpu"]))
+        Row::new("CPU of a dump of 1000 blocked threads", "ms")
+            .ours(ours.spread("cpu"))
             .bar(Bar::AtMost(25.0)),
-        Row::new("the same, with the dump's fixed part", "ms").ours(many.spread("cpu")),
+        // It reads the program's debug information, which is the same for any number of threads.
+        Row::new("the same, the first dump of all", "ms").ours(ours.spread("first")),
         Row::new("stacks of 1000 that are wrong or missing", "")
-            .ours(many.spread("wrong"))
+            .ours(ours.spread("wrong"))
             .bar(Bar::AtMost(0.0)),
         Row::new("system calls that a dump ended early", "")
-            .ours(many.spread("interrupted"))
+            .ours(ours.spread("interrupted"))
             .bar(Bar::AtMost(0.0)),
     ]
 }
@@ -90,17 +89,26 @@ fn child(_engine: Engine, args: &[u32]) -> Figures {
         };
         thread::Builder::new().stack_size(128 << 10).spawn(work).expect("a thread");
     }
-    // The first dump finds out when all have come to where they wait.
+    let taken = || {
+        let before = process_cpu();
+        let text = dump();
+        (process_cpu() - before, right(&text))
+    };
+    let (first, mut found) = taken();
+    // Dumps find out when all have come to where they wait.
     let begun = Instant::now();
-    while right(&dump()) < threads && begun.elapsed() < Duration::from_secs(20) {}
-    let before = process_cpu();
-    let text = dump();
-    let cpu = process_cpu() - before;
+    while found < threads && begun.elapsed() < Duration::from_secs(20) {
+        found = taken().1;
+    }
+    let mut dumps = [(); 5].map(|()| taken());
+    dumps.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let fewest = dumps.iter().map(|&(_, right)| right).min().unwrap_or(0);
     // A call that was interrupted takes a moment to say so.
     thread::sleep(Duration::from_millis(100));
     figures([
-        ("cpu", cpu * 1e3),
-        ("wrong", f64::from(threads - right(&text))),
+        ("cpu", dumps[dumps.len() / 2].0 * 1e3),
+        ("first", first * 1e3),
+        ("wrong", f64::from(threads - fewest)),
         ("interrupted", interrupted.load(Ordering::Relaxed) as f64),
     ])
 }
