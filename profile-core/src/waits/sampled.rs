@@ -19,8 +19,8 @@ use crate::sys::unwind::{self, End, Unwinder};
 
 /// The time between two looks, on average: 15 a second.
 const PERIOD: Duration = Duration::from_micros(66_667);
-/// How often the list of threads is read.
-const LIST: Duration = Duration::from_secs(1);
+/// How often the list of threads is read: when there are more or fewer, and else.
+const LIST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// The longest that a thread is left alone.
 const ALONE: Duration = Duration::from_secs(3);
 /// Addresses of a stack that are kept.
@@ -97,7 +97,8 @@ struct Looking {
     from: SystemTime,
     tasks: Option<Tasks>,
     threads: HashMap<u32, Followed>,
-    listed: Option<Instant>,
+    /// When the list was read, and how many threads there were.
+    listed: Option<(Instant, u64)>,
     unwinder: Unwinder,
     generation: unwind::Generation,
     reading: Reading,
@@ -141,8 +142,8 @@ impl Looking {
     fn tick(&mut self, is_last: bool) {
         let Some(tasks) = self.tasks.take() else { return };
         let now = Instant::now();
-        if self.listed.is_none_or(|listed| now - listed >= LIST) {
-            self.listed = Some(now);
+        if self.is_list_old(&tasks, now) {
+            self.listed = Some((now, tasks.count().unwrap_or(0)));
             self.list(&tasks, now);
             let generation = unwind::generation();
             if generation != self.generation {
@@ -158,6 +159,13 @@ impl Looking {
         }
         self.threads = threads;
         self.tasks = Some(tasks);
+    }
+
+    fn is_list_old(&self, tasks: &Tasks, now: Instant) -> bool {
+        self.listed.is_none_or(|(listed, count)| {
+            let since = now - listed;
+            since >= LIST.1 || since >= LIST.0 && tasks.count().is_ok_and(|now| now != count)
+        })
     }
 
     /// Follows threads that are new, and forgets those that are gone.
@@ -207,8 +215,8 @@ impl Looking {
             thread.at = self.stack(tasks, tid);
             self.wait_at(thread.at, gap / 2, true);
         }
-        // Half of a gap counts for what was before: no wait is off by more than a quarter of its length.
-        thread.next = now + ((now - thread.still_since) / 2).min(ALONE);
+        // Half of a gap counts for what was before: no wait is off by more than 3/8 of its length.
+        thread.next = now + ((now - thread.still_since) * 3 / 4).min(ALONE);
     }
 
     fn wait_at(&mut self, at: Option<usize>, time: Duration, is_new: bool) {

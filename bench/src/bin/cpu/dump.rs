@@ -13,6 +13,7 @@ use profile_core::{Collectors, Kind};
 use profilez_bench::clock::process_cpu;
 use profilez_bench::engine::Engine;
 use profilez_bench::run::{Figures, Line, Runner, figures};
+use profilez_bench::spread::Spread;
 use profilez_bench::table::{Bar, Row};
 
 /// The line.
@@ -89,25 +90,30 @@ fn child(_engine: Engine, args: &[u32]) -> Figures {
         };
         thread::Builder::new().stack_size(128 << 10).spawn(work).expect("a thread");
     }
-    let taken = || {
+    // One place calls all dumps: a stack that is new has to be named, as in the first.
+    let (begun, mut first, mut dumps) = (Instant::now(), None, Vec::new());
+    while dumps.len() < 5 {
         let before = process_cpu();
         let text = dump();
-        (process_cpu() - before, right(&text))
-    };
-    let (first, mut found) = taken();
-    // Dumps find out when all have come to where they wait.
-    let begun = Instant::now();
-    while found < threads && begun.elapsed() < Duration::from_secs(20) {
-        found = taken().1;
+        let cpu = process_cpu() - before;
+        let right = right(&text);
+        if first.is_none() {
+            first = Some(cpu);
+        } else if right == threads || begun.elapsed() > Duration::from_secs(20) {
+            dumps.push((cpu, right));
+        } else {
+            // Not all have come to where they wait.
+            dumps.clear();
+        }
     }
-    let mut dumps = [(); 5].map(|()| taken());
-    dumps.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let fewest = dumps.iter().map(|&(_, right)| right).min().unwrap_or(0);
+    let cpu = dumps.iter().map(|&(cpu, _)| cpu);
+    let cpu = Spread::of(cpu).expect("five figures").median;
     // A call that was interrupted takes a moment to say so.
     thread::sleep(Duration::from_millis(100));
     figures([
-        ("cpu", dumps[dumps.len() / 2].0 * 1e3),
-        ("first", first * 1e3),
+        ("cpu", cpu * 1e3),
+        ("first", first.unwrap_or_default() * 1e3),
         ("wrong", f64::from(threads - fewest)),
         ("interrupted", interrupted.load(Ordering::Relaxed) as f64),
     ])
