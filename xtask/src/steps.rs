@@ -28,6 +28,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step { name: "clippy", about: "no warning in any target", run: clippy },
     Step { name: "test", about: "all tests with all features, doc tests included", run: test },
     Step { name: "features", about: "the tests of each crate per set of features", run: features },
+    Step {
+        name: "static",
+        about: "waits are seen in a program with libc linked into it",
+        run: statically_linked,
+    },
     Step { name: "doc", about: "the docs build without a warning", run: doc },
     Step { name: "bench", about: "each benchmark runs once and checks itself", run: benches },
     Step {
@@ -118,6 +123,24 @@ fn release() -> Result<()> {
     print!("{output}");
     if passed(&output) == 0 {
         return Err(Error::Check("no test of `pprof` has run in release".to_owned()));
+    }
+    Ok(())
+}
+
+/// The test of interposed functions with glibc in the program itself, where the linker has to choose
+/// between two definitions. A folder of its own, as other flags would build everything anew.
+fn statically_linked() -> Result<()> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
+        println!("only for {TARGET}");
+        return Ok(());
+    }
+    let mut test = cargo("test -p profile-core --no-default-features --features intercept");
+    test.args(["--test", "interposed", "--target", TARGET, "--target-dir", "target/static"]);
+    let output = capture(test.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    print!("{output}");
+    if passed(&output) == 0 {
+        return Err(Error::Check("no test of a static program has run".to_owned()));
     }
     Ok(())
 }

@@ -80,12 +80,24 @@ impl Blocked {
         reading: &mut Reading,
         depth: usize,
     ) -> Option<BlockedStack> {
+        self.stack_where(|_| true, tasks, unwinder, reading, depth)
+    }
+
+    /// The same of a thread that is blocked in what is asked for.
+    pub(crate) fn stack_where(
+        &mut self,
+        wanted: impl Fn(ThreadState) -> bool,
+        tasks: &Tasks,
+        unwinder: &Unwinder,
+        reading: &mut Reading,
+        depth: usize,
+    ) -> Option<BlockedStack> {
         const TRIES: usize = 4;
         for _ in 0..TRIES {
             // Whenever a thread begins to run the kernel counts it.
             let before = self.schedule.as_ref().map(Text::read);
             let blocked = Text::read(&self.call);
-            let at = blocked.str().and_then(parse)?;
+            let at = blocked.str().and_then(parse).filter(|at| wanted(at.state))?;
             let Reading { scratch, prologues, window } = reading;
             window.forget();
             let (addresses, end) =

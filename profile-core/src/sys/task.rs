@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 /// The folder of threads.
 pub(crate) struct Tasks {
@@ -32,6 +32,12 @@ impl Tasks {
             ids.extend(task?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
         }
         Ok(ids)
+    }
+
+    /// How many threads there are now, and a constant: much less work than a list of them.
+    pub(crate) fn count(&self) -> io::Result<u64> {
+        // The kernel counts each thread's folder as a link to this one.
+        Ok(self.folder.metadata()?.nlink())
     }
 
     /// A file of a thread; `None` where the thread has ended, or the file is not to be read.
@@ -91,6 +97,15 @@ mod tests {
             let tid = unsafe { libc::gettid() } as u32;
             let tasks = Tasks::open().unwrap();
             assert!(Tasks::ids().unwrap().contains(&tid));
+            // Other tests' threads come and go.
+            let one_more = || {
+                let before = tasks.count().unwrap();
+                let during = std::thread::scope(|scope| {
+                    scope.spawn(|| tasks.count().unwrap()).join().unwrap()
+                });
+                during == before + 1
+            };
+            assert!((0..1000).any(|_| one_more()));
             let name = tasks.text(tid, "comm").unwrap();
             assert_eq!(name.str(), Some("reads-itself\n"));
             assert!(tasks.file(tid, "no such file").is_none());

@@ -12,14 +12,15 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::recorded::{Recorded, Stack, Weighed};
 use crate::OwnWork;
+use crate::stats::waits::Ran;
 use crate::sys::blocked::{Blocked, BlockedStack, Reading, ThreadState};
 use crate::sys::task::{Tasks, Text, spare_files};
 use crate::sys::unwind::{self, End, Unwinder};
 
 /// The time between two looks, on average: 15 a second.
 const PERIOD: Duration = Duration::from_micros(66_667);
-/// How often the list of threads is read.
-const LIST: Duration = Duration::from_secs(1);
+/// How often the list of threads is read: when there are more or fewer, and else.
+const LIST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// The longest that a thread is left alone.
 const ALONE: Duration = Duration::from_secs(3);
 /// Addresses of a stack that are kept.
@@ -74,7 +75,7 @@ impl Drop for Sampler {
 struct Followed {
     /// Kept open where there are not too many.
     schedule: Option<File>,
-    ran: Option<Text>,
+    ran: Option<Ran>,
     looked: Instant,
     /// Since when it is known not to have run.
     still_since: Instant,
@@ -82,6 +83,12 @@ struct Followed {
     /// The stack at which it waits.
     at: Option<usize>,
     seen: bool,
+}
+
+/// What threads have waited at a stack.
+struct Sum {
+    waited: Weighed,
+    /// Whether it is a stack of the profiler's own, which no thread of the program can have.
     own: bool,
 }
 
@@ -90,12 +97,13 @@ struct Looking {
     from: SystemTime,
     tasks: Option<Tasks>,
     threads: HashMap<u32, Followed>,
-    listed: Option<Instant>,
+    /// When the list was read, and how many threads there were.
+    listed: Option<(Instant, u64)>,
     unwinder: Unwinder,
     generation: unwind::Generation,
     reading: Reading,
     index: HashMap<Stack, usize>,
-    sums: Vec<Weighed>,
+    sums: Vec<Sum>,
     random: u64,
     files: usize,
 }
@@ -134,8 +142,8 @@ impl Looking {
     fn tick(&mut self, is_last: bool) {
         let Some(tasks) = self.tasks.take() else { return };
         let now = Instant::now();
-        if self.listed.is_none_or(|listed| now - listed >= LIST) {
-            self.listed = Some(now);
+        if self.is_list_old(&tasks, now) {
+            self.listed = Some((now, tasks.count().unwrap_or(0)));
             self.list(&tasks, now);
             let generation = unwind::generation();
             if generation != self.generation {
@@ -143,13 +151,21 @@ impl Looking {
                 self.unwinder = Unwinder::load();
             }
         }
-        let due = |thread: &Followed| !thread.own && (is_last || thread.next <= now);
-        let due: Vec<u32> =
-            self.threads.iter().filter(|(_, thread)| due(thread)).map(|(&tid, _)| tid).collect();
-        for tid in due {
-            self.look(&tasks, tid);
+        let mut threads = std::mem::take(&mut self.threads);
+        for (&tid, thread) in &mut threads {
+            if is_last || thread.next <= now {
+                self.look(&tasks, tid, thread);
+            }
         }
+        self.threads = threads;
         self.tasks = Some(tasks);
+    }
+
+    fn is_list_old(&self, tasks: &Tasks, now: Instant) -> bool {
+        self.listed.is_none_or(|(listed, count)| {
+            let since = now - listed;
+            since >= LIST.1 || since >= LIST.0 && tasks.count().is_ok_and(|now| now != count)
+        })
     }
 
     /// Follows threads that are new, and forgets those that are gone.
@@ -158,9 +174,6 @@ impl Looking {
         for tid in Tasks::ids().unwrap_or_default() {
             let files = &mut self.files;
             let thread = self.threads.entry(tid).or_insert_with(|| {
-                let own = tasks
-                    .text(tid, "comm")
-                    .is_none_or(|name| name.bytes().starts_with(b"profilez-"));
                 let schedule = (*files > 0).then(|| tasks.file(tid, "schedstat")).flatten();
                 *files -= usize::from(schedule.is_some());
                 Followed {
@@ -171,7 +184,6 @@ impl Looking {
                     next: now,
                     at: None,
                     seen: true,
-                    own,
                 }
             });
             thread.seen = true;
@@ -185,8 +197,7 @@ impl Looking {
 
     /// The time between two looks at a thread counts half for what it did at the first, and half for
     /// what it does at the second; as a whole where it hasn't run in between.
-    fn look(&mut self, tasks: &Tasks, tid: u32) {
-        let Some(mut thread) = self.threads.remove(&tid) else { return };
+    fn look(&mut self, tasks: &Tasks, tid: u32, thread: &mut Followed) {
         let now = Instant::now();
         let gap = now - thread.looked;
         thread.looked = now;
@@ -194,7 +205,7 @@ impl Looking {
             Some(file) => Some(Text::read(file)),
             None => tasks.text(tid, "schedstat"),
         };
-        let ran = ran.filter(|ran| !ran.bytes().is_empty());
+        let ran = ran.and_then(|ran| Ran::parse(ran.str()?));
         if ran.is_some() && ran == thread.ran {
             self.wait_at(thread.at, gap, false);
         } else {
@@ -204,50 +215,52 @@ impl Looking {
             thread.at = self.stack(tasks, tid);
             self.wait_at(thread.at, gap / 2, true);
         }
-        // Half of a gap counts for what was before: no wait is off by more than a quarter of its length.
-        thread.next = now + ((now - thread.still_since) / 2).min(ALONE);
-        self.threads.insert(tid, thread);
+        // Half of a gap counts for what was before: no wait is off by more than 3/8 of its length.
+        thread.next = now + ((now - thread.still_since) * 3 / 4).min(ALONE);
     }
 
     fn wait_at(&mut self, at: Option<usize>, time: Duration, is_new: bool) {
         if let Some(sum) = at.and_then(|at| self.sums.get_mut(at)) {
             let count = if is_new { Weighed::ONE } else { 0 };
-            sum.add(Weighed { count, nanos: time.as_nanos() as u64 });
+            sum.waited.add(Weighed { count, nanos: time.as_nanos() as u64 });
         }
     }
 
     /// The stack of a thread that waits on a futex.
     fn stack(&mut self, tasks: &Tasks, tid: u32) -> Option<usize> {
-        let mut blocked = Blocked::open(tasks, tid)?;
         let waits = |state| match state {
             ThreadState::Blocked { call: libc::SYS_futex, arguments: [_, operation] } => {
                 matches!(operation & 0x7f, 0 | 9)
             }
             _ => false,
         };
-        if !waits(blocked.place()?.state) {
+        let mut blocked = Blocked::open(tasks, tid)?;
+        let BlockedStack { addresses, end, .. } =
+            blocked.stack_where(waits, tasks, &self.unwinder, &mut self.reading, DEPTH)?;
+        let truncated = end != End::Root;
+        // What is left of such a stack of ours may be the same as of one of the program's.
+        if truncated && is_own(tasks, tid)? {
             return None;
         }
-        let BlockedStack { at, addresses, end } =
-            blocked.stack(tasks, &self.unwinder, &mut self.reading, DEPTH)?;
-        if !waits(at.state) {
-            return None;
+        let stack = (addresses, truncated);
+        if let Some(&index) = self.index.get(&stack) {
+            return Some(index);
         }
-        let next = self.sums.len();
-        let index = *self.index.entry((addresses, end != End::Root)).or_insert(next);
-        if index == next {
-            self.sums.push(Weighed::default());
-        }
-        Some(index)
+        let own = !truncated && is_own(tasks, tid)?;
+        self.sums.push(Sum { waited: Weighed::default(), own });
+        self.index.insert(stack, self.sums.len() - 1);
+        Some(self.sums.len() - 1)
     }
 
     fn recorded(self) -> Recorded {
-        let open = self.threads.values().filter(|thread| thread.at.is_some()).count() as u64;
+        let waits = |thread: &&Followed| thread.at.is_some_and(|at| !self.sums[at].own);
+        let open = self.threads.values().filter(waits).count() as u64;
         let stacks = self
             .index
             .into_iter()
-            .map(|(stack, index)| (stack, self.sums[index]))
-            .filter(|(_, sum)| sum.nanos != 0)
+            .map(|(stack, index)| (stack, &self.sums[index]))
+            .filter(|(_, sum)| !sum.own && sum.waited.nanos != 0)
+            .map(|(stack, sum)| (stack, sum.waited))
             .collect();
         Recorded {
             from: Some(self.from),
@@ -258,4 +271,9 @@ impl Looking {
             unlisted: 0,
         }
     }
+}
+
+/// Whether a thread is one of the profiler's own; `None` where it has ended.
+fn is_own(tasks: &Tasks, tid: u32) -> Option<bool> {
+    Some(tasks.text(tid, "comm")?.bytes().starts_with(b"profilez-"))
 }
