@@ -1,9 +1,11 @@
 //! From sampled counts to estimates, and from a dump to a profile.
 
+use std::marker::PhantomData;
+
 use super::addresses::Addresses;
 use super::parse::{Visitor, rate, visit};
 use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion};
-use crate::profile::{Builder, Label, Mapping, Profile, SampleStream, Samples};
+use crate::profile::{Builder, Mapping, Profile, SampleStream, Samples, WireId};
 
 /// Scales what was sampled at one stack up to what was allocated there: blocks and bytes.
 ///
@@ -31,8 +33,8 @@ pub fn unbias(count: u64, bytes: u64, rate: u64) -> (u64, u64) {
 pub fn convert(bytes: &[u8], limits: &HeapDumpLimits) -> Result<Vec<u8>, HeapDumpError> {
     let rate = rate(bytes)?;
     let mut stream = SampleStream::new();
-    let mut converter = Converter::new(rate, |stack: &[u32], values: &[i64; 4], label| {
-        stream.sample(stack, values, &[label]);
+    let mut converter = Converter::new(rate, |stack: &[WireId], values: &[i64; 4]| {
+        stream.sample(stack, values);
     });
     let around = visit(bytes, limits, &mut converter);
     let profile = converter.finish(&around.regions);
@@ -44,12 +46,13 @@ impl HeapDump {
     /// the whole process allocated.
     ///
     /// Addresses are those of the calls, one less than the dump's return addresses, and have no
-    /// names. Each sample has the stack's mean block size as its numeric label `bytes`. Stacks at
-    /// which nothing was counted are left out; jemalloc's own frames are not.
+    /// names. Samples have no label `bytes`, as Go's have: a dump does not tell the sizes of blocks,
+    /// and a stack's mean is the quotient of its values. Stacks at which nothing was counted are left
+    /// out; jemalloc's own frames are not.
     pub fn to_profile(&self) -> Profile {
         let mut samples = Samples::new(4);
-        let mut converter = Converter::new(self.rate, |stack: &[u32], values: &[i64; 4], label| {
-            samples.push(stack, values, &[label]);
+        let mut converter = Converter::new(self.rate, |stack: &[u32], values: &[i64; 4]| {
+            samples.push(stack, values, &[]);
         });
         let mut places = Vec::new();
         for stack in self.stacks() {
@@ -63,18 +66,18 @@ impl HeapDump {
 }
 
 /// Turns stacks of a dump into samples, and keeps what these refer to.
-struct Converter<F> {
+struct Converter<P, F> {
     builder: Builder,
     rate: u64,
     addresses: Addresses,
-    /// The label of each sample, but for its number.
-    label: Label,
     accumulates: bool,
     emit: F,
+    /// What the index of an address becomes.
+    place: PhantomData<fn(u32) -> P>,
 }
 
-impl<F: FnMut(&[u32], &[i64; 4], Label)> Converter<F> {
-    fn new(rate: u64, emit: F) -> Converter<F> {
+impl<P, F: FnMut(&[P], &[i64; 4])> Converter<P, F> {
+    fn new(rate: u64, emit: F) -> Converter<P, F> {
         let mut builder = Builder::new(&[
             ("alloc_objects", "count"),
             ("alloc_space", "bytes"),
@@ -82,9 +85,9 @@ impl<F: FnMut(&[u32], &[i64; 4], Label)> Converter<F> {
             ("inuse_space", "bytes"),
         ]);
         builder.period("space", "bytes", clamp(rate));
-        let label = builder.number_label("bytes", 0, "bytes");
         let addresses = Addresses::new();
-        Converter { builder, rate, addresses, label, accumulates: false, emit }
+        let place = PhantomData;
+        Converter { builder, rate, addresses, accumulates: false, emit, place }
     }
 
     /// The profile without its samples.
@@ -100,24 +103,30 @@ impl<F: FnMut(&[u32], &[i64; 4], Label)> Converter<F> {
     }
 }
 
-impl<F: FnMut(&[u32], &[i64; 4], Label)> Visitor for Converter<F> {
-    type Place = u32;
+impl<P, F> Visitor for Converter<P, F>
+where
+    P: From<u32> + Copy + Default,
+    F: FnMut(&[P], &[i64; 4]),
+{
+    type Place = P;
 
-    fn place(&mut self, return_address: u64) -> u32 {
-        self.addresses.index(return_address, || {
+    fn place(&mut self, return_address: u64) -> P {
+        let index = self.addresses.index(return_address, || {
             self.builder.location(None, return_address.saturating_sub(1), &[])
-        })
+        });
+        index.into()
     }
 
-    fn stack(&mut self, stack: &[u32], counts: Counts) {
+    fn stack(&mut self, stack: &[P], counts: Counts) {
         let Counts { cur_objects, cur_bytes, accum_objects, accum_bytes } = counts;
         self.accumulates |= accum_objects > 0;
-        let by_all = accum_bytes.checked_div(accum_objects);
-        let Some(block) = by_all.or_else(|| cur_bytes.checked_div(cur_objects)) else { return };
+        if accum_objects == 0 && cur_objects == 0 {
+            return;
+        }
         let (alloc_objects, alloc_bytes) = unbias(accum_objects, accum_bytes, self.rate);
         let (inuse_objects, inuse_bytes) = unbias(cur_objects, cur_bytes, self.rate);
         let values = [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes].map(clamp);
-        (self.emit)(stack, &values, Label { num: clamp(block), ..self.label });
+        (self.emit)(stack, &values);
     }
 }
 
@@ -216,13 +225,13 @@ MAPPED_LIBRARIES:
         let samples: Vec<_> = profile
             .samples
             .iter()
-            .map(|sample| (sample.stack, sample.values, sample.labels[0].num))
+            .map(|sample| (sample.stack, sample.values, sample.labels.len()))
             .collect();
         assert_eq!(
             samples,
             [
-                ([0, 1].as_slice(), [8, 128, 2, 32].as_slice(), 16),
-                ([2, 1].as_slice(), [0, 0, 2, 32].as_slice(), 16),
+                ([0, 1].as_slice(), [8, 128, 2, 32].as_slice(), 0),
+                ([2, 1].as_slice(), [0, 0, 2, 32].as_slice(), 0),
             ]
         );
         assert_eq!((profile.period, profile.comments.len()), (1, 0));

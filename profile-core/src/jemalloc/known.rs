@@ -33,9 +33,17 @@ impl Digits {
 /// number in the hash is against that.
 pub(super) struct Known<P> {
     /// A power of two; no text is empty.
-    slots: Vec<([u64; 2], P)>,
+    slots: Vec<Slot<P>>,
     count: usize,
     random: [u64; 2],
+}
+
+/// A text and what stands for it, in one line of the cache.
+#[derive(Clone, Copy, Default)]
+#[repr(align(32))]
+struct Slot<P> {
+    words: [u64; 2],
+    place: P,
 }
 
 /// More are read anew each time.
@@ -46,12 +54,12 @@ impl<P: Copy + Default> Known<P> {
         use std::hash::{BuildHasher as _, RandomState};
         let state = RandomState::new();
         let random = [0, 1].map(|number: u64| state.hash_one(number) | 1);
-        Known { slots: vec![([0; 2], P::default()); 1 << 12], count: 0, random }
+        Known { slots: vec![Slot::default(); 1 << 12], count: 0, random }
     }
 
     #[inline]
     pub(super) fn get(&self, digits: Digits) -> Option<P> {
-        let (words, place) = self.slots[self.find(digits.words)];
+        let Slot { words, place } = self.slots[self.find(digits.words)];
         (words == digits.words && digits.len > 0).then_some(place)
     }
 
@@ -60,14 +68,14 @@ impl<P: Copy + Default> Known<P> {
             return;
         }
         let at = self.find(digits.words);
-        self.slots[at] = (digits.words, place);
+        self.slots[at] = Slot { words: digits.words, place };
         self.count += 1;
         if self.count * 2 > self.slots.len() {
-            let larger = vec![([0; 2], P::default()); self.slots.len() * 2];
-            for (words, place) in std::mem::replace(&mut self.slots, larger) {
-                if words != [0; 2] {
-                    let at = self.find(words);
-                    self.slots[at] = (words, place);
+            let larger = vec![Slot::default(); self.slots.len() * 2];
+            for slot in std::mem::replace(&mut self.slots, larger) {
+                if slot.words != [0; 2] {
+                    let at = self.find(slot.words);
+                    self.slots[at] = slot;
                 }
             }
         }
@@ -82,7 +90,7 @@ impl<P: Copy + Default> Known<P> {
         let mut at = ((product >> 64) as u64 ^ product as u64) as usize;
         loop {
             at &= self.slots.len() - 1;
-            let known = self.slots[at].0;
+            let known = self.slots[at].words;
             if known == words || known == [0; 2] {
                 return at;
             }

@@ -1,12 +1,13 @@
 //! Heap dumps of jemalloc in its `heap_v2` text form: what they hold, and what it means.
 //!
 //! A dump is read by [`HeapDump::parse`], from any process's dump, and becomes a [`Profile`] by
-//! [`HeapDump::to_profile`]; [`convert`] does both at once and writes the profile's bytes. Taking a dump is left to the collectors, and so is naming its
-//! addresses.
+//! [`HeapDump::to_profile`]; [`convert`] does both at once and writes the profile's bytes. Taking a
+//! dump is left to the collectors, and so is naming its addresses.
 //!
 //! [`Profile`]: crate::profile::Profile
 
 mod addresses;
+mod before;
 mod convert;
 mod known;
 mod parse;

@@ -12,8 +12,9 @@
 //! 55d000-55e000 r-xp 00001000 fe:00 1234 /usr/bin/service
 //! ```
 
-use std::io::BufRead;
+use memchr::memchr;
 
+use super::before::Line;
 use super::known::{Digits, Known};
 use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion, Warning};
 
@@ -82,14 +83,15 @@ pub(super) fn visit(
     cursor.skip_line();
     let around = Surroundings::default();
     let len = bytes.len();
-    let (places, known) = (Vec::new(), Known::new());
-    let mut parser = Parser { visitor, around, limits, len, count: 0, stack: None, places, known };
+    let (line, before, known) = (Line::new(), Line::new(), Known::new());
+    let mut parser =
+        Parser { visitor, around, limits, len, count: 0, stack: None, line, before, known };
     parser.stacks(&mut cursor);
     parser.regions(&mut cursor);
     parser.around
 }
 
-struct Parser<'a, V: Visitor> {
+struct Parser<'a, 'b, V: Visitor> {
     visitor: &'a mut V,
     around: Surroundings,
     limits: &'a HeapDumpLimits,
@@ -100,14 +102,15 @@ struct Parser<'a, V: Visitor> {
     /// Where the stack began whose counts are still to come.
     stack: Option<usize>,
     /// Its addresses.
-    places: Vec<V::Place>,
+    line: Line<'b, V::Place>,
+    before: Line<'b, V::Place>,
     /// Addresses that were read before, by their digits.
     known: Known<V::Place>,
 }
 
-impl<V: Visitor> Parser<'_, V> {
+impl<'b, V: Visitor> Parser<'_, 'b, V> {
     /// Reads up to the mapped libraries.
-    fn stacks(&mut self, cursor: &mut Cursor<'_>) {
+    fn stacks(&mut self, cursor: &mut Cursor<'b>) {
         let mut in_header = true;
         loop {
             let offset = self.offset(cursor);
@@ -136,7 +139,7 @@ impl<V: Visitor> Parser<'_, V> {
                         (Some(counts), None) if in_header => self.around.total = counts,
                         (Some(_), None) => self.warn(offset, "counts without a stack"),
                         (Some(counts), Some(_)) => {
-                            self.visitor.stack(&self.places, counts);
+                            self.visitor.stack(&self.line.places, counts);
                             self.count += 1;
                             self.stack = None;
                         }
@@ -151,35 +154,43 @@ impl<V: Visitor> Parser<'_, V> {
     }
 
     /// Reads the addresses of a stack up to the line's end or the first that is none.
-    fn addresses(&mut self, cursor: &mut Cursor<'_>) {
-        self.places.clear();
+    fn addresses(&mut self, cursor: &mut Cursor<'b>) {
+        std::mem::swap(&mut self.line, &mut self.before);
+        self.line.clear();
+        let text = cursor.line();
+        let shared = self.before.shared(text);
+        let after = cursor.rest.len() - text.len();
         loop {
             cursor.skip_blanks();
-            match *cursor.rest {
-                [] | [b'\n', ..] => return,
-                [b'0', b'x', ref rest @ ..] => {
-                    let digits = Digits::of(rest);
-                    if let Some(place) = digits.and_then(|digits| self.known.get(digits)) {
-                        self.places.push(place);
-                        cursor.rest = &rest[digits.map_or(0, |digits| digits.len)..];
-                        continue;
-                    }
-                    cursor.rest = rest;
-                    if let Some(address) = cursor.hex() {
-                        let place = self.visitor.place(address);
-                        self.places.push(place);
-                        // Where reading stopped elsewhere the text is no number's.
-                        let whole =
-                            digits.filter(|digits| rest.len() - cursor.rest.len() == digits.len);
-                        whole.into_iter().for_each(|digits| self.known.insert(digits, place));
-                        continue;
-                    }
-                }
-                _ => {}
+            let begin = cursor.rest.len() - after;
+            if begin <= shared.len {
+                break;
             }
-            let offset = self.offset(cursor);
-            return self.warn(offset, "bad address");
+            let [b'0', b'x', ref rest @ ..] = *cursor.rest else {
+                return self.bad_address(cursor);
+            };
+            let digits = Digits::of(rest);
+            if let Some(place) = digits.and_then(|digits| self.known.get(digits)) {
+                self.line.places.push(place);
+                cursor.rest = &rest[digits.map_or(0, |digits| digits.len)..];
+            } else {
+                cursor.rest = rest;
+                let Some(address) = cursor.hex() else { return self.bad_address(cursor) };
+                let place = self.visitor.place(address);
+                self.line.places.push(place);
+                // Where reading stopped elsewhere the text is no number's.
+                let whole = digits.filter(|digits| rest.len() - cursor.rest.len() == digits.len);
+                whole.into_iter().for_each(|digits| self.known.insert(digits, place));
+            }
+            self.line.begins.push(begin);
         }
+        self.line.end_like(&self.before, &shared);
+        self.line.text = text;
+    }
+
+    fn bad_address(&mut self, cursor: &Cursor<'_>) {
+        let offset = self.offset(cursor);
+        self.warn(offset, "bad address");
     }
 
     /// Forgets a stack that nothing was counted for.
@@ -241,7 +252,13 @@ impl<'a> Cursor<'a> {
     }
 
     fn skip_line(&mut self) {
-        self.rest.skip_until(b'\n').expect("a slice can be read");
+        let end = memchr(b'\n', self.rest).map_or(self.rest.len(), |newline| newline + 1);
+        self.rest = &self.rest[end..];
+    }
+
+    /// What is left of the line, without its end.
+    fn line(&self) -> &'a [u8] {
+        &self.rest[..memchr(b'\n', self.rest).unwrap_or(self.rest.len())]
     }
 
     fn take_line(&mut self) -> &'a [u8] {
@@ -481,6 +498,25 @@ MAPPED_LIBRARIES:
     }
 
     proptest! {
+        #[test]
+        fn an_end_that_was_read_before_is_read_the_same(
+            lines in prop::collection::vec("(@| @)( 0x[1-3]{1,2}| 0x1111222233334444|\t0x3|\r| |0x2|x| 0x){0,9}", 1..12),
+        ) {
+            let text = |lines: &[String]| {
+                let lines: String = lines.iter().map(|line| format!("{line}\n t*: 1: 1\n")).collect();
+                parse(&format!("heap_v2/1\n{lines}"))
+            };
+            let dump = text(&lines);
+            prop_assert_eq!(dump.stacks().len(), lines.len());
+            let mut warnings = 0;
+            for (stack, line) in dump.stacks().zip(&lines) {
+                let alone = text(std::slice::from_ref(line));
+                prop_assert_eq!(stack.addresses, alone.stacks().next().unwrap().addresses);
+                warnings += alone.warnings.len();
+            }
+            prop_assert_eq!(dump.warnings.len(), warnings);
+        }
+
         #[test]
         fn never_panics(text in "heap_v2/[0-9]{1,3}\n([@t*: 0x1\\[\\]\n]|t\\*: |MAPPED_LIBRARIES:|\\PC){0,60}") {
             let dump = parse(&text);

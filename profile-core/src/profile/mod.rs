@@ -21,7 +21,7 @@ pub use check::CheckError;
 pub use decode::{DecodeError, DecodeLimits, FieldProblem, Inflate, StacksReader};
 pub use merge::MergeError;
 pub use stacks::Stacks;
-pub(crate) use stream::SampleStream;
+pub(crate) use stream::{SampleStream, WireId};
 pub use text::TextForm;
 
 /// A profile: samples with their stacks, and what the stacks' addresses mean.

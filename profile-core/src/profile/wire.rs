@@ -33,9 +33,26 @@ pub(super) trait Sink: Sized {
 
     /// Takes a text, also where it is empty: the string table counts on it.
     fn text(&mut self, field: u32, text: &str) {
+        self.blob(field, text.as_bytes());
+    }
+
+    /// Takes bytes, also where there are none.
+    fn blob(&mut self, field: u32, bytes: &[u8]) {
         self.varint(tag(field, BYTES));
-        self.varint(text.len() as u64);
-        self.bytes(text.as_bytes());
+        self.varint(bytes.len() as u64);
+        self.bytes(bytes);
+    }
+
+    /// Takes a nested message of fields that are written already; what is empty is left out.
+    fn blobs<const N: usize>(&mut self, field: u32, fields: [(u32, &[u8]); N]) {
+        let filled = fields.into_iter().filter(|(_, bytes)| !bytes.is_empty());
+        let len = |(field, bytes): (u32, &[u8])| {
+            let head = varint_len(tag(field, BYTES)) + varint_len(bytes.len() as u64);
+            head + bytes.len() as u64
+        };
+        self.varint(tag(field, BYTES));
+        self.varint(filled.clone().map(len).sum());
+        filled.for_each(|(field, bytes)| self.blob(field, bytes));
     }
 
     /// Takes a nested message.
