@@ -10,6 +10,7 @@ mod disconnect;
 mod dumps;
 mod fakes;
 mod faults;
+mod filters;
 mod go;
 mod go_service;
 mod heap;
