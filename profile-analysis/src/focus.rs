@@ -113,7 +113,9 @@ fn hide(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
             lines.extend(profile.lines[before.clone()].iter().filter(stays));
         }
         location.lines = start..lines.len() as u32;
-        hidden.push(location.lines.is_empty() && (!before.is_empty() || in_object(location, &objects)));
+        hidden.push(
+            location.lines.is_empty() && (!before.is_empty() || in_object(location, &objects)),
+        );
     }
     profile.lines = lines;
     hidden

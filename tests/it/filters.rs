@@ -28,8 +28,13 @@ const FUNCTIONS: [&str; 8] = [
 fn profile(drop: &str, keep: &str) -> Vec<u8> {
     let mut builder = Builder::new(&[("samples", "count")]);
     let filename = builder.str("/usr/bin/service");
-    let mapping =
-        Mapping { start: 0x1000, limit: 0x9000, filename, has_functions: true, ..Mapping::default() };
+    let mapping = Mapping {
+        start: 0x1000,
+        limit: 0x9000,
+        filename,
+        has_functions: true,
+        ..Mapping::default()
+    };
     let mapping = Some(builder.mapping(mapping));
     let filename = builder.str("/usr/lib/libother.so");
     let other = Mapping { start: 0x9000, limit: 0xf000, filename, ..mapping_flags() };
@@ -37,7 +42,8 @@ fn profile(drop: &str, keep: &str) -> Vec<u8> {
     let functions: Vec<u32> = FUNCTIONS
         .iter()
         .map(|name| {
-            let (name, filename) = (builder.str(name), builder.str(&format!("/src/{}.rs", &name[1..4])));
+            let (name, filename) =
+                (builder.str(name), builder.str(&format!("/src/{}.rs", &name[1..4])));
             builder.function(Function { name, filename, ..Function::default() })
         })
         .collect();

@@ -3,6 +3,7 @@
 mod access;
 mod attach;
 mod browser;
+mod bundles;
 mod collection;
 mod command;
 mod confined;
