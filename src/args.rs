@@ -316,6 +316,19 @@ pub(crate) struct Select {
     /// No stacks with a frame that this regular expression finds, in its function or file.
     #[arg(long, value_name = "REGEX")]
     pub(crate) ignore: Option<String>,
+
+    /// No frames that this regular expression finds; what they took falls on their callers.
+    #[arg(long, value_name = "REGEX")]
+    pub(crate) hide: Option<String>,
+
+    /// Only samples with such a label: `KEY=REGEX`, `REGEX` to be found in some `KEY:VALUE`, or
+    /// numbers, such as `bytes=4kb:64kb`.
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tagfocus: Option<String>,
+
+    /// No samples with such a label.
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tagignore: Option<String>,
 }
 
 fn by(text: &str) -> Result<By, String> {

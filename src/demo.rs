@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::mpsc;
 
-use profilez::archive::{Bundle, Limits};
+use profilez::archive::{Bundle, BundleReader, Limits};
 use profilez::core::{Collectors, Kind, parse_duration};
 use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let bundle = Bundle::read(&bytes[..], &Limits::default())?;
     let checks = check::compare(&bundle, &known)?;
     let failed = bundle.manifest.as_ref().is_none_or(|manifest| !manifest.errors.is_empty());
-    let report = report::of(bundle, ROWS);
+    let report = report::of(BundleReader::open(&bytes[..], &Limits::default())?, ROWS);
     if args.json {
         let both = serde_json::json!({ "report": report, "known": checks });
         output::print_json(&both, output::Json::Pretty)?;

@@ -5,19 +5,19 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 
 use profilez::analysis::changes::{Changes, ChangesOptions, changes, render_changes};
-use profilez::analysis::dump::Dump;
-use profilez::analysis::groups::{diff, group, render_diff};
+use profilez::analysis::dump::{Dump, Options};
+use profilez::analysis::groups::{Diff, diff, group, render_diff};
 use profilez::analysis::{Format, sniff};
 use serde::Serialize;
 
-use crate::args::DiffArgs;
+use crate::args::{DiffArgs, GroupBy};
 use crate::dumps;
 use crate::groups::{exit_code, options, rules};
 use crate::output::{self, Failure, printable};
 use crate::profiles;
 
 pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
-    let by = args.by_of_dumps().unwrap_or(crate::args::GroupBy::Exact);
+    let by = args.by_of_dumps().unwrap_or(GroupBy::Exact);
     let (reading, _) = options(&args.reading, &by);
     // Dumps are read in pieces; anything else is looked at as a whole.
     if let Some(base) = dumps::stream(&args.base, &reading)? {
@@ -32,7 +32,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
         Ok(ControlFlow::Continue(()))
     })?;
     if is_bundle {
-        return bundles(args, &base, seen.truncated);
+        return bundles(args, &base, &reading, seen.truncated);
     }
     let bytes = base.into_values().next().unwrap_or_default();
     if let Some(base) = dumps::of_bytes(&bytes, &reading)? {
@@ -51,15 +51,19 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 
 /// Compares two dumps, group by group.
 fn dumps(args: &DiffArgs, base: &Dump, new: &Dump) -> Result<ExitCode, Failure> {
-    let rules = rules(&args.reading)?;
-    let (_, grouping) = options(&args.reading, &args.by_of_dumps().map_err(Failure::Usage)?);
-    let changes = diff(&group(base, &rules, &grouping), &group(new, &rules, &grouping));
+    let changes = of_dumps(args, &args.by_of_dumps().map_err(Failure::Usage)?, base, new)?;
     if args.json {
         output::print_json(&changes, output::Json::Pretty)?;
     } else {
         output::print(&render_diff(&changes, output::width(), args.rows))?;
     }
     Ok(ExitCode::from(exit_code(base).max(exit_code(new))))
+}
+
+fn of_dumps(args: &DiffArgs, by: &GroupBy, base: &Dump, new: &Dump) -> Result<Diff, Failure> {
+    let rules = rules(&args.reading)?;
+    let (_, grouping) = options(&args.reading, by);
+    Ok(diff(&group(base, &rules, &grouping), &group(new, &rules, &grouping)))
 }
 
 fn of_profiles(
@@ -93,28 +97,54 @@ struct EntryChanges {
     changes: Changes,
 }
 
+/// What has changed in a dump of a bundle.
+#[derive(Serialize)]
+struct DumpChanges {
+    name: String,
+    #[serde(flatten)]
+    changes: Diff,
+}
+
 /// What has changed between two bundles.
 #[derive(Serialize)]
 struct BundleChanges {
     format: &'static str,
     entries: Vec<EntryChanges>,
-    /// Names of profiles that only one of them has.
+    /// The dumps of goroutines and threads, group by group.
+    dumps: Vec<DumpChanges>,
+    /// Names of profiles and dumps that only one of them has.
     only_in_base: Vec<String>,
     only_in_new: Vec<String>,
     truncated: bool,
 }
 
-/// Compares the profiles of two bundles, entry by entry, as the second one is read.
+/// Compares the profiles and dumps of two bundles, entry by entry, as the second one is read.
 fn bundles(
     args: &DiffArgs,
     base: &BTreeMap<String, Vec<u8>>,
+    reading: &Options,
     truncated: bool,
 ) -> Result<ExitCode, Failure> {
     let (mut entries, mut only_in_new, mut seen) = (Vec::new(), Vec::new(), Vec::new());
+    let mut dumps = Vec::new();
+    // What a row is may be said in the words of profiles.
+    let by = args.by_of_dumps().unwrap_or(GroupBy::Exact);
+    // A dump has no sample types.
+    let with_dumps = args.select.sample_type.is_none();
     let mut is_bundle = false;
     let read = profiles::each(&args.new, |name, bytes| {
         is_bundle = name != args.new;
-        if is_bundle && profiles::is_profile(&bytes) {
+        if is_bundle && with_dumps && sniff(&bytes) == Format::Dump {
+            seen.push(name.to_owned());
+            let old = base.get(name).map(|old| dumps::of_bytes(old, reading)).transpose()?;
+            match (old.flatten(), dumps::of_bytes(&bytes, reading)?) {
+                (Some(old), Some(new)) => {
+                    let changes = of_dumps(args, &by, &old, &new)?;
+                    dumps.push(DumpChanges { name: name.to_owned(), changes });
+                }
+                _ => only_in_new.push(name.to_owned()),
+            }
+        } else if is_bundle && profiles::is_profile(&bytes) {
             seen.push(name.to_owned());
             match base.get(name) {
                 Some(old) => match of_profiles(args, (name, old), (name, &bytes)) {
@@ -136,12 +166,13 @@ fn bundles(
         return Err(reason.into());
     }
     let of_profile = |(name, bytes): (&String, &Vec<u8>)| {
-        (sniff(bytes) != Format::Dump && profiles::is_profile(bytes) && !seen.contains(name))
-            .then(|| name.clone())
+        let compared = with_dumps && sniff(bytes) == Format::Dump || profiles::is_profile(bytes);
+        (compared && !seen.contains(name)).then(|| name.clone())
     };
     let only_in_base = base.iter().filter_map(of_profile).collect();
     let truncated = truncated || read.truncated;
-    let all = BundleChanges { format: "bundle", entries, only_in_base, only_in_new, truncated };
+    let all =
+        BundleChanges { format: "bundle", entries, dumps, only_in_base, only_in_new, truncated };
     if args.json {
         output::print_json(&all, output::Json::Pretty)?;
     } else {
@@ -156,13 +187,18 @@ fn bundle_text(args: &DiffArgs, all: &BundleChanges) -> Result<String, Failure> 
         let gap = if out.is_empty() { "" } else { "\n" };
         out.push_str(&format!("{gap}{}\n{}", printable(name), text(args, changes)?));
     }
+    for DumpChanges { name, changes } in &all.dumps {
+        let gap = if out.is_empty() { "" } else { "\n" };
+        let changes = render_diff(changes, output::width(), args.rows);
+        out.push_str(&format!("{gap}{}\n{changes}", printable(name)));
+    }
     for (names, which) in [(&all.only_in_base, "first"), (&all.only_in_new, "second")] {
         for name in names {
             out.push_str(&format!("{} is in the {which} bundle only\n", printable(name)));
         }
     }
     if out.is_empty() {
-        out.push_str("the bundles hold no profiles\n");
+        out.push_str("the bundles hold no profiles and no dumps\n");
     }
     Ok(out)
 }

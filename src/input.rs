@@ -20,10 +20,13 @@ pub(crate) enum Input {
 /// The largest file that is read, in bytes.
 const LARGEST: u64 = 4 << 30;
 
+/// A bundle that is read as it comes.
+pub(crate) type Reader = BundleReader<Box<dyn Read>>;
+
 /// The content of a `FILE` argument, where a bundle is read as it comes.
 pub(crate) enum Stream {
     /// A bundle of which nothing has been read.
-    Bundle(Box<BundleReader<Box<dyn Read>>>),
+    Bundle(Box<Reader>),
     /// Anything else.
     Bytes(Vec<u8>),
 }

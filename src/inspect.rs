@@ -1,18 +1,19 @@
 //! `inspect`: what a file is, and what is in it.
 
 use std::fmt::Write as _;
+use std::io::Read;
 use std::process::ExitCode;
 
-use profilez::analysis::dump::{Dump, DumpFacts, Options, facts};
+use profilez::analysis::dump::{Dump, DumpFacts, Options, Parser, facts};
 use profilez::analysis::inspect::{ProfileFacts, inspect};
 use profilez::analysis::{Format, sniff};
-use profilez::archive::{Bundle, Manifest};
+use profilez::archive::{Contents, Listed, Manifest};
 use serde::Serialize;
 
 use crate::args::InspectArgs;
 use crate::dumps;
 use crate::groups::exit_code;
-use crate::input::{self, Input};
+use crate::input::{self, Reader, Stream};
 use crate::output::{self, Failure, printable};
 
 /// The facts of a bundle.
@@ -28,19 +29,23 @@ struct BundleFacts {
 #[derive(Serialize)]
 struct EntryFacts {
     name: String,
-    format: String,
-    bytes: usize,
+    /// As the `format` of what is no bundle.
+    format: &'static str,
+    bytes: u64,
     /// Whether all of it arrived.
     complete: bool,
 }
+
+/// How much of an entry is looked at at a time.
+const PIECE: usize = 256 << 10;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     if let Some(dump) = dumps::stream(&args.file, &Options::default())? {
         return print_dump(&dump, args.json);
     }
-    match input::open(&args.file)? {
-        Input::Bundle(bundle) => {
-            let facts = bundle_facts(*bundle);
+    match input::stream(&args.file)? {
+        Stream::Bundle(reader) => {
+            let facts = bundle_facts(*reader);
             if args.json {
                 output::print_json(&facts, output::Json::Pretty)?;
             } else {
@@ -49,13 +54,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
             let code = if facts.truncated { output::PARTIAL } else { 0 };
             Ok(ExitCode::from(code))
         }
-        Input::Bytes(bytes) if sniff(&bytes) == Format::Dump => {
+        Stream::Bytes(bytes) if sniff(&bytes) == Format::Dump => {
             match dumps::of_bytes(&bytes, &Options::default())? {
                 Some(dump) => print_dump(&dump, args.json),
                 None => Err(format!("{}: no dump", args.file).into()),
             }
         }
-        Input::Bytes(bytes) => {
+        Stream::Bytes(bytes) => {
             let facts = inspect(&bytes)
                 .map_err(|error| format!("{}: {}", args.file, output::chain(&error)))?;
             if args.json {
@@ -78,23 +83,50 @@ fn print_dump(dump: &Dump, json: bool) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(exit_code(dump)))
 }
 
-fn bundle_facts(bundle: Bundle) -> BundleFacts {
+/// Looks at a bundle as it is read; of no entry more is kept than a piece.
+fn bundle_facts(mut reader: Reader) -> BundleFacts {
+    let mut formats = Vec::new();
+    let mut piece = Vec::with_capacity(PIECE);
+    while let Some(mut entry) = reader.next_entry() {
+        formats.push(format_of(&mut entry, &mut piece));
+    }
+    let Contents { manifest, entries, truncated, warnings } = reader.finish();
+    let facts = |(listed, format): (Listed, &'static str)| EntryFacts {
+        name: listed.name.to_string(),
+        format,
+        bytes: listed.bytes,
+        complete: listed.complete,
+    };
     BundleFacts {
         format: "bundle",
-        entries: bundle
-            .entries
-            .iter()
-            .map(|entry| EntryFacts {
-                name: entry.name.to_string(),
-                format: sniff(&entry.data).to_string(),
-                bytes: entry.data.len(),
-                complete: entry.complete,
-            })
-            .collect(),
-        manifest: bundle.manifest,
-        truncated: bundle.truncated,
-        warnings: bundle.warnings.iter().map(ToString::to_string).collect(),
+        entries: entries.into_iter().zip(formats).map(facts).collect(),
+        manifest,
+        truncated,
+        warnings: warnings.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// What an entry is, told from its beginning; which form a dump has, all of it may tell.
+fn format_of(entry: &mut impl Read, piece: &mut Vec<u8>) -> &'static str {
+    let mut fill = |piece: &mut Vec<u8>| {
+        piece.clear();
+        // Where the bundle breaks off, its warnings say so.
+        let _ = entry.by_ref().take(PIECE as u64).read_to_end(piece);
+    };
+    fill(piece);
+    let format = sniff(piece);
+    if format != Format::Dump || piece.starts_with(&[0x1f, 0x8b]) {
+        while !piece.is_empty() {
+            fill(piece);
+        }
+        return format.word();
+    }
+    let mut parser = Parser::new(&Options::default());
+    while !piece.is_empty() {
+        parser.feed(piece);
+        fill(piece);
+    }
+    facts(&parser.finish()).format
 }
 
 fn bundle_text(facts: &BundleFacts) -> String {

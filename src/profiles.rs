@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::ops::ControlFlow;
 
-use profilez::analysis::{self, Format, Read as Profile, filter, sniff};
+use profilez::analysis::{self, Error, Filter, Format, Read as Profile, read_part, sniff};
 
 use crate::args::Select;
 use crate::input::{self, Stream};
@@ -58,10 +58,17 @@ pub(crate) fn read<'a>(
     bytes: &'a [u8],
     select: &Select,
 ) -> Result<Profile<'a>, Failure> {
-    let named = |error: analysis::Error| format!("{name}: {}", chain(&error));
-    let mut profile = analysis::read(bytes).map_err(named)?;
-    filter(&mut profile.stacks, select.focus.as_deref(), select.ignore.as_deref())
-        .map_err(|error| Failure::Usage(chain(&error)))?;
+    let filter = Filter {
+        focus: select.focus.as_deref(),
+        ignore: select.ignore.as_deref(),
+        hide: select.hide.as_deref(),
+        tag_focus: select.tagfocus.as_deref(),
+        tag_ignore: select.tagignore.as_deref(),
+    };
+    let profile = read_part(bytes, &filter).map_err(|error| match error {
+        Error::Pattern { .. } => Failure::Usage(chain(&error)),
+        error => format!("{name}: {}", chain(&error)).into(),
+    })?;
     for warning in &profile.warnings {
         note(&format!("warning: {}: {}", printable(name), printable(warning)));
     }

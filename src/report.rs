@@ -1,18 +1,19 @@
 //! `report`: the whole story of a bundle or a profile on one screen.
 
 use std::fmt::Write as _;
+use std::io::Read;
 use std::process::ExitCode;
 
 use profilez::analysis::dump::Options;
 use profilez::analysis::report::{self, Report as Profiles};
 use profilez::analysis::trace::{Finding, TraceLimits, findings, summarize};
 use profilez::analysis::{Format, sniff};
-use profilez::archive::{Bundle, Manifest};
+use profilez::archive::{BundleReader, Contents, Manifest};
 use serde::Serialize;
 
 use crate::args::ReportArgs;
 use crate::dumps;
-use crate::input::{self, Input};
+use crate::input::{self, Stream};
 use crate::output::{self, Failure, printable};
 
 /// What is printed: where it comes from, what it says, and what is missing.
@@ -53,9 +54,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
 }
 
 fn read(args: &ReportArgs) -> Result<Report, Failure> {
-    Ok(match input::open(&args.file)? {
-        Input::Bundle(bundle) => of(*bundle, args.rows),
-        Input::Bytes(bytes) => {
+    Ok(match input::stream(&args.file)? {
+        Stream::Bundle(reader) => of(*reader, args.rows),
+        Stream::Bytes(bytes) => {
             let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
             if let Some(note) = profiles.notes.first() {
                 return Err(format!("{}: {}", note.name, note.text).into());
@@ -72,35 +73,39 @@ fn read(args: &ReportArgs) -> Result<Report, Failure> {
     })
 }
 
-/// The report of a bundle.
-pub(crate) fn of(bundle: Bundle, rows: usize) -> Report {
-    let mut warnings: Vec<String> = bundle.warnings.iter().map(ToString::to_string).collect();
-    let mut found = Vec::new();
-    for entry in bundle.entries.iter().filter(|entry| sniff(&entry.data) == Format::Trace) {
-        match summarize(&entry.data, &TraceLimits::default()) {
-            Ok(summary) => {
-                found.extend(findings(&summary));
-                warnings.extend(summary.warnings);
+/// The report of a bundle, of which one entry at a time is in memory.
+pub(crate) fn of<R: Read>(mut reader: BundleReader<R>, rows: usize) -> Report {
+    let (mut found, mut of_traces) = (Vec::new(), Vec::new());
+    let profiles = report::report(
+        std::iter::from_fn(|| {
+            loop {
+                let mut entry = reader.next_entry()?;
+                let name = entry.name().to_string();
+                let mut data = Vec::new();
+                // One from before the window says what the one after it says. Why one is not whole, the
+                // bundle's warnings say.
+                if name.ends_with(".before.prof") || entry.read_to_end(&mut data).is_err() {
+                    continue;
+                }
+                match sniff(&data) {
+                    Format::Trace => match summarize(&data, &TraceLimits::default()) {
+                        Ok(summary) => {
+                            found.extend(findings(&summary));
+                            of_traces.extend(summary.warnings);
+                        }
+                        Err(error) => of_traces.push(error.chain()),
+                    },
+                    Format::GoTrace => {}
+                    _ => return Some((name, data)),
+                }
             }
-            Err(error) => warnings.push(error.chain()),
-        }
-    }
-    // One from before the window says what the one after it says. Traces were summed up above.
-    let is_told = |name: &str, data: &[u8]| {
-        !name.ends_with(".before.prof") && !matches!(sniff(data), Format::Trace | Format::GoTrace)
-    };
-    let entries = bundle
-        .entries
-        .iter()
-        .filter(|entry| entry.complete && is_told(entry.name.as_str(), &entry.data));
-    let entries = entries.map(|entry| (entry.name.as_str(), entry.data.as_slice()));
-    Report {
-        profiles: report::report(entries, rows),
-        manifest: bundle.manifest,
-        truncated: bundle.truncated,
-        findings: found,
-        warnings,
-    }
+        }),
+        rows,
+    );
+    let Contents { manifest, truncated, warnings, .. } = reader.finish();
+    let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    warnings.extend(of_traces);
+    Report { profiles, manifest, truncated, findings: found, warnings }
 }
 
 pub(crate) fn text(report: &Report) -> String {

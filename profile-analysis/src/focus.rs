@@ -1,50 +1,155 @@
-//! Keeping the stacks that go through some place, or do not.
+//! Keeping the part of a profile that is asked for.
 
-use profile_core::profile::Stacks;
+use profile_core::profile::{Line, Location, Mapping, Profile, Samples};
 use regex::{Regex, RegexBuilder};
 
 use crate::frames::Frames;
-use crate::{Error, Result};
+use crate::prune::drop_frames;
+use crate::tags::TagMatch;
+use crate::{Error, Opened, Read, Result, open, read};
 
 /// The most memory of a compiled expression, and of what it remembers while it searches.
 const REGEX_BYTES: usize = 4 << 20;
 
-/// Keeps the stacks with a frame that `focus` finds, and of those the ones without a frame that
-/// `ignore` finds. Both are regular expressions, searched for in the names of functions and source
-/// files, as by the options of that name of `go tool pprof`. Totals are of what is kept.
+/// Which part of a profile is meant, as by the options of these names of `go tool pprof`.
+///
+/// Expressions for frames are searched for in the names of functions, source files and object files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Filter<'a> {
+    /// Only stacks with a frame that this regular expression finds.
+    pub focus: Option<&'a str>,
+    /// No stacks with a frame that this regular expression finds.
+    pub ignore: Option<&'a str>,
+    /// No frames that this regular expression finds.
+    pub hide: Option<&'a str>,
+    /// Only samples with such a label: `KEY=REGEX`, a `REGEX` for `name:value`, or a range of
+    /// numbers such as `bytes=4kb:64kb`.
+    pub tag_focus: Option<&'a str>,
+    /// No samples with such a label.
+    pub tag_ignore: Option<&'a str>,
+}
+
+/// Reads a profile as [`read`] does, and keeps the part that is meant. Totals are of what is kept.
+/// Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof` does.
+///
+/// Where labels are asked for, or frames go, the samples are read one by one, in more memory.
 ///
 /// # Errors
 ///
-/// Where one is no regular expression, or too large a one.
-pub fn filter(stacks: &mut Stacks<'_>, focus: Option<&str>, ignore: Option<&str>) -> Result<()> {
+/// Where the bytes are no profile, or a text of the filter is no regular expression or too large a
+/// one.
+pub fn read_part<'a>(bytes: &'a [u8], filter: &Filter<'_>) -> Result<Read<'a>> {
+    let mut read = read(bytes)?;
+    let profile = read.stacks.profile();
+    let drops = !profile.str(profile.drop_frames).is_empty();
+    let Filter { focus, ignore, hide, tag_focus, tag_ignore } = *filter;
+    if drops || hide.is_some() || tag_focus.is_some() || tag_ignore.is_some() {
+        // Stacks have no labels, and are not changed.
+        drop(read);
+        return samples_part(bytes, filter);
+    }
     for (pattern, keep) in [(focus, true), (ignore, false)] {
         let Some(pattern) = pattern else { continue };
-        let found = places(stacks, &compile(pattern)?);
+        let stacks = &mut read.stacks;
+        let found = places(stacks.profile(), &compile(pattern)?);
         let hits: Vec<bool> = (0..stacks.len())
             .map(|stack| stacks.locations(stack).any(|location| found[location as usize]))
             .collect();
         stacks.retain(|stack| hits[stack] == keep);
     }
-    Ok(())
+    Ok(read)
+}
+
+/// Keeps a part sample by sample.
+fn samples_part(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
+    let Opened { format, mut profile, mut warnings } = open(bytes)?;
+    if let Err(error) = drop_frames(&mut profile) {
+        warnings.push(format!("frames are not dropped: {}", error.chain()));
+    }
+    let places_of = |pattern: &str| Ok(places(&profile, &compile(pattern)?));
+    let focus = filter.focus.map(places_of).transpose()?;
+    let ignore = filter.ignore.map(places_of).transpose()?;
+    let tag_focus = filter.tag_focus.map(TagMatch::parse).transpose()?;
+    let tag_ignore = filter.tag_ignore.map(TagMatch::parse).transpose()?;
+    let hidden = match filter.hide {
+        Some(pattern) => hide(&mut profile, &compile(pattern)?),
+        None => vec![false; profile.locations.len()],
+    };
+    let mut samples = Samples::new(profile.sample_types.len());
+    let mut stack = Vec::new();
+    for sample in profile.samples.iter() {
+        let goes_through =
+            |places: &[bool]| sample.stack.iter().any(|&location| places[location as usize]);
+        let keep = focus.as_deref().is_none_or(goes_through)
+            && !ignore.as_deref().is_some_and(goes_through)
+            && tag_focus.as_ref().is_none_or(|tag| tag.matches(&profile, &sample))
+            && !tag_ignore.as_ref().is_some_and(|tag| tag.matches(&profile, &sample));
+        stack.clear();
+        stack.extend(sample.stack.iter().filter(|&&location| !hidden[location as usize]));
+        if keep && (!stack.is_empty() || sample.stack.is_empty()) {
+            samples.push(&stack, sample.values, sample.labels);
+        }
+    }
+    profile.samples = samples;
+    Ok(Read { format, stacks: profile.into(), warnings })
+}
+
+/// Takes lines out of locations; whether nothing is left of each.
+fn hide(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
+    let found = |text| regex.is_match(profile.str(text));
+    let of_function: Vec<bool> = profile
+        .functions
+        .iter()
+        .map(|function| found(function.name) || found(function.filename))
+        .collect();
+    let objects = objects(profile, regex);
+    let mut hidden = Vec::with_capacity(profile.locations.len());
+    let mut lines = Vec::with_capacity(profile.lines.len());
+    for location in &mut profile.locations {
+        let before = location.lines.start as usize..location.lines.end as usize;
+        let start = lines.len() as u32;
+        if !in_object(location, &objects) {
+            let stays = |line: &&Line| !of_function[line.function as usize];
+            lines.extend(profile.lines[before.clone()].iter().filter(stays));
+        }
+        location.lines = start..lines.len() as u32;
+        hidden.push(
+            location.lines.is_empty() && (!before.is_empty() || in_object(location, &objects)),
+        );
+    }
+    profile.lines = lines;
+    hidden
+}
+
+/// Whether the expression finds something in the name of each mapped file.
+fn objects(profile: &Profile, regex: &Regex) -> Vec<bool> {
+    let file = |mapping: &Mapping| regex.is_match(profile.str(mapping.filename));
+    profile.mappings.iter().map(file).collect()
+}
+
+fn in_object(location: &Location, objects: &[bool]) -> bool {
+    location.mapping.is_some_and(|mapping| objects[mapping as usize])
 }
 
 /// Whether the expression finds something in each location.
-fn places(stacks: &Stacks<'_>, regex: &Regex) -> Vec<bool> {
-    let frames = Frames::new(stacks.profile());
+fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
+    let frames = Frames::new(profile);
     let functions: Vec<bool> = frames
         .functions
         .iter()
         .map(|named| regex.is_match(&named.name) || regex.is_match(named.file))
         .collect();
-    (0..stacks.profile().locations.len() as u32)
+    let objects = objects(profile, regex);
+    (0..profile.locations.len() as u32)
         .map(|location| {
             let mut of_location = frames.of_location(location);
             of_location.any(|frame| functions[frames.frames[frame].function as usize])
+                || in_object(&profile.locations[location as usize], &objects)
         })
         .collect()
 }
 
-fn compile(pattern: &str) -> Result<Regex> {
+pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     let mut builder = RegexBuilder::new(pattern);
     builder.size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES);
     builder
@@ -57,30 +162,78 @@ mod tests {
     use super::*;
     use crate::testing;
 
+    /// The bytes that are left of 5120.
     #[track_caller]
-    fn check(focus: Option<&str>, ignore: Option<&str>, expected: i128) {
-        let profile = testing::heap();
-        let mut stacks = Stacks::of(&profile);
-        filter(&mut stacks, focus, ignore).unwrap();
-        assert_eq!(stacks.total(1), expected);
+    fn check(filter: &Filter<'_>, expected: i128) {
+        let bytes = testing::heap().encode();
+        assert_eq!(read_part(&bytes, filter).unwrap().stacks.total(1), expected, "{filter:?}");
+        // The other way leads to the same.
+        let also = Filter { hide: filter.hide.or(Some("^$^")), ..*filter };
+        assert_eq!(read_part(&bytes, &also).unwrap().stacks.total(1), expected, "{also:?}");
     }
 
     #[test]
     fn keeps_what_goes_through_a_place() {
-        check(None, None, 5120);
-        check(Some("service::build"), None, 4096);
-        check(Some("build.rs$"), None, 4096);
-        check(None, Some("service::build"), 1024);
-        check(Some("main"), Some("^service::build$"), 1024);
-        check(Some("nowhere"), None, 0);
+        let all = Filter::default();
+        check(&all, 5120);
+        check(&Filter { focus: Some("service::build"), ..all }, 4096);
+        check(&Filter { focus: Some("build.rs$"), ..all }, 4096);
+        check(&Filter { focus: Some("/usr/bin/service"), ..all }, 5120);
+        check(&Filter { ignore: Some("service::build"), ..all }, 1024);
+        let both = Filter { focus: Some("main"), ignore: Some("^service::build$"), ..all };
+        check(&both, 1024);
+        check(&Filter { focus: Some("nowhere"), ..all }, 0);
+        // What is hidden is still found.
+        check(&Filter { focus: Some("build"), hide: Some("build"), ..all }, 4096);
+        check(&Filter { hide: Some("."), ..all }, 0);
+    }
+
+    #[test]
+    fn keeps_what_has_a_label() {
+        // Blocks of 128, 768 and 256 bytes.
+        for (text, expected) in [
+            ("128b", 1024),
+            ("bytes=128", 0),
+            ("bytes=256b:", 4096),
+            ("bytes=:1kb", 5120),
+            ("200b:768b", 4096),
+            ("other=128b", 0),
+            ("1ms:", 0),
+            ("bytes", 0),
+        ] {
+            check(&Filter { tag_focus: Some(text), ..Filter::default() }, expected);
+            check(&Filter { tag_ignore: Some(text), ..Filter::default() }, 5120 - expected);
+        }
+    }
+
+    #[test]
+    fn hides_frames() {
+        let bytes = testing::heap().encode();
+        let filter = Filter { hide: Some("service::build|main.rs"), ..Filter::default() };
+        let stacks = read_part(&bytes, &filter).unwrap().stacks;
+        let frames = Frames::new(stacks.profile());
+        for stack in 0..stacks.len() {
+            let names: Vec<_> = frames
+                .of_stack(stacks.locations(stack))
+                .map(|frame| frames.function(frame).name.to_string())
+                .collect();
+            assert_eq!(names, ["alloc::raw_vec::finish_grow"]);
+        }
     }
 
     #[test]
     fn says_what_is_no_expression() {
-        let profile = testing::heap();
-        let error = filter(&mut Stacks::of(&profile), Some("("), None).unwrap_err();
-        assert!(error.to_string().starts_with("\"(\" is no regular expression"), "{error}");
+        let bytes = testing::heap().encode();
+        let error = |filter: Filter<'_>| read_part(&bytes, &filter).unwrap_err().to_string();
+        let all = Filter::default();
+        for filter in [
+            Filter { focus: Some("("), ..all },
+            Filter { hide: Some("("), ..all },
+            Filter { tag_focus: Some("key=("), ..all },
+        ] {
+            assert!(error(filter).starts_with("\"(\" is no regular expression"), "{filter:?}");
+        }
         let large = "(\\w{100}){1000}";
-        assert!(filter(&mut Stacks::of(&profile), Some(large), None).is_err());
+        error(Filter { focus: Some(large), ..all });
     }
 }

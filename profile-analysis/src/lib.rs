@@ -55,14 +55,16 @@ mod exercise;
 mod frames;
 mod hash;
 mod overlap;
+mod prune;
 mod table;
+mod tags;
 #[cfg(test)]
 mod testing;
 
 pub use error::{Error, Result};
 #[doc(hidden)]
 pub use exercise::exercise;
-pub use focus::filter;
+pub use focus::{Filter, read_part};
 pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};
 pub use sniff::{Format, sniff};

@@ -27,6 +27,23 @@ pub enum Format {
     Unknown,
 }
 
+impl Format {
+    /// The word that programs read, as in the facts of `inspect`. A dump's says which form it has, too:
+    /// see [`DumpFacts::format`](crate::dump::DumpFacts).
+    pub fn word(self) -> &'static str {
+        match self {
+            Format::Bundle => "bundle",
+            Format::Pprof => "pprof",
+            Format::HeapV2 => "heap_v2",
+            Format::Dump => "dump",
+            Format::LegacyText => "legacy",
+            Format::Trace => "trace",
+            Format::GoTrace => "go_trace",
+            Format::Unknown => "unknown",
+        }
+    }
+}
+
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

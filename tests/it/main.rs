@@ -3,6 +3,7 @@
 mod access;
 mod attach;
 mod browser;
+mod bundles;
 mod collection;
 mod command;
 mod confined;
@@ -10,6 +11,7 @@ mod disconnect;
 mod dumps;
 mod fakes;
 mod faults;
+mod filters;
 mod go;
 mod go_service;
 mod heap;

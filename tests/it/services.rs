@@ -86,7 +86,7 @@ fn collect(running: &Running, service: &str, args: &[&str]) {
     for kind in ["cpu", "heap", "allocs", "block", "mutex", "goroutine"] {
         let name = format!("{kind}.prof");
         let entry = facts["entries"].as_array().unwrap().iter().find(|e| e["name"] == *name);
-        assert_eq!(entry.unwrap()["format"], "a profile.proto", "{facts}");
+        assert_eq!(entry.unwrap()["format"], "pprof", "{facts}");
     }
     let dump = run(["inspect", &format!("{file}:goroutine.txt")]);
     assert!(dump.code == Some(0) || dump.stderr.contains("dump"), "{}", dump.stderr);

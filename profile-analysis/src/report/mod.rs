@@ -128,16 +128,21 @@ pub struct Note {
 
 /// Reads profiles and dumps, given as names and bytes: ranks the `rows` largest functions of each
 /// profile, and groups what is in each dump. An entry that is neither, or a broken one, becomes a
-/// note.
-pub fn report<'a>(entries: impl IntoIterator<Item = (&'a str, &'a [u8])>, rows: usize) -> Report {
+/// note. Of each entry only the answer is kept: one that is made as it is asked for is the only one in
+/// memory.
+pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
+    entries: impl IntoIterator<Item = (N, B)>,
+    rows: usize,
+) -> Report {
     let mut report = Report::default();
     for (name, bytes) in entries {
+        let (name, bytes) = (name.as_ref(), bytes.as_ref());
         if sniff(bytes) == Format::Dump {
             let dump = dump::parse_packed(bytes, &dump::Options::default());
             report.dumps.push(DumpSummary::new(name, &dump, rows));
             continue;
         }
-        match crate::read(bytes) {
+        match crate::read_part(bytes, &crate::Filter::default()) {
             Ok(opened) => report.profiles.push(summarize::summarize(name, &opened, rows)),
             Err(error) => {
                 report.notes.push(Note { name: name.to_owned(), text: error.chain() });
