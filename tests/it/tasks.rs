@@ -118,6 +118,47 @@ fn a_dump_shows_what_each_task_does() {
     drop(_done);
 }
 
+#[test]
+fn a_dump_tells_woken_tasks_from_waiting_ones() {
+    const TEST: &str = "tasks::a_dump_tells_woken_tasks_from_waiting_ones";
+    if !is_own_process(TEST) {
+        return;
+    }
+    let runtime = runtime(1);
+    let wake = Arc::new(tokio::sync::Notify::new());
+    let notified = Arc::clone(&wake);
+    let _woken =
+        task::named("t_woken").spawn_on(async move { notified.notified().await }, runtime.handle());
+    let _waits = task::named("t_waits").spawn_on(std::future::pending::<()>(), runtime.handle());
+    let await_dump = |what: &str| {
+        let began = Instant::now();
+        loop {
+            let (profile, text) = dump();
+            if !blocks(&text, what).is_empty() {
+                break (profile, text);
+            }
+            assert!(began.elapsed() < Duration::from_secs(20), "{what}: {text}");
+        }
+    };
+    await_dump("[task idle] {task: t_woken");
+    await_dump("[task idle] {task: t_waits");
+    // The only worker does something else.
+    let (done, is_done) = mpsc::channel();
+    let _blocking = task::named("t_blocks")
+        .spawn_on(async move { blocks_its_worker(&is_done) }, runtime.handle());
+    await_dump("[task blocking]");
+    wake.notify_one();
+    let (profile, text) = dump();
+    assert_eq!(blocks(&text, "[task woken] {task: t_woken").len(), 1, "{text}");
+    assert_eq!(blocks(&text, "[task idle] {task: t_waits").len(), 1, "{text}");
+    assert!(profile.strings.iter().any(|text| text == "task woken"));
+    drop(done);
+    let began = Instant::now();
+    while dump().1.contains("t_woken") {
+        assert!(began.elapsed() < Duration::from_secs(20), "it was polled and ended");
+    }
+}
+
 /// When something began and ended, by std's clock.
 type Truth = Arc<Mutex<Vec<(Instant, Instant)>>>;
 

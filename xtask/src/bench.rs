@@ -15,6 +15,9 @@ const AREAS: &[&str] = &["cpu", "heap", "contention", "analysis", "tasks", "page
 pub(crate) fn areas(args: &[String]) -> Result<()> {
     let (areas, args) = chosen(args)?;
     build()?;
+    if areas.contains(&"tasks") {
+        build_console()?;
+    }
     let mut outcome = Ok(());
     for area in areas {
         // A bar that fails in one area is no reason not to see the others.
@@ -78,6 +81,14 @@ pub(crate) fn test() -> Result<()> {
 fn build() -> Result<()> {
     run(&mut cargo("build"))?;
     run(cargo("build").args(["--features", "intercept", "--bin", "contention"]))
+}
+
+/// The peer of area `tasks`, which needs another tokio.
+fn build_console() -> Result<()> {
+    let mut cargo = process::cargo("build");
+    cargo.args(["--release", "--manifest-path", "bench/console/Cargo.toml", "--target-dir"]);
+    cargo.arg(target().join("console")).env("RUSTFLAGS", "--cfg tokio_unstable");
+    run(&mut cargo)
 }
 
 /// A command of cargo for the bench workspace.

@@ -65,7 +65,8 @@ fn tools() -> Result<()> {
 
 fn fmt() -> Result<()> {
     run(&mut cargo("fmt --all --check"))?;
-    run(&mut cargo("fmt --all --check --manifest-path bench/Cargo.toml"))
+    run(&mut cargo("fmt --all --check --manifest-path bench/Cargo.toml"))?;
+    run(&mut cargo("fmt --all --check --manifest-path bench/console/Cargo.toml"))
 }
 
 fn manifests() -> Result<()> {
@@ -97,7 +98,14 @@ fn features() -> Result<()> {
     for (package, flags) in features::sets() {
         run(&mut cargo(&format!("test -p {package} {flags}")))?;
     }
-    Ok(())
+    hooks()
+}
+
+/// What is there only with `--cfg tokio_unstable`, and nothing else: the flag makes another build of all.
+fn hooks() -> Result<()> {
+    let flags = "test -p profile-core --no-default-features --features tokio --lib";
+    let mut test = cargo(&format!("{flags} --target-dir target/tokio-unstable -- task::"));
+    run(test.env("RUSTFLAGS", "--cfg tokio_unstable"))
 }
 
 fn doc() -> Result<()> {

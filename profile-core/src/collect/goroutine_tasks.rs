@@ -80,7 +80,11 @@ impl Tasks {
             let waits = format!("{}::await", kind.name());
             stack.extend(awaits.map(|place| location(builder, &mut places, &waits, place)));
             stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
-            let state = if *state == State::New { "task new" } else { "task idle" };
+            let state = match state {
+                State::New => "task new",
+                State::Woken => "task woken",
+                _ => "task idle",
+            };
             sample(builder, &stack, *count, kind, state);
         }
         for status in &self.running {
@@ -155,6 +159,7 @@ fn blocked<'a>(status: &Status, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> 
 fn state_word(status: &Status) -> &'static str {
     match status.state {
         State::New => "task new",
+        State::Woken => "task woken",
         State::Idle => "task idle",
         State::Running { .. } if status.since >= BLOCKING => "task blocking",
         State::Running { .. } => "task running",

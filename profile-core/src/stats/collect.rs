@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::point::{Point, Runtime, RuntimeSource};
 use super::source::Source;
-use crate::OwnWork;
+use crate::{OwnWork, task};
 
 /// How often to look, and how long to remember.
 #[derive(Clone)]
@@ -151,12 +151,19 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the user's source outside the lock; a panic in it costs its figures only.
+    /// Asks the user's sources outside the lock; a panic in one costs its figures only. Where no runtime
+    /// says how many tasks there are, those count that are known otherwise, if there are any.
     fn runtime(&self) -> Runtime {
         let source = self.settings.runtime.as_ref();
-        source
+        let mut runtime = source
             .and_then(|source| catch_unwind(AssertUnwindSafe(|| source.read())).ok())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        if runtime.tasks.is_none() {
+            let alive = catch_unwind(task::alive).unwrap_or_default();
+            let known = (alive.known + alive.unknown) as u64;
+            runtime.tasks = (known > 0).then_some(known);
+        }
+        runtime
     }
 
     fn run(&self, points: usize) {
@@ -207,6 +214,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Instrument as _;
 
     fn quick(keep: u32) -> Settings {
         Settings {
@@ -258,7 +266,15 @@ mod tests {
             Settings { runtime: Some(Arc::new(|| -> Runtime { panic!("told to") })), ..quick(3) };
         let stats = Stats::start(settings).unwrap();
         let history = wait_for(&stats, |history| history.len() > 1);
-        assert_eq!(history[0].runtime, Runtime::default());
+        // Other tests have tasks.
+        assert_eq!(Runtime { tasks: None, ..history[0].runtime }, Runtime::default());
+    }
+
+    #[test]
+    fn named_tasks_count_where_no_runtime_does() {
+        let _task = async {}.instrument(task::named("counted"));
+        let stats = Stats::start(quick(3)).unwrap();
+        assert!(stats.now().runtime.tasks.is_some_and(|tasks| tasks >= 1));
     }
 
     #[cfg(target_os = "linux")]

@@ -36,6 +36,7 @@ pub(crate) mod this_thread;
 #[cfg_attr(unix, path = "usage_unix.rs")]
 #[cfg_attr(not(unix), path = "usage_other.rs")]
 pub(crate) mod usage;
+pub(crate) mod wakes;
 
 #[cfg(stacks)]
 #[cfg_attr(target_arch = "aarch64", path = "arch_aarch64.rs")]

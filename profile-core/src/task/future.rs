@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use super::kinds::{self, Category};
 use super::registry::{self, Slot};
 use crate::sys::pinned::Pinned;
+use crate::sys::wakes::{self, Kept};
 
 /// How a task is to be known: its name, where it is started, and whether it belongs to the program
 /// or to a request. Made by [`named`].
@@ -18,6 +19,7 @@ pub struct Task {
     name: Cow<'static, str>,
     place: &'static Location<'static>,
     category: Category,
+    follow: bool,
 }
 
 /// Describes a task that is started where this is called.
@@ -27,7 +29,12 @@ pub struct Task {
 #[inline]
 #[track_caller]
 pub fn named(name: impl Into<Cow<'static, str>>) -> Task {
-    Task { name: name.into(), place: Location::caller(), category: Category::Unknown }
+    Task {
+        name: name.into(),
+        place: Location::caller(),
+        category: Category::Unknown,
+        follow: false,
+    }
 }
 
 impl Task {
@@ -41,6 +48,16 @@ impl Task {
         Task { category: Category::PerRequest, ..self }
     }
 
+    /// The same, telling also whether it was woken and waits for a worker. Tasks that are spawned by
+    /// [`Task::spawn`] and its like do so anyway.
+    ///
+    /// The future is polled with a waker around its executor's, which is kept as long as the future. On
+    /// tokio that changes nothing; an executor that ends a task once nobody can wake it does not notice
+    /// any more that nobody can.
+    pub fn following_wakes(self) -> Task {
+        Task { follow: true, ..self }
+    }
+
     /// The same, started at another place.
     pub fn started_at(self, place: &'static Location<'static>) -> Task {
         Task { place, ..self }
@@ -49,16 +66,21 @@ impl Task {
 
 /// What keeps a task among those that are known. Dropping it ends the task.
 #[derive(Debug)]
-pub struct Live(&'static Slot);
+pub struct Live {
+    slot: &'static Slot,
+    /// Where wakes are followed.
+    wakes: Option<Kept>,
+}
 
 impl Live {
     #[inline]
     pub(super) fn begin(task: &Task) -> Live {
-        let Task { name, place, category } = task;
-        Live(registry::begin(match name {
+        let Task { name, place, category, follow } = task;
+        let slot = registry::begin(match name {
             Cow::Borrowed(name) => kinds::of(name, place, *category),
             Cow::Owned(name) => kinds::of_made_up(name, place, *category),
-        }))
+        });
+        Live { slot, wakes: follow.then(Kept::new) }
     }
 }
 
@@ -66,14 +88,14 @@ impl Live {
 impl Live {
     /// Begins a poll that others do.
     pub(super) fn enter(&self) -> registry::Polling {
-        registry::enter(self.0)
+        registry::enter(self.slot)
     }
 }
 
 impl Drop for Live {
     #[inline]
     fn drop(&mut self) {
-        registry::end(self.0);
+        registry::end(self.slot);
     }
 }
 
@@ -86,8 +108,13 @@ impl<F: Future> Future for Pinned<F, Live> {
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let (future, live) = self.project();
-        let polling = registry::enter(live.0);
-        let poll = future.poll(cx);
+        let polling = registry::enter(live.slot);
+        let poll = match &mut live.wakes {
+            Some(kept) => {
+                wakes::poll(kept, cx.waker(), || registry::mark(live.slot), |cx| future.poll(cx))
+            }
+            None => future.poll(cx),
+        };
         if poll.is_ready() {
             polling.finish();
         }

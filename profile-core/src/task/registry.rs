@@ -16,6 +16,7 @@ use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::sys::place::Place;
 use crate::sys::this_thread;
+use crate::sys::wakes::{BELOW, Mark, WOKEN};
 use crate::trace::ring;
 
 /// Slots that are made at a time: 16 KiB.
@@ -38,6 +39,8 @@ pub(super) struct Slot {
     busy: AtomicU64,
     /// The longest poll in microseconds; a poll of more than an hour counts as one.
     longest: AtomicU32,
+    /// [`NESTED`], and [`WOKEN`] since the last poll began; above them the id's low bits, so that a waker that outlives its task tells
+    /// nothing of the next one.
     flags: AtomicU32,
     polls: AtomicU64,
     /// Where it said that it waits.
@@ -156,7 +159,7 @@ pub(super) fn begin(kind: KindId) -> &'static Slot {
     slot.spawned.store(now, Ordering::Relaxed);
     slot.busy.store(0, Ordering::Relaxed);
     slot.longest.store(0, Ordering::Relaxed);
-    slot.flags.store(0, Ordering::Relaxed);
+    slot.flags.store(owner(id) << BELOW, Ordering::Relaxed);
     slot.polls.store(0, Ordering::Relaxed);
     slot.awaits.set(None);
     slot.id.store(id, Ordering::Release);
@@ -190,10 +193,26 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
     slot.since.store(began, Ordering::Relaxed);
     slot.thread.store(this_thread::tid(), Ordering::Release);
     let outer = CURRENT.replace(Some(slot));
-    if outer.is_some() {
-        slot.flags.store(NESTED, Ordering::Relaxed);
+    let flags = slot.flags.load(Ordering::Relaxed);
+    // A wake-up that comes from here on is another poll's. One that was not there is not taken back.
+    if flags & WOKEN != 0 {
+        slot.flags.fetch_and(!WOKEN, Ordering::AcqRel);
+    }
+    if outer.is_some() && flags & NESTED == 0 {
+        slot.flags.fetch_or(NESTED, Ordering::Relaxed);
     }
     Polling { slot, began, outer }
+}
+
+/// Where a task's wakers say that it was woken.
+#[inline]
+pub(super) fn mark(slot: &'static Slot) -> Mark {
+    Mark { word: &slot.flags, owner: owner(slot.id.load(Ordering::Relaxed)) }
+}
+
+/// A task's id, as far as there is room for it beside the flags.
+fn owner(id: u64) -> u32 {
+    (id as u32) << BELOW >> BELOW
 }
 
 impl Polling {
@@ -299,8 +318,10 @@ impl Slot {
         let polls = self.polls.load(Ordering::Relaxed);
         let thread = self.thread.load(Ordering::Acquire);
         let since = nanos(self.since.load(Ordering::Relaxed));
+        let flags = self.flags.load(Ordering::Acquire);
         let state = match (thread, polls) {
             (0, 0) => State::New,
+            (0, _) if flags & WOKEN != 0 => State::Woken,
             (0, _) => State::Idle,
             (thread, _) => State::Running { thread },
         };
@@ -314,7 +335,7 @@ impl Slot {
             busy: Duration::from_nanos(self.busy.load(Ordering::Relaxed)),
             longest: Duration::from_micros(self.longest.load(Ordering::Relaxed).into()),
             awaits: self.awaits.get().map(|place| (place.file(), place.line())),
-            nested: self.flags.load(Ordering::Relaxed) & NESTED != 0,
+            nested: flags & NESTED != 0,
         };
         (self.id.load(Ordering::Acquire) == id).then_some(status)
     }
@@ -375,6 +396,45 @@ mod tests {
         let outer = async { inner.instrument(task::named("an inner task")).await };
         let outer = pin!(outer.instrument(task::named("an outer task")));
         assert!(poll(outer).is_ready());
+    }
+
+    #[test]
+    fn a_task_is_woken_until_its_next_poll() {
+        let kept = std::sync::Mutex::new(None);
+        let keeps = std::future::poll_fn(|cx: &mut Context<'_>| -> Poll<()> {
+            *kept.lock().unwrap() = Some(cx.waker().clone());
+            Poll::Pending
+        });
+        let task = || task::named("waits to be woken").following_wakes();
+        let mut future = Box::pin(keeps.instrument(task()));
+        let state = || named("waits to be woken").iter().map(|s| s.state).collect::<Vec<_>>();
+        assert!(poll(future.as_mut()).is_pending());
+        assert_eq!(state(), [State::Idle]);
+        let waker = kept.lock().unwrap().take().unwrap();
+        waker.wake_by_ref();
+        assert_eq!(state(), [State::Woken]);
+        assert!(poll(future.as_mut()).is_pending());
+        assert_eq!(state(), [State::Idle]);
+        drop(future);
+        // Its slot is used again, by this thread's next task; the waker is of the last one still.
+        let mut next = Box::pin(std::future::pending::<()>().instrument(task()));
+        assert!(poll(next.as_mut()).is_pending());
+        waker.wake();
+        assert_eq!(state(), [State::Idle]);
+    }
+
+    #[test]
+    fn a_wake_during_a_poll_is_of_the_next_one() {
+        let wakes_itself = std::future::poll_fn(|cx: &mut Context<'_>| -> Poll<()> {
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        });
+        let task = task::named("wakes itself").following_wakes();
+        let mut future = Box::pin(wakes_itself.instrument(task));
+        for _ in 0..2 {
+            assert!(poll(future.as_mut()).is_pending());
+            assert_eq!(named("wakes itself")[0].state, State::Woken);
+        }
     }
 
     #[test]

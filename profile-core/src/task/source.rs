@@ -83,7 +83,10 @@ pub enum State {
         /// The id, as the operating system counts threads.
         thread: u32,
     },
-    /// It was polled, and is not now: it waits, or is ready and in a queue.
+    /// It was woken since its last poll began, and waits for a worker.
+    Woken,
+    /// It was polled, and is not now: it waits. One whose wakes are not followed may be ready as well, and
+    /// in a queue; see [`Task::following_wakes`](super::Task::following_wakes).
     Idle,
 }
 
@@ -93,6 +96,7 @@ impl State {
         match self {
             State::New => "new",
             State::Running { .. } => "running",
+            State::Woken => "woken",
             State::Idle => "idle",
         }
     }

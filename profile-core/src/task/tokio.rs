@@ -39,7 +39,7 @@ impl Task {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        of_a_named_task(|| tokio::spawn(future.instrument(self)))
+        of_a_named_task(|| tokio::spawn(future.instrument(self.following_wakes())))
     }
 
     /// Spawns the task on this runtime.
@@ -48,7 +48,7 @@ impl Task {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        of_a_named_task(|| runtime.spawn(future.instrument(self)))
+        of_a_named_task(|| runtime.spawn(future.instrument(self.following_wakes())))
     }
 
     /// Spawns the task on the current [`LocalSet`](tokio::task::LocalSet) or local runtime.
@@ -62,7 +62,7 @@ impl Task {
         F: Future + 'static,
         F::Output: 'static,
     {
-        of_a_named_task(|| tokio::task::spawn_local(future.instrument(self)))
+        of_a_named_task(|| tokio::task::spawn_local(future.instrument(self.following_wakes())))
     }
 }
 

@@ -99,7 +99,8 @@ fn alive(window: Duration, running: &mut Vec<Status>) -> Vec<Group> {
         });
         let group = &mut groups[index];
         group.count += 1;
-        group.unpolled += u64::from(status.state == State::Idle && status.since > window);
+        let waits = matches!(status.state, State::Idle | State::Woken);
+        group.unpolled += u64::from(waits && status.since > window);
         group.longest = group.longest.max(status.since);
     });
     groups.sort_by_key(|group| std::cmp::Reverse(group.longest));

@@ -1,4 +1,8 @@
-//! Memory of a live task that is named, beyond a plain one's.
+//! Memory of a live task that is named and waits, beyond a plain one's.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use profile_core::task;
 use profilez_bench::engine::Engine;
@@ -25,6 +29,18 @@ fn rows(runner: &mut Runner) -> Vec<Row> {
     ]
 }
 
+/// Waits for ever, with the means to be woken that everything keeps that waits.
+struct Waits(Option<Waker>);
+
+impl Future for Waits {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.0 = Some(cx.waker().clone());
+        Poll::Pending
+    }
+}
+
 fn child(engine: Engine, args: &[u32]) -> Figures {
     let &[tasks] = args else { panic!("how many tasks") };
     let runtime = Builder::new_current_thread().build().expect("a runtime");
@@ -33,7 +49,7 @@ fn child(engine: Engine, args: &[u32]) -> Figures {
         resident_megabytes();
         let before = resident_megabytes();
         for number in 0..tasks {
-            let idle = std::future::pending::<()>();
+            let idle = Waits(None);
             match engine {
                 // A name of its own for each, as a server gives them.
                 Engine::Ours => drop(task::spawn(format!("connection-{number}"), idle)),

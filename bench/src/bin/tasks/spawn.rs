@@ -1,5 +1,5 @@
 //! Starting and finishing an empty task, named and plain: CPU time of each, on a runtime of one thread
-//! and on one of two.
+//! and on one of two; and under console-subscriber, in a program of its own (`bench/console`).
 
 use profile_core::task;
 use profilez_bench::clock::process_cpu;
@@ -13,18 +13,26 @@ use tokio::task::JoinHandle;
 /// The line.
 pub(crate) const LINE: Line = Line { name: "spawn", rows, child };
 
+/// Built apart, with `--cfg tokio_unstable`.
+const CONSOLE: &str = "../console/release/spawn-under-console";
+
 /// Tasks that are alive at a time.
 const BATCH: usize = 100;
 
 fn rows(runner: &mut Runner) -> Vec<Row> {
     let batches = if runner.quick { 2000 } else { 6000 };
     let [ours, plain] = runner.pairs([Engine::Ours, Engine::None], &[batches]);
+    let console = if runner.quick { 200 } else { 500 };
+    let [console] = runner.programs(3, [(CONSOLE, &[console][..])]);
     let row = |what: &str, figure| {
         Row::new(what, "ns").ours(ours.spread(figure)).peer(plain.spread(figure))
     };
     vec![
         row("spawn and complete an empty task, one thread", "one").bar(Bar::OfPeer(1.25)),
         row("the same on two workers, from outside", "two"),
+        Row::new("named, and under console-subscriber, one thread", "ns")
+            .ours(ours.spread("one"))
+            .peer(console.spread("one")),
     ]
 }
 

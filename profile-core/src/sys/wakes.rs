@@ -1,0 +1,320 @@
+//! A waker that leaves a mark where it is used, and costs an allocation only for a task that waits.
+//!
+//! The first time, a future is polled with a waker that is lent to it. Where the future clones it, to be
+//! woken later, or is polled again, an owned one is made, once; later polls are given that one, so that the
+//! future finds it unchanged and clones nothing.
+
+use std::mem::ManuallyDrop;
+use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::task::{Context, RawWaker, RawWakerVTable, Waker};
+
+/// Where a waker leaves its mark: [`WOKEN`] in a word, as long as the word is this owner's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Mark {
+    pub(crate) word: &'static AtomicU32,
+    /// What the word has above its two lowest bits.
+    pub(crate) owner: u32,
+}
+
+/// The bit that is set.
+pub(crate) const WOKEN: u32 = 2;
+/// What a word has below its owner.
+pub(crate) const BELOW: u32 = 2;
+
+impl Mark {
+    fn leave(self) {
+        let mut known = self.word.load(Ordering::Relaxed);
+        while known >> BELOW == self.owner && known & WOKEN == 0 {
+            let (woken, word) = (known | WOKEN, self.word);
+            match word.compare_exchange_weak(known, woken, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(changed) => known = changed,
+            }
+        }
+    }
+}
+
+/// What a future's wakers share, once there are any.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    /// From an `Arc`; null where there is none, [`UNUSED`] where there was no poll.
+    owned: AtomicPtr<Owned>,
+}
+
+/// What owned wakers share.
+#[derive(Debug)]
+struct Owned {
+    inner: Waker,
+    mark: Mark,
+}
+
+/// What a lent waker points at, for the time of one poll.
+struct Lent<'a> {
+    inner: &'a Waker,
+    mark: Mark,
+    kept: &'a Kept,
+}
+
+/// An address that is no `Owned`'s.
+const UNUSED: *mut Owned = ptr::without_provenance_mut(1);
+
+impl Kept {
+    /// Of a future that was not polled yet.
+    pub(crate) fn new() -> Kept {
+        Kept { owned: AtomicPtr::new(UNUSED) }
+    }
+
+    /// The shared part, where it is there and stands for this waker.
+    #[inline]
+    fn of(&mut self, inner: &Waker) -> Option<&Owned> {
+        let owned = *self.owned.get_mut();
+        if owned.is_null() || owned == UNUSED {
+            return None;
+        }
+        // SAFETY: it came from an `Arc` that is given up by nobody who has only `&self`.
+        let owned = unsafe { &*owned };
+        owned.inner.will_wake(inner).then_some(owned)
+    }
+
+    /// The shared part, made where there is none.
+    fn get_or_make(&self, inner: &Waker, mark: Mark) -> &Owned {
+        let known = self.owned.load(Ordering::Acquire);
+        let owned = if known.is_null() || known == UNUSED {
+            let made = Arc::into_raw(Arc::new(Owned { inner: inner.clone(), mark })).cast_mut();
+            match self.owned.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => made,
+                Err(other) => {
+                    // SAFETY: made just now, and nobody else has it.
+                    drop(unsafe { Arc::from_raw(made) });
+                    other
+                }
+            }
+        } else {
+            known
+        };
+        // SAFETY: it came from an `Arc` that is given up by nobody who has only `&self`.
+        unsafe { &*owned }
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let owned = *self.owned.get_mut();
+        if !owned.is_null() && owned != UNUSED {
+            // SAFETY: `get_or_make` took it out of an `Arc`, once.
+            drop(unsafe { Arc::from_raw(owned) });
+        }
+    }
+}
+
+/// Polls with a waker that leaves a mark when it is used, and then uses `inner`. A future's mark is the
+/// same each time.
+#[inline]
+pub(crate) fn poll<R>(
+    kept: &mut Kept,
+    inner: &Waker,
+    mark: impl FnOnce() -> Mark,
+    poll: impl FnOnce(&mut Context<'_>) -> R,
+) -> R {
+    let mut lent = None;
+    let raw = match kept.of(inner) {
+        Some(owned) => RawWaker::new(ptr::from_ref(owned).cast(), &OWNED),
+        None => first(kept, inner, mark(), &mut lent),
+    };
+    // SAFETY: the tables keep to the contract of `RawWakerVTable`, on any thread: what they use is `Sync`.
+    // The waker stands for no count of an `Arc` and is dropped by nobody; `kept` has a count, and `lent`
+    // lives, for as long as it is borrowed.
+    let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw) });
+    poll(&mut Context::from_waker(&waker))
+}
+
+/// The waker of a future that has none for this `inner` yet.
+#[cold]
+fn first<'a>(
+    kept: &'a mut Kept,
+    inner: &'a Waker,
+    mark: Mark,
+    lent: &'a mut Option<Lent<'a>>,
+) -> RawWaker {
+    if *kept.owned.get_mut() == UNUSED {
+        *kept.owned.get_mut() = ptr::null_mut();
+        return RawWaker::new(ptr::from_ref(lent.insert(Lent { inner, mark, kept })).cast(), &LENT);
+    }
+    // It may be polled by somebody else than before.
+    *kept = Kept::new();
+    RawWaker::new(ptr::from_ref(kept.get_or_make(inner, mark)).cast(), &OWNED)
+}
+
+/// Of wakers that nobody owns, so that the second and the last are never called.
+static LENT: RawWakerVTable = RawWakerVTable::new(keep, wake_lent, wake_lent, |_| {});
+static OWNED: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_owned);
+
+/// # Safety
+///
+/// `data` is that of a lent waker whose poll is under way.
+unsafe fn keep(data: *const ()) -> RawWaker {
+    // SAFETY: `poll` made it of a reference to this type, which outlives the poll.
+    let lent = unsafe { &*data.cast::<Lent<'_>>() };
+    let owned = ptr::from_ref(lent.kept.get_or_make(lent.inner, lent.mark));
+    // SAFETY: `kept` has a count of it.
+    unsafe { clone(owned.cast()) }
+}
+
+/// # Safety
+///
+/// As that of [`keep`].
+unsafe fn wake_lent(data: *const ()) {
+    // SAFETY: as in `keep`.
+    let lent = unsafe { &*data.cast::<Lent<'_>>() };
+    lent.mark.leave();
+    lent.inner.wake_by_ref();
+}
+
+/// # Safety
+///
+/// `data` is of an `Arc<Owned>` of which somebody has a count.
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: the caller's promise.
+    unsafe { Arc::increment_strong_count(data.cast::<Owned>()) };
+    RawWaker::new(data, &OWNED)
+}
+
+/// # Safety
+///
+/// As that of [`clone`].
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: the caller's promise.
+    let owned = unsafe { &*data.cast::<Owned>() };
+    owned.mark.leave();
+    owned.inner.wake_by_ref();
+}
+
+/// # Safety
+///
+/// `data` is a count of an `Arc<Owned>`, which is the caller's and is given up.
+unsafe fn wake(data: *const ()) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        wake_by_ref(data);
+        drop_owned(data);
+    }
+}
+
+/// # Safety
+///
+/// As that of [`wake`].
+unsafe fn drop_owned(data: *const ()) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { Arc::from_raw(data.cast::<Owned>()) });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+    use std::thread;
+
+    use super::*;
+
+    struct Inner(AtomicUsize);
+
+    impl Wake for Inner {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn mark() -> Mark {
+        Mark { word: Box::leak(Box::new(AtomicU32::new(7 << BELOW))), owner: 7 }
+    }
+
+    /// How often the inner waker was used since the last look, and whether the mark is there, which is
+    /// taken away.
+    fn seen(inner: &Inner, mark: Mark) -> (usize, bool) {
+        let word = mark.word.swap(7 << BELOW, Ordering::Relaxed);
+        (inner.0.swap(0, Ordering::Relaxed), word == 7 << BELOW | WOKEN)
+    }
+
+    #[test]
+    fn every_way_to_wake_leaves_a_mark_and_is_handed_on() {
+        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let inner = Waker::from(Arc::clone(&counts));
+        let mut kept = Kept::new();
+        poll(&mut kept, &inner, || mark, |cx| cx.waker().wake_by_ref());
+        assert_eq!(seen(&counts, mark), (1, true));
+        assert_eq!(Arc::strong_count(&counts), 2, "nobody kept it");
+        let wakers: Vec<Waker> =
+            (0..3).map(|_| poll(&mut kept, &inner, || mark, |cx| cx.waker().clone())).collect();
+        assert_eq!(Arc::strong_count(&counts), 3, "all of them are one");
+        let [first, second, third] = wakers.try_into().unwrap();
+        first.wake_by_ref();
+        assert_eq!(seen(&counts, mark), (1, true));
+        first.wake();
+        assert_eq!(seen(&counts, mark), (1, true));
+        drop(second);
+        drop(kept);
+        // It goes on without the future.
+        thread::spawn(|| third.wake()).join().unwrap();
+        assert_eq!(seen(&counts, mark), (1, true));
+        drop(inner);
+        assert_eq!(Arc::strong_count(&counts), 1, "nothing keeps it");
+    }
+
+    #[test]
+    fn a_word_of_another_owner_is_left_alone() {
+        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let inner = Waker::from(Arc::clone(&counts));
+        let waker = poll(&mut Kept::new(), &inner, || mark, |cx| cx.waker().clone());
+        mark.word.store(8 << BELOW, Ordering::Relaxed);
+        waker.wake();
+        assert_eq!(mark.word.load(Ordering::Relaxed), 8 << BELOW);
+        assert_eq!(counts.0.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn a_future_finds_the_waker_that_it_kept() {
+        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let inner = Waker::from(Arc::clone(&counts));
+        let mut kept = Kept::new();
+        let mine = poll(&mut kept, &inner, || mark, |cx| cx.waker().clone());
+        assert!(poll(&mut kept, &inner, || mark, |cx| cx.waker().will_wake(&mine)));
+        // Elsewhere it is another one.
+        let others = Arc::new(Inner(AtomicUsize::new(0)));
+        let other = Waker::from(Arc::clone(&others));
+        let elsewhere = poll(&mut kept, &other, || mark, |cx| cx.waker().clone());
+        assert!(!elsewhere.will_wake(&mine));
+        elsewhere.wake();
+        assert_eq!((seen(&counts, mark).0, seen(&others, mark).0), (0, 1));
+        mine.wake();
+        assert_eq!((seen(&counts, mark).0, seen(&others, mark).0), (1, 0));
+    }
+
+    #[test]
+    fn threads_may_keep_it_during_a_poll() {
+        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let inner = Waker::from(Arc::clone(&counts));
+        let mut kept = Kept::new();
+        poll(
+            &mut kept,
+            &inner,
+            || mark,
+            |cx| {
+                let waker = cx.waker();
+                thread::scope(|scope| {
+                    for _ in 0..4 {
+                        scope.spawn(|| {
+                            waker.wake_by_ref();
+                            let clone = waker.clone();
+                            clone.wake();
+                        });
+                    }
+                });
+            },
+        );
+        assert_eq!(seen(&counts, mark), (8, true));
+        drop((inner, kept));
+        assert_eq!(Arc::strong_count(&counts), 1, "nothing keeps it");
+    }
+}
