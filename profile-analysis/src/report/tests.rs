@@ -134,7 +134,8 @@ fn serializes() {
 
 #[test]
 fn nothing_is_nothing() {
-    assert_eq!(render(&report([], 5), 80), "");
+    let nothing: [(&str, &[u8]); 0] = [];
+    assert_eq!(render(&report(nothing, 5), 80), "");
 }
 
 proptest! {
