@@ -4,8 +4,9 @@
 //! stack of who holds it: so a thread that waits for one lock and has the address of another on its
 //! stack, for which the owner of the first waits, is in a cycle. A stack may hold such an address
 //! without a guard, which is why it is a question; it is asked only of threads that have not run for
-//! a while. glibc's mutexes name their owner. `parking_lot`'s sleepers don't say for what they sleep,
-//! and are left out.
+//! a while. A thread that waits for a lock which it holds itself can't be told from one that waits for
+//! another's: both have its address. glibc's mutexes name their owner. `parking_lot`'s sleepers don't
+//! say for what they sleep, and are left out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -47,7 +48,7 @@ const IN_ARC: u64 = 16;
 
 impl Lock {
     /// Of a stack, by the names of its functions.
-    pub(super) fn of<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Option<Lock> {
+    pub(super) fn of<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Option<Lock> {
         let near = |part: &str| names.clone().take(8).any(|name| name.contains(part));
         let (wait, _) = waits_for(names.clone());
         if !matches!(wait, Wait::Mutex | Wait::RwLock) || near("parking_lot") {
@@ -221,7 +222,7 @@ mod tests {
 
     #[test]
     fn locks_are_told_by_their_functions() {
-        let check = |names: &[&str], lock| assert_eq!(Lock::of(names.iter().copied()), lock);
+        let check = |names: &[&str], lock| assert_eq!(Lock::of(&names.iter().copied()), lock);
         let futex = "std::sys::pal::unix::futex::futex_wait";
         check(
             &[futex, "std::sys::sync::mutex::futex::Mutex::lock_contended", "a"],

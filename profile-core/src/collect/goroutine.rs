@@ -194,7 +194,7 @@ struct Told {
 impl Told {
     fn of(builder: &Builder, stack: &[u32]) -> Told {
         let names = Names::of(builder, stack);
-        Told { lock: Lock::of(names.iter()), is_idle: wait_site::idle(names.iter()).is_some() }
+        Told { lock: Lock::of(&names.iter()), is_idle: wait_site::idle(names.iter()).is_some() }
     }
 
     /// What a thread is there for: a worker that waits for something to do, or one of the profiler's
