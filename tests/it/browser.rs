@@ -7,9 +7,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use profilez::analysis::rules::RuleSet;
 use profilez::http::server::{DebugService, Server, Token};
+use profilez::task::{self, Instrument as _};
 
 use crate::collection::real;
 use crate::own_process::is_own_process;
@@ -224,6 +226,56 @@ fn what_is_stuck_comes_first_and_rows_stay_open() {
     drop(held);
     waiters.into_iter().for_each(|waiter| waiter.join().unwrap());
     drop(busy);
+    server.shut_down();
+}
+
+/// Waits for a stock that never comes, for a request.
+async fn reserve_stock() {
+    std::future::pending::<()>().await_point().await;
+}
+
+/// Nothing less than a minute counts as a wait, and so the test takes one.
+#[test]
+fn a_request_that_waits_too_long_by_a_rule_of_the_users_comes_first() {
+    if !is_own_process("browser::a_request_that_waits_too_long_by_a_rule_of_the_users_comes_first")
+    {
+        return;
+    }
+    let Some(browser) = Browser::start() else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    // Long before its rule says so, and never by the shipped ones.
+    let patient = task::named("wait_for_delivery").background();
+    let _patient = patient.spawn_on(std::future::pending::<()>(), runtime.handle());
+    let _stuck = task::named("reserve_stock").spawn_on(reserve_stock(), runtime.handle());
+    let rules = "[[rule]]\nid = \"stock\"\ncategory = \"per-request\"\nstuck_after = \"1m\"\n\
+                 severity = \"high\"\nmatch = { label = { task = \"reserve_*\" } }\n";
+    let service = DebugService::builder("shop").rules(RuleSet::parse(rules).unwrap()).build();
+    let server = service.serve("127.0.0.1:0").unwrap();
+    let origin = format!("http://{}", server.local_addr().unwrap());
+    visit(&browser, &origin);
+    let began = Instant::now();
+    let first = "#groups tr.rowline";
+    let stuck =
+        "return document.querySelectorAll('#groups tr.rowline .badge.bad:not([hidden])').length";
+    let is_first = || {
+        browser.click("#groups-refresh");
+        thread::sleep(Duration::from_millis(500));
+        let row = browser.texts(first).into_iter().next().unwrap_or_default();
+        (row.contains("reserve_stock") && browser.run(stuck) == 1).then_some(row)
+    };
+    let row = loop {
+        if let Some(row) = is_first() {
+            break row;
+        }
+        assert!(began.elapsed() < Duration::from_secs(150), "{:?}", browser.texts(first));
+    };
+    assert!(began.elapsed() > Duration::from_secs(50), "stuck already: {row}");
+    assert!(row.contains("1 min") && row.contains("per-request"), "{row}");
+    browser.click(first);
+    let why = browser.text("#groups tr.detail");
+    assert!(why.contains("waiting for 1 min or more") && why.contains("stock"), "{why}");
+    browser.wait("return document.getElementById('badges').textContent.includes('1 stuck')");
+    browser.is_quiet(&[]);
     server.shut_down();
 }
 
