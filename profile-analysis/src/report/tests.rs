@@ -134,7 +134,7 @@ fn serializes() {
 
 #[test]
 fn nothing_is_nothing() {
-    assert_eq!(render(&report([], 5), 80), "");
+    assert_eq!(render(&report::<&str, &[u8]>([], 5), 80), "");
 }
 
 proptest! {
