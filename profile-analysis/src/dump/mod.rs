@@ -31,6 +31,8 @@
 
 mod check;
 mod facts;
+#[cfg(test)]
+mod grammar;
 mod header;
 mod labels;
 mod lines;

@@ -134,8 +134,7 @@ fn serializes() {
 
 #[test]
 fn nothing_is_nothing() {
-    let nothing: [(&str, &[u8]); 0] = [];
-    assert_eq!(render(&report(nothing, 5), 80), "");
+    assert_eq!(render(&report::<&str, &[u8]>([], 5), 80), "");
 }
 
 proptest! {
