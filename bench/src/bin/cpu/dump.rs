@@ -123,7 +123,7 @@ fn dump() -> String {
     let window = Collectors::new().collector(Kind::Goroutine).start().expect("a dump");
     let files = window.close()().expect("a dump");
     let text = files.into_iter().find(|file| file.name == "goroutine.txt").expect("its text");
-    String::from_utf8(text.bytes).expect("UTF-8")
+    String::from_utf8(text.bytes.into_vec()).expect("UTF-8")
 }
 
 /// Threads whose stack has the place where they wait, and goes on to their first function.
