@@ -48,7 +48,8 @@ fn facts_of_a_bundle() {
         assert_eq!(facts["truncated"], false);
         assert_eq!(facts["warnings"], json!([]));
         let bytes = profile("shop").encode_gzip().len();
-        let entry = |name: &str| json!({"name": name, "format": "a profile.proto", "bytes": bytes, "complete": true});
+        let entry =
+            |name: &str| json!({"name": name, "format": "pprof", "bytes": bytes, "complete": true});
         assert_eq!(facts["entries"], json!([entry("heap.prof"), entry("cpu.prof")]));
     }
     let text = run(["inspect", &file]).code(0);
