@@ -570,7 +570,9 @@ mod tests {
             let outer = async { inner.instrument(task::named("t_inner")).await };
             let outer = std::pin::pin!(outer.instrument(task::named("t_outer")));
             let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let before = clock::precise();
             assert!(outer.poll(&mut cx).is_ready());
+            before
         };
         let mut polling = None;
         let lines = traced(|| {
@@ -582,16 +584,18 @@ mod tests {
             record(Event::Poll { kind, began: later, ended: later + 1, task: 1 });
         });
         drop(go_on);
-        polling.unwrap().join().unwrap();
-        let end_of = |name: &str| {
+        let before = polling.unwrap().join().unwrap();
+        let slice = |name: &str| {
             let poll = format!("{{\"ph\":\"X\",\"cat\":\"task\",\"name\":\"{name}\"");
             let polls: Vec<_> = lines.iter().filter(|line| line.starts_with(&poll)).collect();
             assert_eq!(polls.len(), 1, "{name}: {lines:#?}");
-            number(polls[0], "ts") + number(polls[0], "dur")
+            (number(polls[0], "ts"), number(polls[0], "ts") + number(polls[0], "dur"))
         };
-        let ended = end_of("t_late");
-        assert!((end_of("t_outer") - ended).abs() < 0.0001);
-        assert!((end_of("t_inner") - ended + 0.001).abs() < 0.0001, "by a nanosecond");
+        let ((_, ended), outer, inner) = (slice("t_late"), slice("t_outer"), slice("t_inner"));
+        assert!((outer.1 - ended).abs() < 0.0001);
+        assert!((inner.1 - ended + 0.001).abs() < 0.0001, "by a nanosecond");
+        let before = (before as f64 - number(&lines[0], "started_monotonic_nanos")) / 1e3;
+        assert!(before <= outer.0 + 0.001 && outer.0 < inner.0, "{before} {outer:?} {inner:?}");
     }
 
     #[test]
