@@ -129,6 +129,7 @@ fn traces_are_shown_as_they_are() {
     }
     const NAMES: [&str; 4] = ["t_a", "t_b", "t_c", "t_d"];
     const POLLS: usize = 25;
+    const TIGHT: usize = 200;
     let runtime = runtime(2);
     let truths: Vec<Truth> = NAMES.iter().map(|_| Truth::default()).collect();
     let waited = Truth::default();
@@ -157,6 +158,15 @@ fn traces_are_shown_as_they_are() {
                 task.await.unwrap();
             }
         });
+        // Polls of nothing, one in the other, as close as they come.
+        let inner = async {
+            for _ in 0..TIGHT {
+                tokio::task::yield_now().await;
+            }
+        };
+        let outer = async { inner.instrument(task::named("t_tight_inner")).await };
+        let tight = task::named("t_tight").spawn_on(outer, runtime.handle());
+        runtime.block_on(tight).unwrap();
         // One in the other, and neither is over when the window closes.
         let inner = async move { assert!(is_done.recv().is_err()) };
         let outer = async { inner.instrument(task::named("t_inner")).await };
@@ -213,6 +223,8 @@ fn traces_are_shown_as_they_are() {
             rows(name).iter().fold((0.0, 0.0), |sum, row| (sum.0 + row.0, sum.1 + row.1));
         assert!((total - sum).abs() <= off, "{name}: {total} for {sum}");
     }
+    let tight = slices.iter().filter(|slice| slice["name"] == "t_tight_inner");
+    assert_eq!(tight.count(), TIGHT + 1);
     let unfinished = |name: &str| {
         let [(total, off)] = rows(name)[..] else { panic!("{:?}", rows(name)) };
         // They began before the last 100 ms.
