@@ -34,7 +34,7 @@ mod tokio;
 pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
 #[cfg(all(feature = "tokio", tokio_unstable))]
 pub use hooks::see_every_task;
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "tracing", test))]
 pub(crate) use kinds::intern;
 pub use kinds::{Category, TaskKind};
 pub(crate) use kinds::{KindId, find as kind};
