@@ -1,6 +1,6 @@
 //! The live page in a real browser, against real services of this process.
 
-mod driver;
+pub(crate) mod driver;
 
 use std::hint::black_box;
 use std::path::Path;

@@ -27,6 +27,7 @@ mod sampling;
 mod scrape;
 mod services;
 mod single;
+mod speedscope;
 mod stores;
 mod tasks;
 mod threads;

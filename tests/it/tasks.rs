@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::own_process::is_own_process;
 
-fn runtime(workers: usize) -> Runtime {
+pub(crate) fn runtime(workers: usize) -> Runtime {
     Builder::new_multi_thread()
         .worker_threads(workers)
         .thread_name("t_worker")
@@ -160,10 +160,10 @@ fn a_dump_tells_woken_tasks_from_waiting_ones() {
 }
 
 /// When something began and ended, by std's clock.
-type Truth = Arc<Mutex<Vec<(Instant, Instant)>>>;
+pub(crate) type Truth = Arc<Mutex<Vec<(Instant, Instant)>>>;
 
 /// A task whose polls do nothing but write down when they were.
-async fn polled(times: usize, truth: Truth) {
+pub(crate) async fn polled(times: usize, truth: Truth) {
     for _ in 0..times {
         let began = Instant::now();
         thread::sleep(Duration::from_millis(2));
@@ -172,15 +172,15 @@ async fn polled(times: usize, truth: Truth) {
     }
 }
 
-struct Trace {
+pub(crate) struct Trace {
     json: Value,
-    bytes: Vec<u8>,
+    pub(crate) bytes: Vec<u8>,
     /// The window opened between these.
     opened: (Instant, Instant),
 }
 
 impl Trace {
-    fn of(during: impl FnOnce()) -> Trace {
+    pub(crate) fn of(during: impl FnOnce()) -> Trace {
         let before = Instant::now();
         let window = Collectors::new().collector(Kind::Trace).start().unwrap();
         let opened = (before, Instant::now());
@@ -189,14 +189,14 @@ impl Trace {
         Trace { json: serde_json::from_slice(&bytes).unwrap(), bytes, opened }
     }
 
-    fn events(&self, category: &str, phase: &str) -> Vec<&Value> {
+    pub(crate) fn events(&self, category: &str, phase: &str) -> Vec<&Value> {
         let events = self.json["traceEvents"].as_array().unwrap().iter();
         events.filter(|event| event["cat"] == category && event["ph"] == phase).collect()
     }
 
     /// Whether an event can have been from before `began` until after `ended`.
     #[track_caller]
-    fn assert_covers(&self, event: &Value, (began, ended): (Instant, Instant)) {
+    pub(crate) fn assert_covers(&self, event: &Value, (began, ended): (Instant, Instant)) {
         let micros = |name: &str| Duration::from_secs_f64(event[name].as_f64().unwrap() / 1e6);
         // Times are written to the nanosecond, and rounded on the way.
         let slack = Duration::from_micros(1);

@@ -1,9 +1,13 @@
 //! Traces as others get and show them: streamed, with the samples of CPU time, and in speedscope.
 
+#[cfg(feature = "intercept")]
+use std::collections::BTreeMap;
 use std::future::Future as _;
 use std::hint::black_box;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "intercept")]
+use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -16,6 +20,8 @@ use serde_json::Value;
 use crate::collection::{real, unpack};
 use crate::http::get;
 use crate::own_process::is_own_process;
+#[cfg(feature = "intercept")]
+use crate::tasks::{Trace, runtime};
 
 /// Where this much CPU time goes.
 #[inline(never)]
@@ -24,6 +30,75 @@ fn t_spins(time: Duration) {
     while Instant::now() < until {
         black_box((0..1000_u64).fold(1, |a, b| black_box(a) ^ b));
     }
+}
+
+/// Each arrow has two ends: one where a wait ends, on the thread that waited, and one during the wait, on
+/// the thread that woke it, in the poll that did so.
+#[cfg(feature = "intercept")]
+#[test]
+fn arrows_go_from_who_wakes_to_the_end_of_the_wait() {
+    const TEST: &str = "traces::arrows_go_from_who_wakes_to_the_end_of_the_wait";
+    if !is_own_process(TEST) {
+        return;
+    }
+    const ROUNDS: usize = 10;
+    let runtime = runtime(2);
+    let trace = Trace::of(|| {
+        for _ in 0..ROUNDS {
+            let (held, taken) = (Arc::new(Mutex::new(())), Arc::new(Barrier::new(2)));
+            let holds = {
+                let (held, taken) = (Arc::clone(&held), Arc::clone(&taken));
+                async move {
+                    let guard = held.lock().unwrap();
+                    taken.wait();
+                    thread::sleep(Duration::from_millis(20));
+                    drop(guard);
+                }
+            };
+            let holds = task::named("t_holds").spawn_on(holds, runtime.handle());
+            taken.wait();
+            let waits = async move { drop(held.lock().unwrap()) };
+            let waits = task::named("t_waits").spawn_on(waits, runtime.handle());
+            runtime.block_on(async { (holds.await.unwrap(), waits.await.unwrap()) });
+        }
+    });
+    let number = |event: &Value, name: &str| event[name].as_f64().unwrap();
+    // Times are written to the nanosecond.
+    let during = |slice: &Value, end: &Value| {
+        let at = number(end, "ts") - number(slice, "ts");
+        slice["tid"] == end["tid"] && at >= -0.0015 && at <= number(slice, "dur") + 0.0015
+    };
+    let (polls, waits) = (trace.events("task", "X"), trace.events("wait", "X"));
+    let by_id = |phase: &str| -> BTreeMap<u64, &Value> {
+        let ends = trace.events("wake", phase);
+        let by_id: BTreeMap<u64, &Value> =
+            ends.iter().map(|end| (end["id"].as_u64().unwrap(), *end)).collect();
+        assert_eq!(by_id.len(), ends.len(), "an id is of one arrow");
+        by_id
+    };
+    let (starts, finishes) = (by_id("s"), by_id("f"));
+    assert!(starts.keys().eq(finishes.keys()), "{starts:?} {finishes:?}");
+    let mut of_tasks = 0;
+    for (start, finish) in starts.values().zip(finishes.values()) {
+        let ends = |wait: &&&Value| {
+            let end = number(wait, "ts") + number(wait, "dur");
+            wait["tid"] == finish["tid"] && (end - number(finish, "ts")).abs() < 0.0015
+        };
+        let wait = waits.iter().find(ends);
+        let wait = wait.unwrap_or_else(|| panic!("no wait ends with {finish}: {waits:?}"));
+        assert_ne!(start["tid"], finish["tid"]);
+        let since = number(start, "ts") - number(wait, "ts");
+        assert!((-0.0015..=number(wait, "dur") + 0.0015).contains(&since), "{start} {wait}");
+        let poll_at = |name: &str, end: &Value| {
+            polls.iter().any(|poll| poll["name"] == name && during(poll, end))
+        };
+        let long = number(wait, "dur") >= 10_000.0;
+        if long && poll_at("t_waits", finish) && poll_at("t_holds", start) {
+            of_tasks += 1;
+        }
+    }
+    // A task may come to its lock late on a busy machine.
+    assert!(of_tasks >= ROUNDS / 2, "{of_tasks} of {ROUNDS}: {starts:?} {finishes:?}");
 }
 
 #[cfg(feature = "sampler")]

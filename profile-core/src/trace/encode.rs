@@ -3,9 +3,10 @@
 //! each time.
 //!
 //! Times are microseconds since the window opened, and `otherData` says when that was. Each thread's
-//! slices lie within each other; what began before the window begins with it.
+//! slices lie within each other; what began before the window begins with it, and what ended after it ends
+//! with it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs;
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -17,7 +18,7 @@ use super::samples::Samples;
 use super::tree::{Sample, Tree};
 use super::window::Recorded;
 use crate::collect::Content;
-use crate::task::{KindId, State, TaskKind, kind};
+use crate::task::{KindId, State, Status, TaskKind, kind};
 
 /// A trace as JSON.
 pub(crate) fn encode((trace, samples): (Recorded, Samples)) -> io::Result<Content> {
@@ -34,6 +35,8 @@ struct Whole {
     threads: BTreeMap<u32, String>,
     /// Wake-ups of each address: when, and by which thread.
     wakes: HashMap<u64, Vec<(u64, u32)>>,
+    /// Polls that had not ended yet, by task and beginning.
+    unfinished: HashSet<(u64, u64)>,
 }
 
 struct Writer<'a> {
@@ -74,11 +77,20 @@ impl Whole {
         let tree = samples.resolve();
         let mut wakes: HashMap<u64, Vec<(u64, u32)>> = HashMap::new();
         let mut threads: BTreeMap<u32, String> = BTreeMap::new();
+        let running = |status: &Status| (status.id, began(&trace, status));
+        let mut unfinished: HashSet<(u64, u64)> = trace.running.iter().map(running).collect();
         for chunk in trace.events.chunks() {
             threads.insert(chunk.thread, chunk.name());
             for event in chunk.events() {
-                if let Event::Wake { at, address } = event {
-                    wakes.entry(address).or_default().push((at, chunk.thread));
+                match event {
+                    Event::Wake { at, address } => {
+                        wakes.entry(address).or_default().push((at, chunk.thread));
+                    }
+                    // One that ended while the window was being closed is a poll like others.
+                    Event::Poll { began, task, .. } if !unfinished.is_empty() => {
+                        unfinished.remove(&(task, began));
+                    }
+                    _ => {}
                 }
             }
         }
@@ -97,7 +109,14 @@ impl Whole {
                 now.trim_end().clone_into(name);
             }
         }
-        Whole { trace, tree, program: crate::Process::current().program, threads, wakes }
+        Whole {
+            trace,
+            tree,
+            program: crate::Process::current().program,
+            threads,
+            wakes,
+            unfinished,
+        }
     }
 
     fn write(&self, to: &mut dyn Write) -> io::Result<()> {
@@ -239,6 +258,9 @@ impl Writer<'_> {
 
     /// A wait, and the arrow from whoever ended it.
     fn wait(&mut self, thread: u32, began: u64, ended: u64, address: u64) {
+        if ended > self.trace.ended {
+            return;
+        }
         let slice = Slice { category: "wait", name: b"\"wait\"", thread, began, ended };
         if !self.slice(slice, |out| {
             let _ = write!(out, "{{\"address\":\"{address:#x}\"}}");
@@ -279,12 +301,24 @@ impl Writer<'_> {
 
     /// Polls that have not ended yet.
     fn unfinished(&mut self) {
-        let trace = self.trace;
+        let (trace, whole) = (self.trace, self.whole);
+        let mut running: Vec<(u32, u64, &Status)> = Vec::new();
         for status in &trace.running {
             let State::Running { thread } = status.state else { continue };
+            let began = began(trace, status);
+            if whole.unfinished.contains(&(status.id, began)) {
+                running.push((thread, began, status));
+            }
+        }
+        running.sort_unstable_by_key(|&(thread, began, status)| (thread, began, status.nested));
+        let mut outer = (0, 0);
+        for (thread, began, status) in running {
             let texts = Texts::new(&status.kind);
-            let ended = trace.ended;
-            let began = ended.saturating_sub(status.since.as_nanos() as u64);
+            // Each ends a nanosecond before the one that it is in: readers add beginning and duration as
+            // floating point numbers, and of equal ends would take this one's to be later.
+            let depth = if outer.0 == thread { outer.1 + 1 } else { 0 };
+            outer = (thread, depth);
+            let ended = trace.ended - depth;
             let slice = Slice { category: "task", name: &texts.name, thread, began, ended };
             self.slice(slice, |out| {
                 let _ = write!(out, "{{\"task\":{},\"unfinished\":true,\"site\":", status.id);
@@ -385,10 +419,10 @@ impl Writer<'_> {
 
     /// Writes a slice, cut to the window. Whether anything of it is left.
     fn slice(&mut self, slice: Slice<'_>, arguments: impl FnOnce(&mut Vec<u8>)) -> bool {
-        let (began, ended) = (self.since(slice.began), self.since(slice.ended));
-        if slice.ended < self.trace.began {
+        if slice.ended < self.trace.began || slice.began >= self.trace.ended {
             return false;
         }
+        let (began, ended) = (self.since(slice.began), self.since(slice.ended));
         self.begin(slice.category, slice.name, "X", slice.thread, began);
         self.out.extend_from_slice(b",\"dur\":");
         micros(&mut self.out, ended.saturating_sub(began));
@@ -415,9 +449,9 @@ impl Writer<'_> {
         micros(out, at);
     }
 
-    /// Nanoseconds since the window opened.
+    /// Nanoseconds since the window opened, as far as that is in it.
     fn since(&self, at: u64) -> u64 {
-        at.saturating_sub(self.trace.began)
+        at.min(self.trace.ended).saturating_sub(self.trace.began)
     }
 
     fn kind(&mut self, id: KindId) -> Rc<Texts> {
@@ -435,6 +469,11 @@ impl Texts {
     }
 }
 
+/// When a poll that had not ended began.
+fn began(trace: &Recorded, status: &Status) -> u64 {
+    trace.ended.saturating_sub(status.since.as_nanos() as u64)
+}
+
 /// Functions of a sample's stack that stand in its arguments, for readers that don't know `stackFrames`.
 const STACK: usize = 8;
 
@@ -449,7 +488,7 @@ mod tests {
 
     use super::*;
     use crate::sys::clock;
-    use crate::task::{self, Instrument as _};
+    use crate::task::{self, Category, Instrument as _, intern};
     use crate::trace::Recording;
     use crate::trace::ring::{record, turn};
 
@@ -516,6 +555,47 @@ mod tests {
         });
         let expected = r#""name":"a \"task\"\\ \u2028</script>""#;
         assert!(lines.iter().any(|line| line.contains(expected)), "{lines:#?}");
+    }
+
+    #[test]
+    fn what_has_not_ended_ends_with_the_window() {
+        let (go_on, wait) = std::sync::mpsc::channel::<()>();
+        let (here, is_here) = std::sync::mpsc::channel();
+        // Two polls, one in the other, that are under way when the window closes.
+        let work = move || {
+            let inner = async move {
+                here.send(()).unwrap();
+                let _ = wait.recv();
+            };
+            let outer = async { inner.instrument(task::named("t_inner")).await };
+            let outer = std::pin::pin!(outer.instrument(task::named("t_outer")));
+            let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+            let before = clock::precise();
+            assert!(outer.poll(&mut cx).is_ready());
+            before
+        };
+        let mut polling = None;
+        let lines = traced(|| {
+            polling = Some(std::thread::spawn(work));
+            is_here.recv().unwrap();
+            let kind = intern(TaskKind::new("t_late", "", 0, Category::Unknown));
+            let (now, later) = (clock::precise(), clock::precise() + 60_000_000_000);
+            record(Event::Poll { kind, began: now, ended: later, task: 1 });
+            record(Event::Poll { kind, began: later, ended: later + 1, task: 1 });
+        });
+        drop(go_on);
+        let before = polling.unwrap().join().unwrap();
+        let slice = |name: &str| {
+            let poll = format!("{{\"ph\":\"X\",\"cat\":\"task\",\"name\":\"{name}\"");
+            let polls: Vec<_> = lines.iter().filter(|line| line.starts_with(&poll)).collect();
+            assert_eq!(polls.len(), 1, "{name}: {lines:#?}");
+            (number(polls[0], "ts"), number(polls[0], "ts") + number(polls[0], "dur"))
+        };
+        let ((_, ended), outer, inner) = (slice("t_late"), slice("t_outer"), slice("t_inner"));
+        assert!((outer.1 - ended).abs() < 0.0001);
+        assert!((inner.1 - ended + 0.001).abs() < 0.0001, "by a nanosecond");
+        let before = (before as f64 - number(&lines[0], "started_monotonic_nanos")) / 1e3;
+        assert!(before <= outer.0 + 0.001 && outer.0 < inner.0, "{before} {outer:?} {inner:?}");
     }
 
     #[test]

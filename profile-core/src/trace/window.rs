@@ -65,7 +65,7 @@ impl Recording {
     pub(crate) fn stop(self) -> (Recorded, Samples) {
         let ended = clock::precise();
         let mut running = Vec::new();
-        let alive = alive(Duration::from_nanos(ended - self.began), &mut running);
+        let alive = alive(self.began, ended, &mut running);
         let Recording { open, counters, sampling, began, wall } = self;
         let (events, readings, samples) = (open.close(), counters.stop(), sampling.stop());
         (Recorded { events, readings, began, ended, wall, running, alive }, samples)
@@ -76,11 +76,12 @@ impl Recording {
 const RUNNING: usize = 1024;
 
 /// The tasks that are alive, in groups.
-fn alive(window: Duration, running: &mut Vec<Status>) -> Vec<Group> {
+fn alive(began: u64, ended: u64, running: &mut Vec<Status>) -> Vec<Group> {
+    let window = Duration::from_nanos(ended - began);
     type Key = (usize, &'static str, Option<(&'static str, u32)>);
     let mut groups: Vec<Group> = Vec::new();
     let mut known: HashMap<Key, usize> = HashMap::new();
-    task::all(&mut |status| {
+    task::all_at(ended, &mut |status| {
         if matches!(status.state, State::Running { .. }) && running.len() < RUNNING {
             running.push(status.clone());
         }

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use crate::http::receive_head;
 
 /// A browser with one tab. It ends with this.
-pub(super) struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     address: SocketAddr,
     session: String,
@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Browser {
     /// Starts one. `None` where there is no chromedriver, except in CI.
-    pub(super) fn start() -> Option<Browser> {
+    pub(crate) fn start() -> Option<Browser> {
         let started = Command::new("chromedriver")
             .arg("--port=0")
             .stdout(Stdio::piped())
@@ -87,41 +87,41 @@ impl Browser {
     }
 
     /// Where downloads end up.
-    pub(super) fn downloads(&self) -> PathBuf {
+    pub(crate) fn downloads(&self) -> PathBuf {
         self.folder.path().join("downloads")
     }
 
-    pub(super) fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.command("POST", &format!("{}/url", self.session), &json!({ "url": url }));
     }
 
     /// What a script returns: the body of a function.
-    pub(super) fn run(&self, script: &str) -> Value {
+    pub(crate) fn run(&self, script: &str) -> Value {
         let body = json!({ "script": script, "args": [] });
         self.command("POST", &format!("{}/execute/sync", self.session), &body)
     }
 
     /// The text of the first element that a selector finds; empty where it finds none.
-    pub(super) fn text(&self, selector: &str) -> String {
+    pub(crate) fn text(&self, selector: &str) -> String {
         let script = format!("return document.querySelector({selector:?})?.textContent ?? ''");
         self.run(&script).as_str().unwrap().to_owned()
     }
 
     /// The texts of all elements that a selector finds.
-    pub(super) fn texts(&self, selector: &str) -> Vec<String> {
+    pub(crate) fn texts(&self, selector: &str) -> Vec<String> {
         let script = format!(
             "return [...document.querySelectorAll({selector:?})].map((one) => one.textContent)"
         );
         serde_json::from_value(self.run(&script)).unwrap()
     }
 
-    pub(super) fn click(&self, selector: &str) {
+    pub(crate) fn click(&self, selector: &str) {
         let script = format!("document.querySelector({selector:?}).click()");
         self.run(&script);
     }
 
     /// Types into a field, as far as its listeners can tell.
-    pub(super) fn fill(&self, selector: &str, text: &str) {
+    pub(crate) fn fill(&self, selector: &str, text: &str) {
         self.run(&format!(
             "const field = document.querySelector({selector:?}); field.value = {text:?}; \
              field.dispatchEvent(new Event('input', {{ bubbles: true }})); \
@@ -130,7 +130,7 @@ impl Browser {
     }
 
     /// Presses a key while an element has the focus.
-    pub(super) fn press(&self, selector: &str, key: &str) {
+    pub(crate) fn press(&self, selector: &str, key: &str) {
         self.run(&format!(
             "const one = document.querySelector({selector:?}); one.focus(); \
              one.dispatchEvent(new KeyboardEvent('keydown', {{ key: {key:?}, bubbles: true }}))"
@@ -139,7 +139,7 @@ impl Browser {
 
     /// Waits until a script returns something true.
     #[track_caller]
-    pub(super) fn wait(&self, script: &str) -> Value {
+    pub(crate) fn wait(&self, script: &str) -> Value {
         let began = Instant::now();
         loop {
             let value = self.run(script);
@@ -152,13 +152,13 @@ impl Browser {
     }
 
     /// A command of the developer tools.
-    pub(super) fn devtools(&self, name: &str, parameters: &Value) -> Value {
+    pub(crate) fn devtools(&self, name: &str, parameters: &Value) -> Value {
         let body = json!({ "cmd": name, "params": parameters });
         self.command("POST", &format!("{}/goog/cdp/execute", self.session), &body)
     }
 
     /// Shows the page as on a screen of this width, at its full height, and keeps the picture.
-    pub(super) fn picture(&self, width: u32, path: &Path) {
+    pub(crate) fn picture(&self, width: u32, path: &Path) {
         let resize = |height: u64| {
             let screen = json!({
                 "width": width, "height": height, "deviceScaleFactor": 1, "mobile": false,
@@ -183,7 +183,7 @@ impl Browser {
 
     /// What the console says, less what a test expects.
     #[track_caller]
-    pub(super) fn is_quiet(&self, expected: &[&str]) {
+    pub(crate) fn is_quiet(&self, expected: &[&str]) {
         let log = self.log("browser");
         let odd: Vec<&str> = log
             .iter()
@@ -194,7 +194,7 @@ impl Browser {
     }
 
     /// The origins of all that was asked for so far.
-    pub(super) fn origins(&self) -> HashSet<String> {
+    pub(crate) fn origins(&self) -> HashSet<String> {
         let mut requests = self.requests.borrow_mut();
         for entry in self.log("performance") {
             let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
