@@ -2,6 +2,7 @@
 //! `cargo xtask ci` runs it twice: linked with a shared libc, and with a static one.
 
 use std::hint::black_box;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -52,6 +53,70 @@ fn contend() -> Duration {
         drop(go);
         waited
     })
+}
+
+/// A wait by its own clocks, in nanoseconds.
+struct Timed {
+    /// From after the first yield to the sleep.
+    yields: i64,
+    sleep: i64,
+    /// Whether the thread was held up between two yields, or before the sleep: then they may not
+    /// count as one series.
+    held_up: bool,
+}
+
+/// Waits as `parking_lot` does: yields, with a look at the lock in between, and then a sleep.
+#[inline(never)]
+fn yields_then_sleeps(yields: usize) -> Timed {
+    const LOOK: Duration = Duration::from_micros(8);
+    let mut held_up = false;
+    thread::yield_now();
+    let yielded = Instant::now();
+    for _ in 1..yields {
+        let look = Instant::now();
+        while look.elapsed() < LOOK {}
+        held_up |= look.elapsed() > 2 * LOOK;
+        thread::yield_now();
+    }
+    let futex = AtomicU32::new(0);
+    let timeout = libc::timespec { tv_sec: 0, tv_nsec: 50_000 };
+    let operation = libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG;
+    let slept = Instant::now();
+    // SAFETY: futex(2) reads two values that live during the call.
+    unsafe { libc::syscall(libc::SYS_futex, futex.as_ptr(), operation, 0, &raw const timeout) };
+    let [yields, sleep] = [slept - yielded, slept.elapsed()].map(|time| time.as_nanos() as i64);
+    black_box(Timed { yields, sleep, held_up })
+}
+
+#[inline(never)]
+fn yields_seven_times() -> Timed {
+    black_box(yields_then_sleeps(black_box(7)))
+}
+
+#[inline(never)]
+fn yields_twelve_times() -> Timed {
+    black_box(yields_then_sleeps(black_box(12)))
+}
+
+#[test]
+fn a_lock_waits_from_its_first_yield_on() {
+    const WAITS: usize = 200;
+    let window = BlockProfile::new().rate(1).start().unwrap();
+    // The sleeps, the yields of those that were not held up, and the others'.
+    let times = |wait: fn() -> Timed| {
+        let (mut sleeps, mut series, mut others) = (0, 0, 0);
+        for timed in (0..WAITS).map(|_| wait()) {
+            sleeps += timed.sleep;
+            *if timed.held_up { &mut others } else { &mut series } += timed.yields;
+        }
+        (sleeps, series, others)
+    };
+    let (few, many) = (times(yields_seven_times), times(yields_twelve_times));
+    let block = decode(&window.close()().unwrap()[0].bytes);
+    let blocked = sum(&block, 1, "interposed::yields_seven_times");
+    assert!(blocked > few.0 + few.1 / 2, "{blocked}, not {few:?}");
+    let blocked = sum(&block, 1, "interposed::yields_twelve_times");
+    assert!((1..=many.0 + many.2).contains(&blocked), "{blocked}, not {many:?}");
 }
 
 /// The sum of a value over the samples with a function of this name.

@@ -34,6 +34,8 @@ pub(crate) mod so_far;
 mod table;
 #[cfg(intercepted)]
 mod waiters;
+#[cfg(intercepted)]
+pub(crate) mod yields;
 
 #[cfg(intercepted)]
 pub(crate) use rates::{BLOCK_RATE, MUTEX_FRACTION, Raised};

@@ -13,6 +13,7 @@ use super::rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
 use super::recorded::Weighed;
 use super::table::Table;
 use super::waiters::{Site, Waiters};
+use super::yields;
 use crate::sys::intercept::now;
 
 /// What waits and wakes are recorded in, once anything was switched on.
@@ -53,9 +54,13 @@ pub(crate) struct Wait {
     slot: Option<usize>,
 }
 
-/// A thread begins to wait on an address. `frame` is one in its stack, and `site` what it is called by.
-pub(crate) fn begin_wait(address: u64, frame: u64, site: &[u64]) -> Wait {
-    let since = now();
+/// When this thread's wait began, which is about to sleep: now, or at its yields right before.
+pub(crate) fn wait_began() -> u64 {
+    yields::wait_began(now())
+}
+
+/// A thread waits on an address. `frame` is one in its stack, and `site` what it is called by.
+pub(crate) fn begin_wait(since: u64, address: u64, frame: u64, site: &[u64]) -> Wait {
     let records = records();
     let slot = records.and_then(|records| records.waiters.enter(address, since, frame, site));
     if let (Some(records), None) = (records, slot) {

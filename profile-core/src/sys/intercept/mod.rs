@@ -1,11 +1,13 @@
 //! Symbols that stand in for functions of libc in the whole program: `syscall`, through which std and
-//! `parking_lot` wait for locks and wake, and `pthread_create`.
+//! `parking_lot` wait for locks and wake, `sched_yield`, which `parking_lot` tries first, and
+//! `pthread_create`.
 //!
 //! The linker takes the first definition of a symbol it finds, and this crate's comes before libc's.
 //! What the program calls is then ours, which passes everything on.
 
 pub(crate) mod births;
 pub(crate) mod syscall;
+mod yields;
 
 use std::time::Duration;
 

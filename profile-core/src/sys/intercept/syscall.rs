@@ -78,7 +78,7 @@ unsafe extern "C" fn syscall(
 /// no unwind table for it, hence the directives.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
-unsafe extern "C" fn kernel(
+pub(super) unsafe extern "C" fn kernel(
     number: c_long,
     a: usize,
     b: usize,
@@ -151,7 +151,7 @@ unsafe extern "C" fn syscall(
 /// The same without any looking; see the one for x86_64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
-unsafe extern "C" fn kernel(
+pub(super) unsafe extern "C" fn kernel(
     number: c_long,
     a: usize,
     b: usize,
@@ -189,7 +189,7 @@ unsafe extern "C" fn fail(answer: c_long) -> c_long {
     -1
 }
 
-fn returned(answer: c_long) -> c_long {
+pub(super) fn returned(answer: c_long) -> c_long {
     // SAFETY: `fail` asks for nothing but an error number.
     if (-4095..0).contains(&answer) { unsafe { fail(answer) } } else { answer }
 }
@@ -233,10 +233,12 @@ unsafe extern "C" fn futex(
     let answer;
     if waits {
         let here = &raw const waits as u64;
+        // What it waits for can't be had by now, so that the time below is part of the wait.
+        let since = record::wait_began();
         // Our own frame is the first. The thread is about to sleep: nobody is held up by this.
         let mut site = [0; SITE + 1];
         capture(&mut site);
-        let wait = record::begin_wait(address as u64, here, &site[1..]);
+        let wait = record::begin_wait(since, address as u64, here, &site[1..]);
         answer = call!();
         if let Some((table, weighed)) = wait.ended(answer) {
             save(table, weighed, &[]);
