@@ -28,8 +28,8 @@
 //! # Features
 //!
 //! - `sampler` (default): CPU profiles and thread dumps by our own sampler (Linux).
-//! - `intercept`: exact waits for locks and thread births, by symbols that stand in for libc's `syscall`
-//!   and `pthread_create` in the whole program (Linux): the binary's choice.
+//! - `intercept`: exact waits for locks and thread births, by symbols that stand in for libc's `syscall`,
+//!   `sched_yield` and `pthread_create` in the whole program (Linux): the binary's choice.
 //! - `pprof-rs`: CPU profiles through the `pprof` crate, where they are asked for.
 //! - `heap`: heap profiles of any allocator, where the program wraps it in [`alloc::Sampled`].
 //! - `jemalloc`: the same, and heap profiles from jemalloc, where it is the process's allocator.
