@@ -60,8 +60,8 @@ struct Timed {
     /// From after the first yield to the sleep.
     yields: i64,
     sleep: i64,
-    /// Whether the thread was held up between two yields, or before the sleep: then they may not
-    /// count as one series.
+    /// Whether the thread may have been held up between two yields, or before the sleep: then they may
+    /// not count as one series.
     held_up: bool,
 }
 
@@ -70,13 +70,17 @@ struct Timed {
 fn yields_then_sleeps(yields: usize) -> Timed {
     const LOOK: Duration = Duration::from_micros(8);
     let mut held_up = false;
+    let mut before = Instant::now();
     thread::yield_now();
     let yielded = Instant::now();
     for _ in 1..yields {
         let look = Instant::now();
         while look.elapsed() < LOOK {}
-        held_up |= look.elapsed() > 2 * LOOK;
+        let next = Instant::now();
         thread::yield_now();
+        // From before the one yield to after the other: longer than what is between them.
+        held_up |= before.elapsed() > 2 * LOOK;
+        before = next;
     }
     let futex = AtomicU32::new(0);
     let timeout = libc::timespec { tv_sec: 0, tv_nsec: 50_000 };
@@ -84,6 +88,7 @@ fn yields_then_sleeps(yields: usize) -> Timed {
     let slept = Instant::now();
     // SAFETY: futex(2) reads two values that live during the call.
     unsafe { libc::syscall(libc::SYS_futex, futex.as_ptr(), operation, 0, &raw const timeout) };
+    held_up |= slept - before > 2 * LOOK || slept.elapsed() > Duration::from_millis(1);
     let [yields, sleep] = [slept - yielded, slept.elapsed()].map(|time| time.as_nanos() as i64);
     black_box(Timed { yields, sleep, held_up })
 }
@@ -102,21 +107,17 @@ fn yields_twelve_times() -> Timed {
 fn a_lock_waits_from_its_first_yield_on() {
     const WAITS: usize = 200;
     let window = BlockProfile::new().rate(1).start().unwrap();
-    // The sleeps, the yields of those that were not held up, and the others'.
-    let times = |wait: fn() -> Timed| {
-        let (mut sleeps, mut series, mut others) = (0, 0, 0);
-        for timed in (0..WAITS).map(|_| wait()) {
-            sleeps += timed.sleep;
-            *if timed.held_up { &mut others } else { &mut series } += timed.yields;
-        }
-        (sleeps, series, others)
-    };
+    let times = |wait: fn() -> Timed| -> Vec<Timed> { (0..WAITS).map(|_| wait()).collect() };
     let (few, many) = (times(yields_seven_times), times(yields_twelve_times));
     let block = decode(&window.close()().unwrap()[0].bytes);
+
     let blocked = sum(&block, 1, "interposed::yields_seven_times");
-    assert!(blocked > few.0 + few.1 / 2, "{blocked}, not {few:?}");
+    let least: i64 = few.iter().filter(|t| !t.held_up).map(|t| t.sleep + t.yields / 2).sum();
+    assert!(blocked > least, "{blocked} of at least {least}");
+
     let blocked = sum(&block, 1, "interposed::yields_twelve_times");
-    assert!((1..=many.0 + many.2).contains(&blocked), "{blocked}, not {many:?}");
+    let most: i64 = many.iter().map(|t| t.sleep + if t.held_up { t.yields } else { 0 }).sum();
+    assert!((1..=most).contains(&blocked), "{blocked} of at most {most}");
 }
 
 /// The sum of a value over the samples with a function of this name.
