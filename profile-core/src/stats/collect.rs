@@ -158,7 +158,7 @@ impl Shared {
         let mut runtime = source
             .and_then(|source| catch_unwind(AssertUnwindSafe(|| source.read())).ok())
             .unwrap_or_default();
-        if runtime.tasks.is_none() {
+        if runtime.tasks.is_none() && task::is_used() {
             let alive = catch_unwind(task::alive).unwrap_or_default();
             let known = (alive.known + alive.unknown) as u64;
             runtime.tasks = (known > 0).then_some(known);

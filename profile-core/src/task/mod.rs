@@ -39,6 +39,7 @@ pub(crate) use kinds::intern;
 pub use kinds::{Category, TaskKind};
 pub(crate) use kinds::{KindId, find as kind};
 pub(crate) use source::all_at;
+pub(crate) use source::is_used;
 pub use source::{Alive, Registration, State, Status, TaskSource, alive, all, register};
 #[cfg(feature = "tokio")]
 pub use tokio::{RuntimeTasks, spawn, watch};

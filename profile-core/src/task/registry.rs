@@ -280,6 +280,12 @@ fn slots() -> impl Iterator<Item = &'static Slot> {
     pages.into_iter().flatten()
 }
 
+/// Whether there has ever been a task.
+#[inline]
+pub(super) fn is_used() -> bool {
+    NEXT_ID.load(Ordering::Relaxed) != FIRST_ID
+}
+
 /// How many tasks there are, and how many of them are inside others.
 pub(super) fn count() -> (usize, usize) {
     let (mut all, mut nested) = (0, 0);

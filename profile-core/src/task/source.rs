@@ -117,6 +117,8 @@ pub struct Alive {
 type Sources = Vec<(u64, Arc<dyn TaskSource>)>;
 
 static SOURCES: Mutex<Sources> = Mutex::new(Vec::new());
+/// The number of the next one.
+static NEXT: AtomicU64 = AtomicU64::new(0);
 
 fn lock() -> MutexGuard<'static, Sources> {
     SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,7 +137,6 @@ impl Drop for Registration {
 
 /// Adds a source of tasks to dumps and traces.
 pub fn register(source: impl TaskSource + 'static) -> Registration {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
     let number = NEXT.fetch_add(1, Ordering::Relaxed);
     lock().push((number, Arc::new(source)));
     Registration(number)
@@ -158,6 +159,12 @@ pub(crate) fn all_at(now: u64, each: &mut dyn FnMut(&Status)) {
     for source in sources() {
         source.each(each);
     }
+}
+
+/// Whether there has ever been a task, or who knows of tasks. Much less than counting them.
+#[inline]
+pub(crate) fn is_used() -> bool {
+    registry::is_used() || NEXT.load(Ordering::Relaxed) != 0
 }
 
 /// Counts the tasks. Those that are polled as a part of another are not counted apart.
