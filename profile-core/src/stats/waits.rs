@@ -50,11 +50,16 @@ static TABLE: Mutex<Table> = Mutex::new(Table { seen: Vec::new(), spare: Vec::ne
 /// Asking a thread takes about 3 µs. Of more threads than that the rest isn't asked.
 const MOST_THREADS: usize = 2048;
 
+/// For so many there is room from the first look on.
+const FIRST_THREADS: usize = 128;
+
 /// Looks how much each thread has run.
 pub(super) fn note(tasks: &Directory) {
     let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     let Table { seen, spare } = &mut *table;
     spare.clear();
+    // At once what most processes need: while a table grows it leaves smaller ones behind.
+    spare.reserve(FIRST_THREADS);
     let now = Instant::now();
     // A list that is cut short leaves threads out until the next look.
     let _ = tasks.numbers(|tid| {
