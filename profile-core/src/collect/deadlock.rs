@@ -70,14 +70,20 @@ pub(super) fn find<'a>(
     let waiters: Vec<Waiter<'_>> = waiting.take(THREADS).collect();
     let edges = edges(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
     let mut cycles: Vec<Cycle> = Vec::new();
-    for start in 0..waiters.len() {
-        let known = |tid| cycles.iter().any(|cycle| cycle.tids.contains(&tid));
-        if known(waiters[start].thread.tid) {
-            continue;
-        }
-        if let Some(path) = back_to(start, &edges) {
+    // First with what guards hold, then with the owners of locks too, which many have that hold none.
+    for edges in [&edges.guards, &edges.all] {
+        for start in 0..waiters.len() {
+            let is_known = |&index: &usize| {
+                let tid = waiters[index].thread.tid;
+                cycles.iter().any(|cycle| cycle.tids.contains(&tid))
+            };
+            if is_known(&start) {
+                continue;
+            }
+            let Some(path) = back_to(start, edges) else { continue };
             // A second look: all of them are still where they were.
-            if path.iter().all(|&index| is_still(waiters[index].thread)) {
+            let is_still = |&index: &usize| is_still(waiters[index].thread);
+            if !path.iter().any(is_known) && path.iter().all(is_still) {
                 let tids = path.into_iter().map(|index| waiters[index].thread.tid).collect();
                 cycles.push(Cycle { tids });
             }
@@ -105,15 +111,24 @@ fn waiter(thread: &ThreadStack, lock: Lock) -> Option<Waiter<'_>> {
     Some(Waiter { thread, lock, owner })
 }
 
-/// Whom each waits for, as far as can be told. `stack` reads a waiter's.
-fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Vec<Vec<usize>> {
-    let mut edges: Vec<Vec<usize>> = vec![Vec::new(); waiters.len()];
+/// Whom each waits for, as far as can be told.
+struct Edges {
+    /// By owners that locks name, and by addresses of locks, as guards have them.
+    guards: Vec<Vec<usize>>,
+    /// By addresses of `Arc`s of locks too.
+    all: Vec<Vec<usize>>,
+}
+
+/// Whom each waits for. `stack` reads a waiter's.
+fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Edges {
+    let mut guards: Vec<Vec<usize>> = vec![Vec::new(); waiters.len()];
+    let mut arcs = guards.clone();
     // Locks that don't name their owner, each with who waits for it, in the order of addresses.
     let mut waiting: Vec<(u64, usize)> = Vec::new();
     for (at, waiter) in waiters.iter().enumerate() {
         match waiter.owner {
             Some(owner) => {
-                edges[at].extend(waiters.iter().position(|other| other.thread.tid == owner));
+                guards[at].extend(waiters.iter().position(|other| other.thread.tid == owner));
             }
             None => waiting.push((waiter.lock, at)),
         }
@@ -124,18 +139,25 @@ fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Vec
         if waiting.iter().all(|&(lock, _)| lock == waiter.lock) {
             continue;
         }
-        let stack = stack(waiter);
-        let locks = stack.iter().flat_map(|&word| [word, word.wrapping_add(IN_ARC)]);
-        for lock in locks.filter(|&lock| lock != waiter.lock) {
-            let first = waiting.partition_point(|&(other, _)| other < lock);
-            for &(_, at) in waiting[first..].iter().take_while(|&&(other, _)| other == lock) {
-                if !edges[at].contains(&holder) {
-                    edges[at].push(holder);
+        for word in stack(waiter) {
+            for (edges, lock) in [(&mut guards, word), (&mut arcs, word.wrapping_add(IN_ARC))] {
+                if lock == waiter.lock {
+                    continue;
+                }
+                let first = waiting.partition_point(|&(other, _)| other < lock);
+                for &(_, at) in waiting[first..].iter().take_while(|&&(other, _)| other == lock) {
+                    if !edges[at].contains(&holder) {
+                        edges[at].push(holder);
+                    }
                 }
             }
         }
     }
-    edges
+    let all = guards.iter().zip(arcs).map(|(guards, arcs)| {
+        let more = arcs.into_iter().filter(|holder| !guards.contains(holder));
+        guards.iter().copied().chain(more).collect()
+    });
+    Edges { all: all.collect(), guards }
 }
 
 /// The shortest way from a waiter back to itself.
@@ -179,21 +201,12 @@ mod tests {
     #[track_caller]
     fn check_edges(threads: &[(u64, Option<u32>, &[u64])], expected: &[&[usize]]) {
         let call = ThreadState::Blocked { call: libc::SYS_futex, arguments: [0, 0] };
-        let stacks: Vec<ThreadStack> = (0..threads.len() as u32)
-            .map(|tid| ThreadStack {
-                tid,
-                name: String::new(),
-                state: call,
-                waited: None,
-                addresses: Vec::new(),
-                truncated: false,
-                sp: 0,
-            })
-            .collect();
+        let stacks: Vec<ThreadStack> =
+            (0..threads.len() as u32).map(|tid| thread(tid, call)).collect();
         let waiter = |(thread, &(lock, owner, _))| Waiter { thread, lock, owner };
         let waiters: Vec<Waiter<'_>> = stacks.iter().zip(threads).map(waiter).collect();
         let found = edges(&waiters, |waiter| threads[waiter.thread.tid as usize].2.to_vec());
-        assert_eq!(found, expected);
+        assert_eq!(found.all, expected);
     }
 
     #[test]
@@ -218,6 +231,34 @@ mod tests {
             &[&[1], &[0], &[]],
         );
         check_edges(&[(0x100, Some(0), &[])], &[&[0]]);
+    }
+
+    #[test]
+    fn an_arc_of_a_lock_says_less_than_a_guard() {
+        // Of the first and the third thread the others have only `Arc`s.
+        let threads: [(u64, &[u64]); 3] =
+            [(0x100, &[0x200]), (0x200, &[0xf0, 0x300]), (0x300, &[0x1f0])];
+        let call = ThreadState::Blocked { call: libc::SYS_futex, arguments: [0, 0] };
+        let stacks = threads.map(|(lock, _)| thread(lock as u32, call));
+        let waiter = |thread| Waiter { thread, lock: u64::from(thread.tid), owner: None };
+        let waiters: Vec<Waiter<'_>> = stacks.iter().map(waiter).collect();
+        let found = edges(&waiters, |waiter| {
+            threads.iter().find(|(lock, _)| *lock == waiter.lock).unwrap().1.to_vec()
+        });
+        assert_eq!(found.guards, [vec![], vec![0], vec![1]]);
+        assert_eq!(found.all, [vec![1], vec![0, 2], vec![1]]);
+    }
+
+    fn thread(tid: u32, state: ThreadState) -> ThreadStack {
+        ThreadStack {
+            tid,
+            name: String::new(),
+            state,
+            waited: None,
+            addresses: Vec::new(),
+            truncated: false,
+            sp: 0,
+        }
     }
 
     #[test]
