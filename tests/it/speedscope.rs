@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use profilez::core::profile::{Builder, Function, Line};
 use profilez::task::{self, Instrument as _};
@@ -16,7 +16,7 @@ use tempfile::tempdir;
 
 use crate::command::{path, run};
 use crate::own_process::is_own_process;
-use crate::tasks::{Trace, Truth, polled, runtime};
+use crate::tasks::{Trace, Truth, polled, runtime, waiter};
 use page::{Shown, show};
 
 /// A profile of stacks given root first.
@@ -141,15 +141,7 @@ fn traces_are_shown_as_they_are() {
         };
         let tasks: Vec<_> = truths.iter().zip(NAMES).map(spawn).collect();
         let guard = held.lock().unwrap();
-        let waiter = {
-            let (held, waited) = (Arc::clone(&held), Arc::clone(&waited));
-            let work = move || {
-                let began = Instant::now();
-                drop(held.lock());
-                waited.lock().unwrap().push((began, Instant::now()));
-            };
-            thread::Builder::new().name("t_waiter".to_owned()).spawn(work).unwrap()
-        };
+        let waiter = waiter(&held, &waited);
         thread::sleep(Duration::from_millis(50));
         drop(guard);
         waiter.join().unwrap();

@@ -209,6 +209,17 @@ impl Trace {
     }
 }
 
+/// Waits for a lock, on a thread named `t_waiter`, and says how long.
+pub(crate) fn waiter(held: &Arc<Mutex<()>>, waited: &Truth) -> thread::JoinHandle<()> {
+    let (held, waited) = (Arc::clone(held), Arc::clone(waited));
+    let work = move || {
+        let began = Instant::now();
+        drop(held.lock());
+        waited.lock().unwrap().push((began, Instant::now()));
+    };
+    thread::Builder::new().name("t_waiter".to_owned()).spawn(work).unwrap()
+}
+
 #[test]
 fn a_trace_shows_every_poll_and_wait_when_it_was() {
     const TEST: &str = "tasks::a_trace_shows_every_poll_and_wait_when_it_was";
@@ -231,15 +242,7 @@ fn a_trace_shows_every_poll_and_wait_when_it_was() {
             })
             .collect();
         let guard = held.lock().unwrap();
-        let waiter = {
-            let (held, waited) = (Arc::clone(&held), Arc::clone(&waited));
-            let work = move || {
-                let began = Instant::now();
-                drop(held.lock());
-                waited.lock().unwrap().push((began, Instant::now()));
-            };
-            thread::Builder::new().name("t_waiter".to_owned()).spawn(work).unwrap()
-        };
+        let waiter = waiter(&held, &waited);
         thread::sleep(Duration::from_millis(50));
         drop(guard);
         waiter.join().unwrap();

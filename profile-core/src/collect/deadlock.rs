@@ -70,7 +70,7 @@ pub(super) fn find<'a>(
     let waiters: Vec<Waiter<'_>> = waiting.take(THREADS).collect();
     let edges = edges(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
     let mut cycles: Vec<Cycle> = Vec::new();
-    // First with what guards hold, then with the owners of locks too, which many have that hold none.
+    // First by what guards hold; then by `Arc`s of locks too, which many have that hold no lock.
     for edges in [&edges.guards, &edges.all] {
         for start in 0..waiters.len() {
             let is_known = |&index: &usize| {
