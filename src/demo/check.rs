@@ -16,6 +16,8 @@ pub(super) struct Check {
     entry: &'static str,
     sample_type: &'static str,
     function: &'static str,
+    /// The function whose calls are the whole; `None` where the total is.
+    of: Option<&'static str>,
     known_percent: f64,
     /// `None` where the profile doesn't show the function.
     measured_percent: Option<f64>,
@@ -30,6 +32,7 @@ pub(super) fn compare(bundle: &Bundle, known: &[Known]) -> Result<Vec<Check>, Fa
                 entry: known.entry,
                 sample_type: known.sample_type,
                 function: known.function,
+                of: known.of,
                 known_percent: known.percent,
                 measured_percent: measure(bundle, known)?,
             })
@@ -43,21 +46,28 @@ fn measure(bundle: &Bundle, known: &Known) -> Result<Option<f64>, Failure> {
     let sample_type = Some(known.sample_type.to_owned());
     let options = TopOptions { sample_type, by: By::Caller, ..TopOptions::default() };
     let top = top(&read.stacks, &options)?;
-    let suffix = format!("::{}", known.function);
-    let row = top.rows.iter().find(|row| row.name.ends_with(&suffix));
-    Ok(row.map(|row| percent(row.flat, top.total)))
+    let row = |function: &str| {
+        let suffix = format!("::{function}");
+        top.rows.iter().find(|row| row.name.ends_with(&suffix))
+    };
+    let whole = match known.of {
+        Some(function) => row(function).map_or(0, |row| row.cum),
+        None => top.total,
+    };
+    Ok(row(known.function).map(|row| percent(row.flat, whole)))
 }
 
 pub(super) fn text(checks: &[Check]) -> String {
     let mut text = String::from("What the demo really does, and what its profiles say:\n");
     for check in checks {
+        let of = check.of.map(|function| format!(" of {function}")).unwrap_or_default();
         let measured = check
             .measured_percent
             .map_or("not seen".to_owned(), |percent| format!("{percent:5.1}%"));
         // Writing to a string can't fail.
         let _ = writeln!(
             text,
-            "  {:<12} {:<12} {:<14} known {:5.1}%  measured {measured}",
+            "  {:<12} {:<12} {:<14} known {:5.1}%{of}  measured {measured}",
             check.entry, check.sample_type, check.function, check.known_percent
         );
     }

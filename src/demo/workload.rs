@@ -1,7 +1,7 @@
 //! What the demo service does, so that its profiles can be held against the truth.
 //!
-//! - CPU: one thread, 60 % in `checkout`, 30 % in `search`, 10 % in `render`. How long a turn of each
-//!   takes is measured at the start: without optimisation it depends on where the linker puts it.
+//! - CPU: one thread in `work`, 60 % of that in `checkout`, 30 % in `search`, 10 % in `render`, by the
+//!   thread's own clock. What the profiler itself uses in this process is no part of it.
 //! - Memory in use: 96 MiB that `keep_upload` keeps for ever (75 %), 32 MiB in a cache that
 //!   `fill_cache` made (25 %).
 //! - Allocated: what `parse_request` allocates and frees, counted.
@@ -25,11 +25,13 @@ pub(super) struct Workload {
     kept: Vec<Vec<u8>>,
 }
 
-/// A function of the workload and its known share of a sample type's total, in percent.
+/// A function of the workload and its known share of a sample type, in percent.
 pub(super) struct Known {
     pub(super) entry: &'static str,
     pub(super) sample_type: &'static str,
     pub(super) function: &'static str,
+    /// The function whose calls are the whole; `None` where the total is.
+    pub(super) of: Option<&'static str>,
     pub(super) percent: f64,
 }
 
@@ -49,7 +51,7 @@ const REQUESTS_A_SECOND: u32 = 4;
 type Burner = fn(u64, u64) -> u64;
 
 /// Functions, their names and their CPU shares in percent.
-const SHARES: [(Burner, &str, u64); 3] =
+const SHARES: [(Burner, &str, u32); 3] =
     [(checkout, "checkout", 60), (search, "search", 30), (render, "render", 10)];
 
 impl Workload {
@@ -60,10 +62,9 @@ impl Workload {
         (0..REQUESTS_AT_START).for_each(|_| handle_request(&churned));
         let mut kept: Vec<Vec<u8>> = (0..UPLOADS).map(|_| keep_upload()).collect();
         kept.extend((0..CACHE_PAGES).map(|_| fill_cache()));
-        let turns = turns();
         let cpu = {
             let stop = Arc::clone(&stop);
-            thread::Builder::new().name("demo-cpu".to_owned()).spawn(move || work(&stop, turns))?
+            thread::Builder::new().name("demo-cpu".to_owned()).spawn(move || work(&stop))?
         };
         let requests = {
             let (stop, churned) = (Arc::clone(&stop), Arc::clone(&churned));
@@ -89,7 +90,8 @@ impl Workload {
                 entry: "cpu.prof",
                 sample_type: "cpu",
                 function,
-                percent: share as f64,
+                of: Some("work"),
+                percent: f64::from(share),
             })
             .collect();
         let kept = uploads + cache;
@@ -112,6 +114,7 @@ impl Workload {
                 entry,
                 sample_type,
                 function,
+                of: None,
                 percent,
             }),
         );
@@ -128,38 +131,39 @@ impl Workload {
     }
 }
 
-/// How many turns of each function take its share of a round, which is about a tenth of a second.
-fn turns() -> [u64; SHARES.len()] {
+#[inline(never)]
+fn work(stop: &AtomicBool) {
     // Not a multiple of any sampling period, so that no function hides between the samples; and
     // short, because a window that ends within a round favours what comes first in it.
     const ROUND: Duration = Duration::from_millis(97);
-    const TRIALS: u64 = 30;
-    const TRIAL: u64 = 300_000;
-    // The fastest trial is the one that nothing else held up. They take turns, so that a processor
-    // that is slow for a while is slow for all of them.
-    let mut fastest = [Duration::MAX; SHARES.len()];
-    for seed in 0..TRIALS {
-        for ((function, _, _), fastest) in SHARES.into_iter().zip(&mut fastest) {
-            let began = Instant::now();
-            black_box(function(black_box(seed), TRIAL));
-            *fastest = began.elapsed().min(*fastest);
-        }
-    }
-    let mut turns = [0; SHARES.len()];
-    for (index, (_, _, share)) in SHARES.into_iter().enumerate() {
-        let slice = ROUND.as_secs_f64() * share as f64 / 100.0;
-        turns[index] = (TRIAL as f64 * slice / fastest[index].as_secs_f64()) as u64;
-    }
-    turns
-}
-
-fn work(stop: &AtomicBool, turns: [u64; SHARES.len()]) {
+    // Less than a hundredth of a round. What a function runs over its time, the next one has less.
+    const TURNS: u64 = 100_000;
+    let began = cpu_time();
+    let mut due = Duration::ZERO;
     let mut seed = 1;
     while !stop.load(Ordering::Relaxed) {
-        for ((function, _, _), turns) in SHARES.into_iter().zip(turns) {
-            seed = black_box(function(black_box(seed), turns));
+        for (function, _, share) in SHARES {
+            due += ROUND * share / 100;
+            while cpu_time() - began < due {
+                seed = black_box(function(black_box(seed), TURNS));
+            }
         }
     }
+}
+
+/// What the calling thread has used.
+#[cfg(unix)]
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    // A thread's clock starts at zero.
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Where there is no such clock, what has gone by.
+#[cfg(not(unix))]
+fn cpu_time() -> Duration {
+    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    BEGAN.elapsed()
 }
 
 /// Defines a function that does nothing but arithmetic, without a call, so that every sample of it

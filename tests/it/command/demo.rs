@@ -26,6 +26,7 @@ fn shows_what_its_workload_does_and_keeps_the_bundle() {
         assert!(ran.text().contains(finding), "{finding} is not in {}", ran.text());
     }
     assert!(ran.text().contains("\n\nWhat the demo really does"), "{}", ran.text());
+    assert!(ran.text().contains("known  60.0% of work  measured "), "{}", ran.text());
     assert!(ran.text().ends_with("%\n"), "{}", ran.text());
     assert!(ran.stderr.contains(&format!("profilez report {file}")), "{}", ran.stderr);
     assert_eq!(listed(&directory), ["demo.tar.gz"]);
