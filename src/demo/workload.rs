@@ -136,8 +136,8 @@ fn work(stop: &AtomicBool) {
     // Not a multiple of any sampling period, so that no function hides between the samples; and
     // short, because a window that ends within a round favours what comes first in it.
     const ROUND: Duration = Duration::from_millis(97);
-    // Less than a hundredth of a round. What a function runs over its time, the next one has less.
-    const TURNS: u64 = 100_000;
+    // Some thousandths of a round. What a function runs over its time, the next one has less.
+    const TURNS: u64 = 500_000;
     let began = cpu_time();
     let mut due = Duration::ZERO;
     let mut seed = 1;
