@@ -80,7 +80,9 @@ impl<'a> Frames<'a> {
                 })
             })
             .collect();
-        let mut all = Frames { functions, frames: Vec::new(), ids: Vec::new(), ranges: Vec::new() };
+        let (lines, locations) = (profile.lines.len(), profile.locations.len());
+        let (frames, ids) = (Vec::with_capacity(lines), Vec::with_capacity(lines));
+        let mut all = Frames { functions, frames, ids, ranges: Vec::with_capacity(locations) };
         let mut known_lines = HashMap::with_capacity_and_hasher(profile.lines.len(), Keyed::new());
         let mut unnamed = HashMap::with_hasher(Keyed::new());
         for location in &profile.locations {

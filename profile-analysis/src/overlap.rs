@@ -13,14 +13,14 @@ const WORTH_A_THREAD: usize = 64 << 10;
 const PIECE: usize = 64 << 10;
 
 /// Pieces that may wait to be read.
-const WAITING: usize = 8;
+const WAITING: usize = 32;
 
 /// Pieces that are worth waking a thread for, which takes as long as decompressing 2 KiB.
-const WORTH_WAKING: usize = 3;
+const WORTH_WAKING: usize = 8;
 
 /// Bytes at the end whose pieces are read one by one: what is read after the last of them is read
 /// alone.
-const END: usize = 512 << 10;
+const END: usize = 256 << 10;
 
 /// Reads a profile. One that is gzip'd and not small is decompressed by a second thread, which has
 /// ended when this returns.
@@ -32,13 +32,16 @@ pub(crate) fn stacks<'a>(
     let Some(inflate) = inflate else { return Stacks::read(bytes, limits) };
     let pipe = Pipe::default();
     thread::scope(|scope| {
-        let mut reader = StacksReader::new(inflate.size_hint(), limits);
+        let mut reader = StacksReader::new(PIECE, inflate.size_hint(), limits);
         let _gone = Gone(&pipe);
         scope.spawn(|| pump(inflate, &pipe));
+        pipe.supply(WAITING);
         loop {
             let (pieces, end) = pipe.receive();
-            pieces.iter().try_for_each(|piece| reader.feed(piece))?;
-            pipe.give_back(pieces);
+            if end.is_none() {
+                pipe.supply(pieces.len());
+            }
+            pieces.into_iter().try_for_each(|piece| reader.feed(piece))?;
             match end {
                 None => {}
                 Some(Ok(())) => return reader.finish(),
@@ -53,9 +56,8 @@ fn pump(mut inflate: Inflate<'_>, pipe: &Pipe) {
     let _broken = Gone(pipe);
     // What the profile says of its size, which need not be true.
     let mut left = inflate.size_hint();
-    while let Some(mut piece) = pipe.buffer() {
-        piece.resize(PIECE, 0);
-        match inflate.read(&mut piece) {
+    while let Some(mut piece) = pipe.memory() {
+        match inflate.fill(&mut piece) {
             Ok(0) => return pipe.end(Ok(())),
             Ok(length) => {
                 piece.truncate(length);
@@ -80,13 +82,12 @@ struct Pipe {
 #[derive(Default)]
 struct State {
     pieces: Vec<Vec<u8>>,
-    /// New memory for each piece would cost as much as a tenth of decompressing it.
-    spent: Vec<Vec<u8>>,
+    /// Memory for pieces to come. The receiver has time to spare for what the first touch of a page
+    /// takes, a fifth of decompressing.
+    memory: Vec<Vec<u8>>,
     end: Option<Result<(), DecodeError>>,
     /// Whether the receiver sleeps.
     receives: bool,
-    /// Whether the sender does.
-    sends: bool,
     /// Whether one of them has ended.
     gone: bool,
 }
@@ -97,15 +98,23 @@ impl Pipe {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory for a piece; `None` where nobody wants one.
-    fn buffer(&self) -> Option<Vec<u8>> {
-        let mut state = self.state();
-        while state.pieces.len() >= WAITING && !state.gone {
-            state.sends = true;
-            state = self.writable.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.sends = false;
+    /// Makes memory for so many pieces more.
+    fn supply(&self, pieces: usize) {
+        for _ in 0..pieces {
+            // Not zeros, of which there are pages that are made when they are touched.
+            let piece = vec![1; PIECE];
+            self.state().memory.push(piece);
+            self.writable.notify_one();
         }
-        if state.gone { None } else { Some(state.spent.pop().unwrap_or_default()) }
+    }
+
+    /// Memory for a piece, once there is some; `None` where nobody wants one.
+    fn memory(&self) -> Option<Vec<u8>> {
+        let mut state = self.state();
+        while state.memory.is_empty() && !state.gone {
+            state = self.writable.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.gone { None } else { state.memory.pop() }
     }
 
     fn send(&self, piece: Vec<u8>, worth_waking: usize) {
@@ -133,14 +142,7 @@ impl Pipe {
         // The one who decompresses has panicked, which is told where it is waited for.
         let broken = state.pieces.is_empty() && state.end.is_none();
         let end = if broken { Some(Ok(())) } else { state.end.take() };
-        if state.sends {
-            self.writable.notify_one();
-        }
         (take(&mut state.pieces), end)
-    }
-
-    fn give_back(&self, pieces: Vec<Vec<u8>>) {
-        self.state().spent.extend(pieces);
     }
 }
 

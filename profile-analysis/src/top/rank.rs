@@ -43,22 +43,31 @@ struct Sums {
 
 /// Ranks the stacks of a profile.
 pub(crate) fn rank(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Ranking {
+    let mut total = 0;
+    // All of them are gone through anyway.
+    let values = stacks.values(query.index).inspect(|value| total += value);
     let rows = match query.by {
-        By::Site => sites(stacks, frames, query),
-        By::Function | By::File | By::Line | By::Caller => groups(stacks, frames, query),
+        By::Site => sites(stacks, values, frames, query),
+        By::Function | By::File | By::Line | By::Caller => groups(stacks, values, frames, query),
     };
-    Ranking { total: saturate(stacks.total(query.index)), rows }
+    Ranking { total: saturate(total), rows }
 }
 
 /// Ranks whole stacks.
-fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
+fn sites(
+    stacks: &Stacks<'_>,
+    mut values: impl Iterator<Item = i128>,
+    frames: &Frames<'_>,
+    query: &Query,
+) -> Vec<Ranked> {
     // Nothing is below a whole stack, so flat is all there is.
-    let sites = Sites::of(stacks, frames, query.index);
-    let flat = |site: usize| match &sites.sums {
-        Some(sums) => sums[site],
+    let sites = Sites::of(stacks, &mut values, frames);
+    let first = |site: usize| sites.as_ref().map_or(site, |sites| sites.first[site] as usize);
+    let flat = |site: usize| match &sites {
+        Some(sites) => sites.sums[site],
         None => stacks.value(site, query.index),
     };
-    let path = |site: usize| frames.of_stack(stacks.locations(sites.stack(site)));
+    let path = |site: usize| frames.of_stack(stacks.locations(first(site)));
     let key = |site: usize| {
         let leaf = path(site).next();
         leaf.map(|leaf| {
@@ -66,11 +75,13 @@ fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked>
             (named.name.as_ref(), named.file, frames.frames[leaf].line)
         })
     };
-    let rows = (0..sites.len)
-        .map(|site| (flat(site), site))
-        .filter(|&(flat, site)| flat != 0 && stacks.has_locations(sites.stack(site)));
+    let wanted = |site: usize| flat(site) != 0 && stacks.has_locations(first(site));
     let by_name = |left: usize, right: usize| key(left).cmp(&key(right)).then(left.cmp(&right));
-    order(rows, query.limit, by_name)
+    let in_order = match &sites {
+        Some(sites) => order(sites.sums.iter().copied(), query.limit, wanted, by_name),
+        None => order(values, query.limit, wanted, by_name),
+    };
+    in_order
         .into_iter()
         .map(|site| {
             let (name, file, line) = key(site).unwrap_or_default();
@@ -81,36 +92,41 @@ fn sites(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked>
         .collect()
 }
 
-/// Stacks that have the same functions and lines.
+/// Stacks that have the same functions and lines, added up.
+#[derive(Default)]
 struct Sites {
-    len: usize,
-    /// The first stack of each, where a site may be more than one stack.
-    first: Option<Vec<u32>>,
-    /// The sums, likewise.
-    sums: Option<Vec<i128>>,
+    /// The first stack of each.
+    first: Vec<u32>,
+    sums: Vec<i128>,
 }
 
 impl Sites {
-    fn of(stacks: &Stacks<'_>, frames: &Frames<'_>, column: usize) -> Sites {
+    /// `None`, and no value taken, where other locations are other frames: the stacks are the sites.
+    fn of(
+        stacks: &Stacks<'_>,
+        values: &mut impl Iterator<Item = i128>,
+        frames: &Frames<'_>,
+    ) -> Option<Sites> {
         match frames.classes() {
-            // Other locations are other frames, so the stacks are the sites.
-            Some((_, true)) => Sites { len: stacks.len(), first: None, sums: None },
-            Some((classes, false)) => Sites::grouped(stacks, column, |stack| {
+            Some((_, true)) => None,
+            Some((classes, false)) => Some(Sites::grouped(stacks, values, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
-            }),
-            None => Sites::grouped(stacks, column, |stack| frames.ids(stacks.locations(stack))),
+            })),
+            None => {
+                Some(Sites::grouped(stacks, values, |stack| frames.ids(stacks.locations(stack))))
+            }
         }
     }
 
     /// Groups stacks by parts that are equal for the same site.
     fn grouped<I: Iterator<Item = u32>>(
         stacks: &Stacks<'_>,
-        column: usize,
+        values: &mut impl Iterator<Item = i128>,
         parts: impl Fn(usize) -> I,
     ) -> Sites {
         let mut distinct = Distinct::default();
-        let (mut first, mut sums) = (Vec::new(), Vec::new());
-        for stack in 0..stacks.len() {
+        let Sites { mut first, mut sums } = Sites::default();
+        for (stack, value) in values.enumerate() {
             if !stacks.has_locations(stack) {
                 continue;
             }
@@ -120,19 +136,19 @@ impl Sites {
                 first.push(stack as u32);
                 sums.push(0);
             }
-            sums[site] += stacks.value(stack, column);
+            sums[site] += value;
         }
-        Sites { len: first.len(), first: Some(first), sums: Some(sums) }
-    }
-
-    /// The first stack of a site.
-    fn stack(&self, site: usize) -> usize {
-        self.first.as_ref().map_or(site, |first| first[site] as usize)
+        Sites { first, sums }
     }
 }
 
 /// Ranks functions, lines or files.
-fn groups(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked> {
+fn groups(
+    stacks: &Stacks<'_>,
+    values: impl Iterator<Item = i128>,
+    frames: &Frames<'_>,
+    query: &Query,
+) -> Vec<Ranked> {
     let groups = Groups::new(frames, query.by);
     let hides = query.by == By::Caller;
     let hidden: Vec<bool> =
@@ -144,8 +160,7 @@ fn groups(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked
     let mut weights = vec![0_u128; places.len()];
     // The number of the stack in which a group was last seen, so that recursion counts once.
     let mut seen = vec![usize::MAX; sums.len()];
-    for stack in 0..stacks.len() {
-        let value = stacks.value(stack, query.index);
+    for (stack, value) in values.enumerate() {
         let mut charge = |frame: usize, group: usize| {
             if seen[group] != stack {
                 seen[group] = stack;
@@ -175,12 +190,9 @@ fn groups(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Vec<Ranked
     }
     let shown = groups.heaviest(frames, &weights);
     let key = |group: usize| (groups.names[group], shown[group]);
-    let rows = sums
-        .iter()
-        .enumerate()
-        .filter(|(_, sums)| sums.flat != 0 || sums.cum != 0)
-        .map(|(group, sums)| (if query.cum { sums.cum } else { sums.flat }, group));
-    order(rows, query.limit, |left, right| key(left).cmp(&key(right)))
+    let wanted = |group: usize| sums[group].flat != 0 || sums[group].cum != 0;
+    let values = sums.iter().map(|sums| if query.cum { sums.cum } else { sums.flat });
+    order(values, query.limit, wanted, |left, right| key(left).cmp(&key(right)))
         .into_iter()
         .map(|group| {
             let (name, (file, line)) = key(group);
@@ -254,10 +266,11 @@ impl<'a> Groups<'a> {
     }
 }
 
-/// The rows in order of their values, the largest first, no more than asked for.
+/// The wanted rows in order of their values, the largest first, no more than asked for.
 fn order(
-    rows: impl Iterator<Item = (i128, usize)>,
+    values: impl Iterator<Item = i128>,
     limit: usize,
+    wanted: impl Fn(usize) -> bool,
     by_name: impl Fn(usize, usize) -> Ordering,
 ) -> Vec<usize> {
     /// Rows that are kept beyond the limit, until it is worth while to look which are the largest.
@@ -269,11 +282,11 @@ fn order(
     // What is below the limit already.
     let mut floor = i128::MIN;
     let most = limit.saturating_mul(2).saturating_add(SPARE);
-    for row in rows.filter(|_| limit > 0) {
-        if row.0 < floor {
+    for (row, value) in values.enumerate() {
+        if value < floor || limit == 0 || !wanted(row) {
             continue;
         }
-        largest.push(row);
+        largest.push((value, row));
         if largest.len() == most {
             floor = largest.select_nth_unstable_by(limit - 1, compare).1.0;
             largest.truncate(limit);

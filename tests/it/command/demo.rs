@@ -13,7 +13,7 @@ fn shows_what_its_workload_does_and_keeps_the_bundle() {
     let (_one, server, _) = real();
     let directory = tempdir().unwrap();
     let file = path(&directory, "demo.tar.gz");
-    let ran = run(["demo", "-d1s", "-o", &file]).code(0);
+    let ran = run(["demo", "-d3s", "-o", &file]).code(0);
     for name in ["checkout", "search", "render", "keep_upload", "fill_cache"] {
         let function = format!("profilez::demo::workload::{name} (workload.rs");
         assert!(ran.text().contains(&function), "{name} is not in {}", ran.text());

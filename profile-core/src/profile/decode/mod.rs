@@ -7,6 +7,7 @@ mod error;
 mod ids;
 mod messages;
 mod reader;
+mod samples;
 mod source;
 mod stacks;
 #[cfg(test)]

@@ -46,23 +46,14 @@ impl<'a> Reader<'a> {
 
     /// The bytes of the next field with its tag, where the tag and length can be read. The length
     /// may lead past the end.
-    pub(super) fn extent(mut self) -> Option<usize> {
-        let start = self.rest.len();
-        let tag = varint(&mut self.rest).ok()?;
+    pub(super) fn extent(&self) -> Option<usize> {
+        let mut rest = self.rest;
+        let tag = varint(&mut rest).ok()?;
         if tag as u32 & 7 != BYTES {
             return None;
         }
-        let length = usize::try_from(varint(&mut self.rest).ok()?).ok()?;
-        length.checked_add(start - self.rest.len())
-    }
-
-    /// Whether the next field is there as a whole, where more bytes may come; `most_header` is the
-    /// most that a tag and a length can take.
-    #[inline]
-    pub(super) fn is_complete(&self, most_header: usize) -> bool {
-        let Reader { message, rest, end } = *self;
-        let needed = Reader { message, rest, end }.extent().unwrap_or(0);
-        rest.len() >= most_header.max(needed)
+        let length = usize::try_from(varint(&mut rest).ok()?).ok()?;
+        length.checked_add(self.rest.len() - rest.len())
     }
 
     /// The next field.

@@ -115,16 +115,33 @@ impl<'a> Inflate<'a> {
     /// What to decompress at a time: it stays in the processor's cache until it is read.
     pub const PIECE: usize = 128 << 10;
 
-    /// Decompresses into the front of a buffer of two bytes or more; how many, or 0 at the end of the
+    /// Fills a piece with the next bytes; how many, which are fewer at the end of the stream alone, which
+    /// is checked then.
+    ///
+    /// # Errors
+    ///
+    /// Where the stream is broken or too large, holds nothing, or is gzip inside gzip.
+    pub fn fill(&mut self, piece: &mut [u8]) -> Result<usize, DecodeError> {
+        let mut filled = 0;
+        while filled < piece.len() {
+            match self.read(&mut piece[filled..])? {
+                0 => break,
+                read => filled += read,
+            }
+        }
+        Ok(filled)
+    }
+
+    /// Decompresses into the front of a buffer, of two bytes or more at first; how many, or 0 at the end of the
     /// stream, which is checked then.
     ///
     /// # Errors
     ///
     /// Where the stream is broken or too large, holds nothing, or is gzip inside gzip.
-    pub fn read(&mut self, into: &mut [u8]) -> Result<usize, DecodeError> {
+    fn read(&mut self, into: &mut [u8]) -> Result<usize, DecodeError> {
         let mut length = 0;
         // The beginning is looked at below, so it has to be there.
-        while length < 2 {
+        while length < into.len().min(2) {
             let offset = self.total + length as u64;
             let read = self.decoder.read(&mut into[length..]);
             match read.map_err(|error| DecodeError::Gzip { offset, source: error.into() })? {

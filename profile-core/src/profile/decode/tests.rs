@@ -85,25 +85,31 @@ fn decode(bytes: &[u8]) -> Result<Profile, DecodeError> {
     }
 }
 
-/// Reads a raw profile byte by byte, and a gzip'd one as it is.
+/// Reads a raw profile in pieces of a few bytes, and a gzip'd one decompressed.
 fn in_pieces(bytes: &[u8], limits: &DecodeLimits) -> Result<Stacks<'static>, DecodeError> {
     let mut raw = Vec::new();
     match Inflate::new(bytes, limits) {
         Some(mut inflate) => {
             let mut piece = [0; 1000];
-            while let length @ 1.. = inflate.read(&mut piece)? {
+            while let length @ 1.. = inflate.fill(&mut piece)? {
                 raw.extend_from_slice(&piece[..length]);
             }
         }
         None => raw.extend_from_slice(bytes),
     }
-    let mut reader = StacksReader::new(0, limits);
-    if raw.len() > 2000 {
-        reader.feed(&raw)?;
-    } else {
-        raw.chunks(1).try_for_each(|byte| reader.feed(byte))?;
+    let read = |size| {
+        let mut reader = StacksReader::new(size, 0, limits);
+        raw.chunks(size).try_for_each(|piece| reader.feed(piece.to_vec()))?;
+        reader.finish()
+    };
+    let texts = |stacks: Result<Stacks<'static>, DecodeError>| {
+        stacks.map(|stacks| summed(&stacks)).map_err(|error| error.to_string())
+    };
+    let expected = texts(read(1 << 10));
+    for size in [1, 16, 64] {
+        assert_eq!(texts(read(size)), expected, "in pieces of {size} bytes");
     }
-    reader.finish()
+    read(1 << 10)
 }
 
 /// Stacks with their sums, in order, and what the samples were.

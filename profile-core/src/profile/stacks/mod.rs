@@ -5,11 +5,13 @@
 //! remembered, with the sums of their values. Labels are left out: who needs them takes the whole
 //! [`Profile`].
 
+mod raw;
 mod table;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+pub(super) use self::raw::Raw;
 pub(super) use self::table::{Place, Table};
 use super::Profile;
 use super::decode::{Index, varint};
@@ -22,7 +24,7 @@ use super::wire::Sink;
 #[derive(Debug)]
 pub struct Stacks<'a> {
     profile: Cow<'a, Profile>,
-    raw: Cow<'a, [u8]>,
+    raw: Raw<'a>,
     table: Table,
     index: Index,
     facts: SampleFacts,
@@ -68,22 +70,23 @@ impl<'a> Stacks<'a> {
         let width = profile.sample_types.len();
         let mut table = Table::new(width, profile.samples.len());
         let mut facts = SampleFacts::default();
+        let raw = Raw::whole(&[]);
         let mut stack = Vec::new();
         for sample in profile.samples.iter() {
             stack.clear();
             sample.stack.iter().for_each(|&location| stack.varint(u64::from(location) + 1));
             let keyless = sample.labels.iter().any(|label| label.key.0 == 0);
             facts.count(!sample.stack.is_empty(), sample.values, keyless);
-            table.add_copied(&[], &stack, sample.values);
+            table.add_copied(&raw, &stack, sample.values);
         }
         let index = Index::Sequential(profile.locations.len() as u32);
-        Stacks { profile, raw: Cow::Borrowed(&[]), table, index, facts }
+        Stacks { profile, raw, table, index, facts }
     }
 
     /// What was read, whose ids have all been found.
     pub(super) fn from_parts(
         profile: Profile,
-        raw: Cow<'a, [u8]>,
+        raw: Raw<'a>,
         table: Table,
         index: Index,
         facts: SampleFacts,
@@ -132,9 +135,22 @@ impl<'a> Stacks<'a> {
         self.table.has_bytes(stack)
     }
 
+    /// The sums of one sample type, stack by stack.
+    ///
+    /// # Panics
+    ///
+    /// Where there are stacks, and no such sample type.
+    pub fn values(&self, sample_type: usize) -> impl Iterator<Item = i128> + '_ {
+        self.table.column(sample_type)
+    }
+
     /// The sum of all values of one sample type. 64 bits are added at a time, so it is exact.
+    ///
+    /// # Panics
+    ///
+    /// Where there are stacks, and no such sample type.
     pub fn total(&self, sample_type: usize) -> i128 {
-        (0..self.len()).map(|stack| self.value(stack, sample_type)).sum()
+        self.values(sample_type).sum()
     }
 
     /// The indices of a stack's locations, the leaf first.

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::mem::take;
 
-use super::Overflow;
+use super::{Overflow, Raw};
 
 /// Where the bytes of a stack are: in the profile's own, or behind [`COPIED`] in a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -13,15 +13,10 @@ pub(in crate::profile) struct Place {
 }
 
 impl Place {
-    /// The place of bytes that end at an offset of the profile; `None` of no bytes.
-    pub(in crate::profile) fn of(bytes: &[u8], end: u64) -> Option<Place> {
-        let length = u32::try_from(bytes.len()).ok().filter(|&length| length > 0)?;
-        Some(Place { offset: u32::try_from(end).ok()? - length, length })
-    }
-
-    /// The bytes there.
-    pub(in crate::profile) fn of_raw(self, raw: &[u8]) -> &[u8] {
-        bytes(raw, &[], self)
+    /// The place of bytes that end at an offset of the profile, which is [`Raw::MOST`] at most.
+    pub(in crate::profile) fn of(bytes: &[u8], end: u64) -> Place {
+        let length = bytes.len() as u32;
+        Place { offset: end as u32 - length, length }
     }
 }
 
@@ -64,9 +59,6 @@ impl Table {
         }
     }
 
-    /// Offsets of more don't fit.
-    pub(in crate::profile) const MOST_BYTES: u64 = COPIED as u64 - 1;
-
     /// Makes room for more stacks.
     pub(in crate::profile) fn reserve(&mut self, more: usize) {
         self.known.grow(self.places.len() + more);
@@ -92,7 +84,7 @@ impl Table {
 
     /// The bytes of a stack: its ids as varints.
     #[inline]
-    pub(in crate::profile) fn bytes<'t>(&'t self, raw: &'t [u8], stack: usize) -> &'t [u8] {
+    pub(in crate::profile) fn bytes<'t>(&'t self, raw: &'t Raw<'_>, stack: usize) -> &'t [u8] {
         bytes(raw, &self.copies, self.places[stack])
     }
 
@@ -114,10 +106,27 @@ impl Table {
         self.overflow.get(&index).copied().unwrap_or(value)
     }
 
+    /// The sums of a column, stack by stack.
+    pub(in crate::profile) fn column(&self, column: usize) -> impl Iterator<Item = i128> + '_ {
+        assert!(column < self.width || self.values.is_empty(), "a sample type of the profile");
+        let sums = self.values.get(column..).unwrap_or_default().iter().step_by(self.width.max(1));
+        let exact = (!self.overflow.is_empty()).then_some(&self.overflow);
+        sums.enumerate().map(move |(stack, &sum)| {
+            let exact = exact.and_then(|exact| exact.get(&(stack * self.width + column)));
+            exact.copied().unwrap_or(sum.into())
+        })
+    }
+
     /// Adds a sample whose stack stands in the profile.
     #[inline]
-    pub(in crate::profile) fn add(&mut self, raw: &[u8], place: Place, values: &[i64]) {
-        self.waiting.push((place, hash(place.of_raw(raw), self.key)));
+    pub(in crate::profile) fn add(
+        &mut self,
+        raw: &Raw<'_>,
+        place: Place,
+        stack: &[u8],
+        values: &[i64],
+    ) {
+        self.waiting.push((place, hash(stack, self.key)));
         self.waiting_values.extend_from_slice(values);
         if self.waiting.len() == TOGETHER {
             self.settle(raw);
@@ -125,7 +134,7 @@ impl Table {
     }
 
     /// Adds a sample whose stack stands elsewhere.
-    pub(in crate::profile) fn add_copied(&mut self, raw: &[u8], stack: &[u8], values: &[i64]) {
+    pub(in crate::profile) fn add_copied(&mut self, raw: &Raw<'_>, stack: &[u8], values: &[i64]) {
         self.settle(raw);
         let start = self.copies.len();
         let length = u32::try_from(stack.len()).expect("a stack of less than 2 GiB");
@@ -139,7 +148,7 @@ impl Table {
     }
 
     /// Adds the samples that wait. To be called after the last one.
-    pub(in crate::profile) fn settle(&mut self, raw: &[u8]) {
+    pub(in crate::profile) fn settle(&mut self, raw: &Raw<'_>) {
         self.known.grow(self.places.len() + self.waiting.len());
         self.known.load(&self.waiting);
         let (waiting, values) = (take(&mut self.waiting), take(&mut self.waiting_values));
@@ -152,7 +161,7 @@ impl Table {
     }
 
     /// Adds a sample; whether its stack is new.
-    fn add_now(&mut self, raw: &[u8], place: Place, hash: u32, values: &[i64]) -> bool {
+    fn add_now(&mut self, raw: &Raw<'_>, place: Place, hash: u32, values: &[i64]) -> bool {
         self.known.grow(self.places.len() + 1);
         let Table { copies, places, known, .. } = self;
         let stack = bytes(raw, copies, place);
@@ -209,12 +218,11 @@ impl Table {
 }
 
 #[inline]
-fn bytes<'t>(raw: &'t [u8], copies: &'t [u8], place: Place) -> &'t [u8] {
-    let length = place.length as usize;
+fn bytes<'t>(raw: &'t Raw<'_>, copies: &'t [u8], place: Place) -> &'t [u8] {
     if place.offset & COPIED == 0 {
-        &raw[place.offset as usize..][..length]
+        raw.get(place.offset, place.length)
     } else {
-        &copies[(place.offset & !COPIED) as usize..][..length]
+        &copies[(place.offset & !COPIED) as usize..][..place.length as usize]
     }
 }
 

@@ -1,0 +1,269 @@
+//! Adding samples up by stack while a profile is read.
+
+use super::ids::Index;
+use super::messages::{Parts, label};
+use super::reader::{Field, Reader, Value, varint};
+use super::{DecodeError, DecodeLimits, FieldProblem, undefined};
+use crate::profile::Samples;
+use crate::profile::stacks::{Place, Raw, SampleFacts, Stacks, Table, ids};
+use crate::profile::wire::Sink;
+
+/// Samples from whose size the number of all is guessed.
+const MEASURED: u64 = 1000;
+
+/// What has been read.
+pub(super) struct Reading {
+    /// Everything but samples.
+    parts: Parts,
+    table: Table,
+    facts: SampleFacts,
+    /// The most bytes of memory.
+    max_memory: u64,
+    /// How large the profile will be, near enough.
+    expected: usize,
+    /// The least and the greatest id of a location in any stack.
+    least: u64,
+    greatest: u64,
+    /// The values of one sample.
+    values: Vec<i64>,
+    /// The stack of one sample that doesn't stand there in one piece.
+    pieces: Vec<u8>,
+}
+
+/// Where the bytes of a field are that is being read.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Standing {
+    /// Where they are kept.
+    InPlace,
+    /// In memory that is used again.
+    Apart,
+}
+
+impl Reading {
+    pub(super) fn new(expected: usize, limits: &DecodeLimits) -> Reading {
+        Reading {
+            parts: Parts::default(),
+            table: Table::default(),
+            facts: SampleFacts::default(),
+            max_memory: limits.max_memory.min(DecodeLimits::MOST_MEMORY),
+            expected,
+            least: u64::MAX,
+            greatest: 0,
+            values: Vec::new(),
+            pieces: Vec::new(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn field(
+        &mut self,
+        raw: &Raw<'_>,
+        field: &Field<'_>,
+        standing: Standing,
+    ) -> Result<(), DecodeError> {
+        if field.number == 2 {
+            return self.sample(raw, field, standing);
+        }
+        self.fits(field.size() * DecodeLimits::GROWTH)?;
+        self.parts.take(field)
+    }
+
+    fn sample(
+        &mut self,
+        raw: &Raw<'_>,
+        message: &Field<'_>,
+        standing: Standing,
+    ) -> Result<(), DecodeError> {
+        let mut reader = message.message("sample")?;
+        // The stack where it stands in one piece, and where that ends.
+        let mut whole: Option<(&[u8], u64)> = None;
+        let mut keyless = false;
+        self.values.clear();
+        self.pieces.clear();
+        while let Some(field) = reader.next()? {
+            match field.number {
+                1 => match field.value {
+                    Value::Bytes(bytes) if whole.is_none() && self.pieces.is_empty() => {
+                        if self.see(bytes, &field)? {
+                            whole = (!bytes.is_empty()).then_some((bytes, field.end()));
+                        } else {
+                            self.collect(&field)?;
+                        }
+                    }
+                    _ => {
+                        if let Some((bytes, _)) = whole.take() {
+                            self.pieces.extend_from_slice(bytes);
+                        }
+                        self.collect(&field)?;
+                    }
+                },
+                2 => field.each_number("sample.value", |value| self.values.push(value as i64))?,
+                3 => {
+                    let label = label(&mut self.parts.strings, field.message("sample.label")?)?;
+                    keyless |= label.key.0 == 0;
+                }
+                _ => {}
+            }
+        }
+        let values = self.values.len();
+        if self.facts.samples == 0 {
+            self.table = Table::new(values, 0);
+        } else if self.facts.samples == MEASURED {
+            self.reserve(message.offset);
+        }
+        self.parts.count_values(values, message)?;
+        let Reading { table, facts, values, pieces, .. } = self;
+        facts.count(whole.is_some() || !pieces.is_empty(), values, keyless);
+        match whole {
+            Some((stack, end)) if standing == Standing::InPlace => {
+                table.add(raw, Place::of(stack, end), stack, values);
+            }
+            Some((stack, _)) => table.add_copied(raw, stack, values),
+            None if pieces.is_empty() => table.add(raw, Place::default(), &[], values),
+            None => table.add_copied(raw, pieces, values),
+        }
+        self.fits(0)
+    }
+
+    /// Makes room for all samples, whose number the first ones let guess: growing would take twice
+    /// the memory for a moment.
+    fn reserve(&mut self, offset: u64) {
+        let begun = self.parts.first_sample.map_or(0, |(_, offset)| offset);
+        let size = ((offset - begun) / MEASURED).max(1);
+        let left = (self.expected as u64).saturating_sub(offset) / size;
+        // A repeated stack takes no room. Where all are new, they may be a little shorter.
+        let share = self.table.len() as u64 * 100 / MEASURED;
+        let more = left * share / 97;
+        if self.fits(more * self.table.stack_size()).is_ok() {
+            self.table.reserve(more as usize);
+        }
+    }
+
+    /// Looks at the ids of a stack. Whether they are written as short as can be, so that the same
+    /// stack always has the same bytes; where they are not, they are still to be counted.
+    #[inline]
+    fn see(&mut self, bytes: &[u8], field: &Field<'_>) -> Result<bool, DecodeError> {
+        /// The highest bit of each byte says that the number goes on.
+        const GOES_ON: u64 = 0x8080_8080_8080_8080;
+        /// Four numbers of two bytes each.
+        const PAIRS: u64 = 0x0080_0080_0080_0080;
+        const LOW_SEVEN: u64 = 0x007f_007f_007f_007f;
+        const TOPS: u64 = 0x8000_8000_8000_8000;
+        let (mut least, mut greatest, mut short) = (self.least, self.greatest, true);
+        let (mut greatest_of_four, mut too_long) = (0_u64, 0);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            // Most numbers have two bytes, and four of them are looked at together.
+            while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+                let word = u64::from_le_bytes(*eight);
+                if word & GOES_ON != PAIRS {
+                    break;
+                }
+                let second = (word >> 8) & LOW_SEVEN;
+                // What fits one byte is too long in two: 0x80 where nothing is in the second.
+                too_long |= PAIRS - second;
+                let ids = (word & LOW_SEVEN) | second << 7;
+                // The greater of each lane, of whose 16 bits the ids need 14.
+                let not_less = ((ids | TOPS) - greatest_of_four) & TOPS;
+                let mask = (not_less - (not_less >> 15)) | not_less;
+                greatest_of_four = (ids & mask) | (greatest_of_four & !mask);
+                rest = after;
+            }
+            if rest.is_empty() {
+                break;
+            }
+            let before = rest;
+            let id =
+                varint(&mut rest).map_err(|problem| field.error("sample.location_id", problem))?;
+            let length = before.len() - rest.len();
+            short &= length == 1 || before[length - 1] != 0;
+            least = least.min(id);
+            greatest = greatest.max(id);
+        }
+        short &= too_long & PAIRS == 0;
+        if short {
+            for lane in 0..4 {
+                greatest = greatest.max(greatest_of_four >> (16 * lane) & 0xffff);
+            }
+            // Of two bytes none is 0, and more is not asked.
+            least = least.min(greatest);
+            (self.least, self.greatest) = (least, greatest);
+        }
+        Ok(short)
+    }
+
+    /// Adds ids to the pieces.
+    fn collect(&mut self, field: &Field<'_>) -> Result<(), DecodeError> {
+        let Reading { pieces, least, greatest, .. } = self;
+        field.each_number("sample.location_id", |id| {
+            *least = (*least).min(id);
+            *greatest = (*greatest).max(id);
+            pieces.varint(id);
+        })
+    }
+
+    /// Whether so many bytes more fit into memory.
+    #[inline]
+    pub(super) fn fits(&self, more: u64) -> Result<(), DecodeError> {
+        let stacks = self.table.len() as u64 * self.table.stack_size() + self.table.copied();
+        if self.parts.memory() + stacks + more > self.max_memory {
+            let limit = self.max_memory;
+            return Err(DecodeError::TooLarge { what: "bytes in memory", limit });
+        }
+        Ok(())
+    }
+
+    /// Checks what only the whole can show.
+    pub(super) fn finish<'a>(
+        mut self,
+        raw: Raw<'a>,
+        limits: &DecodeLimits,
+    ) -> Result<Stacks<'a>, DecodeError> {
+        if raw.len() == 0 {
+            return Err(DecodeError::Empty);
+        }
+        self.table.settle(&raw);
+        let Reading { parts, table, facts, least, greatest, .. } = self;
+        let (mut profile, index) =
+            parts.finish().map_err(|unresolved| unresolved.locate(&raw.joined(), limits))?;
+        let all_known = match index {
+            Index::Sequential(count) => {
+                greatest == 0 && least == u64::MAX || least > 0 && greatest <= u64::from(count)
+            }
+            _ => (0..table.len())
+                .all(|stack| ids(table.bytes(&raw, stack)).all(|id| index.get(id).is_some())),
+        };
+        if !all_known {
+            return Err(unknown_location(&raw.joined(), limits, &index));
+        }
+        profile.samples = Samples::new(profile.sample_types.len());
+        Ok(Stacks::from_parts(profile, raw, table, index, facts))
+    }
+}
+
+/// The error of the first sample with a location that is not there, found by reading once more.
+fn unknown_location(raw: &[u8], limits: &DecodeLimits, index: &Index) -> DecodeError {
+    let mut reader = Reader::new("profile", raw, 0);
+    let mut nth = 0;
+    while let Ok(Some(field)) = reader.next() {
+        if field.number != 2 {
+            continue;
+        }
+        let mut unknown = None;
+        let mut message = field.message("sample").ok();
+        while let Some(Ok(Some(part))) = message.as_mut().map(Reader::next) {
+            if part.number == 1 {
+                let _ = part.each_number("sample.location_id", |id| {
+                    if unknown.is_none() && index.get(id).is_none() {
+                        unknown = Some(id);
+                    }
+                });
+            }
+        }
+        if let Some(id) = unknown {
+            return undefined(2, nth, "sample.location_id", id).locate(raw, limits);
+        }
+        nth += 1;
+    }
+    DecodeError::Field { field: "sample.location_id", offset: 0, problem: FieldProblem::ZeroId }
+}
