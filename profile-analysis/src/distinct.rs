@@ -1,5 +1,7 @@
 //! Telling equal things apart from new ones where the things stay where they are.
 
+use std::hash::{BuildHasher as _, Hash};
+
 use crate::hash::Keyed;
 
 /// Numbers distinct things in the order in which they come, and holds nothing of them but a hash:
@@ -24,14 +26,23 @@ impl Distinct {
         Distinct { hashes: Vec::with_capacity(things), table, hash: Keyed::new() }
     }
 
-    /// The number of a thing; `same` tells whether it equals the one of an earlier number. A new
-    /// thing gets the next number.
+    /// The number of a thing in parts; `same` tells whether it equals the one of an earlier number.
+    /// A new thing gets the next number.
     pub(crate) fn number(
         &mut self,
         parts: impl Iterator<Item = u32>,
         same: impl Fn(usize) -> bool,
     ) -> usize {
         let hash = parts.fold(self.hash.start(), |hash, part| self.hash.fold(hash, part.into()));
+        self.number_hashed(hash, same)
+    }
+
+    /// The same of a thing that hashes itself.
+    pub(crate) fn number_of(&mut self, thing: impl Hash, same: impl Fn(usize) -> bool) -> usize {
+        self.number_hashed(self.hash.hash_one(thing), same)
+    }
+
+    fn number_hashed(&mut self, hash: u64, same: impl Fn(usize) -> bool) -> usize {
         let mut slot = self.slot(hash);
         while self.table[slot] != 0 {
             let number = self.table[slot] as usize - 1;

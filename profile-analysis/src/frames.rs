@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use profile_core::profile::{Location, Profile};
 
+use crate::distinct::Distinct;
 use crate::hash::Keyed;
 use crate::site::is_plumbing;
 
@@ -61,47 +62,57 @@ pub(crate) struct Frame {
 impl<'a> Frames<'a> {
     /// Names every location of a profile.
     pub(crate) fn new(profile: &'a Profile) -> Frames<'a> {
-        let mut functions = Vec::new();
-        let mut known: HashMap<(&str, &str), u32, Keyed> = HashMap::default();
-        known.reserve(profile.functions.len());
+        let mut functions: Vec<Named<'a>> = Vec::with_capacity(profile.functions.len());
+        let mut known = Distinct::with_capacity(profile.functions.len());
         let function_ids: Vec<u32> = profile
             .functions
             .iter()
             .map(|function| {
-                let name = match profile.str(function.name) {
-                    "" => profile.str(function.system_name),
-                    name => name,
+                let name = match (profile.str(function.name), profile.str(function.system_name)) {
+                    ("", "") => "[unknown]",
+                    ("", name) | (name, _) => name,
                 };
                 let file = profile.str(function.filename);
-                *known.entry((name, file)).or_insert_with(|| {
-                    let name = Cow::Borrowed(if name.is_empty() { "[unknown]" } else { name });
+                let number = known.number_of((name, file), |number| {
+                    functions[number].name == name && functions[number].file == file
+                });
+                if number == functions.len() {
+                    let name = Cow::Borrowed(name);
                     functions.push(Named { name, file, object: None, in_library: false });
-                    functions.len() as u32 - 1
-                })
+                }
+                number as u32
             })
             .collect();
         let (lines, locations) = (profile.lines.len(), profile.locations.len());
         let (frames, ids) = (Vec::with_capacity(lines), Vec::with_capacity(lines));
         let mut all = Frames { functions, frames, ids, ranges: Vec::with_capacity(locations) };
-        let mut known_lines = HashMap::with_capacity_and_hasher(profile.lines.len(), Keyed::new());
+        let mut known_lines = Distinct::with_capacity(lines);
+        // The first frame of each.
+        let mut first = Vec::with_capacity(lines);
         let mut unnamed = HashMap::with_hasher(Keyed::new());
         for location in &profile.locations {
             let start = all.frames.len();
+            let mut add = |function: u32, line: i64| {
+                let known = known_lines.number_of((function, line as u64), |number| {
+                    let Frame { function: other, line: its_line } = all.frames[first[number]];
+                    (other, its_line) == (function, line)
+                });
+                if known == first.len() {
+                    first.push(all.frames.len());
+                }
+                all.ids.push(known as u32);
+                all.frames.push(Frame { function, line });
+            };
             for line in profile.lines_of(location) {
-                let function = function_ids[line.function as usize];
-                let next = known_lines.len() as u32;
-                all.ids.push(*known_lines.entry((function, line.line)).or_insert(next));
-                all.frames.push(Frame { function, line: line.line });
+                add(function_ids[line.function as usize], line.line);
             }
-            if all.frames.len() == start {
+            if profile.lines_of(location).is_empty() {
                 let place = (location.mapping, location.address);
                 let function = *unnamed.entry(place).or_insert_with(|| {
                     all.functions.push(unnamed_place(profile, location));
                     all.functions.len() as u32 - 1
                 });
-                let next = known_lines.len() as u32;
-                all.ids.push(*known_lines.entry((function, 0)).or_insert(next));
-                all.frames.push(Frame { function, line: 0 });
+                add(function, 0);
             }
             all.ranges.push(start as u32..all.frames.len() as u32);
         }

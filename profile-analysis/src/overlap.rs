@@ -15,12 +15,9 @@ const PIECE: usize = 64 << 10;
 /// Pieces that may wait to be read.
 const WAITING: usize = 32;
 
-/// Pieces that are worth waking a thread for, which takes as long as decompressing 2 KiB.
-const WORTH_WAKING: usize = 8;
-
-/// Bytes at the end whose pieces are read one by one: what is read after the last of them is read
-/// alone.
-const END: usize = 256 << 10;
+/// How often the reader looks for a piece before it sleeps. A piece comes every 150 us, and to be woken
+/// takes as long, some of it the time of the thread that wakes.
+const LOOKS: u32 = 500;
 
 /// Reads a profile. One that is gzip'd and not small is decompressed by a second thread, which has
 /// ended when this returns.
@@ -54,15 +51,12 @@ pub(crate) fn stacks<'a>(
 /// Sends what is decompressed, until it ends, fails, or nobody wants it.
 fn pump(mut inflate: Inflate<'_>, pipe: &Pipe) {
     let _broken = Gone(pipe);
-    // What the profile says of its size, which need not be true.
-    let mut left = inflate.size_hint();
     while let Some(mut piece) = pipe.memory() {
         match inflate.fill(&mut piece) {
             Ok(0) => return pipe.end(Ok(())),
             Ok(length) => {
                 piece.truncate(length);
-                left = left.saturating_sub(length);
-                pipe.send(piece, if left < END { 1 } else { WORTH_WAKING });
+                pipe.send(piece);
             }
             Err(error) => return pipe.end(Err(error)),
         }
@@ -86,8 +80,6 @@ struct State {
     /// takes, a fifth of decompressing.
     memory: Vec<Vec<u8>>,
     end: Option<Result<(), DecodeError>>,
-    /// Whether the receiver sleeps.
-    receives: bool,
     /// Whether one of them has ended.
     gone: bool,
 }
@@ -110,20 +102,15 @@ impl Pipe {
 
     /// Memory for a piece, once there is some; `None` where nobody wants one.
     fn memory(&self) -> Option<Vec<u8>> {
-        let mut state = self.state();
-        while state.memory.is_empty() && !state.gone {
-            state = self.writable.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
+        let none = |state: &mut State| state.memory.is_empty() && !state.gone;
+        let waited = self.writable.wait_while(self.state(), none);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.gone { None } else { state.memory.pop() }
     }
 
-    fn send(&self, piece: Vec<u8>, worth_waking: usize) {
-        let mut state = self.state();
-        state.pieces.push(piece);
-        if state.receives && state.pieces.len() >= worth_waking {
-            drop(state);
-            self.readable.notify_one();
-        }
+    fn send(&self, piece: Vec<u8>) {
+        self.state().pieces.push(piece);
+        self.readable.notify_one();
     }
 
     fn end(&self, end: Result<(), DecodeError>) {
@@ -133,12 +120,16 @@ impl Pipe {
 
     /// All pieces that are there, after which the end may come.
     fn receive(&self) -> (Vec<Vec<u8>>, Option<Result<(), DecodeError>>) {
-        let mut state = self.state();
-        while state.pieces.is_empty() && state.end.is_none() && !state.gone {
-            state.receives = true;
-            state = self.readable.wait(state).unwrap_or_else(PoisonError::into_inner);
-            state.receives = false;
+        let nothing =
+            |state: &mut State| state.pieces.is_empty() && state.end.is_none() && !state.gone;
+        for _ in 0..LOOKS {
+            if !nothing(&mut self.state()) {
+                break;
+            }
+            thread::yield_now();
         }
+        let waited = self.readable.wait_while(self.state(), nothing);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         // The one who decompresses has panicked, which is told where it is waited for.
         let broken = state.pieces.is_empty() && state.end.is_none();
         let end = if broken { Some(Ok(())) } else { state.end.take() };
