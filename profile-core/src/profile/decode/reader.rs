@@ -63,13 +63,21 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         let offset = self.end - self.rest.len() as u64;
+        // Nearly all fields are bytes, less than 128, with a number below 16.
+        if let [tag @ ..0x80, length @ ..0x80, rest @ ..] = self.rest
+            && u32::from(tag & 7) == BYTES
+            && let Some((bytes, rest)) = rest.split_at_checked(usize::from(*length))
+        {
+            self.rest = rest;
+            let (number, value) = (u64::from(tag >> 3), Value::Bytes(bytes));
+            return Ok(Some(Field { number, offset, value, end: self.end - rest.len() as u64 }));
+        }
         match self.field(offset) {
             Ok(field) => Ok(Some(field)),
             Err(problem) => Err(DecodeError::Field { field: self.message, offset, problem }),
         }
     }
 
-    #[inline]
     fn field(&mut self, offset: u64) -> Result<Field<'a>, FieldProblem> {
         let tag = varint(&mut self.rest)?;
         let value = match tag as u32 & 7 {
@@ -191,6 +199,10 @@ pub(in crate::profile) fn varint(bytes: &mut &[u8]) -> Result<u64, FieldProblem>
         [first, second, ref rest @ ..] if second < 0x80 => {
             *bytes = rest;
             Ok(u64::from(first & 0x7f) | u64::from(second) << 7)
+        }
+        [first, second, third, ref rest @ ..] if third < 0x80 => {
+            *bytes = rest;
+            Ok(u64::from(first & 0x7f) | u64::from(second & 0x7f) << 7 | u64::from(third) << 14)
         }
         _ => long_varint(bytes),
     }

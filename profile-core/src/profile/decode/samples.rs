@@ -21,9 +21,10 @@ pub(super) struct Reading {
     max_memory: u64,
     /// How large the profile will be, near enough.
     expected: usize,
-    /// The least and the greatest id of a location in any stack.
+    /// The least and the greatest id of a location in any stack, but for those seen by four.
     least: u64,
     greatest: u64,
+    four: Four,
     /// The values of one sample.
     values: Vec<i64>,
     /// The stack of one sample that doesn't stand there in one piece.
@@ -49,6 +50,7 @@ impl Reading {
             expected,
             least: u64::MAX,
             greatest: 0,
+            four: Four::default(),
             values: Vec::new(),
             pieces: Vec::new(),
         }
@@ -84,7 +86,8 @@ impl Reading {
             match field.number {
                 1 => match field.value {
                     Value::Bytes(bytes) if whole.is_none() && self.pieces.is_empty() => {
-                        if self.see(bytes, &field)? {
+                        let seen = self.see(bytes);
+                        if seen.map_err(|problem| field.error("sample.location_id", problem))? {
                             whole = (!bytes.is_empty()).then_some((bytes, field.end()));
                         } else {
                             self.collect(&field)?;
@@ -142,53 +145,33 @@ impl Reading {
     /// Looks at the ids of a stack. Whether they are written as short as can be, so that the same
     /// stack always has the same bytes; where they are not, they are still to be counted.
     #[inline]
-    fn see(&mut self, bytes: &[u8], field: &Field<'_>) -> Result<bool, DecodeError> {
-        /// The highest bit of each byte says that the number goes on.
-        const GOES_ON: u64 = 0x8080_8080_8080_8080;
-        /// Four numbers of two bytes each.
-        const PAIRS: u64 = 0x0080_0080_0080_0080;
-        const LOW_SEVEN: u64 = 0x007f_007f_007f_007f;
-        const TOPS: u64 = 0x8000_8000_8000_8000;
-        let (mut least, mut greatest, mut short) = (self.least, self.greatest, true);
-        let (mut greatest_of_four, mut too_long) = (0_u64, 0);
+    fn see(&mut self, bytes: &[u8]) -> Result<bool, FieldProblem> {
+        let (mut four, mut short) = (self.four, true);
         let mut rest = bytes;
         while !rest.is_empty() {
-            // Most numbers have two bytes, and four of them are looked at together.
-            while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-                let word = u64::from_le_bytes(*eight);
-                if word & GOES_ON != PAIRS {
-                    break;
-                }
-                let second = (word >> 8) & LOW_SEVEN;
-                // What fits one byte is too long in two: 0x80 where nothing is in the second.
-                too_long |= PAIRS - second;
-                let ids = (word & LOW_SEVEN) | second << 7;
-                // The greater of each lane, of whose 16 bits the ids need 14.
-                let not_less = ((ids | TOPS) - greatest_of_four) & TOPS;
-                let mask = (not_less - (not_less >> 15)) | not_less;
-                greatest_of_four = (ids & mask) | (greatest_of_four & !mask);
+            // Most numbers have two bytes.
+            while let Some((eight, after)) = rest.split_first_chunk()
+                && four.see(*eight)
+            {
                 rest = after;
             }
-            if rest.is_empty() {
+            // What is left at the end is seen with some that have been, not one by one.
+            if rest.len() < 8
+                && rest.len().is_multiple_of(2)
+                && let Some(eight) = bytes.last_chunk()
+                && four.see(*eight)
+            {
                 break;
             }
             let before = rest;
-            let id =
-                varint(&mut rest).map_err(|problem| field.error("sample.location_id", problem))?;
+            let id = varint(&mut rest)?;
             let length = before.len() - rest.len();
             short &= length == 1 || before[length - 1] != 0;
-            least = least.min(id);
-            greatest = greatest.max(id);
+            self.least = self.least.min(id);
+            self.greatest = self.greatest.max(id);
         }
-        short &= too_long & PAIRS == 0;
-        if short {
-            for lane in 0..4 {
-                greatest = greatest.max(greatest_of_four >> (16 * lane) & 0xffff);
-            }
-            // Of two bytes none is 0, and more is not asked.
-            least = least.min(greatest);
-            (self.least, self.greatest) = (least, greatest);
-        }
+        short &= !four.take_too_long();
+        self.four = four;
         Ok(short)
     }
 
@@ -223,13 +206,12 @@ impl Reading {
             return Err(DecodeError::Empty);
         }
         self.table.settle(&raw);
-        let Reading { parts, table, facts, least, greatest, .. } = self;
+        let Reading { parts, table, facts, least, greatest, four, .. } = self;
+        let greatest = greatest.max(four.greatest());
         let (mut profile, index) =
             parts.finish().map_err(|unresolved| unresolved.locate(&raw.joined(), limits))?;
         let all_known = match index {
-            Index::Sequential(count) => {
-                greatest == 0 && least == u64::MAX || least > 0 && greatest <= u64::from(count)
-            }
+            Index::Sequential(count) => least > 0 && greatest <= u64::from(count),
             _ => (0..table.len())
                 .all(|stack| ids(table.bytes(&raw, stack)).all(|id| index.get(id).is_some())),
         };
@@ -238,6 +220,50 @@ impl Reading {
         }
         profile.samples = Samples::new(profile.sample_types.len());
         Ok(Stacks::from_parts(profile, raw, table, index, facts))
+    }
+}
+
+/// Numbers of two bytes, seen four at a time.
+#[derive(Clone, Copy, Default)]
+struct Four {
+    /// The greatest of each lane of 16 bits.
+    greatest: u64,
+    /// A bit for each lane that had what fits one byte, 0 too.
+    too_long: u64,
+}
+
+impl Four {
+    /// Looks at eight bytes; whether they are four numbers of two bytes.
+    #[inline]
+    fn see(&mut self, bytes: [u8; 8]) -> bool {
+        /// The highest bit of each byte says that the number goes on.
+        const GOES_ON: u64 = 0x8080_8080_8080_8080;
+        const PAIRS: u64 = 0x0080_0080_0080_0080;
+        const LOW_SEVEN: u64 = 0x007f_007f_007f_007f;
+        const TOPS: u64 = 0x8000_8000_8000_8000;
+        let word = u64::from_le_bytes(bytes);
+        if word & GOES_ON != PAIRS {
+            return false;
+        }
+        let second = (word >> 8) & LOW_SEVEN;
+        // 0x80 where nothing is in the second byte.
+        self.too_long |= PAIRS - second;
+        let numbers = (word & LOW_SEVEN) | second << 7;
+        // Of 16 bits the numbers need 14.
+        let not_less = ((numbers | TOPS) - self.greatest) & TOPS;
+        let mask = (not_less - (not_less >> 15)) | not_less;
+        self.greatest = (numbers & mask) | (self.greatest & !mask);
+        true
+    }
+
+    /// Whether any of them was too long since this was asked last.
+    #[inline]
+    fn take_too_long(&mut self) -> bool {
+        std::mem::take(&mut self.too_long) & 0x0080_0080_0080_0080 != 0
+    }
+
+    fn greatest(self) -> u64 {
+        (0..4).map(|lane| self.greatest >> (16 * lane) & 0xffff).max().unwrap_or(0)
     }
 }
 

@@ -306,10 +306,11 @@ fn hash(bytes: &[u8], key: u64) -> u32 {
     let (words, rest) = bytes.as_chunks::<8>();
     let mut hash =
         words.iter().fold(bytes.len() as u64, |hash, word| fold(hash, u64::from_le_bytes(*word)));
-    if !rest.is_empty() {
-        let mut word = [0; 8];
-        word[..rest.len()].copy_from_slice(rest);
-        hash = fold(hash, u64::from_le_bytes(word));
+    if let (false, Some(last)) = (rest.is_empty(), bytes.last_chunk()) {
+        // Some of them once more, which is less to do than to copy the rest.
+        hash = fold(hash, u64::from_le_bytes(*last));
+    } else {
+        hash = rest.iter().fold(hash, |hash, &byte| fold(hash, byte.into()));
     }
     fold(hash, key) as u32
 }
