@@ -55,7 +55,10 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
             read => length += read,
         }
     }
-    if !is_dump(&piece[..length], options) || piece.starts_with(&[0x1f, 0x8b]) {
+    let known = is_dump(&piece[..length], options);
+    // A log may end in a crash.
+    let goes_on = length == PIECE && sniff(&piece) == Format::Unknown;
+    if !(known || goes_on) || piece.starts_with(&[0x1f, 0x8b]) {
         return Ok(None);
     }
     let mut parser = Parser::new(options);
@@ -63,7 +66,8 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
         parser.feed(&piece[..length]);
         length = file.read(&mut piece).map_err(failed)?;
     }
-    Ok(Some(parser.finish()))
+    let dump = parser.finish();
+    Ok((known || dump.goroutines() > 0).then_some(dump))
 }
 
 fn is_dump(bytes: &[u8], options: &Options) -> bool {

@@ -7,6 +7,7 @@
 
 use memchr::{memchr, memchr3};
 
+use super::encoding::Encoding;
 use super::header::{self, Header};
 use super::table::{Ancestor, NONE, ROOT, Table, Task};
 use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
@@ -15,12 +16,15 @@ use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 const LONGEST_OF_GO: u64 = 64 << 20;
 /// How many of the frames that followed before are tried.
 const TRIES: usize = 16;
+/// How much of a line that is too long is searched for a goroutine's state.
+const HEAD: usize = 256;
 /// The most labels of one goroutine.
 const LABELS: usize = 256;
 
 /// A parser of dumps that come in pieces, cut anywhere.
 #[derive(Debug)]
 pub struct Parser {
+    encoding: Encoding,
     table: Table,
     line_limit: usize,
     prefix: Option<prefix::Prefix>,
@@ -37,6 +41,8 @@ pub struct Parser {
     memory: bool,
     /// The goroutine stands in the text of a panic, and its first frame decides.
     doubtful: bool,
+    /// Whether the goroutine behind the text of the panic that was last read must be running.
+    runs: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
     carry: Vec<u8>,
@@ -70,6 +76,8 @@ enum Mode {
     Text,
     /// In the text of a panic, up to its empty line.
     Panic,
+    /// Behind that empty line, which may be one of the text.
+    AfterPanic,
     Stack,
     /// In the stack of a goroutine that this one descends from.
     Ancestor,
@@ -91,6 +99,7 @@ impl Parser {
         // Ranges of the text are 32 bits wide.
         limits.text = limits.text.min(1 << 31);
         Parser {
+            encoding: Encoding::Unknown(Vec::new()),
             table: Table::new(&limits, options.by_label.as_deref()),
             line_limit: limits.line,
             prefix: options.strip_prefix.then(prefix::Prefix::default),
@@ -102,6 +111,7 @@ impl Parser {
             cut: false,
             memory: false,
             doubtful: false,
+            runs: false,
             carry: Vec::new(),
             skipping: false,
             offset: 0,
@@ -111,7 +121,8 @@ impl Parser {
 
     /// The same, for what begins in the middle of a dump, between two goroutines.
     pub(super) fn starting_at(options: &Options, offset: u64) -> Parser {
-        Parser { offset, ..Parser::new(options) }
+        let encoding = if offset > 0 { Encoding::Plain } else { Encoding::Unknown(Vec::new()) };
+        Parser { offset, encoding, ..Parser::new(options) }
     }
 
     #[cfg(test)]
@@ -120,7 +131,12 @@ impl Parser {
     }
 
     /// Takes the next piece.
-    pub fn feed(&mut self, mut piece: &[u8]) {
+    pub fn feed(&mut self, piece: &[u8]) {
+        let piece = self.encoding.decode(piece);
+        self.feed_plain(&piece);
+    }
+
+    fn feed_plain(&mut self, mut piece: &[u8]) {
         if self.skipping || !self.carry.is_empty() {
             let Some(end) = memchr(b'\n', piece) else {
                 return self.keep(piece);
@@ -150,8 +166,9 @@ impl Parser {
             self.offset += part.len() as u64;
         } else if self.carry.len() + part.len() > self.line_limit {
             let length = self.carry.len() + part.len();
-            self.carry = Vec::new();
-            self.too_long(self.offset);
+            let mut line = std::mem::take(&mut self.carry);
+            line.extend_from_slice(&part[..part.len().min(self.line_limit)]);
+            self.too_long(&line, self.offset);
             self.skipping = true;
             self.offset += length as u64;
         } else {
@@ -283,7 +300,7 @@ impl Parser {
 
     fn any_line(&mut self, line: &[u8], offset: u64) {
         if line.len() > self.line_limit {
-            return self.too_long(offset);
+            return self.too_long(line, offset);
         }
         let line = match line {
             [.., b'\r' | b' '] => line.trim_ascii_end(),
@@ -292,44 +309,56 @@ impl Parser {
         match &mut self.prefix {
             None => self.line(line, offset),
             Some(prefix) => {
-                let stripped = prefix.strip(line);
-                self.line(&stripped, offset);
+                let stripped = prefix.strip(line, self.mode == Mode::Panic);
+                self.line(stripped.trim_ascii_end(), offset);
             }
         }
     }
 
-    fn too_long(&mut self, offset: u64) {
+    /// Of a line that is too long only that a goroutine begins there is taken: labels may be long.
+    fn too_long(&mut self, line: &[u8], offset: u64) {
         self.table.reach(Limit::Line, offset);
-        self.task.partial = true;
+        let head = &line[..self.line_limit.min(HEAD)];
+        match (self.mode, header::without_labels(head)) {
+            (Mode::Panic | Mode::AfterPanic, Some(_)) | (_, None) => self.task.partial = true,
+            (_, Some(whole)) => {
+                self.header(&whole, offset);
+            }
+        }
     }
 
     fn line(&mut self, line: &[u8], offset: u64) {
         match self.mode {
             Mode::Stack | Mode::Ancestor => self.stack_line(line, offset),
             Mode::Record => self.record_line(line, offset),
-            Mode::Text | Mode::Panic => self.text_line(line, offset),
+            Mode::Text | Mode::Panic | Mode::AfterPanic => self.text_line(line, offset),
         }
     }
 
     fn text_line(&mut self, line: &[u8], offset: u64) {
         match line {
-            [] => self.mode = Mode::Text,
+            [] if self.mode == Mode::Text => {}
+            [] => self.mode = Mode::AfterPanic,
             [b'g', ..] if self.header(line, offset) => {}
-            [b'0'..=b'9', ..] if self.counts.total.is_some() && self.mode == Mode::Text => {
-                self.record(line);
-            }
+            _ if is_panic(line) => self.begin_panic(line),
+            _ if self.mode == Mode::Panic => {}
+            [b'0'..=b'9', ..] if self.counts.total.is_some() => self.record(line),
             _ => {
-                if let Some(total) = profile_total(line)
-                    && self.mode == Mode::Text
-                {
+                self.mode = Mode::Text;
+                if let Some(total) = profile_total(line) {
                     self.check_total(offset);
                     self.counts.total = Some(total);
                     self.counts.leaks = line.starts_with(b"goroutineleak ");
-                } else if is_panic(line) {
-                    self.mode = Mode::Panic;
                 }
             }
         }
+    }
+
+    /// Begins the text of a panic. What panics runs; what is fatal may find everything waiting, and
+    /// has no text of a program's own.
+    fn begin_panic(&mut self, line: &[u8]) {
+        self.mode = Mode::Panic;
+        self.runs = !line.starts_with(b"fatal error: ");
     }
 
     /// Begins a goroutine where a line is a header.
@@ -338,6 +367,14 @@ impl Parser {
             header::Line::Text => false,
             header::Line::CutOff => {
                 self.table.warn(offset, Problem::BrokenHeader);
+                true
+            }
+            // The first goroutine behind a panic is the one that panics.
+            header::Line::Header(header)
+                if self.mode == Mode::AfterPanic && self.runs && header.state != b"running" =>
+            {
+                self.table.warn(offset, Problem::InPanicText);
+                self.mode = Mode::Panic;
                 true
             }
             header::Line::Header(header) => {
@@ -391,6 +428,10 @@ impl Parser {
             _ => {
                 if let Some(name) = lines::creator(line) {
                     self.expect_place(name, Pending::Creator, offset);
+                } else if is_panic(line) {
+                    // Two goroutines panic at a time.
+                    self.end(offset);
+                    self.begin_panic(line);
                 } else if is_register(line) {
                     self.end(offset);
                     self.mode = Mode::Text;
@@ -590,6 +631,8 @@ impl Parser {
 
     /// Ends the input, and leaves what was read where it is.
     pub(super) fn end_of_input(&mut self) {
+        let rest = self.encoding.finish();
+        self.feed_plain(&rest);
         let last = std::mem::take(&mut self.carry);
         let mut breaks_off = false;
         if !last.is_empty() {
@@ -610,12 +653,19 @@ impl Parser {
         self.pending = Pending::Nothing;
         self.task.partial |= breaks_off;
         self.end(self.offset);
-        self.mode = Mode::Text;
+        if self.mode != Mode::AfterPanic {
+            self.mode = Mode::Text;
+        }
         self.check_total(self.offset);
         if breaks_off {
             self.table.warn(self.offset, Problem::BreaksOff);
         }
         self.counts.truncated |= breaks_off;
+    }
+
+    /// Whether what came ends behind the text of a panic: then it takes what came to read on.
+    pub(super) fn ends_after_panic(&self) -> bool {
+        self.mode == Mode::AfterPanic && self.runs
     }
 
     /// Whether a last line without a newline is only the beginning of one.
@@ -624,7 +674,9 @@ impl Parser {
             return header::parse(line) == header::Line::CutOff;
         }
         match (self.mode, line) {
-            (Mode::Text, line) => self.counts.headers > 0 && b"goroutine ".starts_with(line),
+            (Mode::Text | Mode::AfterPanic, line) => {
+                self.counts.headers > 0 && b"goroutine ".starts_with(line)
+            }
             (Mode::Stack, [b'\t', place @ ..]) => match self.pending {
                 Pending::Nothing => false,
                 Pending::Creator => !lines::may_end(place, false),
