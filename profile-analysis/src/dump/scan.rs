@@ -43,6 +43,8 @@ pub struct Parser {
     doubtful: bool,
     /// Whether the goroutine behind the text of the panic that was last read must be running.
     runs: bool,
+    /// Whether that text has held others: then what comes is text until the one that runs.
+    forged: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
     carry: Vec<u8>,
@@ -112,6 +114,7 @@ impl Parser {
             memory: false,
             doubtful: false,
             runs: false,
+            forged: false,
             carry: Vec::new(),
             skipping: false,
             offset: 0,
@@ -343,6 +346,7 @@ impl Parser {
             _ if is_panic(line) => self.begin_panic(line),
             _ if self.mode == Mode::Panic => {}
             [b'0'..=b'9', ..] if self.counts.total.is_some() => self.record(line),
+            _ if self.mode == Mode::AfterPanic && self.forged => {}
             _ => {
                 self.mode = Mode::Text;
                 if let Some(total) = profile_total(line) {
@@ -358,6 +362,7 @@ impl Parser {
     /// has no text of a program's own.
     fn begin_panic(&mut self, line: &[u8]) {
         self.mode = Mode::Panic;
+        self.forged = false;
         self.runs = !line.starts_with(b"fatal error: ");
     }
 
@@ -373,8 +378,8 @@ impl Parser {
             header::Line::Header(header)
                 if self.mode == Mode::AfterPanic && self.runs && header.state != b"running" =>
             {
-                self.table.warn(offset, Problem::InPanicText);
-                self.mode = Mode::Panic;
+                self.forged = true;
+                self.refuse(offset);
                 true
             }
             header::Line::Header(header) => {
@@ -421,6 +426,7 @@ impl Parser {
                 self.end(offset);
                 self.mode = Mode::Text;
             }
+            [b'\t', ..] if self.doubtful => self.refuse(offset),
             [b'\t', place @ ..] => self.place_line(place, offset),
             [b'g', ..] if self.header(line, offset) => {}
             [b'.', ..] if lines::elided(line) => self.task.partial = true,
@@ -451,22 +457,24 @@ impl Parser {
     }
 
     fn function_line(&mut self, name: &[u8], inlined: bool, offset: u64) {
-        if self.doubtful {
-            // A program that logs a panic and its own stack.
-            if !name.starts_with(b"runtime/debug.") {
-                self.table.warn(offset, Problem::InPanicText);
-                self.task.clear();
-                self.mode = Mode::Panic;
-                self.doubtful = false;
-                return;
-            }
-            self.doubtful = false;
+        // A program that logs a panic and its own stack.
+        if self.doubtful && !name.starts_with(b"runtime/debug.") {
+            return self.refuse(offset);
         }
+        self.doubtful = false;
         // Of two lines in a row that look like functions, one with blanks is more likely a log's.
         if self.pending != Pending::Nothing && memchr(b' ', name).is_some() {
             return self.table.warn(offset, Problem::StrayText);
         }
         self.expect_place(name, Pending::Function { inlined }, offset);
+    }
+
+    /// Takes what looks like a goroutine for text of a panic.
+    fn refuse(&mut self, offset: u64) {
+        self.table.warn(offset, Problem::InPanicText);
+        self.task.clear();
+        self.doubtful = false;
+        self.mode = Mode::Panic;
     }
 
     fn expect_place(&mut self, name: &[u8], pending: Pending, offset: u64) {

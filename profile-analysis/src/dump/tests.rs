@@ -206,6 +206,8 @@ fn an_empty_line_does_not_end_what_a_panic_says() {
     let real = format!("goroutine 1 [running]:\n{FRAME}\ngoroutine 2 [select]:\n{FRAME}");
     for panic in [
         format!("panic: x\n\n{fake}{fake}\n\n"),
+        format!("panic: x\n\n{fake}and\n\nmore\n\n{fake}"),
+        format!("panic: x\n\tpanic: y\ngoroutine 98 [fake]:\n\tpanic: z\n\n{fake}"),
         format!("panic: x\n\n{fake} [recovered]\n\tpanic: x\n\n{fake}[signal SIGSEGV]\n\n"),
         format!("goroutine 7 [running]:\n{FRAME}panic: x\n\n{fake}"),
     ] {
