@@ -19,6 +19,7 @@ mod http;
 mod live;
 mod memory;
 mod mounting;
+mod odd_dumps;
 mod own_process;
 mod parity;
 mod pprof;
