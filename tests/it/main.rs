@@ -30,6 +30,7 @@ mod services;
 mod single;
 mod speedscope;
 mod stores;
+mod sums;
 mod tasks;
 mod threads;
 mod traces;
