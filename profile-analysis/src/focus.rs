@@ -5,6 +5,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::frames::Frames;
 use crate::prune::drop_frames;
+use crate::rules::reason;
 use crate::tags::TagMatch;
 use crate::{Error, Opened, Read, Result, open, read};
 
@@ -181,9 +182,10 @@ fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
 pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     let mut builder = RegexBuilder::new(pattern);
     builder.size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES);
-    builder
-        .build()
-        .map_err(|error| Error::Pattern { pattern: pattern.to_owned(), source: error.into() })
+    builder.build().map_err(|error| Error::Pattern {
+        pattern: pattern.to_owned(),
+        source: reason(&error).into(),
+    })
 }
 
 #[cfg(test)]
