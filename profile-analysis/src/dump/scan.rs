@@ -658,6 +658,7 @@ impl Parser {
             let empty = self.task.node == ROOT && !self.task.partial;
             breaks_off |= self.pending != Pending::Nothing || empty;
         }
+        breaks_off |= self.mode == Mode::Ancestor && self.pending != Pending::Nothing;
         self.pending = Pending::Nothing;
         self.task.partial |= breaks_off;
         self.end(self.offset);
@@ -690,11 +691,18 @@ impl Parser {
                 Pending::Creator => !lines::may_end(place, false),
                 Pending::Function { inlined } => !lines::may_end(place, inlined),
             },
-            // Of ancestors less is known than what would show here.
-            (Mode::Ancestor, [b'\t', ..]) => false,
+            // Not every frame of an ancestor has an offset.
+            (Mode::Ancestor, [b'\t', place @ ..]) => {
+                self.pending != Pending::Nothing && !lines::may_end(place, true)
+            }
             (Mode::Stack | Mode::Ancestor, line) => {
                 let blank = line.iter().any(u8::is_ascii_whitespace);
-                !blank || memchr(b'(', line).is_some() || line.starts_with(b"created ")
+
+                match line {
+                    [b'.', ..] => !lines::elided(line),
+                    [b'[', ..] => header::ancestor(line).is_none(),
+                    _ => !blank || memchr(b'(', line).is_some() || line.starts_with(b"created "),
+                }
             }
             _ => false,
         }
