@@ -22,18 +22,32 @@ impl Encoding {
         match self {
             Encoding::Plain => Cow::Borrowed(piece),
             Encoding::Wide { big, odd, high } => Cow::Owned(widths(piece, *big, odd, high)),
+            Encoding::Unknown(head) if head.is_empty() && piece.len() >= UTF8.len() => {
+                let mark = self.settle(piece);
+                self.decode(&piece[mark..])
+            }
             Encoding::Unknown(head) => {
                 let mut text = std::mem::take(head);
-                text.extend_from_slice(&piece[..piece.len().min(UTF8.len())]);
-                let Some((encoding, mark)) = mark(&text) else {
-                    *head = text;
-                    return Cow::Borrowed(&[]);
-                };
-                *self = encoding;
-                text.extend_from_slice(&piece[piece.len().min(UTF8.len())..]);
-                Cow::Owned(self.decode(&text[mark..]).into_owned())
+                text.extend_from_slice(piece);
+                match mark(&text) {
+                    Some(_) => {
+                        let mark = self.settle(&text);
+                        Cow::Owned(self.decode(&text[mark..]).into_owned())
+                    }
+                    None => {
+                        *head = text;
+                        Cow::Borrowed(&[])
+                    }
+                }
             }
         }
+    }
+
+    /// Takes in the first bytes, and says how many are the mark.
+    fn settle(&mut self, head: &[u8]) -> usize {
+        let (encoding, mark) = mark(head).unwrap_or((Encoding::Plain, 0));
+        *self = encoding;
+        mark
     }
 
     /// What the end leaves.

@@ -18,6 +18,8 @@ const LONGEST_OF_GO: u64 = 64 << 20;
 const TRIES: usize = 16;
 /// How much of a line that is too long is searched for a goroutine's state.
 const HEAD: usize = 256;
+/// How much is made UTF-8 at a time where it is something else.
+const DECODED: usize = 64 << 10;
 /// The most labels of one goroutine.
 const LABELS: usize = 256;
 
@@ -135,8 +137,16 @@ impl Parser {
 
     /// Takes the next piece.
     pub fn feed(&mut self, piece: &[u8]) {
-        let piece = self.encoding.decode(piece);
-        self.feed_plain(&piece);
+        let (head, rest) = piece.split_at(piece.len().min(DECODED));
+        let head = self.encoding.decode(head);
+        self.feed_plain(&head);
+        match self.encoding {
+            Encoding::Plain => self.feed_plain(rest),
+            _ => rest.chunks(DECODED).for_each(|piece| {
+                let piece = self.encoding.decode(piece);
+                self.feed_plain(&piece);
+            }),
+        }
     }
 
     fn feed_plain(&mut self, mut piece: &[u8]) {
