@@ -59,6 +59,7 @@ pub(crate) use encoding::beginning;
 pub use facts::{DumpFacts, facts};
 pub use packed::parse_packed;
 pub use parallel::parse_on;
+pub use prefix::is_prefixed;
 pub use profile::from_profile;
 pub use scan::Parser;
 pub(crate) use view::labels_by_group;
@@ -72,8 +73,8 @@ use table::Table;
 pub struct Options {
     /// What may be kept of it.
     pub limits: Limits,
-    /// Take off what a log has put before each line: a time, a level, blanks. Lines are only looked
-    /// at as they are otherwise.
+    /// Take off what a log has put before each line: a time, a level, blanks, colours; and the JSON
+    /// that Docker makes of each. Lines are only looked at as they are otherwise: see [`is_prefixed`].
     pub strip_prefix: bool,
     /// Also tell groups apart by the value of this label.
     pub by_label: Option<String>,

@@ -9,6 +9,10 @@ use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
+use super::beginning;
+use super::header::Line;
+use super::labels::string;
+
 /// The prefix that was seen last.
 #[derive(Debug, Default)]
 pub(super) struct Prefix {
@@ -24,11 +28,18 @@ impl Prefix {
     /// A line without its prefix. Blanks before a place become the tab that a log made of them. In the
     /// text of a panic (`quoted`) only what has the known prefix exactly is a line of its own.
     pub(super) fn strip<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
-        if memchr(0x1b, line).is_none() {
-            return self.strip_plain(line, quoted);
+        // As Docker keeps logs: each line a text in JSON.
+        let logged = line.strip_prefix(b"{\"log\":").and_then(string);
+        let line = match logged {
+            Some(line) => Cow::Owned(line.trim_ascii_end().to_vec()),
+            None => Cow::Borrowed(line),
+        };
+        let line =
+            if memchr(0x1b, &line).is_some() { Cow::Owned(without_colours(&line)) } else { line };
+        match line {
+            Cow::Borrowed(line) => self.strip_plain(line, quoted),
+            Cow::Owned(line) => Cow::Owned(self.strip_plain(&line, quoted).into_owned()),
         }
-        let plain = without_colours(line);
-        Cow::Owned(self.strip_plain(&plain, quoted).into_owned())
     }
 
     fn strip_plain<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
@@ -87,6 +98,21 @@ impl Prefix {
 
 fn is_blank(text: &[u8]) -> bool {
     text.iter().all(|&byte| byte == b' ')
+}
+
+/// How much of a text [`is_prefixed`] looks at.
+const LOOKED_AT: usize = 1 << 20;
+
+/// Whether goroutines begin in the middle of lines, so that [`strip_prefix`](super::Options) would find
+/// them. Only the first MiB is looked at.
+pub fn is_prefixed(text: &[u8]) -> bool {
+    let text = beginning(&text[..text.len().min(LOOKED_AT)]);
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.any(|line| {
+        let mut prefix = Prefix::default();
+        let stripped = prefix.strip(line, false);
+        stripped.len() < line.len() && matches!(super::header::parse(&stripped), Line::Header(_))
+    })
 }
 
 /// Where the first header in a line begins.
@@ -202,6 +228,33 @@ mod tests {
             ("", ""),
             ("goroutine 1 [running]:", "goroutine 1 [running]:"),
         ]);
+    }
+
+    #[test]
+    fn lines_may_be_quoted() {
+        check(&[
+            (
+                r#"{"log":"goroutine 1 [running] {k: \"v\"}:\n","stream":"stderr","time":"t"}"#,
+                "goroutine 1 [running] {k: \"v\"}:",
+            ),
+            (r#"{"log":"main.f(0x1)\n","stream":"stderr"}"#, "main.f(0x1)"),
+            (r#"{"log":"\t/src/\u003ca\u003e.go:7 +0x1d\r\n"}"#, "\t/src/<a>.go:7 +0x1d"),
+            (r#"{"log":"\n","stream":"stderr"}"#, ""),
+            (r#"{"log":"cut of"#, r#"{"log":"cut of"#),
+        ]);
+    }
+
+    #[test]
+    fn a_prefix_is_noticed() {
+        assert!(is_prefixed(
+            b"x\nJan 02 app[1]: goroutine 1 [running]:\nJan 02 app[1]: main.f()\n"
+        ));
+        assert!(is_prefixed(b"{\"log\":\"goroutine 1 [running]:\\n\"}\n"));
+        for text in
+            ["", "goroutine 1 [running]:\n", "a goroutine 1 [is here]\n", "x goroutine 1 of [a]:\n"]
+        {
+            assert!(!is_prefixed(text.as_bytes()), "{text}");
+        }
     }
 
     #[test]
