@@ -199,6 +199,10 @@ pub(crate) struct ReportArgs {
     #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
     pub(crate) rows: usize,
 
+    /// Take off what a log has put before each line of a dump.
+    #[arg(long)]
+    pub(crate) strip_prefix: bool,
+
     /// Print the report as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -428,6 +432,10 @@ pub(crate) struct InspectArgs {
     /// content decides what it is, not the name.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
+
+    /// Take off what a log has put before each line of a dump.
+    #[arg(long)]
+    pub(crate) strip_prefix: bool,
 
     /// Print the facts as JSON.
     #[arg(long)]

@@ -34,7 +34,7 @@ pub(crate) fn open(spec: &str, options: &Options) -> Result<Taken, Failure> {
             .ok_or_else(|| format!("{spec} {NONE}; it was not collected").into()),
         Input::Bytes(bytes) => match of_bytes(&bytes, options)? {
             Some(dump) => Ok(Taken { dump, timestamp: None }),
-            None => Err(format!("{spec} {NONE}: it is {}", sniff(&bytes)).into()),
+            None => Err(format!("{spec} {NONE}: it is {}{}", sniff(&bytes), hint(&bytes)).into()),
         },
     }
 }
@@ -55,7 +55,10 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
             read => length += read,
         }
     }
-    if !is_dump(&piece[..length], options) || piece.starts_with(&[0x1f, 0x8b]) {
+    let known = is_dump(&piece[..length], options);
+    // A log may end in a crash.
+    let goes_on = length == PIECE && sniff(&piece) == Format::Unknown;
+    if !(known || goes_on) || piece.starts_with(&[0x1f, 0x8b]) {
         return Ok(None);
     }
     let mut parser = Parser::new(options);
@@ -63,10 +66,20 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
         parser.feed(&piece[..length]);
         length = file.read(&mut piece).map_err(failed)?;
     }
-    Ok(Some(parser.finish()))
+    let dump = parser.finish();
+    Ok((known || dump.goroutines() > 0).then_some(dump))
 }
 
-fn is_dump(bytes: &[u8], options: &Options) -> bool {
+/// What to do about a file that is none of what was looked for.
+pub(crate) fn hint(bytes: &[u8]) -> &'static str {
+    if dump::is_prefixed(bytes) {
+        "; its lines of goroutines have something before them, which --strip-prefix takes off"
+    } else {
+        ""
+    }
+}
+
+pub(crate) fn is_dump(bytes: &[u8], options: &Options) -> bool {
     match sniff(bytes) {
         Format::Dump => true,
         Format::Unknown => options.strip_prefix && !bytes.starts_with(&[0x1f, 0x8b]),

@@ -40,7 +40,8 @@ struct EntryFacts {
 const PIECE: usize = 256 << 10;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
-    if let Some(dump) = dumps::stream(&args.file, &Options::default())? {
+    let options = Options { strip_prefix: args.strip_prefix, ..Options::default() };
+    if let Some(dump) = dumps::stream(&args.file, &options)? {
         return print_dump(&dump, args.json);
     }
     match input::stream(&args.file)? {
@@ -54,15 +55,16 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
             let code = if facts.truncated { output::PARTIAL } else { 0 };
             Ok(ExitCode::from(code))
         }
-        Stream::Bytes(bytes) if sniff(&bytes) == Format::Dump => {
-            match dumps::of_bytes(&bytes, &Options::default())? {
+        Stream::Bytes(bytes) if dumps::is_dump(&bytes, &options) => {
+            match dumps::of_bytes(&bytes, &options)? {
                 Some(dump) => print_dump(&dump, args.json),
                 None => Err(format!("{}: no dump", args.file).into()),
             }
         }
         Stream::Bytes(bytes) => {
-            let facts = inspect(&bytes)
-                .map_err(|error| format!("{}: {}", args.file, output::chain(&error)))?;
+            let facts = inspect(&bytes).map_err(|error| {
+                format!("{}: {}{}", args.file, output::chain(&error), dumps::hint(&bytes))
+            })?;
             if args.json {
                 output::print_json(&facts, output::Json::Pretty)?;
             } else {

@@ -104,11 +104,13 @@ pub(crate) fn error(text: &str) {
     note(&format!("{style}error:{style:#} {}", printable(text)));
 }
 
-/// Text from a file or a server for a terminal: control characters are shown, not obeyed.
+/// Text from a file or a server for a terminal: control characters, and those that turn the writing's
+/// direction, are shown and not obeyed.
 pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .flat_map(|c| {
-            let escaped = c.is_control().then(|| c.escape_default());
+            let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            let escaped = (turns || c.is_control()).then(|| c.escape_default());
             let plain = escaped.is_none().then_some(c);
             escaped.into_iter().flatten().chain(plain)
         })
@@ -122,6 +124,7 @@ mod tests {
     #[test]
     fn control_characters_are_shown() {
         assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
         assert_eq!(printable("alloc::vec::Vec<T>"), "alloc::vec::Vec<T>");
     }
 }

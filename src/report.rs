@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::Read;
 use std::process::ExitCode;
 
-use profilez::analysis::dump::Options;
+use profilez::analysis::dump::{Dump, Options};
 use profilez::analysis::report::{self, Report as Profiles};
 use profilez::analysis::trace::{Finding, TraceLimits, findings, summarize};
 use profilez::analysis::{Format, sniff};
@@ -33,17 +33,10 @@ pub(crate) struct Report {
 const FINDINGS: usize = 12;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
-    let report = if let Some(dump) = dumps::stream(&args.file, &Options::default())? {
-        let profiles = report::of_dump(&args.file, &dump, args.rows);
-        Report {
-            manifest: None,
-            truncated: dump.truncated(),
-            profiles,
-            findings: Vec::new(),
-            warnings: Vec::new(),
-        }
-    } else {
-        read(args)?
+    let options = Options { strip_prefix: args.strip_prefix, ..Options::default() };
+    let report = match dumps::stream(&args.file, &options)? {
+        Some(dump) => of_dump(args, &dump),
+        None => read(args, &options)?,
     };
     if args.json {
         output::print_json(&report, output::Json::Pretty)?;
@@ -53,24 +46,30 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if report.truncated { output::PARTIAL } else { 0 }))
 }
 
-fn read(args: &ReportArgs) -> Result<Report, Failure> {
-    Ok(match input::stream(&args.file)? {
-        Stream::Bundle(reader) => of(*reader, args.rows),
-        Stream::Bytes(bytes) => {
-            let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
-            if let Some(note) = profiles.notes.first() {
-                return Err(format!("{}: {}", note.name, note.text).into());
-            }
-            let truncated = profiles.dumps.iter().any(|dump| dump.truncated);
-            Report {
-                manifest: None,
-                truncated,
-                profiles,
-                findings: Vec::new(),
-                warnings: Vec::new(),
-            }
-        }
-    })
+fn of_dump(args: &ReportArgs, dump: &Dump) -> Report {
+    of_one(report::of_dump(&args.file, dump, args.rows), dump.truncated())
+}
+
+fn of_one(profiles: Profiles, truncated: bool) -> Report {
+    Report { manifest: None, truncated, profiles, findings: Vec::new(), warnings: Vec::new() }
+}
+
+fn read(args: &ReportArgs, options: &Options) -> Result<Report, Failure> {
+    let bytes = match input::stream(&args.file)? {
+        Stream::Bundle(reader) => return Ok(of(*reader, args.rows)),
+        Stream::Bytes(bytes) => bytes,
+    };
+    if dumps::is_dump(&bytes, options)
+        && let Some(dump) = dumps::of_bytes(&bytes, options)?
+    {
+        return Ok(of_dump(args, &dump));
+    }
+    let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
+    if let Some(note) = profiles.notes.first() {
+        return Err(format!("{}: {}{}", note.name, note.text, dumps::hint(&bytes)).into());
+    }
+    let truncated = profiles.dumps.iter().any(|dump| dump.truncated);
+    Ok(of_one(profiles, truncated))
 }
 
 /// The report of a bundle, of which one entry at a time is in memory.

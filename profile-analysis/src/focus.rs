@@ -5,6 +5,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::frames::Frames;
 use crate::prune::drop_frames;
+use crate::rules::reason;
 use crate::tags::TagMatch;
 use crate::{Error, Opened, Read, Result, open, read};
 
@@ -66,32 +67,61 @@ fn samples_part(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
     if let Err(error) = drop_frames(&mut profile) {
         warnings.push(format!("frames are not dropped: {}", error.chain()));
     }
-    let places_of = |pattern: &str| Ok(places(&profile, &compile(pattern)?));
-    let focus = filter.focus.map(places_of).transpose()?;
-    let ignore = filter.ignore.map(places_of).transpose()?;
-    let tag_focus = filter.tag_focus.map(TagMatch::parse).transpose()?;
-    let tag_ignore = filter.tag_ignore.map(TagMatch::parse).transpose()?;
-    let hidden = match filter.hide {
-        Some(pattern) => hide(&mut profile, &compile(pattern)?),
-        None => vec![false; profile.locations.len()],
-    };
-    let mut samples = Samples::new(profile.sample_types.len());
-    let mut stack = Vec::new();
-    for sample in profile.samples.iter() {
-        let goes_through =
-            |places: &[bool]| sample.stack.iter().any(|&location| places[location as usize]);
-        let keep = focus.as_deref().is_none_or(goes_through)
-            && !ignore.as_deref().is_some_and(goes_through)
-            && tag_focus.as_ref().is_none_or(|tag| tag.matches(&profile, &sample))
-            && !tag_ignore.as_ref().is_some_and(|tag| tag.matches(&profile, &sample));
-        stack.clear();
-        stack.extend(sample.stack.iter().filter(|&&location| !hidden[location as usize]));
-        if keep && (!stack.is_empty() || sample.stack.is_empty()) {
-            samples.push(&stack, sample.values, sample.labels);
-        }
-    }
-    profile.samples = samples;
+    filter.apply(&mut profile)?;
     Ok(Read { format, stacks: profile.into(), warnings })
+}
+
+impl Filter<'_> {
+    /// Leaves the part of a profile that is meant. What only the rest refers to stays, as with
+    /// [`Profile::retain`].
+    ///
+    /// ```
+    /// use profile_analysis::Filter;
+    /// use profile_core::profile::Builder;
+    ///
+    /// let mut builder = Builder::new(&[("requests", "count")]);
+    /// for (tenant, count) in [("acme", 7), ("other", 5)] {
+    ///     let label = builder.text_label("tenant", tenant);
+    ///     builder.sample(&[], &[count], &[label]);
+    /// }
+    /// let mut profile = builder.finish();
+    /// let filter = Filter { tag_focus: Some("tenant=acme"), ..Filter::default() };
+    /// filter.apply(&mut profile)?;
+    /// assert_eq!((profile.samples.len(), profile.samples.get(0).values), (1, &[7][..]));
+    /// # Ok::<(), profile_analysis::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Where a text is no regular expression or too large a one; then nothing is changed.
+    pub fn apply(&self, profile: &mut Profile) -> Result<()> {
+        let places_of = |pattern: &str| Ok(places(profile, &compile(pattern)?));
+        let focus = self.focus.map(places_of).transpose()?;
+        let ignore = self.ignore.map(places_of).transpose()?;
+        let tag_focus = self.tag_focus.map(TagMatch::parse).transpose()?;
+        let tag_ignore = self.tag_ignore.map(TagMatch::parse).transpose()?;
+        let hidden = match self.hide.map(compile).transpose()? {
+            Some(regex) => hide(profile, &regex),
+            None => vec![false; profile.locations.len()],
+        };
+        let mut samples = Samples::new(profile.sample_types.len());
+        let mut stack = Vec::new();
+        for sample in profile.samples.iter() {
+            let goes_through =
+                |places: &[bool]| sample.stack.iter().any(|&location| places[location as usize]);
+            let keep = focus.as_deref().is_none_or(goes_through)
+                && !ignore.as_deref().is_some_and(goes_through)
+                && tag_focus.as_ref().is_none_or(|tag| tag.matches(profile, &sample))
+                && !tag_ignore.as_ref().is_some_and(|tag| tag.matches(profile, &sample));
+            stack.clear();
+            stack.extend(sample.stack.iter().filter(|&&location| !hidden[location as usize]));
+            if keep && (!stack.is_empty() || sample.stack.is_empty()) {
+                samples.push(&stack, sample.values, sample.labels);
+            }
+        }
+        profile.samples = samples;
+        Ok(())
+    }
 }
 
 /// Takes lines out of locations; whether nothing is left of each.
@@ -152,9 +182,10 @@ fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
 pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     let mut builder = RegexBuilder::new(pattern);
     builder.size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES);
-    builder
-        .build()
-        .map_err(|error| Error::Pattern { pattern: pattern.to_owned(), source: error.into() })
+    builder.build().map_err(|error| Error::Pattern {
+        pattern: pattern.to_owned(),
+        source: reason(&error).into(),
+    })
 }
 
 #[cfg(test)]

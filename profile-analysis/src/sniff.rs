@@ -4,8 +4,11 @@ use std::fmt;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
+use memchr::{memchr, memmem};
 
-/// What bytes seem to be. Nothing but their beginning has been looked at.
+use crate::dump;
+
+/// What bytes seem to be. Nothing but their beginning has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -59,36 +62,47 @@ impl fmt::Display for Format {
     }
 }
 
-/// How far the text of a dump is searched for its first stack.
+/// How much is looked at to tell what it is. Text that it doesn't tell is searched on for a stack: a log
+/// may end in a crash.
 const HEAD: usize = 64 << 10;
 
 /// The size of a tar header.
 const TAR_BLOCK: usize = 512;
 
-/// Tells what bytes are. Of gzip'd ones the first 512 bytes are decompressed.
+/// Tells what bytes are. Of gzip'd ones no more than the first 64 KiB are decompressed.
 pub fn sniff(bytes: &[u8]) -> Format {
     if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut head = [0; TAR_BLOCK];
-        let head = match fill(&mut GzDecoder::new(bytes), &mut head) {
-            0 => return Format::Unknown,
-            length => &head[..length],
-        };
-        return if is_tar(head) {
+        let mut unpacked = GzDecoder::new(bytes);
+        let mut head = vec![0; TAR_BLOCK];
+        let length = fill(&mut unpacked, &mut head);
+        head.truncate(length);
+        return if head.is_empty() {
+            Format::Unknown
+        } else if is_tar(&head) {
             Format::Bundle
-        } else if is_profile(head) {
+        } else if is_profile(&head) {
             Format::Pprof
-        } else if is_trace(head) {
+        } else if is_trace(&head) {
             Format::Trace
         } else {
-            match text(head) {
+            head.resize(HEAD, 0);
+            let more = fill(&mut unpacked, &mut head[length..]);
+            head.truncate(length + more);
+            match text(&dump::beginning(&head)) {
                 Format::Dump => Format::Dump,
                 // Nobody packs the others.
                 _ => Format::Unknown,
             }
         };
     }
-    let head = &bytes[..bytes.len().min(HEAD)];
-    if is_profile(&head[..head.len().min(TAR_BLOCK)]) { Format::Pprof } else { text(head) }
+    let head = &*dump::beginning(&bytes[..bytes.len().min(HEAD)]);
+    if is_profile(&head[..head.len().min(TAR_BLOCK)]) {
+        return Format::Pprof;
+    }
+    match text(head) {
+        Format::Unknown if is_text(head) && has_stacks(bytes) => Format::Dump,
+        format => format,
+    }
 }
 
 /// Reads until the buffer is full or nothing more comes, be it for an error.
@@ -128,6 +142,20 @@ fn text(head: &[u8]) -> Format {
     }
 }
 
+/// Whether nothing says that this is no text.
+fn is_text(head: &[u8]) -> bool {
+    !head.iter().any(|&byte| byte < b'\t' || (14..27).contains(&byte))
+}
+
+/// Whether a goroutine's stack begins anywhere.
+fn has_stacks(bytes: &[u8]) -> bool {
+    memmem::find_iter(bytes, b"\ngoroutine ").any(|at| {
+        let line = &bytes[at + 1..];
+        let end = memchr(b'\n', &line[..line.len().min(HEAD)]);
+        end.is_some_and(|end| starts_stacks(&line[..end]))
+    })
+}
+
 /// Whether this is an execution trace of Go's: `go 1.22 trace` and zeros up to 16 bytes.
 fn is_go_trace(head: &[u8]) -> bool {
     head.starts_with(b"go 1.") && head.get(5..16).is_some_and(|rest| contains(rest, b" trace\0"))
@@ -153,7 +181,7 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
 /// Whether a line is the first of a goroutine's stack, or of a profile of counted stacks.
 fn starts_stacks(line: &[u8]) -> bool {
     if let Some([b' ', b'0'..=b'9', ..]) = line.strip_prefix(b"goroutine") {
-        return line.contains(&b'[');
+        return line.contains(&b'[') && line.trim_ascii_end().ends_with(b":");
     }
     let line = line.trim_ascii_end();
     let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
@@ -237,12 +265,22 @@ mod tests {
         check("panic: oops\n\ngoroutine 7 gp=0x1 m=0 [select]:\n", Format::Dump);
         check("goroutine profile: total 3\n1 @ 0x1\n", Format::Dump);
         check("goroutineleak profile: total 3\n", Format::Dump);
+        check("\u{feff}goroutine 1 [running]:\nmain.main()\n", Format::Dump);
+        let wide = "\u{feff}goroutine 1 [running]:\n".encode_utf16().flat_map(u16::to_le_bytes);
+        check(wide.collect::<Vec<u8>>(), Format::Dump);
         check("heap profile: 1: 2 [3: 4] @ heap/1048576\n", Format::LegacyText);
         check("--- contention:\ncycles/second=1\n", Format::LegacyText);
         check("{\"displayTimeUnit\":\"ms\",\"traceEvents\":[]}", Format::Trace);
         check(" [{\"ph\":\"X\"", Format::Trace);
         check("go 1.22 trace\0\0\0\x01\x02", Format::GoTrace);
         check("go 1.5 trace\0\0\0\0", Format::GoTrace);
+        let log = "2026/01/02 03:04:05 a line of a log\n".repeat(5000);
+        check(format!("{log}goroutine 1 [running]:\n"), Format::Dump);
+        check(
+            format!("{log}goroutine 1 of [many]\n{log}a goroutine 1 [running]:\n"),
+            Format::Unknown,
+        );
+        check(gzip(format!("{}goroutine 1 [running]:\n", &log[..2880]).as_bytes()), Format::Dump);
         for unknown in [
             "",
             "\n",

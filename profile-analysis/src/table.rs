@@ -59,9 +59,18 @@ impl Table {
     }
 }
 
+/// A character of a foreign text as a terminal may get it: a control character could make it do
+/// anything, and one that turns the writing's direction or breaks the line could make a name look
+/// like another; they become blanks.
+pub(crate) fn shown(c: char) -> char {
+    let turns =
+        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if turns || c.is_control() { ' ' } else { c }
+}
+
 /// A text without control characters, the end of it where it is too long.
 pub(crate) fn fitting(text: &str, room: usize) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let clean = text.chars().map(shown);
     let length = text.chars().count();
     if length <= room {
         return clean.collect();

@@ -253,6 +253,15 @@ fn commands_read_dumps_from_everywhere() {
     let (code, stripped) =
         json(&["groups", "--json", "--strip-prefix", &path("log", logged.as_bytes())]);
     assert_eq!((code, &stripped["total_goroutines"]), (0, &2.into()));
+    let log = path("log", logged.as_bytes());
+    let (code, facts) = json(&["inspect", "--json", "--strip-prefix", &log]);
+    assert_eq!((code, &facts["goroutines"]), (0, &2.into()));
+    let (code, text) = profilez(&["report", "--strip-prefix", &log]);
+    assert!(code == 0 && text.contains("STUCK? main.handleRequest"), "{text}");
+    for command in ["groups", "inspect", "report"] {
+        let (code, error) = profilez(&[command, &log]);
+        assert!(code == 1 && error.contains("which --strip-prefix takes off"), "{error}");
+    }
 
     let more = path(
         "more",

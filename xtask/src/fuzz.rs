@@ -1,12 +1,17 @@
-//! `cargo xtask fuzz`: runs the fuzz targets, each for a while, with `cargo-fuzz` and a nightly
-//! toolchain. Ordinary tests run the corpus without either.
+//! `cargo xtask fuzz`: runs the fuzz targets, each for a while, with `cargo-fuzz`. Ordinary tests run
+//! the corpus without it.
+//!
+//! The sanitizers that `cargo-fuzz` switches on are unstable flags of the compiler. The toolchain of
+//! the workspace takes them with `RUSTC_BOOTSTRAP=1`, so what is fuzzed is built as it is released,
+//! and nobody needs a second toolchain.
 
 use std::fs;
-use std::process::Command;
 
 use crate::error::{Error, Result};
-use crate::process::{capture, root, run};
+use crate::process::{capture, cargo, root, run};
 
+/// Where inputs are kept that reach something new.
+const FOUND: &str = "fuzz/target/corpus";
 /// For how many seconds a target runs unless it is told otherwise.
 const SECONDS: &str = "60";
 
@@ -30,17 +35,20 @@ pub(crate) fn targets(args: &[String]) -> Result<()> {
             }
         }
     }
-    if capture(Command::new("cargo").args(["fuzz", "--version"])).is_err() {
+    if capture(&mut cargo("fuzz --version")).is_err() {
         return Err(Error::Check(
-            "this needs cargo-fuzz and a nightly toolchain: `cargo install cargo-fuzz` and \
-             `rustup toolchain install nightly`"
-                .to_owned(),
+            "this needs cargo-fuzz: run `cargo install cargo-fuzz --locked`".to_owned(),
         ));
     }
     for target in if chosen.is_empty() { known } else { chosen } {
-        let mut fuzz = Command::new("cargo");
-        fuzz.args(["+nightly", "fuzz", "run", &target, "--"]).current_dir(root());
-        run(fuzz.arg(format!("-max_total_time={seconds}")))?;
+        // What is found goes into the first folder, and the second one stays as it is committed.
+        let found = format!("{FOUND}/{target}");
+        let path = root().join(&found);
+        fs::create_dir_all(&path).map_err(|source| Error::File { path, source })?;
+        let mut fuzz = cargo(&format!(
+            "fuzz run {target} {found} fuzz/corpus/{target} -- -max_total_time={seconds}"
+        ));
+        run(fuzz.env("RUSTC_BOOTSTRAP", "1"))?;
     }
     Ok(())
 }

@@ -121,6 +121,19 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> Line<'_> {
     if header.state.is_empty() { Line::Text } else { Line::Header(header) }
 }
 
+/// The header that a line begins as, without its labels: for lines whose labels are too long to be
+/// read to their end.
+pub(super) fn without_labels(line: &[u8]) -> Option<Vec<u8>> {
+    line.strip_prefix(b"goroutine ")?;
+    let end = memchr::memchr2(b']', b'{', line)?;
+    let head = match line[end..] {
+        [b']', b' ', b'{', ..] => &line[..end],
+        [b'{', ..] => line[..end].strip_suffix(b" labels:")?,
+        _ => return None,
+    };
+    Some([head, b"]:"].concat())
+}
+
 /// Takes a suffix off that is no part of the state: `(nil chan)` is one, `(leaked)` is none.
 fn suffix(state: &[u8]) -> Option<(&[u8], &'static [u8])> {
     const SUFFIXES: [&[u8]; 4] = [b"leaked", b"scan", b"durable", b"synctest"];

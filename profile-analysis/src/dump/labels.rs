@@ -57,6 +57,15 @@ fn word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     Some((text[..end].trim_ascii_end().to_vec(), &text[end..]))
 }
 
+/// The quoted text at the beginning.
+pub(super) fn string(text: &[u8]) -> Option<Vec<u8>> {
+    if text.first() != Some(&b'"') {
+        return None;
+    }
+    let length = quoted(text)?;
+    Some(unquote(&text[1..length - 1]))
+}
+
 /// Undoes the escapes of Go and of JSON. What is no escape stays as it is.
 fn unquote(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());

@@ -1,5 +1,7 @@
 //! The two lines of a frame: `name(arguments)` and `\tfile:line +0x1f fp=0x… sp=0x… pc=0x…`.
 
+use memchr::memmem;
+
 /// The function of a line, and whether its frame is inlined into the next; `None` where the line is
 /// no function's.
 ///
@@ -82,8 +84,11 @@ pub(super) fn elided(line: &[u8]) -> bool {
 }
 
 /// Whether what a file ends with, without a newline, may be the end of a place: `:31`, `:31 +0x1d`.
-/// A frame of Go that is not inlined has an offset.
+/// A frame of Go that is not inlined has an offset, and where there are registers the last is `pc`.
 pub(super) fn may_end(line: &[u8], inlined: bool) -> bool {
+    if memmem::find(line, b" fp=0x").is_some() && memmem::find(line, b" pc=0x").is_none() {
+        return false;
+    }
     let stripped = place(line);
     let (file, number) = split_place(stripped);
     let go = file.ends_with(b".go") || file.ends_with(b".s");
@@ -154,5 +159,7 @@ mod tests {
         assert!(!may_end(b"/a.go:31", false));
         assert!(!may_end(b"/a.go", true));
         assert!(!may_end(b"/a.go:", true));
+        assert!(!may_end(b"/a.go:5 +0xe fp=0x7ff sp=0x7", false));
+        assert!(may_end(b"/a.go:5 +0xe fp=0x7ff sp=0x7ff pc=0x4", false));
     }
 }

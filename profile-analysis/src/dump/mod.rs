@@ -12,8 +12,11 @@
 //!
 //! What a stack, a label or a panic's text holds can't pass for a goroutine: headers count only as
 //! whole lines from the first column on, labels are read with their quotes, and the text of a panic
-//! ends at its empty line. (Before Go 1.23 a panic's text could itself hold an empty line and a
-//! header; nobody can tell that from a dump.)
+//! ends at its empty line. Before Go 1.23 a panic's text could itself hold empty lines and headers;
+//! they count for nothing either, unless they are what no dump can be told from: a first one that is
+//! `[running]` as what panics is, and what follows it.
+//!
+//! Windows writes what a program prints as UTF-16, which is read as well.
 //!
 //! ```
 //! use profile_analysis::dump::{self, Options};
@@ -30,6 +33,7 @@
 //! ```
 
 mod check;
+mod encoding;
 mod facts;
 #[cfg(test)]
 mod grammar;
@@ -51,9 +55,11 @@ use std::fmt;
 
 #[doc(hidden)]
 pub use check::check;
+pub(crate) use encoding::beginning;
 pub use facts::{DumpFacts, facts};
 pub use packed::parse_packed;
 pub use parallel::parse_on;
+pub use prefix::is_prefixed;
 pub use profile::from_profile;
 pub use scan::Parser;
 pub(crate) use view::labels_by_group;
@@ -67,8 +73,8 @@ use table::Table;
 pub struct Options {
     /// What may be kept of it.
     pub limits: Limits,
-    /// Take off what a log has put before each line: a time, a level, blanks. Lines are only looked
-    /// at as they are otherwise.
+    /// Take off what a log has put before each line: a time, a level, blanks, colours; and the JSON
+    /// that Docker makes of each. Lines are only looked at as they are otherwise: see [`is_prefixed`].
     pub strip_prefix: bool,
     /// Also tell groups apart by the value of this label.
     pub by_label: Option<String>,
@@ -167,7 +173,7 @@ impl fmt::Display for Limit {
 /// Something odd in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Where it is, in bytes from the beginning.
+    /// Where it is, in bytes from the beginning; of what is gzip'd or UTF-16, in bytes of its text.
     pub offset: u64,
     /// What it is.
     pub problem: Problem,

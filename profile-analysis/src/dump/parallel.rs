@@ -22,23 +22,32 @@ pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
         parser.end_of_input();
         parser
     };
-    let parser = thread::scope(|scope| {
+    let parsers = thread::scope(|scope| {
         let others: Vec<_> =
             parts.into_iter().map(|part| scope.spawn(move || read(part))).collect();
-        let mut parser = read(first);
+        let mut parsers = vec![read(first)];
         for other in others {
             match other.join() {
-                Ok(later) => parser.append(&later),
+                Ok(later) => parsers.push(later),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        parser
+        parsers
     });
+    // There what comes first decides what a goroutine is.
+    if parsers.iter().rev().skip(1).any(Parser::ends_after_panic) {
+        return super::parse(bytes, options);
+    }
+    let mut parsers = parsers.into_iter();
+    let mut parser = parsers.next().unwrap_or_else(|| Parser::new(options));
+    for later in parsers {
+        parser.append(&later);
+    }
     parser.conclude()
 }
 
 /// Cuts a dump in about equal parts, each but the first beginning with a goroutine after an empty
-/// line: there a parser is in the same state whatever came before.
+/// line: there a parser is in the same state whatever came before, unless that is a panic.
 fn parts(count: usize, bytes: &[u8]) -> Vec<(usize, &[u8])> {
     let finder = memmem::Finder::new(b"\n\ngoroutine ");
     let mut starts = vec![0];

@@ -1,11 +1,17 @@
 //! Taking off what a log has put before each line of a dump.
 //!
-//! The prefix is what stands before the first `goroutine 7 [`. Other lines have it too, with other
-//! digits in it: a time goes on.
+//! The prefix is what stands before the first `goroutine 7 [`, or before the `panic: ` or the signal
+//! that comes ahead of it. Other lines have it too, with other digits in it: a time goes on. Where it
+//! is known it says where a line's own text begins, so that nothing farther on can pass for a
+//! goroutine. The colours of a terminal are taken off as well.
 
 use std::borrow::Cow;
 
-use memchr::memmem;
+use memchr::{memchr, memmem};
+
+use super::beginning;
+use super::header::Line;
+use super::labels::string;
 
 /// The prefix that was seen last.
 #[derive(Debug, Default)]
@@ -15,15 +21,37 @@ pub(super) struct Prefix {
     length: usize,
 }
 
+/// What begins the text that comes before stacks.
+const ENDS: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: "];
+
 impl Prefix {
-    /// A line without its prefix. Blanks before a place become the tab that a log made of them.
-    pub(super) fn strip<'a>(&mut self, line: &'a [u8]) -> Cow<'a, [u8]> {
-        if let Some(at) = header(line) {
+    /// A line without its prefix. Blanks before a place become the tab that a log made of them. In the
+    /// text of a panic (`quoted`) only what has the known prefix exactly is a line of its own.
+    pub(super) fn strip<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
+        // As Docker keeps logs: each line a text in JSON.
+        let logged = line.strip_prefix(b"{\"log\":").and_then(string);
+        let line = match logged {
+            Some(line) => Cow::Owned(line.trim_ascii_end().to_vec()),
+            None => Cow::Borrowed(line),
+        };
+        let line =
+            if memchr(0x1b, &line).is_some() { Cow::Owned(without_colours(&line)) } else { line };
+        match line {
+            Cow::Borrowed(line) => self.strip_plain(line, quoted),
+            Cow::Owned(line) => Cow::Owned(self.strip_plain(&line, quoted).into_owned()),
+        }
+    }
+
+    fn strip_plain<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
+        let known = self.exact(line).filter(|_| self.length > 0 || quoted);
+        if let Some(at) = header(line).or_else(|| end(line))
+            && known.is_none_or(|known| known == at || (!quoted && is_blank(&line[known..at])))
+        {
             self.length = at;
             self.pattern = pattern(&line[..at]);
             return Cow::Borrowed(&line[at..]);
         }
-        let rest = match self.after(line) {
+        let rest = match known.or_else(|| self.of_same_length(line)) {
             Some(at) => &line[at..],
             None => line,
         };
@@ -36,23 +64,23 @@ impl Prefix {
         }
     }
 
-    /// Where the prefix of a line ends.
-    fn after(&self, line: &[u8]) -> Option<usize> {
+    /// Where the prefix of a line ends that has the known one but for its digits.
+    fn exact(&self, line: &[u8]) -> Option<usize> {
         let mut at = 0;
         for (index, &wanted) in self.pattern.iter().enumerate() {
             if wanted == b'0' {
                 let digits = line[at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
                 if digits == 0 {
-                    return self.of_same_length(line);
+                    return None;
                 }
                 at += digits;
             } else if line.get(at) == Some(&wanted) {
                 at += 1;
-            } else if at == line.len() && self.pattern[index..].iter().all(|&byte| byte == b' ') {
+            } else if at == line.len() && is_blank(&self.pattern[index..]) {
                 // An empty line may have lost the blanks at its end.
                 return Some(at);
             } else {
-                return self.of_same_length(line);
+                return None;
             }
         }
         Some(at)
@@ -68,18 +96,64 @@ impl Prefix {
     }
 }
 
+fn is_blank(text: &[u8]) -> bool {
+    text.iter().all(|&byte| byte == b' ')
+}
+
+/// How much of a text [`is_prefixed`] looks at.
+const LOOKED_AT: usize = 1 << 20;
+
+/// Whether goroutines begin in the middle of lines, so that [`strip_prefix`](super::Options) would find
+/// them. Only the first MiB is looked at.
+pub fn is_prefixed(text: &[u8]) -> bool {
+    let text = beginning(&text[..text.len().min(LOOKED_AT)]);
+    let mut lines = text.split(|&byte| byte == b'\n');
+    lines.any(|line| {
+        let mut prefix = Prefix::default();
+        let stripped = prefix.strip(line, false);
+        stripped.len() < line.len() && matches!(super::header::parse(&stripped), Line::Header(_))
+    })
+}
+
 /// Where the first header in a line begins.
 fn header(line: &[u8]) -> Option<usize> {
+    let line = line.trim_ascii_end();
     memmem::find_iter(line, b"goroutine ").find(|&at| {
         let rest = &line[at + "goroutine ".len()..];
         let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let before = at.checked_sub(1).map(|before| line[before]);
         digits > 0
             && rest[digits..].starts_with(b" ")
             && line.ends_with(b":")
             && rest.contains(&b'[')
-            && before.is_none_or(|byte| !byte.is_ascii_alphanumeric())
+            && begins_at(line, at)
+            && end(&line[..at]).is_none()
     })
+}
+
+/// Where the text begins that comes before stacks.
+fn end(line: &[u8]) -> Option<usize> {
+    let found = ENDS.iter().filter_map(|text| memmem::find(line, text));
+    found.filter(|&at| begins_at(line, at)).min()
+}
+
+fn begins_at(line: &[u8], at: usize) -> bool {
+    at.checked_sub(1).is_none_or(|before| !line[before].is_ascii_alphanumeric())
+}
+
+/// A line without the sequences that colour it: `ESC [ 36 m`.
+fn without_colours(line: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(line.len());
+    let mut rest = line;
+    while let Some(at) = memchr(0x1b, rest) {
+        plain.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(sequence) = rest.strip_prefix(b"[") {
+            let length = sequence.iter().take_while(|byte| (0x20..0x40).contains(*byte)).count();
+            rest = &sequence[sequence.len().min(length + 1)..];
+        }
+    }
+    plain.extend_from_slice(rest);
+    plain
 }
 
 fn pattern(prefix: &[u8]) -> Vec<u8> {
@@ -100,8 +174,10 @@ mod tests {
     #[track_caller]
     fn check(lines: &[(&str, &str)]) {
         let mut prefix = Prefix::default();
+        let mut quoted = false;
         for (line, expected) in lines {
-            let stripped = prefix.strip(line.as_bytes());
+            let stripped = prefix.strip(line.as_bytes(), quoted);
+            quoted = (quoted || stripped.starts_with(b"panic: ")) && !stripped.is_empty();
             assert_eq!(String::from_utf8_lossy(&stripped), *expected, "{line:?}");
         }
     }
@@ -132,6 +208,61 @@ mod tests {
         check(&[
             ("pod-abc | goroutine 1 [running]:", "goroutine 1 [running]:"),
             ("pod-xyz | main.main()", "main.main()"),
+        ]);
+    }
+
+    #[test]
+    fn what_a_panic_says_has_the_prefix_too() {
+        check(&[
+            ("app-1 | hello", "app-1 | hello"),
+            ("app-1 | panic: x goroutine 9 [fake]:", "panic: x goroutine 9 [fake]:"),
+            ("app-1 |         goroutine 9 [fake]:", "\tgoroutine 9 [fake]:"),
+            ("app-1 |", ""),
+            ("app-1 | goroutine 1 [running]:", "goroutine 1 [running]:"),
+            ("app-1 | say goroutine 9 [fake]:", "say goroutine 9 [fake]:"),
+            ("other: panic: goroutine 9 [fake]:", "panic: goroutine 9 [fake]:"),
+        ]);
+        check(&[
+            ("panic: oh", "panic: oh"),
+            ("\tgoroutine 9 [fake]:", "\tgoroutine 9 [fake]:"),
+            ("", ""),
+            ("goroutine 1 [running]:", "goroutine 1 [running]:"),
+        ]);
+    }
+
+    #[test]
+    fn lines_may_be_quoted() {
+        check(&[
+            (
+                r#"{"log":"goroutine 1 [running] {k: \"v\"}:\n","stream":"stderr","time":"t"}"#,
+                "goroutine 1 [running] {k: \"v\"}:",
+            ),
+            (r#"{"log":"main.f(0x1)\n","stream":"stderr"}"#, "main.f(0x1)"),
+            (r#"{"log":"\t/src/\u003ca\u003e.go:7 +0x1d\r\n"}"#, "\t/src/<a>.go:7 +0x1d"),
+            (r#"{"log":"\n","stream":"stderr"}"#, ""),
+            (r#"{"log":"cut of"#, r#"{"log":"cut of"#),
+        ]);
+    }
+
+    #[test]
+    fn a_prefix_is_noticed() {
+        assert!(is_prefixed(
+            b"x\nJan 02 app[1]: goroutine 1 [running]:\nJan 02 app[1]: main.f()\n"
+        ));
+        assert!(is_prefixed(b"{\"log\":\"goroutine 1 [running]:\\n\"}\n"));
+        for text in
+            ["", "goroutine 1 [running]:\n", "a goroutine 1 [is here]\n", "x goroutine 1 of [a]:\n"]
+        {
+            assert!(!is_prefixed(text.as_bytes()), "{text}");
+        }
+    }
+
+    #[test]
+    fn colours_are_no_text() {
+        check(&[
+            ("\x1b[36mweb_1  |\x1b[0m goroutine 1 [running]:\x1b[0m", "goroutine 1 [running]:"),
+            ("\x1b[1;33mweb_1  |\x1b[0m \x1b[31mmain.main()", "main.main()"),
+            ("\x1b[36mweb_1  |\x1b[0m \t/src/main.go:7 +0x1d\x1b[", "\t/src/main.go:7 +0x1d"),
         ]);
     }
 }

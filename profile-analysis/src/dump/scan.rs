@@ -7,6 +7,7 @@
 
 use memchr::{memchr, memchr3};
 
+use super::encoding::Encoding;
 use super::header::{self, Header};
 use super::table::{Ancestor, NONE, ROOT, Table, Task};
 use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
@@ -15,12 +16,17 @@ use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 const LONGEST_OF_GO: u64 = 64 << 20;
 /// How many of the frames that followed before are tried.
 const TRIES: usize = 16;
+/// How much of a line that is too long is searched for a goroutine's state.
+const HEAD: usize = 256;
+/// How much is made UTF-8 at a time where it is something else.
+const DECODED: usize = 64 << 10;
 /// The most labels of one goroutine.
 const LABELS: usize = 256;
 
 /// A parser of dumps that come in pieces, cut anywhere.
 #[derive(Debug)]
 pub struct Parser {
+    encoding: Encoding,
     table: Table,
     line_limit: usize,
     prefix: Option<prefix::Prefix>,
@@ -37,6 +43,10 @@ pub struct Parser {
     memory: bool,
     /// The goroutine stands in the text of a panic, and its first frame decides.
     doubtful: bool,
+    /// Whether the goroutine behind the text of the panic that was last read must be running.
+    runs: bool,
+    /// Whether that text has held others: then what comes is text until the one that runs.
+    forged: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
     carry: Vec<u8>,
@@ -70,6 +80,8 @@ enum Mode {
     Text,
     /// In the text of a panic, up to its empty line.
     Panic,
+    /// Behind that empty line, which may be one of the text.
+    AfterPanic,
     Stack,
     /// In the stack of a goroutine that this one descends from.
     Ancestor,
@@ -91,6 +103,7 @@ impl Parser {
         // Ranges of the text are 32 bits wide.
         limits.text = limits.text.min(1 << 31);
         Parser {
+            encoding: Encoding::Unknown(Vec::new()),
             table: Table::new(&limits, options.by_label.as_deref()),
             line_limit: limits.line,
             prefix: options.strip_prefix.then(prefix::Prefix::default),
@@ -102,6 +115,8 @@ impl Parser {
             cut: false,
             memory: false,
             doubtful: false,
+            runs: false,
+            forged: false,
             carry: Vec::new(),
             skipping: false,
             offset: 0,
@@ -111,7 +126,8 @@ impl Parser {
 
     /// The same, for what begins in the middle of a dump, between two goroutines.
     pub(super) fn starting_at(options: &Options, offset: u64) -> Parser {
-        Parser { offset, ..Parser::new(options) }
+        let encoding = if offset > 0 { Encoding::Plain } else { Encoding::Unknown(Vec::new()) };
+        Parser { offset, encoding, ..Parser::new(options) }
     }
 
     #[cfg(test)]
@@ -120,7 +136,20 @@ impl Parser {
     }
 
     /// Takes the next piece.
-    pub fn feed(&mut self, mut piece: &[u8]) {
+    pub fn feed(&mut self, piece: &[u8]) {
+        let (head, rest) = piece.split_at(piece.len().min(DECODED));
+        let head = self.encoding.decode(head);
+        self.feed_plain(&head);
+        match self.encoding {
+            Encoding::Plain => self.feed_plain(rest),
+            _ => rest.chunks(DECODED).for_each(|piece| {
+                let piece = self.encoding.decode(piece);
+                self.feed_plain(&piece);
+            }),
+        }
+    }
+
+    fn feed_plain(&mut self, mut piece: &[u8]) {
         if self.skipping || !self.carry.is_empty() {
             let Some(end) = memchr(b'\n', piece) else {
                 return self.keep(piece);
@@ -150,8 +179,9 @@ impl Parser {
             self.offset += part.len() as u64;
         } else if self.carry.len() + part.len() > self.line_limit {
             let length = self.carry.len() + part.len();
-            self.carry = Vec::new();
-            self.too_long(self.offset);
+            let mut line = std::mem::take(&mut self.carry);
+            line.extend_from_slice(&part[..part.len().min(self.line_limit)]);
+            self.too_long(&line, self.offset);
             self.skipping = true;
             self.offset += length as u64;
         } else {
@@ -283,7 +313,7 @@ impl Parser {
 
     fn any_line(&mut self, line: &[u8], offset: u64) {
         if line.len() > self.line_limit {
-            return self.too_long(offset);
+            return self.too_long(line, offset);
         }
         let line = match line {
             [.., b'\r' | b' '] => line.trim_ascii_end(),
@@ -292,44 +322,58 @@ impl Parser {
         match &mut self.prefix {
             None => self.line(line, offset),
             Some(prefix) => {
-                let stripped = prefix.strip(line);
-                self.line(&stripped, offset);
+                let stripped = prefix.strip(line, self.mode == Mode::Panic);
+                self.line(stripped.trim_ascii_end(), offset);
             }
         }
     }
 
-    fn too_long(&mut self, offset: u64) {
+    /// Of a line that is too long only that a goroutine begins there is taken: labels may be long.
+    fn too_long(&mut self, line: &[u8], offset: u64) {
         self.table.reach(Limit::Line, offset);
-        self.task.partial = true;
+        let head = &line[..self.line_limit.min(HEAD)];
+        match (self.mode, header::without_labels(head)) {
+            (Mode::Panic | Mode::AfterPanic, Some(_)) | (_, None) => self.task.partial = true,
+            (_, Some(whole)) => {
+                self.header(&whole, offset);
+            }
+        }
     }
 
     fn line(&mut self, line: &[u8], offset: u64) {
         match self.mode {
             Mode::Stack | Mode::Ancestor => self.stack_line(line, offset),
             Mode::Record => self.record_line(line, offset),
-            Mode::Text | Mode::Panic => self.text_line(line, offset),
+            Mode::Text | Mode::Panic | Mode::AfterPanic => self.text_line(line, offset),
         }
     }
 
     fn text_line(&mut self, line: &[u8], offset: u64) {
         match line {
-            [] => self.mode = Mode::Text,
+            [] if self.mode == Mode::Text => {}
+            [] => self.mode = Mode::AfterPanic,
             [b'g', ..] if self.header(line, offset) => {}
-            [b'0'..=b'9', ..] if self.counts.total.is_some() && self.mode == Mode::Text => {
-                self.record(line);
-            }
+            _ if is_panic(line) => self.begin_panic(line),
+            _ if self.mode == Mode::Panic => {}
+            [b'0'..=b'9', ..] if self.counts.total.is_some() => self.record(line),
+            _ if self.mode == Mode::AfterPanic && self.forged => {}
             _ => {
-                if let Some(total) = profile_total(line)
-                    && self.mode == Mode::Text
-                {
+                self.mode = Mode::Text;
+                if let Some(total) = profile_total(line) {
                     self.check_total(offset);
                     self.counts.total = Some(total);
                     self.counts.leaks = line.starts_with(b"goroutineleak ");
-                } else if is_panic(line) {
-                    self.mode = Mode::Panic;
                 }
             }
         }
+    }
+
+    /// Begins the text of a panic. What panics runs; what is fatal may find everything waiting, and
+    /// has no text of a program's own.
+    fn begin_panic(&mut self, line: &[u8]) {
+        self.mode = Mode::Panic;
+        self.forged = false;
+        self.runs = !line.starts_with(b"fatal error: ");
     }
 
     /// Begins a goroutine where a line is a header.
@@ -338,6 +382,14 @@ impl Parser {
             header::Line::Text => false,
             header::Line::CutOff => {
                 self.table.warn(offset, Problem::BrokenHeader);
+                true
+            }
+            // The first goroutine behind a panic is the one that panics.
+            header::Line::Header(header)
+                if self.mode == Mode::AfterPanic && self.runs && header.state != b"running" =>
+            {
+                self.forged = true;
+                self.refuse(offset);
                 true
             }
             header::Line::Header(header) => {
@@ -384,6 +436,7 @@ impl Parser {
                 self.end(offset);
                 self.mode = Mode::Text;
             }
+            [b'\t', ..] if self.doubtful => self.refuse(offset),
             [b'\t', place @ ..] => self.place_line(place, offset),
             [b'g', ..] if self.header(line, offset) => {}
             [b'.', ..] if lines::elided(line) => self.task.partial = true,
@@ -391,6 +444,10 @@ impl Parser {
             _ => {
                 if let Some(name) = lines::creator(line) {
                     self.expect_place(name, Pending::Creator, offset);
+                } else if is_panic(line) {
+                    // Two goroutines panic at a time.
+                    self.end(offset);
+                    self.begin_panic(line);
                 } else if is_register(line) {
                     self.end(offset);
                     self.mode = Mode::Text;
@@ -410,22 +467,24 @@ impl Parser {
     }
 
     fn function_line(&mut self, name: &[u8], inlined: bool, offset: u64) {
-        if self.doubtful {
-            // A program that logs a panic and its own stack.
-            if !name.starts_with(b"runtime/debug.") {
-                self.table.warn(offset, Problem::InPanicText);
-                self.task.clear();
-                self.mode = Mode::Panic;
-                self.doubtful = false;
-                return;
-            }
-            self.doubtful = false;
+        // A program that logs a panic and its own stack.
+        if self.doubtful && !name.starts_with(b"runtime/debug.") {
+            return self.refuse(offset);
         }
+        self.doubtful = false;
         // Of two lines in a row that look like functions, one with blanks is more likely a log's.
         if self.pending != Pending::Nothing && memchr(b' ', name).is_some() {
             return self.table.warn(offset, Problem::StrayText);
         }
         self.expect_place(name, Pending::Function { inlined }, offset);
+    }
+
+    /// Takes what looks like a goroutine for text of a panic.
+    fn refuse(&mut self, offset: u64) {
+        self.table.warn(offset, Problem::InPanicText);
+        self.task.clear();
+        self.doubtful = false;
+        self.mode = Mode::Panic;
     }
 
     fn expect_place(&mut self, name: &[u8], pending: Pending, offset: u64) {
@@ -590,6 +649,8 @@ impl Parser {
 
     /// Ends the input, and leaves what was read where it is.
     pub(super) fn end_of_input(&mut self) {
+        let rest = self.encoding.finish();
+        self.feed_plain(&rest);
         let last = std::mem::take(&mut self.carry);
         let mut breaks_off = false;
         if !last.is_empty() {
@@ -607,15 +668,23 @@ impl Parser {
             let empty = self.task.node == ROOT && !self.task.partial;
             breaks_off |= self.pending != Pending::Nothing || empty;
         }
+        breaks_off |= self.mode == Mode::Ancestor && self.pending != Pending::Nothing;
         self.pending = Pending::Nothing;
         self.task.partial |= breaks_off;
         self.end(self.offset);
-        self.mode = Mode::Text;
+        if self.mode != Mode::AfterPanic {
+            self.mode = Mode::Text;
+        }
         self.check_total(self.offset);
         if breaks_off {
             self.table.warn(self.offset, Problem::BreaksOff);
         }
         self.counts.truncated |= breaks_off;
+    }
+
+    /// Whether what came ends behind the text of a panic: then it takes what came to read on.
+    pub(super) fn ends_after_panic(&self) -> bool {
+        self.mode == Mode::AfterPanic && self.runs
     }
 
     /// Whether a last line without a newline is only the beginning of one.
@@ -624,17 +693,26 @@ impl Parser {
             return header::parse(line) == header::Line::CutOff;
         }
         match (self.mode, line) {
-            (Mode::Text, line) => self.counts.headers > 0 && b"goroutine ".starts_with(line),
+            (Mode::Text | Mode::AfterPanic, line) => {
+                self.counts.headers > 0 && b"goroutine ".starts_with(line)
+            }
             (Mode::Stack, [b'\t', place @ ..]) => match self.pending {
                 Pending::Nothing => false,
                 Pending::Creator => !lines::may_end(place, false),
                 Pending::Function { inlined } => !lines::may_end(place, inlined),
             },
-            // Of ancestors less is known than what would show here.
-            (Mode::Ancestor, [b'\t', ..]) => false,
+            // Not every frame of an ancestor has an offset.
+            (Mode::Ancestor, [b'\t', place @ ..]) => {
+                self.pending != Pending::Nothing && !lines::may_end(place, true)
+            }
             (Mode::Stack | Mode::Ancestor, line) => {
                 let blank = line.iter().any(u8::is_ascii_whitespace);
-                !blank || memchr(b'(', line).is_some() || line.starts_with(b"created ")
+
+                match line {
+                    [b'.', ..] => !lines::elided(line),
+                    [b'[', ..] => header::ancestor(line).is_none(),
+                    _ => !blank || memchr(b'(', line).is_some() || line.starts_with(b"created "),
+                }
             }
             _ => false,
         }

@@ -199,6 +199,113 @@ fn the_text_of_a_panic_is_no_goroutine() {
     check(&format!("{logged}{FRAME}"), &[("running", 1)]);
 }
 
+/// Before Go 1.23 a panic's text is written as it is.
+#[test]
+fn an_empty_line_does_not_end_what_a_panic_says() {
+    let fake = "goroutine 99 [fake]:\nmain.evil()\n\t/evil.go:1 +0x1\n\n";
+    let real = format!("goroutine 1 [running]:\n{FRAME}\ngoroutine 2 [select]:\n{FRAME}");
+    for panic in [
+        format!("panic: x\n\n{fake}{fake}\n\n"),
+        format!("panic: x\n\n{fake}and\n\nmore\n\n{fake}"),
+        format!("panic: x\n\tpanic: y\ngoroutine 98 [fake]:\n\tpanic: z\n\n{fake}"),
+        format!("panic: x\n\n{fake} [recovered]\n\tpanic: x\n\n{fake}[signal SIGSEGV]\n\n"),
+        format!("goroutine 7 [running]:\n{FRAME}panic: x\n\n{fake}"),
+    ] {
+        let running = 1 + u64::from(panic.starts_with("goroutine"));
+        let text = format!("{panic}{real}");
+        let dump = read(text.as_bytes());
+        let found: Vec<_> = dump.by_state().into_iter().collect();
+        assert_eq!(found, [("running".to_owned(), running), ("select".to_owned(), 1)], "{text}");
+        assert!(dump.warnings().iter().all(|warning| warning.problem == Problem::InPanicText));
+        // What is fatal waits, and so may do what comes later in a log.
+        for before in
+            ["fatal error: all goroutines are asleep - deadlock!\n\n", "panic: x\n\nexit 2\n"]
+        {
+            check(&format!("{before}goroutine 1 [select]:\n{FRAME}"), &[("select", 1)]);
+        }
+    }
+    // Nor on several threads.
+    let text = format!("panic: {}\n\n{}{real}", "x".repeat(60_000), fake.repeat(60_000));
+    let dump = parse_on(2, text.as_bytes(), &Options::default());
+    assert_eq!((dump.goroutines(), all(&dump)), (2, all(&read(text.as_bytes()))));
+}
+
+#[test]
+fn text_of_windows_is_read() {
+    let text = format!("\u{feff}goroutine 1 [running] {{k: \"ключ\"}}:\r\n{FRAME}");
+    let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let plain = read(text.as_bytes());
+    assert_eq!((plain.goroutines(), plain.warnings().len()), (1, 0));
+    for bytes in [little, big] {
+        assert_eq!(all(&read(&bytes)), all(&plain));
+        let mut parser = Parser::new(&Options::default());
+        bytes.chunks(1).for_each(|byte| parser.feed(byte));
+        assert_eq!(all(&parser.finish()), all(&plain));
+    }
+}
+
+#[test]
+fn a_goroutine_with_endless_labels_counts() {
+    let long = "x".repeat(100_000);
+    let text = format!(
+        "goroutine 7 [select, 5 minutes] {{k: {long}}}:\n{FRAME}\n\
+         goroutine 8 [sleep (leaked) labels:{{\"k\": \"{long}\"}}]:\n{FRAME}\n\
+         goroutine 9 {long}\n{FRAME}\n"
+    );
+    let dump = read(text.as_bytes());
+    let groups: Vec<_> =
+        dump.groups().map(|g| (g.state().into_owned(), g.waits().max(), g.leaked())).collect();
+    assert_eq!(groups, [("select".to_owned(), Some(5), 0), ("sleep".to_owned(), None, 1)]);
+    assert_eq!(dump.limits_reached(), [Limit::Line]);
+    let mut parser = Parser::new(&Options::default());
+    text.as_bytes().chunks(7).for_each(|piece| parser.feed(piece));
+    assert_eq!(all(&parser.finish()), all(&dump));
+}
+
+/// What logs put before lines, and what a dump looks like in them.
+#[test]
+fn logs_are_read() {
+    let plain = "panic: oh goroutine 9 [fake]:\n\tgoroutine 9 [fake]:\n\tmain.evil()\n\t\n\n\
+                 goroutine 1 [running]:\nmain.main()\n\t/src/main.go:7 +0x1d\n\n\
+                 goroutine 2 [select, 3 minutes]:\nmain.f(...)\n\t/src/main.go:8\n\
+                 created by main.main in goroutine 1\n\t/src/main.go:9 +0x1\nexit status 2\n";
+    let expected = read(plain.as_bytes());
+    assert_eq!((expected.goroutines(), expected.group_count()), (2, 2));
+    let times = |form: fn(usize, &str) -> String| -> String {
+        plain.lines().enumerate().map(|(n, line)| form(n, line) + "\n").collect()
+    };
+    let logs = [
+        times(|n, line| format!("2026-01-02T03:04:{n:02}.{}Z stderr F {line}", n * 12_345_678)),
+        times(|n, line| {
+            format!("web-1  | {line}").trim_end().replace('\t', if n > 0 { "        " } else { "" })
+        }),
+        times(|n, line| {
+            format!("Jan 02 03:04:{n:02} host app[12]: {}", line.replace('\t', "        "))
+        }),
+        times(|_, line| format!("\x1b[36mweb_1  |\x1b[0m {line}\x1b[0m\r")),
+        times(|_, line| format!("    {line}")),
+        times(|n, line| format!("time={n} level=error msg={line}")),
+        times(|_, line| line.to_owned()),
+    ];
+    for log in logs {
+        let text = format!("{}\n{log}", log.replace("goroutine", "thing").replace("panic", "x"));
+        for text in [&log, &text] {
+            let dump =
+                parse(text.as_bytes(), &Options { strip_prefix: true, ..Options::default() });
+            let found: Vec<_> = dump
+                .groups()
+                .map(|g| (g.count(), g.state(), g.waits().max(), g.stack(), g.created_by()))
+                .collect();
+            let expected: Vec<_> = expected
+                .groups()
+                .map(|g| (g.count(), g.state(), g.waits().max(), g.stack(), g.created_by()))
+                .collect();
+            assert_eq!(found, expected, "{text}");
+        }
+    }
+}
+
 #[test]
 fn a_directory_is_no_goroutine() {
     let text = "goroutine 1 [running]:\nmain.f(0x1)\n\t/src/goroutine pool/a.go:7 +0x1\n\

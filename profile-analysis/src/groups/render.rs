@@ -3,6 +3,7 @@
 use super::stuck::minutes;
 use super::{Groups, Row, Summary};
 use crate::dump::Frame;
+use crate::table::shown;
 
 /// The most frames of a stack that are shown.
 const FRAMES: usize = 12;
@@ -21,7 +22,7 @@ impl Text {
     /// Adds a line, cut to the width. Control characters become blanks: they could make a terminal
     /// do anything.
     pub(super) fn line(&mut self, text: &str) {
-        let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let clean = text.chars().map(shown);
         if text.chars().count() <= self.width {
             self.out.extend(clean);
         } else {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use super::findings::named;
 use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
 use crate::groups::Summary;
+use crate::table::shown;
 use crate::units::{format_percent, format_value};
 
 /// Writes a report as text, its lines cut to `width` characters, 40 at least. Ends in a newline
@@ -158,7 +159,7 @@ fn place(row: &Row) -> String {
 /// Writes a line, cut to a width. Control characters, which a foreign profile may hold, become
 /// blanks: they could make a terminal do anything.
 fn line(out: &mut String, width: usize, text: &str) {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let clean = text.chars().map(shown);
     if text.chars().count() <= width {
         out.extend(clean);
     } else {

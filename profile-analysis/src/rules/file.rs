@@ -1,6 +1,6 @@
 //! Files of rules: from TOML to a [`RuleSet`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 
@@ -44,7 +44,7 @@ struct WrittenConditions {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a pattern in quotes, or a list of such patterns")]
 enum Patterns {
     One(String),
     List(Vec<String>),
@@ -69,17 +69,31 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
     if text.len() > MAX_FILE {
         return Err(RuleError::TooLong);
     }
-    let file: File = toml::from_str(text)
-        .map_err(|error| RuleError::File(error.to_string().trim().to_owned()))?;
+    let file: File =
+        toml::from_str(text).map_err(|error| RuleError::File(on_one_line(text, &error)))?;
     if file.rule.len() > MAX_RULES {
         return Err(RuleError::TooMany);
     }
     let mut rules = RuleSet::default();
+    let mut ids = HashSet::new();
     for written in file.rule {
+        if !ids.insert(written.id.clone()) {
+            return Err(RuleError::Twice { rule: written.id });
+        }
         let rule = rule(written, &mut rules.functions)?;
         rules.rules.push(rule);
     }
     Ok(rules)
+}
+
+/// Where and why a text is no file of rules.
+fn on_one_line(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().trim().replace('\n', ", ");
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let Some(before) = before else { return message };
+    let line = before.bytes().filter(|&byte| byte == b'\n').count() + 1;
+    let column = before.chars().rev().take_while(|&c| c != '\n').count() + 1;
+    format!("line {line}, column {column}: {message}")
 }
 
 fn rule(written: Written, functions: &mut Vec<Pattern>) -> Result<Rule, RuleError> {
@@ -169,7 +183,10 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_with_its_place() {
-        refused("[[rule]]\nid = 1\n", "line 2");
+        refused(
+            "[[rule]]\nid = 1\n",
+            "line 2, column 6: invalid type: integer `1`, expected a string",
+        );
         refused("[[rules]]\n", "unknown field `rules`");
         let rule =
             |rest: &str| format!("[[rule]]\nid = \"x\"\ncategory = \"background\"\n{rest}\n");
@@ -178,6 +195,10 @@ mod tests {
         refused(&rule("match = { any_frame = \"/(/\" }"), "rule \"x\": pattern \"/(/\": ");
         refused(&rule("match = { state = \"a\" }\nstuck_after = \"90s\""), "whole minutes");
         refused(&rule("match = { state = \"a\" }\nseverty = \"a\""), "unknown field `severty`");
+        refused(&rule("match = { state = 7 }"), "line 4, column 19: expected a pattern in quotes");
+        refused(&rule("match = { state = \"/[/\" }"), "pattern \"/[/\": unclosed character class");
+        let twice = rule("match = { state = \"a\" }").repeat(2);
+        refused(&twice, "rule \"x\" is there twice");
         refused(&" ".repeat(MAX_FILE + 1), "limit of 4194304 bytes");
     }
 

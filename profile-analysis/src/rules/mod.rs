@@ -24,8 +24,8 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-pub(crate) use pattern::Bits;
 use pattern::Pattern;
+pub(crate) use pattern::{Bits, reason};
 
 /// What a goroutine, thread or task is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -82,6 +82,12 @@ pub enum RuleError {
     #[error("rule {rule:?} has no condition")]
     NoCondition {
         /// The rule's id.
+        rule: String,
+    },
+    /// Two rules have one id, and a verdict could not say which it is of.
+    #[error("rule {rule:?} is there twice")]
+    Twice {
+        /// The id.
         rule: String,
     },
     /// More than [`MAX_RULES`].

@@ -24,7 +24,7 @@ impl Pattern {
                 .size_limit(1 << 20)
                 .build()
                 .map(Pattern::Regex)
-                .map_err(|error| error.to_string()),
+                .map_err(|error| reason(&error)),
             None => Ok(Pattern::Glob(text.as_bytes().to_vec())),
         }
     }
@@ -35,6 +35,13 @@ impl Pattern {
             Pattern::Regex(regex) => regex.is_match(name),
         }
     }
+}
+
+/// Why a regular expression makes no sense, without the picture of where that goes with it.
+pub(crate) fn reason(error: &regex::Error) -> String {
+    let text = error.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
 /// Whether a name matches a glob: `*` stands for anything, `?` for one byte. Goes back only to the

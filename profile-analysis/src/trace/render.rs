@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::findings::time;
 use super::{TraceSummary, findings};
+use crate::table::shown;
 
 /// Writes a summary as text, with `rows` rows in each table and its lines cut to `width` characters, 40
 /// at least.
@@ -68,7 +69,7 @@ struct Lines {
 impl Lines {
     /// Writes a line, cut to the width. Control characters, which a foreign trace may hold, become blanks.
     fn line(&mut self, text: &str) {
-        let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+        let clean = text.chars().map(shown);
         if text.chars().count() <= self.width {
             self.text.extend(clean);
         } else {

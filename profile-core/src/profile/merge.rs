@@ -102,7 +102,7 @@ fn sum(parts: &[(&Profile, i64)]) -> Result<Profile, MergeError> {
 }
 
 /// The sample types of the first profile that all have.
-fn common_types(parts: &[(&Profile, i64)]) -> Result<Vec<ValueType>, MergeError> {
+pub(super) fn common_types(parts: &[(&Profile, i64)]) -> Result<Vec<ValueType>, MergeError> {
     let (first, _) = parts[0];
     let period = |profile: &Profile| {
         profile.period_type.map_or("none".to_owned(), |period| profile.type_name(period))
@@ -129,7 +129,7 @@ fn common_types(parts: &[(&Profile, i64)]) -> Result<Vec<ValueType>, MergeError>
 }
 
 /// The index of a sample type.
-fn position(profile: &Profile, kind: &str, unit: &str) -> Option<usize> {
+pub(super) fn position(profile: &Profile, kind: &str, unit: &str) -> Option<usize> {
     profile
         .sample_types
         .iter()

@@ -9,6 +9,7 @@ mod check;
 mod decode;
 mod encode;
 mod merge;
+mod scale;
 mod stacks;
 mod stream;
 mod text;
