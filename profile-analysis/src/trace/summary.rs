@@ -117,7 +117,7 @@ pub struct Blocked {
     pub unfinished: bool,
 }
 
-/// Tasks that do nothing.
+/// Tasks that nobody polls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct IdleTasks {
     /// The tasks' name.
@@ -128,9 +128,11 @@ pub struct IdleTasks {
     pub await_point: String,
     /// `background`, `per-request` or `unknown`.
     pub category: String,
+    /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are ready and have no worker.
+    pub state: String,
     /// How many.
     pub count: u64,
-    /// How long the first of them has been idle.
+    /// How long ago the first of them was polled, or started.
     pub longest_micros: f64,
 }
 
@@ -239,6 +241,7 @@ impl Sink for Building {
                 site: cut(group.text("site")),
                 await_point: cut(group.text("await")),
                 category: cut(group.text("category")),
+                state: cut(group.text("state")),
                 count,
                 longest_micros: group.number("longest_micros").unwrap_or(0.0),
             });

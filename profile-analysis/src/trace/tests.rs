@@ -8,6 +8,8 @@ use crate::Error;
 const TRACE: &str = r#"{"displayTimeUnit":"ms","otherData":{"producer":"profilez","window_micros":2000000,
 "lost_events":3,"tasks":[
 {"name":"checkout","site":"a.rs:7","category":"per-request","state":"idle","count":4,"unpolled":2,"longest_micros":5000000,"await":"a.rs:9"},
+{"name":"reads","site":"a.rs:4","category":"background","state":"woken","count":2,"unpolled":2,"longest_micros":4000000,"await":"a.rs:5"},
+{"name":"late","site":"a.rs:6","category":"unknown","state":"new","count":1,"unpolled":1,"longest_micros":3000000},
 {"name":"ticker","site":"a.rs:1","category":"background","state":"idle","count":1,"unpolled":1,"longest_micros":9000000},
 {"name":"busy","site":"a.rs:2","category":"unknown","state":"idle","count":1,"unpolled":0,"longest_micros":1}]},
 "traceEvents":[
@@ -42,6 +44,8 @@ fn says_what_happened() {
             "never polled again",
             "task checkout (a.rs:7): 2 of them, idle for 5.00 s, waits at a.rs:9",
         ),
+        ("starved", "task reads (a.rs:4): 2 of them, woken, but not polled for 4.00 s"),
+        ("starved", "task late (a.rs:6): started, but not polled for 3.00 s"),
         ("slow polls", "task busy (a.rs:2): 1 poll over 10 ms, the longest 22.00 ms"),
         ("queue", "4.0 tasks on average were ready and had no worker, at most 8"),
         ("lost events", "3 of the oldest found no room"),
