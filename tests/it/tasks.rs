@@ -36,7 +36,7 @@ fn dump() -> (Profile, String) {
 }
 
 /// The blocks of a dump whose header has this text.
-fn blocks<'a>(dump: &'a str, header: &str) -> Vec<&'a str> {
+pub(crate) fn blocks<'a>(dump: &'a str, header: &str) -> Vec<&'a str> {
     dump.split("\n\n").filter(|block| block.lines().next().unwrap().contains(header)).collect()
 }
 

@@ -185,6 +185,17 @@ fn now() -> u64 {
     if ring::is_on() { clock::precise() } else { clock::coarse() }
 }
 
+/// The task that this thread is polling; inside of others, the innermost.
+pub(super) fn current() -> Option<u64> {
+    CURRENT.try_with(Cell::get).ok().flatten().map(|slot| slot.id.load(Ordering::Relaxed))
+}
+
+/// The first of so many ids that are no other task's.
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) fn fresh_ids(count: u64) -> u64 {
+    NEXT_ID.fetch_add(count, Ordering::Relaxed)
+}
+
 /// Begins a poll.
 #[inline]
 pub(super) fn enter(slot: &'static Slot) -> Polling {
@@ -202,6 +213,13 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
         slot.flags.fetch_or(NESTED, Ordering::Relaxed);
     }
     Polling { slot, began, outer }
+}
+
+/// A task's id.
+#[cfg(all(feature = "tokio", tokio_unstable))]
+#[inline]
+pub(super) fn id(slot: &Slot) -> u64 {
+    slot.id.load(Ordering::Relaxed)
 }
 
 /// Where a task's wakers say that it was woken.
