@@ -70,6 +70,14 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
             ),
         );
     }
+    for late in &summary.late_polls {
+        let (task, longest) = (task(&late.name, &late.site), time(late.longest_micros));
+        let more = match late.count {
+            1 => String::new(),
+            count => format!(", the longest of {count} times"),
+        };
+        found("starved", format!("{task}: woken, but not polled for {longest}{more}"));
+    }
     let said = |slow: &&SlowPolls| {
         blocking.iter().any(|(blocked, count)| {
             blocked.name == slow.name && blocked.site == slow.site && *count == slow.count

@@ -185,13 +185,10 @@ impl Tasks {
         for (status, awaits) in &running {
             header(&mut text, status.id, state_word(status), status.since);
             let mut labels = labels(&status.kind);
-            let mut above = "";
-            if let (State::Running { thread }, Some((_, stack))) =
-                (status.state, blocked(status, &stack_of))
-            {
+            if let State::Running { thread } = status.state {
                 let _ = write!(labels, ", worker: {thread}");
-                above = stack;
             }
+            let above = blocked(status, &stack_of).map_or("", |(_, text)| text);
             let _ = write!(text, "{{{labels}}}:\n{above}");
             awaits.iter().for_each(|awaits| frames(&mut text, awaits));
             text.push_str(&own_frames(&status.kind, None));

@@ -220,7 +220,7 @@ impl Available {
         for (kind, answer) in kinds {
             by_kind[kind as usize] = answer;
         }
-        let tasks = Detail::ALL.map(|detail| detail.check());
+        let tasks = Detail::ALL.map(Detail::check);
         Available { by_kind, tasks, max_window: DEFAULT_MAX_WINDOW }
     }
 

@@ -117,9 +117,14 @@ impl<F: Future> Future for Pinned<F, Live> {
         #[cfg(taskdump)]
         super::dumped::polled(|| registry::id(live.slot));
         let poll = match &mut live.wakes {
-            Some(kept) => {
-                wakes::poll(kept, cx.waker(), || registry::mark(live.slot), |cx| future.poll(cx))
-            }
+            Some(kept) => wakes::poll(
+                kept,
+                cx.waker(),
+                || registry::mark(live.slot),
+                polling.due(),
+                |woken| polling.due_to(woken),
+                |cx| future.poll(cx),
+            ),
             None => future.poll(cx),
         };
         if poll.is_ready() {

@@ -50,6 +50,7 @@ pub use kinds::{Category, TaskKind};
 pub(crate) use kinds::{KindId, find as kind};
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) use registry::fresh_ids;
+pub(crate) use registry::is_polling;
 pub(crate) use source::all_at;
 pub(crate) use source::is_used;
 pub use source::{

@@ -16,8 +16,8 @@ use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::sys::place::Place;
 use crate::sys::this_thread;
-use crate::sys::wakes::{BELOW, Mark, WOKEN};
-use crate::trace::ring;
+use crate::sys::wakes::{BELOW, Mark, WOKEN, Woken};
+use crate::trace::ring::{self, Event};
 
 /// Slots that are made at a time: 16 KiB.
 const PAGE: usize = 256;
@@ -178,6 +178,7 @@ pub(super) struct Polling {
     slot: &'static Slot,
     began: u64,
     outer: Option<&'static Slot>,
+    woken: bool,
 }
 
 #[inline]
@@ -196,6 +197,11 @@ pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)
 }
 
+/// Whether this thread is polling the task that this is the word of, and none inside it.
+pub(crate) fn is_polling(word: &AtomicU32) -> bool {
+    CURRENT.get().is_some_and(|slot| std::ptr::eq(&raw const slot.flags, word))
+}
+
 /// Begins a poll.
 #[inline]
 pub(super) fn enter(slot: &'static Slot) -> Polling {
@@ -206,13 +212,14 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
     let outer = CURRENT.replace(Some(slot));
     let flags = slot.flags.load(Ordering::Relaxed);
     // A wake-up that comes from here on is another poll's. One that was not there is not taken back.
-    if flags & WOKEN != 0 {
+    let woken = flags & WOKEN != 0;
+    if woken {
         slot.flags.fetch_and(!WOKEN, Ordering::AcqRel);
     }
     if outer.is_some() && flags & NESTED == 0 {
         slot.flags.fetch_or(NESTED, Ordering::Relaxed);
     }
-    Polling { slot, began, outer }
+    Polling { slot, began, outer, woken }
 }
 
 /// A task's id.
@@ -234,6 +241,21 @@ fn owner(id: u64) -> u32 {
 }
 
 impl Polling {
+    /// When it began, if it may be due to a wake-up.
+    #[inline]
+    pub(super) fn due(&self) -> Option<u64> {
+        self.woken.then_some(self.began)
+    }
+
+    /// Tells the trace of the wake-up that it is due to.
+    #[cold]
+    pub(super) fn due_to(&self, woken: Woken) {
+        let Polling { slot, began, .. } = *self;
+        let (kind, task) = (slot.kind.load(Ordering::Relaxed), slot.id.load(Ordering::Relaxed));
+        let Woken { at, by } = woken;
+        ring::record(Event::Woken { kind: KindId(kind), by, at, began, task });
+    }
+
     /// Ends the last poll of a task: what is known of it is of no use to anybody but a trace.
     #[inline]
     pub(super) fn finish(self) {
@@ -250,7 +272,7 @@ impl Polling {
 impl Drop for Polling {
     #[inline]
     fn drop(&mut self) {
-        let Polling { slot, began, outer } = *self;
+        let Polling { slot, began, outer, .. } = *self;
         let ended = now();
         let took = ended.saturating_sub(began);
         // Nobody else writes while the task is being polled.
