@@ -18,12 +18,16 @@ use crate::trace::ring;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     pub(crate) word: &'static AtomicU32,
+    /// The thread that polls the owner, or did last, with [`POLLED`].
+    pub(crate) thread: &'static AtomicU32,
     /// What the word has above its two lowest bits.
     pub(crate) owner: u32,
 }
 
 /// The bit that is set.
 pub(crate) const WOKEN: u32 = 2;
+/// The bit of a thread's id that says that its poll is over.
+pub(crate) const POLLED: u32 = 1 << 31;
 /// What a word has below its owner.
 pub(crate) const BELOW: u32 = 2;
 
@@ -49,12 +53,13 @@ pub(crate) struct Kept {
     owned: AtomicPtr<Owned>,
 }
 
-/// What owned wakers share: 40 bytes, so that with its counts it takes 64 of any allocator.
+/// What owned wakers share: 48 bytes, and 16 for its counts.
 #[derive(Debug)]
 struct Owned {
     inner: Waker,
-    /// The two parts of a [`Mark`].
+    /// The parts of a [`Mark`].
     word: &'static AtomicU32,
+    thread: &'static AtomicU32,
     owner: u32,
     /// While a trace is taken, by which thread and when the mark was left, until the poll that is due to it begins;
     /// else 0. Whoever leaves the mark writes both, the time last.
@@ -63,26 +68,28 @@ struct Owned {
 }
 
 impl Owned {
-    fn new(inner: Waker, Mark { word, owner }: Mark) -> Owned {
+    fn new(inner: Waker, Mark { word, thread, owner }: Mark) -> Owned {
         let (woken_by, woken_at) = (AtomicU32::new(0), AtomicU64::new(0));
-        Owned { inner, word, owner, woken_by, woken_at }
+        Owned { inner, word, thread, owner, woken_by, woken_at }
     }
 
     #[inline(always)]
     fn wake(&self) {
-        let Owned { word, owner, .. } = *self;
-        if (Mark { word, owner }).leave() && ring::is_on() {
+        let Owned { word, thread, owner, .. } = *self;
+        if (Mark { word, thread, owner }).leave() && ring::is_on() {
             self.note();
         }
         self.inner.wake_by_ref();
     }
 
-    /// A task that wakes itself in its own poll is no news.
+    /// That a task wakes itself is no news, and neither is that the worker does which polled it last and is in no
+    /// task now: of one that yields, which may be every poll.
     #[cold]
     #[inline(never)]
     fn note(&self) {
-        if !task::is_polling(self.word) {
-            self.woken_by.store(this_thread::tid(), Ordering::Relaxed);
+        let (own, thread) = (this_thread::tid(), self.thread.load(Ordering::Relaxed));
+        if thread != own && (thread != own | POLLED || task::is_polling()) {
+            self.woken_by.store(own, Ordering::Relaxed);
             self.woken_at.store(clock::precise(), Ordering::Release);
         }
     }
@@ -302,7 +309,8 @@ mod tests {
     }
 
     fn mark() -> Mark {
-        Mark { word: Box::leak(Box::new(AtomicU32::new(7 << BELOW))), owner: 7 }
+        let word = Box::leak(Box::new(AtomicU32::new(7 << BELOW)));
+        Mark { word, thread: Box::leak(Box::default()), owner: 7 }
     }
 
     /// How often the inner waker was used since the last look, and whether the mark is there, which is

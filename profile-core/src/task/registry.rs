@@ -16,7 +16,7 @@ use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::sys::place::Place;
 use crate::sys::this_thread;
-use crate::sys::wakes::{BELOW, Mark, WOKEN, Woken};
+use crate::sys::wakes::{BELOW, Mark, POLLED, WOKEN, Woken};
 use crate::trace::ring::{self, Event};
 
 /// Slots that are made at a time: 16 KiB.
@@ -31,7 +31,7 @@ pub(super) struct Slot {
     /// 0 where the slot is free.
     id: AtomicU64,
     kind: AtomicU32,
-    /// The thread that is polling it; 0 while nobody does.
+    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was none.
     thread: AtomicU32,
     /// When its poll began, or the last one ended; when the task began, where there was none.
     since: AtomicU64,
@@ -197,9 +197,9 @@ pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)
 }
 
-/// Whether this thread is polling the task that this is the word of, and none inside it.
-pub(crate) fn is_polling(word: &AtomicU32) -> bool {
-    CURRENT.get().is_some_and(|slot| std::ptr::eq(&raw const slot.flags, word))
+/// Whether this thread is polling a task.
+pub(crate) fn is_polling() -> bool {
+    CURRENT.get().is_some()
 }
 
 /// Begins a poll.
@@ -232,7 +232,8 @@ pub(super) fn id(slot: &Slot) -> u64 {
 /// Where a task's wakers say that it was woken.
 #[inline]
 pub(super) fn mark(slot: &'static Slot) -> Mark {
-    Mark { word: &slot.flags, owner: owner(slot.id.load(Ordering::Relaxed)) }
+    let owner = owner(slot.id.load(Ordering::Relaxed));
+    Mark { word: &slot.flags, thread: &slot.thread, owner }
 }
 
 /// A task's id, as far as there is room for it beside the flags.
@@ -285,7 +286,7 @@ impl Drop for Polling {
             }
         }
         slot.since.store(ended, Ordering::Relaxed);
-        slot.thread.store(0, Ordering::Release);
+        slot.thread.store(slot.thread.load(Ordering::Relaxed) | POLLED, Ordering::Release);
         CURRENT.set(outer);
         if ring::is_on() {
             let kind = KindId(slot.kind.load(Ordering::Relaxed));
@@ -361,7 +362,10 @@ impl Slot {
         }
         let nanos = |then: u64| Duration::from_nanos(now.saturating_sub(then));
         let polls = self.polls.load(Ordering::Relaxed);
-        let thread = self.thread.load(Ordering::Acquire);
+        let thread = match self.thread.load(Ordering::Acquire) {
+            polled if polled & POLLED != 0 => 0,
+            thread => thread,
+        };
         let since = nanos(self.since.load(Ordering::Relaxed));
         let flags = self.flags.load(Ordering::Acquire);
         let state = match (thread, polls) {
