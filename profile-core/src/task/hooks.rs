@@ -32,7 +32,7 @@ pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
         .on_before_task_poll(|task| before_poll(task.id()))
         .on_after_task_poll(|task| after_poll(task.id()))
         .on_task_terminate(|task| {
-            drop(shard(task.id()).as_mut().and_then(|s| s.remove(&task.id())))
+            drop(shard(task.id()).as_mut().and_then(|s| s.remove(&task.id())));
         })
 }
 

@@ -349,7 +349,7 @@ mod tests {
                 ids.push(status.id);
             }
         });
-        assert_eq!(known.task.map(|task| task.get()), Some(ids[0]));
+        assert_eq!(known.task.map(TaskId::get), Some(ids[0]));
         // Which of them was first a coarse clock can't tell.
         let mut lines = lines(known);
         lines[2..].sort();
