@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::task::{Detail, UnknownDetail};
 use crate::{Available, DurationError, Kind, Unavailable, format_duration, parse_duration};
 
 /// The window of a request that names none.
@@ -17,6 +18,7 @@ pub const DEFAULT_MAX_WINDOW: Duration = Duration::from_secs(60);
 pub struct Plan {
     kinds: Vec<Kind>,
     window: Duration,
+    tasks: Option<Detail>,
     left_out: Vec<Unavailable>,
 }
 
@@ -51,7 +53,13 @@ pub enum PlanError {
     /// `profiles` has more words than there are kinds.
     #[error("too many profile types: {0}, where there are {most}", most = Kind::ALL.len())]
     TooManyKinds(usize),
-    /// A parameter that is none of `duration`, `seconds` and `profiles`.
+    /// `tasks` is no word for how tasks tell what they wait in.
+    #[error("invalid tasks parameter")]
+    InvalidTasks(#[source] UnknownDetail),
+    /// `tasks` is for a dump, and none is asked for.
+    #[error("tasks is for the profile type \"goroutine\", which is not among those asked for")]
+    TasksWithoutDump,
+    /// A parameter that is none of `duration`, `seconds`, `profiles` and `tasks`.
     #[error("unknown parameter {0:?}")]
     UnknownParameter(String),
     /// A parameter that stands twice, or `duration` beside `seconds`.
@@ -69,18 +77,19 @@ impl Plan {
     /// `duration` (or `seconds`) takes Go's syntax or bare seconds, [`DEFAULT_WINDOW`] where absent
     /// or empty. `profiles` is a list separated by commas; spaces, letter case, empty words and
     /// repetitions don't matter. Absent or empty it stands for [`Kind::DEFAULT`] less what the
-    /// process can't give, which is then listed in [`Plan::left_out`].
+    /// process can't give, which is then listed in [`Plan::left_out`]. `tasks` names a [`Detail`] for the dump.
     ///
     /// # Errors
     ///
     /// A request that can't be understood or is out of range, and a kind that was named but can't
     /// be given. Windows are never clamped in silence.
     pub fn parse(query: &str, available: &Available) -> Result<Plan, PlanError> {
-        let (mut duration, mut profiles) = (None, None);
+        let (mut duration, mut profiles, mut tasks) = (None, None, None);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let slot = match key.as_ref() {
                 "duration" | "seconds" => &mut duration,
                 "profiles" => &mut profiles,
+                "tasks" => &mut tasks,
                 _ => return Err(PlanError::UnknownParameter(excerpt(&key))),
             };
             if slot.replace(value).is_some() {
@@ -92,16 +101,25 @@ impl Plan {
             Some(text) => parse_window(text, available.max_window())?,
         };
         let named = parse_kinds(profiles.as_deref().unwrap_or_default())?;
-        if named.is_empty() {
-            Ok(Plan::default_kinds(window, available))
+        let mut plan = if named.is_empty() {
+            Plan::default_kinds(window, available)
         } else {
-            Plan::named_kinds(named, window, available)
+            Plan::named_kinds(named, window, available)?
+        };
+        if let Some(name) = tasks.as_deref().filter(|name| !name.is_empty()) {
+            let detail: Detail = name.parse().map_err(PlanError::InvalidTasks)?;
+            if !plan.kinds.contains(&Kind::Goroutine) {
+                return Err(PlanError::TasksWithoutDump);
+            }
+            available.check_tasks(detail).map_err(|why| PlanError::Unavailable(why.clone()))?;
+            plan.tasks = Some(detail);
         }
+        Ok(plan)
     }
 
     /// The default kinds for `window`, less what the process can't give.
     fn default_kinds(window: Duration, available: &Available) -> Plan {
-        let mut plan = Plan { kinds: Vec::new(), window, left_out: Vec::new() };
+        let mut plan = Plan { kinds: Vec::new(), window, tasks: None, left_out: Vec::new() };
         for kind in Kind::DEFAULT {
             match available.check(kind) {
                 Ok(()) => plan.kinds.push(kind),
@@ -119,7 +137,7 @@ impl Plan {
         for &kind in &kinds {
             available.check(kind).map_err(|why| PlanError::Unavailable(why.clone()))?;
         }
-        Ok(Plan { kinds, window, left_out: Vec::new() })
+        Ok(Plan { kinds, window, tasks: None, left_out: Vec::new() })
     }
 
     /// The kinds, without repetition, in the order they were asked for.
@@ -130,6 +148,11 @@ impl Plan {
     /// How long the timed kinds record.
     pub fn window(&self) -> Duration {
         self.window
+    }
+
+    /// By what means the dump is to tell what tasks wait in, if it is asked to.
+    pub fn tasks(&self) -> Option<Detail> {
+        self.tasks
     }
 
     /// The default kinds that this process can't give. Empty where kinds were named.
@@ -237,6 +260,10 @@ mod tests {
             refused("duration=1s&seconds=2"),
             PlanError::RepeatedParameter("seconds".into())
         );
+        assert_eq!(refused("tasks=stacks"), PlanError::InvalidTasks(UnknownDetail));
+        assert_eq!(refused("tasks=taskdump&profiles=heap"), PlanError::TasksWithoutDump);
+        assert!(matches!(refused("tasks=taskdump"), PlanError::Unavailable(_)));
+        assert_eq!(Plan::parse("tasks=", &all()).unwrap().tasks(), None);
         let many = format!("profiles={}", ["goroutine"; 3000].join(","));
         assert_eq!(refused(&many), PlanError::TooManyKinds(3000));
     }

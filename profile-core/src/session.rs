@@ -67,6 +67,8 @@ pub struct Artifact {
 pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Recording, Error> {
     let started = SystemTime::now();
     let opened = Instant::now();
+    let in_detail = plan.tasks().map(|detail| collectors.with_tasks(detail)).transpose()?;
+    let collectors = in_detail.as_ref().unwrap_or(collectors);
     let mut open = Vec::with_capacity(plan.kinds().len());
     for &kind in plan.kinds() {
         let window = contain(kind, || collectors.collector(kind).start());

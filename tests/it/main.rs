@@ -7,6 +7,8 @@ mod bundles;
 mod collection;
 mod command;
 mod confined;
+#[cfg(feature = "await-tree")]
+mod details;
 mod disconnect;
 mod dumps;
 mod fakes;

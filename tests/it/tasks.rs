@@ -36,7 +36,7 @@ fn dump() -> (Profile, String) {
 }
 
 /// The blocks of a dump whose header has this text.
-fn blocks<'a>(dump: &'a str, header: &str) -> Vec<&'a str> {
+pub(crate) fn blocks<'a>(dump: &'a str, header: &str) -> Vec<&'a str> {
     dump.split("\n\n").filter(|block| block.lines().next().unwrap().contains(header)).collect()
 }
 
@@ -209,6 +209,17 @@ impl Trace {
     }
 }
 
+impl Trace {
+    /// Whether an event can have been at a moment between these.
+    #[track_caller]
+    pub(crate) fn assert_within(&self, event: &Value, (began, ended): (Instant, Instant)) {
+        let at = Duration::from_secs_f64(event["ts"].as_f64().unwrap() / 1e6);
+        let slack = Duration::from_micros(1);
+        assert!(self.opened.0 + at <= ended + slack, "{event} is too late");
+        assert!(self.opened.1 + at + slack >= began, "{event} is too early");
+    }
+}
+
 /// Waits for a lock, on a thread named `t_waiter`, and says how long.
 pub(crate) fn waiter(held: &Arc<Mutex<()>>, waited: &Truth) -> thread::JoinHandle<()> {
     let (held, waited) = (Arc::clone(held), Arc::clone(waited));
@@ -306,7 +317,7 @@ fn a_trace_shows_every_poll_and_wait_when_it_was() {
     assert_eq!(summary.busiest.iter().map(|task| task.polls).sum::<u64>(), polls.len() as u64);
     assert!(summary.warnings.is_empty() && summary.lost_events == 0, "{summary:?}");
 
-    in_firefox_profiler(&trace);
+    in_firefox_profiler(&trace, "t_waiter");
 }
 
 /// Slices of a thread lie within each other or apart.
@@ -346,8 +357,9 @@ fn profiler_cli() -> Option<PathBuf> {
     None
 }
 
-/// The Firefox Profiler finds the same threads, polls and waits, at the same times.
-fn in_firefox_profiler(trace: &Trace) {
+/// The Firefox Profiler finds the same threads, one of this name among them, and the same polls and waits at
+/// the same times.
+pub(crate) fn in_firefox_profiler(trace: &Trace, thread: &str) {
     let Some(cli) = profiler_cli() else { return };
     // Its sessions lie in the home directory.
     let home = tempfile::tempdir().unwrap();
@@ -420,7 +432,7 @@ fn in_firefox_profiler(trace: &Trace) {
         }
     }
     run(&["stop", "--all"]);
-    assert!(handles.iter().any(|(_, name)| name.contains("t_waiter")), "{handles:?}");
+    assert!(handles.iter().any(|(_, name)| name.contains(thread)), "{handles:?}");
     // Its times begin with the first slice that it shows.
     let events = trace.json["traceEvents"].as_array().unwrap();
     let timed = || events.iter().filter(|event| event["ph"] == "X");

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::future::Future as _;
 use std::hint::black_box;
 use std::pin::pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 #[cfg(feature = "intercept")]
-use std::sync::{Arc, Barrier, Mutex};
-use std::task::{Context, Waker};
+use std::sync::Barrier;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,8 +21,7 @@ use serde_json::Value;
 use crate::collection::{real, unpack};
 use crate::http::get;
 use crate::own_process::is_own_process;
-#[cfg(feature = "intercept")]
-use crate::tasks::{Trace, runtime};
+use crate::tasks::{Trace, in_firefox_profiler, runtime};
 
 /// Where this much CPU time goes.
 #[inline(never)]
@@ -30,6 +30,102 @@ fn t_spins(time: Duration) {
     while Instant::now() < until {
         black_box((0..1000_u64).fold(1, |a, b| black_box(a) ^ b));
     }
+}
+
+/// Is ready in the next poll, which it asks for in its first.
+async fn wakes_itself() {
+    let mut first = true;
+    std::future::poll_fn(|cx| {
+        if std::mem::take(&mut first) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    })
+    .await;
+}
+
+/// A wake-up has an arrow from the thread and the moment of it to the beginning of the poll. A task that wakes itself,
+/// or yields, has none.
+#[test]
+fn arrows_go_from_who_wakes_a_task_to_its_poll() {
+    const TEST: &str = "traces::arrows_go_from_who_wakes_a_task_to_its_poll";
+    if !is_own_process(TEST) {
+        return;
+    }
+    const ROUNDS: usize = 10;
+    let runtime = runtime(2);
+    let wake = Arc::new(tokio::sync::Notify::new());
+    let polled: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    let mut wakes: Vec<(Instant, Instant)> = Vec::new();
+    let work = {
+        let (wake, polled) = (Arc::clone(&wake), Arc::clone(&polled));
+        async move {
+            for _ in 0..ROUNDS {
+                wake.notified().await;
+                polled.lock().unwrap().push(Instant::now());
+                tokio::task::yield_now().await;
+                wakes_itself().await;
+            }
+        }
+    };
+    // Until what it waits for is so.
+    let until = |ready: &dyn Fn() -> bool| {
+        let began = Instant::now();
+        while !ready() {
+            assert!(began.elapsed() < Duration::from_secs(20));
+            thread::sleep(Duration::from_micros(100));
+        }
+    };
+    let is_idle = || {
+        let mut idle = false;
+        task::all(&mut |status| idle |= status.state == task::State::Idle);
+        idle
+    };
+    let trace = Trace::of(|| {
+        let woken = task::named("t_woken").spawn_on(work, runtime.handle());
+        let waker = || {
+            for round in 0..ROUNDS {
+                until(&is_idle);
+                let before = Instant::now();
+                wake.notify_one();
+                wakes.push((before, Instant::now()));
+                until(&|| polled.lock().unwrap().len() > round);
+            }
+        };
+        thread::scope(|scope| {
+            thread::Builder::new().name("t_waker".to_owned()).spawn_scoped(scope, waker).unwrap();
+        });
+        runtime.block_on(woken).unwrap();
+    });
+
+    let number = |event: &Value, name: &str| event[name].as_f64().unwrap();
+    let in_order = |mut events: Vec<&'_ Value>| {
+        events.sort_by(|a, b| number(a, "ts").total_cmp(&number(b, "ts")));
+        events.into_iter().cloned().collect::<Vec<Value>>()
+    };
+    let names = trace.events("__metadata", "M");
+    let waker = names.iter().find(|event| event["args"]["name"] == "t_waker").unwrap();
+    let starts = in_order(trace.events("woken", "s"));
+    let ends = in_order(trace.events("woken", "f"));
+    assert_eq!((starts.len(), ends.len()), (ROUNDS, ROUNDS), "{starts:#?} {ends:#?}");
+    let polls = trace.events("task", "X");
+    let polled = polled.lock().unwrap();
+    for (((start, end), &wake), &polled) in starts.iter().zip(&ends).zip(&wakes).zip(&*polled) {
+        assert_eq!(start["id"], end["id"]);
+        assert_eq!(start["tid"], waker["tid"]);
+        trace.assert_within(start, wake);
+        trace.assert_within(end, (wake.0, polled));
+        let of_end = |poll: &&&Value| poll["tid"] == end["tid"] && poll["ts"] == end["ts"];
+        let poll = polls.iter().find(of_end).unwrap_or_else(|| panic!("{end}: {polls:#?}"));
+        assert_eq!(
+            (&poll["name"], &poll["args"]["task"]),
+            (&end["args"]["name"], &end["args"]["task"])
+        );
+        let waited = number(&end["args"], "waited_micros");
+        assert!((number(end, "ts") - number(start, "ts") - waited).abs() < 0.002, "{start} {end}");
+    }
+    in_firefox_profiler(&trace, "t_worker");
 }
 
 /// Each arrow has two ends: one where a wait ends, on the thread that waited, and one during the wait, on

@@ -19,7 +19,17 @@ const CRATES: &[Crate] = &[
     Crate {
         package: "profile-core",
         folder: "profile-core",
-        features: &["sampler", "intercept", "pprof-rs", "heap", "jemalloc", "tokio", "tracing"],
+        features: &[
+            "sampler",
+            "intercept",
+            "pprof-rs",
+            "heap",
+            "jemalloc",
+            "tokio",
+            "await-tree",
+            "taskdump",
+            "tracing",
+        ],
     },
     Crate {
         package: "profile-http",
@@ -40,6 +50,8 @@ const CRATES: &[Crate] = &[
             "heap",
             "jemalloc",
             "tokio",
+            "await-tree",
+            "taskdump",
             "tracing",
             "tower",
         ],
@@ -160,6 +172,8 @@ serde = "1"
                 "--no-default-features --features heap",
                 "--no-default-features --features jemalloc",
                 "--no-default-features --features tokio",
+                "--no-default-features --features await-tree",
+                "--no-default-features --features taskdump",
                 "--no-default-features --features tracing",
                 "--all-features",
             ]

@@ -103,9 +103,13 @@ fn features() -> Result<()> {
 
 /// What is there only with `--cfg tokio_unstable`, and nothing else: the flag makes another build of all.
 fn hooks() -> Result<()> {
-    let flags = "test -p profile-core --no-default-features --features tokio --lib";
-    let mut test = cargo(&format!("{flags} --target-dir target/tokio-unstable -- task::"));
-    run(test.env("RUSTFLAGS", "--cfg tokio_unstable"))
+    let flags = "test -p profile-core --no-default-features --features sampler,taskdump";
+    let folder = "--target-dir target/tokio-unstable";
+    for tests in ["--test taskdump", "--lib -- task::"] {
+        let mut test = cargo(&format!("{flags} {folder} {tests}"));
+        run(test.env("RUSTFLAGS", "--cfg tokio_unstable"))?;
+    }
+    Ok(())
 }
 
 fn doc() -> Result<()> {

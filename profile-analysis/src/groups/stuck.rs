@@ -14,6 +14,10 @@ pub enum Evidence {
     Leaked,
     /// The group has grown from dump to dump.
     Growing,
+    /// Tasks that have been polled for so long that their worker does nothing else.
+    BlocksWorker,
+    /// Tasks that are ready, and that no worker takes.
+    Starved,
     /// They work for somebody, and have been waiting for long.
     WaitingTooLong,
     /// Many wait for a lock at the same place.
@@ -28,6 +32,8 @@ impl Evidence {
         match self {
             Evidence::Leaked => "leaked",
             Evidence::Growing => "growing",
+            Evidence::BlocksWorker => "blocks its worker",
+            Evidence::Starved => "no worker takes it",
             Evidence::WaitingTooLong => "waiting too long",
             Evidence::CrowdAtLock => "crowd at a lock",
             Evidence::NilChannel => "nothing can wake it",
@@ -57,6 +63,20 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
     if row.leaked > 0 {
         let why = format!("{} proven by the garbage collector to be leaked", row.leaked);
         return found(Evidence::Leaked, row.leaked, why);
+    }
+    if row.state == "task blocking" {
+        let why = "kept in one poll, so that the worker does nothing else".to_owned();
+        return found(Evidence::BlocksWorker, row.count, why);
+    }
+    if matches!(&*row.state, "task woken" | "task new") {
+        // Whatever they are for. Only waits from a minute on are known.
+        let count = row.waits.at_least(1);
+        if count > 0 {
+            let was = if row.state == "task new" { "started" } else { "woken" };
+            let longest = minutes(row.waits.max().unwrap_or_default());
+            let why = format!("{count} {was}, but not polled, the longest for {longest}");
+            return found(Evidence::Starved, count, why);
+        }
     }
     let after = match (row.stuck_after, row.category) {
         (Some(minutes), _) => Some(minutes),

@@ -117,6 +117,33 @@ fn a_request_is_one_whatever_it_waits_for() {
     );
 }
 
+/// Tasks as our own dumps show them: one that blocks its worker, and those that no worker takes, are stuck
+/// whatever they are for.
+#[test]
+fn tasks_without_a_worker_and_those_that_take_it_are_stuck() {
+    let task = |header: &str, category: &str| {
+        let labels = format!("{{task: reindex, category: {category}}}");
+        format!("goroutine 10000001 [{header}] {labels}:\nreindex()\n\t/src/main.rs:17\n\n")
+    };
+    for (header, evidence) in [
+        ("task blocking", Some(Evidence::BlocksWorker)),
+        ("task blocking, 3 minutes", Some(Evidence::BlocksWorker)),
+        ("task woken, 2 minutes", Some(Evidence::Starved)),
+        ("task new, 1 minutes", Some(Evidence::Starved)),
+        ("task woken", None),
+        ("task new", None),
+        ("task running", None),
+        ("task idle, 9 minutes", None),
+    ] {
+        let expected = [(1, Category::Background, evidence)];
+        check(&task(header, "background"), RuleSet::shipped(), &expected);
+    }
+    let dump = read(task("task woken, 2 minutes", "unknown").as_bytes());
+    let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
+    let why = &groups.rows[0].stuck.as_ref().unwrap().why;
+    assert_eq!(why, "1 woken, but not polled, the longest for 2 min");
+}
+
 #[test]
 fn the_longest_wait_of_a_group_counts() {
     let frames = "main.PreLLMHook(0x1)\n\t/src/a.go:5 +0x1\n";

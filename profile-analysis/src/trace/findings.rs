@@ -8,7 +8,7 @@ use crate::units::format_value;
 /// Something that a trace shows and that is rarely meant to be so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `blocked worker`, `slow polls`, `never polled again`, `queue` or `lost events`.
+    /// `blocked worker`, `starved`, `slow polls`, `never polled again`, `queue` or `lost events`.
     pub what: &'static str,
     /// The whole of it, as one line.
     pub text: String,
@@ -46,8 +46,17 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
             ),
         );
     }
-    for idle in summary.never_polled.iter().filter(|idle| idle.category != "background") {
+    for idle in &summary.never_polled {
         let many = if idle.count > 1 { format!("{} of them, ", idle.count) } else { String::new() };
+        // Whether it is ready is no question of what it is for.
+        if let Some(was) = starved(&idle.state) {
+            let (task, longest) = (task(&idle.name, &idle.site), time(idle.longest_micros));
+            found("starved", format!("{task}: {many}{was}, but not polled for {longest}"));
+            continue;
+        }
+        if idle.category == "background" {
+            continue;
+        }
         let place = match idle.await_point.as_str() {
             "" => String::new(),
             place => format!(", waits at {place}"),
@@ -60,6 +69,14 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
                 time(idle.longest_micros)
             ),
         );
+    }
+    for late in &summary.late_polls {
+        let (task, longest) = (task(&late.name, &late.site), time(late.longest_micros));
+        let more = match late.count {
+            1 => String::new(),
+            count => format!(", the longest of {count} times"),
+        };
+        found("starved", format!("{task}: woken, but not polled for {longest}{more}"));
     }
     let said = |slow: &&SlowPolls| {
         blocking.iter().any(|(blocked, count)| {
@@ -91,6 +108,15 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
         found("lost events", format!("{} of the oldest found no room", summary.lost_events));
     }
     findings
+}
+
+/// How tasks that are ready came to be so.
+fn starved(state: &str) -> Option<&'static str> {
+    match state {
+        "woken" => Some("woken"),
+        "new" => Some("started"),
+        _ => None,
+    }
 }
 
 /// `task NAME (SITE)`.

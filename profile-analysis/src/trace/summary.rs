@@ -14,6 +14,8 @@ use crate::{Error, Format, Result, sniff};
 const SLOW_MICROS: f64 = 10_000.0;
 /// Polls that take longer block their worker.
 const BLOCKING_MICROS: f64 = 100_000.0;
+/// A task that was woken and waited longer for its poll found no worker.
+const LATE_MICROS: f64 = 100_000.0;
 /// Bytes of a name that are kept.
 const NAME: usize = 256;
 
@@ -58,6 +60,8 @@ pub struct TraceSummary {
     pub slow_polls: Vec<SlowPolls>,
     /// Polls that took longer than 100 ms, the longest first.
     pub blocked_workers: Vec<Blocked>,
+    /// Polls that began later than 100 ms after what woke their task, by task.
+    pub late_polls: Vec<SlowPolls>,
     /// Tasks that were not polled in the whole window.
     pub never_polled: Vec<IdleTasks>,
     /// Tasks that were ready and had no worker; `None` where nobody counted.
@@ -87,7 +91,7 @@ pub struct TaskTime {
     pub longest_micros: f64,
 }
 
-/// Polls of such tasks that took too long.
+/// Polls of such tasks that took too long, or to begin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SlowPolls {
     /// The task's name.
@@ -96,7 +100,7 @@ pub struct SlowPolls {
     pub site: String,
     /// How many such polls.
     pub count: u64,
-    /// How long the longest of them took.
+    /// How long the longest of them took, or had to wait.
     pub longest_micros: f64,
 }
 
@@ -117,7 +121,7 @@ pub struct Blocked {
     pub unfinished: bool,
 }
 
-/// Tasks that do nothing.
+/// Tasks that nobody polls.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct IdleTasks {
     /// The tasks' name.
@@ -128,9 +132,11 @@ pub struct IdleTasks {
     pub await_point: String,
     /// `background`, `per-request` or `unknown`.
     pub category: String,
+    /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are ready and have no worker.
+    pub state: String,
     /// How many.
     pub count: u64,
-    /// How long the first of them has been idle.
+    /// How long ago the first of them was polled, or started.
     pub longest_micros: f64,
 }
 
@@ -187,6 +193,7 @@ struct Building {
     limits: TraceLimits,
     summary: TraceSummary,
     tasks: HashMap<(String, String), (TaskTime, SlowPolls)>,
+    late: HashMap<(String, String), SlowPolls>,
     threads: HashMap<u64, String>,
     queue: (f64, u64, f64),
     /// The last moment that an event speaks of.
@@ -219,6 +226,7 @@ impl Sink for Building {
                 }
             }
             "f" if event.category == "wake" => self.summary.wake_ups += 1,
+            "f" if event.category == "woken" => self.woken(event),
             _ => {}
         }
         self.end = self.end.max(event.at + event.duration.max(0.0));
@@ -239,6 +247,7 @@ impl Sink for Building {
                 site: cut(group.text("site")),
                 await_point: cut(group.text("await")),
                 category: cut(group.text("category")),
+                state: cut(group.text("state")),
                 count,
                 longest_micros: group.number("longest_micros").unwrap_or(0.0),
             });
@@ -278,6 +287,22 @@ impl Building {
         }
     }
 
+    /// A poll that began because its task was woken.
+    fn woken(&mut self, event: &Event<'_>) {
+        let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
+        if waited <= LATE_MICROS {
+            return;
+        }
+        let key = (cut(event.arguments.text("name")), cut(event.arguments.text("site")));
+        let room = self.late.len() < self.limits.names || self.late.contains_key(&key);
+        self.too_many |= !room;
+        if room {
+            let late = self.late.entry(key).or_default();
+            late.count += 1;
+            late.longest_micros = late.longest_micros.max(waited);
+        }
+    }
+
     fn counter(&mut self, event: &Event<'_>) {
         if event.name == "queue"
             && let Some(ready) = event.arguments.numbers().next()
@@ -296,7 +321,10 @@ impl Building {
     }
 
     fn finish(self) -> TraceSummary {
-        let Building { mut summary, tasks, threads, queue: (sum, readings, most), .. } = self;
+        let Building { mut summary, tasks, late, threads, queue, .. } = self;
+        let (sum, readings, most) = queue;
+        let late = late.into_iter().map(|((name, site), late)| SlowPolls { name, site, ..late });
+        summary.late_polls.extend(late);
         for ((name, site), (time, slow)) in tasks {
             if slow.count > 0 {
                 summary.slow_polls.push(SlowPolls {
@@ -310,9 +338,11 @@ impl Building {
         summary.busiest.sort_by(|a, b| {
             b.busy_micros.total_cmp(&a.busy_micros).then_with(|| a.name.cmp(&b.name))
         });
-        summary.slow_polls.sort_by(|a, b| {
-            b.longest_micros.total_cmp(&a.longest_micros).then_with(|| a.name.cmp(&b.name))
-        });
+        for polls in [&mut summary.slow_polls, &mut summary.late_polls] {
+            polls.sort_by(|a, b| {
+                b.longest_micros.total_cmp(&a.longest_micros).then_with(|| a.name.cmp(&b.name))
+            });
+        }
         shorten(&mut summary.never_polled, 0, |idle| idle.longest_micros);
         shorten(&mut summary.blocked_workers, 0, |blocked| blocked.micros);
         for blocked in &mut summary.blocked_workers {

@@ -8,6 +8,8 @@ use crate::Error;
 const TRACE: &str = r#"{"displayTimeUnit":"ms","otherData":{"producer":"profilez","window_micros":2000000,
 "lost_events":3,"tasks":[
 {"name":"checkout","site":"a.rs:7","category":"per-request","state":"idle","count":4,"unpolled":2,"longest_micros":5000000,"await":"a.rs:9"},
+{"name":"reads","site":"a.rs:4","category":"background","state":"woken","count":2,"unpolled":2,"longest_micros":4000000,"await":"a.rs:5"},
+{"name":"late","site":"a.rs:6","category":"unknown","state":"new","count":1,"unpolled":1,"longest_micros":3000000},
 {"name":"ticker","site":"a.rs:1","category":"background","state":"idle","count":1,"unpolled":1,"longest_micros":9000000},
 {"name":"busy","site":"a.rs:2","category":"unknown","state":"idle","count":1,"unpolled":0,"longest_micros":1}]},
 "traceEvents":[
@@ -18,6 +20,10 @@ const TRACE: &str = r#"{"displayTimeUnit":"ms","otherData":{"producer":"profilez
 {"ph":"X","cat":"wait","name":"wait","pid":1,"tid":13,"ts":10,"dur":20,"args":{"address":"0x1"}},
 {"ph":"s","cat":"wake","name":"wake","pid":1,"tid":11,"ts":25,"id":0},
 {"ph":"f","cat":"wake","name":"wake","pid":1,"tid":13,"ts":30,"id":0,"bp":"e"},
+{"ph":"s","cat":"woken","name":"wake","pid":1,"tid":13,"ts":40,"id":1},
+{"ph":"f","cat":"woken","name":"wake","pid":1,"tid":11,"ts":250040,"id":1,"bp":"e","args":{"task":3,"name":"reads","site":"a.rs:4","waited_micros":250000.000}},
+{"ph":"s","cat":"woken","name":"wake","pid":1,"tid":13,"ts":260000,"id":2},
+{"ph":"f","cat":"woken","name":"wake","pid":1,"tid":11,"ts":260001,"id":2,"bp":"e","args":{"task":3,"name":"reads","site":"a.rs:4","waited_micros":1.000}},
 {"ph":"C","cat":"counter","name":"queue","pid":1,"tid":0,"ts":1,"args":{"ready_tasks":0}},
 {"ph":"C","cat":"counter","name":"queue","pid":1,"tid":0,"ts":2,"args":{"ready_tasks":8}},
 {"ph":"X","cat":"span","name":"load","pid":1,"tid":11,"ts":5,"dur":1,"args":[1,{"a":null}]}
@@ -26,7 +32,7 @@ const TRACE: &str = r#"{"displayTimeUnit":"ms","otherData":{"producer":"profilez
 #[test]
 fn says_what_happened() {
     let summary = summarize(TRACE.as_bytes(), &TraceLimits::default()).unwrap();
-    assert_eq!((summary.events, summary.threads, summary.lost_events), (10, 3, 3));
+    assert_eq!((summary.events, summary.threads, summary.lost_events), (14, 3, 3));
     assert_eq!((summary.waits, summary.wake_ups, summary.spans), (1, 1, 1));
     assert_eq!(summary.queue, Some(Queue { mean: 4.0, most: 8.0 }));
     let busiest: Vec<_> = summary.busiest.iter().map(|t| (t.name.as_str(), t.polls)).collect();
@@ -42,6 +48,9 @@ fn says_what_happened() {
             "never polled again",
             "task checkout (a.rs:7): 2 of them, idle for 5.00 s, waits at a.rs:9",
         ),
+        ("starved", "task reads (a.rs:4): 2 of them, woken, but not polled for 4.00 s"),
+        ("starved", "task late (a.rs:6): started, but not polled for 3.00 s"),
+        ("starved", "task reads (a.rs:4): woken, but not polled for 250.00 ms"),
         ("slow polls", "task busy (a.rs:2): 1 poll over 10 ms, the longest 22.00 ms"),
         ("queue", "4.0 tasks on average were ready and had no worker, at most 8"),
         ("lost events", "3 of the oldest found no room"),
@@ -54,7 +63,7 @@ fn says_what_happened() {
 fn the_bare_array_is_a_trace_too() {
     let array = TRACE.split_once("\"traceEvents\":").unwrap().1.trim_end_matches('}');
     let summary = summarize(array.as_bytes(), &TraceLimits::default()).unwrap();
-    assert_eq!(summary.events, 10);
+    assert_eq!(summary.events, 14);
     assert_eq!(summary.window_micros, 2_000_000.0, "the end of the last event");
 }
 
@@ -64,7 +73,7 @@ fn a_packed_trace_is_unpacked_within_limits() {
     let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     packed.write_all(TRACE.as_bytes()).unwrap();
     let packed = packed.finish().unwrap();
-    assert_eq!(summarize(&packed, &TraceLimits::default()).unwrap().events, 10);
+    assert_eq!(summarize(&packed, &TraceLimits::default()).unwrap().events, 14);
     let limits = TraceLimits { bytes: 900, ..TraceLimits::default() };
     let summary = summarize(&packed, &limits).unwrap();
     assert_eq!(summary.warnings[0], "the trace has more than 900 bytes");

@@ -16,6 +16,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::deadlock::{self, Cycle, Lock};
@@ -26,11 +27,14 @@ use super::waits::Names;
 use super::{Collector, File, Pending, Window};
 use crate::profile::{Builder, Profile};
 use crate::sys::dump::{self, ThreadStack, ThreadState};
+use crate::task::Detail;
 use crate::{Error, Kind, Unavailable};
 
-/// Thread dumps.
+/// Thread dumps, with what tasks wait in where that is asked for.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ThreadDump;
+pub(super) struct ThreadDump {
+    tasks: Option<Detail>,
+}
 
 impl Collector for ThreadDump {
     fn kind(&self) -> Kind {
@@ -42,15 +46,20 @@ impl Collector for ThreadDump {
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
-        Ok(Box::new(ThreadDump))
+        Ok(Box::new(*self))
+    }
+
+    fn with_tasks(&self, detail: Detail) -> Result<Arc<dyn Collector>, Unavailable> {
+        detail.check()?;
+        Ok(Arc::new(ThreadDump { tasks: Some(detail) }))
     }
 }
 
 impl Window for ThreadDump {
     fn close(self: Box<Self>) -> Pending {
-        Box::new(|| {
+        Box::new(move || {
             let taken = SystemTime::now();
-            let tasks = Tasks::now();
+            let tasks = self.tasks.map_or_else(Tasks::now, Tasks::in_detail);
             let threads = dump::all().map_err(|source| Error::Collect {
                 kind: Kind::Goroutine,
                 source: source.into(),

@@ -2,8 +2,9 @@
 //!
 //! A task's frames are the place where it says that it waits, and the place where it was started. One
 //! that has been running for [`BLOCKING`] keeps its worker from everything else, and shows that thread's
-//! stack above them.
+//! stack above them. Where a request asks for it, what a task waits in stands above its own frames.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use super::goroutine::{label, wait};
 use crate::profile::{Builder, Function, Line};
-use crate::task::{self, State, Status, TaskKind};
+use crate::task::{self, Awaited, Awaits, Detail, State, Status, TaskKind};
 
 /// How long a task may run until it is said to block its worker.
 const BLOCKING: Duration = Duration::from_millis(100);
@@ -19,11 +20,16 @@ const BLOCKING: Duration = Duration::from_millis(100);
 const UNNAMED: u64 = 9_999_999;
 
 /// The tasks that are alive, but for those that run as a group of their kind, and as text.
+#[derive(Default)]
 pub(super) struct Tasks {
     groups: Vec<Group>,
-    running: Vec<Status>,
+    running: Vec<(Status, Option<Awaits>)>,
     text: String,
+    /// Tasks of which only what they wait in is known, and the id of the first.
+    others: Vec<Awaits>,
+    first_other: u64,
     unknown: usize,
+    notes: Vec<String>,
 }
 
 /// Tasks that have the same name, state and places.
@@ -31,10 +37,18 @@ struct Group {
     kind: Arc<TaskKind>,
     state: State,
     awaits: Option<(&'static str, u32)>,
+    /// What they wait in, where that was asked for: from the outside to the inside.
+    path: Path,
     count: i64,
     /// What is the same in the text of each of them, behind its header.
     text: String,
 }
+
+/// Functions or spans, each with its place.
+type Path = Vec<(String, String, u32)>;
+
+/// What groups are told apart by.
+type Key = (usize, State, Option<(&'static str, u32)>, Path);
 
 /// A thread's stack: locations, and text.
 pub(super) type Stack<'a> = (&'a [u32], &'a str);
@@ -42,30 +56,61 @@ pub(super) type Stack<'a> = (&'a [u32], &'a str);
 impl Tasks {
     /// The tasks as they are now.
     pub(super) fn now() -> Tasks {
-        let mut tasks = Tasks {
-            groups: Vec::new(),
-            running: Vec::new(),
-            text: String::new(),
-            unknown: task::alive().unknown,
-        };
-        type Key = (usize, State, Option<(&'static str, u32)>);
+        let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
         let mut known: HashMap<Key, usize> = HashMap::new();
-        task::all(&mut |status| {
-            if let State::Running { .. } = status.state {
-                tasks.running.push(status.clone());
-                return;
-            }
-            let key = (Arc::as_ptr(&status.kind) as usize, status.state, status.awaits);
-            let index = *known.entry(key).or_insert_with(|| {
-                tasks.groups.push(Group::new(status));
-                tasks.groups.len() - 1
-            });
-            let group = &mut tasks.groups[index];
-            group.count += 1;
-            header(&mut tasks.text, status.id, state_word(status), status.since);
-            tasks.text.push_str(&group.text);
-        });
+        task::all(&mut |status| tasks.add(status, None, &mut known));
         tasks
+    }
+
+    /// The tasks as they are now, with what they wait in by these means.
+    pub(super) fn in_detail(detail: Detail) -> Tasks {
+        let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
+        // Before a task dump polls all of them.
+        let mut statuses = Vec::new();
+        task::all(&mut |status| statuses.push(status.clone()));
+        let mut details = task::details(detail);
+        let mut known: HashMap<Key, usize> = HashMap::new();
+        for status in &statuses {
+            tasks.add(status, details.take(status.id), &mut known);
+        }
+        tasks.others = details.others;
+        tasks.first_other = task::fresh_ids(tasks.others.len() as u64);
+        if detail == Detail::TaskDump {
+            // Those that the runtime's count told of.
+            tasks.unknown = tasks.unknown.saturating_sub(tasks.others.len());
+        }
+        tasks.notes = details.notes;
+        tasks
+    }
+
+    fn add(&mut self, status: &Status, awaits: Option<Awaits>, known: &mut HashMap<Key, usize>) {
+        if let State::Running { .. } = status.state {
+            self.running.push((status.clone(), awaits));
+            return;
+        }
+        let path = awaits.as_ref().map(path).unwrap_or_default();
+        let key = (Arc::as_ptr(&status.kind) as usize, status.state, status.awaits, path);
+        let index = match known.get(&key) {
+            Some(&index) => index,
+            None => {
+                let index = self.groups.len();
+                self.groups.push(Group::new(status, key.3.clone()));
+                known.insert(key, index);
+                index
+            }
+        };
+        let group = &mut self.groups[index];
+        group.count += 1;
+        header(&mut self.text, status.id, state_word(status), status.since);
+        match &awaits {
+            None => self.text.push_str(&group.text),
+            Some(awaits) => {
+                // Writing to a string can't fail, here and below.
+                let _ = writeln!(self.text, "{{{}}}:", labels(&status.kind));
+                frames(&mut self.text, awaits);
+                self.text.push_str(&own_frames(&status.kind, status.awaits));
+            }
+        }
     }
 
     /// Adds the tasks to a profile. `stack_of` gives the stack of a thread.
@@ -75,8 +120,8 @@ impl Tasks {
         stack_of: impl Fn(u32) -> Option<Stack<'a>>,
     ) {
         let mut places = HashMap::new();
-        for Group { kind, state, awaits, count, .. } in &self.groups {
-            let mut stack = Vec::new();
+        for Group { kind, state, awaits, path, count, .. } in &self.groups {
+            let mut stack = locations(builder, &mut places, path);
             let waits = format!("{}::await", kind.name());
             stack.extend(awaits.map(|place| location(builder, &mut places, &waits, place)));
             stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
@@ -87,10 +132,13 @@ impl Tasks {
             };
             sample(builder, &stack, *count, kind, state);
         }
-        for status in &self.running {
+        for (status, awaits) in &self.running {
             let mut stack = Vec::new();
             if let Some((thread, _)) = blocked(status, &stack_of) {
                 stack.extend_from_slice(thread);
+            }
+            if let Some(awaits) = awaits {
+                stack.extend(locations(builder, &mut places, &path(awaits)));
             }
             let kind = &status.kind;
             stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
@@ -105,6 +153,18 @@ impl Tasks {
                 ));
             }
         }
+        for awaits in &self.others {
+            let mut stack = locations(builder, &mut places, &path(awaits));
+            if stack.is_empty() {
+                stack.push(location(builder, &mut places, &awaits.name, ("", 0)));
+            }
+            let labels = [
+                builder.text_label("task", &awaits.name),
+                builder.text_label("state", other_word(awaits)),
+                builder.text_label("category", "unknown"),
+            ];
+            builder.sample(&stack, &[1], &labels);
+        }
         if self.unknown > 0 {
             let place = location(builder, &mut places, "unnamed_tasks", ("", 0));
             let labels = [
@@ -114,38 +174,92 @@ impl Tasks {
             ];
             builder.sample(&[place], &[self.unknown as i64], &labels);
         }
+        for note in &self.notes {
+            builder.comment(note);
+        }
     }
 
-    /// The tasks as text, each with an empty line before it.
+    /// The tasks as text, each with an empty line before it, and what could not be told at the end.
     pub(super) fn text<'a>(self, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> String {
-        let Tasks { running, mut text, unknown, .. } = self;
-        for status in &running {
+        let Tasks { running, mut text, others, first_other, unknown, notes, .. } = self;
+        for (status, awaits) in &running {
             header(&mut text, status.id, state_word(status), status.since);
             let mut labels = labels(&status.kind);
-            let mut frames = own_frames(&status.kind, None);
-            if let (State::Running { thread }, Some((_, above))) =
-                (status.state, blocked(status, &stack_of))
-            {
-                // Writing to a string can't fail, here and below.
+            if let State::Running { thread } = status.state {
                 let _ = write!(labels, ", worker: {thread}");
-                frames.insert_str(0, above);
             }
-            let _ = write!(text, "{{{labels}}}:\n{frames}");
+            let above = blocked(status, &stack_of).map_or("", |(_, text)| text);
+            let _ = write!(text, "{{{labels}}}:\n{above}");
+            awaits.iter().for_each(|awaits| frames(&mut text, awaits));
+            text.push_str(&own_frames(&status.kind, None));
+        }
+        for (id, awaits) in (first_other..).zip(&others) {
+            let innermost = awaits.path().next_back().and_then(|place| place.since);
+            header(&mut text, id, other_word(awaits), innermost.unwrap_or_default());
+            let (name, key) = (label(&awaits.name), label(&awaits.key));
+            let _ = writeln!(text, "{{task: {name}, key: {key}, category: unknown}}:");
+            frames(&mut text, awaits);
+            if awaits.places.is_empty() {
+                let _ = write!(text, "{}()\n\t?:0\n", function(&awaits.name));
+            }
         }
         if unknown > 0 {
             header(&mut text, UNNAMED, "task unknown", Duration::ZERO);
             let _ = write!(text, "{{tasks: {unknown}}}:\nunnamed_tasks()\n\t?:0\n");
+        }
+        for note in &notes {
+            let _ = write!(text, "\n# {}\n", one_line(note));
         }
         text
     }
 }
 
 impl Group {
-    fn new(status: &Status) -> Group {
+    fn new(status: &Status, path: Path) -> Group {
         let Status { kind, state, awaits, .. } = status;
         let text = format!("{{{}}}:\n{}", labels(kind), own_frames(kind, *awaits));
-        Group { kind: Arc::clone(kind), state: *state, awaits: *awaits, count: 0, text }
+        Group { kind: Arc::clone(kind), state: *state, awaits: *awaits, path, count: 0, text }
     }
+}
+
+fn path(awaits: &Awaits) -> Path {
+    awaits.path().map(|place| (place.name.clone(), place.file.clone(), place.line)).collect()
+}
+
+/// What a task waits in as frames, the innermost first. Where it waits for several things at once, those of
+/// the last come first, and the frame that all are in says how many they are. What stands in the place
+/// of arguments does not make frames different.
+fn frames(text: &mut String, awaits: &Awaits) {
+    for (at, Awaited { name, file, line, since, .. }) in awaits.places.iter().enumerate().rev() {
+        let mut said = Vec::new();
+        let branches = awaits.branches(at);
+        said.extend((branches > 1).then(|| format!("{branches} at once")));
+        said.extend(since.map(|since| format!("{:.1}s", since.as_secs_f64())));
+        let (name, said) = (function(name), said.join(", "));
+        let file = if file.is_empty() { Cow::Borrowed("?") } else { one_line(file) };
+        let _ = writeln!(text, "{name}({said})\n\t{file}:{line}");
+    }
+}
+
+fn other_word(awaits: &Awaits) -> &'static str {
+    if awaits.running { "task running" } else { "task idle" }
+}
+
+/// A name that comes from anywhere as that of a function: one line that can't be taken for another kind of line.
+fn function(name: &str) -> Cow<'_, str> {
+    // How the lines of a dump begin that are no function's.
+    const OTHERS: [&str; 7] =
+        ["goroutine ", "created by ", "runtime: ", "stack: frame={", "non-Go function", "...", "["];
+    let name = one_line(name);
+    let is_plain = name.starts_with(|c: char| !c.is_whitespace())
+        && !OTHERS.iter().any(|other| name.starts_with(other));
+    if is_plain { name } else { format!("\"{name}\"").into() }
+}
+
+/// A text as one line, whoever reads it.
+fn one_line(text: &str) -> Cow<'_, str> {
+    let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if text.contains(ends) { text.replace(ends, " ").into() } else { text.into() }
 }
 
 /// The stack of the thread that a task blocks.
@@ -180,13 +294,23 @@ fn labels(kind: &TaskKind) -> String {
 /// Where a task waits, where it was started, and the same as its creator.
 fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
     let mut text = String::new();
-    let (name, line) = (kind.name(), kind.line());
+    let (name, line) = (function(kind.name()), kind.line());
     if let Some((file, line)) = awaits {
         let _ = writeln!(text, "{name}::await()\n\t{file}:{line}");
     }
     let file = if kind.file().is_empty() { "?" } else { kind.file() };
     let _ = write!(text, "{name}()\n\t{file}:{line}\ncreated by task spawn\n\t{file}:{line}\n");
     text
+}
+
+/// The locations of a path, the innermost first.
+fn locations(
+    builder: &mut Builder,
+    known: &mut HashMap<(String, String, u32), u32>,
+    path: &Path,
+) -> Vec<u32> {
+    let places = path.iter().rev();
+    places.map(|(name, file, line)| location(builder, known, name, (file, *line))).collect()
 }
 
 /// The location of a place in the source that has no address.

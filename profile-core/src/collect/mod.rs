@@ -56,6 +56,7 @@ pub use trace::EventTrace;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::task::Detail;
 use crate::{DEFAULT_MAX_WINDOW, Error, Kind, Unavailable};
 
 /// Takes one kind of profile. Put your own in with [`Collectors::with`].
@@ -92,6 +93,17 @@ pub trait Collector: Send + Sync {
     ///
     /// The kind can't be recorded now; nothing stays switched on.
     fn start(&self) -> Result<Box<dyn Window>, Error>;
+
+    /// A collector of the same kind that tells what tasks wait in by these means, where a request asks for
+    /// that by name. Of use for `goroutine` only.
+    ///
+    /// # Errors
+    ///
+    /// Says why it can't be told, and what to switch on.
+    fn with_tasks(&self, detail: Detail) -> Result<Arc<dyn Collector>, Unavailable> {
+        let reason = format!("tasks={detail}: the {} collector does not know of it", self.kind());
+        Err(Unavailable::new(self.kind(), reason, ""))
+    }
 }
 
 /// An open window of one kind. Dropping it switches back what was switched on.
@@ -133,6 +145,18 @@ impl Collectors {
         self
     }
 
+    /// The same, with dumps that tell what tasks wait in by these means.
+    ///
+    /// # Errors
+    ///
+    /// Says why this process can't tell, and what to switch on.
+    pub fn with_tasks(&self, detail: Detail) -> Result<Collectors, Unavailable> {
+        let mut collectors = self.clone();
+        let dumps = &mut collectors.by_kind[Kind::Goroutine as usize];
+        *dumps = dumps.with_tasks(detail)?;
+        Ok(collectors)
+    }
+
     /// The collector of a kind.
     pub fn collector(&self, kind: Kind) -> &dyn Collector {
         self.by_kind[kind as usize].as_ref()
@@ -140,7 +164,10 @@ impl Collectors {
 
     /// What this process can give now.
     pub fn available(&self) -> Available {
-        Available::new(Kind::ALL.map(|kind| (kind, self.collector(kind).check())))
+        let kinds = Kind::ALL.map(|kind| (kind, self.collector(kind).check()));
+        let dumps = self.collector(Kind::Goroutine);
+        let tasks = Detail::ALL.map(|detail| dumps.with_tasks(detail).map(drop));
+        Available { tasks, ..Available::new(kinds) }
     }
 }
 
@@ -156,7 +183,7 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         #[cfg(all(feature = "sampler", stacks))]
         Kind::Cpu => Arc::new(SampledCpu::new()),
         #[cfg(all(feature = "sampler", stacks))]
-        Kind::Goroutine => Arc::new(goroutine::ThreadDump),
+        Kind::Goroutine => Arc::new(goroutine::ThreadDump::default()),
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
         #[cfg(intercepted)]
@@ -182,6 +209,7 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
 #[derive(Clone, Debug)]
 pub struct Available {
     by_kind: [Result<(), Unavailable>; Kind::ALL.len()],
+    tasks: [Result<(), Unavailable>; Detail::ALL.len()],
     max_window: Duration,
 }
 
@@ -192,7 +220,8 @@ impl Available {
         for (kind, answer) in kinds {
             by_kind[kind as usize] = answer;
         }
-        Available { by_kind, max_window: DEFAULT_MAX_WINDOW }
+        let tasks = Detail::ALL.map(Detail::check);
+        Available { by_kind, tasks, max_window: DEFAULT_MAX_WINDOW }
     }
 
     /// The same, with another longest window.
@@ -208,6 +237,15 @@ impl Available {
     /// Why it can't.
     pub fn check(&self, kind: Kind) -> Result<(), &Unavailable> {
         self.by_kind[kind as usize].as_ref().copied()
+    }
+
+    /// Whether a dump can tell what tasks wait in by these means.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't.
+    pub fn check_tasks(&self, detail: Detail) -> Result<(), &Unavailable> {
+        self.tasks[detail as usize].as_ref().copied()
     }
 
     /// Every kind that can't be given, with the reason: what to log when a program starts.

@@ -7,32 +7,42 @@
 use std::mem::ManuallyDrop;
 use std::ptr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
+
+use super::{clock, this_thread};
+use crate::task;
+use crate::trace::ring;
 
 /// Where a waker leaves its mark: [`WOKEN`] in a word, as long as the word is this owner's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     pub(crate) word: &'static AtomicU32,
+    /// The thread that polls the owner, or did last, with [`POLLED`].
+    pub(crate) thread: &'static AtomicU32,
     /// What the word has above its two lowest bits.
     pub(crate) owner: u32,
 }
 
 /// The bit that is set.
 pub(crate) const WOKEN: u32 = 2;
+/// The bit of a thread's id that says that its poll is over.
+pub(crate) const POLLED: u32 = 1 << 31;
 /// What a word has below its owner.
 pub(crate) const BELOW: u32 = 2;
 
 impl Mark {
-    fn leave(self) {
+    /// Whether it was not there.
+    fn leave(self) -> bool {
         let mut known = self.word.load(Ordering::Relaxed);
         while known >> BELOW == self.owner && known & WOKEN == 0 {
             let (woken, word) = (known | WOKEN, self.word);
             match word.compare_exchange_weak(known, woken, Ordering::AcqRel, Ordering::Relaxed) {
-                Ok(_) => break,
+                Ok(_) => return true,
                 Err(changed) => known = changed,
             }
         }
+        false
     }
 }
 
@@ -43,11 +53,57 @@ pub(crate) struct Kept {
     owned: AtomicPtr<Owned>,
 }
 
-/// What owned wakers share.
+/// What owned wakers share: 48 bytes, and 16 for its counts.
 #[derive(Debug)]
 struct Owned {
     inner: Waker,
-    mark: Mark,
+    /// The parts of a [`Mark`].
+    word: &'static AtomicU32,
+    thread: &'static AtomicU32,
+    owner: u32,
+    /// While a trace is taken, by which thread and when the mark was left, until the poll that is due to it begins;
+    /// else 0. Whoever leaves the mark writes both, the time last.
+    woken_by: AtomicU32,
+    woken_at: AtomicU64,
+}
+
+impl Owned {
+    fn new(inner: Waker, Mark { word, thread, owner }: Mark) -> Owned {
+        let (woken_by, woken_at) = (AtomicU32::new(0), AtomicU64::new(0));
+        Owned { inner, word, thread, owner, woken_by, woken_at }
+    }
+
+    #[inline(always)]
+    fn wake(&self) {
+        let Owned { word, thread, owner, .. } = *self;
+        if (Mark { word, thread, owner }).leave() && ring::is_on() {
+            self.note();
+        }
+        self.inner.wake_by_ref();
+    }
+
+    /// That a task wakes itself is no news, and neither is that the worker does which polled it last and is in no
+    /// task now: of one that yields, which may be every poll.
+    #[cold]
+    #[inline(never)]
+    fn note(&self) {
+        let (own, thread) = (this_thread::tid(), self.thread.load(Ordering::Relaxed));
+        if thread != own && (thread != own | POLLED || task::is_polling()) {
+            self.woken_by.store(own, Ordering::Relaxed);
+            self.woken_at.store(clock::precise(), Ordering::Release);
+        }
+    }
+
+    /// What was noted for a poll that began then. What was noted since is the next poll's.
+    #[inline]
+    fn woken(&self, began: u64) -> Option<Woken> {
+        let at = self.woken_at.load(Ordering::Acquire);
+        if at == 0 || at > began {
+            return None;
+        }
+        self.woken_at.store(0, Ordering::Relaxed);
+        Some(Woken { at, by: self.woken_by.load(Ordering::Relaxed) })
+    }
 }
 
 /// What a lent waker points at, for the time of one poll.
@@ -82,7 +138,7 @@ impl Kept {
     fn get_or_make(&self, inner: &Waker, mark: Mark) -> &Owned {
         let known = self.owned.load(Ordering::Acquire);
         let owned = if known.is_null() || known == UNUSED {
-            let made = Arc::into_raw(Arc::new(Owned { inner: inner.clone(), mark })).cast_mut();
+            let made = Arc::into_raw(Arc::new(Owned::new(inner.clone(), mark))).cast_mut();
             match self.owned.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => made,
                 Err(other) => {
@@ -109,18 +165,36 @@ impl Drop for Kept {
     }
 }
 
+/// A wake-up while a trace was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Woken {
+    /// By the precise clock.
+    pub(crate) at: u64,
+    /// The thread.
+    pub(crate) by: u32,
+}
+
 /// Polls with a waker that leaves a mark when it is used, and then uses `inner`. A future's mark is the
-/// same each time.
+/// same each time. Tells `woken` of the wake-up that a poll is due to which began at `due`, where a trace is taken.
 #[inline]
 pub(crate) fn poll<R>(
     kept: &mut Kept,
     inner: &Waker,
     mark: impl FnOnce() -> Mark,
+    due: Option<u64>,
+    woken: impl FnOnce(Woken),
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
     let mut lent = None;
     let raw = match kept.of(inner) {
-        Some(owned) => RawWaker::new(ptr::from_ref(owned).cast(), &OWNED),
+        Some(owned) => {
+            if let Some(began) = due
+                && let Some(due_to) = owned.woken(began)
+            {
+                woken(due_to);
+            }
+            RawWaker::new(ptr::from_ref(owned).cast(), &OWNED)
+        }
         None => first(kept, inner, mark(), &mut lent),
     };
     // SAFETY: the tables keep to the contract of `RawWakerVTable`, on any thread: what they use is `Sync`.
@@ -187,8 +261,7 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the caller's promise.
     let owned = unsafe { &*data.cast::<Owned>() };
-    owned.mark.leave();
-    owned.inner.wake_by_ref();
+    owned.wake();
 }
 
 /// # Safety
@@ -218,6 +291,15 @@ mod tests {
 
     use super::*;
 
+    fn poll<R>(
+        kept: &mut Kept,
+        inner: &Waker,
+        mark: impl FnOnce() -> Mark,
+        polled: impl FnOnce(&mut Context<'_>) -> R,
+    ) -> R {
+        super::poll(kept, inner, mark, None, |_| (), polled)
+    }
+
     struct Inner(AtomicUsize);
 
     impl Wake for Inner {
@@ -227,7 +309,8 @@ mod tests {
     }
 
     fn mark() -> Mark {
-        Mark { word: Box::leak(Box::new(AtomicU32::new(7 << BELOW))), owner: 7 }
+        let word = Box::leak(Box::new(AtomicU32::new(7 << BELOW)));
+        Mark { word, thread: Box::leak(Box::default()), owner: 7 }
     }
 
     /// How often the inner waker was used since the last look, and whether the mark is there, which is

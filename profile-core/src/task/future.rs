@@ -90,6 +90,11 @@ impl Live {
     pub(super) fn enter(&self) -> registry::Polling {
         registry::enter(self.slot)
     }
+
+    /// The task's id.
+    pub(super) fn id(&self) -> u64 {
+        registry::id(self.slot)
+    }
 }
 
 impl Drop for Live {
@@ -109,10 +114,17 @@ impl<F: Future> Future for Pinned<F, Live> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let (future, live) = self.project();
         let polling = registry::enter(live.slot);
+        #[cfg(taskdump)]
+        super::dumped::polled(|| registry::id(live.slot));
         let poll = match &mut live.wakes {
-            Some(kept) => {
-                wakes::poll(kept, cx.waker(), || registry::mark(live.slot), |cx| future.poll(cx))
-            }
+            Some(kept) => wakes::poll(
+                kept,
+                cx.waker(),
+                || registry::mark(live.slot),
+                polling.due(),
+                |woken| polling.due_to(woken),
+                |cx| future.poll(cx),
+            ),
             None => future.poll(cx),
         };
         if poll.is_ready() {

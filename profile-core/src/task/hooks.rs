@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
+use super::TaskId;
 use super::future::{Live, named};
 use super::registry::Polling;
 
@@ -31,7 +32,7 @@ pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
         .on_before_task_poll(|task| before_poll(task.id()))
         .on_after_task_poll(|task| after_poll(task.id()))
         .on_task_terminate(|task| {
-            drop(shard(task.id()).as_mut().and_then(|s| s.remove(&task.id())))
+            drop(shard(task.id()).as_mut().and_then(|s| s.remove(&task.id())));
         })
 }
 
@@ -45,6 +46,12 @@ pub(super) fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(NAMED.replace(true));
     spawn()
+}
+
+/// Our id of a task that the hooks brought in.
+#[cfg_attr(not(taskdump), allow(dead_code))]
+pub(super) fn id_of(id: Id) -> Option<TaskId> {
+    shard(id).as_ref().and_then(|shard| Some(TaskId(shard.get(&id)?.id())))
 }
 
 fn spawned(task: &TaskMeta<'_>) {

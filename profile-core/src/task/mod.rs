@@ -22,6 +22,11 @@
 //! # assert!(std::future::Future::poll(work, &mut cx).is_ready());
 //! ```
 
+#[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
+mod detail;
+#[cfg(feature = "tokio")]
+#[cfg_attr(not(taskdump), path = "not_dumped.rs")]
+mod dumped;
 mod future;
 #[cfg(all(feature = "tokio", tokio_unstable))]
 mod hooks;
@@ -30,7 +35,12 @@ mod registry;
 mod source;
 #[cfg(feature = "tokio")]
 mod tokio;
+#[cfg(feature = "await-tree")]
+mod trees;
 
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) use detail::collect as details;
+pub use detail::{Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES, UnknownDetail};
 pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
 #[cfg(all(feature = "tokio", tokio_unstable))]
 pub use hooks::see_every_task;
@@ -38,8 +48,15 @@ pub use hooks::see_every_task;
 pub(crate) use kinds::intern;
 pub use kinds::{Category, TaskKind};
 pub(crate) use kinds::{KindId, find as kind};
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) use registry::fresh_ids;
+pub(crate) use registry::is_polling;
 pub(crate) use source::all_at;
 pub(crate) use source::is_used;
-pub use source::{Alive, Registration, State, Status, TaskSource, alive, all, register};
+pub use source::{
+    Alive, Registration, State, Status, TaskId, TaskSource, alive, all, current, register,
+};
 #[cfg(feature = "tokio")]
 pub use tokio::{RuntimeTasks, spawn, watch};
+#[cfg(feature = "await-tree")]
+pub use trees::show_trees;

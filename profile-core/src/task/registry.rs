@@ -16,8 +16,8 @@ use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::sys::place::Place;
 use crate::sys::this_thread;
-use crate::sys::wakes::{BELOW, Mark, WOKEN};
-use crate::trace::ring;
+use crate::sys::wakes::{BELOW, Mark, POLLED, WOKEN, Woken};
+use crate::trace::ring::{self, Event};
 
 /// Slots that are made at a time: 16 KiB.
 const PAGE: usize = 256;
@@ -31,7 +31,7 @@ pub(super) struct Slot {
     /// 0 where the slot is free.
     id: AtomicU64,
     kind: AtomicU32,
-    /// The thread that is polling it; 0 while nobody does.
+    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was none.
     thread: AtomicU32,
     /// When its poll began, or the last one ended; when the task began, where there was none.
     since: AtomicU64,
@@ -178,11 +178,28 @@ pub(super) struct Polling {
     slot: &'static Slot,
     began: u64,
     outer: Option<&'static Slot>,
+    woken: bool,
 }
 
 #[inline]
 fn now() -> u64 {
     if ring::is_on() { clock::precise() } else { clock::coarse() }
+}
+
+/// The task that this thread is polling; inside of others, the innermost.
+pub(super) fn current() -> Option<u64> {
+    CURRENT.try_with(Cell::get).ok().flatten().map(|slot| slot.id.load(Ordering::Relaxed))
+}
+
+/// The first of so many ids that are no other task's.
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) fn fresh_ids(count: u64) -> u64 {
+    NEXT_ID.fetch_add(count, Ordering::Relaxed)
+}
+
+/// Whether this thread is polling a task.
+pub(crate) fn is_polling() -> bool {
+    CURRENT.get().is_some()
 }
 
 /// Begins a poll.
@@ -195,19 +212,28 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
     let outer = CURRENT.replace(Some(slot));
     let flags = slot.flags.load(Ordering::Relaxed);
     // A wake-up that comes from here on is another poll's. One that was not there is not taken back.
-    if flags & WOKEN != 0 {
+    let woken = flags & WOKEN != 0;
+    if woken {
         slot.flags.fetch_and(!WOKEN, Ordering::AcqRel);
     }
     if outer.is_some() && flags & NESTED == 0 {
         slot.flags.fetch_or(NESTED, Ordering::Relaxed);
     }
-    Polling { slot, began, outer }
+    Polling { slot, began, outer, woken }
+}
+
+/// A task's id.
+#[cfg(all(feature = "tokio", tokio_unstable))]
+#[inline]
+pub(super) fn id(slot: &Slot) -> u64 {
+    slot.id.load(Ordering::Relaxed)
 }
 
 /// Where a task's wakers say that it was woken.
 #[inline]
 pub(super) fn mark(slot: &'static Slot) -> Mark {
-    Mark { word: &slot.flags, owner: owner(slot.id.load(Ordering::Relaxed)) }
+    let owner = owner(slot.id.load(Ordering::Relaxed));
+    Mark { word: &slot.flags, thread: &slot.thread, owner }
 }
 
 /// A task's id, as far as there is room for it beside the flags.
@@ -216,6 +242,21 @@ fn owner(id: u64) -> u32 {
 }
 
 impl Polling {
+    /// When it began, if it may be due to a wake-up.
+    #[inline]
+    pub(super) fn due(&self) -> Option<u64> {
+        self.woken.then_some(self.began)
+    }
+
+    /// Tells the trace of the wake-up that it is due to.
+    #[cold]
+    pub(super) fn due_to(&self, woken: Woken) {
+        let Polling { slot, began, .. } = *self;
+        let (kind, task) = (slot.kind.load(Ordering::Relaxed), slot.id.load(Ordering::Relaxed));
+        let Woken { at, by } = woken;
+        ring::record(Event::Woken { kind: KindId(kind), by, at, began, task });
+    }
+
     /// Ends the last poll of a task: what is known of it is of no use to anybody but a trace.
     #[inline]
     pub(super) fn finish(self) {
@@ -232,7 +273,7 @@ impl Polling {
 impl Drop for Polling {
     #[inline]
     fn drop(&mut self) {
-        let Polling { slot, began, outer } = *self;
+        let Polling { slot, began, outer, .. } = *self;
         let ended = now();
         let took = ended.saturating_sub(began);
         // Nobody else writes while the task is being polled.
@@ -245,7 +286,7 @@ impl Drop for Polling {
             }
         }
         slot.since.store(ended, Ordering::Relaxed);
-        slot.thread.store(0, Ordering::Release);
+        slot.thread.store(slot.thread.load(Ordering::Relaxed) | POLLED, Ordering::Release);
         CURRENT.set(outer);
         if ring::is_on() {
             let kind = KindId(slot.kind.load(Ordering::Relaxed));
@@ -321,7 +362,10 @@ impl Slot {
         }
         let nanos = |then: u64| Duration::from_nanos(now.saturating_sub(then));
         let polls = self.polls.load(Ordering::Relaxed);
-        let thread = self.thread.load(Ordering::Acquire);
+        let thread = match self.thread.load(Ordering::Acquire) {
+            polled if polled & POLLED != 0 => 0,
+            thread => thread,
+        };
         let since = nanos(self.since.load(Ordering::Relaxed));
         let flags = self.flags.load(Ordering::Acquire);
         let state = match (thread, polls) {

@@ -1,15 +1,20 @@
 //! Where tasks are known from: our own registry, and sources that a program adds.
 
+use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::detail::{Awaits, Detail};
 use super::{TaskKind, registry};
+use crate::Unavailable;
 use crate::sys::clock;
 
 /// Knows tasks that nobody else knows: those of a runtime of one's own, or of another registry.
 ///
-/// Each method is called from the thread that takes a dump or a trace, and must not wait.
+/// Each method but [`TaskSource::awaits`] is called from the thread that takes a dump or a trace, and must
+/// not wait.
 pub trait TaskSource: Send + Sync {
     /// Shows each task that is known one by one.
     fn each(&self, each: &mut dyn FnMut(&Status)) {
@@ -26,6 +31,50 @@ pub trait TaskSource: Send + Sync {
     fn queued(&self) -> Option<usize> {
         None
     }
+
+    /// Whether it can tell what its tasks wait in, by these means, or why not now. `None` where it has nothing to do
+    /// with them.
+    fn offers(&self, detail: Detail) -> Option<Result<(), Unavailable>> {
+        let _ = detail;
+        None
+    }
+
+    /// Tells of each task what it waits in, until it is told to break off. It is called on a thread of its own
+    /// and may wait, but nobody waits for it longer than [`DETAIL_TIMEOUT`](super::DETAIL_TIMEOUT).
+    ///
+    /// # Errors
+    ///
+    /// Why it could not tell all.
+    fn awaits(
+        &self,
+        detail: Detail,
+        tell: &mut dyn FnMut(Awaits) -> ControlFlow<()>,
+    ) -> Result<(), Unavailable> {
+        let _ = (detail, tell);
+        Ok(())
+    }
+}
+
+/// The number of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TaskId(pub(super) u64);
+
+impl TaskId {
+    /// The number, as dumps and traces show it.
+    pub fn get(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The task that this thread is polling, if it has a name; of one inside another, the inner.
+pub fn current() -> Option<TaskId> {
+    registry::current().map(TaskId)
 }
 
 /// What a task is doing.
@@ -142,9 +191,9 @@ pub fn register(source: impl TaskSource + 'static) -> Registration {
     Registration(number)
 }
 
-/// The sources as they are now, so that none is called with the list locked.
-fn sources() -> Vec<Arc<dyn TaskSource>> {
-    lock().iter().map(|(_, source)| Arc::clone(source)).collect()
+/// The sources as they are now with their numbers, so that none is called with the list locked.
+pub(super) fn sources() -> Sources {
+    lock().clone()
 }
 
 /// Shows every task that is known to `each`, in no order.
@@ -156,7 +205,7 @@ pub fn all(each: &mut dyn FnMut(&Status)) {
 /// theirs as they are.
 pub(crate) fn all_at(now: u64, each: &mut dyn FnMut(&Status)) {
     registry::each(now, each);
-    for source in sources() {
+    for (_, source) in sources() {
         source.each(each);
     }
 }
@@ -172,7 +221,7 @@ pub fn alive() -> Alive {
     let (all, nested) = registry::count();
     let mut known = all - nested;
     let (mut counted, mut queued) = (0, None);
-    for source in sources() {
+    for (_, source) in sources() {
         source.each(&mut |status| known += usize::from(!status.nested));
         counted += source.alive().unwrap_or(0);
         queued = match (queued, source.queued()) {

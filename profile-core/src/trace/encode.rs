@@ -86,6 +86,8 @@ impl Whole {
                     Event::Wake { at, address } => {
                         wakes.entry(address).or_default().push((at, chunk.thread));
                     }
+                    // It may have done nothing else.
+                    Event::Woken { by, .. } => drop(threads.entry(by).or_default()),
                     // One that ended while the window was being closed is a poll like others.
                     Event::Poll { began, task, .. } if !unfinished.is_empty() => {
                         unfinished.remove(&(task, began));
@@ -214,6 +216,9 @@ impl Writer<'_> {
                     Event::Poll { kind, began, ended, task } => {
                         self.of_kind(kind, "task", thread, (began, ended), task);
                     }
+                    Event::Woken { kind, by, at, began, task } => {
+                        self.woken(kind, task, (by, at), (thread, began));
+                    }
                     Event::Span { kind, began, ended, span } => {
                         self.of_kind(kind, "span", thread, (began, ended), span);
                     }
@@ -271,18 +276,34 @@ impl Writer<'_> {
         let before = wakes.partition_point(|&(at, _)| at <= ended);
         let woken_by = wakes[..before].iter().rfind(|&&(_, waker)| waker != thread);
         let Some(&(at, waker)) = woken_by.filter(|&&(at, _)| at >= began) else { return };
-        let id = self.flows;
-        self.flows += 1;
-        self.arrow("s", id, waker, at);
-        self.arrow("f", id, thread, ended);
+        self.arrow("wake", (waker, at), (thread, ended));
+        self.out.push(b'}');
     }
 
-    /// One end of an arrow.
-    fn arrow(&mut self, end: &str, id: u64, thread: u32, at: u64) {
-        let at = self.since(at);
-        self.begin("wake", b"\"wake\"", end, thread, at);
-        let binding = if end == "f" { ",\"bp\":\"e\"" } else { "" };
-        let _ = write!(self.out, ",\"id\":{id}{binding}}}");
+    /// The arrow from who woke a task to its poll. One that was woken before the window opened has none.
+    fn woken(&mut self, kind: KindId, task: u64, from: (u32, u64), to: (u32, u64)) {
+        if from.1 < self.trace.began || to.1 >= self.trace.ended {
+            return;
+        }
+        let texts = self.kind(kind);
+        self.arrow("woken", from, to);
+        let _ = write!(self.out, ",\"args\":{{\"task\":{task},\"name\":");
+        self.out.extend_from_slice(&texts.name);
+        self.out.extend_from_slice(b",\"site\":");
+        self.out.extend_from_slice(&texts.site);
+        self.out.extend_from_slice(b",\"waited_micros\":");
+        micros(&mut self.out, to.1.saturating_sub(from.1));
+        self.out.extend_from_slice(b"}}");
+    }
+
+    /// An arrow from a moment of a thread to one of another, without the end of its second event.
+    fn arrow(&mut self, category: &str, from: (u32, u64), to: (u32, u64)) {
+        let id = self.flows;
+        self.flows += 1;
+        self.begin(category, b"\"wake\"", "s", from.0, self.since(from.1));
+        let _ = write!(self.out, ",\"id\":{id}}}");
+        self.begin(category, b"\"wake\"", "f", to.0, self.since(to.1));
+        let _ = write!(self.out, ",\"id\":{id},\"bp\":\"e\"");
     }
 
     fn instant(&mut self, kind: KindId, thread: u32, at: u64, message: &[u8]) {

@@ -70,6 +70,8 @@ pub(crate) fn is_on() -> bool {
 pub(crate) enum Event {
     /// A poll of a task.
     Poll { kind: KindId, began: u64, ended: u64, task: u64 },
+    /// A poll of a task that began because a thread had woken it; `by` has 24 bits.
+    Woken { kind: KindId, by: u32, at: u64, began: u64, task: u64 },
     /// A thread waited for a word of memory to change.
     Wait { began: u64, ended: u64, address: u64 },
     /// A thread woke those that wait for a word of memory.
@@ -88,6 +90,7 @@ const WAKE: u64 = 3;
 const SPAN: u64 = 4;
 const INSTANT: u64 = 5;
 const TEXT: u64 = 6;
+const WOKEN: u64 = 7;
 
 impl Event {
     #[inline]
@@ -95,6 +98,9 @@ impl Event {
         let head = |tag: u64, kind: KindId| tag | u64::from(kind.0) << 8;
         match self {
             Event::Poll { kind, began, ended, task } => [head(POLL, kind), began, ended, task],
+            Event::Woken { kind, by, at, began, task } => {
+                [head(WOKEN, kind) | u64::from(by) << 40, at, began, task]
+            }
             Event::Wait { began, ended, address } => [WAIT, began, ended, address],
             Event::Wake { at, address } => [WAKE, at, address, 0],
             Event::Span { kind, began, ended, span } => [head(SPAN, kind), began, ended, span],
@@ -107,6 +113,10 @@ impl Event {
         let kind = KindId((head >> 8) as u32);
         Some(match head & 0xff {
             POLL => Event::Poll { kind, began: a, ended: b, task: c },
+            WOKEN => {
+                let by = (head >> 40) as u32;
+                Event::Woken { kind, by, at: a, began: b, task: c }
+            }
             WAIT => Event::Wait { began: a, ended: b, address: c },
             WAKE => Event::Wake { at: a, address: b },
             SPAN => Event::Span { kind, began: a, ended: b, span: c },

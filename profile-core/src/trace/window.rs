@@ -100,7 +100,7 @@ fn alive(began: u64, ended: u64, running: &mut Vec<Status>) -> Vec<Group> {
         });
         let group = &mut groups[index];
         group.count += 1;
-        let waits = matches!(status.state, State::Idle | State::Woken);
+        let waits = matches!(status.state, State::New | State::Idle | State::Woken);
         group.unpolled += u64::from(waits && status.since > window);
         group.longest = group.longest.max(status.since);
     });

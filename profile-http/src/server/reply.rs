@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 use profile_core::profile::MergeError;
+use profile_core::task::UnknownDetail;
 use profile_core::{Busy, Error, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration};
 use serde::Serialize;
 
@@ -150,12 +151,13 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
             format!("Valid types: {}", kind_names()),
         ),
         PlanError::UnknownParameter(name) => {
-            unknown_parameter(&name, "duration, seconds, profiles")
+            unknown_parameter(&name, "duration, seconds, profiles, tasks")
         }
         PlanError::RepeatedParameter(name) => bad(
             &format!("Parameter {name:?} is given more than once."),
             "duration and seconds are two names of one parameter".to_owned(),
         ),
+        PlanError::InvalidTasks(why) => bad("Invalid tasks parameter.", why.to_string()),
         PlanError::Unavailable(why) => unavailable(&why),
         // The error type may grow; a plan that can't be made is the request's fault.
         error => bad("Invalid request.", error.to_string()),
@@ -273,6 +275,20 @@ pub(super) fn seconds_too_many(max: Duration) -> Refusal {
 
 pub(super) fn seconds_with_debug() -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, "seconds and debug params are incompatible", "")
+}
+
+pub(super) fn seconds_with_tasks() -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, "seconds and tasks params are incompatible", "")
+}
+
+pub(super) fn bad_tasks(error: &UnknownDetail) -> Refusal {
+    let message = format!("invalid value for \"tasks\" - {error}");
+    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+}
+
+pub(super) fn no_tasks(why: &Unavailable) -> Refusal {
+    let message = format!("failed to collect profile: {}", reason_and_hint(why));
+    Refusal::new(StatusCode::NOT_IMPLEMENTED, message, "")
 }
 
 pub(super) fn cpu_not_enabled(error: &Error) -> Refusal {

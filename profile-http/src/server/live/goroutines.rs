@@ -10,19 +10,22 @@ use profile_core::{Kind, single};
 
 use super::super::Shared;
 use super::super::reply::{self, Refusal};
+use super::query::Goroutines;
 
 /// Takes a dump and groups it.
-pub(super) fn json(shared: &Shared, raw: bool) -> Result<Bytes, Refusal> {
+pub(super) fn json(shared: &Shared, asked: Goroutines) -> Result<Bytes, Refusal> {
     shared.collectors.collector(Kind::Goroutine).check().map_err(|why| reply::unavailable(&why))?;
+    let in_detail = asked.tasks.map(|detail| shared.collectors.with_tasks(detail)).transpose();
+    let in_detail = in_detail.map_err(|why| reply::unavailable(&why))?;
     let taken = rfc3339(SystemTime::now());
-    let files = single::snapshot(&shared.collectors, Kind::Goroutine)
+    let files = single::snapshot(in_detail.as_ref().unwrap_or(&shared.collectors), Kind::Goroutine)
         .map_err(|error| reply::failed(&error.chain()))?;
     // The text knows more than the profile: ids, and how long each has waited.
     let text = files.iter().find(|file| file.name.ends_with(".txt"));
     let text = text.ok_or_else(|| reply::failed("the dump has no text"))?;
     let dump = dump::parse(&text.bytes, &Options::default());
     let groups = group(&dump, &shared.rules, &GroupOptions::default());
-    let raw = raw.then(|| String::from_utf8_lossy(&text.bytes));
+    let raw = asked.raw.then(|| String::from_utf8_lossy(&text.bytes));
     let json = goroutines_json(&groups, Some(&taken), raw.as_deref());
     serde_json::to_vec(&json).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
 }

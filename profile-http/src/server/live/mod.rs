@@ -36,7 +36,7 @@ pub(super) struct Live {
     /// What memory the sites held at earlier requests.
     watch: Mutex<Watch>,
     stats: Flights<usize>,
-    goroutines: Flights<bool>,
+    goroutines: Flights<query::Goroutines>,
     flames: Arc<()>,
 }
 
@@ -71,9 +71,9 @@ pub(super) async fn stats(shared: &Arc<Shared>, query: &str) -> Reply {
 
 /// `/goroutines`: threads and tasks in groups, those that look stuck first.
 pub(super) async fn goroutines(shared: &Arc<Shared>, query: &str) -> Reply {
-    let raw = query::goroutines(query)?;
+    let asked = query::goroutines(query)?;
     let work = Arc::clone(shared);
-    let json = shared.live.goroutines.share(raw, move || goroutines::json(&work, raw)).await?;
+    let json = shared.live.goroutines.share(asked, move || goroutines::json(&work, asked)).await?;
     Ok(answer("application/json; charset=utf-8", json))
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use profile_core::task::{Detail, UnknownDetail};
 use profile_core::{Kind, format_duration, parse_duration};
 
 use super::super::reply::{self, Refusal};
@@ -35,21 +36,34 @@ pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
     Ok(limit)
 }
 
-/// Whether `/goroutines` adds the dump it was made from: `raw`.
-pub(super) fn goroutines(query: &str) -> Result<bool, Refusal> {
-    let mut raw = false;
+/// What `/goroutines` is asked for: whether it adds the dump it was made from, `raw`, and by what means
+/// tasks tell what they wait in, `tasks`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Goroutines {
+    pub(super) raw: bool,
+    pub(super) tasks: Option<Detail>,
+}
+
+pub(super) fn goroutines(query: &str) -> Result<Goroutines, Refusal> {
+    let mut goroutines = Goroutines::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        raw = match (&*name, &*value) {
-            ("raw", "true" | "1" | "") => true,
-            ("raw", "false" | "0") => false,
+        match (&*name, &*value) {
+            ("raw", "true" | "1" | "") => goroutines.raw = true,
+            ("raw", "false" | "0") => goroutines.raw = false,
             ("raw", _) => {
                 let values = "raw is true or false.".to_owned();
                 return Err(reply::bad_parameter("Invalid raw parameter.", values));
             }
-            (name, _) => return Err(reply::unknown_parameter(name, "raw")),
-        };
+            ("tasks", "") => goroutines.tasks = None,
+            ("tasks", detail) => {
+                goroutines.tasks = Some(detail.parse().map_err(|error: UnknownDetail| {
+                    reply::bad_parameter("Invalid tasks parameter.", error.to_string())
+                })?);
+            }
+            (name, _) => return Err(reply::unknown_parameter(name, "raw, tasks")),
+        }
     }
-    Ok(raw)
+    Ok(goroutines)
 }
 
 /// What `/flame` is asked for: `kind`, and for kinds that record `seconds`.
@@ -95,10 +109,15 @@ mod tests {
         for bad in ["limit=0", "limit=1001", "limit=x", "limit=", "limits=3", "raw=true"] {
             assert!(stats(bad).is_err(), "{bad}");
         }
-        assert!(!goroutines("").unwrap());
-        assert!(goroutines("raw=true").unwrap());
-        assert!(!goroutines("raw=false").unwrap());
-        assert!(goroutines("raw=yes").is_err());
+        assert!(!goroutines("").unwrap().raw);
+        assert!(goroutines("raw=true").unwrap().raw);
+        assert!(!goroutines("raw=false").unwrap().raw);
+        let asked = Goroutines { raw: true, tasks: Some(Detail::AwaitTree) };
+        assert_eq!(goroutines("tasks=await-tree&raw=1").unwrap(), asked);
+        assert_eq!(goroutines("tasks=").unwrap(), Goroutines::default());
+        for bad in ["raw=yes", "tasks=true", "task=await-tree"] {
+            assert!(goroutines(bad).is_err(), "{bad}");
+        }
         let longest = Duration::from_secs(60);
         let heap = Flame { kind: Kind::Heap, window: Duration::from_secs(5) };
         assert_eq!(flame("kind=heap", longest).unwrap(), heap);

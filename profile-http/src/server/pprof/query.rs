@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use profile_core::Kind;
+use profile_core::task::Detail;
 
 use super::super::reply::{self, Refusal};
 
@@ -17,10 +18,10 @@ pub(super) enum Job {
     Profile(Duration),
     /// The trace of a window.
     Trace(Duration),
-    /// What a kind holds now.
-    Now { kind: Kind, gc: bool },
+    /// What a kind holds now; for a dump, by what means tasks tell what they wait in.
+    Now { kind: Kind, gc: bool, tasks: Option<Detail> },
     /// The same as text, in Go's form of this number.
-    Text { kind: Kind, debug: i64 },
+    Text { kind: Kind, debug: i64, tasks: Option<Detail> },
     /// What a kind gets in a window.
     Delta { kind: Kind, window: Duration },
 }
@@ -96,6 +97,12 @@ pub(super) fn trace(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
 /// The others: as they are now, as text, or what is new after some seconds.
 pub(super) fn snapshot(kind: Kind, form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
     let debug = form.number("debug");
+    let tasks = match (kind, form.value("tasks")) {
+        (Kind::Goroutine, Some(name)) => {
+            Some(name.parse().map_err(|error| reply::bad_tasks(&error))?)
+        }
+        _ => None,
+    };
     if let Some(seconds) = form.value("seconds") {
         let seconds = match seconds.parse::<i64>() {
             Ok(seconds @ 1..) => seconds,
@@ -104,12 +111,15 @@ pub(super) fn snapshot(kind: Kind, form: &Form<'_>, max: Duration) -> Result<Job
         if debug != 0 {
             return Err(reply::seconds_with_debug());
         }
+        if tasks.is_some() {
+            return Err(reply::seconds_with_tasks());
+        }
         return Ok(Job::Delta { kind, window: within(seconds as f64, max)? });
     }
     if debug != 0 {
-        return Ok(Job::Text { kind, debug });
+        return Ok(Job::Text { kind, debug, tasks });
     }
-    Ok(Job::Now { kind, gc: kind == Kind::Heap && form.number("gc") > 0 })
+    Ok(Job::Now { kind, gc: kind == Kind::Heap && form.number("gc") > 0, tasks })
 }
 
 /// Go takes any number of seconds. Here a window ends.
@@ -169,20 +179,28 @@ mod tests {
 
     #[test]
     fn snapshots() {
-        let kind = Kind::Heap;
+        let (kind, tasks) = (Kind::Heap, None);
         for (query, job) in [
-            ("", Job::Now { kind, gc: false }),
-            ("gc=1", Job::Now { kind, gc: true }),
-            ("gc=yes&debug=no", Job::Now { kind, gc: false }),
-            ("debug=1&gc=1", Job::Text { kind, debug: 1 }),
-            ("debug=2", Job::Text { kind, debug: 2 }),
-            ("debug=99999999999999999999", Job::Text { kind, debug: i64::MAX }),
+            ("", Job::Now { kind, gc: false, tasks }),
+            ("gc=1", Job::Now { kind, gc: true, tasks }),
+            ("gc=yes&debug=no", Job::Now { kind, gc: false, tasks }),
+            ("debug=1&gc=1", Job::Text { kind, debug: 1, tasks }),
+            ("debug=2", Job::Text { kind, debug: 2, tasks }),
+            ("debug=99999999999999999999", Job::Text { kind, debug: i64::MAX, tasks }),
             ("seconds=2&gc=1", Job::Delta { kind, window: seconds(2.0) }),
             ("seconds=2&debug=0", Job::Delta { kind, window: seconds(2.0) }),
         ] {
             assert_eq!(snapshot(kind, &Form::new(query), MAX).unwrap(), job, "{query}");
         }
         let gc = snapshot(Kind::Allocs, &Form::new("gc=1"), MAX).unwrap();
-        assert_eq!(gc, Job::Now { kind: Kind::Allocs, gc: false });
+        assert_eq!(gc, Job::Now { kind: Kind::Allocs, gc: false, tasks });
+        let dump = |query| snapshot(Kind::Goroutine, &Form::new(query), MAX);
+        let (kind, tasks) = (Kind::Goroutine, Some(Detail::TaskDump));
+        assert_eq!(dump("tasks=taskdump").unwrap(), Job::Now { kind, gc: false, tasks });
+        assert_eq!(dump("tasks=taskdump&debug=2").unwrap(), Job::Text { kind, debug: 2, tasks });
+        assert_eq!(dump("tasks=").unwrap(), Job::Now { kind, gc: false, tasks: None });
+        assert!(dump("tasks=taskdump&seconds=1").is_err());
+        assert!(dump("tasks=all").is_err());
+        assert!(snapshot(Kind::Heap, &Form::new("tasks=all"), MAX).is_ok(), "Go ignores it");
     }
 }

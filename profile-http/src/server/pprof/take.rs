@@ -1,5 +1,6 @@
 //! Taking one kind: what each request is made of.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant, SystemTime};
 use profile_core::collect::{Content, File, empty_profile};
 use profile_core::profile::{DecodeLimits, Profile, TextForm};
 use profile_core::single::{self, Unfinished};
-use profile_core::{Error, Kind, Unavailable, symbols};
+use profile_core::task::Detail;
+use profile_core::{Collectors, Error, Kind, Unavailable, symbols};
 
 use super::super::access::Identity;
 use super::super::pipe;
@@ -128,6 +130,9 @@ enum Taken {
 pub(super) fn could(shared: &Shared, job: &Job) -> Result<(), Refusal> {
     match (job, shared.collectors.collector(job.kind()).check()) {
         (Job::Trace(_), Err(why)) => Err(reply::no_trace(&why)),
+        (Job::Now { tasks, .. } | Job::Text { tasks, .. }, _) => {
+            in_detail(shared, *tasks).map(drop)
+        }
         _ => Ok(()),
     }
 }
@@ -152,24 +157,42 @@ fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal
             main_file(kind, unfinished.finish()).map(Content::into_vec)
         }
         Job::Delta { kind, window } => difference(shared, kind, window, client),
-        Job::Now { kind, gc } => {
+        Job::Now { kind, gc, tasks } => {
+            let collectors = in_detail(shared, tasks)?;
             let _one = shared.taking.finishing(kind);
-            let bytes = main_file(kind, single::snapshot(&shared.collectors, kind))?.into_vec();
+            let bytes = main_file(kind, single::snapshot(&collectors, kind))?.into_vec();
             if gc {
                 with_note(&bytes, "gc: there is no garbage to collect first")
             } else {
                 Ok(bytes)
             }
         }
-        Job::Text { kind, debug } => as_text(shared, kind, debug),
+        Job::Text { kind, debug, tasks } => as_text(shared, kind, debug, tasks),
     };
     whole.map(Taken::Whole)
 }
 
+/// The collectors, with dumps that tell what tasks wait in, where that is asked for.
+fn in_detail(shared: &Shared, tasks: Option<Detail>) -> Result<Cow<'_, Collectors>, Refusal> {
+    match tasks {
+        None => Ok(Cow::Borrowed(&shared.collectors)),
+        Some(detail) => {
+            let collectors = shared.collectors.with_tasks(detail);
+            collectors.map(Cow::Owned).map_err(|why| reply::no_tasks(&why))
+        }
+    }
+}
+
 /// What a kind holds now, in one of Go's text forms.
-fn as_text(shared: &Shared, kind: Kind, debug: i64) -> Result<Vec<u8>, Refusal> {
+fn as_text(
+    shared: &Shared,
+    kind: Kind,
+    debug: i64,
+    tasks: Option<Detail>,
+) -> Result<Vec<u8>, Refusal> {
+    let collectors = in_detail(shared, tasks)?;
     let _one = shared.taking.finishing(kind);
-    let files = single::snapshot(&shared.collectors, kind).map_err(|error| failed(&error))?;
+    let files = single::snapshot(&collectors, kind).map_err(|error| failed(&error))?;
     if kind == Kind::Goroutine && debug >= 2 {
         let text = files.into_iter().find(|file| file.name == "goroutine.txt");
         return text.map(|file| file.bytes.into_vec()).ok_or_else(|| no_file(kind));
