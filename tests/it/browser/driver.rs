@@ -60,6 +60,8 @@ impl Browser {
             "--headless",
             "--no-sandbox",
             "--disable-gpu",
+            // Some versions draw nothing with WebGL unless they are told that software may.
+            "--enable-unsafe-swiftshader",
             "--disable-quic",
             "--disable-dev-shm-usage",
             "--no-first-run",
