@@ -160,6 +160,9 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
 /// What names an object's addresses: a separate debug file where there is one, else the file itself,
 /// and only if it is still the file that was loaded.
 fn load(object: &Object, is_main: bool, budget: &mut u64) -> Source {
+    if let Some(image) = object.image {
+        return Names::read(image).map_or(Source::Nothing, Source::Names);
+    }
     let mut candidates = Vec::new();
     candidates.extend(debug_file(&object.build_id));
     candidates.push(object.path.clone());
@@ -172,7 +175,7 @@ fn load(object: &Object, is_main: bool, budget: &mut u64) -> Source {
     for path in candidates {
         let Some((_, debug_bytes)) = unchanged(&path) else { continue };
         if debug_bytes > *budget {
-            return Names::read(&path).map_or(Source::Nothing, Source::Names);
+            return Names::of_file(&path).map_or(Source::Nothing, Source::Names);
         }
         if let Ok(loader) = Loader::new(&path) {
             *budget -= debug_bytes;
@@ -183,19 +186,20 @@ fn load(object: &Object, is_main: bool, budget: &mut u64) -> Source {
 }
 
 impl Names {
-    fn read(path: &Path) -> Option<Names> {
-        fn functions<'data>(data: impl ReadRef<'data>) -> Option<Vec<(u64, u64, String)>> {
-            let file = object::File::parse(data).ok()?;
-            let symbols = file.symbols().chain(file.dynamic_symbols());
-            let functions = symbols.filter(|symbol| symbol.kind() == SymbolKind::Text);
-            let named = functions.filter_map(|symbol| {
+    fn of_file(path: &Path) -> Option<Names> {
+        Names::read(&ReadCache::new(File::open(path).ok()?))
+    }
+
+    fn read<'data>(data: impl ReadRef<'data>) -> Option<Names> {
+        let file = object::File::parse(data).ok()?;
+        let symbols = file.symbols().chain(file.dynamic_symbols());
+        let mut functions: Vec<(u64, u64, String)> = symbols
+            .filter(|symbol| symbol.kind() == SymbolKind::Text)
+            .filter_map(|symbol| {
                 let (begin, name) = (symbol.address(), symbol.name().ok()?);
                 Some((begin, begin.checked_add(symbol.size())?, name.to_owned()))
-            });
-            Some(named.collect())
-        }
-        let cache = ReadCache::new(File::open(path).ok()?);
-        let mut functions = functions(&cache)?;
+            })
+            .collect();
         functions.sort_unstable();
         functions.dedup_by_key(|&mut (begin, ..)| begin);
         Some(Names { functions })
@@ -335,6 +339,18 @@ mod tests {
         assert_eq!(frames.len(), 1);
         assert!(frames[0].name.starts_with("[profile_core-"), "{frames:?}");
         assert_eq!(symbolizer.find(0), None);
+    }
+
+    #[test]
+    fn what_the_kernel_maps_has_names() {
+        let mut symbolizer = Symbolizer::new();
+        let vdso = symbolizer.objects().iter().position(|object| object.image.is_some()).unwrap();
+        let Source::Names(names) = symbolizer.source(vdso) else { panic!("there are names") };
+        let has_clock = |(.., name): &&(u64, u64, String)| name.contains("clock_gettime");
+        let (begin, _end, name) = names.functions.iter().find(has_clock).unwrap().clone();
+        let address = symbolizer.objects()[vdso].bias.wrapping_add(begin) + 8;
+        assert_eq!(symbolizer.find(address).map(|(object, _)| object), Some(vdso));
+        assert_eq!(&*symbolizer.frames(vdso, address)[0].name, name);
     }
 
     #[test]

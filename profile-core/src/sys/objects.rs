@@ -17,6 +17,8 @@ pub(crate) struct Object {
     pub(crate) segments: Vec<Segment>,
     /// Its build id; empty where it has none.
     pub(crate) build_id: Vec<u8>,
+    /// Its bytes, where no file has them: the vDSO's.
+    pub(crate) image: Option<&'static [u8]>,
 }
 
 /// An executable segment, widened to whole pages as `/proc/self/maps` shows it.

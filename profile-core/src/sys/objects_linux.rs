@@ -74,17 +74,29 @@ unsafe extern "C" fn visit(
             gnu_build_id(notes, header.p_align as usize)
         })
         .unwrap_or_default();
+    let mut image = None;
     let path = match name.to_bytes() {
         b"" if objects.is_empty() => main_program(),
         b"" => PathBuf::from("[unnamed]"),
         // The one object without a file: the kernel maps it.
         name if name.starts_with(b"linux-vdso") || name.starts_with(b"linux-gate") => {
+            // SAFETY: the kernel maps whole pages of it, readable, and nothing unmaps them.
+            image = segments.first().map(|segment| unsafe { memory(segment) });
             PathBuf::from("[vdso]")
         }
         name => PathBuf::from(String::from_utf8_lossy(name).into_owned()),
     };
-    objects.push(Object { path, bias, segments, build_id });
+    objects.push(Object { path, bias, segments, build_id, image });
     0
+}
+
+/// # Safety
+///
+/// All of the segment is mapped and readable, and stays so.
+unsafe fn memory(segment: &Segment) -> &'static [u8] {
+    let length = (segment.limit - segment.start) as usize;
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(segment.start as *const u8, length) }
 }
 
 /// The running program's path as it was when started; `/proc` marks a deleted one.
