@@ -273,9 +273,10 @@ impl Writer<'_> {
             return;
         }
         let Some(wakes) = self.whole.wakes.get(&address) else { return };
-        let before = wakes.partition_point(|&(at, _)| at <= ended);
-        let woken_by = wakes[..before].iter().rfind(|&&(_, waker)| waker != thread);
-        let Some(&(at, waker)) = woken_by.filter(|&&(at, _)| at >= began) else { return };
+        let [first, behind] = [began, ended + 1].map(|t| wakes.partition_point(|&(at, _)| at < t));
+        let meanwhile = &wakes[first..behind];
+        let woken_by = meanwhile.iter().rfind(|&&(_, waker)| waker != thread);
+        let Some(&(at, waker)) = woken_by else { return };
         self.arrow("wake", (waker, at), (thread, ended));
         self.out.push(b'}');
     }
