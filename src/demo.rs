@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::sync::mpsc;
 
 use profilez::archive::{Bundle, BundleReader, Limits};
-use profilez::core::{Collectors, Kind, parse_duration};
+use profilez::core::{Collectors, Kind, parse_duration, waits};
 use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
 
@@ -21,6 +21,9 @@ use tasks::Tasks;
 use workload::Workload;
 
 const ROWS: usize = 5;
+
+/// Nanoseconds of waiting for one event.
+const BLOCK_RATE: u64 = 1_000_000;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     // What the workload allocates from its first moment on is to be seen.
@@ -89,8 +92,11 @@ fn kinds() -> String {
     kinds.join(",")
 }
 
-/// Keeps the service running until it is interrupted.
+/// Keeps the service running until it is interrupted. Its waits are recorded all the time, as those of
+/// a program that wants `/debug/pprof/block` and `mutex` to have them.
 fn serve(address: &str) -> Result<ExitCode, Failure> {
+    waits::set_block_profile_rate(BLOCK_RATE);
+    waits::set_mutex_profile_fraction(1);
     let (interrupt, interrupted) = mpsc::channel();
     interrupt::on(move || {
         // There is nobody to tell once the command has come to its end.

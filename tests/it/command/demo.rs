@@ -2,10 +2,12 @@
 
 use std::io::{BufRead as _, BufReader, Read as _};
 
+use profilez::core::profile::{DecodeLimits, Function, Profile};
 use tempfile::tempdir;
 
 use super::{interrupt, listed, path, run, start};
 use crate::collection::real;
+use crate::http::get;
 
 #[test]
 fn shows_what_its_workload_does_and_keeps_the_bundle() {
@@ -75,6 +77,14 @@ fn serves_until_it_is_interrupted() {
     let file = path(&directory, "x.tar.gz");
     let ran = run(["collect", url.trim_end(), "-d100ms", "-o", &file]).code(0);
     assert_eq!(ran.text(), format!("{file}\n"));
+    let address = url.trim_end().strip_prefix("http://").unwrap();
+    let address = address.strip_suffix("/debug/profile").unwrap().parse().unwrap();
+    for (kind, function) in [("block", "reserve_stock"), ("mutex", "count_stock")] {
+        let all = get(address, &format!("/debug/pprof/{kind}")).body;
+        let all = Profile::decode(&all, &DecodeLimits::default()).unwrap();
+        let has = |f: &Function| all.str(f.name).ends_with(function);
+        assert!(all.functions.iter().any(has), "{kind} has waits without a window");
+    }
     interrupt(&child);
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
