@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use profilez::analysis::top::By;
 use profilez::core::parse_duration;
+use profilez::core::task::{Detail, UnknownDetail};
 
 /// Collect every profile of a running service in one request, and read them.
 ///
@@ -116,6 +117,11 @@ pub(crate) struct CollectArgs {
     /// threadcreate, trace.
     #[arg(short, long, value_name = "LIST", env = "PROFILEZ_PROFILES")]
     pub(crate) profiles: Option<String>,
+
+    /// Say also what each task of the service waits in: `await-tree` or `taskdump`, if it was built with
+    /// that. Read docs/tasks.md before `taskdump` is used on a service that matters.
+    #[arg(long, value_name = "HOW", env = "PROFILEZ_TASKS", value_parser = detail)]
+    pub(crate) tasks: Option<Detail>,
 
     // The environment is not read here: clap would take its variables for arguments, and these two
     // exclude each other.
@@ -456,6 +462,10 @@ pub(crate) struct TraceArgs {
     /// Print the summary and the findings as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+fn detail(text: &str) -> Result<Detail, String> {
+    text.parse().map_err(|error: UnknownDetail| error.to_string())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

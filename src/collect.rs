@@ -62,6 +62,9 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     if let Some(kinds) = &args.profiles {
         request = request.kinds(kinds);
     }
+    if let Some(detail) = args.tasks {
+        request = request.tasks(detail);
+    }
     let urls =
         if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
     let settings = Settings::read(args)?;
@@ -204,10 +207,37 @@ impl Job<'_> {
             reason = format!("{}: {reason}", client.url());
         }
         output::error(&reason);
-        if let Some(hint) = hint(error) {
+        if let Some(hint) = self.hint(error) {
             note(&hint);
         }
         reason
+    }
+
+    /// What to do about a failure.
+    fn hint(&self, error: &(dyn StdError + 'static)) -> Option<String> {
+        let (status, retry_after) = match error.downcast_ref::<Error>()? {
+            Error::Refused { status, retry_after, .. } => (*status, *retry_after),
+            Error::TooLarge { .. } => return Some("--max-size MIB takes larger ones".to_owned()),
+            _ => return None,
+        };
+        let hint = match status {
+            300..=399 => "redirects are not followed: collect from the address it leads to",
+            401 | 403 => "is the token right? give one with --token-file FILE or PROFILEZ_TOKEN",
+            404 | 405 if self.args.tasks.is_some() => {
+                "only /debug/profile of a service with profilez can say what tasks wait in: collect \
+                 from others without --tasks"
+            }
+            404 => {
+                "there is no such endpoint, nor /debug/pprof/: is the path right, and are they \
+                 mounted there?"
+            }
+            409 => match retry_after {
+                Some(after) => return Some(format!("try again in {} s", after.as_secs())),
+                None => "try again when that collection is done",
+            },
+            _ => return None,
+        };
+        Some(hint.to_owned())
     }
 
     /// Prints the result; there is a bundle where there is a manifest.
@@ -251,29 +281,6 @@ impl Job<'_> {
             None => Ok(()),
         }
     }
-}
-
-/// What to do about a failure.
-fn hint(error: &(dyn StdError + 'static)) -> Option<String> {
-    let (status, retry_after) = match error.downcast_ref::<Error>()? {
-        Error::Refused { status, retry_after, .. } => (*status, *retry_after),
-        Error::TooLarge { .. } => return Some("--max-size MIB takes larger ones".to_owned()),
-        _ => return None,
-    };
-    let hint = match status {
-        300..=399 => "redirects are not followed: collect from the address it leads to",
-        401 | 403 => "is the token right? give one with --token-file FILE or PROFILEZ_TOKEN",
-        404 => {
-            "there is no such endpoint, nor /debug/pprof/: is the path right, and are they mounted \
-             there?"
-        }
-        409 => match retry_after {
-            Some(after) => return Some(format!("try again in {} s", after.as_secs())),
-            None => "try again when that collection is done",
-        },
-        _ => return None,
-    };
-    Some(hint.to_owned())
 }
 
 /// Says what is missing, and why.

@@ -12,6 +12,7 @@ use profilez::task::{self, DETAIL_TIMEOUT, State};
 use serde_json::Value;
 
 use crate::collection::{real, unpack};
+use crate::command::{self, run};
 use crate::http::{Answer, get};
 use crate::own_process::is_own_process;
 use crate::tasks::{blocks, runtime};
@@ -142,6 +143,18 @@ fn trees_stand_in_the_blocks_of_their_tasks() {
     let in_bundle = String::from_utf8_lossy(&bundle.files["goroutine.txt"]).into_owned();
     assert!(in_bundle.contains("\nhandle order("), "{in_bundle}");
     assert_eq!(stacks(&bundle.files["goroutine.prof"], "compactor").len(), 1);
+
+    let directory = tempfile::tempdir().unwrap();
+    let file = command::path(&directory, "x.tar.gz");
+    let url = address.to_string();
+    let ran =
+        run(["collect", &url, "-d10ms", "-p", "goroutine", "--tasks", "await-tree", "-o", &file]);
+    ran.code(0);
+    let dump = format!("{file}:goroutine.txt");
+    let shown = run(["groups", "--json", &dump]).code(0).json().to_string();
+    assert!(shown.contains("handle order") && shown.contains("wait for level 0"), "{shown}");
+    let refused = run(["collect", &url, "--tasks", "stacks", "-o", &file]).code(2);
+    assert!(refused.stderr.contains("valid values: await-tree, taskdump"), "{}", refused.stderr);
 
     // Without being asked nothing of it is there.
     let plain = text(&get(address, path));

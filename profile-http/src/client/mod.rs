@@ -35,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use profile_archive::{Manifest, Warning};
+use profile_core::task::Detail;
 use profile_core::{DEFAULT_WINDOW, parse_duration};
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue};
@@ -58,11 +59,12 @@ pub struct Client {
     cancel: Arc<Cancel>,
 }
 
-/// What to ask for. The default leaves both to the server.
+/// What to ask for. The default leaves duration and kinds to the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     duration: Option<String>,
     kinds: Option<String>,
+    tasks: Option<Detail>,
 }
 
 /// How far a collection is.
@@ -130,7 +132,8 @@ impl Client {
     ///
     /// Where `/debug/profile` is answered with 404 or 405, the profiles are fetched one by one from
     /// `/debug/pprof/`; any other refusal is an error. Each answer is kept in a temporary file until
-    /// its turn, so that no more than one profile is in memory.
+    /// its turn, so that no more than one profile is in memory. That is not done for a request that asks
+    /// what tasks wait in, which no other service can tell.
     ///
     /// A collection that breaks off when something of it has arrived is no error: see
     /// [`Collected::broke_off`].
@@ -150,7 +153,9 @@ impl Client {
             Budget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
         let collected = match consolidated::ask(self, request, budget, progress) {
             Ok(answer) => consolidated::collect(self, request, answer, to, progress)?,
-            Err(error @ Error::Refused { status: 404 | 405, .. }) if self.fallback => {
+            Err(error @ Error::Refused { status: 404 | 405, .. })
+                if self.fallback && request.tasks.is_none() =>
+            {
                 individual::collect(self, request, budget, to, progress)?.ok_or(error)?
             }
             Err(error) => return Err(error),
@@ -171,6 +176,13 @@ impl Request {
     #[must_use]
     pub fn kinds(mut self, kinds: impl Into<String>) -> Request {
         self.kinds = Some(kinds.into());
+        self
+    }
+
+    /// Asks also what each task waits in, by these means.
+    #[must_use]
+    pub fn tasks(mut self, detail: Detail) -> Request {
+        self.tasks = Some(detail);
         self
     }
 

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use profile_core::task::Detail;
 use ureq::http::HeaderValue;
 use url::{Host, Url};
 
@@ -112,13 +113,16 @@ impl Target {
     /// The bundle's address with a request's parameters added to those it came with.
     pub(super) fn bundle(&self, request: &Request) -> Url {
         let mut url = self.bundle.clone();
-        if request.duration.is_some() || request.kinds.is_some() {
-            let mut query = url.query_pairs_mut();
-            if let Some(duration) = &request.duration {
-                query.append_pair("duration", duration);
-            }
-            if let Some(kinds) = &request.kinds {
-                query.append_pair("profiles", kinds);
+        let Request { duration, kinds, tasks } = request;
+        let parameters = [
+            ("duration", duration.as_deref()),
+            ("profiles", kinds.as_deref()),
+            ("tasks", tasks.map(Detail::name)),
+        ];
+        for (name, value) in parameters {
+            // Asking for the pairs alone would add a `?`.
+            if let Some(value) = value {
+                url.query_pairs_mut().append_pair(name, value);
             }
         }
         url

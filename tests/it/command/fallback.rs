@@ -505,6 +505,21 @@ fn another_server_s_bundle_gets_a_manifest() {
     assert!(manifest["incomplete"].as_str().unwrap().contains("broke off"), "{manifest}");
 }
 
+/// What tasks wait in only our own endpoint can say: that it was not there is no reason to leave it out.
+#[test]
+fn what_tasks_wait_in_has_no_fallback() {
+    let directory = tempdir().unwrap();
+    let url = serving(healthy);
+    let file = path(&directory, "x.tar.gz");
+    let collect = |more: &[&str]| {
+        run(["collect", &url, "-p", "goroutine", "-o", &file].iter().chain(more).copied())
+    };
+    let ran = collect(&["--tasks", "await-tree"]).code(1);
+    assert!(ran.stderr.contains("collect from others without --tasks"), "{}", ran.stderr);
+    assert!(listed(&directory).is_empty());
+    collect(&[]).code(0);
+}
+
 #[test]
 fn settings_come_from_the_environment_too() {
     let directory = tempdir().unwrap();
