@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::kinds::{self, Category};
-use super::registry::{self, Slot};
+use super::registry::{self, Slot, Unwinding};
 use crate::sys::pinned::Pinned;
 use crate::sys::wakes::{self, Kept};
 
@@ -110,12 +110,13 @@ pub type Instrumented<F> = Pinned<F, Live>;
 impl<F: Future> Future for Pinned<F, Live> {
     type Output = F::Output;
 
-    #[inline]
+    #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let (future, live) = self.project();
         let polling = registry::enter(live.slot);
         #[cfg(taskdump)]
         super::dumped::polled(|| registry::id(live.slot));
+        let unwinding = Unwinding(polling);
         let poll = match &mut live.wakes {
             Some(kept) => wakes::poll(
                 kept,
@@ -127,8 +128,11 @@ impl<F: Future> Future for Pinned<F, Live> {
             ),
             None => future.poll(cx),
         };
+        std::mem::forget(unwinding);
         if poll.is_ready() {
             polling.finish();
+        } else {
+            polling.end();
         }
         poll
     }

@@ -73,7 +73,9 @@ fn after_poll(id: Id) {
         let mut stack = stack.borrow_mut();
         stack.pop_if(|(polled, _)| *polled == id)
     });
-    drop(ended);
+    if let Ok(Some((_, polling))) = ended {
+        polling.end();
+    }
 }
 
 fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, Live>>> {
