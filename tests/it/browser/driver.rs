@@ -27,31 +27,45 @@ pub(crate) struct Browser {
 /// How long the page may take for what it is waited for; far more than it needs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+fn spawn_driver() -> Option<Child> {
+    let mut command = Command::new("chromedriver");
+    command.arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().ok()
+}
+
+/// The port that a driver says it listens on.
+fn port_of(driver: &mut Child) -> Option<u16> {
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+    let port = lines.find_map(|line| {
+        let line = line.unwrap();
+        let port = line.rsplit_once("on port ")?.1.trim_end_matches('.').to_owned();
+        line.contains("started successfully").then(|| port.parse().unwrap())
+    });
+    // What it says later goes nowhere, and must not stop it.
+    std::thread::spawn(move || lines.for_each(drop));
+    port
+}
+
 impl Browser {
     /// Starts one. `None` where there is no chromedriver, except in CI.
     pub(crate) fn start() -> Option<Browser> {
-        let started = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
-        let Ok(mut driver) = started else {
-            let message = "chromedriver is missing: run `cargo xtask tools`";
-            assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
-            eprintln!("skipped: {message}");
-            return None;
+        // The port that one chooses may be another's by the time it listens: then it ends.
+        let mut tries = 0;
+        let (driver, port) = loop {
+            let Some(mut driver) = spawn_driver() else {
+                let message = "chromedriver is missing: run `cargo xtask tools`";
+                assert!(std::env::var_os("CI").is_none_or(|ci| ci != "true"), "{message}");
+                eprintln!("skipped: {message}");
+                return None;
+            };
+            if let Some(port) = port_of(&mut driver) {
+                break (driver, port);
+            }
+            tries += 1;
+            assert!(tries < 5, "chromedriver does not listen: {:?}", driver.wait());
         };
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines();
-        let port = lines.find_map(|line| {
-            let line = line.unwrap();
-            let port = line.rsplit_once("on port ")?.1.trim_end_matches('.').to_owned();
-            line.contains("started successfully").then(|| port.parse().unwrap())
-        });
-        // What it says later goes nowhere, and must not stop it.
-        std::thread::spawn(move || lines.for_each(drop));
         let mut browser = Browser {
             driver,
-            address: SocketAddr::from(([127, 0, 0, 1], port.unwrap())),
+            address: SocketAddr::from(([127, 0, 0, 1], port)),
             session: String::new(),
             folder: TempDir::new().unwrap(),
             requests: RefCell::default(),
