@@ -49,7 +49,8 @@ impl Mark {
 /// What a future's wakers share, once there are any.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// From an `Arc`; null where there is none, [`UNUSED`] where there was no poll.
+    /// From an `Arc`; null where there is none, [`UNUSED`] where there was no poll, [`IGNORED`] where wakers are left
+    /// as they are.
     owned: AtomicPtr<Owned>,
 }
 
@@ -113,8 +114,9 @@ struct Lent<'a> {
     kept: &'a Kept,
 }
 
-/// An address that is no `Owned`'s.
+/// Addresses that are no `Owned`'s.
 const UNUSED: *mut Owned = ptr::without_provenance_mut(1);
+const IGNORED: *mut Owned = ptr::without_provenance_mut(2);
 
 impl Kept {
     /// Of a future that was not polled yet.
@@ -122,16 +124,35 @@ impl Kept {
         Kept { owned: AtomicPtr::new(UNUSED) }
     }
 
-    /// The shared part, where it is there and stands for this waker.
+    /// Of a future that is polled with the wakers that come.
+    pub(crate) fn ignored() -> Kept {
+        Kept { owned: AtomicPtr::new(IGNORED) }
+    }
+
+    /// Whether the future's wakers are to leave marks.
     #[inline]
-    fn of(&mut self, inner: &Waker) -> Option<&Owned> {
+    pub(crate) fn is_followed(&mut self) -> bool {
+        *self.owned.get_mut() != IGNORED
+    }
+
+    /// The shared part of a future that was polled before. It is another one where the future is polled by somebody
+    /// else.
+    #[inline]
+    fn of(&mut self, inner: &Waker, mark: impl FnOnce() -> Mark) -> &Owned {
         let owned = *self.owned.get_mut();
-        if owned.is_null() || owned == UNUSED {
-            return None;
-        }
+        debug_assert_ne!(owned, UNUSED);
         // SAFETY: it came from an `Arc` that is given up by nobody who has only `&self`.
-        let owned = unsafe { &*owned };
-        owned.inner.will_wake(inner).then_some(owned)
+        if owned.is_null() || !unsafe { &*owned }.inner.will_wake(inner) {
+            return self.made_anew(inner, mark());
+        }
+        // SAFETY: as above.
+        unsafe { &*owned }
+    }
+
+    #[cold]
+    fn made_anew(&mut self, inner: &Waker, mark: Mark) -> &Owned {
+        *self = Kept::new();
+        self.get_or_make(inner, mark)
     }
 
     /// The shared part, made where there is none.
@@ -158,7 +179,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         let owned = *self.owned.get_mut();
-        if !owned.is_null() && owned != UNUSED {
+        if !owned.is_null() && owned != UNUSED && owned != IGNORED {
             // SAFETY: `get_or_make` took it out of an `Arc`, once.
             drop(unsafe { Arc::from_raw(owned) });
         }
@@ -185,40 +206,25 @@ pub(crate) fn poll<R>(
     woken: impl FnOnce(Woken),
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
-    let mut lent = None;
-    let raw = match kept.of(inner) {
-        Some(owned) => {
-            if let Some(began) = due
-                && let Some(due_to) = owned.woken(began)
-            {
-                woken(due_to);
-            }
-            RawWaker::new(ptr::from_ref(owned).cast(), &OWNED)
+    let lent;
+    let raw = if *kept.owned.get_mut() == UNUSED {
+        *kept.owned.get_mut() = ptr::null_mut();
+        lent = Lent { inner, mark: mark(), kept };
+        RawWaker::new(ptr::from_ref(&lent).cast(), &LENT)
+    } else {
+        let owned = kept.of(inner, mark);
+        if let Some(began) = due
+            && let Some(due_to) = owned.woken(began)
+        {
+            woken(due_to);
         }
-        None => first(kept, inner, mark(), &mut lent),
+        RawWaker::new(ptr::from_ref(owned).cast(), &OWNED)
     };
     // SAFETY: the tables keep to the contract of `RawWakerVTable`, on any thread: what they use is `Sync`.
     // The waker stands for no count of an `Arc` and is dropped by nobody; `kept` has a count, and `lent`
     // lives, for as long as it is borrowed.
     let waker = ManuallyDrop::new(unsafe { Waker::from_raw(raw) });
     poll(&mut Context::from_waker(&waker))
-}
-
-/// The waker of a future that has none for this `inner` yet.
-#[cold]
-fn first<'a>(
-    kept: &'a mut Kept,
-    inner: &'a Waker,
-    mark: Mark,
-    lent: &'a mut Option<Lent<'a>>,
-) -> RawWaker {
-    if *kept.owned.get_mut() == UNUSED {
-        *kept.owned.get_mut() = ptr::null_mut();
-        return RawWaker::new(ptr::from_ref(lent.insert(Lent { inner, mark, kept })).cast(), &LENT);
-    }
-    // It may be polled by somebody else than before.
-    *kept = Kept::new();
-    RawWaker::new(ptr::from_ref(kept.get_or_make(inner, mark)).cast(), &OWNED)
 }
 
 /// Of wakers that nobody owns, so that the second and the last are never called.

@@ -68,8 +68,7 @@ impl Task {
 #[derive(Debug)]
 pub struct Live {
     slot: &'static Slot,
-    /// Where wakes are followed.
-    wakes: Option<Kept>,
+    wakes: Kept,
 }
 
 impl Live {
@@ -80,7 +79,8 @@ impl Live {
             Cow::Borrowed(name) => kinds::of(name, place, *category),
             Cow::Owned(name) => kinds::of_made_up(name, place, *category),
         });
-        Live { slot, wakes: follow.then(Kept::new) }
+        let wakes = if *follow { Kept::new() } else { Kept::ignored() };
+        Live { slot, wakes }
     }
 }
 
@@ -117,16 +117,17 @@ impl<F: Future> Future for Pinned<F, Live> {
         #[cfg(taskdump)]
         super::dumped::polled(|| registry::id(live.slot));
         let unwinding = Unwinding(polling);
-        let poll = match &mut live.wakes {
-            Some(kept) => wakes::poll(
-                kept,
+        let poll = if live.wakes.is_followed() {
+            wakes::poll(
+                &mut live.wakes,
                 cx.waker(),
                 || registry::mark(live.slot),
                 polling.due(),
                 |woken| polling.due_to(woken),
                 |cx| future.poll(cx),
-            ),
-            None => future.poll(cx),
+            )
+        } else {
+            future.poll(cx)
         };
         std::mem::forget(unwinding);
         if poll.is_ready() {

@@ -5,7 +5,7 @@
 //! that end; a lock is taken for a batch of them. Slots are never freed, so that one can be written to
 //! without asking whether it is still there; they are used again.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -60,20 +60,24 @@ static SLAB: Mutex<Slab> = Mutex::new(Slab { pages: Vec::new(), free: Vec::new()
 
 /// What a thread has at hand, so that most tasks begin and end without a lock.
 struct AtHand {
-    free: Vec<&'static Slot>,
-    /// Ids that nobody else gives out.
-    ids: std::ops::Range<u64>,
+    /// Slots, as many as `count` says.
+    free: [Cell<Option<&'static Slot>>; AT_HAND],
+    count: Cell<usize>,
+    /// The next of its ids, which nobody else gives out, and how many are left.
+    next_id: Cell<u64>,
+    ids: Cell<u64>,
 }
 
-/// Slots that are fetched and given back at a time.
-const BATCH: usize = PAGE / 4;
+/// Slots that a thread has at most; half of them are fetched and given back at a time.
+const AT_HAND: usize = PAGE / 2;
+const BATCH: usize = AT_HAND / 2;
 /// Ids that are fetched at a time.
 const IDS: u64 = 1024;
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(FIRST_ID);
 
 thread_local! {
-    static AT_HAND: RefCell<AtHand> = const { RefCell::new(AtHand { free: Vec::new(), ids: 0..0 }) };
+    static HERE: AtHand = const { AtHand::new() };
     /// The task that this thread is polling.
     static CURRENT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
 }
@@ -83,16 +87,30 @@ fn lock() -> MutexGuard<'static, Slab> {
 }
 
 impl AtHand {
+    const fn new() -> AtHand {
+        AtHand {
+            free: [const { Cell::new(None) }; AT_HAND],
+            count: Cell::new(0),
+            next_id: Cell::new(0),
+            ids: Cell::new(0),
+        }
+    }
+
     #[inline]
-    fn slot(&mut self) -> &'static Slot {
-        match self.free.pop() {
-            Some(slot) => slot,
+    fn slot(&self) -> &'static Slot {
+        let count = self.count.get();
+        match count.checked_sub(1).and_then(|last| self.free.get(last)?.get()) {
+            Some(slot) => {
+                self.count.set(count - 1);
+                slot
+            }
             None => self.fetch(),
         }
     }
 
     #[cold]
-    fn fetch(&mut self) -> &'static Slot {
+    #[inline(never)]
+    fn fetch(&self) -> &'static Slot {
         let _own = OwnWork::begin();
         let mut slab = lock();
         if slab.free.is_empty() {
@@ -101,33 +119,44 @@ impl AtHand {
             slab.free.extend(page.iter().rev());
         }
         let rest = slab.free.len().saturating_sub(BATCH);
-        self.free.extend(slab.free.drain(rest..));
-        self.free.pop().expect("a page has slots")
+        let mut fetched = slab.free.drain(rest..);
+        let first = fetched.next().expect("a page has slots");
+        let mut count = 0;
+        for (place, slot) in self.free.iter().zip(fetched) {
+            place.set(Some(slot));
+            count += 1;
+        }
+        self.count.set(count);
+        first
     }
 
     #[inline]
-    fn give_back(&mut self, slot: &'static Slot) {
-        if self.free.len() >= 2 * BATCH {
+    fn give_back(&self, slot: &'static Slot) {
+        if self.count.get() == AT_HAND {
             self.give_back_some(BATCH);
         }
-        self.free.push(slot);
+        let count = self.count.get();
+        self.free[count % AT_HAND].set(Some(slot));
+        self.count.set(count + 1);
     }
 
     #[cold]
-    fn give_back_some(&mut self, keep: usize) {
+    #[inline(never)]
+    fn give_back_some(&self, keep: usize) {
         let _own = OwnWork::begin();
-        lock().free.extend(self.free.drain(keep..));
+        let given = self.free[keep..self.count.get()].iter().filter_map(Cell::take);
+        lock().free.extend(given);
+        self.count.set(keep);
     }
 
     #[inline]
-    fn id(&mut self) -> u64 {
-        if self.ids.is_empty() {
-            let first = NEXT_ID.fetch_add(IDS, Ordering::Relaxed);
-            self.ids = first..first + IDS;
+    fn id(&self) -> u64 {
+        if self.ids.get() == 0 {
+            self.next_id.set(NEXT_ID.fetch_add(IDS, Ordering::Relaxed));
+            self.ids.set(IDS);
         }
-        let id = self.ids.start;
-        self.ids.start += 1;
-        id
+        self.ids.set(self.ids.get() - 1);
+        self.next_id.replace(self.next_id.get() + 1)
     }
 }
 
@@ -139,13 +168,8 @@ impl Drop for AtHand {
 
 /// Runs with what the thread has at hand; where the thread is ending, with what is there for all.
 #[inline]
-fn at_hand<R>(mut run: impl FnMut(&mut AtHand) -> R) -> R {
-    let mut run_here =
-        || AT_HAND.try_with(|at_hand| Some(run(&mut *at_hand.try_borrow_mut().ok()?)));
-    match run_here() {
-        Ok(Some(done)) => done,
-        _ => run(&mut AtHand { free: Vec::new(), ids: 0..0 }),
-    }
+fn at_hand<R>(run: impl Fn(&AtHand) -> R) -> R {
+    HERE.try_with(&run).unwrap_or_else(|_| run(&AtHand::new()))
 }
 
 /// Enters a task of this kind.
@@ -206,7 +230,7 @@ pub(crate) fn is_polling() -> bool {
 }
 
 /// Begins a poll.
-#[inline]
+#[inline(always)]
 pub(super) fn enter(slot: &'static Slot) -> Polling {
     let began = now();
     slot.awaits.set(None);
