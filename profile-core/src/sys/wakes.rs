@@ -129,18 +129,12 @@ impl Kept {
         Kept { owned: AtomicPtr::new(IGNORED) }
     }
 
-    /// Whether the future's wakers are to leave marks.
-    #[inline]
-    pub(crate) fn is_followed(&mut self) -> bool {
-        *self.owned.get_mut() != IGNORED
-    }
-
     /// The shared part of a future that was polled before. It is another one where the future is polled by somebody
     /// else.
     #[inline]
     fn of(&mut self, inner: &Waker, mark: impl FnOnce() -> Mark) -> &Owned {
         let owned = *self.owned.get_mut();
-        debug_assert_ne!(owned, UNUSED);
+        debug_assert!(owned != UNUSED && owned != IGNORED, "see `poll`");
         // SAFETY: it came from an `Arc` that is given up by nobody who has only `&self`.
         if owned.is_null() || !unsafe { &*owned }.inner.will_wake(inner) {
             return self.made_anew(inner, mark());
@@ -195,17 +189,22 @@ pub(crate) struct Woken {
     pub(crate) by: u32,
 }
 
-/// Polls with a waker that leaves a mark when it is used, and then uses `inner`. A future's mark is the
-/// same each time. Tells `woken` of the wake-up that a poll is due to which began at `due`, where a trace is taken.
+/// Polls with a waker that leaves a mark when it is used, and then uses that of `cx`; where wakers are ignored, with
+/// `cx` itself. A future's mark is the same each time. Tells `woken` of the wake-up that a poll is due to which began
+/// at `due`, where a trace is taken.
 #[inline]
 pub(crate) fn poll<R>(
     kept: &mut Kept,
-    inner: &Waker,
+    cx: &mut Context<'_>,
     mark: impl FnOnce() -> Mark,
     due: Option<u64>,
     woken: impl FnOnce(Woken),
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
+    if *kept.owned.get_mut() == IGNORED {
+        return poll(cx);
+    }
+    let inner = cx.waker();
     let lent;
     let raw = if *kept.owned.get_mut() == UNUSED {
         *kept.owned.get_mut() = ptr::null_mut();
@@ -303,7 +302,7 @@ mod tests {
         mark: impl FnOnce() -> Mark,
         polled: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
-        super::poll(kept, inner, mark, None, |_| (), polled)
+        super::poll(kept, &mut Context::from_waker(inner), mark, None, |_| (), polled)
     }
 
     struct Inner(AtomicUsize);

@@ -117,18 +117,14 @@ impl<F: Future> Future for Pinned<F, Live> {
         #[cfg(taskdump)]
         super::dumped::polled(|| registry::id(live.slot));
         let unwinding = Unwinding(polling);
-        let poll = if live.wakes.is_followed() {
-            wakes::poll(
-                &mut live.wakes,
-                cx.waker(),
-                || registry::mark(live.slot),
-                polling.due(),
-                |woken| polling.due_to(woken),
-                |cx| future.poll(cx),
-            )
-        } else {
-            future.poll(cx)
-        };
+        let poll = wakes::poll(
+            &mut live.wakes,
+            cx,
+            || registry::mark(live.slot),
+            polling.due(),
+            |woken| polling.due_to(woken),
+            |cx| future.poll(cx),
+        );
         std::mem::forget(unwinding);
         if poll.is_ready() {
             polling.finish();
