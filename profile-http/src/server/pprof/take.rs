@@ -77,7 +77,7 @@ fn give(
     result: Result<Content, Refusal>,
     answer: Answer<Body>,
 ) -> Result<u64, String> {
-    let outcome = match &result {
+    let result = match result {
         Ok(content) if content.in_memory().is_none() => {
             let (writer, reader) = pipe::pipe(shared.patience);
             if !answer.give(Ok(Body::stream(reader))) {
@@ -85,6 +85,9 @@ fn give(
             }
             return stream(content, writer);
         }
+        result => result,
+    };
+    let outcome = match &result {
         Ok(content) => Ok(content.len()),
         Err(refusal) => Err(refusal.message().to_owned()),
     };
@@ -92,11 +95,14 @@ fn give(
     if there { outcome } else { outcome.and(Err(LEFT.to_owned())) }
 }
 
-/// Writes an answer that has begun. Without an end the client sees that it is not whole.
-fn stream(content: &Content, mut writer: pipe::Writer) -> Result<u64, String> {
+/// Writes an answer that has begun. Without an end the client sees that it is not whole; once it sees
+/// the end, what the content was made of is free for its next request.
+fn stream(content: Content, mut writer: pipe::Writer) -> Result<u64, String> {
     content.write_to(&mut writer).map_err(|error| error.to_string())?;
+    let len = content.len();
+    drop(content);
     writer.finish();
-    Ok(content.len())
+    Ok(len)
 }
 
 /// Begins the answer before there is a profile.
@@ -113,7 +119,7 @@ fn give_late(
         .recv()
         .map_err(|_| "its thread panicked".to_owned())?
         .map_err(|refusal| refusal.message().to_owned())?;
-    stream(&content, writer)
+    stream(content, writer)
 }
 
 /// How far a collection has come when it can be answered.
@@ -291,4 +297,47 @@ fn no_file(kind: Kind) -> Refusal {
 fn unix_nanos(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    /// What a content is made of, given back with some delay.
+    struct Held(Arc<AtomicBool>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            thread::sleep(Duration::from_millis(50));
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn who_sees_the_end_of_an_answer_finds_nothing_in_use() {
+        let free = Arc::new(AtomicBool::new(false));
+        let held = Held(Arc::clone(&free));
+        let content = Content::written(move |writer| {
+            let Held(_) = &held;
+            writer.write_all(b"some bytes")
+        });
+        let (writer, mut reader) = pipe::pipe(Duration::from_secs(60));
+        thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(stream(content.unwrap(), writer), Ok(10)));
+            let mut read = 0;
+            loop {
+                match reader.poll_read(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(Some(piece)) => read += piece.unwrap().len(),
+                    Poll::Ready(None) => break,
+                    Poll::Pending => thread::yield_now(),
+                }
+            }
+            assert!(free.load(Ordering::Relaxed), "it is still in use");
+            assert_eq!(read, 10);
+        });
+    }
 }
