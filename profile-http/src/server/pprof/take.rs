@@ -301,7 +301,6 @@ fn unix_nanos(time: SystemTime) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::task::{Context, Poll, Waker};
 
