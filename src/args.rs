@@ -1,9 +1,13 @@
 //! What can be asked of the command, as clap reads it.
 
+use std::env;
+use std::ffi::OsString;
+use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use profilez::analysis::top::By;
 use profilez::core::parse_duration;
 use profilez::core::task::{Detail, UnknownDetail};
@@ -22,6 +26,31 @@ pub(crate) struct Args {
 
     #[command(subcommand)]
     pub(crate) command: Command,
+}
+
+impl Args {
+    /// The arguments of this process. What is wrong with them is printed, and ends it.
+    pub(crate) fn of_this_process() -> Args {
+        let command = Args::command_in(|name| env::var_os(name));
+        Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+    }
+
+    /// The command in an environment, where a variable that is empty counts as one that is not there.
+    fn command_in(variable: impl Fn(&str) -> Option<OsString>) -> clap::Command {
+        let is_empty = |arg: &clap::Arg| {
+            let name = arg.get_env().and_then(|name| name.to_str());
+            name.and_then(&variable).is_some_and(|value| value.is_empty())
+        };
+        Args::command().mut_subcommands(|command| {
+            command.mut_args(|arg| {
+                if is_empty(&arg) {
+                    arg.env(Resettable::<clap::builder::OsStr>::Reset)
+                } else {
+                    arg
+                }
+            })
+        })
+    }
 }
 
 #[derive(Clone, Copy, Debug, ClapArgs)]
@@ -62,7 +91,8 @@ pub(crate) enum Command {
 /// prints what the workload really does beside what the profiles say.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DemoArgs {
-    /// Keep the bundle in this file, or under a name of its own in this directory.
+    /// Keep the bundle in this file, or under a name of its own in this directory. One whose name ends
+    /// with / is made where there is none.
     #[arg(short, long, value_name = "FILE", value_parser = file)]
     pub(crate) output: Option<PathBuf>,
 
@@ -71,7 +101,7 @@ pub(crate) struct DemoArgs {
     pub(crate) force: bool,
 
     /// Keep the service running, and print its URL.
-    #[arg(long, conflicts_with_all = ["output", "json"])]
+    #[arg(long, conflicts_with_all = ["output", "duration", "json"])]
     pub(crate) serve: bool,
 
     /// The loopback address to listen on.
@@ -103,9 +133,9 @@ pub(crate) struct CollectArgs {
     #[arg(value_name = "URL", required_unless_present = "unix_socket")]
     pub(crate) urls: Vec<String>,
 
-    /// Where to put the bundle: a file, a directory, or `-` for standard output. By default a file
-    /// in this directory, called after host, service and time. Until it is whole it is called
-    /// FILE.partial.
+    /// Where to put the bundle: a file, a directory, or `-` for standard output. A directory whose
+    /// name ends with / is made where there is none. By default a file in this directory, called after
+    /// host, service and time. Until it is whole it is called FILE.partial.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
@@ -197,12 +227,12 @@ pub(crate) struct CollectArgs {
 /// The whole story on one screen: what was collected, and what stands out.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReportArgs {
-    /// A bundle or a profile, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
-    /// Rows in each table.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    /// Rows in each table; 0 for all.
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = rows)]
     pub(crate) rows: usize,
 
     /// Take off what a log has put before each line of a dump.
@@ -225,8 +255,8 @@ pub(crate) struct GroupsArgs {
     #[command(flatten)]
     pub(crate) judging: Judging,
 
-    /// The most groups to print as text.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    /// The most groups to print as text; 0 for all.
+    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
     pub(crate) rows: usize,
 
     /// Print all groups as JSON, in the shape of /debug/goroutines.
@@ -287,7 +317,7 @@ fn group_by(text: &str) -> Result<GroupBy, String> {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TopArgs {
     /// A profile (profile.proto, a jemalloc dump, a legacy text profile), or a bundle, of which the
-    /// first profile is taken; `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    /// first profile is taken, with --type the first that has it; `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -304,7 +334,7 @@ pub(crate) struct TopArgs {
     pub(crate) by: By,
 
     /// The most rows; 0 for all.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
     pub(crate) rows: usize,
 
     /// Print the ranking as JSON.
@@ -410,8 +440,8 @@ pub(crate) struct DiffArgs {
     #[command(flatten)]
     pub(crate) reading: Reading,
 
-    /// The most rows to print as text.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 30)]
+    /// The most rows to print as text; 0 for all.
+    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
     pub(crate) rows: usize,
 
     /// Print what has changed as JSON.
@@ -434,8 +464,8 @@ impl DiffArgs {
 /// The facts of a file: format, counts, totals, warnings.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
-    /// A bundle or a profile, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input. The
-    /// content decides what it is, not the name.
+    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    /// The content decides what it is, not the name.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -455,13 +485,18 @@ pub(crate) struct TraceArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
-    /// Rows in each table.
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 10)]
+    /// Rows in each table; 0 for all.
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = rows)]
     pub(crate) rows: usize,
 
     /// Print the summary and the findings as JSON.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// How many rows; 0 stands for all.
+fn rows(text: &str) -> Result<usize, ParseIntError> {
+    text.parse().map(|rows| if rows == 0 { usize::MAX } else { rows })
 }
 
 fn detail(text: &str) -> Result<Detail, String> {
@@ -493,13 +528,30 @@ fn file(text: &str) -> Result<PathBuf, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_definition_is_sound() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn an_empty_variable_is_as_if_it_was_not_there() {
+        let retries = |value: &str| {
+            let variable = |name: &str| (name == "PROFILEZ_RETRIES").then(|| value.into());
+            let command = Args::command_in(variable);
+            let collect = command.find_subcommand("collect").unwrap();
+            let retries = collect.get_arguments().find(|arg| arg.get_id() == "retries").unwrap();
+            retries.get_env().is_some()
+        };
+        assert!(retries("3"));
+        assert!(!retries(""));
+    }
+
+    #[test]
+    fn no_rows_are_all_rows() {
+        assert_eq!((rows("0"), rows("7")), (Ok(usize::MAX), Ok(7)));
+        assert!(rows("-1").is_err());
     }
 
     #[test]

@@ -98,8 +98,18 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
 fn check(args: &CollectArgs) -> Result<(), String> {
     let output = args.output.as_deref();
     let to_stdout = output == Some(Path::new("-"));
-    if args.urls.len() > 1 && output.is_some_and(|path| !path.is_dir()) {
-        return Err("with several URLs the output must be a directory that exists".to_owned());
+    if args.urls.len() > 1 && output.is_some_and(|path| !destination::is_directory(path)) {
+        return Err(
+            "with several URLs the output must be a directory; one whose name ends with / \
+                    is made"
+                .to_owned(),
+        );
+    }
+    if let Some(kinds) = &args.profiles {
+        for kind in kinds.split(',').map(str::trim).filter(|kind| !kind.is_empty()) {
+            let kind: Result<Kind, _> = kind.parse();
+            kind.map_err(|error| chain(&error))?;
+        }
     }
     if to_stdout && args.json {
         return Err("standard output can't be both the bundle and JSON: give -o FILE".to_owned());

@@ -4,9 +4,8 @@ mod check;
 mod tasks;
 mod workload;
 
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
-use std::sync::mpsc;
 
 use profilez::archive::{Bundle, BundleReader, Limits};
 use profilez::core::{Collectors, Kind, parse_duration, waits};
@@ -97,15 +96,15 @@ fn kinds() -> String {
 fn serve(address: &str) -> Result<ExitCode, Failure> {
     waits::set_block_profile_rate(BLOCK_RATE);
     waits::set_mutex_profile_fraction(1);
-    let (interrupt, interrupted) = mpsc::channel();
+    // What waits for a lock or a channel would be the first that the block profile shows.
+    let (mut interrupted, interrupt) = io::pipe()?;
     interrupt::on(move || {
         // There is nobody to tell once the command has come to its end.
-        let _ = interrupt.send(());
+        let _ = (&interrupt).write_all(b"\n");
     })?;
     output::print(&format!("http://{address}/debug/profile"))?;
     note(&format!("the live page is at http://{address}/debug/"));
     note(&format!("try `profilez collect {address}`; Ctrl-C ends the demo"));
-    // The sender lives as long as the process.
-    let _ = interrupted.recv();
+    let _ = interrupted.read(&mut [0]);
     Ok(ExitCode::from(output::INTERRUPTED))
 }

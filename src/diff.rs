@@ -77,7 +77,7 @@ fn of_profiles(
         sample_type: args.select.sample_type.clone(),
         by: args.by_of_profiles().map_err(Failure::Usage)?,
         cum: args.cum,
-        limit: (args.rows > 0).then_some(args.rows),
+        limit: Some(args.rows),
         normalize: args.normalize,
     };
     changes(&base_profile.stacks, &new_profile.stacks, &options)

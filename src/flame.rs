@@ -81,7 +81,7 @@ fn write(
     content: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
 ) -> Result<(), Failure> {
     let path = &args.output;
-    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let failed = |error: io::Error| output::describe(path, &error);
     let mut options = OpenOptions::new();
     options.write(true).create(true).create_new(!args.force).truncate(true);
     let mut out = BufWriter::new(options.open(path).map_err(failed)?);

@@ -19,8 +19,6 @@ mod trace;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 use args::{Args, Command};
 use output::Failure;
 
@@ -33,7 +31,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 profilez::jemalloc_config!();
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::of_this_process();
     args.color.write_global();
     let done = match args.command {
         Command::Demo(args) => demo::run(&args),

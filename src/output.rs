@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write as _};
+use std::path::Path;
 
 use anstyle::AnsiColor;
 pub(crate) use profilez::core::chain;
@@ -102,6 +103,16 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn error(text: &str) {
     let style = AnsiColor::Red.on_default().bold();
     note(&format!("{style}error:{style:#} {}", printable(text)));
+}
+
+/// What went wrong with a file that is to be written.
+pub(crate) fn describe(path: &Path, error: &io::Error) -> io::Error {
+    let path = path.display();
+    let message = match error.kind() {
+        io::ErrorKind::AlreadyExists => format!("{path} exists; --force overwrites it"),
+        _ => format!("{path}: {error}"),
+    };
+    io::Error::new(error.kind(), message)
 }
 
 /// Text from a file or a server for a terminal: control characters, and those that turn the writing's

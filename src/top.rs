@@ -15,7 +15,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
         sample_type: args.select.sample_type.clone(),
         by: args.by,
         cum: args.cum,
-        limit: (args.rows > 0).then_some(args.rows),
+        limit: Some(args.rows),
     };
     let top = top(&profile.stacks, &options)
         .map_err(|error| format!("{name}: {}", output::chain(&error)))?;

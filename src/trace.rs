@@ -39,6 +39,8 @@ fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), Failure> {
     let mut entries = bundle.entries.into_iter();
     match entries.find(|entry| entry.name == *"trace.json") {
         Some(entry) => Ok((entry.data, entry.complete)),
-        None => Err(format!("{file} has no trace.json; ask for one with `profiles=trace`").into()),
+        None => {
+            Err(format!("{file} has no trace.json; collect one with `--profiles trace`").into())
+        }
     }
 }

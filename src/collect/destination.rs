@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use profilez::http::client::RolledBack;
 
+use crate::output::describe;
+
 /// Where a bundle goes. Nothing is created before its first byte.
 pub(crate) struct Destination {
     target: Target,
@@ -21,7 +23,8 @@ enum Target {
     Stream(PathBuf),
     /// The path that was given.
     Given(PathBuf),
-    /// A name in this directory, made of the service's address and the server's name for it.
+    /// A name in this directory, made of the service's address and the server's name for it. The
+    /// directory is made where there is none.
     Named {
         directory: PathBuf,
         host: String,
@@ -37,8 +40,8 @@ struct Open {
 }
 
 impl Destination {
-    /// Looks at `output` before anything is asked of a service: a file, a directory, `-`, or
-    /// nothing for the current directory.
+    /// Looks at `output` before anything is asked of a service: a file, a directory, one that is yet to
+    /// be made and ends with `/`, `-`, or nothing for the current directory.
     ///
     /// # Errors
     ///
@@ -46,7 +49,7 @@ impl Destination {
     pub(crate) fn new(output: Option<&Path>, force: bool, url: &str) -> io::Result<Destination> {
         let target = match output {
             Some(path) if path == Path::new("-") => Target::Stdout,
-            Some(path) if !path.is_dir() => given(path, force)?,
+            Some(path) if !is_directory(path) => given(path, force)?,
             directory => Target::Named {
                 directory: directory.unwrap_or(Path::new("")).to_owned(),
                 host: host(url),
@@ -106,6 +109,9 @@ impl Destination {
     fn create(&self) -> io::Result<Open> {
         let (options, path) = match &self.target {
             Target::Named { directory, host } => {
+                if !directory.as_os_str().is_empty() {
+                    fs::create_dir_all(directory).map_err(|error| describe(directory, &error))?;
+                }
                 let stem = format!("{host}-{}", std::process::id());
                 return create_free(directory, &stem, ".tar.gz.partial");
             }
@@ -166,6 +172,11 @@ impl Open {
     }
 }
 
+/// Whether a path is that of a directory, or says that it is to be one.
+pub(super) fn is_directory(path: &Path) -> bool {
+    path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
 fn given(path: &Path, force: bool) -> io::Result<Target> {
     // What is there, links followed.
     match fs::metadata(path) {
@@ -177,9 +188,7 @@ fn given(path: &Path, force: bool) -> io::Result<Target> {
         Ok(_) => return fs::canonicalize(path).map(Target::Given),
         Err(_) => {}
     }
-    let is_directory = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-    let directory = if is_directory { Some(path) } else { path.parent() };
-    match directory {
+    match path.parent() {
         Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
             let message = format!("{}: there is no such directory", directory.display());
             Err(io::Error::new(io::ErrorKind::NotFound, message))
@@ -203,15 +212,6 @@ fn create_free(directory: &Path, stem: &str, suffix: &str) -> io::Result<Open> {
             Err(error) => return Err(describe(&path, &error)),
         }
     }
-}
-
-fn describe(path: &Path, error: &io::Error) -> io::Error {
-    let path = path.display();
-    let message = match error.kind() {
-        io::ErrorKind::AlreadyExists => format!("{path} exists; --force overwrites it"),
-        _ => format!("{path}: {error}"),
-    };
-    io::Error::new(error.kind(), message)
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

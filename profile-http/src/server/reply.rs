@@ -114,8 +114,8 @@ pub(super) fn no_such_path(prefix: &str) -> Refusal {
         StatusCode::NOT_FOUND,
         "Not found.",
         format!(
-            "There is {prefix}/, {prefix}/profile?duration=10s&profiles=cpu,heap, {prefix}/stats, \
-             {prefix}/goroutines, {prefix}/flame and {prefix}/metrics."
+            "There is {prefix}/, {prefix}/profile?duration=10s&profiles=cpu,heap, {prefix}/pprof/, \
+             {prefix}/stats, {prefix}/goroutines, {prefix}/flame and {prefix}/metrics."
         ),
     )
 }
@@ -145,11 +145,10 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
         PlanError::TooLong { max } => {
             bad(&format!("Duration cannot exceed {}.", format_duration(max)), range(max))
         }
-        PlanError::UnknownKind(name) => unknown_kind(&name),
-        PlanError::TooManyKinds(count) => bad(
-            &format!("Too many profile types: {count}."),
-            format!("Valid types: {}", kind_names()),
-        ),
+        PlanError::UnknownKind(name) => unknown_kind(&name, Kind::ALL),
+        PlanError::TooManyKinds(count) => {
+            bad(&format!("Too many profile types: {count}."), valid_types(Kind::ALL))
+        }
         PlanError::UnknownParameter(name) => {
             unknown_parameter(&name, "duration, seconds, profiles, tasks")
         }
@@ -164,11 +163,11 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
     }
 }
 
-pub(super) fn unknown_kind(name: &str) -> Refusal {
+pub(super) fn unknown_kind(name: &str, valid: impl IntoIterator<Item = Kind>) -> Refusal {
     Refusal::new(
         StatusCode::BAD_REQUEST,
         format!("Unknown profile type: {name:?}."),
-        format!("Valid types: {}", kind_names()),
+        valid_types(valid),
     )
 }
 
@@ -184,8 +183,9 @@ pub(super) fn bad_parameter(message: &str, detail: String) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, message, detail)
 }
 
-fn kind_names() -> String {
-    Kind::ALL.map(Kind::name).join(", ")
+fn valid_types(kinds: impl IntoIterator<Item = Kind>) -> String {
+    let names: Vec<&str> = kinds.into_iter().map(Kind::name).collect();
+    format!("Valid types: {}", names.join(", "))
 }
 
 pub(super) fn unavailable(why: &Unavailable) -> Refusal {

@@ -13,7 +13,7 @@ use super::ring::{Head, Ring};
 use super::timer::Clock;
 use crate::sys::arch;
 use crate::sys::clock::precise;
-use crate::sys::unwind::{End, Registers, Scratch, Unwinder};
+use crate::sys::unwind::{End, Memo, Registers, Scratch, Unwinder};
 use crate::sys::window::{Mapped, Window};
 
 /// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
@@ -63,8 +63,11 @@ struct Shard {
     room: UnsafeCell<Room>,
 }
 
+#[derive(Default)]
 struct Room {
     scratch: Scratch,
+    /// Of the last stack that was sampled here: most often the same thread's.
+    memo: Memo,
     window: Window,
 }
 
@@ -84,10 +87,8 @@ impl Shared {
         threads: usize,
         unwinder: Box<Unwinder>,
     ) -> Shared {
-        let shard = || Shard {
-            busy: AtomicBool::new(false),
-            room: UnsafeCell::new(Room { scratch: Scratch::new(), window: Window::default() }),
-        };
+        let shard =
+            || Shard { busy: AtomicBool::new(false), room: UnsafeCell::new(Room::default()) };
         Shared {
             epoch,
             ring,
@@ -268,9 +269,9 @@ fn take(shared: &Shared, registers: Registers, range: StackRange, head: Head) {
         high: if registers.sp >= range.low { range.high } else { 0 },
         window: &mut room.window,
     };
-    let scratch = &mut room.scratch;
+    let (scratch, memo) = (&mut room.scratch, &mut room.memo);
     let pushed = shared.ring.push(|slot| {
-        let (len, end) = unwinder.unwind(scratch, registers, &mut stack, slot);
+        let (len, end) = unwinder.unwind(scratch, memo, registers, &mut stack, slot);
         (len, Head { truncated: end != End::Root, ..head })
     });
     shard.busy.store(false, Ordering::Release);

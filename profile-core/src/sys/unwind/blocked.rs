@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::rule::{Base, Rule};
-use super::{End, Registers, Scratch, Stack, Step, Unwinder, step};
+use super::{End, Place, Registers, Scratch, Stack, Unwinder, step};
 
 /// A frame pointer that isn't known.
 const UNKNOWN: u64 = 0;
@@ -27,40 +27,34 @@ impl Unwinder {
         stack: &mut impl Stack,
         depth: usize,
     ) -> (Vec<u64>, End) {
-        let mut registers = Registers { pc, sp, fp: UNKNOWN, lr: 0 };
-        let mut lookup = pc;
+        let registers = Registers { pc, sp, fp: UNKNOWN, lr: 0 };
+        let mut place = Place { registers, lookup: pc, leaf: true };
         // What most stacks need.
         let mut addresses = Vec::with_capacity(depth.min(32));
         while addresses.len() < depth {
-            addresses.push(lookup);
-            let leaf = addresses.len() == 1;
-            let rule = self.rule(scratch, lookup);
+            addresses.push(place.lookup);
+            let rule = self.rule(scratch, place.lookup);
             if let Rule::Frame { base: Base::Fp, .. } = rule
-                && registers.fp == UNKNOWN
+                && place.registers.fp == UNKNOWN
             {
-                let begin = self.modules.function(lookup);
-                let fp = begin.filter(|_| !leaf).and_then(|begin| {
+                let begin = self.modules.function(place.lookup);
+                let fp = begin.filter(|_| !place.leaf).and_then(|begin| {
                     let below = prologues.0.entry(begin);
                     let below = *below.or_insert_with(|| below_frame_pointer(begin, stack));
-                    let fp = registers.sp.checked_add(below?)?;
+                    let fp = place.registers.sp.checked_add(below?)?;
                     // The word above the saved frame pointer must be a return address.
                     self.modules.contains(stack.read(fp + 8)?.wrapping_sub(1)).then_some(fp)
                 });
                 match fp {
-                    Some(fp) => registers.fp = fp,
+                    Some(fp) => place.registers.fp = fp,
                     None => return (addresses, End::Lost),
                 }
             }
-            match step(rule, &registers, stack, leaf) {
-                Step::Caller(caller) => (registers, lookup) = (caller, caller.pc.wrapping_sub(1)),
-                Step::Interrupted(at) => (registers, lookup) = (at, at.pc),
-                Step::Root => return (addresses, End::Root),
-                Step::Lost => return (addresses, End::Lost),
-            }
-            if registers.pc == 0 {
-                return (addresses, End::Root);
-            }
-            if !self.modules.contains(lookup) {
+            place = match step(rule, &place, stack) {
+                Ok(next) => next,
+                Err(end) => return (addresses, end),
+            };
+            if !self.modules.contains(place.lookup) {
                 return (addresses, End::Lost);
             }
         }

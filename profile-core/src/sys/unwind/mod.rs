@@ -5,12 +5,15 @@
 //! no where memory may not be there; and it needs less than two kilobytes of stack.
 
 mod blocked;
+mod memo;
 mod rule;
 mod tables;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use blocked::Prologues;
+use memo::Link;
+pub(crate) use memo::Memo;
 pub(crate) use rule::Scratch;
 use rule::{Base, Fp, Ra, Rule};
 use tables::Modules;
@@ -47,6 +50,8 @@ pub(crate) enum End {
 
 /// The unwind tables of everything that is loaded, and what was found in them so far.
 pub(crate) struct Unwinder {
+    /// No other unwinder's.
+    id: u64,
     modules: Modules,
     /// The rules of addresses seen before. Direct-mapped; written by whoever looks one up.
     cache: Box<[Cached]>,
@@ -66,20 +71,28 @@ const CACHE: usize = 4096;
 impl Unwinder {
     /// An unwinder for what is loaded now.
     pub(crate) fn load() -> Unwinder {
+        static IDS: AtomicU64 = AtomicU64::new(1);
         let cache = (0..CACHE).map(|_| Cached::default()).collect();
-        Unwinder { modules: Modules::load(), cache }
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Unwinder { id, modules: Modules::load(), cache }
     }
 
     /// Writes the addresses of a stack to `out`, the leaf first: the interrupted instruction, then
-    /// of each caller an address inside its call. How many there are, and how the walk ended.
+    /// of each caller an address inside its call. How many there are, and how the walk ended. What the
+    /// stack shares with the last one that was unwound with this memo is not unwound again.
     pub(crate) fn unwind(
         &self,
         scratch: &mut Scratch,
+        memo: &mut Memo,
         registers: Registers,
         stack: &mut impl Stack,
         out: &[AtomicU64],
     ) -> (usize, End) {
-        self.walk(scratch, registers, registers.pc, true, stack, out)
+        memo.begin(self.id);
+        let place = Place { registers, lookup: registers.pc, leaf: true };
+        let walked = self.walk(scratch, Some(memo), place, stack, out);
+        memo.end();
+        walked
     }
 
     /// The same without the function that the registers are in: its caller comes first, by an
@@ -91,48 +104,43 @@ impl Unwinder {
         stack: &mut impl Stack,
         out: &[AtomicU64],
     ) -> (usize, End) {
-        match step(self.rule(scratch, registers.pc), &registers, stack, true) {
-            Step::Caller(caller) if caller.pc != 0 => {
-                self.walk(scratch, caller, caller.pc.wrapping_sub(1), false, stack, out)
-            }
-            Step::Interrupted(at) => self.walk(scratch, at, at.pc, true, stack, out),
-            Step::Caller(_) | Step::Root => (0, End::Root),
-            Step::Lost => (0, End::Lost),
+        let leaf = Place { registers, lookup: registers.pc, leaf: true };
+        match step(self.rule(scratch, leaf.lookup), &leaf, stack) {
+            Ok(caller) => self.walk(scratch, None, caller, stack, out),
+            Err(end) => (0, end),
         }
     }
 
-    /// `leaf`: whether the registers are those of a function that may have no frame of its own yet.
+    #[inline(always)]
     fn walk(
         &self,
         scratch: &mut Scratch,
-        mut registers: Registers,
-        mut lookup: u64,
-        mut leaf: bool,
+        mut memo: Option<&mut Memo>,
+        mut place: Place,
         stack: &mut impl Stack,
         out: &[AtomicU64],
     ) -> (usize, End) {
-        for (depth, place) in out.iter().enumerate() {
-            let rule = self.rule(scratch, lookup);
+        let mut depth = 0;
+        while depth < out.len() {
+            if let Some(memo) = &mut memo
+                && !place.leaf
+            {
+                depth += memo.follow(&mut place, stack, &out[depth..]);
+            }
+            let rule = self.rule(scratch, place.lookup);
             if rule == Rule::Nowhere && depth > 0 {
                 return (depth, End::Lost);
             }
-            place.store(lookup, Ordering::Relaxed);
-            match step(rule, &registers, stack, leaf) {
-                Step::Caller(caller) => {
-                    registers = caller;
-                    lookup = caller.pc.wrapping_sub(1);
-                }
-                Step::Interrupted(interrupted) => {
-                    registers = interrupted;
-                    lookup = interrupted.pc;
-                }
-                Step::Root => return (depth + 1, End::Root),
-                Step::Lost => return (depth + 1, End::Lost),
+            out[depth].store(place.lookup, Ordering::Relaxed);
+            depth += 1;
+            let next = step(rule, &place, stack);
+            if let Some(memo) = &mut memo {
+                memo.found(&place, if next.is_ok() { Link::of(rule) } else { Link::None });
             }
-            if registers.pc == 0 {
-                return (depth + 1, End::Root);
+            match next {
+                Ok(next) => place = next,
+                Err(end) => return (depth, end),
             }
-            leaf = false;
         }
         (out.len(), End::Full)
     }
@@ -154,44 +162,44 @@ impl Unwinder {
     }
 }
 
-enum Step {
-    Caller(Registers),
-    /// A signal handler's caller: the instruction that the signal interrupted.
-    Interrupted(Registers),
-    Root,
-    Lost,
+/// A frame that is being unwound.
+struct Place {
+    registers: Registers,
+    /// Where its rule is: an address inside its call; of an interrupted function, the instruction's.
+    lookup: u64,
+    /// Whether it may have no frame of its own yet.
+    leaf: bool,
 }
 
-fn step(rule: Rule, registers: &Registers, stack: &mut impl Stack, leaf: bool) -> Step {
+/// The frame above, or what the walk ends with.
+fn step(rule: Rule, place: &Place, stack: &mut impl Stack) -> Result<Place, End> {
+    let registers = &place.registers;
     let found = match rule {
         Rule::Frame { base, offset, fp, ra } => {
             let base = match base {
                 Base::Sp => registers.sp,
                 Base::Fp => registers.fp,
             };
-            let cfa = base.wrapping_add_signed(offset.into());
-            caller(cfa, fp, ra, registers, stack, leaf)
+            caller(base.wrapping_add_signed(offset.into()), fp, ra, place, stack)
         }
         Rule::Plt { threshold } => {
             let pushed = u64::from(registers.pc & 15 >= u64::from(threshold)) * 8;
             let cfa = registers.sp.wrapping_add(8 + pushed);
-            caller(cfa, Fp::Same, Ra::At(-8), registers, stack, leaf)
+            caller(cfa, Fp::Same, Ra::At(-8), place, stack)
         }
-        Rule::Signal => interrupted(registers, stack).map(Step::Interrupted),
-        Rule::Root => Some(Step::Root),
+        Rule::Signal => interrupted(registers, stack),
+        Rule::Root => return Err(End::Root),
         Rule::Unknown | Rule::Nowhere => by_frame_pointer(registers, stack),
     };
-    found.unwrap_or(Step::Lost)
+    match found {
+        Some(place) if place.registers.pc == 0 => Err(End::Root),
+        Some(place) => Ok(place),
+        None => Err(End::Lost),
+    }
 }
 
-fn caller(
-    cfa: u64,
-    fp: Fp,
-    ra: Ra,
-    registers: &Registers,
-    stack: &mut impl Stack,
-    leaf: bool,
-) -> Option<Step> {
+fn caller(cfa: u64, fp: Fp, ra: Ra, place: &Place, stack: &mut impl Stack) -> Option<Place> {
+    let Place { registers, leaf, .. } = *place;
     let pc = match ra {
         Ra::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
         // Only a function that calls nothing still has its return address there.
@@ -204,22 +212,33 @@ fn caller(
     };
     // A caller's frame is above its callee's; on some processors a leaf needs none of its own.
     let rises = if leaf && ra == Ra::InRegister { cfa >= registers.sp } else { cfa > registers.sp };
-    rises.then_some(Step::Caller(Registers { pc: arch::strip(pc), sp: cfa, fp, lr: 0 }))
+    rises.then(|| Place::caller(pc, cfa, fp))
 }
 
-fn interrupted(registers: &Registers, stack: &mut impl Stack) -> Option<Registers> {
+impl Place {
+    /// A frame that has called, by its return address.
+    fn caller(pc: u64, sp: u64, fp: u64) -> Place {
+        let pc = arch::strip(pc);
+        let registers = Registers { pc, sp, fp, lr: 0 };
+        Place { registers, lookup: pc.wrapping_sub(1), leaf: false }
+    }
+}
+
+/// The frame that a signal interrupted.
+fn interrupted(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
     let frame = arch::SIGNAL_FRAME;
     let mut read = |offset: u64| stack.read(registers.sp.wrapping_add(offset));
-    Some(Registers { pc: read(frame.pc)?, sp: read(frame.sp)?, fp: read(frame.fp)?, lr: 0 })
+    let registers =
+        Registers { pc: read(frame.pc)?, sp: read(frame.sp)?, fp: read(frame.fp)?, lr: 0 };
+    Some(Place { registers, lookup: registers.pc, leaf: false })
 }
 
 /// Code without unwind tables, such as that of a JIT compiler, may keep frame pointers.
-fn by_frame_pointer(registers: &Registers, stack: &mut impl Stack) -> Option<Step> {
+fn by_frame_pointer(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
     let fp = registers.fp;
     if fp < registers.sp || !fp.is_multiple_of(8) {
         return None;
     }
-    let pc = arch::strip(stack.read(fp.wrapping_add(8))?);
-    let caller = Registers { pc, sp: fp.wrapping_add(16), fp: stack.read(fp)?, lr: 0 };
-    Some(Step::Caller(caller))
+    let pc = stack.read(fp.wrapping_add(8))?;
+    Some(Place::caller(pc, fp.wrapping_add(16), stack.read(fp)?))
 }

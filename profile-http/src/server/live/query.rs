@@ -72,11 +72,11 @@ pub(super) fn flame(query: &str, longest: Duration) -> Result<Flame, Refusal> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
             "kind" => {
-                flame.kind = value
-                    .parse()
-                    .ok()
-                    .filter(|&kind| kind != Kind::Trace)
-                    .ok_or_else(|| reply::unknown_kind(&value))?;
+                flame.kind =
+                    value.parse().ok().filter(|&kind| kind != Kind::Trace).ok_or_else(|| {
+                        let drawn = |&kind: &Kind| kind != Kind::Trace;
+                        reply::unknown_kind(&value, Kind::ALL.into_iter().filter(drawn))
+                    })?;
             }
             "seconds" | "duration" => {
                 let shortest = Duration::from_millis(10);
