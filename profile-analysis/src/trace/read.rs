@@ -211,6 +211,9 @@ enum Scalar<'a> {
     None,
 }
 
+/// The largest number that is taken as it is: of microseconds, thirty thousand years.
+const LARGEST: f64 = 1e18;
+
 impl Scalar<'_> {
     /// A number, or a text that is one.
     fn number(&self) -> Option<f64> {
@@ -219,7 +222,8 @@ impl Scalar<'_> {
             Scalar::Text(text) => text.parse().ok()?,
             Scalar::Flag(_) | Scalar::None => return None,
         };
-        number.is_finite().then_some(number)
+        // A sum of any of them is a number still.
+        number.is_finite().then(|| number.clamp(-LARGEST, LARGEST))
     }
 }
 

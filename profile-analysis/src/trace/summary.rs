@@ -343,8 +343,9 @@ impl Building {
                 b.longest_micros.total_cmp(&a.longest_micros).then_with(|| a.name.cmp(&b.name))
             });
         }
-        shorten(&mut summary.never_polled, 0, |idle| idle.longest_micros);
-        shorten(&mut summary.blocked_workers, 0, |blocked| blocked.micros);
+        let listed = self.limits.listed;
+        longest(&mut summary.never_polled, listed, |idle| idle.longest_micros);
+        longest(&mut summary.blocked_workers, listed, |blocked| blocked.micros);
         for blocked in &mut summary.blocked_workers {
             blocked.thread_name = threads.get(&blocked.thread).cloned().unwrap_or_default();
         }
@@ -363,15 +364,17 @@ impl Building {
     }
 }
 
-/// Sorts a list, the longest first, and cuts it once it has twice as many entries as are to be kept.
-/// With 0 it is only sorted.
+/// Cuts a list once it has twice as many entries as are to be kept.
 fn shorten<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
-    if keep == 0 || list.len() >= 2 * keep {
-        list.sort_by(|a, b| length(b).total_cmp(&length(a)));
-        if keep > 0 {
-            list.truncate(keep);
-        }
+    if list.len() >= 2 * keep {
+        longest(list, keep, length);
     }
+}
+
+/// Sorts a list, the longest first, and cuts it.
+fn longest<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
+    list.sort_by(|a, b| length(b).total_cmp(&length(a)));
+    list.truncate(keep);
 }
 
 /// A text that comes from anywhere, bounded.

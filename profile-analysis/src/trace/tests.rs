@@ -101,6 +101,29 @@ fn other_files_are_named() {
 }
 
 #[test]
+fn no_more_is_listed_than_the_limit_says() {
+    let polls: Vec<String> = (1..50)
+        .map(|n| {
+            format!(r#"{{"ph":"X","cat":"task","name":"t{n}","tid":1,"ts":0,"dur":{n}00000}}"#)
+        })
+        .collect();
+    let trace = format!("[{}]", polls.join(","));
+    let limits = TraceLimits { listed: 7, ..TraceLimits::default() };
+    let summary = summarize(trace.as_bytes(), &limits).unwrap();
+    let names: Vec<&str> = summary.blocked_workers.iter().map(|b| b.name.as_str()).collect();
+    assert_eq!(names, ["t49", "t48", "t47", "t46", "t45", "t44", "t43"]);
+}
+
+#[test]
+fn numbers_stay_numbers() {
+    let trace = r#"[{"ph":"X","cat":"task","name":"t","tid":1,"ts":1e308,"dur":1e308},
+        {"ph":"X","cat":"task","name":"t","tid":1,"ts":1e308,"dur":1e308}]"#;
+    let summary = summarize(trace.as_bytes(), &TraceLimits::default()).unwrap();
+    assert!(summary.window_micros.is_finite());
+    assert!(summary.busiest[0].busy_micros.is_finite());
+}
+
+#[test]
 fn limits_are_named() {
     let limits = TraceLimits { events: 4, ..TraceLimits::default() };
     let summary = summarize(TRACE.as_bytes(), &limits).unwrap();

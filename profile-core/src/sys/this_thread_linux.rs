@@ -24,6 +24,37 @@ fn look_up() -> u32 {
     tid
 }
 
+/// Whether there is no thread of this id in the process any more. It makes two system calls, and leaves
+/// `errno` as it is.
+#[cfg(stacks)]
+pub(crate) fn has_ended(tid: u32) -> bool {
+    use super::arch;
+    // SAFETY: getpid(2) has no arguments and no effect.
+    let process = unsafe { arch::syscall(libc::SYS_getpid, [0; 6]) };
+    // SAFETY: tgkill(2) without a signal only looks whether there is such a thread.
+    let found =
+        unsafe { arch::syscall(libc::SYS_tgkill, [process as usize, tid as usize, 0, 0, 0, 0]) };
+    found == -libc::ESRCH as isize
+}
+
+/// Not known here.
+#[cfg(not(stacks))]
+pub(crate) fn has_ended(_tid: u32) -> bool {
+    false
+}
+
+/// Runs this in every process that is forked from now on, by the one thread that it has.
+pub(crate) fn in_forks(child: extern "C" fn()) {
+    // SAFETY: pthread_atfork(3) keeps the pointer, to a function that is there for good. Where it fails for
+    // want of memory, forks are as they were.
+    unsafe { libc::pthread_atfork(None, None, Some(child)) };
+}
+
+/// The thread that forks has another id in the new process.
+pub(crate) extern "C" fn forget() {
+    TID.set(0);
+}
+
 /// The thread's name, padded with zeros, as two words of its bytes.
 pub(crate) fn name() -> [u64; 2] {
     let mut name = [0_u8; 16];

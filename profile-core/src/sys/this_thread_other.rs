@@ -21,3 +21,14 @@ pub(crate) fn tid() -> u32 {
 pub(crate) fn name() -> [u64; 2] {
     [0; 2]
 }
+
+/// Not known here.
+pub(crate) fn has_ended(_tid: u32) -> bool {
+    false
+}
+
+/// Forks are as they are here.
+pub(crate) fn in_forks(_child: extern "C" fn()) {}
+
+/// The thread that forks keeps its number.
+pub(crate) extern "C" fn forget() {}

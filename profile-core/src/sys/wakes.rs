@@ -28,6 +28,8 @@ pub(crate) struct Mark {
 pub(crate) const WOKEN: u32 = 2;
 /// The bit of a thread's id that says that its poll is over.
 pub(crate) const POLLED: u32 = 1 << 31;
+/// Instead of a thread's id: the last poll is over.
+pub(crate) const FINISHED: u32 = u32::MAX;
 /// What a word has below its owner.
 pub(crate) const BELOW: u32 = 2;
 
@@ -84,7 +86,8 @@ impl Owned {
     }
 
     /// That a task wakes itself is no news, and neither is that the worker does which polled it last and is in no
-    /// task now: of one that yields, which may be every poll.
+    /// task now: of one that yields, which may be every poll. What was noted before is of an earlier mark, and
+    /// taken back.
     #[cold]
     #[inline(never)]
     fn note(&self) {
@@ -92,6 +95,8 @@ impl Owned {
         if thread != own && (thread != own | POLLED || task::is_polling()) {
             self.woken_by.store(own, Ordering::Relaxed);
             self.woken_at.store(clock::precise(), Ordering::Release);
+        } else {
+            self.woken_at.store(0, Ordering::Relaxed);
         }
     }
 
@@ -348,6 +353,18 @@ mod tests {
         assert_eq!(seen(&counts, mark), (1, true));
         drop(inner);
         assert_eq!(Arc::strong_count(&counts), 1, "nothing keeps it");
+    }
+
+    #[test]
+    fn a_mark_that_is_no_news_takes_back_what_was_noted() {
+        let mark = mark();
+        let owned = Owned::new(Waker::noop().clone(), mark);
+        owned.note();
+        assert_eq!(owned.woken(u64::MAX).map(|woken| woken.by), Some(this_thread::tid()));
+        owned.note();
+        mark.thread.store(this_thread::tid(), Ordering::Relaxed);
+        owned.note();
+        assert_eq!(owned.woken(u64::MAX), None);
     }
 
     #[test]

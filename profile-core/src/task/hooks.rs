@@ -21,6 +21,9 @@ thread_local! {
     static NAMED: Cell<bool> = const { Cell::new(false) };
     /// The polls that this thread is in.
     static POLLING: RefCell<Vec<(Id, Polling)>> = const { RefCell::new(Vec::new()) };
+    /// A task that ended before it was told of: a runtime that is shut down ends what is spawned on it at
+    /// once, and only then says that it was spawned.
+    static STILLBORN: Cell<Option<Id>> = const { Cell::new(None) };
 }
 
 /// Makes every task of the runtime known, by the place where it was spawned. A task that has a name
@@ -31,9 +34,7 @@ pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
         .on_task_spawn(spawned)
         .on_before_task_poll(|task| before_poll(task.id()))
         .on_after_task_poll(|task| after_poll(task.id()))
-        .on_task_terminate(|task| {
-            drop(shard(task.id()).as_mut().and_then(|s| s.remove(&task.id())));
-        })
+        .on_task_terminate(|task| terminated(task.id()))
 }
 
 /// Runs what spawns a task that has a name.
@@ -55,7 +56,8 @@ pub(super) fn id_of(id: Id) -> Option<TaskId> {
 }
 
 fn spawned(task: &TaskMeta<'_>) {
-    if !NAMED.get() {
+    let is_over = STILLBORN.try_with(Cell::take).ok().flatten() == Some(task.id());
+    if !NAMED.get() && !is_over {
         let live = Live::begin(&named("task").started_at(task.spawned_at()));
         shard(task.id()).get_or_insert_with(HashMap::new).insert(task.id(), live);
     }
@@ -78,6 +80,15 @@ fn after_poll(id: Id) {
     }
 }
 
+/// A task has ended, most often in its last poll, which ends with it.
+fn terminated(id: Id) {
+    after_poll(id);
+    let live = shard(id).as_mut().and_then(|shard| shard.remove(&id));
+    if live.is_none() {
+        let _ = STILLBORN.try_with(|stillborn| stillborn.set(Some(id)));
+    }
+}
+
 fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, Live>>> {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
@@ -97,6 +108,44 @@ mod tests {
             }
         });
         seen
+    }
+
+    #[test]
+    fn what_is_spawned_on_a_runtime_that_is_gone_is_no_task() {
+        for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+            let runtime = see_every_task(&mut builder).build().unwrap();
+            let handle = runtime.handle().clone();
+            drop(runtime);
+            for _ in 0..3 {
+                drop(handle.spawn(std::future::pending::<()>()));
+            }
+            let line = line!() - 2;
+            assert!(!started_here().iter().any(|status| status.kind.line() == line));
+        }
+    }
+
+    #[test]
+    fn the_last_poll_is_the_tasks_too() {
+        let mut builder = Builder::new_current_thread();
+        let runtime = see_every_task(&mut builder).build().unwrap();
+        let _turn = crate::trace::ring::turn();
+        let window = crate::trace::ring::open(0).unwrap();
+        let (id, current) = runtime.block_on(async {
+            let task = tokio::spawn(async {
+                let id = task::current();
+                tokio::task::yield_now().await;
+                (id, task::current())
+            });
+            task.await.unwrap()
+        });
+        assert!(id.is_some());
+        assert_eq!(id, current);
+        let closed = window.close();
+        let polls = closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>());
+        let polls = polls.filter(|event| {
+            matches!(event, crate::trace::ring::Event::Poll { task, .. } if Some(*task) == id.map(|id| id.0))
+        });
+        assert_eq!(polls.count(), 2);
     }
 
     #[test]

@@ -105,6 +105,9 @@ pub(crate) fn intern(kind: TaskKind) -> KindId {
     if let Some(&id) = known.ids.get(&kind) {
         return KindId(id);
     }
+    if known.all.len() >= MOST {
+        return KindId(0);
+    }
     drop(known);
     let _own = OwnWork::begin();
     let mut kinds = kinds().write().unwrap_or_else(PoisonError::into_inner);

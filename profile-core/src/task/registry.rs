@@ -6,8 +6,8 @@
 //! without asking whether it is still there; they are used again.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use super::kinds::{self, KindId};
@@ -16,7 +16,7 @@ use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::sys::place::Place;
 use crate::sys::this_thread;
-use crate::sys::wakes::{BELOW, Mark, POLLED, WOKEN, Woken};
+use crate::sys::wakes::{BELOW, FINISHED, Mark, POLLED, WOKEN, Woken};
 use crate::trace::ring::{self, Event};
 
 /// Slots that are made at a time: 16 KiB.
@@ -31,7 +31,8 @@ pub(super) struct Slot {
     /// 0 where the slot is free.
     id: AtomicU64,
     kind: AtomicU32,
-    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was none.
+    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was none, and
+    /// [`FINISHED`] after the last poll.
     thread: AtomicU32,
     /// When its poll began, or the last one ended; when the task began, where there was none.
     since: AtomicU64,
@@ -112,6 +113,8 @@ impl AtHand {
     #[inline(never)]
     fn fetch(&self) -> &'static Slot {
         let _own = OwnWork::begin();
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| this_thread::in_forks(this_thread::forget));
         let mut slab = lock();
         if slab.free.is_empty() {
             let page: &'static [Slot] = Box::leak((0..PAGE).map(|_| Slot::default()).collect());
@@ -177,6 +180,8 @@ fn at_hand<R>(run: impl Fn(&AtHand) -> R) -> R {
 pub(super) fn begin(kind: KindId) -> &'static Slot {
     let now = clock::coarse();
     let (slot, id) = at_hand(|at_hand| (at_hand.slot(), at_hand.id()));
+    // Who sees any of what follows sees that the slot's last task is gone.
+    fence(Ordering::Release);
     slot.kind.store(kind.0, Ordering::Relaxed);
     slot.thread.store(0, Ordering::Relaxed);
     slot.since.store(now, Ordering::Relaxed);
@@ -215,7 +220,9 @@ fn now() -> u64 {
 
 /// The task that this thread is polling; inside of others, the innermost.
 pub(super) fn current() -> Option<u64> {
-    CURRENT.try_with(Cell::get).ok().flatten().map(|slot| slot.id.load(Ordering::Relaxed))
+    let id = CURRENT.try_with(Cell::get).ok().flatten()?.id.load(Ordering::Relaxed);
+    // One that ends its own task's slot is in none any more.
+    (id != 0).then_some(id)
 }
 
 /// The first of so many ids that are no other task's.
@@ -292,10 +299,11 @@ impl Polling {
     #[inline]
     pub(super) fn finish(self) {
         if ring::is_on() {
-            return self.slot.polled_out_of_line(self.began, self.outer);
+            self.slot.polled_out_of_line(self.began, self.outer);
+        } else {
+            CURRENT.set(self.outer);
         }
-        self.slot.thread.store(0, Ordering::Release);
-        CURRENT.set(self.outer);
+        self.slot.thread.store(FINISHED, Ordering::Release);
     }
 }
 
@@ -346,7 +354,8 @@ pub(super) fn is_used() -> bool {
 pub(super) fn count() -> (usize, usize) {
     let (mut all, mut nested) = (0, 0);
     for slot in slots() {
-        if slot.id.load(Ordering::Relaxed) != 0 {
+        let is_finished = slot.thread.load(Ordering::Relaxed) == FINISHED;
+        if slot.id.load(Ordering::Relaxed) != 0 && !is_finished {
             all += 1;
             nested += usize::from(slot.flags.load(Ordering::Relaxed) & NESTED != 0);
         }
@@ -409,18 +418,21 @@ impl Slot {
         KindId(self.kind.load(Ordering::Relaxed))
     }
 
-    /// What the task is doing. `None` where the slot is free, or changed hands while it was read.
+    /// What the task is doing. `None` where the slot is free, or changed hands while it was read, and of a task that
+    /// is finished, and only kept.
     fn status(&self, now: u64, known: &mut KnownKinds) -> Option<Status> {
         let id = self.id.load(Ordering::Acquire);
         if id == 0 {
             return None;
         }
         let nanos = |then: u64| Duration::from_nanos(now.saturating_sub(then));
-        let polls = self.polls.load(Ordering::Relaxed);
         let thread = match self.thread.load(Ordering::Acquire) {
+            FINISHED => return None,
             polled if polled & POLLED != 0 => 0,
             thread => thread,
         };
+        // Not before: the end of the first poll counts it, and then tells of the thread.
+        let polls = self.polls.load(Ordering::Relaxed);
         let since = nanos(self.since.load(Ordering::Relaxed));
         let flags = self.flags.load(Ordering::Acquire);
         let state = match (thread, polls) {
@@ -441,7 +453,8 @@ impl Slot {
             awaits: self.awaits.get().map(|place| (place.file(), place.line())),
             nested: flags & NESTED != 0,
         };
-        (self.id.load(Ordering::Acquire) == id).then_some(status)
+        fence(Ordering::Acquire);
+        (self.id.load(Ordering::Relaxed) == id).then_some(status)
     }
 }
 
@@ -465,6 +478,20 @@ mod tests {
             }
         });
         found
+    }
+
+    #[test]
+    fn a_task_that_is_finished_and_kept_is_none_any_more() {
+        let mut kept = pin!(async {}.instrument(task::named("kept")));
+        assert_eq!(named("kept").len(), 1);
+        assert!(poll(kept.as_mut()).is_ready());
+        assert!(named("kept").is_empty());
+        let _turn = ring::turn();
+        let window = ring::open(0).unwrap();
+        let mut traced = pin!(async {}.instrument(task::named("traced and kept")));
+        assert!(poll(traced.as_mut()).is_ready());
+        assert!(named("traced and kept").is_empty());
+        drop(window);
     }
 
     fn poll<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {

@@ -180,7 +180,12 @@ pub struct Registration(u64);
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        lock().retain(|&(number, _)| number != self.0);
+        let mut sources = lock();
+        let index = sources.iter().position(|&(number, _)| number == self.0);
+        let source = index.map(|index| sources.remove(index));
+        drop(sources);
+        // Its end may ask for tasks itself.
+        drop(source);
     }
 }
 
@@ -230,4 +235,30 @@ pub fn alive() -> Alive {
         };
     }
     Alive { known, unknown: counted.saturating_sub(known), queued }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has sources of its own.
+    struct Owner(#[allow(dead_code)] Registration);
+
+    impl TaskSource for Owner {
+        fn each(&self, _: &mut dyn FnMut(&Status)) {}
+    }
+
+    struct None;
+
+    impl TaskSource for None {
+        fn each(&self, _: &mut dyn FnMut(&Status)) {}
+    }
+
+    #[test]
+    fn a_source_may_end_others() {
+        let before = sources().len();
+        let owner = register(Owner(register(None)));
+        drop(owner);
+        assert!(sources().len() <= before);
+    }
 }

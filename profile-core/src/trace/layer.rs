@@ -101,11 +101,9 @@ where
     fn on_exit(&self, id: &Id, context: Context<'_, S>) {
         let entered = ENTERED.try_with(|entered| {
             let mut entered = entered.borrow_mut();
-            // What was entered after it in an earlier window and never left is of no use.
             let index = entered.iter().rposition(|&(span, _)| span == id.into_u64())?;
-            let (_, began) = entered[index];
-            entered.truncate(index);
-            Some(began)
+            // Spans need not be left in the order in which they were entered.
+            Some(entered.remove(index).1)
         });
         let Ok(Some(began)) = entered else { return };
         if ring::is_on()
@@ -125,32 +123,23 @@ where
         if !ring::is_on() {
             return;
         }
-        ring::record(Recorded::Instant { kind: kind(event.metadata()), at: clock::precise() });
+        let at = clock::precise();
         let mut message = Message::default();
+        // This runs code of the program, which may record events itself.
         event.record(&mut message);
-        for part in message.bytes[..message.len].chunks(TEXT) {
-            let mut bytes = [0; TEXT];
-            bytes[..part.len()].copy_from_slice(part);
-            let word = |at: usize| {
-                bytes[8 * at..][..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
-            };
-            ring::record(Recorded::Text([word(0), word(1), word(2)]));
-        }
+        ring::instant(kind(event.metadata()), at, &message.bytes[..message.len]);
     }
 }
 
-/// Bytes of a message that fit one event of the buffer.
-const TEXT: usize = 24;
-
 /// The beginning of an event's message.
 struct Message {
-    bytes: [u8; 120],
+    bytes: [u8; ring::LONGEST_TEXT],
     len: usize,
 }
 
 impl Default for Message {
     fn default() -> Message {
-        Message { bytes: [0; 120], len: 0 }
+        Message { bytes: [0; ring::LONGEST_TEXT], len: 0 }
     }
 }
 
