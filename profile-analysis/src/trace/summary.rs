@@ -196,6 +196,8 @@ struct Building {
     late: HashMap<(String, String), SlowPolls>,
     threads: HashMap<u64, String>,
     queue: (f64, u64, f64),
+    /// The last poll of each thread that blocked it: when it began, and how long it took.
+    blocking: HashMap<u64, (f64, f64)>,
     /// The last moment that an event speaks of.
     end: f64,
     too_many: bool,
@@ -273,7 +275,7 @@ impl Building {
             slow.count += 1;
             slow.longest_micros = slow.longest_micros.max(took);
         }
-        if took > BLOCKING_MICROS {
+        if took > BLOCKING_MICROS && !self.blocks_inside(event.thread, event.at, took) {
             let blocked = &mut self.summary.blocked_workers;
             blocked.push(Blocked {
                 name: cut(&event.name),
@@ -285,6 +287,19 @@ impl Building {
             });
             shorten(blocked, self.limits.listed, |blocked| blocked.micros);
         }
+    }
+
+    /// Whether most of a poll that blocks a thread was one inside it, which is written before it. That
+    /// one is told of.
+    fn blocks_inside(&mut self, thread: u64, began: f64, took: f64) -> bool {
+        if self.blocking.len() >= self.limits.names && !self.blocking.contains_key(&thread) {
+            return false;
+        }
+        let last = self.blocking.insert(thread, (began, took));
+        last.is_some_and(|(inner, inner_took)| {
+            let is_inside = inner >= began && inner + inner_took <= began + took;
+            is_inside && 2.0 * inner_took > took
+        })
     }
 
     /// A poll that began because its task was woken.

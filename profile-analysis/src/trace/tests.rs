@@ -104,7 +104,7 @@ fn other_files_are_named() {
 fn no_more_is_listed_than_the_limit_says() {
     let polls: Vec<String> = (1..50)
         .map(|n| {
-            format!(r#"{{"ph":"X","cat":"task","name":"t{n}","tid":1,"ts":0,"dur":{n}00000}}"#)
+            format!(r#"{{"ph":"X","cat":"task","name":"t{n}","tid":{n},"ts":0,"dur":{n}00000}}"#)
         })
         .collect();
     let trace = format!("[{}]", polls.join(","));
@@ -112,6 +112,19 @@ fn no_more_is_listed_than_the_limit_says() {
     let summary = summarize(trace.as_bytes(), &limits).unwrap();
     let names: Vec<&str> = summary.blocked_workers.iter().map(|b| b.name.as_str()).collect();
     assert_eq!(names, ["t49", "t48", "t47", "t46", "t45", "t44", "t43"]);
+}
+
+#[test]
+fn who_blocks_inside_another_is_told_of() {
+    // The first two are one inside the other, and so are the next two, of which neither has most.
+    let trace = r#"[
+        {"ph":"X","cat":"task","name":"inner","tid":1,"ts":10,"dur":120000},
+        {"ph":"X","cat":"task","name":"outer","tid":1,"ts":0,"dur":121000},
+        {"ph":"X","cat":"task","name":"inner","tid":1,"ts":200000,"dur":110000},
+        {"ph":"X","cat":"task","name":"outer2","tid":1,"ts":200000,"dur":300000}]"#;
+    let summary = summarize(trace.as_bytes(), &TraceLimits::default()).unwrap();
+    let names: Vec<&str> = summary.blocked_workers.iter().map(|b| b.name.as_str()).collect();
+    assert_eq!(names, ["outer2", "inner", "inner"]);
 }
 
 #[test]

@@ -11,6 +11,8 @@
 //! is no longer asleep; `contentions` counts the waits that were seen, not those there were. Nothing
 //! says who held the lock: `mutex` needs the feature `intercept`, which has none of these errors.
 
+use std::time::{Duration, Instant};
+
 use super::locate::Symbols;
 use super::waits::{Style, encode};
 use super::{Collector, File, Pending, Window};
@@ -26,6 +28,8 @@ pub struct SampledBlock {
 
 /// Looks at the threads a second, on average.
 const HZ: u64 = 15;
+/// A shorter window may have no look at a thread that waits.
+const SHORT: Duration = Duration::from_millis(200);
 
 impl SampledBlock {
     /// About fifteen looks a second.
@@ -71,13 +75,14 @@ impl Collector for SampledBlock {
         self.check()?;
         let sampler = Sampler::start()
             .map_err(|source| Error::Collect { kind: Kind::Block, source: source.into() })?;
-        Ok(Box::new(SampledWindow { sampler, idle: self.idle }))
+        Ok(Box::new(SampledWindow { sampler, idle: self.idle, began: Instant::now() }))
     }
 }
 
 struct SampledWindow {
     sampler: Sampler,
     idle: bool,
+    began: Instant,
 }
 
 impl Window for SampledWindow {
@@ -85,16 +90,24 @@ impl Window for SampledWindow {
         let style =
             Style { of: Of::Block, symbols: Symbols::Resolved, idle: self.idle, is_window: true };
         let recorded = self.sampler.end();
+        let is_short = self.began.elapsed() < SHORT;
         Box::new(move || {
             let recorded = recorded.ok_or_else(|| Error::Collect {
                 kind: Kind::Block,
                 source: "the sampler's thread has panicked".into(),
             })?;
-            let notes = [
+            let mut notes = vec![
                 format!("engine: profilez, sampled wall time: /proc about {HZ} times a second"),
                 "short waits come out low; build with the feature `intercept` for exact ones"
                     .to_owned(),
             ];
+            if is_short {
+                notes.push(
+                    "nothing is counted outside a window, and this one was too short for a look: ask for \
+                     one of seconds, or build with the feature `intercept`"
+                        .to_owned(),
+                );
+            }
             let bytes = encode(&recorded, style, &notes);
             Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
         })
@@ -105,7 +118,6 @@ impl Window for SampledWindow {
 mod tests {
     use std::sync::Mutex;
     use std::thread;
-    use std::time::{Duration, Instant};
 
     use super::*;
     use crate::profile::{DecodeLimits, Profile};
@@ -114,6 +126,15 @@ mod tests {
     fn waits_for_the_sampler(lock: &Mutex<()>) {
         drop(lock.lock());
         std::hint::black_box(());
+    }
+
+    #[test]
+    fn a_window_without_a_look_says_so() {
+        let window = SampledBlock::new().start().unwrap();
+        let file = window.close()().unwrap().remove(0);
+        let profile = Profile::decode(&file.bytes, &DecodeLimits::default()).unwrap();
+        let comments = profile.comments.iter().map(|&comment| profile.strings.get(comment));
+        assert!(comments.into_iter().any(|text| text.contains("too short for a look")));
     }
 
     #[test]
