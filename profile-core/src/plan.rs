@@ -12,6 +12,9 @@ pub const MIN_WINDOW: Duration = Duration::from_millis(10);
 /// The longest window, unless the process offers another.
 pub const DEFAULT_MAX_WINDOW: Duration = Duration::from_secs(60);
 
+/// The words of `profiles` that are read: each kind several times.
+const MOST_WORDS: usize = 64;
+
 /// What to collect and for how long: kinds without repetition, in the order they were asked for,
 /// all of them available, and a window within the limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +31,12 @@ pub struct Plan {
 pub enum PlanError {
     /// `duration` is not a duration.
     #[error("invalid duration")]
-    InvalidDuration(#[source] DurationError),
+    InvalidDuration {
+        /// Why it is none.
+        source: DurationError,
+        /// The longest window this process gives.
+        max: Duration,
+    },
     /// The window is zero or negative.
     #[error("the duration must be positive, from {} to {}", format_duration(MIN_WINDOW), format_duration(*max))]
     NotPositive {
@@ -50,15 +58,28 @@ pub enum PlanError {
     /// A word in `profiles` names no kind.
     #[error("unknown profile type {0:?}")]
     UnknownKind(String),
-    /// `profiles` has more words than there are kinds.
-    #[error("too many profile types: {0}, where there are {most}", most = Kind::ALL.len())]
-    TooManyKinds(usize),
+    /// `profiles` has more words than are read.
+    #[error("too many profile types: {count}, where at most {most} are read")]
+    TooManyKinds {
+        /// How many words there are, repetitions included.
+        count: usize,
+        /// How many are read.
+        most: usize,
+    },
     /// `tasks` is no word for how tasks tell what they wait in.
     #[error("invalid tasks parameter")]
     InvalidTasks(#[source] UnknownDetail),
     /// `tasks` is for a dump, and none is asked for.
     #[error("tasks is for the profile type \"goroutine\", which is not among those asked for")]
     TasksWithoutDump,
+    /// This process has no tasks that could tell what they wait in by these means.
+    #[error("tasks={} is not available: {}", .detail.name(), .why.reason)]
+    TasksUnavailable {
+        /// The means that were asked for.
+        detail: Detail,
+        /// Why there are none, and what to switch on.
+        why: Unavailable,
+    },
     /// A parameter that is none of `duration`, `seconds`, `profiles` and `tasks`.
     #[error("unknown parameter {0:?}")]
     UnknownParameter(String),
@@ -111,7 +132,9 @@ impl Plan {
             if !plan.kinds.contains(&Kind::Goroutine) {
                 return Err(PlanError::TasksWithoutDump);
             }
-            available.check_tasks(detail).map_err(|why| PlanError::Unavailable(why.clone()))?;
+            available
+                .check_tasks(detail)
+                .map_err(|why| PlanError::TasksUnavailable { detail, why: why.clone() })?;
             plan.tasks = Some(detail);
         }
         Ok(plan)
@@ -166,7 +189,7 @@ fn parse_window(text: &str, max: Duration) -> Result<Duration, PlanError> {
         Ok(window) => window,
         Err(DurationError::Negative(_)) => return Err(PlanError::NotPositive { max }),
         Err(DurationError::Overflow(_)) => return Err(PlanError::TooLong { max }),
-        Err(error) => return Err(PlanError::InvalidDuration(error)),
+        Err(source) => return Err(PlanError::InvalidDuration { source, max }),
     };
     if window.is_zero() {
         Err(PlanError::NotPositive { max })
@@ -182,8 +205,8 @@ fn parse_window(text: &str, max: Duration) -> Result<Duration, PlanError> {
 fn parse_kinds(list: &str) -> Result<Vec<Kind>, PlanError> {
     let words = || list.split(',').map(str::trim).filter(|word| !word.is_empty());
     let count = words().count();
-    if count > Kind::ALL.len() {
-        return Err(PlanError::TooManyKinds(count));
+    if count > MOST_WORDS {
+        return Err(PlanError::TooManyKinds { count, most: MOST_WORDS });
     }
     let mut kinds = Vec::new();
     for word in words() {
@@ -245,7 +268,13 @@ mod tests {
         assert_eq!(refused("duration=999999999h"), PlanError::TooLong { max });
         assert!(refused("duration=5m").to_string().contains("1m0s"));
         assert!(refused("duration=1ns").to_string().contains("10ms to 1m0s"));
-        assert!(matches!(refused("duration=notaduration"), PlanError::InvalidDuration(_)));
+        for text in ["notaduration", "abc", "1e3", "5d"] {
+            let error = refused(&format!("duration={text}"));
+            assert!(
+                matches!(error, PlanError::InvalidDuration { max: DEFAULT_MAX_WINDOW, .. }),
+                "{text}"
+            );
+        }
     }
 
     #[test]
@@ -262,10 +291,15 @@ mod tests {
         );
         assert_eq!(refused("tasks=stacks"), PlanError::InvalidTasks(UnknownDetail));
         assert_eq!(refused("tasks=taskdump&profiles=heap"), PlanError::TasksWithoutDump);
-        assert!(matches!(refused("tasks=taskdump"), PlanError::Unavailable(_)));
+        assert!(matches!(
+            refused("tasks=taskdump"),
+            PlanError::TasksUnavailable { detail: Detail::TaskDump, .. }
+        ));
         assert_eq!(Plan::parse("tasks=", &all()).unwrap().tasks(), None);
-        let many = format!("profiles={}", ["goroutine"; 3000].join(","));
-        assert_eq!(refused(&many), PlanError::TooManyKinds(3000));
+        let many = |count| format!("profiles={}", vec!["goroutine"; count].join(","));
+        check(&many(64), &[Kind::Goroutine], 10_000);
+        assert_eq!(refused(&many(65)), PlanError::TooManyKinds { count: 65, most: 64 });
+        assert!(refused(&many(3000)).to_string().contains("at most 64"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Paths come from outside: what looks like an id becomes `{id}`, and of all routes of a process the
 //! first 512 are told apart.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::panic::Location;
 use std::sync::{OnceLock, PoisonError, RwLock};
@@ -72,7 +73,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let name = name(request.method(), request.uri().path());
+        let name = names().of(request.method(), request.uri().path());
         let task = named(name).per_request().started_at(self.place);
         self.inner.call(request).instrument(task)
     }
@@ -85,19 +86,46 @@ const SEGMENTS: usize = 8;
 /// What is longer is no word of a route.
 const SEGMENT: usize = 32;
 
-fn name(method: &Method, path: &str) -> String {
-    static KNOWN: OnceLock<RwLock<HashSet<String>>> = OnceLock::new();
-    let known = KNOWN.get_or_init(RwLock::default);
-    let name = format!("{} {}", word(method), route(path));
-    if known.read().unwrap_or_else(PoisonError::into_inner).contains(&name) {
-        return name;
+/// The names of routes, each kept for as long as the program runs: a version at a route's end is part
+/// of it, and would be cut off a name that is made up anew for each request.
+#[derive(Default)]
+struct Names(RwLock<HashSet<&'static str>>);
+
+impl Names {
+    fn of(&self, method: &Method, path: &str) -> Cow<'static, str> {
+        let name = format!("{} {}", word(method), route(path));
+        let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&name) = known.get(&*name) {
+            return Cow::Borrowed(name);
+        }
+        let is_full = known.len() >= ROUTES;
+        drop(known);
+        // Unknown routes are no reason to wait for each other.
+        if is_full { other(method) } else { self.add(name).unwrap_or_else(|| other(method)) }
     }
-    let mut known = known.write().unwrap_or_else(PoisonError::into_inner);
-    if known.len() < ROUTES {
-        known.insert(name.clone());
-        return name;
+
+    /// Keeps a name, if there is room for it.
+    fn add(&self, name: String) -> Option<Cow<'static, str>> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&name) = known.get(&*name) {
+            return Some(Cow::Borrowed(name));
+        }
+        if known.len() >= ROUTES {
+            return None;
+        }
+        let name: &'static str = name.leak();
+        known.insert(name);
+        Some(Cow::Borrowed(name))
     }
-    format!("{} (other routes)", word(method))
+}
+
+fn names() -> &'static Names {
+    static NAMES: OnceLock<Names> = OnceLock::new();
+    NAMES.get_or_init(Names::default)
+}
+
+fn other(method: &Method) -> Cow<'static, str> {
+    Cow::Owned(format!("{} (other routes)", word(method)))
 }
 
 /// A method's name, where it is one of those that everybody knows.
@@ -170,9 +198,44 @@ mod tests {
             }
             word
         };
-        let names: HashSet<String> =
-            (1..5000).map(|n| name(&Method::GET, &format!("/{}", letters(n)))).collect();
-        assert!(names.len() <= ROUTES + 1, "{}", names.len());
-        assert!(names.contains("GET (other routes)"));
+        let names = Names::default();
+        let seen: HashSet<_> =
+            (1..5000).map(|n| names.of(&Method::GET, &format!("/{}", letters(n)))).collect();
+        assert!(seen.len() <= ROUTES + 1, "{}", seen.len());
+        assert!(seen.contains("GET (other routes)"));
+
+        // Once there is no room, nobody waits for those who look.
+        let looking = names.0.read().unwrap();
+        let (done, named) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            scope.spawn(|| done.send(names.of(&Method::GET, "/unknown")));
+            let name = named.recv_timeout(std::time::Duration::from_secs(30));
+            drop(looking);
+            assert_eq!(name.as_deref(), Ok("GET (other routes)"));
+        });
+    }
+
+    #[test]
+    fn versions_are_told_apart() {
+        struct Answers;
+        impl Service<Request<()>> for Answers {
+            type Response = ();
+            type Error = ();
+            type Future = std::future::Pending<Result<(), ()>>;
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), ()>> {
+                Poll::Ready(Ok(()))
+            }
+            fn call(&mut self, _: Request<()>) -> Self::Future {
+                std::future::pending()
+            }
+        }
+        let mut service = RequestTasks::new().layer(Answers);
+        let mut ask = |path: &str| service.call(Request::get(path).body(()).unwrap());
+        let _requests = ["/api/v1", "/api/v2", "/api/v2", "/api/17"].map(&mut ask);
+        let mut seen = Vec::new();
+        profile_core::task::all(&mut |task| seen.push(task.kind.name().to_owned()));
+        seen.retain(|name| name.contains("/api/"));
+        seen.sort();
+        assert_eq!(seen, ["GET /api/v1", "GET /api/v2", "GET /api/v2", "GET /api/{id}"]);
     }
 }

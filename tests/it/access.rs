@@ -73,6 +73,8 @@ fn without_a_token_a_foreign_host_name_is_refused() {
     for host in ["localhost", "localhost:1", "127.0.0.1"] {
         assert_eq!(request(address, "GET", PATH, &[("Host", host)]).status, 200, "{host}");
     }
+    let two = [("Host", "localhost"), ("Host", "evil.example")];
+    assert_eq!(request(address, "GET", PATH, &two).status, 403);
     server.shut_down();
 }
 
@@ -89,6 +91,16 @@ fn a_page_of_another_site_is_refused_even_with_credentials() {
     {
         let headers = [("Authorization", "Bearer s3cret"), ("Sec-Fetch-Site", site)];
         assert_eq!(request(address, "GET", PATH, &headers).status, status, "{site}");
+    }
+    // Over plain http and from afar browsers say less.
+    let own = format!("http://{address}");
+    for (origin, status) in
+        [(&*own, 200), ("http://evil.example", 403), ("http://127.0.0.1", 403), ("null", 403)]
+    {
+        let headers = [("Authorization", "Bearer s3cret"), ("Origin", origin)];
+        assert_eq!(request(address, "POST", PATH, &headers).status, status, "{origin}");
+        let headers = [headers[0], headers[1], ("Sec-Fetch-Site", "same-origin")];
+        assert_eq!(request(address, "POST", PATH, &headers).status, 200, "{origin}");
     }
     server.shut_down();
 }

@@ -94,6 +94,7 @@ fn trees_stand_in_the_blocks_of_their_tasks() {
     );
     let refused = get(address, "/debug/profile?duration=10ms&tasks=await-tree");
     assert_eq!(refused.status, 501);
+    assert_eq!(refused.refusal().0, "tasks=await-tree is not available in this process.");
     assert!(refused.refusal().1.contains("no registry of await-tree"), "{:?}", refused.refusal());
     let _shown = task::show_trees(&registry);
 

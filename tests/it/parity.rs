@@ -180,7 +180,13 @@ fn where_go_is_not_followed() {
     };
     // Windows end: Go's do not.
     let range = "invalid value for \"seconds\" - must be from 1 to 60\n";
-    for path in ["/profile?seconds=61", "/heap?seconds=61", "/trace?seconds=1e9"] {
+    let parts = "invalid value for \"seconds\" - must be greater than 0, and at most 60\n";
+    for (path, range) in [
+        ("/profile?seconds=61", range),
+        ("/heap?seconds=61", range),
+        ("/trace?seconds=61", parts),
+        ("/trace?seconds=1e9", parts),
+    ] {
         check("GET", path, 400, range);
         check("HEAD", path, 400, "");
     }

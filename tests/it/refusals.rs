@@ -6,7 +6,7 @@ use profilez::core::Kind;
 use profilez::http::server::{DebugService, Server};
 
 use crate::fakes::{Fake, Fault, service};
-use crate::http::{get, request};
+use crate::http::{Answer, get, receive, request, send};
 
 fn serve() -> Server {
     service([Fake::new(Kind::Heap, 10)]).build().serve("127.0.0.1:0").unwrap()
@@ -30,6 +30,11 @@ fn bad_durations() {
     let range = "from 10ms to 1m0s";
     check("duration=notaduration", 400, "Invalid duration parameter.", "notaduration");
     check("duration=5d", 400, "Invalid duration parameter.", "unknown unit");
+    for duration in ["abc", "1e3", "5d"] {
+        let query = format!("duration={duration}");
+        check(&query, 400, "Invalid duration parameter.", range);
+        check(&query, 400, "Invalid duration parameter.", "Examples: 10s, 1m30s");
+    }
     check("duration=0", 400, "Duration must be positive.", range);
     check("duration=-3s", 400, "Duration must be positive.", range);
     check("duration=1ns", 400, "Duration must be at least 10ms.", range);
@@ -45,9 +50,16 @@ fn bad_kinds_and_parameters() {
     let valid = "Valid types: cpu, heap, allocs, block, mutex, goroutine, threadcreate, trace";
     check("profiles=nonexistent", 400, "Unknown profile type: \"nonexistent\".", valid);
     let many = format!("profiles={}", ["goroutine"; 3000].join(","));
-    check(&many, 400, "Too many profile types: 3000.", valid);
+    check(&many, 400, "Too many profile types: 3000, where at most 64 are read.", valid);
     check("profile=cpu", 400, "Unknown parameter: \"profile\".", "profiles");
-    check("duration=1s&duration=2s", 400, "Parameter \"duration\" is given more than once.", "");
+    let twice = |name: &str| format!("Parameter {name:?} is given more than once.");
+    check("duration=1s&duration=2s", 400, &twice("duration"), "two names of one parameter");
+    check("duration=1s&seconds=2", 400, &twice("seconds"), "two names of one parameter");
+    let server = serve();
+    let path = "/debug/profile?profiles=heap&profiles=cpu";
+    let answer = get(server.local_addr().unwrap(), path);
+    assert_eq!(answer.refusal(), (twice("profiles"), String::new()));
+    server.shut_down();
     check("profiles=%00%0d%0aX:%20y", 400, "Unknown profile type: \"\\0\\r\\nX: y\".", valid);
 }
 
@@ -59,6 +71,56 @@ fn a_kind_this_process_can_not_give() {
         "Profile type \"trace\" is not available in this process.",
         "absent; bring it back",
     );
+}
+
+#[test]
+fn what_tasks_wait_in_where_nobody_can_tell() {
+    let server = service([Fake::new(Kind::Goroutine, 10)]).build().serve("127.0.0.1:0").unwrap();
+    let path = "/debug/profile?tasks=taskdump&profiles=goroutine";
+    let answer = get(server.local_addr().unwrap(), path);
+    assert_eq!(answer.status, 501);
+    assert_eq!(answer.refusal().0, "tasks=taskdump is not available in this process.");
+    server.shut_down();
+}
+
+/// Posts a body and leaves the query to the path.
+fn post(address: std::net::SocketAddr, path: &str, content_type: &str, body: &str) -> Answer {
+    let len = body.len().to_string();
+    let headers = [("Content-Type", content_type), ("Content-Length", &len)];
+    let mut stream = send(address, "POST", path, &headers);
+    // The server may have refused it before it has read all of it.
+    let _ = stream.write_all(body.as_bytes());
+    receive(stream).unwrap()
+}
+
+#[test]
+fn parameters_may_come_in_a_form() {
+    const FORM: &str = "application/x-www-form-urlencoded";
+    let server = serve();
+    let address = server.local_addr().unwrap();
+    let check = |path: &str, content_type: &str, body: &str, status: u16, message: &str| {
+        let answer = post(address, path, content_type, body);
+        assert_eq!(answer.status, status, "{path} {body:.40}");
+        if status != 200 {
+            assert_eq!(answer.refusal().0, message, "{path} {body:.40}");
+        }
+    };
+    let path = "/debug/profile";
+    let short = "/debug/profile?duration=20ms";
+    check(path, FORM, "duration=20ms&profiles=heap", 200, "");
+    check(short, "Application/X-WWW-form-urlencoded; charset=UTF-8", "profiles=heap", 200, "");
+    check(short, FORM, "", 200, "");
+    check(path, FORM, "duration=5m", 400, "Duration cannot exceed 1m0s.");
+    check(short, FORM, "profiles=nonsense", 400, "Unknown profile type: \"nonsense\".");
+    check(short, FORM, "debug=1", 400, "Unknown parameter: \"debug\".");
+    check(short, FORM, "seconds=1", 400, "Parameter \"seconds\" is given more than once.");
+    // What is no form is not looked at.
+    check(short, "application/json", "{\"duration\":\"5m\"}", 200, "");
+    check(short, "", "duration=5m", 200, "");
+    let large = format!("profiles={}", ",".repeat(64 << 10));
+    check(short, FORM, &large, 413, "the request is larger than 65536 bytes");
+    check(short, FORM, &large[..64 << 10], 200, "");
+    server.shut_down();
 }
 
 #[test]

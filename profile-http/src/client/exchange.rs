@@ -50,7 +50,8 @@ impl Client {
     pub(super) fn get(&self, url: &Url, within: Duration) -> Result<Response<Body>> {
         let began = Instant::now();
         let mut at = url.clone();
-        for _ in 0..REDIRECTS {
+        // One request more than there are redirects.
+        for _ in 0..=REDIRECTS {
             let left = within.saturating_sub(began.elapsed());
             let answer = self.prepared(self.agent.get(at.as_str()), left).call();
             let answer = answer.map_err(|error| failed(&at, error))?;

@@ -1,5 +1,5 @@
 //! Profiles one by one, from the endpoints that every Go service has: what records a window side by
-//! side, the rest after it.
+//! side, the rest after it. They are written in the plan's order, whichever answer comes first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -32,7 +32,8 @@ struct Fetch {
 /// What one thread tells the one that writes.
 enum Message {
     Progress(Progress),
-    Done(Fetch, Result<Answer>),
+    /// The answer to one of those that record, by its place among them.
+    Done(usize, Result<Answer>),
 }
 
 /// How far a collection is.
@@ -71,8 +72,6 @@ pub(super) fn collect(
 ) -> Result<Option<Collected>> {
     let anything = Available::new([]).with_max_window(LONGEST_WINDOW);
     let plan = Plan::parse(&query(request), &anything).map_err(Error::Plan)?;
-    // Go takes whole seconds.
-    let seconds = plan.window().as_secs() + u64::from(plan.window().subsec_nanos() > 0);
     let listed = list(client, budget, progress)?;
     let cmdline = command_line(client, budget);
     let service = cmdline.as_deref().and_then(|line| line.split(|&byte| byte == 0).next());
@@ -85,7 +84,13 @@ pub(super) fn collect(
         plan.kinds().iter().partition(|kind| offered(**kind));
     let windowed: Vec<Fetch> =
         kinds.iter().filter(|kind| is_windowed(**kind)).map(|kind| Fetch::of(*kind)).collect();
-    let window = if windowed.is_empty() { 0 } else { seconds };
+    let asked_for = request.duration.as_ref().is_some_and(|duration| !duration.is_empty());
+    // What nothing records is waited for only if it was asked for.
+    let window = if windowed.is_empty() && (kinds.is_empty() || !asked_for) {
+        Duration::ZERO
+    } else {
+        whole_seconds(plan.window())
+    };
     let header = Header {
         service: service.clone(),
         version: String::new(),
@@ -93,7 +98,7 @@ pub(super) fn collect(
         pid: 0,
         build_id: String::new(),
         started: SystemTime::now(),
-        window: Duration::from_secs(window),
+        window,
         source: Source::Individual,
         rates: BTreeMap::new(),
     };
@@ -112,10 +117,15 @@ pub(super) fn collect(
     for kind in missing {
         collection.output.unavailable(&absent(kind));
     }
-    if !windowed.is_empty() {
+    if !window.is_zero() {
         collection.look_before(&kinds);
     }
-    let again = collection.record(&windowed, window, progress);
+    let again = if windowed.is_empty() {
+        collection.let_pass(window, progress);
+        Vec::new()
+    } else {
+        collection.record(&windowed, window, progress)
+    };
     let snapshots = kinds.iter().filter(|kind| !is_windowed(**kind)).copied();
     collection.take(snapshots.chain(again), progress);
     collection.keep_before();
@@ -147,6 +157,11 @@ impl Fetch {
 /// Whether a kind is recorded over the window. Of `block` and `mutex` the increase is asked for.
 fn is_windowed(kind: Kind) -> bool {
     kind.is_timed() || matches!(kind, Kind::Block | Kind::Mutex)
+}
+
+/// A window as Go takes it: in whole seconds.
+fn whole_seconds(window: Duration) -> Duration {
+    Duration::from_secs(window.as_secs() + u64::from(window.subsec_nanos() > 0))
 }
 
 fn absent(kind: Kind) -> Unavailable {
@@ -203,30 +218,42 @@ impl Collection<'_> {
         }
     }
 
+    /// Lets a window pass in which nothing is recorded.
+    fn let_pass(&self, window: Duration, progress: &mut dyn FnMut(Progress)) {
+        if !window.is_zero() {
+            progress(Progress::Recording);
+            self.client.cancel.wait(window.min(self.budget.left()));
+        }
+    }
+
     /// Records the window. Returns the kinds of which the service knows no increase, and that are
     /// to be taken as they stand.
     fn record(
         &mut self,
         windowed: &[Fetch],
-        window: u64,
+        window: Duration,
         progress: &mut dyn FnMut(Progress),
     ) -> Vec<Kind> {
         let mut again = Vec::new();
+        // What comes early waits for its turn.
+        let (mut early, mut turn) = (BTreeMap::new(), 0);
         let (sender, messages) = mpsc::channel();
         let (client, budget) = (self.client, self.budget);
         progress(Progress::Recording);
         thread::scope(|scope| {
-            for fetch in windowed.iter().copied() {
+            for (place, fetch) in windowed.iter().copied().enumerate() {
                 let sender = sender.clone();
-                scope.spawn(move || timed(client, budget, fetch, window, &sender));
+                scope.spawn(move || timed(client, budget, place, fetch, window, &sender));
             }
             drop(sender);
             for message in messages {
                 match message {
                     Message::Progress(told) => progress(told),
-                    Message::Done(fetch, result) => {
-                        if let Some(kind) = self.recorded(fetch, window, result) {
-                            again.push(kind);
+                    Message::Done(place, result) => {
+                        early.insert(place, result);
+                        while let Some(result) = early.remove(&turn) {
+                            again.extend(self.recorded(windowed[turn], window, result));
+                            turn += 1;
                         }
                         progress(Progress::Received(self.received));
                     }
@@ -237,11 +264,11 @@ impl Collection<'_> {
     }
 
     /// Keeps what a window came to, or returns the kind if it was none.
-    fn recorded(&mut self, fetch: Fetch, window: u64, result: Result<Answer>) -> Option<Kind> {
+    fn recorded(&mut self, fetch: Fetch, window: Duration, result: Result<Answer>) -> Option<Kind> {
         if !fetch.kind.is_timed() {
             match result {
                 // A service that doesn't know `seconds` answers at once, with everything so far.
-                Ok(answer) if answer.took < Duration::from_secs(window) / 2 => {
+                Ok(answer) if answer.took < window / 2 => {
                     self.before.push((fetch.kind, answer));
                     return Some(fetch.kind);
                 }
@@ -370,9 +397,16 @@ impl Collection<'_> {
 }
 
 /// Fetches what takes as long as the window, and says how it went.
-fn timed(client: &Client, budget: Budget, fetch: Fetch, window: u64, to: &Sender<Message>) {
-    let url = client.target.pprof(fetch.endpoint, Some(("seconds", &window.to_string())));
-    let window = Duration::from_secs(window);
+fn timed(
+    client: &Client,
+    budget: Budget,
+    place: usize,
+    fetch: Fetch,
+    window: Duration,
+    to: &Sender<Message>,
+) {
+    let seconds = window.as_secs().to_string();
+    let url = client.target.pprof(fetch.endpoint, Some(("seconds", &seconds)));
     // The receiver outlives this thread, and if not, there is nobody to tell.
     let mut progress = |told| drop(to.send(Message::Progress(told)));
     let result = client.patiently(budget, window, &mut progress, || {
@@ -381,5 +415,5 @@ fn timed(client: &Client, budget: Budget, fetch: Fetch, window: u64, to: &Sender
         let beyond = ANSWER.min(left.saturating_sub(window) / 2);
         client.fetch(&url, window + beyond, LARGEST.min(client.limit))
     });
-    let _ = to.send(Message::Done(fetch, result));
+    let _ = to.send(Message::Done(place, result));
 }

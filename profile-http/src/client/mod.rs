@@ -101,8 +101,10 @@ const BEYOND_WINDOW: Duration = Duration::from_secs(120);
 
 impl Client {
     /// Settings for the service at `url`: `host:port`, a base such as `https://host/debug`, or one of
-    /// the endpoints. A user name and password in it are sent as Basic credentials. A proxy that the
-    /// environment names is used for other hosts than this one.
+    /// the endpoints. A user name and password in it are sent as Basic credentials. `duration`,
+    /// `profiles` and `tasks` in its query stand for what a [`Request`] leaves open; the parameters of
+    /// Go's endpoints are left out, and all others are sent. A proxy that the environment names is used
+    /// for other hosts than this one.
     ///
     /// # Errors
     ///
@@ -148,6 +150,7 @@ impl Client {
         to: &mut dyn Write,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Collected> {
+        let request = &self.target.complete(request);
         let window = request.window();
         let budget =
             Budget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));

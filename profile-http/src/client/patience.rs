@@ -43,7 +43,7 @@ impl Cancel {
     }
 
     /// Waits, but no longer than until it is set.
-    fn wait(&self, duration: Duration) {
+    pub(super) fn wait(&self, duration: Duration) {
         let guard = self.cancelled.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.changed.wait_timeout_while(guard, duration, |cancelled| !*cancelled));
     }

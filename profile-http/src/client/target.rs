@@ -4,20 +4,23 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use profile_core::task::Detail;
+use profile_core::task::{Detail, UnknownDetail};
 use ureq::http::HeaderValue;
-use url::{Host, Url};
+use url::{Host, Url, form_urlencoded};
 
 use super::Request;
 use crate::{Error, Result};
 
-/// The addresses of a service's endpoints, without credentials.
+/// The addresses of a service's endpoints, without credentials, and what the URL asked for.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// Where bundles come from. With its query, which may hold something that isn't to be shown.
+    /// Where bundles come from. With what is left of the query, which may hold something that isn't
+    /// to be shown.
     bundle: Url,
-    /// The folder of Go's endpoints, with a slash at its end and the same query.
+    /// The folder of Go's endpoints, with a slash at its end and the query less their parameters.
     pprof: Url,
+    /// What the query says of a bundle.
+    asked: Request,
     /// The first without its query.
     shown: String,
     /// Whether the URL named a host only.
@@ -54,8 +57,14 @@ impl Target {
         let _ = url.set_password(None);
         url.set_fragment(None);
         let path = url.path().trim_end_matches('/').to_owned();
+        let query = Query::parse(url.query().unwrap_or_default(), gos_prefix(&path).is_some());
+        let Query { asked, bundle: of_bundle, pprof: of_pprof } =
+            query.map_err(|reason: String| failed(&reason))?;
+        url.set_query(of_bundle.as_deref());
+        let mut pprof = url.clone();
+        pprof.set_query(of_pprof.as_deref());
         let mut target =
-            Target { bundle: url.clone(), pprof: url, shown: String::new(), bare: path.is_empty() };
+            Target { bundle: url, pprof, asked, shown: String::new(), bare: path.is_empty() };
         target.set_path(if path.is_empty() { DEFAULT_PREFIX } else { &path });
         Ok((target, basic))
     }
@@ -71,11 +80,8 @@ impl Target {
     fn set_path(&mut self, path: &str) {
         let path = path.trim_end_matches('/');
         // Go's CPU profile has the same last word as a bundle.
-        let go = path.rfind("/pprof/").or_else(|| path.strip_suffix("/pprof").map(str::len));
-        let prefix = match go {
-            Some(end) => &path[..end],
-            None => path.strip_suffix("/profile").unwrap_or(path),
-        };
+        let bundle = || path.strip_suffix("/profile").unwrap_or(path);
+        let prefix = gos_prefix(path).unwrap_or_else(bundle);
         self.bundle.set_path(&format!("{prefix}/profile"));
         self.pprof.set_path(&format!("{prefix}/pprof/"));
         let mut shown = self.bundle.clone();
@@ -110,7 +116,17 @@ impl Target {
         }
     }
 
-    /// The bundle's address with a request's parameters added to those it came with.
+    /// A request with what it leaves open as the URL asked for it.
+    pub(super) fn complete(&self, request: &Request) -> Request {
+        let Request { duration, kinds, tasks } = request;
+        Request {
+            duration: duration.clone().or_else(|| self.asked.duration.clone()),
+            kinds: kinds.clone().or_else(|| self.asked.kinds.clone()),
+            tasks: tasks.or(self.asked.tasks),
+        }
+    }
+
+    /// The bundle's address with the parameters of a complete request.
     pub(super) fn bundle(&self, request: &Request) -> Url {
         let mut url = self.bundle.clone();
         let Request { duration, kinds, tasks } = request;
@@ -137,6 +153,61 @@ impl Target {
         }
         url
     }
+}
+
+/// What a URL's query says, by whom it is for.
+struct Query {
+    asked: Request,
+    bundle: Option<String>,
+    pprof: Option<String>,
+}
+
+impl Query {
+    /// Reads the query of a bundle's endpoint, or of one of Go's.
+    ///
+    /// # Errors
+    ///
+    /// Why it can't be what a bundle is asked with.
+    fn parse(query: &str, is_gos: bool) -> std::result::Result<Query, String> {
+        let mut asked = Request::default();
+        let (mut bundle, mut pprof) = (Vec::new(), Vec::new());
+        // What is passed on stays as it was typed.
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let Some((name, value)) = form_urlencoded::parse(pair.as_bytes()).next() else {
+                continue;
+            };
+            let twice = match &*name {
+                "seconds" | "debug" | "gc" if is_gos => continue,
+                "duration" | "seconds" => asked.duration.replace(value.into_owned()).is_some(),
+                "profiles" => asked.kinds.replace(value.into_owned()).is_some(),
+                "tasks" if value.is_empty() => continue,
+                "tasks" => {
+                    let detail = value.parse().map_err(|error: UnknownDetail| {
+                        format!("its parameter {name:?} has none of the {error}")
+                    })?;
+                    asked.tasks.replace(detail).is_some()
+                }
+                name => {
+                    bundle.push(pair);
+                    if !matches!(name, "debug" | "gc") {
+                        pprof.push(pair);
+                    }
+                    continue;
+                }
+            };
+            if twice {
+                return Err(format!("its parameter {name:?} is given more than once"));
+            }
+        }
+        let joined = |pairs: Vec<&str>| (!pairs.is_empty()).then(|| pairs.join("&"));
+        Ok(Query { asked, bundle: joined(bundle), pprof: joined(pprof) })
+    }
+}
+
+/// The part of a path before the folder of Go's endpoints, if it is in there.
+fn gos_prefix(path: &str) -> Option<&str> {
+    let folder = path.rfind("/pprof/").map(|end| &path[..end]);
+    folder.or_else(|| path.strip_suffix("/pprof"))
 }
 
 fn credentials(url: &Url) -> Option<HeaderValue> {
@@ -261,5 +332,47 @@ mod tests {
         assert_eq!(plain.as_str(), "http://h:1/debug/profile?x=1");
         let heap = target.pprof("heap", Some(("debug", "2")));
         assert_eq!(heap.as_str(), "http://h:1/debug/pprof/heap?x=1&debug=2");
+    }
+
+    #[test]
+    fn a_request_replaces_what_the_url_asks_for() {
+        let check = |text: &str, request: Request, bundle: &str, pprof: &str| {
+            let (target, _) = Target::parse(text).unwrap();
+            let asked = target.bundle(&target.complete(&request));
+            assert_eq!(asked.as_str(), format!("http://h/debug/profile{bundle}"), "{text}");
+            let index = target.pprof("", None);
+            assert_eq!(index.as_str(), format!("http://h/debug/pprof/{pprof}"), "{text}");
+        };
+        let (none, short) = (Request::default, || Request::default().duration("300ms"));
+        // The parameters of Go's endpoints are not those of a bundle.
+        for query in ["debug=1", "seconds=1", "gc=1", "&debug=2&seconds=30"] {
+            check(&format!("h/debug/pprof/heap?{query}"), none(), "", "");
+            check(&format!("h/debug/pprof/?{query}"), short(), "?duration=300ms", "");
+        }
+        check("h/debug/pprof/heap?t=a%20b&debug=1", short(), "?t=a%20b&duration=300ms", "?t=a%20b");
+        // A bundle's are.
+        check("h/debug/profile?duration=1s", none(), "?duration=1s", "");
+        check("h/debug/profile?seconds=1", none(), "?duration=1", "");
+        check("h/debug/profile?seconds=1&t", short(), "?t&duration=300ms", "?t");
+        check(
+            "h/debug/profile?duration=1s&profiles=heap",
+            short(),
+            "?duration=300ms&profiles=heap",
+            "",
+        );
+        check("h/debug?profiles=heap", short().kinds("cpu"), "?duration=300ms&profiles=cpu", "");
+        check("h/?tasks=await-tree", none().tasks(Detail::TaskDump), "?tasks=taskdump", "");
+        check("h?tasks=await-tree", none(), "?tasks=await-tree", "");
+        check("h?tasks=", none(), "", "");
+        // What it means there the service is to say.
+        check("h/debug/profile?debug=1&gc=1&t=1", none(), "?debug=1&gc=1&t=1", "?t=1");
+    }
+
+    #[test]
+    fn a_url_asks_for_one_thing() {
+        for query in ["duration=1s&seconds=1", "profiles=heap&profiles=cpu", "tasks=all"] {
+            let error = Target::parse(&format!("h/debug/profile?{query}")).unwrap_err();
+            assert!(matches!(error, Error::Url { .. }), "{error}");
+        }
     }
 }

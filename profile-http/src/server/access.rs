@@ -3,8 +3,10 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use http::header::{self, HeaderMap};
+use http::Uri;
+use http::header::{self, HeaderValue};
 use http::request::Parts;
+use http::uri::Authority;
 
 /// Decides, before any handler runs, whether a request may be answered.
 pub trait Authorizer: Send + Sync {
@@ -76,19 +78,54 @@ pub(super) fn check(
     authorizer: Option<&dyn Authorizer>,
     request: &Parts,
 ) -> Result<Identity, Denied> {
-    not_cross_site(&request.headers)?;
+    not_cross_site(request)?;
     match authorizer {
         Some(authorizer) => authorizer.authorize(request),
         None => local(request),
     }
 }
 
-/// Refuses what a web page of another site made a browser send. Browsers set this header
-/// themselves; other clients don't send it.
-fn not_cross_site(headers: &HeaderMap) -> Result<(), Denied> {
-    match headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes) {
-        None | Some(b"same-origin" | b"none") => Ok(()),
-        Some(_) => Err(forbidden("requests from other web sites are refused")),
+/// Refuses what a web page of another site made a browser send. Browsers set both headers themselves;
+/// other clients send neither. The first says it all, but is left out where this service is asked over
+/// plain http under an address that is not loopback.
+fn not_cross_site(request: &Parts) -> Result<(), Denied> {
+    let headers = &request.headers;
+    let allowed = match headers.get("sec-fetch-site").map(HeaderValue::as_bytes) {
+        Some(site) => matches!(site, b"same-origin" | b"none"),
+        None => {
+            let mut origins = headers.get_all(header::ORIGIN).iter();
+            match (origins.next(), origins.next()) {
+                (None, _) => true,
+                (Some(origin), None) => is_own(origin, host(request)),
+                (Some(_), Some(_)) => false,
+            }
+        }
+    };
+    if allowed { Ok(()) } else { Err(forbidden("requests from other web sites are refused")) }
+}
+
+/// Whether a page's origin is the host that was asked. `null` is nobody's.
+fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
+    let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    let (Some(origin), Some(host)) = (origin, host) else { return false };
+    let default = match origin.scheme_str() {
+        Some("http") => 80,
+        Some("https") => 443,
+        _ => return false,
+    };
+    // A proxy in front may speak https, which can't be seen here.
+    let same_port = origin.port_u16().unwrap_or(default) == host.port_u16().unwrap_or(default);
+    same_port && origin.host().is_some_and(|name| name.eq_ignore_ascii_case(host.host()))
+}
+
+/// The host that a request is for; none where it names two.
+fn host(request: &Parts) -> Option<&str> {
+    let mut hosts = request.headers.get_all(header::HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (None, _) => request.uri.authority().map(Authority::as_str),
+        (Some(host), None) => host.to_str().ok(),
+        (Some(_), Some(_)) => None,
     }
 }
 
@@ -102,9 +139,7 @@ fn local(request: &Parts) -> Result<Identity, Denied> {
             Err(forbidden("this service has no authorizer, so that only its own host may ask"))
         }
         Some(Peer::Ip(_)) => {
-            let host = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
-            let authority = request.uri.authority().map(http::uri::Authority::as_str);
-            if host.or(authority).is_some_and(is_loopback_host) {
+            if host(request).is_some_and(is_loopback_host) {
                 Ok(Identity::new("loopback"))
             } else {
                 Err(forbidden("without an authorizer the Host header must name a loopback address"))
@@ -119,7 +154,7 @@ fn forbidden(reason: &str) -> Denied {
 
 /// Whether a `Host` header names loopback: `localhost`, `127.x.y.z` or `[::1]`, with any port.
 fn is_loopback_host(host: &str) -> bool {
-    let Ok(authority) = host.parse::<http::uri::Authority>() else { return false };
+    let Ok(authority) = host.parse::<Authority>() else { return false };
     if authority.as_str().contains('@') {
         return false;
     }
@@ -167,6 +202,10 @@ mod tests {
             assert!(check(None, &request(&[("host", host)], LOOPBACK)).is_err(), "{host}");
         }
         assert!(check(None, &request(&[], LOOPBACK)).is_err(), "no Host header");
+        for second in ["evil.example", "localhost"] {
+            let two = request(&[("host", "localhost"), ("host", second)], LOOPBACK);
+            assert!(check(None, &two).is_err(), "{second}");
+        }
         let elsewhere = Some(Peer::Ip("10.1.2.3".parse().unwrap()));
         assert!(check(None, &request(&[("host", "localhost")], elsewhere)).is_err());
         let mapped = Some(Peer::Ip("::ffff:127.0.0.1".parse().unwrap()));
@@ -184,5 +223,43 @@ mod tests {
             let request = request(&[("sec-fetch-site", site)], None);
             assert_eq!(check(Some(&anyone), &request).is_ok(), allowed, "{site}");
         }
+    }
+    #[test]
+    fn pages_of_other_origins_are_refused() {
+        let anyone = |_: &Parts| Ok(Identity::new("anyone"));
+        let check = |headers: &[(&'static str, &str)], allowed: bool| {
+            let request = request(headers, None);
+            assert_eq!(check(Some(&anyone), &request).is_ok(), allowed, "{headers:?}");
+        };
+        for (origin, host, allowed) in [
+            ("http://shop:6060", "shop:6060", true),
+            ("http://SHOP:6060", "shop:6060", true),
+            ("http://shop", "shop:80", true),
+            ("http://shop:80", "shop", true),
+            // As a proxy in front passes it on.
+            ("https://shop", "shop", true),
+            ("https://shop", "shop:443", true),
+            ("http://[::1]:6060", "[::1]:6060", true),
+            ("http://evil.example", "shop:6060", false),
+            ("http://shop:6061", "shop:6060", false),
+            ("http://shop", "shop:6060", false),
+            ("http://shop.evil.example:6060", "shop:6060", false),
+            ("https://shop", "shop:80", false),
+            ("null", "shop:6060", false),
+            ("null", "null", false),
+            ("", "shop:6060", false),
+            ("moz-extension://shop", "shop", false),
+            ("file://", "shop", false),
+            ("shop:6060", "shop:6060", false),
+        ] {
+            check(&[("origin", origin), ("host", host)], allowed);
+            // What the browser says of it counts for more.
+            check(&[("origin", origin), ("host", host), ("sec-fetch-site", "same-origin")], true);
+            check(&[("origin", origin), ("host", host), ("sec-fetch-site", "cross-site")], false);
+        }
+        check(&[("host", "shop")], true);
+        check(&[("origin", "http://shop"), ("origin", "http://shop"), ("host", "shop")], false);
+        check(&[("origin", "http://shop"), ("host", "shop"), ("host", "shop")], false);
+        check(&[("origin", "http://shop")], false);
     }
 }

@@ -9,16 +9,37 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use http::Response;
-use http::header::{self, HeaderValue};
+use http::header::{self, HeaderMap, HeaderValue};
+use http::request::Parts;
+use http::{Method, Response};
 use profile_archive::{BundleWriter, Header, Source};
 use profile_core::{Error, OwnWork, Permit, Plan, session};
 use tokio::sync::oneshot;
 
 use super::access::Identity;
 use super::pipe::{self, Writer};
-use super::reply::{self, Reply};
-use super::{Body, Shared};
+use super::reply::{self, Refusal, Reply};
+use super::{Body, RequestBody, Shared, body};
+
+/// Bytes of a form.
+const LARGEST_FORM: usize = 64 << 10;
+
+/// The parameters of a request: those of its query, and those of a form in its body.
+pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, Refusal> {
+    let mut query = request.uri.query().unwrap_or("").to_owned();
+    if request.method == Method::POST && is_form(&request.headers) {
+        let form = body::read(body, LARGEST_FORM).await?;
+        query.push('&');
+        query.push_str(&String::from_utf8_lossy(&form));
+    }
+    Ok(query)
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let name = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    name.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
 
 /// Answers with a bundle, once its window is open.
 pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) -> Reply {

@@ -109,8 +109,8 @@ impl DebugService {
         self.shared.collectors.available().with_max_window(self.shared.max_window)
     }
 
-    /// Answers one request. Only the body of one for the names of addresses is read, `POST
-    /// /debug/pprof/symbol`.
+    /// Answers one request. Bodies are read of two alone: `POST /debug/profile` with a form in it, and
+    /// `POST /debug/pprof/symbol`.
     pub async fn respond<B: RequestBody>(self, request: Request<B>) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().strip_prefix(&self.shared.prefix).unwrap_or_default();
@@ -252,7 +252,8 @@ impl Shared {
         let query = request.uri.query().unwrap_or("");
         match (path, &request.method) {
             ("/profile", &Method::GET | &Method::POST) => {
-                bundle::collect(Arc::clone(self), query, caller).await
+                let query = bundle::query(request, body).await?;
+                bundle::collect(Arc::clone(self), &query, caller).await
             }
             ("/profile", _) => Err(reply::wrong_method("GET, POST")),
             // A path that is not below the prefix is empty here too.

@@ -136,7 +136,10 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
         )
     };
     match error {
-        PlanError::InvalidDuration(why) => bad("Invalid duration parameter.", why.to_string()),
+        PlanError::InvalidDuration { source, max } => {
+            let detail = format!("{source}. {} Examples: 10s, 1m30s, 500ms, 2.5.", range(max));
+            bad("Invalid duration parameter.", detail)
+        }
         PlanError::NotPositive { max } => bad("Duration must be positive.", range(max)),
         PlanError::TooShort { max } => {
             let message = format!("Duration must be at least {}.", format_duration(MIN_WINDOW));
@@ -146,17 +149,28 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
             bad(&format!("Duration cannot exceed {}.", format_duration(max)), range(max))
         }
         PlanError::UnknownKind(name) => unknown_kind(&name, Kind::ALL),
-        PlanError::TooManyKinds(count) => {
-            bad(&format!("Too many profile types: {count}."), valid_types(Kind::ALL))
+        PlanError::TooManyKinds { count, most } => {
+            let message =
+                format!("Too many profile types: {count}, where at most {most} are read.");
+            bad(&message, valid_types(Kind::ALL))
         }
         PlanError::UnknownParameter(name) => {
             unknown_parameter(&name, "duration, seconds, profiles, tasks")
         }
         PlanError::RepeatedParameter(name) => bad(
             &format!("Parameter {name:?} is given more than once."),
-            "duration and seconds are two names of one parameter".to_owned(),
+            match name.as_str() {
+                "duration" | "seconds" => "duration and seconds are two names of one parameter",
+                _ => "",
+            }
+            .to_owned(),
         ),
         PlanError::InvalidTasks(why) => bad("Invalid tasks parameter.", why.to_string()),
+        PlanError::TasksUnavailable { detail, why } => Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("tasks={} is not available in this process.", detail.name()),
+            reason_and_hint(&why),
+        ),
         PlanError::Unavailable(why) => unavailable(&why),
         // The error type may grow; a plan that can't be made is the request's fault.
         error => bad("Invalid request.", error.to_string()),
@@ -270,6 +284,14 @@ pub(super) fn bad_seconds() -> Refusal {
 pub(super) fn seconds_too_many(max: Duration) -> Refusal {
     let max = max.as_secs_f64();
     let message = format!("invalid value for \"seconds\" - must be from 1 to {max}");
+    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+}
+
+/// The same where parts of a second are taken.
+pub(super) fn seconds_too_long(max: Duration) -> Refusal {
+    let max = max.as_secs_f64();
+    let message =
+        format!("invalid value for \"seconds\" - must be greater than 0, and at most {max}");
     Refusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 

@@ -118,15 +118,115 @@ fn a_go_service_gives_a_whole_bundle() {
     are(names, &["heap.before.prof", "heap.prof", "threadcreate.prof", "trace.out"]);
     assert_eq!(manifest["errors"], serde_json::json!([]));
 
-    // Without anything to record there is no window.
-    let (_, manifest, names) = collect(&url, &["-p", "heap"], 0);
-    are(names, &["heap.prof"]);
-    assert_eq!(manifest["window_seconds"], 0.0);
-
     let ran = collect(&url, &["--no-fallback"], 1).0;
     assert!(ran.error().contains("answered 404"), "{}", ran.stderr);
-    let ran = collect(&url, &["-p", "nonsense"], 1).0;
+    let ran = collect(&url, &["-p", "nonsense"], 2).0;
     assert!(ran.error().contains("nonsense"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_window_in_which_nothing_is_recorded_is_waited_for_if_it_was_asked_for() {
+    let url = serving(healthy);
+    let began = Instant::now();
+    let (_, manifest, names) = collect(&url, &["-p", "heap"], 0);
+    assert!(began.elapsed() >= Duration::from_secs(1), "{:?}", began.elapsed());
+    are(names, &["heap.before.prof", "heap.prof"]);
+    assert_eq!(manifest["window_seconds"], 1.0);
+
+    let directory = tempdir().unwrap();
+    let file = path(&directory, "x.tar.gz");
+    run(["collect", &url, "-p", "heap,goroutine", "-o", &file]).code(0);
+    let facts = run(["inspect", "--json", &file]).json();
+    assert_eq!(facts["entries"].as_array().unwrap().len(), 3, "{facts}");
+    assert_eq!(facts["manifest"]["window_seconds"], 0.0);
+
+    // It ends when it is called off.
+    let (sender, looked) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let url = odd(move |name, _, stream| {
+        healthy(&format!("GET /debug/pprof/{name} "), stream);
+        if name == "heap" {
+            let _ = sender.lock().unwrap().send(());
+        }
+        true
+    });
+    let child = start(["collect", &url, "-d60s", "-p", "heap", "-o", &file, "--force"]);
+    looked.recv_timeout(Duration::from_secs(30)).unwrap();
+    // Where it is between the two, what was looked at may be lost.
+    thread::sleep(Duration::from_millis(500));
+    interrupt(&child);
+    let began = Instant::now();
+    Ran::of(child.wait_with_output().unwrap()).code(130);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    let facts = run(["inspect", "--json", &format!("{file}.partial")]).code(3).json();
+    assert_eq!(facts["manifest"]["incomplete"], "interrupted");
+    assert_eq!(facts["entries"][0]["name"], "heap.prof");
+}
+
+#[test]
+fn entries_stand_in_the_order_of_the_plan() {
+    // Whoever is asked for first answers last.
+    let url = odd(|name, query, _| {
+        if query.starts_with("seconds=") {
+            let late = ["block", "trace", "profile", "mutex"].iter().position(|kind| *kind == name);
+            thread::sleep(Duration::from_millis(600 - 150 * late.unwrap() as u64));
+        }
+        false
+    });
+    let (_, _, names) = collect(&url, &["-p", "heap,block,trace,cpu,mutex,allocs"], 0);
+    assert_eq!(
+        names,
+        [
+            "block.prof",
+            "trace.out",
+            "cpu.prof",
+            "mutex.prof",
+            "heap.prof",
+            "allocs.prof",
+            "heap.before.prof",
+        ]
+    );
+}
+
+#[test]
+fn the_query_of_a_url_is_for_the_endpoint_it_names() {
+    let (sender, asked_for) = std::sync::mpsc::channel();
+    let sender = std::sync::Mutex::new(sender);
+    let url = serving(move |line, stream| {
+        let _ = sender.lock().unwrap().send(line.split(' ').nth(1).unwrap().to_owned());
+        healthy(&line.replace("t=7&", "").replace("?t=7 ", " "), stream);
+    });
+    let directory = tempdir().unwrap();
+    let file = path(&directory, "x.tar.gz");
+    let check = |rest: &str, args: &[&str], window: f64, names: &[&str], bundle: &str| {
+        let url = format!("{url}/debug/{rest}");
+        run(["collect", &url, "--force", "-o", &file].iter().chain(args).copied()).code(0);
+        let facts = run(["inspect", "--json", &file]).json();
+        assert_eq!(facts["manifest"]["window_seconds"], window, "{rest}");
+        let entries = facts["entries"].as_array().unwrap().iter();
+        let entries = entries.map(|entry| entry["name"].as_str().unwrap().to_owned());
+        are(entries.collect(), names);
+        let asked: Vec<String> = asked_for.try_iter().collect();
+        assert_eq!(asked[0], format!("/debug/profile{bundle}"));
+        let keeps = bundle.contains("t=7");
+        for target in &asked[1..] {
+            let query = target.split_once('?').map_or("", |(_, query)| query);
+            let query = query.replace("t=7&", "").replace("t=7", "");
+            assert_eq!(target.contains("t=7"), keeps, "{target}");
+            assert!(matches!(&*query, "" | "seconds=1" | "seconds=2" | "debug=2"), "{target}");
+        }
+    };
+    let cpu: &[&str] = &["cpu.prof"];
+    let (short, heap): (&[&str], &[&str]) = (&["-d", "300ms", "-p", "cpu"], &["-p", "heap"]);
+    check("pprof/heap?debug=1", heap, 0.0, &["heap.prof"], "?profiles=heap");
+    check("pprof/heap?gc=1&t=7", heap, 0.0, &["heap.prof"], "?t=7&profiles=heap");
+    check("pprof/profile?seconds=30", short, 1.0, cpu, "?duration=300ms&profiles=cpu");
+    check("profile?duration=30s&profiles=heap", short, 1.0, cpu, "?duration=300ms&profiles=cpu");
+    // Where there is no flag the URL counts.
+    let asked = "profile?seconds=2&t=7&profiles=cpu";
+    check(asked, &[], 2.0, cpu, "?t=7&duration=2&profiles=cpu");
+    run(["collect", &format!("{url}/debug/profile?duration=1s&seconds=1")])
+        .fails(2, &["not a URL", "\"seconds\" is given more than once"]);
 }
 
 #[test]
@@ -259,7 +359,7 @@ fn what_is_wrong_with_one_profile_is_no_harm_to_the_others() {
         assert_eq!(kinds(&manifest["errors"]), ["allocs"], "{what}");
         let text = manifest["errors"][0]["error"].as_str().unwrap();
         assert!(text.contains(expected) && text.len() < 1000, "{what}: {text}");
-        are(names, &["heap.prof", "threadcreate.prof"]);
+        are(names, &["heap.before.prof", "heap.prof", "threadcreate.prof"]);
     };
     check("html", |s| reply(s, "200 OK", "text/html", b"<html>log in</html>"), "text/html");
     check("text", |s| reply(s, "200 OK", "text/plain", b"cpu is busy"), "no profile");
@@ -280,13 +380,14 @@ fn what_is_wrong_with_one_profile_is_no_harm_to_the_others() {
         |s| drop(s.write_all(b"HTTP/1.1 302 Found\r\nLocation: http://h.example/\r\n\r\n")),
         "answered 302",
     );
+    // What is beyond the fifth redirect is not asked for.
     check(
         "in circles",
         |s| {
             let to = "HTTP/1.1 301 Moved\r\nLocation: /debug/pprof/allocs\r\nContent-Length: 0\r\n";
             drop(s.write_all(format!("{to}Connection: close\r\n\r\n").as_bytes()));
         },
-        "redirects",
+        "more than 5 redirects",
     );
 }
 
@@ -301,8 +402,8 @@ fn a_profile_that_can_not_be_read_is_kept_all_the_same() {
         is_it
     });
     let (_, manifest, names) = collect(&url, &["-p", "heap"], 3);
-    assert_eq!(kinds(&manifest["errors"]), ["heap"]);
-    are(names, &["heap.prof"]);
+    assert_eq!(kinds(&manifest["errors"]), ["heap", "heap"]);
+    are(names, &["heap.before.prof", "heap.prof"]);
 }
 
 #[test]
@@ -345,8 +446,26 @@ fn redirects_within_the_service_are_followed() {
             healthy(&line.replace("/moved/", "/debug/pprof/"), stream);
         }
     });
-    let (_, _, names) = collect(&url, &["-p", "heap,goroutine"], 0);
-    are(names, &["goroutine.prof", "goroutine.txt", "heap.prof"]);
+    let (_, _, names) = collect(&url, &["-p", "allocs,threadcreate"], 0);
+    are(names, &["allocs.prof", "threadcreate.prof"]);
+
+    // Five of them.
+    let url = odd(|name, _, stream| {
+        match name.strip_prefix("allocs") {
+            Some("/////") => healthy("GET /debug/pprof/allocs ", stream),
+            Some(slashes) => {
+                let head = format!(
+                    "HTTP/1.1 302 Found\r\nLocation: /debug/pprof/allocs{slashes}/\r\n\
+                     Content-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(head.as_bytes());
+            }
+            None => return false,
+        }
+        true
+    });
+    let (_, _, names) = collect(&url, &["-p", "allocs"], 0);
+    are(names, &["allocs.prof"]);
 }
 
 #[test]

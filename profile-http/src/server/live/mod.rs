@@ -2,7 +2,8 @@
 //!
 //! Nothing is computed while nobody asks, but for the collector's look once a period. Readers who
 //! ask at the same time share one computation. It runs on a thread of its own, because the service's
-//! own pool may be what is stuck.
+//! own pool may be what is stuck. Only `/metrics`, which is such a look as text, is made where it is
+//! answered.
 
 mod allocations;
 mod flame;

@@ -78,7 +78,9 @@ impl<'a> Form<'a> {
 pub(super) fn profile(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<i64>().ok());
     let window = match seconds {
-        Some(seconds @ 1..) => within(seconds as f64, max)?,
+        Some(seconds @ 1..) => {
+            within(seconds as f64, max).ok_or_else(|| reply::seconds_too_many(max))?
+        }
         _ => PROFILE.min(max),
     };
     Ok(Job::Profile(window))
@@ -88,7 +90,9 @@ pub(super) fn profile(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
 pub(super) fn trace(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<f64>().ok());
     let window = match seconds {
-        Some(seconds) if seconds > 0.0 => within(seconds, max)?,
+        Some(seconds) if seconds > 0.0 => {
+            within(seconds, max).ok_or_else(|| reply::seconds_too_long(max))?
+        }
         _ => TRACE.min(max),
     };
     Ok(Job::Trace(window))
@@ -114,7 +118,8 @@ pub(super) fn snapshot(kind: Kind, form: &Form<'_>, max: Duration) -> Result<Job
         if tasks.is_some() {
             return Err(reply::seconds_with_tasks());
         }
-        return Ok(Job::Delta { kind, window: within(seconds as f64, max)? });
+        let window = within(seconds as f64, max).ok_or_else(|| reply::seconds_too_many(max))?;
+        return Ok(Job::Delta { kind, window });
     }
     if debug != 0 {
         return Ok(Job::Text { kind, debug, tasks });
@@ -123,11 +128,8 @@ pub(super) fn snapshot(kind: Kind, form: &Form<'_>, max: Duration) -> Result<Job
 }
 
 /// Go takes any number of seconds. Here a window ends.
-fn within(seconds: f64, max: Duration) -> Result<Duration, Refusal> {
-    match Duration::try_from_secs_f64(seconds) {
-        Ok(window) if window <= max => Ok(window),
-        _ => Err(reply::seconds_too_many(max)),
-    }
+fn within(seconds: f64, max: Duration) -> Option<Duration> {
+    Duration::try_from_secs_f64(seconds).ok().filter(|window| *window <= max)
 }
 
 #[cfg(test)]
@@ -173,7 +175,9 @@ mod tests {
             assert!(snapshot(Kind::Heap, &Form::new(query), MAX).is_err(), "{query}");
         }
         for query in ["seconds=60.5", "seconds=inf", "seconds=1e300"] {
-            assert!(trace(&Form::new(query), MAX).is_err(), "{query}");
+            let refusal = trace(&Form::new(query), MAX).unwrap_err();
+            // Parts of a second are taken.
+            assert!(refusal.message().ends_with("must be greater than 0, and at most 60"));
         }
     }
 

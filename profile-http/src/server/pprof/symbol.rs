@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use profile_core::symbols;
 
+use super::super::body;
 use super::super::reply::{self, Refusal};
 use super::threads::on_a_thread;
 use super::{RequestBody, Shared};
@@ -18,15 +18,9 @@ const LARGEST_REQUEST: usize = 1 << 20;
 /// Bytes of an answer.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// The body of a request.
+/// The addresses in a request's body.
 pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, Refusal> {
-    match Limited::new(body, LARGEST_REQUEST).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(reply::too_large("request", LARGEST_REQUEST))
-        }
-        Err(error) => Err(reply::not_read(error.as_ref())),
-    }
+    body::read(body, LARGEST_REQUEST).await
 }
 
 /// A line for each address that has a name.
