@@ -237,6 +237,10 @@ impl Job<'_> {
                 "only /debug/profile of a service with profilez can say what tasks wait in: collect \
                  from others without --tasks"
             }
+            404 | 405 if self.args.no_fallback => {
+                "/debug/pprof/ was not looked for: leave out --no-fallback to collect from any Go \
+                 service"
+            }
             404 => {
                 "there is no such endpoint, nor /debug/pprof/: is the path right, and are they \
                  mounted there?"

@@ -120,6 +120,8 @@ fn a_go_service_gives_a_whole_bundle() {
 
     let ran = collect(&url, &["--no-fallback"], 1).0;
     assert!(ran.error().contains("answered 404"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("was not looked for: leave out --no-fallback"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("nor /debug/pprof/"), "{}", ran.stderr);
     let ran = collect(&url, &["-p", "nonsense"], 2).0;
     assert!(ran.error().contains("nonsense"), "{}", ran.stderr);
 }
