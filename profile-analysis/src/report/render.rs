@@ -89,8 +89,8 @@ fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
     line(out, width, &format!("{}  function", aligned(&head)));
     for (row, cells) in dump.rows.iter().zip(&body) {
         let stuck = if row.stuck.is_some() { "STUCK? " } else { "" };
-        let place = named(&row.function, &row.file, row.line as i64);
-        named_line(out, width, &format!("{}  {stuck}", aligned(cells)), &place);
+        let head = format!("{}  {stuck}", aligned(cells));
+        named_line(out, width, &head, (&row.function, &row.file, row.line as i64));
     }
 }
 
@@ -161,12 +161,9 @@ fn rows(out: &mut String, width: usize, table: &Table) {
     };
     line(out, width, &format!("{}  function", aligned(&head)));
     for (row, cells) in table.rows.iter().zip(&body) {
-        named_line(out, width, &format!("{}  ", aligned(cells)), &place(row));
+        let head = format!("{}  ", aligned(cells));
+        named_line(out, width, &head, (&row.name, &row.file, row.line));
     }
-}
-
-fn place(row: &Row) -> String {
-    named(&row.name, &row.file, row.line)
 }
 
 /// Writes a line, cut to a width.
@@ -175,8 +172,12 @@ fn line(out: &mut String, width: usize, text: &str) {
     out.push('\n');
 }
 
-/// Writes a line that ends in a name, of which the end is kept where it is too long.
-fn named_line(out: &mut String, width: usize, head: &str, name: &str) {
-    let room = width.saturating_sub(head.chars().count());
-    line(out, width, &format!("{head}{}", fitting(name, room.max(NAME))));
+/// Writes a line that ends in a function and its place. Of what is too long the end is kept, without
+/// the place where little but that would be left.
+fn named_line(out: &mut String, width: usize, head: &str, (function, file, at): (&str, &str, i64)) {
+    let room = width.saturating_sub(head.chars().count()).max(NAME);
+    let (name, length) = (named(function, file, at), function.chars().count());
+    let (all, half) = (name.chars().count(), room / 2);
+    let name = if all > room && all - length > half { function } else { &name };
+    line(out, width, &format!("{head}{}", fitting(name, room)));
 }

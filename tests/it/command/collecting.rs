@@ -89,6 +89,13 @@ fn a_file_that_exists_is_safe() {
     run(["collect", &url, WINDOW, "-o", &link, "--force"]).code(0);
     is_whole(&file);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+    // The name that is printed is the one that was given.
+    for name in ["old.tar.gz", "./link.tar.gz"] {
+        let mut command = profilez(["collect", &url, WINDOW, "-o", name, "--force"]);
+        let ran = Ran::of(command.current_dir(&directory).output().unwrap()).code(0);
+        assert_eq!(ran.text(), format!("{name}\n"));
+    }
     server.shut_down();
 }
 
