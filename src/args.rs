@@ -239,8 +239,8 @@ pub(crate) struct CollectArgs {
 /// The whole story on one screen: what was collected, and what stands out.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReportArgs {
-    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input,
-    /// `-:heap.prof` for an entry of a bundle there.
+    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` or
+    /// `-:heap.prof` for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -261,8 +261,8 @@ pub(crate) struct ReportArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct GroupsArgs {
     /// A dump (Go's debug=1, debug=2 or a crash, or ours; packed or not), a goroutine profile, or a
-    /// bundle; `bundle.tar.gz:goroutine.txt` for one entry, `-` for standard input,
-    /// `-:goroutine.txt` for an entry of a bundle there.
+    /// bundle; `bundle.tar.gz:goroutine.txt` for one entry, `-` or `-:goroutine.txt` for standard
+    /// input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -333,7 +333,7 @@ fn group_by(text: &str) -> Result<GroupBy, String> {
 pub(crate) struct TopArgs {
     /// A profile (profile.proto, a jemalloc dump, a legacy text profile), or a bundle, of which the
     /// first profile is taken, with --type the first that has it; `bundle.tar.gz:heap.prof` for one
-    /// entry, `-` for standard input, `-:heap.prof` for an entry of a bundle there.
+    /// entry, `-` or `-:heap.prof` for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -481,8 +481,8 @@ impl DiffArgs {
 /// The facts of a file: format, counts, totals, warnings.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
-    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input,
-    /// `-:heap.prof` for an entry of a bundle there.
+    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` or
+    /// `-:heap.prof` for standard input.
     /// The content decides what it is, not the name.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,

@@ -26,7 +26,7 @@ impl Table {
     /// Adds a row: its figures, its name, and lines to stand below the name.
     pub(crate) fn row(&mut self, figures: Vec<String>, name: String, below: Vec<String>) {
         // Units may come from anywhere.
-        let figures = figures.iter().map(|figure| escaped(figure).into_owned()).collect();
+        let figures = figures.into_iter().map(|figure| escaped(&figure).into_owned()).collect();
         self.rows.push((figures, name, below));
     }
 

@@ -29,7 +29,7 @@ pub(crate) struct Gunzip<R> {
 }
 
 enum Body<R> {
-    Packed(GzDecoder<Source<R>>),
+    Packed(Box<GzDecoder<Source<R>>>),
     Plain(Source<R>),
     /// The last member has ended.
     Nothing,
@@ -55,7 +55,7 @@ impl<R: Read> Gunzip<R> {
                 (Some(Failure::TooMuch), _) => Some(too_much(limits.max_total_bytes)),
             };
         }
-        Ok(Gunzip::new(Body::Packed(decoder), 1, failed, limits))
+        Ok(Gunzip::new(Body::Packed(Box::new(decoder)), 1, failed, limits))
     }
 
     fn new(from: Body<R>, members: u64, failed: Option<Problem>, limits: &Limits) -> Gunzip<R> {
@@ -128,7 +128,7 @@ impl<R: Read> Gunzip<R> {
                 let decoder = GzDecoder::new(source);
                 if decoder.header().is_some() {
                     self.members += 1;
-                    self.from = Body::Packed(decoder);
+                    self.from = Body::Packed(Box::new(decoder));
                 } else {
                     self.trailing = true;
                 }

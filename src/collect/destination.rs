@@ -114,7 +114,8 @@ impl Destination {
         let (options, path) = match &self.target {
             Target::Named { directory, host } => {
                 if !directory.as_os_str().is_empty() {
-                    fs::create_dir_all(directory).map_err(|error| describe(directory, &error))?;
+                    fs::create_dir_all(directory)
+                        .map_err(|error| no_directory(directory, &error))?;
                 }
                 let stem = format!("{host}-{}", std::process::id());
                 return create_free(directory, &stem, ".tar.gz.partial");
@@ -200,6 +201,17 @@ fn given(given: &Path, force: bool) -> io::Result<Target> {
             Err(io::Error::new(io::ErrorKind::NotFound, message))
         }
         _ => target(given.to_owned()),
+    }
+}
+
+/// What went wrong with a directory that is to be made.
+fn no_directory(path: &Path, error: &io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let message = format!("{} is no directory", path.display());
+            io::Error::new(io::ErrorKind::NotADirectory, message)
+        }
+        _ => describe(path, error),
     }
 }
 

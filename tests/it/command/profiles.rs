@@ -105,7 +105,7 @@ fn diff_says_what_grew() {
     let json = run(["diff", "--json", "--type", "samples", &base, &new]).code(0).json();
     assert_eq!((&json["base_total"], &json["total"]), (&json!(100), &json!(140)));
     let leak = ("leak".to_owned(), 40, 40);
-    assert_eq!(rows(&json), [leak.clone()]);
+    assert_eq!(rows(&json), std::slice::from_ref(&leak));
     let by_cum = run(["diff", "--json", "--cum", "--type", "samples", &base, &new]).code(0).json();
     assert_eq!(rows(&by_cum), [leak, ("main".into(), 0, 40)]);
     let sites = run(["diff", "--json", "--by", "site", &base, &new]).code(0).json();
