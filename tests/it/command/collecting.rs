@@ -213,7 +213,8 @@ fn a_unix_socket_needs_no_url() {
     run(["collect", WINDOW, "--unix-socket", &socket, "-o", &file]).code(0);
     is_whole(&file);
     server.shut_down();
-    run(["collect", "--unix-socket", &socket]).fails(1, &["request to http://localhost/debug"]);
+    run(["collect", "--unix-socket", &socket])
+        .fails(1, &["request to http://localhost/debug", &socket]);
 }
 
 #[test]
