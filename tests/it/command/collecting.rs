@@ -298,7 +298,7 @@ fn a_kind_that_is_missing_is_said() {
     assert!(ran.stderr.contains("cpu failed: "), "{}", ran.stderr);
     let ran = run(["collect", &url, WINDOW, "-p", "block"]).fails(1, &["answered 501", "absent"]);
     assert!(ran.stderr.contains("bring it back"), "{}", ran.stderr);
-    run(["collect", &url, WINDOW, "-p", "nonsense"]).fails(2, &["nonsense"]);
+    run(["collect", &url, WINDOW, "-p", "nonsense"]).fails(2, &["unknown profile", "nonsense"]);
     server.shut_down();
     let server = service([]).collectors(Collectors::new()).build().serve("127.0.0.1:0").unwrap();
     let url = format!("{}/elsewhere", server.local_addr().unwrap());

@@ -125,7 +125,7 @@ fn a_go_service_gives_a_whole_bundle() {
 
     let ran = collect(&url, &["--no-fallback"], 1).0;
     assert!(ran.error().contains("answered 404"), "{}", ran.stderr);
-    let ran = collect(&url, &["-p", "nonsense"], 2).0;
+    let ran = collect(&url, &["-p", "nonsense"], 1).0;
     assert!(ran.error().contains("nonsense"), "{}", ran.stderr);
 }
 
