@@ -9,8 +9,8 @@ use std::time::Duration;
 use clap::builder::Resettable;
 use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use profilez::analysis::top::By;
-use profilez::core::parse_duration;
 use profilez::core::task::{Detail, UnknownDetail};
+use profilez::core::{DurationError, parse_duration};
 
 /// Collect every profile of a running service in one request, and read them.
 ///
@@ -32,7 +32,8 @@ impl Args {
     /// The arguments of this process. What is wrong with them is printed, and ends it.
     pub(crate) fn of_this_process() -> Args {
         let command = Args::command_in(|name| env::var_os(name));
-        Args::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
+        let matches = command.get_matches_from(env::args_os().map(stdin_by_name));
+        Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
     /// The command in an environment, where a variable that is empty counts as one that is not there.
@@ -52,6 +53,17 @@ impl Args {
         })
     }
 }
+
+/// `-:heap.prof` in a way that doesn't look like an option, which clap would take it for.
+fn stdin_by_name(arg: OsString) -> OsString {
+    match arg.to_str().and_then(|text| text.strip_prefix("-:")) {
+        Some(entry) if cfg!(unix) => format!("{STDIN}:{entry}").into(),
+        _ => arg,
+    }
+}
+
+/// The name that standard input has among the files.
+pub(crate) const STDIN: &str = "/dev/stdin";
 
 #[derive(Clone, Copy, Debug, ClapArgs)]
 pub(crate) struct Color {
@@ -227,7 +239,8 @@ pub(crate) struct CollectArgs {
 /// The whole story on one screen: what was collected, and what stands out.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct ReportArgs {
-    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` or
+    /// `-:heap.prof` for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -248,7 +261,8 @@ pub(crate) struct ReportArgs {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct GroupsArgs {
     /// A dump (Go's debug=1, debug=2 or a crash, or ours; packed or not), a goroutine profile, or a
-    /// bundle; `bundle.tar.gz:goroutine.txt` for one entry, `-` for standard input.
+    /// bundle; `bundle.tar.gz:goroutine.txt` for one entry, `-` or `-:goroutine.txt` for standard
+    /// input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -280,7 +294,8 @@ pub(crate) struct Judging {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Reading {
     /// Rules of your own, a TOML file; they come before the shipped ones. `original` stands for
-    /// the names that the original developer page looks for, instead of the shipped rules.
+    /// rules made of the names of the Go service whose developer page was the model, instead of the
+    /// shipped rules.
     #[arg(long, value_name = "FILE.toml|original")]
     pub(crate) rules: Option<String>,
 
@@ -317,7 +332,8 @@ fn group_by(text: &str) -> Result<GroupBy, String> {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TopArgs {
     /// A profile (profile.proto, a jemalloc dump, a legacy text profile), or a bundle, of which the
-    /// first profile is taken, with --type the first that has it; `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    /// first profile is taken, with --type the first that has it; `bundle.tar.gz:heap.prof` for one
+    /// entry, `-` or `-:heap.prof` for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
@@ -328,10 +344,11 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub(crate) cum: bool,
 
-    /// What a row is: `function`; `caller`, with the standard library and allocators charged to who
-    /// called them; `line`; `file`; or `site`, a whole stack with its inlined frames.
-    #[arg(long, value_name = "WHAT", default_value = "function", value_parser = by)]
-    pub(crate) by: By,
+    /// What a row is: `function`, which is the default; `caller`, with the standard library and
+    /// allocators charged to who called them; `line`; `file`; or `site`, a whole stack with its inlined
+    /// frames.
+    #[arg(long, value_name = "WHAT", value_parser = by)]
+    pub(crate) by: Option<By>,
 
     /// The most rows; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
@@ -464,7 +481,8 @@ impl DiffArgs {
 /// The facts of a file: format, counts, totals, warnings.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InspectArgs {
-    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` for standard input.
+    /// A bundle, a profile or a dump, `bundle.tar.gz:heap.prof` for one entry, `-` or
+    /// `-:heap.prof` for standard input.
     /// The content decides what it is, not the name.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
@@ -504,7 +522,10 @@ fn detail(text: &str) -> Result<Detail, String> {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
+    parse_duration(text).map_err(|error| match error {
+        DurationError::Syntax(_) => format!("{error}: give one such as 10s or 1m30s"),
+        error => error.to_string(),
+    })
 }
 
 /// A duration that is sent as it was typed, once it is known to be one.
@@ -546,6 +567,15 @@ mod tests {
         };
         assert!(retries("3"));
         assert!(!retries(""));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn an_entry_of_standard_input_is_no_option() {
+        assert_eq!(stdin_by_name("-:heap.prof".into()), "/dev/stdin:heap.prof");
+        for other in ["-", "-n", "x:-:y"] {
+            assert_eq!(stdin_by_name(other.into()), other);
+        }
     }
 
     #[test]

@@ -213,6 +213,12 @@ impl Job<'_> {
     fn say(&self, client: &Client, error: &(dyn StdError + 'static)) -> String {
         let mut reason =
             if interrupt::happened() { "interrupted".to_owned() } else { chain(error) };
+        if let Some(socket) = &self.args.unix_socket
+            && matches!(error.downcast_ref(), Some(Error::Request { .. }))
+            && !interrupt::happened()
+        {
+            reason = format!("{reason}, through the unix socket {}", socket.display());
+        }
         if self.several && !reason.contains(client.url()) {
             reason = format!("{}: {reason}", client.url());
         }

@@ -5,16 +5,19 @@ mod tasks;
 mod workload;
 
 use std::io::{self, Read as _, Write as _};
+use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
 
 use profilez::archive::{Bundle, BundleReader, Limits};
-use profilez::core::{Collectors, Kind, parse_duration, waits};
+use profilez::core::{
+    Collectors, DEFAULT_MAX_WINDOW, Kind, MIN_WINDOW, format_duration, parse_duration, waits,
+};
 use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
 
 use crate::args::DemoArgs;
 use crate::collect::{Bar, Destination};
-use crate::output::{self, Failure, note};
+use crate::output::{self, Failure, chain, note};
 use crate::{interrupt, report};
 use tasks::Tasks;
 use workload::Workload;
@@ -25,6 +28,7 @@ const ROWS: usize = 5;
 const BLOCK_RATE: u64 = 1_000_000;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
+    check(args).map_err(Failure::Usage)?;
     // What the workload allocates from its first moment on is to be seen.
     profilez::core::heap::install();
     let workload = Workload::start()?;
@@ -80,6 +84,22 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
         output::print(&format!("{}\n{}", report::text(&report), check::text(&checks)))?;
     }
     Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
+}
+
+/// Arguments that this can do nothing with.
+fn check(args: &DemoArgs) -> Result<(), String> {
+    let listen = &args.listen;
+    let mut addresses =
+        listen.to_socket_addrs().map_err(|error| format!("--listen {listen}: {error}"))?;
+    if !addresses.all(|address| address.ip().is_loopback()) {
+        return Err(format!("--listen {listen}: the demo listens on loopback only"));
+    }
+    let window = parse_duration(&args.duration).map_err(|error| chain(&error))?;
+    if !(MIN_WINDOW..=DEFAULT_MAX_WINDOW).contains(&window) {
+        let (least, most) = (format_duration(MIN_WINDOW), format_duration(DEFAULT_MAX_WINDOW));
+        return Err(format!("the duration may be from {least} to {most}"));
+    }
+    Ok(())
 }
 
 /// The kinds that a request gets that names none, and a trace.

@@ -13,10 +13,14 @@ use serde::Serialize;
 use crate::args::{DiffArgs, GroupBy};
 use crate::dumps;
 use crate::groups::{exit_code, options, rules};
+use crate::input;
 use crate::output::{self, Failure, printable};
 use crate::profiles;
 
 pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
+    if input::is_stdin(&args.base) && input::is_stdin(&args.new) {
+        return Err(Failure::Usage("standard input can be read only once".to_owned()));
+    }
     let by = args.by_of_dumps().unwrap_or(GroupBy::Exact);
     let (reading, _) = options(&args.reading, &by);
     // Dumps are read in pieces; anything else is looked at as a whole.

@@ -7,7 +7,8 @@ use std::thread;
 
 use profilez::analysis::dump::{self, Dump, Options, Parser};
 use profilez::analysis::{Format, sniff};
-use profilez::archive::Bundle;
+use profilez::archive::{Bundle, Manifest};
+use profilez::core::Kind;
 
 use crate::input::{self, Input};
 use crate::output::{Failure, chain, note, printable};
@@ -17,6 +18,8 @@ pub(crate) struct Taken {
     pub(crate) dump: Dump,
     /// As RFC 3339, where a manifest says it.
     pub(crate) timestamp: Option<String>,
+    /// Whether the bundle that it is from has all of it.
+    pub(crate) complete: bool,
 }
 
 /// How much of a file is read at a time: what stays in the processor's cache until it is parsed.
@@ -27,16 +30,31 @@ const NONE: &str = "holds no dump of goroutines or threads";
 /// Reads the dump in a `FILE`. With a prefix to be stripped, any text counts as one.
 pub(crate) fn open(spec: &str, options: &Options) -> Result<Taken, Failure> {
     if let Some(dump) = stream(spec, options)? {
-        return Ok(Taken { dump, timestamp: None });
+        return Ok(Taken { dump, timestamp: None, complete: true });
     }
     match input::open(spec)? {
         Input::Bundle(bundle) => of_bundle(&bundle, options)?
-            .ok_or_else(|| format!("{spec} {NONE}; it was not collected").into()),
+            .ok_or_else(|| format!("{spec} {NONE}: {}", why_not(&bundle)).into()),
         Input::Bytes(bytes) => match of_bytes(&bytes, options)? {
-            Some(dump) => Ok(Taken { dump, timestamp: None }),
+            Some(dump) => Ok(Taken { dump, timestamp: None, complete: true }),
             None => Err(format!("{spec} {NONE}: it is {}{}", sniff(&bytes), hint(&bytes)).into()),
         },
     }
+}
+
+/// Why there is no dump in a bundle.
+fn why_not(bundle: &Bundle) -> String {
+    let kind = Kind::Goroutine.name();
+    let said = bundle.manifest.as_ref().and_then(|Manifest { unavailable, errors, .. }| {
+        let missing = unavailable.iter().find(|missing| missing.kind == kind);
+        let failed = errors.iter().find(|failed| failed.kind == kind);
+        let missing = missing.map(|missing| format!("it was not collected: {}", missing.reason));
+        missing.or_else(|| failed.map(|failed| format!("it failed: {}", failed.error)))
+    });
+    said.unwrap_or_else(|| {
+        let why = if bundle.truncated { "the bundle is not whole" } else { "it was not collected" };
+        why.to_owned()
+    })
 }
 
 /// Reads a file that begins as a dump in pieces. `None` for anything else.
@@ -72,10 +90,16 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
 
 /// What to do about a file that is none of what was looked for.
 pub(crate) fn hint(bytes: &[u8]) -> &'static str {
-    if dump::is_prefixed(bytes) {
-        "; its lines of goroutines have something before them, which --strip-prefix takes off"
-    } else {
-        ""
+    match sniff(bytes) {
+        Format::Dump => "; `profilez groups` reads it",
+        Format::Trace => "; `profilez trace` reads it",
+        Format::Unknown if dump::is_prefixed(bytes) => {
+            "; its lines of goroutines have something before them, which --strip-prefix takes off"
+        }
+        Format::Unknown if serde_json::from_slice::<Manifest>(bytes).is_ok() => {
+            "; it is the manifest of a bundle, which `profilez inspect --json` shows"
+        }
+        _ => "",
     }
 }
 
@@ -113,7 +137,7 @@ pub(crate) fn of_bundle(bundle: &Bundle, options: &Options) -> Result<Option<Tak
             if !entry.complete {
                 note(&format!("warning: {} is not whole", printable(entry.name.as_str())));
             }
-            return Ok(Some(Taken { dump, timestamp }));
+            return Ok(Some(Taken { dump, timestamp, complete: entry.complete }));
         }
     }
     Ok(None)

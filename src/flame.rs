@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use profilez::analysis::flame::{Flame, folded, html, speedscope, svg};
 
 use crate::args::FlameArgs;
+use crate::input;
 use crate::output::{self, Failure};
 use crate::profiles;
 
@@ -41,6 +42,9 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, Failure> {
         let reason = format!("{}: the ending has to be {endings}", args.output.display());
         return Err(Failure::Usage(reason));
     };
+    if input::is_stdin(&args.file) && args.base.as_deref().is_some_and(input::is_stdin) {
+        return Err(Failure::Usage("standard input can be read only once".to_owned()));
+    }
     let (name, bytes) = profiles::choose(&args.file, &args.select)?;
     let profile = profiles::read(&name, &bytes, &args.select)?;
     let base = args.base.as_ref().map(|spec| profiles::choose(spec, &args.select)).transpose()?;

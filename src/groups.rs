@@ -14,15 +14,21 @@ use crate::output::{self, Failure};
 pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, Failure> {
     let rules = rules(&args.judging.reading)?;
     let (reading, grouping) = options(&args.judging.reading, &args.judging.by);
-    let Taken { dump, timestamp } = dumps::open(&args.file, &reading)?;
+    let Taken { dump, timestamp, complete } = dumps::open(&args.file, &reading)?;
     let groups = group(&dump, &rules, &grouping);
+    if let GroupBy::Label(key) = &args.judging.by
+        && groups.rows.iter().all(|row| row.label.is_none())
+    {
+        output::note(&format!("nothing has a label {}", output::printable(key)));
+    }
     if args.json {
         let json = goroutines_json(&groups, timestamp.as_deref(), None);
         output::print_json(&json, output::Json::Pretty)?;
     } else {
         output::print(&render(&groups, output::width(), args.rows))?;
     }
-    Ok(ExitCode::from(exit_code(&dump)))
+    let code = if complete { 0 } else { output::PARTIAL };
+    Ok(ExitCode::from(exit_code(&dump).max(code)))
 }
 
 /// Partial where something of the dump is lost.

@@ -5,8 +5,11 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use profilez::analysis::{Format, sniff};
-use profilez::archive::{self, Bundle, BundleReader, Limits, Problem};
+use profilez::archive::{
+    self, Bundle, BundleReader, Contents, Limits, MANIFEST_NAME, Problem, Warning,
+};
 
+use crate::args::STDIN;
 use crate::output::{Failure, chain, note, printable};
 
 /// The content of a `FILE` argument.
@@ -40,7 +43,7 @@ pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
         "-" => Box::new(io::stdin().lock()),
         _ => match File::open(spec) {
             Ok(file) => Box::new(file),
-            Err(_) => return whole(open(spec)?),
+            Err(_) => return whole(open(spec)?, spec),
         },
     };
     let failed = |error: io::Error| format!("{spec}: {error}");
@@ -52,59 +55,101 @@ pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
             .map_err(|error| format!("{spec}: {}", chain(&error)))?;
         return Ok(Stream::Bundle(Box::new(reader)));
     }
-    let name = if spec == "-" { "standard input" } else { spec };
+    let name = called(spec);
     // Growing would take twice the memory for a moment. A file may be longer by the time it is read.
     let size = std::fs::metadata(spec).map_or(0, |metadata| metadata.len().min(LARGEST));
     head.reserve_exact(usize::try_from(size).unwrap_or(0));
-    whole(recognise(read_on(head, from, spec)?, name)?)
+    whole(recognise(read_on(head, from, spec)?, name)?, name)
 }
 
 /// What is no bundle; what looks like one only now is broken, and says so when it is read again.
-fn whole(input: Input) -> Result<Stream, Failure> {
+fn whole(input: Input, name: &str) -> Result<Stream, Failure> {
     match input {
         Input::Bytes(bytes) => Ok(Stream::Bytes(bytes)),
-        Input::Bundle(_) => Err("the bundle can't be recognised".into()),
+        Input::Bundle(bundle) => {
+            let why = bundle.warnings.first().map(|warning| format!(": {}", warning.problem));
+            Err(format!("{name} can't be recognised{}", why.unwrap_or_default()).into())
+        }
     }
 }
 
-/// Reads a `FILE` argument.
+/// Reads a `FILE` argument. What is wrong with a bundle goes to standard error.
 pub(crate) fn open(spec: &str) -> Result<Input, Failure> {
-    if spec == "-" {
-        return recognise(read(io::stdin().lock(), spec)?, "standard input");
+    let input = if spec == "-" {
+        recognise(read(io::stdin().lock(), spec)?, called(spec))
+    } else {
+        match File::open(spec) {
+            Ok(file) => recognise(read(file, spec)?, spec),
+            Err(error) => match entry_of(spec) {
+                Some((bundle, name)) => entry(bundle, name),
+                None => Err(format!("{spec}: {error}").into()),
+            },
+        }
+    }?;
+    if let Input::Bundle(bundle) = &input {
+        warn(&bundle.warnings);
     }
-    match File::open(spec) {
-        Ok(file) => recognise(read(file, spec)?, spec),
-        Err(error) => match entry_of(spec) {
-            Some((bundle, name)) => entry(bundle, name),
-            None => Err(format!("{spec}: {error}").into()),
-        },
+    Ok(input)
+}
+
+/// Says on standard error what is wrong with a bundle.
+pub(crate) fn warn(warnings: &[Warning]) {
+    for warning in warnings {
+        note(&format!("warning: {}", printable(&warning.to_string())));
     }
 }
 
-/// `bundle.tar.gz:heap.prof`, where there is such a file before the last colon.
+/// What a file is called in messages.
+fn called(path: &str) -> &str {
+    if is_stdin(path) { "standard input" } else { path }
+}
+
+/// Whether a `FILE` argument is read from standard input, which can be done once.
+pub(crate) fn is_stdin(spec: &str) -> bool {
+    let path = spec.split(':').next().unwrap_or(spec);
+    path == "-" || path == STDIN
+}
+
+/// `bundle.tar.gz:heap.prof`, where there is such a file before the last colon, or `-:heap.prof`.
 fn entry_of(spec: &str) -> Option<(&str, &str)> {
-    spec.rsplit_once(':').filter(|(bundle, _)| Path::new(bundle).exists())
+    spec.rsplit_once(':').filter(|(bundle, _)| *bundle == "-" || Path::new(bundle).exists())
 }
 
-fn entry(path: &str, name: &str) -> Result<Input, Failure> {
-    let file = File::open(path).map_err(|error| format!("{path}: {error}"))?;
-    let limits = Limits::default();
-    let mut names = Vec::new();
-    let bundle = Bundle::read_matching(file, &limits, |entry| {
-        names.push(entry.to_string());
-        *entry == name
-    })
-    .map_err(|error| format!("{path}: {}", chain(&error)))?;
-    match bundle.entries.into_iter().next() {
-        Some(entry) => {
-            if !entry.complete {
-                let what = format!("only {} bytes of {name} are in {path}", entry.data.len());
+/// One entry of a bundle. All of the bundle is read: whether it is whole is known at its end.
+fn entry(path: &str, wanted: &str) -> Result<Input, Failure> {
+    let from: Box<dyn Read> = match path {
+        "-" => Box::new(io::stdin().lock()),
+        _ => Box::new(File::open(path).map_err(|error| format!("{path}: {error}"))?),
+    };
+    let path = called(path);
+    let mut reader = BundleReader::open(from, &Limits::default())
+        .map_err(|error| format!("{path}: {}", chain(&error)))?;
+    let (mut names, mut found) = (Vec::new(), None);
+    while let Some(mut entry) = reader.next_entry() {
+        let name = entry.name().to_string();
+        if found.is_none() && name == wanted {
+            let mut data = Vec::new();
+            if entry.read_to_end(&mut data).is_err() {
+                let what = format!("only {} bytes of {name} are in {path}", data.len());
                 note(&format!("warning: {}", printable(&what)));
             }
-            Ok(Input::Bytes(entry.data))
+            found = Some(data);
         }
+        names.push(name);
+    }
+    let manifest = reader.manifest_json().to_vec();
+    if !manifest.is_empty() {
+        names.push(MANIFEST_NAME.to_owned());
+    }
+    if wanted == MANIFEST_NAME && !manifest.is_empty() {
+        found = Some(manifest);
+    }
+    let Contents { warnings, .. } = reader.finish();
+    warn(&warnings);
+    match found {
+        Some(data) => Ok(Input::Bytes(data)),
         None if names.is_empty() => Err(format!("{path} has no entries at all").into()),
-        None => Err(format!("{path} has no entry {name:?}; it has {}", names.join(", ")).into()),
+        None => Err(format!("{path} has no entry {wanted:?}; it has {}", names.join(", ")).into()),
     }
 }
 

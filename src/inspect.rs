@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use profilez::analysis::dump::{Dump, DumpFacts, Options, Parser, facts};
 use profilez::analysis::inspect::{ProfileFacts, inspect};
+use profilez::analysis::trace::{TraceLimits, TraceSummary, summarize};
+use profilez::analysis::units::plural;
 use profilez::analysis::{Format, sniff};
 use profilez::archive::{Contents, Listed, Manifest};
 use serde::Serialize;
@@ -36,6 +38,18 @@ struct EntryFacts {
     complete: bool,
 }
 
+/// The facts of a trace, of which `trace` says more.
+#[derive(Serialize)]
+struct TraceFacts {
+    format: &'static str,
+    producer: String,
+    window_micros: f64,
+    events: u64,
+    lost_events: u64,
+    threads: usize,
+    warnings: Vec<String>,
+}
+
 /// How much of an entry is looked at at a time.
 const PIECE: usize = 256 << 10;
 
@@ -61,6 +75,17 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
                 None => Err(format!("{}: no dump", args.file).into()),
             }
         }
+        Stream::Bytes(bytes) if sniff(&bytes) == Format::Trace => {
+            let summary = summarize(&bytes, &TraceLimits::default())
+                .map_err(|error| format!("{}: {}", args.file, output::chain(&error)))?;
+            let facts = trace_facts(summary);
+            if args.json {
+                output::print_json(&facts, output::Json::Pretty)?;
+            } else {
+                output::print(&trace_text(&facts))?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Stream::Bytes(bytes) => {
             let facts = inspect(&bytes).map_err(|error| {
                 format!("{}: {}{}", args.file, output::chain(&error), dumps::hint(&bytes))
@@ -83,6 +108,20 @@ fn print_dump(dump: &Dump, json: bool) -> Result<ExitCode, Failure> {
         output::print(&dump_text(&facts))?;
     }
     Ok(ExitCode::from(exit_code(dump)))
+}
+
+fn trace_facts(summary: TraceSummary) -> TraceFacts {
+    let TraceSummary { producer, window_micros, events, lost_events, threads, warnings, .. } =
+        summary;
+    TraceFacts {
+        format: Format::Trace.word(),
+        producer,
+        window_micros,
+        events,
+        lost_events,
+        threads,
+        warnings,
+    }
 }
 
 /// Looks at a bundle as it is read; of no entry more is kept than a piece.
@@ -147,11 +186,12 @@ fn bundle_text(facts: &BundleFacts) -> String {
     }
     for EntryFacts { name, format, bytes, complete } in &facts.entries {
         let cut = if *complete { "" } else { ", cut off" };
-        row(&mut text, "entry", &format!("{name}  {format}  {bytes} bytes{cut}"));
+        row(&mut text, "entry", &format!("{name}  {format}  {}{cut}", plural(*bytes, "byte")));
     }
     if let Some(manifest) = &facts.manifest {
         for missing in &manifest.unavailable {
-            row(&mut text, "not there", &format!("{}: {}", missing.kind, missing.reason));
+            let hint = output::hint(missing);
+            row(&mut text, "not there", &format!("{}: {}{hint}", missing.kind, missing.reason));
         }
         for failed in &manifest.errors {
             row(&mut text, "failed", &format!("{}: {}", failed.kind, failed.error));
@@ -193,6 +233,22 @@ fn profile_text(facts: &ProfileFacts) -> String {
     text
 }
 
+fn trace_text(facts: &TraceFacts) -> String {
+    let mut text = String::new();
+    row(&mut text, "format", facts.format);
+    row(&mut text, "producer", &facts.producer);
+    row(&mut text, "window", &format!("{:.3} s", facts.window_micros / 1e6));
+    row(&mut text, "events", &facts.events.to_string());
+    if facts.lost_events > 0 {
+        row(&mut text, "lost", &facts.lost_events.to_string());
+    }
+    row(&mut text, "threads", &facts.threads.to_string());
+    for warning in &facts.warnings {
+        row(&mut text, "warning", warning);
+    }
+    text
+}
+
 fn dump_text(facts: &DumpFacts) -> String {
     let mut text = String::new();
     let crash = if facts.crash { ", of a crash" } else { "" };
@@ -205,7 +261,10 @@ fn dump_text(facts: &DumpFacts) -> String {
         row(&mut text, "state", &format!("{count:>7}  {state}"));
     }
     let longest = match facts.max_wait_minutes {
-        Some(minutes) => format!("{minutes} minutes at most; {} are known", facts.waits_known),
+        Some(minutes) => {
+            let known = if facts.waits_known == 1 { "is" } else { "are" };
+            format!("{} at most; {} {known} known", plural(minutes, "minute"), facts.waits_known)
+        }
         None => "not known".to_owned(),
     };
     row(&mut text, "waits", &longest);

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anstyle::AnsiColor;
+use profilez::archive::ManifestUnavailable;
 pub(crate) use profilez::core::chain;
 use serde::Serialize;
 
@@ -103,6 +104,11 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn error(text: &str) {
     let style = AnsiColor::Red.on_default().bold();
     note(&format!("{style}error:{style:#} {}", printable(text)));
+}
+
+/// What would bring in what is missing, to stand after the reason.
+pub(crate) fn hint(missing: &ManifestUnavailable) -> String {
+    if missing.hint.is_empty() { String::new() } else { format!("; {}", missing.hint) }
 }
 
 /// What went wrong with a file that is to be written.

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 use profilez::analysis::{self, Error, Filter, Format, Read as Profile, read_part, sniff};
 
 use crate::args::Select;
+use crate::dumps;
 use crate::input::{self, Stream};
 use crate::output::{Failure, chain, note, printable};
 
@@ -37,13 +38,12 @@ pub(crate) fn each(
             continue;
         }
         if visit(&name, bytes)?.is_break() {
-            return Ok(Seen { truncated: false });
+            break;
         }
     }
+    // What is not looked at is read, too: whether the bundle is whole is known at its end.
     let contents = reader.finish();
-    for warning in &contents.warnings {
-        note(&format!("warning: {}", printable(&warning.to_string())));
-    }
+    input::warn(&contents.warnings);
     Ok(Seen { truncated: contents.truncated })
 }
 
@@ -67,8 +67,11 @@ pub(crate) fn read<'a>(
     };
     let profile = read_part(bytes, &filter).map_err(|error| match error {
         Error::Pattern { .. } => Failure::Usage(chain(&error)),
-        error => format!("{name}: {}", chain(&error)).into(),
+        error => format!("{name}: {}{}", chain(&error), dumps::hint(bytes)).into(),
     })?;
+    if profile.stacks.is_empty() && filter != Filter::default() {
+        note(&format!("{}: no stack matches", printable(name)));
+    }
     for warning in &profile.warnings {
         note(&format!("warning: {}: {}", printable(name), printable(warning)));
     }
@@ -81,7 +84,7 @@ pub(crate) fn choose(spec: &str, select: &Select) -> Result<(String, Vec<u8>), F
     let mut chosen = None;
     let mut seen = Vec::new();
     let mut is_bundle = false;
-    each(spec, |name, bytes| {
+    let Seen { truncated } = each(spec, |name, bytes| {
         is_bundle = name != spec;
         if is_bundle && !is_profile(&bytes) {
             return Ok(ControlFlow::Continue(()));
@@ -108,6 +111,9 @@ pub(crate) fn choose(spec: &str, select: &Select) -> Result<(String, Vec<u8>), F
         }
         (None, Some(wanted)) if !seen.is_empty() => {
             Err(format!("{spec}: no sample type {wanted:?} in {}", seen.join(", ")).into())
+        }
+        (None, _) if truncated => {
+            Err(format!("{spec} holds no whole profile: the bundle is not whole").into())
         }
         (None, _) => Err(format!("{spec} holds no profile").into()),
     }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use profilez::analysis::dump::{Dump, Options};
-use profilez::analysis::report::{self, Report as Profiles};
+use profilez::analysis::report::{self, DumpSummary, Report as Profiles};
 use profilez::analysis::trace::{Finding, TraceLimits, findings, summarize};
 use profilez::analysis::{Format, sniff};
 use profilez::archive::{BundleReader, Contents, Manifest};
@@ -43,7 +43,9 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     } else {
         output::print(&text(&report))?;
     }
-    Ok(ExitCode::from(if report.truncated { output::PARTIAL } else { 0 }))
+    let is_partial = |dump: &DumpSummary| dump.truncated || dump.limited;
+    let partial = report.truncated || report.profiles.dumps.iter().any(is_partial);
+    Ok(ExitCode::from(if partial { output::PARTIAL } else { 0 }))
 }
 
 fn of_dump(args: &ReportArgs, dump: &Dump) -> Report {
@@ -113,17 +115,18 @@ pub(crate) fn text(report: &Report) -> String {
         head(&mut text, manifest);
     }
     if report.truncated {
-        line(&mut text, "This bundle is not whole: something of it is lost.");
+        line(&mut text, "This file is not whole: something of it is lost.");
     }
     for warning in &report.warnings {
         line(&mut text, &format!("Warning: {warning}"));
     }
-    if !text.is_empty() {
-        text.push('\n');
+    let profiles = report::render(&report.profiles, output::width());
+    if !profiles.is_empty() {
+        gap(&mut text);
+        text.push_str(&profiles);
     }
-    text.push_str(&report::render(&report.profiles, output::width()));
     if !report.findings.is_empty() {
-        text.push('\n');
+        gap(&mut text);
         line(&mut text, "Findings of the trace");
     }
     for finding in report.findings.iter().take(FINDINGS) {
@@ -149,20 +152,26 @@ fn head(text: &mut String, manifest: &Manifest) {
 /// What is not in the bundle, and what would bring it in.
 fn tail(text: &mut String, manifest: &Manifest) {
     if !manifest.errors.is_empty() {
-        text.push('\n');
+        gap(text);
         line(text, "Failed");
     }
     for failed in &manifest.errors {
         line(text, &format!("  {:<13} {}", failed.kind, failed.error));
     }
     if !manifest.unavailable.is_empty() {
-        text.push('\n');
+        gap(text);
         line(text, "Not collected");
     }
     for missing in &manifest.unavailable {
-        let hint =
-            if missing.hint.is_empty() { String::new() } else { format!("; {}", missing.hint) };
+        let hint = output::hint(missing);
         line(text, &format!("  {:<13} {}{hint}", missing.kind, missing.reason));
+    }
+}
+
+/// An empty line between two parts.
+fn gap(text: &mut String) {
+    if !text.is_empty() {
+        text.push('\n');
     }
 }
 

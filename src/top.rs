@@ -2,18 +2,23 @@
 
 use std::process::ExitCode;
 
-use profilez::analysis::top::{TopOptions, render, top};
+use profilez::analysis::top::{By, TopOptions, render, top};
 
 use crate::args::TopArgs;
 use crate::output::{self, Failure};
 use crate::profiles;
 
+/// Sample types of heaps and of waits, which fall on functions of the standard library first.
+const CALLED: [&str; 6] =
+    ["inuse_space", "inuse_objects", "alloc_space", "alloc_objects", "delay", "contentions"];
+
 pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
     let (name, bytes) = profiles::choose(&args.file, &args.select)?;
     let profile = profiles::read(&name, &bytes, &args.select)?;
+    let by = args.by.unwrap_or(By::Function);
     let options = TopOptions {
         sample_type: args.select.sample_type.clone(),
-        by: args.by,
+        by,
         cum: args.cum,
         limit: Some(args.rows),
     };
@@ -22,7 +27,12 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
     if args.json {
         output::print_json(&top, output::Json::Pretty)?;
     } else {
-        output::print(&output::headed(&render(&top, args.by, output::width()), 2))?;
+        output::print(&output::headed(&render(&top, by, output::width()), 2))?;
+        if args.by.is_none() && CALLED.contains(&top.sample_type.as_str()) {
+            output::note(
+                "`--by caller` charges the standard library and allocators to who called them",
+            );
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -36,9 +36,13 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, Failure> {
 
 /// The trace of a bundle, and whether all of it arrived.
 fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), Failure> {
+    let truncated = bundle.truncated;
     let mut entries = bundle.entries.into_iter();
     match entries.find(|entry| entry.name == *"trace.json") {
         Some(entry) => Ok((entry.data, entry.complete)),
+        None if truncated => {
+            Err(format!("{file} has no trace.json: the bundle is not whole").into())
+        }
         None => {
             Err(format!("{file} has no trace.json; collect one with `--profiles trace`").into())
         }

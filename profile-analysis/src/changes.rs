@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::distinct::Distinct;
 use crate::frames::Frames;
-use crate::table::{Table, frames as shown_frames, place};
+use crate::table::{Table, escaped, frames as shown_frames, place};
 use crate::top::{By, Query, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
@@ -39,7 +39,7 @@ pub struct Changes {
     pub base_total: i64,
     /// The sum over the later one.
     pub total: i64,
-    /// What is not the same, the largest change first.
+    /// Where what is ranked by is not the same, the largest change first.
     pub rows: Vec<Change>,
 }
 
@@ -92,8 +92,8 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
         row.flat = row.new_flat.saturating_sub(row.base_flat);
         row.cum = row.new_cum.saturating_sub(row.base_cum);
     }
-    rows.retain(|row| row.flat != 0 || row.cum != 0);
     let size = |row: &Change| if options.cum { row.cum } else { row.flat }.unsigned_abs();
+    rows.retain(|row| size(row) != 0);
     let key = |row: &Change| (row.name.clone(), row.file.clone(), row.line);
     rows.sort_by(|left, right| {
         let order = size(right).cmp(&size(left));
@@ -222,14 +222,16 @@ pub fn render_changes(changes: &Changes, by: By, width: usize) -> String {
     }
     let Changes { base_total, total, .. } = *changes;
     let change = total.saturating_sub(base_total);
-    let mut text = format!(
-        "{}: {} before, {} after: {} ({})\n",
+    let sign = if change > 0 && base_total != 0 { "+" } else { "" };
+    let head = format!(
+        "{}: {} before, {} after: {} ({sign}{})",
         changes.sample_type,
         value(base_total),
         value(total),
         signed(change),
         format_percent(change, base_total),
     );
+    let mut text = format!("{}\n", escaped(&head));
     if changes.rows.is_empty() {
         text.push_str("nothing has changed\n");
     } else {
@@ -245,36 +247,33 @@ mod tests {
     use super::*;
     use crate::testing;
 
-    fn compare(by: By) -> Changes {
+    fn compare(by: By, cum: bool) -> Changes {
         let base = testing::heap();
         let mut new = testing::heap();
         let stack = new.samples.get(0).stack.to_vec();
         new.samples.push(&stack, &[2, 500, 1, 100], &[]);
-        let options = ChangesOptions { by, ..ChangesOptions::default() };
+        let options = ChangesOptions { by, cum, ..ChangesOptions::default() };
         changes(&Stacks::of(&base), &Stacks::of(&new), &options).unwrap()
     }
 
     #[test]
     fn says_what_grew() {
-        let by_function = compare(By::Function);
+        let rows = |changes: &Changes| -> Vec<_> {
+            changes.rows.iter().map(|row| (row.name.clone(), row.flat, row.cum)).collect()
+        };
+        let leaf = ("alloc::raw_vec::finish_grow".to_owned(), 100, 100);
+        let by_function = compare(By::Function, false);
         assert_eq!((by_function.base_total, by_function.total), (1536, 1636));
-        let rows: Vec<_> =
-            by_function.rows.iter().map(|row| (row.name.as_str(), row.flat, row.cum)).collect();
-        assert_eq!(
-            rows,
-            [
-                ("alloc::raw_vec::finish_grow", 100, 100),
-                ("service::build", 0, 100),
-                ("service::main", 0, 100)
-            ]
-        );
-        let by_site = compare(By::Site);
+        assert_eq!(rows(&by_function), std::slice::from_ref(&leaf));
+        let callers = [("service::build".to_owned(), 0, 100), ("service::main".to_owned(), 0, 100)];
+        assert_eq!(rows(&compare(By::Function, true)), [&[leaf], &callers[..]].concat());
+        let by_site = compare(By::Site, false);
         assert_eq!(by_site.rows.len(), 1);
         let row = &by_site.rows[0];
         assert_eq!((row.base_flat, row.new_flat, row.flat, row.stack.len()), (1536, 1636, 100, 3));
         let text = render_changes(&by_site, By::Site, 80);
         assert!(
-            text.starts_with("inuse_space: 1.50 KiB before, 1.60 KiB after: +100 B (6.5%)\n"),
+            text.starts_with("inuse_space: 1.50 KiB before, 1.60 KiB after: +100 B (+6.5%)\n"),
             "{text}"
         );
     }
@@ -301,7 +300,7 @@ mod tests {
                 let mut expected: Vec<_> = top
                     .rows
                     .into_iter()
-                    .filter(|row| row.flat != 0 || row.cum != 0)
+                    .filter(|row| row.flat != 0)
                     .map(|row| (row.name, row.stack, row.flat, row.cum))
                     .collect();
                 let mut rows: Vec<_> = changes

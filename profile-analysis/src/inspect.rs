@@ -4,6 +4,7 @@ use profile_core::profile::{CheckError, Stacks};
 use serde::Serialize;
 
 use crate::top::saturate;
+use crate::units::plural;
 use crate::{Format, Read, Result, read};
 
 /// The facts of a profile. Serializes to what `inspect --json` prints.
@@ -116,15 +117,15 @@ fn value_sums(stacks: &Stacks<'_>, warnings: &mut Vec<String>) -> Vec<i64> {
 
 fn add_warnings(stacks: &Stacks<'_>, warnings: &mut Vec<String>) {
     let (profile, facts) = (stacks.profile(), stacks.facts());
-    let mut warn = |count: u64, what: &str| {
+    let mut warn = |count: u64, what: &str, why: &str| {
         if count > 0 {
-            warnings.push(format!("{count} {what}"));
+            warnings.push(format!("{} {why}", plural(count, what)));
         }
     };
-    warn(facts.without_stack, "samples without a stack");
-    warn(facts.negative, "samples below zero");
+    warn(facts.without_stack, "sample", "without a stack");
+    warn(facts.negative, "sample", "below zero");
     let unnamed = profile.locations.iter().filter(|location| location.lines.is_empty());
-    warn(unnamed.count() as u64, "locations without a function");
+    warn(unnamed.count() as u64, "location", "without a function");
     if profile.period_type.is_none() {
         warnings.push("no period type: tools will not compare or merge this profile".to_owned());
     }
@@ -179,7 +180,7 @@ mod tests {
             (facts.format, facts.value_sums.as_slice()),
             ("heap_v2", [3, 4, 1, 2].as_slice())
         );
-        assert_eq!(facts.warnings, ["unknown line at byte 33", "1 locations without a function"]);
+        assert_eq!(facts.warnings, ["unknown line at byte 33", "1 location without a function"]);
     }
 
     #[test]
@@ -195,7 +196,7 @@ mod tests {
             [
                 "the sum of delay/nanoseconds does not fit 64 bits: 18446744073709551613",
                 "3 samples without a stack",
-                "1 samples below zero",
+                "1 sample below zero",
                 "no period type: tools will not compare or merge this profile",
                 "profile stores will refuse this: sample 1 has a label without a key",
             ]

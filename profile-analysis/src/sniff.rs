@@ -12,7 +12,7 @@ use crate::dump;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// A gzip'd tar archive.
+    /// A tar archive, gzip'd or not.
     Bundle,
     /// A profile.proto, gzip'd or raw.
     Pprof,
@@ -94,6 +94,10 @@ pub fn sniff(bytes: &[u8]) -> Format {
                 _ => Format::Unknown,
             }
         };
+    }
+    // The name of the first entry could be the beginning of a profile.
+    if is_tar(&bytes[..bytes.len().min(TAR_BLOCK)]) {
+        return Format::Bundle;
     }
     let head = &*dump::beginning(&bytes[..bytes.len().min(HEAD)]);
     if is_profile(&head[..head.len().min(TAR_BLOCK)]) {
@@ -258,6 +262,8 @@ mod tests {
         check(profile.encode(), Format::Pprof);
         check(profile.encode_gzip(), Format::Pprof);
         check(b"\x32\x00\x0a\x02\x08\x01", Format::Pprof);
+        check(tar_header(b"ustar\0"), Format::Bundle);
+        check(tar_header(b""), Format::Bundle);
         check(gzip(&tar_header(b"ustar\0")), Format::Bundle);
         check(gzip(&tar_header(b"")), Format::Bundle);
         check("heap_v2/524288\n  t*: 1: 2 [0: 0]\n", Format::HeapV2);

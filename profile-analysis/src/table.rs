@@ -1,6 +1,9 @@
 //! Rows of figures beside a name, as text that fits a width.
 
+use std::borrow::Cow;
 use std::iter;
+
+use crate::units::plural;
 
 /// The least width that a table is made for.
 const NARROWEST: usize = 40;
@@ -14,17 +17,21 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these headings, the name's last.
     pub(crate) fn new(head: &[&str]) -> Table {
-        Table { head: head.iter().map(|&cell| cell.to_owned()).collect(), rows: Vec::new() }
+        Table {
+            head: head.iter().map(|&cell| escaped(cell).into_owned()).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row: its figures, its name, and lines to stand below the name.
     pub(crate) fn row(&mut self, figures: Vec<String>, name: String, below: Vec<String>) {
+        // Units may come from anywhere.
+        let figures = figures.into_iter().map(|figure| escaped(&figure).into_owned()).collect();
         self.rows.push((figures, name, below));
     }
 
     /// Writes the lines. Of a name that is too long the end is kept, which says more than its
-    /// beginning. Control characters, which a foreign profile may hold, become blanks: they could
-    /// make a terminal do anything.
+    /// beginning.
     pub(crate) fn render(&self, width: usize) -> String {
         let width = width.max(NARROWEST);
         let columns = self.head.len() - 1;
@@ -59,23 +66,81 @@ impl Table {
     }
 }
 
-/// A character of a foreign text as a terminal may get it: a control character could make it do
-/// anything, and one that turns the writing's direction or breaks the line could make a name look
-/// like another; they become blanks.
+/// A character of a foreign text as a terminal may get it, a blank for those that [`escaped`] shows.
 pub(crate) fn shown(c: char) -> char {
+    if is_obeyed(c) { ' ' } else { c }
+}
+
+/// Whether a terminal could do anything with a character of a foreign text but show it, or it turns the
+/// writing's direction or breaks the line, so that a name could look like another.
+fn is_obeyed(c: char) -> bool {
     let turns =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    if turns || c.is_control() { ' ' } else { c }
+    turns || c.is_control()
+}
+
+/// A foreign text as a terminal may get it: what it would obey is shown, as `\u{1b}`.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    if !text.contains(is_obeyed) {
+        return text.into();
+    }
+    let mut clean = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_obeyed(c) {
+            clean.extend(c.escape_default());
+        } else {
+            clean.push(c);
+        }
+    }
+    clean.into()
 }
 
 /// A text without control characters, the end of it where it is too long.
 pub(crate) fn fitting(text: &str, room: usize) -> String {
-    let clean = text.chars().map(shown);
-    let length = text.chars().count();
+    let clean = escaped(text);
+    let length = clean.chars().count();
     if length <= room {
-        return clean.collect();
+        return clean.into_owned();
     }
-    iter::once('\u{2026}').chain(clean.skip(length + 1 - room)).collect()
+    iter::once('\u{2026}').chain(clean.chars().skip(length + 1 - room)).collect()
+}
+
+/// A text without control characters, the beginning of it where it is too long.
+pub(crate) fn cut(text: &str, room: usize) -> String {
+    let clean = escaped(text);
+    if clean.chars().count() <= room {
+        return clean.into_owned();
+    }
+    clean.chars().take(room.saturating_sub(1)).chain(['\u{2026}']).collect()
+}
+
+/// A text without control characters on lines of at most `width` characters, which end in a newline;
+/// all but the first are indented.
+pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
+    let (mut out, mut length) = (String::new(), 0);
+    let next = |out: &mut String| {
+        out.truncate(out.trim_end().len());
+        out.push('\n');
+        out.extend(iter::repeat_n(' ', indent));
+    };
+    for word in escaped(text).split_inclusive(' ') {
+        if length > indent && length + word.trim_end().chars().count() > width {
+            next(&mut out);
+            length = indent;
+        }
+        for c in word.chars() {
+            // A word that is too long for any line.
+            if length >= width && c != ' ' {
+                next(&mut out);
+                length = indent;
+            }
+            out.push(c);
+            length += 1;
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
 }
 
 /// `function (main.rs:7)`: the file's name without its path, which is long and rarely needed.
@@ -95,7 +160,8 @@ pub(crate) fn frames(stack: &[String]) -> Vec<String> {
     if stack.len() <= MOST {
         return stack.iter().skip(1).cloned().collect();
     }
-    let left_out = format!("\u{2026} {} more frames \u{2026}", stack.len() - MOST);
+    let left_out = plural((stack.len() - MOST) as u64, "more frame");
+    let left_out = format!("\u{2026} {left_out} \u{2026}");
     let first = stack[1..MOST - 3].iter().cloned();
     first.chain([left_out]).chain(stack[stack.len() - 4..].iter().cloned()).collect()
 }
@@ -115,7 +181,18 @@ mod tests {
             assert!(lines.max() <= Some(width.max(NARROWEST)), "{text}");
             assert!(!text.contains('\x1b'));
         }
+        assert!(table.render(usize::MAX).contains("\\u{1b}[2J"));
         assert!(table.render(80).starts_with("    flat  function\n12.5 MiB  \u{2026}"));
+    }
+
+    #[test]
+    fn lines_are_wrapped() {
+        let check = |text: &str, expected: &str| assert_eq!(wrapped(text, 12, 4), expected);
+        check("", "\n");
+        check("  one two", "  one two\n");
+        check("  one two three four", "  one two\n    three\n    four\n");
+        check("a_name_that_is_long x\x1b", "a_name_that_\n    is_long\n    x\\u{1b}\n");
+        assert_eq!(wrapped("one two", usize::MAX, 4), "one two\n");
     }
 
     #[test]

@@ -29,6 +29,33 @@ pub fn percent(part: i64, total: i64) -> f64 {
     if total == 0 { 0.0 } else { part as f64 / total as f64 * 100.0 }
 }
 
+/// Writes how many there are of something: `1 group`, `3 groups`.
+pub fn plural(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+/// A text with its round sizes and times in larger units: `512 KiB` for `524288 bytes`.
+pub(crate) fn rounded(text: &str) -> String {
+    const SIZES: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
+    const TIMES: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "\u{b5}s")];
+    let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+    for at in 1..words.len() {
+        let unit = words[at].trim_end_matches([',', ';', '.']);
+        let units = match unit {
+            "bytes" => SIZES,
+            "ns" => TIMES,
+            _ => continue,
+        };
+        let Ok(number @ 1..) = words[at - 1].parse::<u64>() else { continue };
+        if let Some((size, name)) = units.into_iter().find(|(size, _)| number % size == 0) {
+            let rest = &words[at][unit.len()..];
+            words[at] = format!("{name}{rest}");
+            words[at - 1] = (number / size).to_string();
+        }
+    }
+    words.join(" ")
+}
+
 fn scaled(value: i64, base: f64, units: &[&str]) -> String {
     let mut scaled = value as f64;
     let mut unit = 0;
@@ -65,5 +92,19 @@ mod tests {
         check(5, "widgets", "5 widgets");
         assert_eq!(format_percent(1, 3), "33.3%");
         assert_eq!(format_percent(1, 0), "-");
+        assert_eq!((plural(1, "group"), plural(0, "group")), ("1 group".into(), "0 groups".into()));
+    }
+
+    #[test]
+    fn round_numbers_get_larger_units() {
+        for (text, expected) in [
+            ("one sample every 524288 bytes", "one sample every 512 KiB"),
+            ("one every 524288 bytes, unwound", "one every 512 KiB, unwound"),
+            ("one event for each 1000000 ns", "one event for each 1 ms"),
+            ("12 bytes at byte 1024", "12 bytes at byte 1024"),
+            ("0 bytes  of bytes", "0 bytes  of bytes"),
+        ] {
+            assert_eq!(rounded(text), expected);
+        }
     }
 }

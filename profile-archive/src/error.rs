@@ -29,8 +29,8 @@ pub enum Error {
     /// The reader below failed before it could be told what the input is.
     #[error("the bundle could not be read")]
     Read(#[source] io::Error),
-    /// The input is not gzip'd.
-    #[error("not a bundle: not in gzip format")]
+    /// The input is not gzip'd, nor is it a tar archive as it is.
+    #[error("not a bundle: neither in gzip format nor a tar archive")]
     NotGzip,
     /// The input is gzip'd, and what is inside is no tar archive.
     #[error("not a bundle: no tar archive inside")]

@@ -1,6 +1,7 @@
-//! Decompresses an input that may be anything, within bounds.
+//! Decompresses an input that may be anything, or is not compressed at all, within bounds.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::mem;
 
 use flate2::bufread::GzDecoder;
 
@@ -15,26 +16,32 @@ const STEP: usize = 64 * 1024;
 
 /// The decompressed bytes of an input, gzip members in a row read as one.
 pub(crate) struct Gunzip<R> {
-    /// None once the last member has ended.
-    decoder: Option<GzDecoder<Source<R>>>,
+    from: Body<R>,
     /// What the next read reports.
     failed: Option<Problem>,
     produced: u64,
     max_total_bytes: u64,
     max_ratio: u64,
-    /// How many members were begun.
+    /// How many members were begun; none where the input is not compressed.
     pub(crate) members: u64,
     /// Whether something that is no member follows the last one.
     pub(crate) trailing: bool,
 }
 
+enum Body<R> {
+    Packed(Box<GzDecoder<Source<R>>>),
+    Plain(Source<R>),
+    /// The last member has ended.
+    Nothing,
+}
+
 impl<R: Read> Gunzip<R> {
-    /// Reads the first header. An input that ends before it can be told what it is counts as
-    /// broken off, not as something else.
+    /// Reads the first header; what has none is taken as it is. An input that ends before it can be
+    /// told what it is counts as broken off, not as something else.
     pub(crate) fn open(input: R, limits: &Limits) -> Result<Gunzip<R>> {
         let mut source = Source::new(input, limits.max_total_bytes);
         if source.fill_buf().map_err(Error::Read)?.first().is_some_and(|&byte| byte != MAGIC[0]) {
-            return Err(Error::NotGzip);
+            return Ok(Gunzip::new(Body::Plain(source), 0, None, limits));
         }
         let mut decoder = GzDecoder::new(source);
         let mut failed = None;
@@ -48,18 +55,22 @@ impl<R: Read> Gunzip<R> {
                 (Some(Failure::TooMuch), _) => Some(too_much(limits.max_total_bytes)),
             };
         }
-        Ok(Gunzip {
-            decoder: Some(decoder),
+        Ok(Gunzip::new(Body::Packed(Box::new(decoder)), 1, failed, limits))
+    }
+
+    fn new(from: Body<R>, members: u64, failed: Option<Problem>, limits: &Limits) -> Gunzip<R> {
+        Gunzip {
+            from,
             failed,
             produced: 0,
             max_total_bytes: limits.max_total_bytes,
             max_ratio: limits.max_ratio,
-            members: 1,
+            members,
             trailing: false,
-        })
+        }
     }
 
-    /// Reads some bytes into a buffer that is not empty; 0 says that the last member ended well.
+    /// Reads some bytes into a buffer that is not empty; 0 says that the input ended well.
     ///
     /// After a problem there is nothing more to read.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Problem> {
@@ -68,17 +79,24 @@ impl<R: Read> Gunzip<R> {
             if let Some(problem) = self.failed.take() {
                 return Err(problem);
             }
-            let Some(decoder) = &mut self.decoder else { return Ok(0) };
-            match decoder.read(&mut buf[..step]) {
+            let (result, source) = match &mut self.from {
+                Body::Packed(decoder) => {
+                    let result = decoder.read(&mut buf[..step]);
+                    (result, decoder.get_ref())
+                }
+                Body::Plain(source) => (source.read(&mut buf[..step]), &*source),
+                Body::Nothing => return Ok(0),
+            };
+            match result {
                 Ok(0) => self.next_member(),
                 Ok(read) => {
                     self.produced += read as u64;
-                    let consumed = decoder.get_ref().consumed;
+                    let consumed = source.consumed;
                     self.check(consumed)?;
                     return Ok(read);
                 }
                 Err(error) => {
-                    return Err(match (decoder.get_ref().failure, error.kind()) {
+                    return Err(match (source.failure, error.kind()) {
                         (Some(Failure::Io), _) => Problem::Unreadable(error.to_string()),
                         (Some(Failure::TooMuch), _) => too_much(self.max_total_bytes),
                         (None, io::ErrorKind::UnexpectedEof) => Problem::BreaksOff,
@@ -102,14 +120,15 @@ impl<R: Read> Gunzip<R> {
 
     /// Goes on with the member that follows, if one does.
     fn next_member(&mut self) {
-        let Some(mut source) = self.decoder.take().map(GzDecoder::into_inner) else { return };
+        let Body::Packed(decoder) = mem::replace(&mut self.from, Body::Nothing) else { return };
+        let mut source = decoder.into_inner();
         match source.fill_buf().map(<[u8]>::first) {
             Ok(None) => {}
             Ok(Some(&byte)) if byte == MAGIC[0] => {
                 let decoder = GzDecoder::new(source);
                 if decoder.header().is_some() {
                     self.members += 1;
-                    self.decoder = Some(decoder);
+                    self.from = Body::Packed(Box::new(decoder));
                 } else {
                     self.trailing = true;
                 }
@@ -222,11 +241,18 @@ mod tests {
     #[test]
     fn only_what_can_be_told_is_refused() {
         let open = |input: &[u8]| Gunzip::open(input, &Limits::default()).err();
-        assert!(matches!(open(b"PK\x03\x04"), Some(Error::NotGzip)));
         assert!(matches!(open(b"\x1f\x9d\x08\0\0\0\0\0\0\0\0"), Some(Error::NotGzip)));
         assert!(matches!(open(b"\x1f\x8b\x07\0\0\0\0\0\0\0\0"), Some(Error::NotGzip)));
         assert!(open(b"").is_none());
         assert!(open(b"\x1f\x8b\x08").is_none());
+    }
+
+    #[test]
+    fn what_is_not_compressed_is_read_as_it_is() {
+        assert_eq!(check(b"abc", b"abc", Ok(())), (0, false));
+        let limits = Limits { max_total_bytes: 2, ..Limits::default() };
+        let (_, end) = read_all(&mut Gunzip::open(&b"abc"[..], &limits).unwrap());
+        assert_eq!(end, Err(too_much(2)));
     }
 
     /// Fails as told, once, after some bytes.

@@ -92,7 +92,7 @@ pub struct Listed {
 }
 
 impl<R: Read> BundleReader<R> {
-    /// Begins to read a bundle.
+    /// Begins to read a bundle, gzip'd or unpacked by `gunzip`.
     ///
     /// # Errors
     ///
@@ -113,11 +113,15 @@ impl<R: Read> BundleReader<R> {
             json: Vec::new(),
             has_manifest: false,
         };
+        // Where nothing is compressed, only the header of an entry tells that this is a bundle.
+        let plain = reader.tape.stream.members == 0;
         match reader.tape.block() {
-            Ok(Some(block)) if is_zero(&block) || Member::parse(&block).is_some() => {
+            Ok(Some(block)) if Member::parse(&block).is_some() || (is_zero(&block) && !plain) => {
                 reader.first = Some(block);
             }
+            Ok(_) if plain => return Err(Error::NotGzip),
             Ok(_) => return Err(Error::NotTar),
+            Err(problem) if plain => return Err(Error::Read(io::Error::other(problem))),
             Err(problem) => reader.stop(problem),
         }
         Ok(reader)

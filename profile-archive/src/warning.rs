@@ -128,6 +128,7 @@ impl Problem {
                 | Problem::NoManifest
                 | Problem::ManifestUnreadable(_)
                 | Problem::Incomplete(_)
+                | Problem::Missing(_)
         )
     }
 }
@@ -146,12 +147,13 @@ pub(crate) struct Warnings {
 }
 
 impl Warnings {
-    /// Notes a problem. One that loses something is always kept: there are at most `max_entries` of
-    /// those.
+    /// Notes a problem. One that loses something is always kept, unless it is one that the manifest
+    /// makes up: of the others there are at most `max_entries`.
     pub(crate) fn push(&mut self, offset: u64, problem: Problem) {
         let loss = problem.is_loss();
         self.loss |= loss;
-        if loss || self.list.len() < MOST {
+        let always = loss && !matches!(problem, Problem::Missing(_));
+        if always || self.list.len() < MOST {
             self.list.push(Warning { offset, problem });
         } else if self.list.iter().all(|warning| warning.problem != Problem::More) {
             self.list.push(Warning { offset, problem: Problem::More });
@@ -180,5 +182,15 @@ mod tests {
         assert_eq!(list.len(), MOST + 2);
         assert_eq!(list[MOST].problem, Problem::More);
         assert_eq!(list[MOST + 1].to_string(), "the bundle breaks off (at byte 10000)");
+    }
+
+    #[test]
+    fn what_a_manifest_makes_up_is_lost_and_bounded() {
+        let mut warnings = Warnings::default();
+        for _ in 0..10_000 {
+            warnings.push(0, Problem::Missing(EntryName::label(b"x")));
+        }
+        let (loss, list) = warnings.finish();
+        assert_eq!((loss, list.len()), (true, MOST + 1));
     }
 }

@@ -21,8 +21,11 @@ enum Target {
     Stdout,
     /// Something that exists and that is not replaced but written to, such as a named pipe.
     Stream(PathBuf),
-    /// The path that was given.
-    Given(PathBuf),
+    /// The path that was given, and where it leads if it is a link.
+    Given {
+        path: PathBuf,
+        given: PathBuf,
+    },
     /// A name in this directory, made of the service's address and the server's name for it. The
     /// directory is made where there is none.
     Named {
@@ -73,11 +76,12 @@ impl Destination {
         // Where nothing may be overwritten, creating the file is what reserves its name.
         let path = match &self.target {
             Target::Stdout | Target::Stream(_) => return Ok(None),
-            Target::Given(path) => {
+            Target::Given { path, given } => {
                 if !self.force {
                     File::create_new(path).map_err(|error| describe(path, &error))?;
                 }
-                path.clone()
+                fs::rename(&open.path, path).map_err(|error| describe(path, &error))?;
+                return Ok(Some(given.display().to_string()));
             }
             Target::Named { directory, host } => {
                 let name = name.unwrap_or("profile.tar.gz");
@@ -110,12 +114,13 @@ impl Destination {
         let (options, path) = match &self.target {
             Target::Named { directory, host } => {
                 if !directory.as_os_str().is_empty() {
-                    fs::create_dir_all(directory).map_err(|error| describe(directory, &error))?;
+                    fs::create_dir_all(directory)
+                        .map_err(|error| no_directory(directory, &error))?;
                 }
                 let stem = format!("{host}-{}", std::process::id());
                 return create_free(directory, &stem, ".tar.gz.partial");
             }
-            Target::Given(path) => {
+            Target::Given { path, .. } => {
                 let mut options = File::options();
                 options.write(true).truncate(self.force).create(self.force);
                 options.create_new(!self.force);
@@ -177,23 +182,36 @@ pub(super) fn is_directory(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-fn given(path: &Path, force: bool) -> io::Result<Target> {
+fn given(given: &Path, force: bool) -> io::Result<Target> {
+    let target = |path: PathBuf| Ok(Target::Given { path, given: given.to_owned() });
     // What is there, links followed.
-    match fs::metadata(path) {
-        Ok(there) if !there.is_file() => return Ok(Target::Stream(path.to_owned())),
+    match fs::metadata(given) {
+        Ok(there) if !there.is_file() => return Ok(Target::Stream(given.to_owned())),
         Ok(_) if !force => {
-            return Err(describe(path, &io::ErrorKind::AlreadyExists.into()));
+            return Err(describe(given, &io::ErrorKind::AlreadyExists.into()));
         }
         // What a link names is replaced, not the link.
-        Ok(_) => return fs::canonicalize(path).map(Target::Given),
+        Ok(_) if given.is_symlink() => return target(fs::canonicalize(given)?),
+        Ok(_) => return target(given.to_owned()),
         Err(_) => {}
     }
-    match path.parent() {
+    match given.parent() {
         Some(directory) if !directory.as_os_str().is_empty() && !directory.is_dir() => {
             let message = format!("{}: there is no such directory", directory.display());
             Err(io::Error::new(io::ErrorKind::NotFound, message))
         }
-        _ => Ok(Target::Given(path.to_owned())),
+        _ => target(given.to_owned()),
+    }
+}
+
+/// What went wrong with a directory that is to be made.
+fn no_directory(path: &Path, error: &io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            let message = format!("{} is no directory", path.display());
+            io::Error::new(io::ErrorKind::NotADirectory, message)
+        }
+        _ => describe(path, error),
     }
 }
 

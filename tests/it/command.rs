@@ -156,6 +156,8 @@ fn a_service_that_can_not_be_meant_ends_with_2() {
     run(["collect", "localhost:1", "-o", "-", "--json"]).fails(2, &["-o FILE"]);
     run(["collect", "localhost:1", "localhost:2", "-o", "x"]).fails(2, &["directory"]);
     run(["collect", "localhost:1", "-d", "5s", "--timeout", "5s"]).fails(2, &["timeout"]);
+    let ran = run(["collect", "localhost:1", "-d", "soon"]).code(2);
+    assert!(ran.stderr.contains("such as 10s or 1m30s"), "{}", ran.stderr);
     let ran = run(["collect", "http://x:s3cret@localhost:99999"]).fails(2, &[]);
     assert!(!ran.stderr.contains("s3cret"), "{}", ran.stderr);
 }

@@ -29,8 +29,8 @@ Commands:
   ci [--only STEP]... [--skip STEP]... [--list]
                    run every check, in order, up to the first that fails
   bench [AREA] [--quick] [--json] [--line LINE]...
-                   measure an area (analysis, cpu), or all, against its bars and
-                   its peers
+                   measure an area (cpu, heap, contention, analysis, tasks,
+                   page), or all, against its bars and its peers
   stress [--minutes N]
                    sample a program that does everything samplers are known
                    to crash or hang on; 10 minutes unless told otherwise

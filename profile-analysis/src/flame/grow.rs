@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 use std::ops::Range;
 
 use super::{Flame, Node, Tree};
+use crate::units::plural;
 
 /// More nodes than this can't be told apart on a screen, and slow a browser down.
 const MOST_NODES: usize = 10_000;
@@ -79,7 +80,7 @@ impl Flame {
             notes.push(format!("no more than {deepest} frames of a stack are shown"));
         }
         if below_zero > 0 {
-            notes.push(format!("{below_zero} stacks below zero are left out"));
+            notes.push(format!("without {} below zero", plural(below_zero as u64, "stack")));
         }
         Tree { nodes, depth, note: notes.join("; ") }
     }

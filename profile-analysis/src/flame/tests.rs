@@ -128,7 +128,7 @@ fn nothing_can_not_be_drawn() {
         assert!(matches!(svg(&flame, "", false), Err(Error::NothingToDraw { .. })));
         assert!(html(&flame, "", false).is_err() && speedscope(&flame, "").is_err());
     }
-    assert_eq!(flame(&[("a", 1), ("b", -1)]).grow(false).note, "1 stacks below zero are left out");
+    assert_eq!(flame(&[("a", 1), ("b", -1)]).grow(false).note, "without 1 stack below zero");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::stuck::{Evidence, Stuck};
 use super::{Groups, Row, render};
+use crate::units::plural;
 
 /// How one group has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -107,10 +108,10 @@ pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
     let mut out = render::Text::new(width);
     let delta = i128::from(diff.after) - i128::from(diff.before);
     out.line(&format!(
-        "{} goroutines, {} before ({delta:+}); {} groups changed, {} did not",
-        diff.after,
+        "{}, {} before ({delta:+}); {} changed, {} did not",
+        plural(diff.after, "goroutine"),
         diff.before,
-        diff.changes.len(),
+        plural(diff.changes.len() as u64, "group"),
         diff.unchanged
     ));
     for change in diff.changes.iter().take(most) {
@@ -120,13 +121,13 @@ pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
         let state = if state.is_empty() { "?" } else { state };
         out.line(&format!("{delta:+}  {before} → {after}  {state}  {category}{rule}"));
         if let Some(stuck) = &change.stuck {
-            out.line(&format!("    {}: {}", stuck.evidence.words(), stuck.why));
+            out.sentence(&format!("    {}: {}", stuck.evidence.words(), stuck.why));
         }
         out.stack(&change.stack, change.created_by.as_deref());
     }
     if diff.changes.len() > most {
         out.line("");
-        out.line(&format!("{} more groups changed", diff.changes.len() - most));
+        out.line(&render::more(diff.changes.len() - most, "more changed group"));
     }
     out.into_string()
 }

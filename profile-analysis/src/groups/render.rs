@@ -3,7 +3,8 @@
 use super::stuck::minutes;
 use super::{Groups, Row, Summary};
 use crate::dump::Frame;
-use crate::table::shown;
+use crate::table::{cut, fitting, wrapped};
+use crate::units::plural;
 
 /// The most frames of a stack that are shown.
 const FRAMES: usize = 12;
@@ -19,17 +20,15 @@ impl Text {
         Text { out: String::new(), width: width.max(40) }
     }
 
-    /// Adds a line, cut to the width. Control characters become blanks: they could make a terminal
-    /// do anything.
+    /// Adds a line, cut to the width.
     pub(super) fn line(&mut self, text: &str) {
-        let clean = text.chars().map(shown);
-        if text.chars().count() <= self.width {
-            self.out.extend(clean);
-        } else {
-            self.out.extend(clean.take(self.width - 1));
-            self.out.push('\u{2026}');
-        }
+        self.out.push_str(&cut(text, self.width));
         self.out.push('\n');
+    }
+
+    /// Adds a sentence, on several lines where it is too long for one.
+    pub(super) fn sentence(&mut self, text: &str) {
+        self.out.push_str(&wrapped(text, self.width, 6));
     }
 
     /// Adds the frames of a stack, of a deep one its two ends.
@@ -41,29 +40,31 @@ impl Text {
             (frames.len(), frames.len())
         };
         for frame in &frames[..first] {
-            self.frame(frame);
+            self.frame("    ", frame);
         }
         if left_out > 0 {
-            self.line(&format!("    … {left_out} more frames …"));
+            self.line(&format!("    … {} …", plural(left_out as u64, "more frame")));
         }
         for frame in &frames[last..] {
-            self.frame(frame);
+            self.frame("    ", frame);
         }
         if let Some(created_by) = created_by {
-            self.frame(&format!("created by {created_by}"));
+            self.frame("    created by ", created_by);
         }
     }
 
-    /// A frame on one line where it fits, and else without the folders of its file.
-    fn frame(&mut self, frame: &str) {
-        let room = self.width - 4;
-        if frame.chars().count() > room
+    /// A frame on one line where it fits, and else without the folders of its file; of one that is still
+    /// too long the end.
+    fn frame(&mut self, head: &str, frame: &str) {
+        let room = self.width - head.len();
+        let mut text = fitting(frame, room);
+        if text.starts_with('\u{2026}')
             && let Some((function, place)) = frame.rsplit_once(' ')
         {
             let file = place.rsplit(['/', '\\']).next().unwrap_or(place);
-            return self.line(&format!("    {function} {file}"));
+            text = fitting(&format!("{function} {file}"), room);
         }
-        self.line(&format!("    {frame}"));
+        self.line(&format!("{head}{text}"));
     }
 
     pub(super) fn into_string(self) -> String {
@@ -81,14 +82,14 @@ pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
         out.line("The dump breaks off: there were more.");
     }
     for warning in groups.dump.warning_texts() {
-        out.line(&format!("Warning: {warning}"));
+        out.sentence(&format!("Warning: {warning}"));
     }
     for row in groups.rows.iter().take(most) {
         out.line("");
         out.line(&head(row));
         if let Some(stuck) = &row.stuck {
             let severity = stuck.severity.as_ref().map_or_else(String::new, |s| format!(" [{s}]"));
-            out.line(&format!("  STUCK?{severity} {}: {}", stuck.evidence.words(), stuck.why));
+            out.sentence(&format!("  STUCK?{severity} {}: {}", stuck.evidence.words(), stuck.why));
         }
         if !row.labels.is_empty() {
             out.line(&labels(row));
@@ -98,7 +99,7 @@ pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
     }
     if rows > most {
         out.line("");
-        out.line(&format!("{} more", plural((rows - most) as u64, "group")));
+        out.line(&more(rows - most, "more group"));
     }
     out.into_string()
 }
@@ -168,6 +169,7 @@ pub(super) fn place(frame: &Frame<'_>) -> String {
     }
 }
 
-fn plural(count: u64, what: &str) -> String {
-    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+/// What is not shown, and what shows it.
+pub(super) fn more(count: usize, what: &str) -> String {
+    format!("{}; -n 0 shows all", plural(count as u64, what))
 }

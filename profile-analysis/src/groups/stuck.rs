@@ -88,8 +88,9 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
         let count = row.waits.at_least(after.max(1));
         if count > 0 {
             let longest = row.waits.max().unwrap_or_default();
+            let have = if count == 1 { "has" } else { "have" };
             let why = format!(
-                "{count} {} have been waiting for {} or more, the longest for {}",
+                "{count} {} {have} been waiting for {} or more, the longest for {}",
                 row.category.name(),
                 minutes(after.max(1)),
                 minutes(longest)

@@ -290,7 +290,7 @@ fn the_json_is_the_contract() {
                 "category": "per-request", "rule": "handler-by-name",
                 "stuck": {
                     "evidence": "waiting-too-long", "count": 1,
-                    "why": "1 per-request have been waiting for 1 min or more, the longest for 5 min"
+                    "why": "1 per-request has been waiting for 1 min or more, the longest for 5 min"
                 },
                 "ids": [7], "labels": [], "locked_to_thread": 0, "leaked": 0, "partial_stacks": 0
             },
@@ -331,14 +331,15 @@ fn text_reads_well() {
 0 background, 3 per-request, 1 unknown; 3 long waiting, 3 potentially stuck
 
 3 × chan receive, 7 min  per-request (handler-by-name)
-  STUCK? waiting too long: 3 per-request have been waiting for 1 min or more, t…
+  STUCK? waiting too long: 3 per-request have been waiting for 1 min or more,
+      the longest for 7 min
     main.handleRequest /src/app/main.go:5
 
 1 × select  unknown
-    main.longlonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglo…
+    …glonglonglonglonglonglonglonglonglonglonglonglonglonglonglonglong main.go:9
 ";
     assert_eq!(render(&groups, 80, 10), expected);
-    assert!(render(&groups, 200, 1).ends_with("\n1 group more\n"));
+    assert!(render(&groups, 200, 1).ends_with("\n1 more group; -n 0 shows all\n"));
 }
 
 #[test]

@@ -19,6 +19,8 @@ pub struct DumpSummary {
     pub summary: Summary,
     /// Whether it breaks off.
     pub truncated: bool,
+    /// Whether a limit was reached, beyond which goroutines are counted and not kept.
+    pub limited: bool,
     /// The first groups: what looks stuck, then by the longest wait, then by count.
     pub rows: Vec<GroupRow>,
     /// What is odd about it.
@@ -72,6 +74,7 @@ impl DumpSummary {
             groups: groups.rows.len(),
             summary: groups.summary,
             truncated: dump.truncated(),
+            limited: !dump.limits_reached().is_empty(),
             rows: groups.rows.iter().take(rows).map(row).collect(),
             notes: dump.warning_texts(),
         }

@@ -5,10 +5,13 @@ use std::fmt::Write;
 use super::findings::named;
 use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
 use crate::groups::Summary;
-use crate::table::shown;
-use crate::units::{format_percent, format_value};
+use crate::table::{cut, fitting, wrapped};
+use crate::units::{format_percent, format_value, plural, rounded};
 
-/// Writes a report as text, its lines cut to `width` characters, 40 at least. Ends in a newline
+/// The least room for a name at the end of a line.
+const NAME: usize = 12;
+
+/// Writes a report as text, its lines of at most `width` characters, 40 at least. Ends in a newline
 /// where there is anything to say.
 pub fn render(report: &Report, width: usize) -> String {
     let width = width.max(40);
@@ -17,7 +20,7 @@ pub fn render(report: &Report, width: usize) -> String {
         line(&mut out, width, "What stands out");
     }
     for Finding { entry, text, .. } in &report.findings {
-        line(&mut out, width, &format!("  {entry}: {text}"));
+        out.push_str(&wrapped(&format!("  {entry}: {text}"), width, 4));
     }
     for profile in &report.profiles {
         if !out.is_empty() {
@@ -25,7 +28,7 @@ pub fn render(report: &Report, width: usize) -> String {
         }
         line(&mut out, width, &heading(profile));
         for note in &profile.notes {
-            line(&mut out, width, &format!("  note: {note}"));
+            out.push_str(&wrapped(&format!("  note: {}", rounded(note)), width, 4));
         }
         for table in &profile.tables {
             rows(&mut out, width, table);
@@ -41,7 +44,7 @@ pub fn render(report: &Report, width: usize) -> String {
         out.push('\n');
     }
     for note in &report.notes {
-        line(&mut out, width, &format!("{}: {}", note.name, note.text));
+        out.push_str(&wrapped(&format!("{}: {}", note.name, note.text), width, 2));
     }
     out
 }
@@ -50,7 +53,8 @@ pub fn render(report: &Report, width: usize) -> String {
 fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
     let Summary { background, per_request, unknown, long_waiting, potentially_stuck, .. } =
         dump.summary;
-    line(out, width, &format!("{}  {} in {} groups", dump.name, dump.goroutines, dump.groups));
+    let groups = plural(dump.groups as u64, "group");
+    line(out, width, &format!("{}  {} in {groups}", dump.name, dump.goroutines));
     let summary = format!(
         "  {background} background, {per_request} per-request, {unknown} unknown; {long_waiting} \
          long waiting, {potentially_stuck} potentially stuck"
@@ -60,7 +64,7 @@ fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
         line(out, width, "  note: it breaks off, there were more");
     }
     for note in &dump.notes {
-        line(out, width, &format!("  note: {note}"));
+        out.push_str(&wrapped(&format!("  note: {note}"), width, 4));
     }
     let head = ["count", "state", "wait", "category"].map(str::to_owned);
     let cells = |row: &GroupRow| {
@@ -85,8 +89,8 @@ fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
     line(out, width, &format!("{}  function", aligned(&head)));
     for (row, cells) in dump.rows.iter().zip(&body) {
         let stuck = if row.stuck.is_some() { "STUCK? " } else { "" };
-        let place = named(&row.function, &row.file, row.line as i64);
-        line(out, width, &format!("{}  {stuck}{place}", aligned(cells)));
+        let head = format!("{}  {stuck}", aligned(cells));
+        named_line(out, width, &head, (&row.function, &row.file, row.line as i64));
     }
 }
 
@@ -94,7 +98,7 @@ fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
 fn heading(profile: &ProfileSummary) -> String {
     let mut text = format!("{}  ", profile.name);
     let amount = |value: i64, unit: &str, sample_type: &str| match unit {
-        "count" | "" => format!("{value} {sample_type}"),
+        "count" | "" => counted(value, sample_type),
         _ => format!("{sample_type} {}", format_value(value, unit)),
     };
     let shown = profile.totals.iter().filter(|total| {
@@ -109,9 +113,18 @@ fn heading(profile: &ProfileSummary) -> String {
     if profile.duration_nanos > 0 {
         let _ = write!(text, " in {}", format_value(profile.duration_nanos, "nanoseconds"));
     }
-    let stacks = if profile.samples == 1 { "stack" } else { "stacks" };
-    let _ = write!(text, ", {} {stacks}", profile.samples);
+    let _ = write!(text, ", {}", plural(profile.samples as u64, "stack"));
     text
+}
+
+/// How many there are of what a sample type counts: `1 contention`, `17 goroutines`.
+fn counted(value: i64, sample_type: &str) -> String {
+    match (value, sample_type) {
+        (1, "contentions") => "1 contention".to_owned(),
+        (1, _) => format!("1 {sample_type}"),
+        (value, "goroutine") => format!("{value} goroutines"),
+        (value, _) => format!("{value} {sample_type}"),
+    }
 }
 
 fn rows(out: &mut String, width: usize, table: &Table) {
@@ -148,23 +161,23 @@ fn rows(out: &mut String, width: usize, table: &Table) {
     };
     line(out, width, &format!("{}  function", aligned(&head)));
     for (row, cells) in table.rows.iter().zip(&body) {
-        line(out, width, &format!("{}  {}", aligned(cells), place(row)));
+        let head = format!("{}  ", aligned(cells));
+        named_line(out, width, &head, (&row.name, &row.file, row.line));
     }
 }
 
-fn place(row: &Row) -> String {
-    named(&row.name, &row.file, row.line)
-}
-
-/// Writes a line, cut to a width. Control characters, which a foreign profile may hold, become
-/// blanks: they could make a terminal do anything.
+/// Writes a line, cut to a width.
 fn line(out: &mut String, width: usize, text: &str) {
-    let clean = text.chars().map(shown);
-    if text.chars().count() <= width {
-        out.extend(clean);
-    } else {
-        out.extend(clean.take(width - 1));
-        out.push('\u{2026}');
-    }
+    out.push_str(&cut(text, width));
     out.push('\n');
+}
+
+/// Writes a line that ends in a function and its place. Of what is too long the end is kept, without
+/// the place where little but that would be left.
+fn named_line(out: &mut String, width: usize, head: &str, (function, file, at): (&str, &str, i64)) {
+    let room = width.saturating_sub(head.chars().count()).max(NAME);
+    let (name, length) = (named(function, file, at), function.chars().count());
+    let (all, half) = (name.chars().count(), room / 2);
+    let name = if all > room && all - length > half { function } else { &name };
+    line(out, width, &format!("{head}{}", fitting(name, room)));
 }

@@ -77,13 +77,14 @@ block.prof  3 contentions, delay 4.20 ms, 1 stack
     delay       %      cum       %  contentions  function
   4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
 
-goroutine.prof  4 goroutine, 1 stack
-  note: without [2Jtasks
+goroutine.prof  4 goroutines, 1 stack
+  note: without\\u{1b}[2Jtasks
   goroutine       %  cum       %  function
           4  100.0%    4  100.0%  0xbeef
 
 trace.json: this is something unknown, not a profile
-mutex.prof: the profile can't be read: bad gzip data after 160 decompressed bytes: unexpe\u{2026}
+mutex.prof: the profile can't be read: bad gzip data after 160 decompressed bytes:
+  unexpected end of file
 ";
     assert_eq!(text, expected);
 }
@@ -101,15 +102,16 @@ fn a_dump_is_joined_with_the_rest() {
     let text = render(&report(entries, 2), 140);
     let expected = "\
 What stands out
-  goroutine.txt: 12 × sync.Mutex.Lock at main.f (a.go:5): 12 wait for a lock at the same place; most waiting was caused by service::locks (…
+  goroutine.txt: 12 × sync.Mutex.Lock at main.f (a.go:5): 12 wait for a lock at the same place; most waiting was caused by service::locks
+    (mutex.prof)
   mutex.prof: 100.0% of the waiting, 4.20 ms, is by service::locks
 
 mutex.prof  3 contentions, delay 4.20 ms, 1 stack
     delay       %      cum       %  contentions  function
   4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
 
-goroutine.prof  4 goroutine, 1 stack
-  note: without [2Jtasks
+goroutine.prof  4 goroutines, 1 stack
+  note: without\\u{1b}[2Jtasks
 
 goroutine.txt  13 in 2 groups
   0 background, 0 per-request, 13 unknown; 12 long waiting, 12 potentially stuck

@@ -1,7 +1,7 @@
 //! A ranking as text for people.
 
 use super::{By, Top};
-use crate::table::{Table, frames, place};
+use crate::table::{Table, escaped, frames, place};
 use crate::units::{format_percent, format_value};
 
 /// Writes a ranking as text, its lines of at most `width` characters, 40 at least. `by` says what
@@ -28,7 +28,6 @@ pub fn render(top: &Top, by: By, width: usize) -> String {
         }
         table.row(figures, place(&row.name, &row.file, row.line), frames(&row.stack));
     }
-    let mut text = format!("{}: total {}\n", top.sample_type, value(top.total));
-    text.push_str(&table.render(width));
-    text
+    let total = format!("{}: total {}", top.sample_type, value(top.total));
+    format!("{}\n{}", escaped(&total), table.render(width))
 }

@@ -126,14 +126,25 @@ fn an_archive_without_its_end_is_truncated() {
 }
 
 #[test]
+fn what_gunzip_has_unpacked_is_a_bundle_still() {
+    let archive = [file("a.prof", b"abc"), tail()].concat();
+    let plain = Bundle::read(&archive[..], &Limits::default()).unwrap();
+    assert_eq!(plain, Bundle::read(&gzip(&archive)[..], &Limits::default()).unwrap());
+    let cut = Bundle::read(&archive[..514], &Limits::default()).unwrap();
+    assert!(cut.truncated && cut.entries[0].data == b"ab");
+    let more = Bundle::read(&[&archive[..], b"garbage"].concat()[..], &Limits::default()).unwrap();
+    assert!(problems(&more).contains(&"data after the end of the bundle was ignored".into()));
+}
+
+#[test]
 fn other_things_are_refused() {
     let read = |input: &[u8]| Bundle::read(input, &Limits::default()).unwrap_err();
     assert!(matches!(read(b"PK\x03\x04"), Error::NotGzip));
-    assert!(matches!(read(&file("a.prof", b"abc")), Error::NotGzip));
+    assert!(matches!(read(&vec![0; 1024]), Error::NotGzip));
     assert!(matches!(read(&gzip(b"")), Error::NotTar));
     assert!(matches!(read(&gzip(b"a profile")), Error::NotTar));
     assert!(matches!(read(&gzip(&[b'x'; 5000])), Error::NotTar));
-    assert_eq!(read(b"text").to_string(), "not a bundle: not in gzip format");
+    assert_eq!(read(b"text").to_string(), "not a bundle: neither in gzip format nor a tar archive");
 }
 
 proptest! {

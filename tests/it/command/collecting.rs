@@ -89,6 +89,13 @@ fn a_file_that_exists_is_safe() {
     run(["collect", &url, WINDOW, "-o", &link, "--force"]).code(0);
     is_whole(&file);
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+
+    // The name that is printed is the one that was given.
+    for name in ["old.tar.gz", "./link.tar.gz"] {
+        let mut command = profilez(["collect", &url, WINDOW, "-o", name, "--force"]);
+        let ran = Ran::of(command.current_dir(&directory).output().unwrap()).code(0);
+        assert_eq!(ran.text(), format!("{name}\n"));
+    }
     server.shut_down();
 }
 
@@ -97,7 +104,8 @@ fn an_output_that_can_not_be_written_is_an_error() {
     let (server, url) = healthy();
     let missing = "/nowhere/at/all/x.tar.gz";
     run(["collect", &url, WINDOW, "-o", missing]).fails(1, &["/nowhere/at/all", "no such"]);
-    run(["collect", &url, WINDOW, "-o", "/nowhere/"]).fails(1, &["/nowhere/", "no such"]);
+    // What is a file can't be made a directory.
+    run(["collect", &url, WINDOW, "-o", "/dev/null/"]).fails(1, &["/dev/null", "directory"]);
     for force in [None, Some("--force")] {
         let args = ["collect", &url, WINDOW, "-o", "/dev/full"];
         run(args.into_iter().chain(force)).fails(1, &["could not write", "space"]);
@@ -205,7 +213,8 @@ fn a_unix_socket_needs_no_url() {
     run(["collect", WINDOW, "--unix-socket", &socket, "-o", &file]).code(0);
     is_whole(&file);
     server.shut_down();
-    run(["collect", "--unix-socket", &socket]).fails(1, &["request to http://localhost/debug"]);
+    run(["collect", "--unix-socket", &socket])
+        .fails(1, &["request to http://localhost/debug", &socket]);
 }
 
 #[test]

@@ -40,8 +40,14 @@ fn shows_what_its_workload_does_and_keeps_the_bundle() {
     assert!(trace["findings"].as_array().unwrap().len() >= 3, "{trace}");
 
     run(["demo", "-d1s", "-o", &file]).fails(1, &[&file, "exists", "--force"]);
-    run(["demo", "-d1h"]).fails(1, &["answered 400", "1m0s"]);
     server.shut_down();
+}
+
+#[test]
+fn refuses_what_it_can_not_do() {
+    run(["demo", "-d2m"]).fails(2, &["10ms to 1m0s"]);
+    run(["demo", "--listen", "nonsense"]).fails(2, &["nonsense"]);
+    run(["demo", "--serve", "--listen", "0.0.0.0:0"]).fails(2, &["loopback only"]);
 }
 
 #[test]

@@ -89,6 +89,8 @@ fn top_ranks_as_go_tool_pprof_does() {
 
     run(["top", "--type", "heap", &file]).fails(1, &["no sample type \"heap\"", "cpu/nanoseconds"]);
     run(["top", "--focus", "(", &file]).fails(2, &["no regular expression"]);
+    let nothing = run(["top", "--focus", "zzz", &file]).code(0);
+    assert!(nothing.stderr.contains("no stack matches"), "{}", nothing.stderr);
     let usage = run(["top", "--by", "stack", &file]).code(2);
     assert!(usage.stderr.contains("function, caller, line, file or site"), "{}", usage.stderr);
 }
@@ -102,7 +104,10 @@ fn diff_says_what_grew() {
     fs::write(&new, profile(&grown).encode()).unwrap();
     let json = run(["diff", "--json", "--type", "samples", &base, &new]).code(0).json();
     assert_eq!((&json["base_total"], &json["total"]), (&json!(100), &json!(140)));
-    assert_eq!(rows(&json), [("leak".into(), 40, 40), ("main".into(), 0, 40)]);
+    let leak = ("leak".to_owned(), 40, 40);
+    assert_eq!(rows(&json), std::slice::from_ref(&leak));
+    let by_cum = run(["diff", "--json", "--cum", "--type", "samples", &base, &new]).code(0).json();
+    assert_eq!(rows(&by_cum), [leak, ("main".into(), 0, 40)]);
     let sites = run(["diff", "--json", "--by", "site", &base, &new]).code(0).json();
     assert_eq!((rows(&sites).len(), &sites["rows"][0]["new_flat"]), (1, &json!(400)));
     let text = run(["diff", &base, &new]).code(0);
@@ -116,6 +121,7 @@ fn diff_says_what_grew() {
     let json = run(["diff", "--json", &first, &second]).code(0).json();
     let names: Vec<_> = json["entries"].as_array().unwrap().iter().map(|e| &e["name"]).collect();
     assert_eq!(names, ["heap.prof", "cpu.prof"]);
+    run(["diff", "-", "-:cpu.prof"]).fails(2, &["only once"]);
     assert_eq!(rows(&json["entries"][0]).len(), 2, "one function is gone, one is new: {json}");
     assert!(run(["diff", &first, &second]).code(0).text().contains("cpu.prof\n"));
     run(["diff", &first, &base]).fails(1, &["is a bundle and", "is not"]);
@@ -176,6 +182,14 @@ fn every_command_reads_legacy_text() {
     );
     let top = run(["top", "--json", &heap]).code(0).json();
     assert_eq!(rows(&top), [("main.keep".into(), 1024, 1024), ("main.main".into(), 0, 1024)]);
+    for (args, expected) in [
+        (&["top", &heap][..], true),
+        (&["top", "--json", &heap], false),
+        (&["top", "--by", "function", &heap], false),
+    ] {
+        let ran = run(args.iter().copied()).code(0);
+        assert_eq!(ran.stderr.contains("--by caller"), expected, "{args:?} {}", ran.stderr);
+    }
     let grown = run(["diff", "--json", &heap, &more]).code(0).json();
     assert_eq!(rows(&grown)[0], ("main.keep".into(), 3072, 3072));
     let out = path(&directory, "heap.folded");

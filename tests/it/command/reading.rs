@@ -1,9 +1,13 @@
 //! `inspect` and `report`: every kind of input, whole or not.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 
+use profilez::archive::{BundleWriter, Header, Source};
+use profilez::core::{Kind, Unavailable};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
@@ -126,6 +130,7 @@ fn what_can_not_be_read_is_said_on_one_line() {
     let empty = write(&directory, "empty", "");
     let text = write(&directory, "text", "hello\n");
     let header = write(&directory, "header", &bytes[..10]);
+    let damaged = write(&directory, "damaged", [&bytes[..10], &[0xff; 20]].concat());
     let cut = write(&directory, "cut.prof", &gzip[..gzip.len() - 20]);
     let here = directory.path().to_str().unwrap();
     for command in ["inspect", "report"] {
@@ -135,7 +140,9 @@ fn what_can_not_be_read_is_said_on_one_line() {
             };
             check("/nowhere/x", &["/nowhere/x", "No such file"]);
             check("/nowhere/x:heap.prof", &["/nowhere/x", "No such file"]);
-            check(&format!("{file}:none"), &["none", "it has heap.prof, cpu.prof"]);
+            check(&format!("{file}:none"), &["none", "it has heap.prof, cpu.prof, manifest.json"]);
+            check(&format!("{file}:manifest.json"), &["manifest", "profilez inspect --json"]);
+            check("-:heap.prof", &["standard input has no entries"]);
             check(&format!("{text}:none"), &[&text, "not a bundle"]);
             check(here, &[here, "directory"]);
             check(&empty, &[&empty, "is empty"]);
@@ -143,9 +150,135 @@ fn what_can_not_be_read_is_said_on_one_line() {
             check(&text, &[&text, "not a profile"]);
             check(&noise, &[&noise, "profile"]);
             check(&header, &[&header, "breaks off"]);
+            check(&damaged, &[&damaged, "can't be recognised", "damaged"]);
             check(&cut, &[&cut, "can't be read"]);
         }
     }
+}
+
+const DUMP: &str = "goroutine 1 [running]:\nmain.main()\n\t/a.go:1 +0x1\n";
+const TRACE: &str =
+    "{\"traceEvents\":[{\"ph\":\"X\",\"name\":\"a\",\"ts\":1,\"dur\":2,\"pid\":1,\"tid\":1}]}";
+
+/// A bundle of these entries.
+fn of(entries: &[(&str, &str)], unavailable: Option<Unavailable>, listed: Option<&str>) -> Vec<u8> {
+    let header = Header {
+        service: "shop".to_owned(),
+        version: String::new(),
+        host: "host".to_owned(),
+        pid: 7,
+        build_id: String::new(),
+        started: SystemTime::UNIX_EPOCH,
+        window: Duration::from_secs(1),
+        source: Source::Consolidated,
+        rates: BTreeMap::new(),
+    };
+    let mut writer = BundleWriter::new(Vec::new(), header).unwrap();
+    for (name, text) in entries {
+        let name = name.parse().unwrap();
+        writer.append_bytes("other", &name, text.as_bytes(), Duration::ZERO).unwrap();
+    }
+    if let Some(unavailable) = unavailable {
+        writer.unavailable(&unavailable);
+    }
+    let mut manifest = serde_json::to_value(writer.manifest()).unwrap();
+    if let Some(name) = listed {
+        let entry = json!({"name": name, "kind": "heap", "bytes": 1});
+        manifest["entries"].as_array_mut().unwrap().push(entry);
+    }
+    writer.finish_with(manifest.to_string().as_bytes()).unwrap()
+}
+
+#[test]
+fn a_bundle_that_lacks_what_it_lists_is_not_whole() {
+    let directory = tempdir().unwrap();
+    let file = write(&directory, "x.tar.gz", of(&[("goroutine.txt", DUMP)], None, Some("gone")));
+    for command in ["inspect", "report"] {
+        let facts = run([command, "--json", &file]).code(3).json();
+        assert_eq!(facts["truncated"], true);
+        assert!(run([command, &file]).code(3).text().contains("gone is missing"));
+    }
+    // What was read whole is none the worse for it.
+    let groups = run(["groups", &file]).code(0);
+    assert!(groups.stderr.contains("warning: gone is missing"), "{}", groups.stderr);
+}
+
+#[test]
+fn a_dump_that_is_not_there_has_its_reason() {
+    let directory = tempdir().unwrap();
+    let (bytes, second) = bundle("shop");
+    let cut = write(&directory, "cut", &bytes[..second]);
+    let ran = run(["groups", &cut]).fails(1, &["no dump", "the bundle is not whole"]);
+    assert!(ran.stderr.contains("warning: the bundle breaks off"), "{}", ran.stderr);
+    let top = run(["top", &cut]).code(0);
+    assert!(top.stderr.contains("warning: the bundle breaks off"), "{}", top.stderr);
+    let whole = write(&directory, "whole", bytes);
+    run(["groups", &whole]).fails(1, &["no dump", "it was not collected"]);
+    let missing = Unavailable::new(Kind::Goroutine, "no threads here", "start some");
+    let without = write(&directory, "without", of(&[], Some(missing), None));
+    run(["groups", &without]).fails(1, &["it was not collected: no threads here"]);
+    let text = run(["inspect", &without]).code(0);
+    assert!(text.text().contains("no threads here; start some"), "{}", text.text());
+}
+
+#[test]
+fn what_is_no_profile_has_a_command_of_its_own() {
+    let directory = tempdir().unwrap();
+    let entries = [("goroutine.txt", DUMP), ("trace.json", TRACE)];
+    let file = write(&directory, "x.tar.gz", of(&entries, None, None));
+    let dump = write(&directory, "dump", DUMP);
+    let trace = write(&directory, "trace", TRACE);
+    let out = path(&directory, "x.svg");
+    for (names, command) in [
+        ([dump, format!("{file}:goroutine.txt")], "profilez groups"),
+        ([trace.clone(), format!("{file}:trace.json")], "profilez trace"),
+    ] {
+        for name in names {
+            run(["top", &name]).fails(1, &[&name, command]);
+            run(["flame", &name, "-o", &out]).fails(1, &[&name, command]);
+        }
+    }
+    for name in [trace, format!("{file}:trace.json")] {
+        let facts = run(["inspect", "--json", &name]).code(0).json();
+        assert_eq!((&facts["format"], &facts["events"]), (&json!("trace"), &json!(1)));
+        assert!(run(["inspect", &name]).code(0).text().contains("events      1\n"));
+    }
+    let only = write(&directory, "only", of(&[("trace.json", TRACE)], None, None));
+    let text = run(["report", &only]).code(0);
+    assert!(!text.text().contains("\n\n\n") && !text.text().ends_with("\n\n"), "{}", text.text());
+}
+
+#[test]
+fn an_unpacked_bundle_and_one_on_standard_input_have_entries() {
+    let directory = tempdir().unwrap();
+    let packed = of(&[("goroutine.txt", DUMP)], None, None);
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&packed[..]).read_to_end(&mut plain).unwrap();
+    let file = write(&directory, "x.tar", &plain);
+    for args in [["inspect", &file], ["groups", &file], ["report", &file]] {
+        run(args).code(0);
+    }
+    for bytes in [&packed, &plain] {
+        let facts = piped(["inspect", "--json", "-:goroutine.txt"], bytes).code(0).json();
+        assert_eq!(facts["goroutines"], 1);
+    }
+}
+
+#[test]
+fn a_dump_beyond_a_limit_is_partial() {
+    let directory = tempdir().unwrap();
+    let deep = "main.f()\n\t/a.go:1 +0x1\n".repeat(5000);
+    let dump = format!("goroutine 1 [running]:\n{deep}");
+    let file = write(&directory, "dump", &dump);
+    let inside = write(&directory, "x.tar.gz", of(&[("goroutine.txt", &dump)], None, None));
+    for command in ["inspect", "groups", "report"] {
+        run([command, &file]).code(3);
+    }
+    for command in ["groups", "report"] {
+        run([command, &inside]).code(3);
+    }
+    let labels = run(["groups", "--by", "label:tenant", &write(&directory, "small", DUMP)]).code(0);
+    assert!(labels.stderr.contains("nothing has a label tenant"), "{}", labels.stderr);
 }
 
 #[test]
@@ -156,12 +289,13 @@ fn a_hostile_name_is_shown_and_not_obeyed() {
     let raw = write(&directory, "raw\x1b[2J", profile(EVIL).encode());
     let text = write(&directory, "text\x1b[2J", "hello");
     for file in [&file, &raw, &text, &format!("{file}:a\x1b[2J")] {
-        for args in [["inspect", file].as_slice(), &["report", file]] {
+        for args in [["inspect", file].as_slice(), &["report", file], &["top", file]] {
             for more in [&[][..], &["--json"], &["--color", "always"]] {
                 let ran = run(args.iter().chain(more).copied());
-                // The colour of the word "error" is our own.
+                // The colour of the word "error" and the bold head of a table are our own.
                 let stderr = ran.stderr.replace("\x1b[1m\x1b[31merror:\x1b[0m", "error:");
-                for out in [ran.text(), &stderr] {
+                let stdout = ran.text().replace("\x1b[1m", "").replace("\x1b[0m", "");
+                for out in [&stdout, &stderr] {
                     let raw = |c: char| c.is_control() && c != '\n';
                     assert!(!out.contains(raw), "{args:?} {more:?}: {out:?}");
                     assert!(!out.contains("\nfake"), "{args:?} {more:?}: {out:?}");
