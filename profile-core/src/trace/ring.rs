@@ -594,13 +594,10 @@ mod tests {
                 thread::sleep(Duration::from_millis(1));
                 let closed = open.close();
                 for event in closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>()) {
-                    match event {
-                        Event::Poll { kind: KIND, began, ended, task } => {
-                            let is_whole = (began, ended) == (task, task + 1);
-                            *(if is_whole { &mut whole } else { &mut torn }) += 1;
-                        }
-                        // Another test's.
-                        _ => {}
+                    // Others are another test's.
+                    if let Event::Poll { kind: KIND, began, ended, task } = event {
+                        let is_whole = (began, ended) == (task, task + 1);
+                        *(if is_whole { &mut whole } else { &mut torn }) += 1;
                     }
                 }
             }

@@ -70,13 +70,13 @@ pub(super) fn collect(
     };
     let mut output = Output::begin(to, header(client, request, file_name.as_deref()))?;
     let limits = Limits::default();
-    let (json, contents) = match BundleReader::open(&mut stream, &limits) {
+    let (json, all, contents) = match BundleReader::open(&mut stream, &limits) {
         Ok(mut reader) => {
-            pass_on(&mut reader, &mut output);
+            let all = pass_on(&mut reader, &mut output);
             let json = reader.manifest_json().to_vec();
-            (json, Some(reader.finish()))
+            (json, all, Some(reader.finish()))
         }
-        Err(_) => (Vec::new(), None),
+        Err(_) => (Vec::new(), false, None),
     };
     let (bytes, failed) = (stream.bytes, stream.failed);
     let nothing = || Error::NoBundle { url: shown(&url), bytes };
@@ -91,9 +91,11 @@ pub(super) fn collect(
         warnings.into_iter().partition(|warning| warning.problem.is_loss());
     let mut losses = losses.into_iter().map(|warning| warning.problem);
     match manifest {
-        // Its own words are passed on, what they say of a collection that ended early included.
+        // Its own words are passed on, what they say of a collection that ended early included, if they
+        // fit what is passed on.
         Some(manifest)
             if failed.is_none()
+                && all
                 && losses.all(|problem| matches!(problem, Problem::Incomplete(_))) =>
         {
             end.warnings = warnings;
@@ -121,22 +123,25 @@ pub(super) fn collect(
     output.finish(end)
 }
 
-/// Copies what can be read of a bundle.
-fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) {
+/// Copies what can be read of a bundle. Whether that was all.
+fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> bool {
+    let mut all = true;
     while let Some(mut entry) = reader.next_entry() {
         let name = entry.name().clone();
         let kind = kind(&name);
         // It grows as bytes arrive: the size is only what the header claims.
         let mut bytes = Vec::new();
         if entry.read_to_end(&mut bytes).is_err() || output.is_closed() {
-            return;
+            return false;
         }
         if bytes.is_empty() {
+            all = false;
             output.error(&kind, format!("the service sent an empty {name}"));
         } else {
             output.append(&kind, &name, &bytes, Duration::ZERO);
         }
     }
+    all
 }
 
 /// The kind of an entry, by its name.
