@@ -121,7 +121,15 @@ struct Lent<'a> {
 
 /// Addresses that are no `Owned`'s.
 const UNUSED: *mut Owned = ptr::without_provenance_mut(1);
+/// The largest of them.
 const IGNORED: *mut Owned = ptr::without_provenance_mut(2);
+
+/// The shared part, if there is one: from an `Arc` that is given up by nobody who has only a reference to what
+/// is kept.
+#[inline]
+fn owned(kept: *mut Owned) -> Option<*const Owned> {
+    (kept.addr() > IGNORED.addr()).then_some(kept.cast_const())
+}
 
 impl Kept {
     /// Of a future that was not polled yet.
@@ -134,51 +142,34 @@ impl Kept {
         Kept { owned: AtomicPtr::new(IGNORED) }
     }
 
-    /// The shared part of a future that was polled before. It is another one where the future is polled by somebody
-    /// else.
-    #[inline]
-    fn of(&mut self, inner: &Waker, mark: impl FnOnce() -> Mark) -> &Owned {
-        let owned = *self.owned.get_mut();
-        debug_assert!(owned != UNUSED && owned != IGNORED, "see `poll`");
-        // SAFETY: it came from an `Arc` that is given up by nobody who has only `&self`.
-        if owned.is_null() || !unsafe { &*owned }.inner.will_wake(inner) {
-            return self.made_anew(inner, mark());
-        }
-        // SAFETY: as above.
-        unsafe { &*owned }
-    }
-
+    /// The shared part of a future that is polled by somebody else than before, or for a second time.
     #[cold]
-    fn made_anew(&mut self, inner: &Waker, mark: Mark) -> &Owned {
+    fn made_anew(&mut self, inner: &Waker, mark: Mark) -> *const Owned {
         *self = Kept::new();
         self.get_or_make(inner, mark)
     }
 
     /// The shared part, made where there is none.
-    fn get_or_make(&self, inner: &Waker, mark: Mark) -> &Owned {
+    fn get_or_make(&self, inner: &Waker, mark: Mark) -> *const Owned {
         let known = self.owned.load(Ordering::Acquire);
-        let owned = if known.is_null() || known == UNUSED {
-            let made = Arc::into_raw(Arc::new(Owned::new(inner.clone(), mark))).cast_mut();
-            match self.owned.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => made,
-                Err(other) => {
-                    // SAFETY: made just now, and nobody else has it.
-                    drop(unsafe { Arc::from_raw(made) });
-                    other
-                }
+        if let Some(owned) = owned(known) {
+            return owned;
+        }
+        let made = Arc::into_raw(Arc::new(Owned::new(inner.clone(), mark))).cast_mut();
+        match self.owned.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => made,
+            Err(other) => {
+                // SAFETY: made just now, and nobody else has it.
+                drop(unsafe { Arc::from_raw(made) });
+                other
             }
-        } else {
-            known
-        };
-        // SAFETY: it came from an `Arc` that is given up by nobody who has only `&self`.
-        unsafe { &*owned }
+        }
     }
 }
 
 impl Drop for Kept {
     fn drop(&mut self) {
-        let owned = *self.owned.get_mut();
-        if !owned.is_null() && owned != UNUSED && owned != IGNORED {
+        if let Some(owned) = owned(*self.owned.get_mut()) {
             // SAFETY: `get_or_make` took it out of an `Arc`, once.
             drop(unsafe { Arc::from_raw(owned) });
         }
@@ -206,23 +197,28 @@ pub(crate) fn poll<R>(
     woken: impl FnOnce(Woken),
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
-    if *kept.owned.get_mut() == IGNORED {
-        return poll(cx);
-    }
+    let known = *kept.owned.get_mut();
     let inner = cx.waker();
     let lent;
-    let raw = if *kept.owned.get_mut() == UNUSED {
+    let raw = if let Some(owned) = owned(known)
+        // SAFETY: `kept` has a count of it.
+        && unsafe { &(*owned).inner }.will_wake(inner)
+    {
+        if let Some(began) = due
+            // SAFETY: as above.
+            && let Some(due_to) = unsafe { &*owned }.woken(began)
+        {
+            woken(due_to);
+        }
+        RawWaker::new(owned.cast(), &OWNED)
+    } else if known == IGNORED {
+        return poll(cx);
+    } else if known == UNUSED {
         *kept.owned.get_mut() = ptr::null_mut();
         lent = Lent { inner, mark: mark(), kept };
         RawWaker::new(ptr::from_ref(&lent).cast(), &LENT)
     } else {
-        let owned = kept.of(inner, mark);
-        if let Some(began) = due
-            && let Some(due_to) = owned.woken(began)
-        {
-            woken(due_to);
-        }
-        RawWaker::new(ptr::from_ref(owned).cast(), &OWNED)
+        RawWaker::new(kept.made_anew(inner, mark()).cast(), &OWNED)
     };
     // SAFETY: the tables keep to the contract of `RawWakerVTable`, on any thread: what they use is `Sync`.
     // The waker stands for no count of an `Arc` and is dropped by nobody; `kept` has a count, and `lent`
@@ -241,7 +237,7 @@ static OWNED: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 unsafe fn keep(data: *const ()) -> RawWaker {
     // SAFETY: `poll` made it of a reference to this type, which outlives the poll.
     let lent = unsafe { &*data.cast::<Lent<'_>>() };
-    let owned = ptr::from_ref(lent.kept.get_or_make(lent.inner, lent.mark));
+    let owned = lent.kept.get_or_make(lent.inner, lent.mark);
     // SAFETY: `kept` has a count of it.
     unsafe { clone(owned.cast()) }
 }

@@ -213,9 +213,11 @@ pub(super) struct Polling {
     due: bool,
 }
 
-#[inline]
-fn now() -> u64 {
-    if ring::is_on() { clock::precise() } else { clock::coarse() }
+/// Out of the way of polls that nobody traces: those are to have one straight path.
+#[cold]
+#[inline(never)]
+fn precise() -> u64 {
+    clock::precise()
 }
 
 /// The task that this thread is polling; inside of others, the innermost.
@@ -239,7 +241,7 @@ pub(crate) fn is_polling() -> bool {
 /// Begins a poll.
 #[inline(always)]
 pub(super) fn enter(slot: &'static Slot) -> Polling {
-    let began = now();
+    let began = if ring::is_on() { precise() } else { clock::coarse() };
     slot.awaits.set(None);
     slot.since.store(began, Ordering::Relaxed);
     slot.thread.store(this_thread::tid(), Ordering::Release);
@@ -251,8 +253,8 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
         slot.flags.fetch_and(!WOKEN, Ordering::AcqRel);
         due = ring::is_on();
     }
-    if outer.is_some() && flags & NESTED == 0 {
-        slot.flags.fetch_or(NESTED, Ordering::Relaxed);
+    if outer.is_some() {
+        slot.nested(flags);
     }
     Polling { slot, began, outer, due }
 }
@@ -381,30 +383,62 @@ impl Slot {
     /// A poll has ended.
     #[inline(always)]
     fn polled(&'static self, began: u64, outer: Option<&'static Slot>) {
+        if ring::is_on() {
+            return self.polled_out_of_line(began, outer);
+        }
+        let ended = clock::coarse();
+        if ended > began {
+            self.ticked(ended - began);
+        }
+        self.ended(ended, outer);
+    }
+
+    /// The same where a trace may be taken. Not cold, which would be slow code: only off the path of polls that
+    /// are not traced.
+    #[inline(never)]
+    fn polled_out_of_line(&'static self, began: u64, outer: Option<&'static Slot>) {
         let traced = ring::is_on();
         let ended = if traced { clock::precise() } else { clock::coarse() };
-        let took = ended.saturating_sub(began);
-        // Nobody else writes while the task is being polled.
-        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
-        if took > 0 {
-            self.busy.store(self.busy.load(Ordering::Relaxed) + took, Ordering::Relaxed);
-            let micros = u32::try_from(took / 1000).unwrap_or(u32::MAX);
-            if micros > self.longest.load(Ordering::Relaxed) {
-                self.longest.store(micros, Ordering::Relaxed);
-            }
-        }
-        self.since.store(ended, Ordering::Relaxed);
-        self.thread.store(self.thread.load(Ordering::Relaxed) | POLLED, Ordering::Release);
-        CURRENT.set(outer);
+        self.took(ended.saturating_sub(began));
+        self.ended(ended, outer);
         if traced {
             ring::poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
         }
     }
 
+    /// The end of a poll, whose time is counted. Nobody else writes while the task is being polled.
+    #[inline(always)]
+    fn ended(&'static self, ended: u64, outer: Option<&'static Slot>) {
+        self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+        self.since.store(ended, Ordering::Relaxed);
+        self.thread.store(self.thread.load(Ordering::Relaxed) | POLLED, Ordering::Release);
+        CURRENT.set(outer);
+    }
+
+    /// A poll took this long.
+    #[inline]
+    fn took(&self, took: u64) {
+        self.busy.store(self.busy.load(Ordering::Relaxed) + took, Ordering::Relaxed);
+        let micros = u32::try_from(took / 1000).unwrap_or(u32::MAX);
+        if micros > self.longest.load(Ordering::Relaxed) {
+            self.longest.store(micros, Ordering::Relaxed);
+        }
+    }
+
+    /// The coarse clock has ticked during a poll: of few polls.
     #[cold]
     #[inline(never)]
-    fn polled_out_of_line(&'static self, began: u64, outer: Option<&'static Slot>) {
-        self.polled(began, outer);
+    fn ticked(&self, took: u64) {
+        self.took(took);
+    }
+
+    /// It is polled inside another task's poll.
+    #[cold]
+    #[inline(never)]
+    fn nested(&self, flags: u32) {
+        if flags & NESTED == 0 {
+            self.flags.fetch_or(NESTED, Ordering::Relaxed);
+        }
     }
 
     /// A poll that began then was due to a wake-up.
