@@ -1,29 +1,18 @@
 //! What the command says of bundles: the facts of each entry, what has changed, and in how much memory.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use profilez::archive::{BundleWriter, Header, Source};
+use crate::command::sources::header;
+use profilez::archive::BundleWriter;
 use profilez::core::profile::{Builder, Function, Line};
 use serde_json::{Value, json};
 
 fn write(path: &Path, entries: &[(&str, &[u8])]) {
-    let header = Header {
-        service: "shop".into(),
-        version: String::new(),
-        host: "web-3".into(),
-        pid: 1,
-        build_id: String::new(),
-        started: SystemTime::UNIX_EPOCH,
-        window: Duration::from_secs(1),
-        source: Source::Consolidated,
-        rates: BTreeMap::new(),
-    };
-    let mut writer = BundleWriter::new(Vec::new(), header).unwrap();
+    let mut writer = BundleWriter::new(Vec::new(), header("shop")).unwrap();
     for (name, bytes) in entries {
         writer.append_bytes("other", &name.parse().unwrap(), bytes, Duration::ZERO).unwrap();
     }

@@ -6,7 +6,7 @@ mod fallback;
 mod interrupts;
 mod profiles;
 mod reading;
-mod sources;
+pub(crate) mod sources;
 
 use std::fmt::Display;
 use std::path::Path;

@@ -89,8 +89,8 @@ impl Window for SampledWindow {
     fn close(self: Box<Self>) -> Pending {
         let style =
             Style { of: Of::Block, symbols: Symbols::Resolved, idle: self.idle, is_window: true };
-        let recorded = self.sampler.end();
         let is_short = self.began.elapsed() < SHORT;
+        let recorded = self.sampler.end();
         Box::new(move || {
             let recorded = recorded.ok_or_else(|| Error::Collect {
                 kind: Kind::Block,

@@ -1,17 +1,16 @@
 //! `inspect` and `report`: every kind of input, whole or not.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use profilez::archive::{BundleWriter, Header, Source};
+use profilez::archive::BundleWriter;
 use profilez::core::{Kind, Unavailable};
 use serde_json::{Value, json};
 use tempfile::{TempDir, tempdir};
 
-use super::sources::{bundle, profile};
+use super::sources::{bundle, header, profile};
 use super::{Ran, path, profilez, run};
 
 const HEAP_V2: &str = "heap_v2/524288\n  t*: 1: 2 [3: 4]\n@ 0x1 0x2\n  t*: 1: 2 [3: 4]\n";
@@ -162,18 +161,7 @@ const TRACE: &str =
 
 /// A bundle of these entries.
 fn of(entries: &[(&str, &str)], unavailable: Option<Unavailable>, listed: Option<&str>) -> Vec<u8> {
-    let header = Header {
-        service: "shop".to_owned(),
-        version: String::new(),
-        host: "host".to_owned(),
-        pid: 7,
-        build_id: String::new(),
-        started: SystemTime::UNIX_EPOCH,
-        window: Duration::from_secs(1),
-        source: Source::Consolidated,
-        rates: BTreeMap::new(),
-    };
-    let mut writer = BundleWriter::new(Vec::new(), header).unwrap();
+    let mut writer = BundleWriter::new(Vec::new(), header("shop")).unwrap();
     for (name, text) in entries {
         let name = name.parse().unwrap();
         writer.append_bytes("other", &name, text.as_bytes(), Duration::ZERO).unwrap();

@@ -25,9 +25,9 @@ pub(super) fn profile(name: &str) -> Profile {
     builder.finish()
 }
 
-/// A bundle that holds `heap.prof` first and `cpu.prof` second, and how long it is after the first.
-pub(super) fn bundle(service: &str) -> (Vec<u8>, usize) {
-    let header = Header {
+/// What a bundle of this service says of itself.
+pub(crate) fn header(service: &str) -> Header {
+    Header {
         service: service.to_owned(),
         version: "1.2.3".to_owned(),
         host: "host".to_owned(),
@@ -37,9 +37,13 @@ pub(super) fn bundle(service: &str) -> (Vec<u8>, usize) {
         window: Duration::from_secs(1),
         source: Source::Consolidated,
         rates: BTreeMap::new(),
-    };
+    }
+}
+
+/// A bundle that holds `heap.prof` first and `cpu.prof` second, and how long it is after the first.
+pub(super) fn bundle(service: &str) -> (Vec<u8>, usize) {
     let mut bytes = Vec::new();
-    let mut writer = BundleWriter::new(&mut bytes, header).unwrap();
+    let mut writer = BundleWriter::new(&mut bytes, header(service)).unwrap();
     let profile = profile(service).encode_gzip();
     let mut append = |kind: &str| {
         let name = format!("{kind}.prof").parse().unwrap();
