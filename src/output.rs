@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 
 use anstyle::AnsiColor;
+use profilez::analysis::escaped;
 use profilez::archive::ManifestUnavailable;
 pub(crate) use profilez::core::chain;
 use serde::Serialize;
@@ -124,14 +125,7 @@ pub(crate) fn describe(path: &Path, error: &io::Error) -> io::Error {
 /// Text from a file or a server for a terminal: control characters, and those that turn the writing's
 /// direction, are shown and not obeyed.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars()
-        .flat_map(|c| {
-            let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            let escaped = (turns || c.is_control()).then(|| c.escape_default());
-            let plain = escaped.is_none().then_some(c);
-            escaped.into_iter().flatten().chain(plain)
-        })
-        .collect()
+    escaped(text).into_owned()
 }
 
 #[cfg(test)]

@@ -68,3 +68,4 @@ pub use focus::{Filter, read_part};
 pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};
 pub use sniff::{Format, sniff};
+pub use table::escaped;

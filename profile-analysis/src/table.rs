@@ -80,7 +80,7 @@ fn is_obeyed(c: char) -> bool {
 }
 
 /// A foreign text as a terminal may get it: what it would obey is shown, as `\u{1b}`.
-pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_obeyed) {
         return text.into();
     }

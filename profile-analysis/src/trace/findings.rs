@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{Blocked, SlowPolls, TraceSummary};
-use crate::units::format_value;
+use crate::units::{format_value, plural};
 
 /// Something that a trace shows and that is rarely meant to be so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -84,13 +84,12 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
         })
     };
     for slow in summary.slow_polls.iter().filter(|slow| !said(slow)) {
-        let polls = if slow.count == 1 { "poll" } else { "polls" };
         found(
             "slow polls",
             format!(
-                "{}: {} {polls} over 10 ms, the longest {}",
+                "{}: {} over 10 ms, the longest {}",
                 task(&slow.name, &slow.site),
-                slow.count,
+                plural(slow.count, "poll"),
                 time(slow.longest_micros)
             ),
         );
