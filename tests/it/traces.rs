@@ -7,7 +7,7 @@ use std::hint::black_box;
 use std::pin::pin;
 #[cfg(feature = "intercept")]
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::thread;
@@ -57,11 +57,14 @@ fn arrows_go_from_who_wakes_a_task_to_its_poll() {
     let runtime = runtime(2);
     let wake = Arc::new(tokio::sync::Notify::new());
     let polled: Arc<Mutex<Vec<Instant>>> = Arc::default();
+    // How often it has waited to be woken.
+    let waits: Arc<AtomicUsize> = Arc::default();
     let mut wakes: Vec<(Instant, Instant)> = Vec::new();
     let work = {
-        let (wake, polled) = (Arc::clone(&wake), Arc::clone(&polled));
+        let (wake, polled, waits) = (Arc::clone(&wake), Arc::clone(&polled), Arc::clone(&waits));
         async move {
             for _ in 0..ROUNDS {
+                waits.fetch_add(1, Ordering::SeqCst);
                 wake.notified().await;
                 polled.lock().unwrap().push(Instant::now());
                 tokio::task::yield_now().await;
@@ -86,7 +89,8 @@ fn arrows_go_from_who_wakes_a_task_to_its_poll() {
         let woken = task::named("t_woken").spawn_on(work, runtime.handle());
         let waker = || {
             for round in 0..ROUNDS {
-                until(&is_idle);
+                // A task that yields is idle, too: from the end of its poll until the worker wakes it.
+                until(&|| waits.load(Ordering::SeqCst) > round && is_idle());
                 let before = Instant::now();
                 wake.notify_one();
                 wakes.push((before, Instant::now()));
