@@ -25,10 +25,13 @@ pub(crate) use destination::Destination;
 pub(crate) use progress::Bar;
 use settings::Settings;
 
-/// What is sent to every service.
+/// A collection from one service.
 struct Job<'a> {
     args: &'a CollectArgs,
+    client: &'a Client,
+    /// With what the URL asks for.
     request: Request,
+    /// Whether there are others.
     several: bool,
 }
 
@@ -68,7 +71,6 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     let urls =
         if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
     let settings = Settings::read(args)?;
-    let job = Job { args, request, several: urls.len() > 1 };
     let clients = urls
         .iter()
         .map(|url| settings.client(url))
@@ -80,7 +82,11 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     let next = AtomicUsize::new(0);
     let work = || {
         let mine = || clients.get(next.fetch_add(1, Ordering::Relaxed));
-        std::iter::from_fn(mine).map(|client| job.collect(client)).collect::<io::Result<Vec<_>>>()
+        let collect = |client: &Client| {
+            let request = client.complete(&request);
+            Job { args, client, request, several: clients.len() > 1 }.collect()
+        };
+        std::iter::from_fn(mine).map(collect).collect::<io::Result<Vec<_>>>()
     };
     let outcomes = thread::scope(|scope| {
         let workers: Vec<_> = (0..clients.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
@@ -143,36 +149,32 @@ fn exit_code(outcomes: &[Outcome]) -> ExitCode {
 }
 
 impl Job<'_> {
-    fn collect(&self, client: &Client) -> io::Result<Outcome> {
+    fn collect(&self) -> io::Result<Outcome> {
         let output = self.args.output.as_deref();
-        let mut to = match Destination::new(output, self.args.force, client.url()) {
+        let mut to = match Destination::new(output, self.args.force, self.client.url()) {
             Ok(to) => to,
-            Err(error) => return self.failed(client, &error),
+            Err(error) => return self.failed(&error),
         };
         let bar = Bar::new(self.request.window(), self.args.quiet || self.several);
-        let collected = client.collect(&self.request, &mut to, &mut |progress| bar.show(progress));
+        let collected =
+            self.client.collect(&self.request, &mut to, &mut |progress| bar.show(progress));
         bar.done();
         match collected {
             Ok(Collected { broke_off: Some(Error::Write(error)), .. }) if to.is_stream() => {
-                self.failed(client, &Error::Write(error))
+                self.failed(&Error::Write(error))
             }
-            Ok(collected) => self.finish(client, to, collected),
+            Ok(collected) => self.finish(to, collected),
             Err(error) => {
                 // Nothing of it can be read.
                 to.abandon(false);
-                self.failed(client, &error)
+                self.failed(&error)
             }
         }
     }
 
-    fn finish(
-        &self,
-        client: &Client,
-        destination: Destination,
-        collected: Collected,
-    ) -> io::Result<Outcome> {
+    fn finish(&self, destination: Destination, collected: Collected) -> io::Result<Outcome> {
         let Collected { bytes, file_name, manifest, warnings, broke_off, .. } = collected;
-        let reason = broke_off.as_ref().map(|error| self.say(client, error));
+        let reason = broke_off.as_ref().map(|error| self.say(error));
         let file = if broke_off.is_some() {
             let file = destination.abandon(true);
             if let Some(file) = &file {
@@ -183,12 +185,12 @@ impl Job<'_> {
             match destination.keep(file_name.as_deref()) {
                 Ok(file) => file,
                 Err(error) => {
-                    let reason = self.say(client, &error);
+                    let reason = self.say(&error);
                     let file = destination.abandon(true);
                     if let Some(file) = &file {
                         note(&format!("what arrived ({bytes} bytes) is in {file}"));
                     }
-                    return self.end(client, file.as_deref(), bytes, Some(reason), Some(manifest));
+                    return self.end(file.as_deref(), bytes, Some(reason), Some(manifest));
                 }
             }
         };
@@ -201,16 +203,16 @@ impl Job<'_> {
                 note(&format!("read it with `profilez report {file}`"));
             }
         }
-        self.end(client, file.as_deref(), bytes, reason, Some(manifest))
+        self.end(file.as_deref(), bytes, reason, Some(manifest))
     }
 
-    fn failed(&self, client: &Client, error: &(dyn StdError + 'static)) -> io::Result<Outcome> {
-        let reason = self.say(client, error);
-        self.end(client, None, 0, Some(reason), None)
+    fn failed(&self, error: &(dyn StdError + 'static)) -> io::Result<Outcome> {
+        let reason = self.say(error);
+        self.end(None, 0, Some(reason), None)
     }
 
     /// Says what went wrong and what to do about it; the first of the two.
-    fn say(&self, client: &Client, error: &(dyn StdError + 'static)) -> String {
+    fn say(&self, error: &(dyn StdError + 'static)) -> String {
         let mut reason =
             if interrupt::happened() { "interrupted".to_owned() } else { chain(error) };
         if let Some(socket) = &self.args.unix_socket
@@ -219,8 +221,8 @@ impl Job<'_> {
         {
             reason = format!("{reason}, through the unix socket {}", socket.display());
         }
-        if self.several && !reason.contains(client.url()) {
-            reason = format!("{}: {reason}", client.url());
+        if self.several && !reason.contains(self.client.url()) {
+            reason = format!("{}: {reason}", self.client.url());
         }
         output::error(&reason);
         if let Some(hint) = self.hint(error) {
@@ -239,9 +241,9 @@ impl Job<'_> {
         let hint = match status {
             300..=399 => "redirects are not followed: collect from the address it leads to",
             401 | 403 => "is the token right? give one with --token-file FILE or PROFILEZ_TOKEN",
-            404 | 405 if self.args.tasks.is_some() => {
-                "only /debug/profile of a service with profilez can say what tasks wait in: collect \
-                 from others without --tasks"
+            404 | 405 if self.request.detail().is_some() => {
+                "only /debug/profile of a service with profilez can say what tasks wait in: leave out \
+                 --tasks, or tasks= in the URL, to collect from others"
             }
             404 | 405 if self.args.no_fallback => {
                 "/debug/pprof/ was not looked for: leave out --no-fallback to collect from any Go \
@@ -263,7 +265,6 @@ impl Job<'_> {
     /// Prints the result; there is a bundle where there is a manifest.
     fn end(
         &self,
-        client: &Client,
         file: Option<&str>,
         bytes: u64,
         error: Option<String>,
@@ -271,7 +272,7 @@ impl Job<'_> {
     ) -> io::Result<Outcome> {
         let readable = manifest.is_some();
         let complete = error.is_none() && manifest.as_ref().is_some_and(|m| self.is_all(m));
-        self.print(&Line { url: client.url(), file, bytes, complete, error, manifest })?;
+        self.print(&Line { url: self.client.url(), file, bytes, complete, error, manifest })?;
         Ok(match (complete, readable) {
             (true, _) => Outcome::Complete,
             (false, true) => Outcome::Partial,
@@ -282,10 +283,7 @@ impl Job<'_> {
     /// Whether a bundle holds what was asked for: what the service doesn't have only counts where it
     /// was named.
     fn is_all(&self, manifest: &Manifest) -> bool {
-        let named: Vec<Kind> = self.args.profiles.as_deref().map_or_else(Vec::new, |list| {
-            list.split(',').filter_map(|word| word.trim().parse().ok()).collect()
-        });
-        let is_missing = |kind: &str| named.iter().any(|named| named.name() == kind);
+        let is_missing = |kind: &str| kind.parse().is_ok_and(|kind: Kind| self.request.names(kind));
         manifest.errors.is_empty()
             && manifest.incomplete.is_empty()
             && !manifest.unavailable.iter().any(|missing| is_missing(&missing.kind))

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use profilez::analysis::dump::{Dump, Options};
 use profilez::analysis::report::{self, DumpSummary, Report as Profiles};
-use profilez::analysis::trace::{Finding, TraceLimits, findings, summarize};
+use profilez::analysis::trace::{Finding, TraceLimits, findings, render_findings, summarize};
 use profilez::analysis::{Format, sniff};
 use profilez::archive::{BundleReader, Contents, Manifest};
 use serde::Serialize;
@@ -128,9 +128,7 @@ pub(crate) fn text(report: &Report) -> String {
     if !report.findings.is_empty() {
         gap(&mut text);
         line(&mut text, "Findings of the trace");
-    }
-    for finding in report.findings.iter().take(FINDINGS) {
-        line(&mut text, &format!("  {:<18}  {}", finding.what, finding.text));
+        text.push_str(&render_findings(&report.findings, FINDINGS, output::width()));
     }
     if report.findings.len() > FINDINGS {
         line(&mut text, "  and more: `profilez trace FILE`");

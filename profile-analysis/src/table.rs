@@ -66,11 +66,6 @@ impl Table {
     }
 }
 
-/// A character of a foreign text as a terminal may get it, a blank for those that [`escaped`] shows.
-pub(crate) fn shown(c: char) -> char {
-    if is_obeyed(c) { ' ' } else { c }
-}
-
 /// Whether a terminal could do anything with a character of a foreign text but show it, or it turns the
 /// writing's direction or breaks the line, so that a name could look like another.
 fn is_obeyed(c: char) -> bool {

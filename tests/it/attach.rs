@@ -54,8 +54,9 @@ fn beside_work<T>(body: impl FnOnce() -> T) -> T {
             let mut kept = Vec::new();
             while !stop.load(Ordering::Relaxed) {
                 kept.push(keep_for_attach());
+                // Never all of them: a snapshot comes at any time.
                 if kept.len() > 64 {
-                    kept.clear();
+                    kept.truncate(32);
                 }
                 thread::sleep(Duration::from_millis(2));
             }

@@ -78,15 +78,19 @@ impl Window for FakeWindow {
     }
 }
 
-/// The bytes of a xorshift generator.
+/// The bytes of a xorshift generator. They repeat themselves from further back than deflate sees.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
+    const BLOCK: usize = 64 << 10;
     let mut state = 0x9e37_79b9_7f4a_7c15u64;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
+    let mut bytes = Vec::with_capacity(len + BLOCK);
+    while bytes.len() < len.min(BLOCK) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
         bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    while bytes.len() < len {
+        bytes.extend_from_within(..BLOCK);
     }
     bytes.truncate(len);
     bytes

@@ -12,7 +12,7 @@ mod summary;
 mod tests;
 
 pub use findings::{Finding, findings};
-pub use render::render;
+pub use render::{render, render_findings};
 pub use summary::{
     Blocked, IdleTasks, Queue, SlowPolls, TaskTime, TraceLimits, TraceSummary, summarize,
 };

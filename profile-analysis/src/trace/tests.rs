@@ -56,7 +56,14 @@ fn says_what_happened() {
         ("lost events", "3 of the oldest found no room"),
     ];
     assert_eq!(found, expected.map(|(what, text)| (what, text.to_owned())));
-    assert!(render(&summary, 10, 80).lines().all(|line| line.chars().count() <= 80));
+    // Nothing of a finding is cut off.
+    let text = render(&summary, 10, 60);
+    assert!(text.lines().all(|line| line.chars().count() <= 60), "{text}");
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (what, finding) in expected {
+        let finding = words(&format!("{what} {finding}"));
+        assert!(words(&text).contains(&finding), "{finding}: {text}");
+    }
 }
 
 #[test]

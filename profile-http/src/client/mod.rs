@@ -36,7 +36,7 @@ use std::time::Duration;
 
 use profile_archive::{Manifest, Warning};
 use profile_core::task::Detail;
-use profile_core::{DEFAULT_WINDOW, parse_duration};
+use profile_core::{DEFAULT_WINDOW, Kind, parse_duration};
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue};
 
@@ -123,6 +123,12 @@ impl Client {
         self.target.as_str()
     }
 
+    /// A request with what it leaves open as the URL asks for it: what [`Client::collect`] sends.
+    #[must_use]
+    pub fn complete(&self, request: &Request) -> Request {
+        self.target.complete(request)
+    }
+
     /// Stops a collection that is under way in another thread. What arrived until then is made a
     /// bundle that says so. This client can't be used again.
     pub fn cancel(&self) {
@@ -150,7 +156,7 @@ impl Client {
         to: &mut dyn Write,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Collected> {
-        let request = &self.target.complete(request);
+        let request = &self.complete(request);
         let window = request.window();
         let budget =
             Budget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
@@ -187,6 +193,17 @@ impl Request {
     pub fn tasks(mut self, detail: Detail) -> Request {
         self.tasks = Some(detail);
         self
+    }
+
+    /// Whether it names a kind: what the service doesn't have is missing only then.
+    pub fn names(&self, kind: Kind) -> bool {
+        let kinds = self.kinds.as_deref().unwrap_or_default();
+        kinds.split(',').any(|name| name.trim().parse() == Ok(kind))
+    }
+
+    /// By what means it asks what each task waits in.
+    pub fn detail(&self) -> Option<Detail> {
+        self.tasks
     }
 
     /// How long the server will record, as far as that can be told here.

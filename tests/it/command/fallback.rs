@@ -313,6 +313,9 @@ fn what_an_old_service_does_not_have_is_not_available() {
     let (_, manifest, names) = collect(&url, &["-p", "heap,trace"], 3);
     assert_eq!(kinds(&manifest["unavailable"]), ["trace"]);
     are(names, &["heap.before.prof", "heap.prof"]);
+    let named = format!("{url}/debug/profile?profiles=heap,trace");
+    assert_eq!(kinds(&collect(&named, &[], 3).1["unavailable"]), ["trace"]);
+    collect(&named, &["-p", "heap"], 0);
     let ran = collect(&url, &["-p", "trace"], 1).0;
     assert!(ran.error().contains("answered 404"), "{}", ran.stderr);
 }
@@ -632,13 +635,16 @@ fn what_tasks_wait_in_has_no_fallback() {
     let directory = tempdir().unwrap();
     let url = serving(healthy);
     let file = path(&directory, "x.tar.gz");
-    let collect = |more: &[&str]| {
-        run(["collect", &url, "-p", "goroutine", "-o", &file].iter().chain(more).copied())
+    let collect = |url: &str, more: &[&str]| {
+        run(["collect", url, "-p", "goroutine", "-o", &file].iter().chain(more).copied())
     };
-    let ran = collect(&["--tasks", "await-tree"]).code(1);
-    assert!(ran.stderr.contains("collect from others without --tasks"), "{}", ran.stderr);
-    assert!(listed(&directory).is_empty());
-    collect(&[]).code(0);
+    let asking = format!("{url}/debug/profile?tasks=await-tree");
+    for ran in [collect(&url, &["--tasks", "await-tree"]), collect(&asking, &[])] {
+        let ran = ran.code(1);
+        assert!(ran.stderr.contains("leave out --tasks, or tasks= in the URL"), "{}", ran.stderr);
+        assert!(listed(&directory).is_empty());
+    }
+    collect(&url, &[]).code(0);
 }
 
 #[test]
