@@ -5,8 +5,8 @@ use std::iter;
 
 use crate::units::plural;
 
-/// The least width that a table is made for.
-const NARROWEST: usize = 40;
+/// The least width that text is made for.
+pub(crate) const NARROWEST: usize = 40;
 
 /// A table: figures to the right of their columns, then a name.
 pub(crate) struct Table {

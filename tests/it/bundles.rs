@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::command::sources::header;
 use profilez::archive::BundleWriter;
 use profilez::core::profile::{Builder, Function, Line};
 use serde_json::{Value, json};
+
+use crate::command::sources::header;
 
 fn write(path: &Path, entries: &[(&str, &[u8])]) {
     let mut writer = BundleWriter::new(Vec::new(), header("shop")).unwrap();

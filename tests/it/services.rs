@@ -98,6 +98,8 @@ fn collect(running: &Running, service: &str, args: &[&str]) {
     for state in ["IO wait", "running"] {
         assert!(report.text().contains(state), "{state}: {}", report.text());
     }
+    let top = run(["top", "-n", "0", &format!("{file}:goroutine.prof")]).code(0);
+    assert!(top.text().contains("runtime."), "{}", top.text());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::stuck::minutes;
 use super::{Groups, Row, Summary};
 use crate::dump::Frame;
-use crate::table::{cut, fitting, wrapped};
+use crate::table::{NARROWEST, cut, fitting, wrapped};
 use crate::units::plural;
 
 /// The most frames of a stack that are shown.
@@ -17,7 +17,7 @@ pub(super) struct Text {
 
 impl Text {
     pub(super) fn new(width: usize) -> Text {
-        Text { out: String::new(), width: width.max(40) }
+        Text { out: String::new(), width: width.max(NARROWEST) }
     }
 
     /// Adds a line, cut to the width.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::findings::named;
 use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
 use crate::groups::Summary;
-use crate::table::{cut, fitting, wrapped};
+use crate::table::{NARROWEST, cut, fitting, wrapped};
 use crate::units::{format_percent, format_value, plural, rounded};
 
 /// The least room for a name at the end of a line.
@@ -14,7 +14,7 @@ const NAME: usize = 12;
 /// Writes a report as text, its lines of at most `width` characters, 40 at least. Ends in a newline
 /// where there is anything to say.
 pub fn render(report: &Report, width: usize) -> String {
-    let width = width.max(40);
+    let width = width.max(NARROWEST);
     let mut out = String::new();
     if !report.findings.is_empty() {
         line(&mut out, width, "What stands out");

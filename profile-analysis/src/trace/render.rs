@@ -2,12 +2,12 @@
 
 use super::findings::{Finding, time};
 use super::{TraceSummary, findings};
-use crate::table::{Table, wrapped};
+use crate::table::{NARROWEST, Table, wrapped};
 
 /// Writes a summary as text, with `rows` rows in each table. Its lines have `width` characters at most, 40 at
 /// least: what is longer goes on in the next one.
 pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
-    let width = width.max(40);
+    let width = width.max(NARROWEST);
     let mut text = String::new();
     let mut line = |content: &str| text.push_str(&wrapped(content, width, 2));
     let producer = match summary.producer.as_str() {
@@ -58,7 +58,7 @@ pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
 /// characters, 40 at least.
 pub fn render_findings(findings: &[Finding], rows: usize, width: usize) -> String {
     let line = |finding: &Finding| {
-        wrapped(&format!("  {:<18}  {}", finding.what, finding.text), width.max(40), 22)
+        wrapped(&format!("  {:<18}  {}", finding.what, finding.text), width.max(NARROWEST), 22)
     };
     findings.iter().take(rows).map(line).collect()
 }

@@ -493,19 +493,23 @@ mod tests {
     #[test]
     fn the_oldest_are_lost_and_counted() {
         let _turn = turn();
-        let open = open(0).unwrap();
-        let room = ((1 << 20) / CHUNK * (EVENTS - 1)) as u64;
+        let chunks = (1 << 20) / CHUNK;
+        let room = (chunks * (EVENTS - 1)) as u64;
         let written = 3 * room;
-        (0..written).for_each(|n| record(event(n)));
-        let closed = open.close();
+        let trace = || {
+            let open = open(0).unwrap();
+            (0..written).for_each(|n| record(event(n)));
+            let closed = open.close();
+            // Other tests that write meanwhile lose events, too.
+            (TAKEN.load(Ordering::Relaxed) == 3 * chunks).then_some(closed)
+        };
+        let closed = (0..1000).find_map(|_| trace()).expect("others don't write all the time");
         let numbers = numbers(&closed);
         let kept = numbers.len() as u64;
         assert!(kept <= room && kept > room - 4 * EVENTS as u64, "{kept} of {room}");
         assert_eq!(numbers.last(), Some(&(written - 1)));
         assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "no holes");
-        // Other tests may have lost some, too.
-        let lost = written - kept;
-        assert!((lost..2 * lost).contains(&closed.lost), "{} lost, {kept} kept", closed.lost);
+        assert_eq!(closed.lost, written - kept);
     }
 
     #[test]
