@@ -1,7 +1,9 @@
 //! What differs between processors: x86_64.
 
 use core::arch::asm;
+use core::ffi::c_void;
 
+use super::scratch::Slot;
 use super::unwind::Registers;
 
 /// The DWARF number of the stack pointer.
@@ -87,3 +89,99 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
     }
     result
 }
+
+/// What is called on another stack.
+pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
+
+/// Calls `entry` on the stack below `top`.
+///
+/// # Safety
+///
+/// `top` is a multiple of 16, the stack is large enough and nobody else's, and `entry` does not unwind.
+#[inline(always)]
+pub(crate) unsafe fn call_on(top: usize, entry: Entry, argument: *mut c_void, slot: *const Slot) {
+    // SAFETY: the stack pointer is what it was when this ends; r12 keeps it over the call, as every
+    // function of the C ABI does.
+    unsafe {
+        asm!(
+            "mov r12, rsp",
+            "mov rsp, {top}",
+            "call {entry}",
+            "mov rsp, r12",
+            top = in(reg) top, entry = in(reg) entry,
+            in("rdi") argument, in("rsi") slot, out("r12") _,
+            clobber_abi("C"),
+        );
+    }
+}
+
+/// Defines a signal handler that runs `$work` on a stack of our own and takes nothing of the stack that
+/// the kernel put its frame on. It claims the first free slot from one that goes by the thread, as
+/// [`super::scratch`] does; where none is free, `$missed` is counted up. Registers need not be kept: the
+/// kernel restores all of them.
+macro_rules! signal_entry {
+    ($(#[$attributes:meta])* $name:ident, $work:path, $missed:path) => {
+        $(#[$attributes])*
+        #[unsafe(naked)]
+        pub(in crate::sys) unsafe extern "C" fn $name(
+            _signal: libc::c_int,
+            _info: *const libc::siginfo_t,
+            _context: *const libc::c_void,
+        ) {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                ".cfi_undefined rip",
+                "mov r8, qword ptr [rip + {table}@GOTPCREL]",
+                "mov r8, qword ptr [r8]",
+                "test r8, r8",
+                "jz 5f",
+                "mov rdi, qword ptr fs:[0]",
+                "shr rdi, 12",
+                "mov ecx, {slots}",
+                "2:",
+                "and edi, {slots} - 1",
+                "mov r11d, edi",
+                "shl r11, 6",
+                "add r11, r8",
+                "mov rax, qword ptr [r11]",
+                "test al, 1",
+                "jnz 3f",
+                "lea r10, [rax + 1]",
+                "lock cmpxchg qword ptr [r11], r10",
+                "je 4f",
+                "3:",
+                "inc edi",
+                "dec ecx",
+                "jnz 2b",
+                "5:",
+                "mov r8, qword ptr [rip + {missed}@GOTPCREL]",
+                "lock inc qword ptr [r8]",
+                "ret",
+                "4:",
+                "imul rdi, rdi, {stride}",
+                "lea rax, [r8 + rdi + {first_top}]",
+                "mov r9, rsp",
+                "mov rsp, rax",
+                "push r9",
+                "push r11",
+                "mov rdi, rsi",
+                "mov rsi, rdx",
+                "mov rdx, r11",
+                "call {work}",
+                "pop r11",
+                "mov rsp, qword ptr [rsp]",
+                // Nobody else writes to a slot that is held.
+                "add qword ptr [r11], 1",
+                "ret",
+                ".cfi_endproc",
+                table = sym $crate::sys::scratch::TABLE,
+                slots = const $crate::sys::scratch::SLOTS,
+                stride = const $crate::sys::scratch::STRIDE,
+                first_top = const $crate::sys::scratch::FIRST_TOP,
+                work = sym $work,
+                missed = sym $missed,
+            )
+        }
+    };
+}
+pub(in crate::sys) use signal_entry;

@@ -1,31 +1,37 @@
 //! The calling thread's own stack, for code inside allocators and interposed functions of libc.
 //!
 //! [`capture`] does not allocate, lock, wait, panic on purpose, call into libc, set `errno` or touch
-//! a thread-local that is initialised lazily. It needs about eight kilobytes of stack. [`refresh`],
-//! which does some of that, is for everywhere else: it tells `capture` what is loaded.
+//! a thread-local that is initialised lazily. It takes some two hundred bytes of the stack it is called
+//! on: the rest happens on one of our own. [`refresh`], which does some of that, is for everywhere
+//! else: it tells `capture` what is loaded.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use super::arch;
 use super::mapping;
 use super::own_work::OwnWork;
-use super::unwind::{self, End, Generation, Scratch, Unwinder};
-use super::window::{Mapped, Window};
+use super::scratch::{self, AtWork, Room};
+use super::unwind::{self, End, Generation, Registers, Unwinder};
+use super::window::Mapped;
 
 /// What `capture` unwinds with; null until the first `refresh`.
 static CURRENT: AtomicPtr<Unwinder> = AtomicPtr::new(std::ptr::null_mut());
-/// Captures that may be looking at it, or at one before it.
-static READERS: AtomicUsize = AtomicUsize::new(0);
 /// What `CURRENT` was made from, and those before it that a capture may still be looking at.
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded { generation: None, retired: Vec::new() });
 
 struct Loaded {
     generation: Option<Generation>,
-    /// Addresses of boxes.
-    retired: Vec<usize>,
+    /// Each from a box.
+    retired: Vec<(Retired, AtWork)>,
 }
+
+/// An unwinder that was replaced.
+struct Retired(*mut Unwinder);
+
+// SAFETY: an unwinder may be dropped on any thread.
+unsafe impl Send for Retired {}
 
 thread_local! {
     /// Where this thread's stack is mapped; zeros where nobody has looked yet.
@@ -34,35 +40,63 @@ thread_local! {
 
 /// A stack of return addresses, the leaf first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Captured {
-    /// How many addresses were written.
-    pub(crate) len: usize,
+pub(crate) struct Captured<'a> {
+    /// A place in the caller of [`capture`], then of each caller an address inside its call.
+    pub(crate) addresses: &'a [u64],
     /// Whether the stack goes on beyond its last address.
     pub(crate) truncated: bool,
 }
+
+impl<'a> Captured<'a> {
+    /// The stack without so many frames of ours at its leaf.
+    pub(crate) fn without(self, ours: usize) -> Captured<'a> {
+        Captured { addresses: self.addresses.get(ours..).unwrap_or_default(), ..self }
+    }
+}
+
+/// Addresses that a capture may ask for.
+pub(crate) const MOST: usize = 192;
 
 /// Reads the unwind tables of what was loaded since the last call, if anything was. To be called
 /// before the first [`capture`] and now and then afterwards: a stack through a library that was
 /// loaded since ends there. Not from inside an allocator or an interposed function.
 pub(crate) fn refresh() {
     let _own = OwnWork::begin();
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+    read_tables(LOADED.lock().unwrap_or_else(PoisonError::into_inner));
+}
+
+/// The same from inside an allocator, on a stack of our own: nothing where somebody else is at it, who
+/// may be waiting for a lock that this thread holds.
+pub(crate) fn refresh_in_allocator() {
+    let _own = OwnWork::begin();
+    scratch::prepare();
+    scratch::run(|_| match LOADED.try_lock() {
+        Ok(loaded) => read_tables(loaded),
+        Err(TryLockError::Poisoned(poisoned)) => read_tables(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => {}
+    });
+}
+
+fn read_tables(mut loaded: MutexGuard<'_, Loaded>) {
+    scratch::prepare();
     let generation = unwind::generation();
     if loaded.generation != Some(generation) {
         let new = Box::into_raw(Box::new(Unwinder::load()));
         let old = CURRENT.swap(new, Ordering::SeqCst);
         loaded.generation = Some(generation);
         if !old.is_null() {
-            loaded.retired.push(old as usize);
+            loaded.retired.push((Retired(old), AtWork::now()));
         }
     }
-    if READERS.load(Ordering::SeqCst) == 0 {
-        for old in loaded.retired.drain(..) {
-            // SAFETY: it came from a box. Captures that begin now find its successor, and there was
-            // a moment since with none under way.
-            drop(unsafe { Box::from_raw(old as *mut Unwinder) });
+    loaded.retired.retain_mut(|(Retired(old), readers)| {
+        let free = readers.have_ended();
+        if free {
+            // SAFETY: it came from a box. Captures that begin now find its successor, and those that
+            // may have found it are over.
+            drop(unsafe { Box::from_raw(*old) });
         }
-    }
+        !free
+    });
 }
 
 /// Whether [`refresh`] was ever called.
@@ -70,31 +104,36 @@ pub(crate) fn is_ready() -> bool {
     !CURRENT.load(Ordering::Relaxed).is_null()
 }
 
-/// Writes the calling thread's stack to `out`: a place in the caller of this function, then of each
-/// caller an address inside its call. Nothing before the first [`refresh`].
+/// Hands the calling thread's stack to `work`, at most so many addresses of it and [`MOST`]. `work`
+/// runs on a stack of our own with every signal blocked. `None`, and nothing done, before the first
+/// [`refresh`] and where there is no stack of ours to be had.
 #[inline(never)]
-pub(crate) fn capture(out: &mut [u64]) -> Captured {
-    READERS.fetch_add(1, Ordering::SeqCst);
-    let unwinder = CURRENT.load(Ordering::SeqCst);
-    let captured = if unwinder.is_null() {
-        Captured { len: 0, truncated: true }
-    } else {
-        // SAFETY: freed only when `READERS` was 0 after it had been replaced.
-        walk(unsafe { &*unwinder }, out)
-    };
-    READERS.fetch_sub(1, Ordering::SeqCst);
-    captured
+pub(crate) fn capture<R>(most: usize, work: impl FnOnce(Captured<'_>) -> R) -> Option<R> {
+    let registers = arch::here();
+    scratch::run(|room| {
+        let unwinder = CURRENT.load(Ordering::SeqCst);
+        if unwinder.is_null() {
+            return None;
+        }
+        let mut out = [0; MOST];
+        // SAFETY: freed only when nobody is left who was at work when it was replaced.
+        let captured = walk(unsafe { &*unwinder }, registers, room, &mut out[..most.min(MOST)]);
+        Some(work(captured))
+    })?
 }
 
-#[inline(always)]
-fn walk(unwinder: &Unwinder, out: &mut [u64]) -> Captured {
-    let registers = arch::here();
+fn walk<'a>(
+    unwinder: &Unwinder,
+    registers: Registers,
+    room: &mut Room,
+    out: &'a mut [u64],
+) -> Captured<'a> {
     let (low, high) = stack_around(registers.sp);
-    let mut scratch = Scratch::new();
-    let mut window = Window::default();
-    let mut stack = Mapped { low: low.max(registers.sp), high, window: &mut window };
-    let (len, end) = unwinder.unwind_callers(&mut scratch, registers, &mut stack, atomics(out));
-    Captured { len, truncated: end != End::Root }
+    room.window.forget();
+    let mut stack = Mapped { low, high, window: &mut room.window };
+    let (len, end) =
+        unwinder.unwind_callers(&mut room.scratch, registers, &mut stack, atomics(out));
+    Captured { addresses: &out[..len], truncated: end != End::Root }
 }
 
 /// The words as the unwinder writes them.
@@ -107,16 +146,15 @@ fn atomics(words: &mut [u64]) -> &[AtomicU64] {
 /// Where the calling thread's stack is mapped, if that is where its stack pointer is. It isn't while
 /// a coroutine runs, or a handler on an alternate stack.
 fn stack_around(sp: u64) -> (u64, u64) {
-    let known = STACK.get();
-    let (low, high) = if known == (0, 0) {
+    let mut known = STACK.get();
+    // The first thread's grows, and is looked for again then; another's has a fixed size.
+    let grown = known.0.wrapping_sub(sp) < mapping::GROWTH && mapping::is_first_thread();
+    if known == (0, 0) || grown {
         // An empty range is remembered too.
-        let found = mapping::own_stack().unwrap_or((1, 1));
-        STACK.set(found);
-        found
-    } else {
-        known
-    };
-    if (low..high).contains(&sp) { (low, high) } else { (0, 0) }
+        known = mapping::own_stack().unwrap_or((1, 1));
+        STACK.set(known);
+    }
+    if (known.0..known.1).contains(&sp) { known } else { (0, 0) }
 }
 
 #[cfg(test)]
@@ -125,27 +163,29 @@ mod tests {
     use crate::sys::objects;
 
     #[inline(never)]
-    fn captures(depth: usize, out: &mut [u64]) -> Captured {
+    fn captures(depth: usize, most: usize) -> (Vec<u64>, bool) {
         if depth > 0 {
-            let captured = captures(depth - 1, out);
+            let captured = captures(depth - 1, most);
             return std::hint::black_box(captured);
         }
-        std::hint::black_box(capture(out))
+        let captured = capture(most, |captured| {
+            let mut copy = [0; MOST];
+            copy[..captured.addresses.len()].copy_from_slice(captured.addresses);
+            (copy, captured.addresses.len(), captured.truncated)
+        });
+        let (copy, len, truncated) = captured.unwrap();
+        std::hint::black_box((copy[..len].to_vec(), truncated))
     }
 
     #[test]
     fn the_callers_come_first_up_to_the_threads_root() {
         refresh();
-        let on_a_thread = || {
-            let mut stack = [0; 128];
-            let captured = captures(20, &mut stack);
-            (captured, stack)
-        };
-        let (captured, stack) = std::thread::spawn(on_a_thread).join().unwrap();
-        assert!(!captured.truncated, "{captured:?}");
-        assert!(captured.len > 22, "{captured:?}");
+        let on_a_thread = || captures(20, 128);
+        let (stack, truncated) = std::thread::spawn(on_a_thread).join().unwrap();
+        assert!(!truncated, "{stack:x?}");
+        assert!(stack.len() > 22, "{stack:x?}");
         let code = objects::loaded();
-        for address in &stack[..captured.len] {
+        for address in &stack {
             let known = code
                 .iter()
                 .flat_map(|object| &object.segments)
@@ -160,9 +200,8 @@ mod tests {
     #[test]
     fn a_short_buffer_holds_the_leafs_side() {
         refresh();
-        let mut stack = [0; 5];
-        let captured = captures(20, &mut stack);
-        assert_eq!(captured, Captured { len: 5, truncated: true });
+        let (stack, truncated) = captures(20, 5);
+        assert_eq!((stack.len(), truncated), (5, true));
     }
 
     #[test]
@@ -170,9 +209,8 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
-                    let mut stack = [0; 64];
                     for _ in 0..20_000 {
-                        capture(&mut stack);
+                        capture(64, |_| ());
                     }
                 });
             }

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use super::arch;
 pub(crate) use super::blocked::ThreadState;
 use super::blocked::{Blocked, BlockedStack, Reading};
+use super::on_stack::BlockedInHandlers;
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
 use super::task::Tasks;
@@ -65,7 +66,7 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
         .map(|thread| thread.tid)
         .collect();
     if !running.is_empty() {
-        for (tid, addresses, truncated) in ask(&running, unwinder)? {
+        for (tid, addresses, truncated) in ask(&tasks, &running, unwinder)? {
             if let Some(thread) = threads.iter_mut().find(|thread| thread.tid == tid) {
                 thread.addresses = addresses;
                 thread.truncated = truncated;
@@ -149,13 +150,20 @@ fn exec_start(sched: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
 }
 
-/// Asks threads for their stacks by a signal, and waits for their answers.
-fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
+/// Asks threads for their stacks by a signal, and waits for their answers. Those that block it are not
+/// asked: it would stay with them, for whoever waits for signals there, or for a program that this one
+/// executes in its place.
+fn ask(
+    tasks: &Tasks,
+    tids: &[u32],
+    unwinder: Box<Unwinder>,
+) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
     let signal = Signal::take()?;
+    let _in_handlers = BlockedInHandlers::new(signal.number);
     let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
     let shared = handler::publish(Purpose::Dump, Box::new(Shared::new(0, ring, 0, unwinder)));
-    let mut waiting: Vec<u32> =
-        tids.iter().copied().filter(|&tid| send(tid, signal.number)).collect();
+    let reached = |&tid: &u32| !tasks.blocks(tid, signal.number) && send(tid, signal.number);
+    let mut waiting: Vec<u32> = tids.iter().copied().filter(reached).collect();
     let began = Instant::now();
     let mut answers = Vec::new();
     while !waiting.is_empty() && began.elapsed() < PATIENCE {
@@ -170,10 +178,13 @@ fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, 
     }
     // SAFETY: `shared` is not used after this.
     unsafe { handler::retract(Purpose::Dump) };
+    if !waiting.is_empty() {
+        signal.discard();
+    }
     Ok(answers)
 }
 
-/// Sends a thread of this process a signal; 0 is none. Whether there is such a thread.
+/// Sends a thread of this process a signal; 0 is none. Whether it was sent, or there is such a thread.
 fn send(tid: u32, signal: libc::c_int) -> bool {
     let arguments = [std::process::id() as usize, tid as usize, signal as usize, 0, 0, 0];
     // SAFETY: tgkill(2) with a signal whose handler is installed, or none.
@@ -193,18 +204,17 @@ impl Signal {
             let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
             // SAFETY: sigaction(2) with a null new action only reads the present one.
             let read = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
-            if read != 0 || ![libc::SIG_DFL, ours].contains(&action.sa_sigaction) {
-                continue;
-            }
-            action.sa_sigaction = ours;
-            action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-            // SAFETY: sigaction(2) with a handler of the type that SA_SIGINFO asks for.
-            let set = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
-            if set == 0 {
+            let is_free = read == 0 && [libc::SIG_DFL, ours].contains(&action.sa_sigaction);
+            if is_free && handler::install(number, ours).is_ok() {
                 return Ok(Signal { number });
             }
         }
         Err(io::Error::other("every real-time signal is in use"))
+    }
+
+    /// Takes back what is still on its way to threads that have blocked it since they were asked.
+    fn discard(self) {
+        handler::discard(self.number, handler::on_dump as *const () as usize);
     }
 }
 

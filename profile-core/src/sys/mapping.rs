@@ -18,16 +18,11 @@ impl StackOf {
         if tid == pid { StackOf::Main } else { StackOf::Thread { pointer } }
     }
 
-    /// Between which addresses the stack is, if this line of the map tells: all of it from the stack
-    /// pointer up is mapped as long as the thread lives.
+    /// Between which addresses the stack is now, if this line of the map tells: all of it stays mapped
+    /// as long as the thread lives. The first thread's grows downwards.
     pub(super) fn find(self, line: &[u8]) -> Option<(u64, u64)> {
-        // It grows downwards.
-        const LARGEST: u64 = 1 << 30;
         match self {
-            StackOf::Main => {
-                let (_, high) = line.ends_with(b"[stack]").then(|| range(line))??;
-                Some((high - LARGEST.min(high), high))
-            }
+            StackOf::Main => line.ends_with(b"[stack]").then(|| range(line))?,
             StackOf::Thread { pointer } => {
                 let (low, high) = range(line)?;
                 let writable = || line.windows(3).any(|three| three == b" rw");
@@ -52,16 +47,27 @@ fn hex(digits: &[u8]) -> Option<u64> {
     })
 }
 
+/// How far below its stack as it was the first thread's may be now. The kernel keeps at least 128 MiB
+/// there free of other mappings (Linux, arch/x86/mm/mmap.c: `SIZE_128M`).
+pub(super) const GROWTH: u64 = 64 << 20;
+
+/// Returns whether this is the process's first thread.
+pub(super) fn is_first_thread() -> bool {
+    // SAFETY: getpid(2) and gettid(2) have no arguments and no effect.
+    let id = |number| unsafe { arch::syscall(number, [0; 6]) };
+    id(libc::SYS_gettid) == id(libc::SYS_getpid)
+}
+
 /// The calling thread's stack. It takes tens of microseconds: remember the answer.
 pub(super) fn own_stack() -> Option<(u64, u64)> {
     let call = |number, arguments| {
-        // SAFETY: getpid(2), gettid(2), openat(2), read(2) and close(2), the latter three on a
-        // descriptor of our own and a buffer that lives on.
+        // SAFETY: openat(2), read(2) and close(2), on a descriptor of our own and a buffer that
+        // lives on.
         unsafe { arch::syscall(number, arguments) }
     };
-    let tid = call(libc::SYS_gettid, [0; 6]) as u32;
-    let pid = call(libc::SYS_getpid, [0; 6]) as u32;
-    let stack = StackOf::new(tid, pid, arch::thread_pointer());
+    let pointer = arch::thread_pointer();
+    let stack =
+        if is_first_thread() { StackOf::Main } else { StackOf::Thread { pointer } };
     let path = c"/proc/self/maps".as_ptr() as usize;
     let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
     let file = call(libc::SYS_openat, [libc::AT_FDCWD as usize, path, flags, 0, 0, 0]);
@@ -101,7 +107,7 @@ mod tests {
         let stack = b"7ffc1000-7ffc3000 rw-p 00000000 00:00 0                [stack]";
         let other = b"7f001000-7f003000 rw-p 00000000 00:00 0 ";
         let code = b"7f001000-7f003000 r-xp 00000000 00:00 0 ";
-        assert_eq!(StackOf::Main.find(stack), Some((0x7ffc_3000 - (1 << 30), 0x7ffc_3000)));
+        assert_eq!(StackOf::Main.find(stack), Some((0x7ffc_1000, 0x7ffc_3000)));
         assert_eq!(StackOf::Main.find(other), None);
         let thread = StackOf::Thread { pointer: 0x7f00_2f00 };
         assert_eq!(thread.find(other), Some((0x7f00_1000, 0x7f00_2f00)));

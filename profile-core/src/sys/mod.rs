@@ -61,7 +61,12 @@ pub(crate) mod intercept;
 #[allow(dead_code)]
 mod mapping;
 #[cfg(all(feature = "sampler", stacks))]
+mod on_stack;
+#[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod sampler;
+#[cfg(stacks)]
+#[allow(dead_code)]
+mod scratch;
 #[cfg(stacks)]
 #[allow(dead_code)]
 pub(crate) mod task;

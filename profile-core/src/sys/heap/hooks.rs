@@ -10,7 +10,7 @@ use tikv_jemalloc_ctl::raw;
 
 use crate::heap::live::{Finder, Key};
 use crate::heap::recorder::{self, DEPTH};
-use crate::sys::capture;
+use crate::sys::{capture, scratch};
 
 type Backtrace = unsafe extern "C" fn(*mut *mut c_void, *mut c_uint, c_uint);
 type SampleHook = unsafe extern "C" fn(*const c_void, usize, *mut *mut c_void, c_uint, usize);
@@ -50,17 +50,17 @@ pub(crate) fn install(rate: u64) -> bool {
 ///
 /// `out` has room for `room` addresses, and `len` for the number of them.
 unsafe extern "C" fn backtrace(out: *mut *mut c_void, len: *mut c_uint, room: c_uint) {
-    let mut stack = [0; DEPTH];
-    let captured = capture::capture(&mut stack);
-    let count = captured.len.min(room as usize);
-    for (at, address) in stack[..count].iter().enumerate() {
-        // What was captured lies inside each call.
-        let return_address = (address + 1) as usize as *mut c_void;
-        // SAFETY: the caller's promise.
-        unsafe { out.add(at).write(return_address) };
-    }
+    let written = capture::capture(DEPTH.min(room as usize), |captured| {
+        for (at, address) in captured.addresses.iter().enumerate() {
+            // What was captured lies inside each call.
+            let return_address = (address + 1) as usize as *mut c_void;
+            // SAFETY: the caller's promise.
+            unsafe { out.add(at).write(return_address) };
+        }
+        captured.addresses.len()
+    });
     // SAFETY: as above.
-    unsafe { len.write(count as c_uint) };
+    unsafe { len.write(written.unwrap_or(0) as c_uint) };
 }
 
 /// # Safety
@@ -73,16 +73,20 @@ unsafe extern "C" fn sampled(
     len: c_uint,
     usable: usize,
 ) {
-    let mut addresses = [0; DEPTH];
-    let len = (len as usize).min(DEPTH);
-    for (at, address) in addresses[..len].iter_mut().enumerate() {
-        // SAFETY: the caller's promise.
-        let return_address = unsafe { stack.add(at).read() };
-        *address = (return_address.addr() as u64).wrapping_sub(1);
-    }
-    let key = Key::new(block.addr(), Finder::Jemalloc);
-    // jemalloc counts usable bytes, too. Where there is no room the block is not recorded.
-    recorder::allocated(key, usable as u64, RATE.load(Relaxed), &addresses[..len], len == DEPTH);
+    // Where there is no stack of ours to be had the block is not recorded.
+    scratch::run(|_| {
+        let mut addresses = [0; DEPTH];
+        let len = (len as usize).min(DEPTH);
+        for (at, address) in addresses[..len].iter_mut().enumerate() {
+            // SAFETY: the caller's promise.
+            let return_address = unsafe { stack.add(at).read() };
+            *address = (return_address.addr() as u64).wrapping_sub(1);
+        }
+        let key = Key::new(block.addr(), Finder::Jemalloc);
+        let stack = &addresses[..len];
+        // jemalloc counts usable bytes, too. Where there is no room the block is not recorded.
+        recorder::allocated(key, usable as u64, RATE.load(Relaxed), stack, len == DEPTH)
+    });
 }
 
 unsafe extern "C" fn freed(block: *const c_void, _usable: usize) {

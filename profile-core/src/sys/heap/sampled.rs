@@ -12,7 +12,7 @@ use crate::alloc::Sampled;
 use crate::heap::countdown;
 use crate::heap::live::{Finder, Key};
 use crate::heap::recorder::{self, DEPTH};
-use crate::sys::capture;
+use crate::sys::capture::{self, Captured};
 
 /// Sampled blocks are aligned to this, so that a free tells most others by their address alone.
 const TAG: usize = 1024;
@@ -184,14 +184,16 @@ fn tagged(layout: Layout) -> Option<Layout> {
 fn record(block: *mut u8, size: usize, rate: u64) -> bool {
     static FIRST: AtomicBool = AtomicBool::new(true);
     if FIRST.load(Relaxed) && FIRST.swap(false, Relaxed) && !capture::is_ready() {
-        capture::refresh();
+        capture::refresh_in_allocator();
     }
-    let mut stack = [0; DEPTH];
-    let captured = capture::capture(&mut stack);
     let key = Key::new(block.addr(), Finder::Wrapper);
     FILTER.add(block);
-    let stack = &stack[..captured.len];
-    let recorded = recorder::allocated(key, size as u64, rate, stack, captured.truncated);
+    let allocated = |stack: Captured<'_>| {
+        recorder::allocated(key, size as u64, rate, stack.addresses, stack.truncated)
+    };
+    // Without a stack of ours it counts all the same.
+    let recorded = capture::capture(DEPTH, allocated)
+        .unwrap_or_else(|| allocated(Captured { addresses: &[], truncated: true }));
     if !recorded {
         FILTER.take(block);
     }

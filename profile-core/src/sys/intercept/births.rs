@@ -117,9 +117,11 @@ const OURS: usize = 2;
 /// Counts a thread at the stack that creates it.
 #[inline(never)]
 fn count() -> Option<Entry> {
-    let mut stack = [0; DEPTH + OURS];
-    let captured = capture::capture(&mut stack);
-    births::born(stack.get(OURS..captured.len).unwrap_or_default(), captured.truncated)
+    let counted = capture::capture(DEPTH + OURS, |captured| {
+        let program = captured.without(OURS);
+        births::born(program.addresses, program.truncated)
+    });
+    counted.unwrap_or_else(|| births::born(&[], true))
 }
 
 /// The first code of a thread. It lets a forced unwinding pass, as of `pthread_exit`.

@@ -236,9 +236,9 @@ unsafe extern "C" fn futex(
         // What it waits for can't be had by now, so that the time below is part of the wait.
         let since = record::wait_began();
         // Our own frame is the first. The thread is about to sleep: nobody is held up by this.
-        let mut site = [0; SITE + 1];
-        capture(&mut site);
-        let wait = record::begin_wait(since, address as u64, here, &site[1..]);
+        let begin = |site: &[u64]| record::begin_wait(since, address as u64, here, site);
+        let wait = capture(SITE + 1, |captured| begin(captured.without(1).addresses));
+        let wait = wait.unwrap_or_else(|| begin(&[]));
         answer = call!();
         if let Some((table, weighed)) = wait.ended(answer) {
             save(table, weighed, &[]);
@@ -277,20 +277,23 @@ pub(crate) const OURS: usize = 2;
 /// `syscall`'s caller on.
 #[inline(never)]
 fn save(table: &Table, weighed: Weighed, site: &[u64]) {
-    let mut stack = [0; DEPTH + OURS];
-    let captured = capture(&mut stack);
-    let program = stack.get(OURS..captured.len).unwrap_or_default();
-    if site.is_empty() {
-        table.add(program, captured.truncated, weighed);
-        return;
+    let saved = capture(DEPTH + OURS, |captured| {
+        let program = captured.without(OURS);
+        if site.is_empty() {
+            table.add(program.addresses, program.truncated, weighed);
+            return;
+        }
+        let mut both = [0; DEPTH];
+        let (before, after) = both.split_at_mut(site.len());
+        let kept = program.addresses.len().min(after.len());
+        before.copy_from_slice(site);
+        after[..kept].copy_from_slice(&program.addresses[..kept]);
+        let truncated = program.truncated || kept < program.addresses.len();
+        table.add(&both[..site.len() + kept], truncated, weighed);
+    });
+    if saved.is_none() {
+        table.add(site, true, weighed);
     }
-    let mut both = [0; DEPTH];
-    let (before, after) = both.split_at_mut(site.len());
-    let kept = program.len().min(after.len());
-    before.copy_from_slice(site);
-    after[..kept].copy_from_slice(&program[..kept]);
-    let truncated = captured.truncated || kept < program.len();
-    table.add(&both[..site.len() + kept], truncated, weighed);
 }
 
 fn is_wait(operation: usize) -> bool {

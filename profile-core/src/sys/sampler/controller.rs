@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,7 +13,9 @@ use super::stacks::Stacks;
 use super::timer::{Clock, Timer};
 use super::{DEPTH, StartError};
 use crate::sys::mapping::StackOf;
+use crate::sys::on_stack::BlockedInHandlers;
 use crate::sys::own_work::OwnWork;
+use crate::sys::scratch::AtWork;
 use crate::sys::unwind::{self, Generation, Unwinder};
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
@@ -82,7 +83,8 @@ impl Controller {
         epoch: u32,
         subscriber: Arc<Mutex<Stacks>>,
     ) -> Result<Controller, StartError> {
-        install_handler().map_err(|source| StartError::Os { what: "sigaction", source })?;
+        handler::install(libc::SIGPROF, handler::on_sigprof as *const () as usize)
+            .map_err(|source| StartError::Os { what: "sigaction", source })?;
         let commands = Arc::new(Commands::default());
         let theirs = Arc::clone(&commands);
         let thread = {
@@ -157,11 +159,12 @@ struct Running {
     process_timer: Option<Timer>,
     names: Names,
     generation: Generation,
-    /// Unwinders that were replaced, each from a box, which a handler may still be reading.
-    retired: Vec<*mut Unwinder>,
+    /// Unwinders that were replaced, each from a box, and the handlers that may be reading them.
+    retired: Vec<(*mut Unwinder, AtWork)>,
     scanned: Instant,
     named: Instant,
     random: u64,
+    in_handlers: BlockedInHandlers,
     account: Account,
     misses: bool,
     refused: bool,
@@ -289,6 +292,7 @@ impl Running {
             scanned: now,
             named: now,
             random: 0x9e37_79b9_7f4a_7c15 ^ u64::from(epoch) << 32 ^ u64::from(own_tid()),
+            in_handlers: BlockedInHandlers::new(libc::SIGPROF),
             account: Account::new(),
             misses: false,
             refused: false,
@@ -403,6 +407,7 @@ impl Running {
     /// Arms threads that are new, and retires those that are gone.
     fn scan(&mut self) {
         self.scanned = Instant::now();
+        self.in_handlers.look();
         let rename = self.named.elapsed() >= NAMES;
         if rename {
             self.named = self.scanned;
@@ -491,24 +496,26 @@ impl Running {
     }
 
     fn reload_tables(&mut self) {
-        if !self.retired.is_empty() && handler::none_in_flight() {
-            self.free_retired();
-        }
+        self.free_retired();
         let generation = unwind::generation();
         if generation == self.generation {
             return;
         }
         self.generation = generation;
         let new = Box::into_raw(Box::new(Unwinder::load()));
-        self.retired.push(self.shared.unwinder.swap(new, Ordering::SeqCst));
+        let old = self.shared.unwinder.swap(new, Ordering::SeqCst);
+        self.retired.push((old, AtWork::now()));
     }
 
-    /// To be called when no handler has been running since they were retired.
     fn free_retired(&mut self) {
-        for unwinder in self.retired.drain(..) {
-            // SAFETY: it came from a box, and no handler can reach it any more.
-            drop(unsafe { Box::from_raw(unwinder) });
-        }
+        self.retired.retain_mut(|(unwinder, readers)| {
+            let free = readers.have_ended();
+            if free {
+                // SAFETY: it came from a box, and no handler can reach it any more.
+                drop(unsafe { Box::from_raw(*unwinder) });
+            }
+            !free
+        });
     }
 
     fn drain(&mut self) {
@@ -583,19 +590,6 @@ fn clear(thread: &Thread) {
 fn name_of(tid: u32) -> String {
     fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
         .map_or_else(|_| "(ended)".to_owned(), |name| name.trim_end().to_owned())
-}
-
-/// Installs the handler. It stays for good: a signal that is still on its way when sampling stops
-/// would otherwise end the process.
-fn install_handler() -> io::Result<()> {
-    // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler::on_sigprof as *const () as usize;
-    // Not on an alternate stack: those are small, and the program's own handlers use them.
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART;
-    // SAFETY: sigaction(2) with a handler of the type that SA_SIGINFO asks for.
-    let status = unsafe { libc::sigaction(libc::SIGPROF, &raw const action, std::ptr::null_mut()) };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Blocks `SIGPROF` in this thread, so that one it starts begins with it blocked.

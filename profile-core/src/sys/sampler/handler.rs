@@ -6,20 +6,25 @@
 //! that the way to it is known. It reads the stack only where it is known to be mapped, and asks the
 //! kernel to read it elsewhere.
 
-use std::cell::UnsafeCell;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::io;
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::ring::{Head, Ring};
 use super::timer::Clock;
 use crate::sys::arch;
 use crate::sys::clock::precise;
-use crate::sys::unwind::{End, Memo, Registers, Scratch, Unwinder};
-use crate::sys::window::{Mapped, Window};
+use crate::sys::mapping::GROWTH;
+use crate::sys::scratch::{self, AtWork, Room, Slot};
+use crate::sys::unwind::{End, Registers, Unwinder};
+use crate::sys::window::Mapped;
 
 /// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
 static SHARED: [AtomicPtr<Shared>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
-/// Handlers that may be looking at them.
-static IN_FLIGHT: AtomicUsize = AtomicUsize::new(0);
+/// Signals that found no stack of ours free.
+static MISSED: AtomicU64 = AtomicU64::new(0);
+/// How long handlers have to end. Each takes microseconds, unless a debugger stops its thread.
+const MOST: Duration = Duration::from_secs(1);
 
 /// What handlers work for.
 #[derive(Clone, Copy, Debug)]
@@ -34,10 +39,11 @@ pub(in crate::sys) enum Purpose {
 pub(in crate::sys) struct Shared {
     /// Tells this engine's timers from those of one before it.
     pub(super) epoch: u32,
+    /// The thread whose stack grows.
+    first_tid: u32,
     pub(in crate::sys) ring: Ring,
     pub(super) threads: Box<[Thread]>,
     pub(super) unwinder: AtomicPtr<Unwinder>,
-    shards: Box<[Shard]>,
     /// CPU time between two signals of the process's timer, in nanoseconds.
     pub(super) process_interval: AtomicU64,
     /// CPU time of samples that found no room, in nanoseconds.
@@ -57,26 +63,6 @@ pub(super) struct Thread {
     pub(super) thread_pointer: AtomicU64,
 }
 
-/// Working memory for one handler at a time.
-struct Shard {
-    busy: AtomicBool,
-    room: UnsafeCell<Room>,
-}
-
-#[derive(Default)]
-struct Room {
-    scratch: Scratch,
-    /// Of the last stack that was sampled here: most often the same thread's.
-    memo: Memo,
-    window: Window,
-}
-
-// SAFETY: `room` is used only by who has set `busy`.
-unsafe impl Sync for Shard {}
-
-/// More handlers than this at once are hardly ever running; a further one drops its sample.
-const SHARDS: usize = 16;
-
 /// The index, in a timer's value, of the timer that counts for the whole process.
 pub(super) const PROCESS: u32 = u32::MAX;
 
@@ -87,14 +73,13 @@ impl Shared {
         threads: usize,
         unwinder: Box<Unwinder>,
     ) -> Shared {
-        let shard =
-            || Shard { busy: AtomicBool::new(false), room: UnsafeCell::new(Room::default()) };
+        scratch::prepare();
         Shared {
             epoch,
+            first_tid: std::process::id(),
             ring,
             threads: (0..threads).map(|_| Thread::default()).collect(),
             unwinder: AtomicPtr::new(Box::into_raw(unwinder)),
-            shards: (0..SHARDS).map(|_| shard()).collect(),
             process_interval: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
@@ -116,15 +101,15 @@ pub(in crate::sys) fn publish(purpose: Purpose, shared: Box<Shared>) -> &'static
     unsafe { &*shared }
 }
 
-/// Hides from handlers what they worked on, and waits until none can still see it.
+/// Hides from handlers what they worked on, waits until none can still see it, and frees it. Where one
+/// doesn't end within [`MOST`] it is left to that one for good.
 ///
 /// # Safety
 ///
 /// The reference that `publish` gave is not used any more.
 pub(in crate::sys) unsafe fn retract(purpose: Purpose) {
     let shared = SHARED[purpose as usize].swap(std::ptr::null_mut(), Ordering::SeqCst);
-    wait_for_handlers();
-    if !shared.is_null() {
+    if AtWork::now().wait(MOST) && !shared.is_null() {
         // SAFETY: `publish` made it from a box; handlers that start now find null, and those that
         // found it are done.
         drop(unsafe { Box::from_raw(shared) });
@@ -137,60 +122,87 @@ pub(super) fn forget_after_fork() {
     for shared in &SHARED {
         shared.store(std::ptr::null_mut(), Ordering::SeqCst);
     }
-    IN_FLIGHT.store(0, Ordering::SeqCst);
 }
 
-/// Waits until every handler that is running now has ended. Each takes microseconds.
-pub(super) fn wait_for_handlers() {
-    while IN_FLIGHT.load(Ordering::SeqCst) != 0 {
-        std::thread::yield_now();
+arch::signal_entry! {
+    /// The handler of `SIGPROF`. See [`install`].
+    on_sigprof, sampled, MISSED
+}
+
+arch::signal_entry! {
+    /// The handler of the signal that asks a running thread for its stack.
+    on_dump, dumped, MISSED
+}
+
+/// Installs one of the handlers for a signal. It stays for good: a signal that is still on its way
+/// when nothing works for it any more would otherwise end the process.
+///
+/// Every signal is blocked while it runs, those that libc keeps for itself included. It runs on the
+/// thread's alternate stack where there is one, as a coroutine's may have no room for the kernel's
+/// frame, and takes nothing of either beyond that.
+pub(in crate::sys) fn install(signal: libc::c_int, handler: usize) -> io::Result<()> {
+    // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler;
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: any bytes are a set of signals (sigfillset(3) leaves out those of libc).
+    unsafe { (&raw mut action.sa_mask).write_bytes(0xff, 1) };
+    // SAFETY: sigaction(2) with a handler of the type that SA_SIGINFO asks for.
+    let status = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Takes back every one of a signal of ours that was sent and not delivered: to a thread that blocks it,
+/// where it would wait for whoever takes signals there, and outlast an execve(2).
+///
+/// Nothing is done where the signal's handler is no longer ours.
+pub(in crate::sys) fn discard(signal: libc::c_int, handler: usize) {
+    // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: sigaction(2) with a null new action only reads the present one.
+    let read = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
+    if read == 0 && action.sa_sigaction == handler {
+        // The kernel drops what is pending, blocked or not, when a signal comes to be ignored
+        // (sigaction(2), POSIX). What is sent while it is would have been dropped as well.
+        let mut ignored = action;
+        ignored.sa_sigaction = libc::SIG_IGN;
+        // SAFETY: sigaction(2) with SIG_IGN, and then with what was there before.
+        unsafe {
+            libc::sigaction(signal, &raw const ignored, std::ptr::null_mut());
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
     }
 }
 
-/// Whether no handler is running, so that nothing retired before can still be in use.
-pub(super) fn none_in_flight() -> bool {
-    IN_FLIGHT.load(Ordering::SeqCst) == 0
-}
-
-/// The handler of `SIGPROF`, installed with `SA_SIGINFO`.
-pub(super) extern "C" fn on_sigprof(
-    _signal: libc::c_int,
+/// What the entry of a handler runs, on the slot's stack.
+extern "C" fn sampled(
     info: *const libc::siginfo_t,
     context: *const libc::c_void,
+    slot: *const Slot,
 ) {
-    // SAFETY: the kernel passes valid pointers to a handler installed with SA_SIGINFO.
-    handle(Purpose::Sample, |shared| unsafe { sample(shared, info, context) });
+    let shared = SHARED[Purpose::Sample as usize].load(Ordering::SeqCst);
+    if !shared.is_null() {
+        // SAFETY: `shared` is not freed while this slot is held, which is ours with its room; the
+        // kernel passes valid pointers to a handler installed with SA_SIGINFO.
+        unsafe { sample(&*shared, (*slot).room(), info, context) };
+    }
 }
 
-/// The handler of the signal that asks a running thread for its stack.
-pub(in crate::sys) extern "C" fn on_dump(
-    _signal: libc::c_int,
+/// The same for a dump.
+extern "C" fn dumped(
     _info: *const libc::siginfo_t,
     context: *const libc::c_void,
+    slot: *const Slot,
 ) {
-    handle(Purpose::Dump, |shared| {
-        // SAFETY: the kernel passes a valid pointer to a handler installed with SA_SIGINFO.
-        let registers = unsafe { arch::interrupted(context) };
-        let head = Head { tid: own_tid(), at: 0, weight: 0, truncated: false, by_process: false };
-        take(shared, registers, StackRange::default(), head);
-    });
-}
-
-/// Runs a handler's work, where there is any, and leaves `errno` as it was.
-fn handle(purpose: Purpose, work: impl FnOnce(&Shared)) {
-    // SAFETY: the address of this thread's `errno`, which always exists.
-    let errno = unsafe { libc::__errno_location() };
-    // SAFETY: as above.
-    let saved = unsafe { *errno };
-    IN_FLIGHT.fetch_add(1, Ordering::SeqCst);
-    let shared = SHARED[purpose as usize].load(Ordering::SeqCst);
-    if !shared.is_null() {
-        // SAFETY: not freed while IN_FLIGHT counts us.
-        work(unsafe { &*shared });
+    let shared = SHARED[Purpose::Dump as usize].load(Ordering::SeqCst);
+    if shared.is_null() {
+        return;
     }
-    IN_FLIGHT.fetch_sub(1, Ordering::SeqCst);
-    // SAFETY: as above.
-    unsafe { *errno = saved };
+    // SAFETY: as in `sampled`.
+    let (shared, room, registers) =
+        unsafe { (&*shared, (*slot).room(), arch::interrupted(context)) };
+    let head = Head { tid: own_tid(), at: 0, weight: 0, truncated: false, by_process: false };
+    take(shared, room, registers, StackRange::default(), head);
 }
 
 /// The calling thread's id.
@@ -214,7 +226,12 @@ struct TimerInfo {
 /// # Safety
 ///
 /// `info` and `context` are those of a signal handler installed with `SA_SIGINFO`.
-unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const libc::c_void) {
+unsafe fn sample(
+    shared: &Shared,
+    room: &mut Room,
+    info: *const libc::siginfo_t,
+    context: *const libc::c_void,
+) {
     const SI_TIMER: i32 = -2;
     // SAFETY: the kernel's structure is at least this long, and aligned.
     let info = unsafe { &*info.cast::<TimerInfo>() };
@@ -229,7 +246,7 @@ unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const 
         let expirations = 1 + info.overrun.max(0) as u64;
         let weight = expirations * shared.process_interval.load(Ordering::Relaxed);
         let head = Head { tid, at: precise(), weight, truncated: false, by_process: true };
-        take(shared, registers, StackRange::default(), head);
+        take(shared, room, registers, StackRange::default(), head);
         return;
     }
     let Some(thread) = shared.threads.get(index as usize) else { return };
@@ -245,28 +262,28 @@ unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const 
         thread.thread_pointer.store(arch::thread_pointer(), Ordering::Relaxed);
     }
     let tid = thread.tid.load(Ordering::Relaxed);
+    // The first thread's stack grows; what it has grown by is read through the kernel until the
+    // controller has looked again.
+    if tid == shared.first_tid && range.low.wrapping_sub(registers.sp) < GROWTH {
+        thread.stack_high.store(0, Ordering::Relaxed);
+    }
     let head = Head { tid, at: precise(), weight, truncated: false, by_process: false };
-    take(shared, registers, range, head);
+    take(shared, room, registers, range, head);
 }
 
-fn take(shared: &Shared, registers: Registers, range: StackRange, head: Head) {
-    let first = head.tid as usize;
-    let free = (0..SHARDS).map(|n| &shared.shards[(first + n) % SHARDS]).find(|shard| {
-        shard.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok()
-    });
-    let Some(shard) = free else {
-        shared.dropped.fetch_add(head.weight, Ordering::Relaxed);
-        return;
-    };
-    // SAFETY: `busy` was not set and is now ours.
-    let room = unsafe { &mut *shard.room.get() };
+fn take(
+    shared: &Shared,
+    room: &mut Room,
+    registers: Registers,
+    range: StackRange,
+    head: Head,
+) {
     room.window.forget();
-    // SAFETY: replaced only with one that works, and freed only while no handler is in flight.
+    // SAFETY: replaced only with one that works, and freed only when nobody can be at work with it.
     let unwinder = unsafe { &*shared.unwinder.load(Ordering::SeqCst) };
     let mut stack = Mapped {
-        // Nothing below the stack pointer is the interrupted program's.
-        low: range.low.max(registers.sp),
-        high: if registers.sp >= range.low { range.high } else { 0 },
+        low: range.low,
+        high: range.high,
         window: &mut room.window,
     };
     let (scratch, memo) = (&mut room.scratch, &mut room.memo);
@@ -274,7 +291,6 @@ fn take(shared: &Shared, registers: Registers, range: StackRange, head: Head) {
         let (len, end) = unwinder.unwind(scratch, memo, registers, &mut stack, slot);
         (len, Head { truncated: end != End::Root, ..head })
     });
-    shard.busy.store(false, Ordering::Release);
     if !pushed {
         shared.dropped.fetch_add(head.weight, Ordering::Relaxed);
     }

@@ -119,7 +119,7 @@ struct Small;
 
 impl UnwindContextStorage<usize> for Small {
     type Rules = [(Register, RegisterRule<usize>); 32];
-    type Stack = [UnwindTableRow<usize, Self>; 8];
+    type Stack = [UnwindTableRow<usize, Self>; 4];
 }
 
 type Slice<'a> = EndianSlice<'a, NativeEndian>;

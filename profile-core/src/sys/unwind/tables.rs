@@ -4,8 +4,8 @@
 //! process lives and are read in place. Those of any other object are copied, because it could be
 //! unloaded while a signal handler reads them.
 
-use std::borrow::Cow;
 use std::ffi::CStr;
+use std::ops::Range;
 
 use gimli::BaseAddresses;
 
@@ -43,26 +43,46 @@ pub(crate) fn generation() -> Generation {
 
 /// Every object with unwind tables, by address.
 pub(super) struct Modules {
-    modules: Box<[Module]>,
+    modules: Vec<Module>,
+    /// The tables of objects that could be unloaded.
+    copies: Vec<u8>,
 }
 
 struct Module {
     /// Its code, and what lies between.
     start: u64,
     limit: u64,
-    hdr: Cow<'static, [u8]>,
-    frames: Cow<'static, [u8]>,
+    hdr: Table,
+    frames: Table,
     bases: BaseAddresses,
 }
 
+/// Where a table's bytes are.
+enum Table {
+    InPlace(&'static [u8]),
+    Copied(Range<usize>),
+}
+
 impl Modules {
+    /// Reads the tables of everything that is loaded.
+    ///
+    /// The dynamic linker holds its lock while it shows what is loaded, and an allocator may want that
+    /// lock while it holds its own. So nothing is allocated meanwhile: where the room that was made
+    /// doesn't do, more is made, and all of it is read again.
     pub(super) fn load() -> Modules {
-        let mut loading = Loading { seen: 0, modules: Vec::new() };
-        // SAFETY: dl_iterate_phdr(3) hands the pointer through to `add`, which takes it as what it
-        // is. Nothing is unloaded during the call.
-        unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut loading).cast()) };
-        loading.modules.sort_by_key(|module| module.start);
-        Modules { modules: loading.modules.into() }
+        let mut loading = Loading::default();
+        loop {
+            // SAFETY: dl_iterate_phdr(3) hands the pointer through to `add`, which takes it as what
+            // it is. Nothing is unloaded during the call.
+            unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut loading).cast()) };
+            if loading.has_all() {
+                break;
+            }
+            loading.make_room();
+        }
+        let Loading { mut modules, copies, .. } = loading;
+        modules.sort_unstable_by_key(|module| module.start);
+        Modules { modules, copies }
     }
 
     /// Whether an address is code of an object.
@@ -73,7 +93,8 @@ impl Modules {
     pub(super) fn rule(&self, scratch: &mut Scratch, address: u64) -> Rule {
         match self.find(address) {
             Some(module) => {
-                rule::look_up(scratch, &module.hdr, &module.frames, &module.bases, address)
+                let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
+                rule::look_up(scratch, hdr, frames, &module.bases, address)
             }
             None => Rule::Nowhere,
         }
@@ -82,19 +103,79 @@ impl Modules {
     /// Where the function that holds an address begins.
     pub(super) fn function(&self, address: u64) -> Option<u64> {
         let module = self.find(address)?;
-        rule::function(&module.hdr, &module.frames, &module.bases, address)
+        let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
+        rule::function(hdr, frames, &module.bases, address)
     }
 
     fn find(&self, address: u64) -> Option<&Module> {
         let after = self.modules.partition_point(|module| module.start <= address);
         self.modules[..after].last().filter(|module| address < module.limit)
     }
+
+    fn bytes<'a>(&'a self, table: &'a Table) -> &'a [u8] {
+        match table {
+            Table::InPlace(bytes) => bytes,
+            Table::Copied(range) => &self.copies[range.clone()],
+        }
+    }
 }
 
+/// What is filled while the dynamic linker shows its objects, and what there was to fill in.
+#[derive(Default)]
 struct Loading {
     /// Objects so far; the first is the program.
     seen: usize,
     modules: Vec<Module>,
+    modules_wanted: usize,
+    copies: Vec<u8>,
+    bytes_wanted: usize,
+}
+
+impl Loading {
+    fn has_all(&self) -> bool {
+        self.modules.len() == self.modules_wanted && self.copies.len() == self.bytes_wanted
+    }
+
+    /// Makes room for what there was and a little more, and begins again.
+    fn make_room(&mut self) {
+        let modules = Vec::with_capacity(self.modules_wanted + 4);
+        let copies = Vec::with_capacity(self.bytes_wanted + self.bytes_wanted / 8);
+        *self = Loading { modules, copies, ..Loading::default() };
+    }
+
+    /// Takes an object if there is room for it.
+    fn add(&mut self, found: Found) {
+        let Found { start, limit, hdr, frames, bases, can_be_unloaded } = found;
+        let bytes = if can_be_unloaded { hdr.len() + frames.len() } else { 0 };
+        self.modules_wanted += 1;
+        self.bytes_wanted += bytes;
+        let room = self.copies.capacity() - self.copies.len();
+        if self.modules.len() == self.modules.capacity() || room < bytes {
+            return;
+        }
+        let (hdr, frames) = if can_be_unloaded {
+            (self.copy(hdr), self.copy(frames))
+        } else {
+            (Table::InPlace(hdr), Table::InPlace(frames))
+        };
+        self.modules.push(Module { start, limit, hdr, frames, bases });
+    }
+
+    fn copy(&mut self, table: &[u8]) -> Table {
+        let begin = self.copies.len();
+        self.copies.extend_from_slice(table);
+        Table::Copied(begin..self.copies.len())
+    }
+}
+
+/// An object with its tables where they lie.
+struct Found {
+    start: u64,
+    limit: u64,
+    hdr: &'static [u8],
+    frames: &'static [u8],
+    bases: BaseAddresses,
+    can_be_unloaded: bool,
 }
 
 /// # Safety
@@ -109,9 +190,11 @@ unsafe extern "C" fn add(
     let loading = unsafe { &mut *loading.cast::<Loading>() };
     // SAFETY: the dynamic linker passes a structure that is valid during the call.
     let info = unsafe { &*info };
-    if !info.dlpi_phdr.is_null() {
+    if !info.dlpi_phdr.is_null()
         // SAFETY: `info` describes an object that is loaded, for the whole of this call.
-        loading.modules.extend(unsafe { module(info, loading.seen == 0) });
+        && let Some(found) = unsafe { find(info, loading.seen == 0) }
+    {
+        loading.add(found);
     }
     loading.seen += 1;
     0
@@ -119,8 +202,8 @@ unsafe extern "C" fn add(
 
 /// # Safety
 ///
-/// `info` describes an object that stays loaded during the call.
-unsafe fn module(info: &libc::dl_phdr_info, is_program: bool) -> Option<Module> {
+/// `info` describes an object that stays loaded for as long as what is found is used.
+unsafe fn find(info: &libc::dl_phdr_info, is_program: bool) -> Option<Found> {
     // SAFETY: `dlpi_phdr` points at `dlpi_phnum` program headers, mapped as long as the object.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let bias = info.dlpi_addr;
@@ -144,13 +227,8 @@ unsafe fn module(info: &libc::dl_phdr_info, is_program: bool) -> Option<Module> 
     let to_end: &'static [u8] = unsafe { memory(&(frames_start..segment.end)) };
     let frames = &to_end[..length(to_end)];
     let bases = bases.set_eh_frame(frames_start);
-
-    let (hdr, frames) = if is_program || never_unloaded(info) {
-        (Cow::Borrowed(hdr), Cow::Borrowed(frames))
-    } else {
-        (Cow::Owned(hdr.to_vec()), Cow::Owned(frames.to_vec()))
-    };
-    Some(Module { start, limit, hdr, frames, bases })
+    let can_be_unloaded = !(is_program || never_unloaded(info));
+    Some(Found { start, limit, hdr, frames, bases, can_be_unloaded })
 }
 
 /// # Safety
