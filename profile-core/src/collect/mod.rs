@@ -181,9 +181,15 @@ impl Default for Collectors {
 fn built_in(kind: Kind) -> Arc<dyn Collector> {
     match kind {
         #[cfg(all(feature = "sampler", stacks))]
-        Kind::Cpu => Arc::new(SampledCpu::new()),
+        Kind::Cpu => {
+            crate::sys::sampler::prepare();
+            Arc::new(SampledCpu::new())
+        }
         #[cfg(all(feature = "sampler", stacks))]
-        Kind::Goroutine => Arc::new(goroutine::ThreadDump::default()),
+        Kind::Goroutine => {
+            crate::sys::dump::prepare();
+            Arc::new(goroutine::ThreadDump::default())
+        }
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
         #[cfg(intercepted)]

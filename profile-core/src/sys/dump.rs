@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::arch;
 pub(crate) use super::blocked::ThreadState;
 use super::blocked::{Blocked, BlockedStack, Reading};
-use super::on_stack::BlockedInHandlers;
+use super::on_stack::block_in_handlers;
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
 use super::task::Tasks;
@@ -128,6 +128,14 @@ pub(crate) fn is_still(thread: &ThreadStack) -> bool {
     place.is_some_and(|place| place.sp == thread.sp && place.state == thread.state)
 }
 
+/// Keeps the signal that dumps ask by out of handlers that begin before the first dump.
+pub(crate) fn prepare() {
+    // Where there is no signal left the first dump says so.
+    if let Ok(number) = Signal::find() {
+        block_in_handlers(number);
+    }
+}
+
 /// So many words of this process's memory, or fewer where it can't be read.
 pub(crate) fn memory(address: u64, words: usize) -> Vec<u64> {
     super::window::words(address, words)
@@ -159,7 +167,6 @@ fn ask(
     unwinder: Box<Unwinder>,
 ) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
     let signal = Signal::take()?;
-    let _in_handlers = BlockedInHandlers::new(signal.number);
     let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
     let shared = handler::publish(Purpose::Dump, Box::new(Shared::new(0, ring, 0, unwinder)));
     let reached = |&tid: &u32| !tasks.blocks(tid, signal.number) && send(tid, signal.number);
@@ -198,18 +205,26 @@ struct Signal {
 
 impl Signal {
     fn take() -> io::Result<Signal> {
+        let number = Signal::find()?;
+        handler::install(number, handler::on_dump as *const () as usize)?;
+        block_in_handlers(number);
+        Ok(Signal { number })
+    }
+
+    /// The last one that has no handler but ours.
+    fn find() -> io::Result<libc::c_int> {
         let ours = handler::on_dump as *const () as usize;
-        for number in (libc::SIGRTMIN()..=libc::SIGRTMAX()).rev() {
+        let is_free = |&number: &libc::c_int| {
             // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
             let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
             // SAFETY: sigaction(2) with a null new action only reads the present one.
             let read = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
-            let is_free = read == 0 && [libc::SIG_DFL, ours].contains(&action.sa_sigaction);
-            if is_free && handler::install(number, ours).is_ok() {
-                return Ok(Signal { number });
-            }
-        }
-        Err(io::Error::other("every real-time signal is in use"))
+            read == 0 && [libc::SIG_DFL, ours].contains(&action.sa_sigaction)
+        };
+        (libc::SIGRTMIN()..=libc::SIGRTMAX())
+            .rev()
+            .find(is_free)
+            .ok_or_else(|| io::Error::other("every real-time signal is in use"))
     }
 
     /// Takes back what is still on its way to threads that have blocked it since they were asked.

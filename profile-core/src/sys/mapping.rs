@@ -66,8 +66,7 @@ pub(super) fn own_stack() -> Option<(u64, u64)> {
         unsafe { arch::syscall(number, arguments) }
     };
     let pointer = arch::thread_pointer();
-    let stack =
-        if is_first_thread() { StackOf::Main } else { StackOf::Thread { pointer } };
+    let stack = if is_first_thread() { StackOf::Main } else { StackOf::Thread { pointer } };
     let path = c"/proc/self/maps".as_ptr() as usize;
     let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;
     let file = call(libc::SYS_openat, [libc::AT_FDCWD as usize, path, flags, 0, 0, 0]);

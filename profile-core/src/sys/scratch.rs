@@ -284,7 +284,8 @@ mod tests {
         let mask = || {
             let mut now = 0u64;
             // An empty set more is blocked.
-            let arguments = [libc::SIG_BLOCK as usize, 0, (&raw mut now).expose_provenance(), 8, 0, 0];
+            let arguments =
+                [libc::SIG_BLOCK as usize, 0, (&raw mut now).expose_provenance(), 8, 0, 0];
             // SAFETY: rt_sigprocmask(2) writes the present mask to a word that lives during the call.
             unsafe { arch::syscall(libc::SYS_rt_sigprocmask, arguments) };
             now

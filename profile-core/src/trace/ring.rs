@@ -319,9 +319,25 @@ impl Drop for Buffer {
     }
 }
 
-/// Waits until nobody takes a chunk for a window that was closed: a few instructions of theirs.
+/// How long those who take a chunk have to end: it is a few instructions of theirs.
+const SETTLED: Duration = Duration::from_millis(200);
+/// Threads that were counted in [`TAKING`] and will not be counted out again: a handler of the program's
+/// has left them by `siglongjmp`, or a debugger stops them.
+static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
+
+/// Waits until nobody takes a chunk for a window that was closed; not for those that don't end. Such
+/// a one may spoil an event of the next window, as [above](self).
 fn settle() {
-    while TAKING.load(Ordering::SeqCst) != 0 {
+    let began = Instant::now();
+    loop {
+        let taking = TAKING.load(Ordering::SeqCst);
+        if taking <= GIVEN_UP.load(Ordering::Relaxed) {
+            return;
+        }
+        if began.elapsed() > SETTLED {
+            GIVEN_UP.store(taking, Ordering::Relaxed);
+            return;
+        }
         std::thread::yield_now();
     }
 }
@@ -369,6 +385,7 @@ fn forget_in_forks() {
     extern "C" fn child() {
         OPEN.store(0, Ordering::SeqCst);
         TAKING.store(0, Ordering::SeqCst);
+        GIVEN_UP.store(0, Ordering::Relaxed);
         if IN_USE.load(Ordering::SeqCst)
             && let Some(words) = REGION.get()
         {

@@ -51,7 +51,13 @@ pub(crate) fn since() -> u64 {
 /// A wait under way. Dropping it says that it is over.
 pub(crate) struct Wait {
     since: u64,
+    frame: u64,
     slot: Option<usize>,
+}
+
+thread_local! {
+    /// The frame and the slot of this thread's last wait, until it is over; a frame of 0 is none.
+    static LAST: Cell<(u64, usize)> = const { Cell::new((0, 0)) };
 }
 
 /// When this thread's wait began, which is about to sleep: now, or at its yields right before.
@@ -61,12 +67,20 @@ pub(crate) fn wait_began() -> u64 {
 
 /// A thread waits on an address. `frame` is one in its stack, and `site` what it is called by.
 pub(crate) fn begin_wait(since: u64, address: u64, frame: u64, site: &[u64]) -> Wait {
-    let records = records();
-    let slot = records.and_then(|records| records.waiters.enter(address, since, frame, site));
-    if let (Some(records), None) = (records, slot) {
-        records.unlisted.fetch_add(1, Ordering::Relaxed);
+    let Some(records) = records() else { return Wait { since, frame, slot: None } };
+    // The last wait's frame is still there, or a handler of the program's has left it by `siglongjmp`.
+    let (last, slot) = LAST.get();
+    if last != 0 && last <= frame {
+        records.waiters.leave(slot, last);
     }
-    Wait { since, slot }
+    let slot = records.waiters.enter(address, since, frame, site);
+    match slot {
+        Some(slot) => LAST.set((frame, slot)),
+        None => {
+            records.unlisted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+    Wait { since, frame, slot }
 }
 
 impl Wait {
@@ -79,7 +93,8 @@ impl Wait {
 impl Drop for Wait {
     fn drop(&mut self) {
         if let (Some(slot), Some(records)) = (self.slot, records()) {
-            records.waiters.leave(slot);
+            records.waiters.leave(slot, self.frame);
+            LAST.set((0, 0));
         }
     }
 }

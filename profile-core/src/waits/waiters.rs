@@ -78,9 +78,12 @@ impl Waiters {
         None
     }
 
-    /// The wait is over.
-    pub(crate) fn leave(&self, slot: usize) {
-        self.keys[slot].store(0, Ordering::Release);
+    /// The wait with this frame is over, if it was not taken out before.
+    pub(crate) fn leave(&self, slot: usize, frame: u64) {
+        if self.frames[slot].load(Ordering::Relaxed) == frame {
+            self.frames[slot].store(0, Ordering::Relaxed);
+            self.keys[slot].store(0, Ordering::Release);
+        }
     }
 
     /// How long those who wait on an address have been waiting since somebody was charged with it, and
@@ -138,11 +141,11 @@ mod tests {
         let second = waiters.enter(0x1000, 150, 2, &[7; SITE]).unwrap();
         waiters.enter(0x2000, 0, 3, &[]).unwrap();
         assert_eq!(waiters.charge(0x1000, 200, 0), (100 + 50, [7; SITE]));
-        waiters.leave(first);
+        waiters.leave(first, 1);
         assert_eq!(waiters.charge(0x1000, 260, 0), (60, [7; SITE]));
         // Only from when recording began.
         assert_eq!(waiters.charge(0x1000, 300, 290), (10, [7; SITE]));
-        waiters.leave(second);
+        waiters.leave(second, 2);
         assert_eq!(waiters.charge(0x1000, 400, 0), (0, [0; SITE]));
         assert_eq!(waiters.all().len(), 1);
     }
@@ -151,13 +154,15 @@ mod tests {
     fn a_full_table_takes_no_more() {
         let waiters = Waiters::new();
         for n in 0..SLOTS {
-            assert!(waiters.enter(0x1000, n as u64, 0, &[]).is_some());
+            assert!(waiters.enter(0x1000, n as u64, 1 + n as u64, &[]).is_some());
         }
         assert_eq!(waiters.enter(0x1000, 7, 0, &[]), None);
         let all = waiters.all();
         assert_eq!(all.len(), SLOTS);
         assert!(waiters.still(&all[5]));
-        waiters.leave(all[5].slot);
+        waiters.leave(all[5].slot, all[5].frame + 1);
+        assert!(waiters.still(&all[5]), "another wait was meant");
+        waiters.leave(all[5].slot, all[5].frame);
         assert!(!waiters.still(&all[5]));
         let again = waiters.enter(0x3000, 7, 0, &[]).unwrap();
         assert_eq!(again, all[5].slot);

@@ -78,7 +78,7 @@ unsafe extern "C" fn syscall(
 /// no unwind table for it, hence the directives.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn kernel(
+pub(super) unsafe extern "C-unwind" fn kernel(
     number: c_long,
     a: usize,
     b: usize,
@@ -151,7 +151,7 @@ unsafe extern "C" fn syscall(
 /// The same without any looking; see the one for x86_64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn kernel(
+pub(super) unsafe extern "C-unwind" fn kernel(
     number: c_long,
     a: usize,
     b: usize,
@@ -197,9 +197,9 @@ pub(super) fn returned(answer: c_long) -> c_long {
 /// A futex call: waits are timed, and wakes charged with what others have waited.
 ///
 /// Calls [`kernel`] and [`save`] from its own frame, never from one in between: the stacks that they
-/// are in begin with ours by count.
+/// are in begin with ours by count. An asynchronous cancellation unwinds it while it waits.
 #[inline(never)]
-unsafe extern "C" fn futex(
+unsafe extern "C-unwind" fn futex(
     number: c_long,
     address: usize,
     operation: usize,

@@ -13,7 +13,7 @@ use super::stacks::Stacks;
 use super::timer::{Clock, Timer};
 use super::{DEPTH, StartError};
 use crate::sys::mapping::StackOf;
-use crate::sys::on_stack::BlockedInHandlers;
+use crate::sys::on_stack::block_in_handlers;
 use crate::sys::own_work::OwnWork;
 use crate::sys::scratch::AtWork;
 use crate::sys::unwind::{self, Generation, Unwinder};
@@ -164,7 +164,6 @@ struct Running {
     scanned: Instant,
     named: Instant,
     random: u64,
-    in_handlers: BlockedInHandlers,
     account: Account,
     misses: bool,
     refused: bool,
@@ -292,7 +291,6 @@ impl Running {
             scanned: now,
             named: now,
             random: 0x9e37_79b9_7f4a_7c15 ^ u64::from(epoch) << 32 ^ u64::from(own_tid()),
-            in_handlers: BlockedInHandlers::new(libc::SIGPROF),
             account: Account::new(),
             misses: false,
             refused: false,
@@ -407,7 +405,7 @@ impl Running {
     /// Arms threads that are new, and retires those that are gone.
     fn scan(&mut self) {
         self.scanned = Instant::now();
-        self.in_handlers.look();
+        block_in_handlers(libc::SIGPROF);
         let rename = self.named.elapsed() >= NAMES;
         if rename {
             self.named = self.scanned;

@@ -271,21 +271,11 @@ unsafe fn sample(
     take(shared, room, registers, range, head);
 }
 
-fn take(
-    shared: &Shared,
-    room: &mut Room,
-    registers: Registers,
-    range: StackRange,
-    head: Head,
-) {
+fn take(shared: &Shared, room: &mut Room, registers: Registers, range: StackRange, head: Head) {
     room.window.forget();
     // SAFETY: replaced only with one that works, and freed only when nobody can be at work with it.
     let unwinder = unsafe { &*shared.unwinder.load(Ordering::SeqCst) };
-    let mut stack = Mapped {
-        low: range.low,
-        high: range.high,
-        window: &mut room.window,
-    };
+    let mut stack = Mapped { low: range.low, high: range.high, window: &mut room.window };
     let (scratch, memo) = (&mut room.scratch, &mut room.memo);
     let pushed = shared.ring.push(|slot| {
         let (len, end) = unwinder.unwind(scratch, memo, registers, &mut stack, slot);

@@ -21,6 +21,7 @@ pub(crate) use moments::Moments;
 pub(crate) use stacks::Stacks;
 
 use super::clock;
+use super::on_stack::block_in_handlers;
 use super::sigprof::{self, Owner};
 
 /// Addresses of a stack that are kept; what is beyond the root's side is cut.
@@ -49,6 +50,11 @@ pub(crate) enum StartError {
     Forked,
     /// The operating system refused.
     Os { what: &'static str, source: std::io::Error },
+}
+
+/// Keeps the sampler's signal out of handlers that begin before the first window.
+pub(crate) fn prepare() {
+    block_in_handlers(libc::SIGPROF);
 }
 
 /// Opens a window in which the process is sampled `hz` times for each second of CPU time.
