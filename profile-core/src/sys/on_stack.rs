@@ -6,6 +6,8 @@
 //! in these handlers: they stay pending meanwhile, and are answered where the handler returns. It is not
 //! undone: a handler that began between two windows would be without it in the second.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use super::arch;
 
 /// What the kernel keeps of a signal's handling (Linux, include/uapi/asm-generic/signal.h).
@@ -18,10 +20,20 @@ struct Action {
     mask: u64,
 }
 
+/// The signals that are kept out of handlers, a bit each.
+static KEPT_OUT: AtomicU64 = AtomicU64::new(0);
+
+/// The signals that are to be kept out of handlers which are installed from now on.
+#[cfg_attr(not(intercepted), allow(dead_code))]
+pub(super) fn kept_out() -> u64 {
+    KEPT_OUT.load(Ordering::Relaxed)
+}
+
 /// Sees to it that a signal does not come while a handler of the program's runs on an alternate stack. To be
 /// called again where more handlers may have been installed. One that runs already has no use of it.
 pub(super) fn block_in_handlers(ours: i32) {
     let ours = 1 << (ours - 1);
+    KEPT_OUT.fetch_or(ours, Ordering::Relaxed);
     for signal in 1..=64 {
         let Some(action) = read(signal) else { continue };
         let has_handler = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.handler);

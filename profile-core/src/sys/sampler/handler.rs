@@ -2,9 +2,9 @@
 //!
 //! What runs here may interrupt anything, the allocator and the dynamic linker included. It may not
 //! allocate, lock, wait, panic, format, call into libc, touch a thread-local that is initialised
-//! lazily, or lose `errno`. The clock is read without libc, and was read before the first signal, so
-//! that the way to it is known. It reads the stack only where it is known to be mapped, and asks the
-//! kernel to read it elsewhere.
+//! lazily, or lose `errno`. It runs on a stack of our own ([`scratch`]), with every signal blocked. The
+//! clock is read without libc, and was read before the first signal, so that the way to it is known. It
+//! reads the stack only where it is known to be mapped, and asks the kernel to read it elsewhere.
 
 use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};

@@ -1,8 +1,8 @@
 //! From registers to a stack of addresses, without disturbing anything.
 //!
 //! [`Unwinder::unwind`] runs inside signal handlers. It does not allocate, lock, panic on purpose,
-//! format, call into libc or touch a thread-local; it reads the stack through a [`Stack`] that says
-//! no where memory may not be there; and it needs less than two kilobytes of stack.
+//! format, call into libc or touch a thread-local; and it reads the stack through a [`Stack`] that says
+//! no where memory may not be there. It takes some seven kilobytes itself: it runs on a stack of our own.
 
 mod blocked;
 mod memo;
