@@ -130,7 +130,7 @@ fn walk<'a>(
 ) -> Captured<'a> {
     let (low, high) = stack_around(registers.sp);
     room.window.forget();
-    let mut stack = Mapped { low, high, window: &mut room.window };
+    let mut stack = Mapped { low: low.max(registers.sp), high, window: &mut room.window };
     let (len, end) =
         unwinder.unwind_callers(&mut room.scratch, registers, &mut stack, atomics(out));
     Captured { addresses: &out[..len], truncated: end != End::Root }

@@ -72,6 +72,8 @@ extern "C" fn prepare() {
     let _own = OwnWork::begin();
     births::prepare();
     capture::refresh();
+    // Looked for while no lock of the dynamic linker's can matter.
+    let _ = libcs::create();
     let mut key: pthread_key_t = 0;
     // SAFETY: pthread_key_create(3) with a destructor that does not unwind. Where there is no key
     // left, which threads still live is not known.
