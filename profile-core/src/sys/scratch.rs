@@ -145,7 +145,8 @@ impl Held {
                     .state
                     .compare_exchange(state, state + 1, Ordering::SeqCst, Ordering::Relaxed)
                     .is_ok();
-            claimed.then_some(Held(slot))
+            // Only what was claimed is given back.
+            claimed.then(|| Held(slot))
         })
     }
 }
@@ -297,6 +298,29 @@ mod tests {
             assert_eq!(blocked | 1 << 8 | 1 << 18, u64::MAX);
         }
         assert_eq!(mask(), before);
+    }
+
+    #[test]
+    fn nobody_else_is_on_a_stack_that_is_held() {
+        prepare();
+        let threads = |number: u64| {
+            move || {
+                for _ in 0..2000 {
+                    let stays = run(|_| {
+                        let mut words = [0; 64];
+                        words.fill(std::hint::black_box(number));
+                        for _ in 0..20 {
+                            std::thread::yield_now();
+                        }
+                        std::hint::black_box(&words).iter().all(|&word| word == number)
+                    });
+                    assert_ne!(stays, Some(false));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..8).for_each(|number| drop(scope.spawn(threads(number))));
+        });
     }
 
     #[test]
