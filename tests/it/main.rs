@@ -7,6 +7,7 @@ mod bundles;
 mod collection;
 mod command;
 mod confined;
+mod crowds;
 #[cfg(feature = "await-tree")]
 mod details;
 mod disconnect;

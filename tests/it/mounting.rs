@@ -1,7 +1,10 @@
 //! The service in other people's servers.
 
-use std::net::SocketAddr;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
+use http::Version;
 use profilez::core::Kind;
 use profilez::http::server::{DebugServiceBuilder, Peer, Token};
 
@@ -58,4 +61,27 @@ fn without_an_authorizer_a_server_must_tell_who_asks() {
         }),
     );
     assert_eq!(get(serve(told), "/debug/profile?duration=10ms").status, 200);
+}
+
+#[test]
+fn a_refusal_asks_the_server_to_close_the_connection() {
+    let token = Token::new("s3cret").unwrap();
+    let address = serve(axum::Router::new().fallback_service(debug().authorizer(token).build()));
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream.write_all(b"GET /debug/ HTTP/1.1\r\nHost: x\r\nAccept: text/html\r\n\r\n").unwrap();
+    let mut said = String::new();
+    stream.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 401"), "{said}");
+    assert!(said.len() < 4 << 10, "{}", said.len());
+
+    // A connection of HTTP/2 is many requests', and has no such header.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    for (version, close) in [(Version::HTTP_11, true), (Version::HTTP_2, false)] {
+        let request = http::Request::builder().version(version).uri("/debug/profile");
+        let request = request.body(String::new()).unwrap();
+        let answer = runtime.block_on(debug().build().respond(request));
+        assert_eq!(answer.status(), 403);
+        assert_eq!(answer.headers().contains_key("connection"), close, "{version:?}");
+    }
 }

@@ -110,13 +110,31 @@ impl DebugService {
     }
 
     /// Answers one request. Bodies are read of two alone: `POST /debug/profile` with a form in it, and
-    /// `POST /debug/pprof/symbol`.
+    /// `POST /debug/pprof/symbol`. A request that is not let in gets an answer of less than 4 KiB which, where
+    /// it is HTTP/1, asks for the connection to be closed.
     pub async fn respond<B: RequestBody>(self, request: Request<B>) -> Response<Body> {
+        self.respond_and_tell(request, |_| ()).await
+    }
+
+    /// The same, and tells who was let in as soon as it is known: access first, for every path.
+    async fn respond_and_tell<B: RequestBody>(
+        self,
+        request: Request<B>,
+        tell: impl FnOnce(&Result<Identity, Denied>) + Send,
+    ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().strip_prefix(&self.shared.prefix).unwrap_or_default();
         let form = pprof::below(path).map_or(reply::Form::Json, |_| reply::Form::Go);
-        let reply = self.shared.route(path, &parts, body).await;
-        reply::finish(reply, form)
+        let access = access::check(self.shared.authorizer.as_deref(), &parts);
+        tell(&access);
+        match access {
+            Ok(caller) => reply::finish(self.shared.route(path, &parts, body, caller).await, form),
+            Err(denied) => {
+                let mut response = reply::finish(refuse(path, &parts, denied), form);
+                reply::close(&mut response, parts.version);
+                response
+            }
+        }
     }
 }
 
@@ -231,21 +249,14 @@ impl Shared {
         }
     }
 
-    /// Access first, for every path; then the path; then the method.
+    /// Looks at the path, then at the method, for a caller who was let in.
     async fn route<B: RequestBody>(
         self: &Arc<Self>,
         path: &str,
         request: &Parts,
         body: B,
+        caller: Identity,
     ) -> reply::Reply {
-        let caller = match access::check(self.authorizer.as_deref(), request) {
-            Ok(caller) => caller,
-            // The document holds no data. It is how a person at a browser gives the token.
-            Err(Denied::Unauthenticated) if page::is_visited(path, request) => {
-                return Ok(page::locked(request));
-            }
-            Err(denied) => return Err(reply::denied(denied)),
-        };
         if let Some(rest) = pprof::below(path) {
             return pprof::answer(self, rest, request, body, caller).await;
         }
@@ -269,6 +280,15 @@ impl Shared {
             }
             _ => Err(reply::no_such_path(&self.prefix)),
         }
+    }
+}
+
+/// The answer to a request that is not let in.
+fn refuse(path: &str, request: &Parts, denied: Denied) -> reply::Reply {
+    match denied {
+        // It is how a person at a browser gives the token.
+        Denied::Unauthenticated if page::is_visited(path, request) => Ok(page::locked(request)),
+        denied => Err(reply::denied(denied)),
     }
 }
 

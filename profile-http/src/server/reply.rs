@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode};
+use http::{Response, StatusCode, Version};
 use profile_core::profile::MergeError;
 use profile_core::task::UnknownDetail;
 use profile_core::{Busy, Error, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration};
@@ -91,6 +91,14 @@ pub(super) fn finish(reply: Reply, form: Form) -> Response<Body> {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// Ends the connection with this response: who was not let in has no claim to it.
+pub(super) fn close(response: &mut Response<Body>, version: Version) {
+    // Later versions have no such header: there a connection is many people's.
+    if version <= Version::HTTP_11 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 pub(super) fn denied(denied: Denied) -> Refusal {

@@ -256,9 +256,8 @@ function start() {
   }, { rootMargin: "-20% 0px -70% 0px" });
   document.querySelectorAll("main > section").forEach((section) => seen.observe(section));
 
-  // Locked, and no token from before in this tab: there is nothing to ask for yet.
-  if (document.documentElement.hasAttribute("data-locked") && !token.get()) locked("");
-  else { statsPoll.now(); groupsPoll.now(); }
+  statsPoll.now();
+  groupsPoll.now();
 }
 
 start();

@@ -1,0 +1,143 @@
+//! A listener for programs that have no HTTP server of their own: one thread, a handful of
+//! connections.
+//!
+//! `accept` takes them, `seats` says who stays and who goes, and `connection` speaks HTTP on one.
+
+mod accept;
+mod connection;
+mod seats;
+
+use std::fmt;
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use profile_core::OwnWork;
+use tokio::sync::oneshot;
+
+use super::{DebugService, Shared};
+use crate::{Error, Result};
+use accept::{BACKLOG, Listener};
+
+/// A running listener. It goes on when this is dropped; [`Server::shut_down`] ends it.
+pub struct Server {
+    address: Address,
+    shared: Arc<Shared>,
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// The address it listens on; `None` for a unix socket. Useful after asking for port 0.
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        match &self.address {
+            Address::Tcp(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+
+    /// Stops listening and closes every connection. A collection that is under way is undone before
+    /// this returns.
+    pub fn shut_down(self) {
+        let _ = self.stop.send(());
+        // The thread has no way to panic that would be worth passing on.
+        let _ = self.thread.join();
+        self.shared.wait_for_collections();
+        if let Address::Unix(path) = &self.address {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+impl DebugService {
+    /// Listens on a TCP address, on a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// The address is not loopback and there is no authorizer, or it can't be listened on.
+    pub fn serve(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Result<Server> {
+        let failed = |source| Error::Listen { address: format!("{address:?}"), source };
+        let addresses: Vec<SocketAddr> = address.to_socket_addrs().map_err(failed)?.collect();
+        if self.shared.authorizer.is_none()
+            && let Some(open) = addresses.iter().find(|a| !a.ip().to_canonical().is_loopback())
+        {
+            return Err(Error::NotLoopback(*open));
+        }
+        let socket = accept::bind(&addresses).map_err(failed)?;
+        let local = socket.local_addr().map_err(failed)?;
+        self.run(Address::Tcp(local), move || socket.listen(BACKLOG).map(Listener::Tcp))
+            .map_err(failed)
+    }
+
+    /// Listens on a unix socket, on a thread of its own. Whoever may connect to the socket may ask,
+    /// unless there is an authorizer; only this user may (mode 0600).
+    ///
+    /// # Errors
+    ///
+    /// The socket can't be made, for example because the path exists.
+    #[cfg(unix)]
+    pub fn serve_unix(self, path: impl AsRef<Path>) -> Result<Server> {
+        use std::fs::{File, Permissions};
+        use std::os::fd::AsFd as _;
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let path = path.as_ref();
+        let failed = |source| Error::Listen { address: path.display().to_string(), source };
+        let socket = tokio::net::UnixSocket::new_stream().map_err(failed)?;
+        // The socket takes its mode from here when it gets its name, so that it is nobody else's at
+        // any moment.
+        let file = File::from(socket.as_fd().try_clone_to_owned().map_err(failed)?);
+        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
+        socket.bind(path).map_err(failed)?;
+        self.run(Address::Unix(path.to_owned()), move || socket.listen(BACKLOG).map(Listener::Unix))
+            .map_err(failed)
+    }
+
+    fn run(
+        self,
+        address: Address,
+        listener: impl FnOnce() -> io::Result<Listener> + Send + 'static,
+    ) -> io::Result<Server> {
+        for why in self.available().missing() {
+            tracing::info!(
+                target: "profilez",
+                kind = why.kind.name(),
+                reason = why.reason,
+                hint = why.hint,
+                "not collected"
+            );
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let listener = {
+            let _context = runtime.enter();
+            listener()?
+        };
+        let (stop, stopped) = oneshot::channel();
+        let shared = Arc::clone(&self.shared);
+        let thread = thread::Builder::new().name("profilez-http".to_owned()).spawn(move || {
+            let _own = OwnWork::begin();
+            runtime.spawn(accept::accept(self, listener));
+            runtime.block_on(async {
+                if stopped.await.is_err() {
+                    // A handle that was dropped is not a wish to stop.
+                    std::future::pending::<()>().await;
+                }
+            });
+        })?;
+        Ok(Server { address, shared, stop, thread })
+    }
+}

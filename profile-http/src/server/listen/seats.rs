@@ -1,0 +1,296 @@
+//! The connections of a listener: how many there may be, how long each may stay, and which one goes when
+//! another comes.
+//!
+//! Nothing here knows of sockets or of HTTP: a connection tells its seat what happens on it, and asks
+//! when it has to end. Who may not ask can open as many connections as anybody else, so that
+//! everything here is for those who were let in.
+
+use std::future;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, timeout_at};
+
+/// The seats of a listener, for so many connections at a time.
+#[derive(Clone)]
+pub(super) struct SeatTable {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    most: usize,
+    /// How long a connection may stay between two requests, and until a request is let in.
+    stay: Duration,
+    taken: Mutex<Vec<Arc<watch::Sender<Standing>>>>,
+    /// Told when a seat is free, or could be. One alone listens: who seats the newcomers.
+    changed: Notify,
+}
+
+/// What a connection is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// It has begun, or a request has begun on it, and was not let in yet or was refused.
+    Unauthorized { since: Instant },
+    /// A request that was let in is being answered.
+    Answering,
+    /// The answer is complete, and some of it may not be sent yet.
+    Sending,
+    /// All was sent, and no further request has begun.
+    Idle { since: Instant },
+    /// Its seat is another's.
+    Evicted,
+}
+
+impl Standing {
+    /// Since when it has had no claim to its seat.
+    fn idle_since(self) -> Option<Instant> {
+        match self {
+            Standing::Unauthorized { since } | Standing::Idle { since } => Some(since),
+            Standing::Answering | Standing::Sending | Standing::Evicted => None,
+        }
+    }
+
+    /// The order in which connections go: who was let in before goes after all those who were not.
+    fn turn(self) -> Option<(bool, Instant)> {
+        Some((matches!(self, Standing::Idle { .. }), self.idle_since()?))
+    }
+}
+
+impl SeatTable {
+    /// A table of `most` seats, on which nobody stays for longer than `stay` without having been let in.
+    pub(super) fn new(most: usize, stay: Duration) -> SeatTable {
+        let shared = Shared { most, stay, taken: Mutex::default(), changed: Notify::new() };
+        SeatTable { shared: Arc::new(shared) }
+    }
+
+    /// Takes a seat for a newcomer: a free one, or that of whoever has to go. Waits while everybody is
+    /// being answered.
+    pub(super) async fn take(&self) -> Arc<Seat> {
+        while self.shared.lock().len() >= self.shared.most && !self.evict() {
+            self.shared.changed.notified().await;
+        }
+        let standing = Standing::Unauthorized { since: Instant::now() };
+        let standing = Arc::new(watch::Sender::new(standing));
+        self.shared.lock().push(Arc::clone(&standing));
+        Arc::new(Seat { shared: Arc::clone(&self.shared), standing })
+    }
+
+    /// Ends the connection that has waited longest without having been let in or, where there is none, the
+    /// one that has been idle for longest. Says whether there was one.
+    pub(super) fn evict(&self) -> bool {
+        let mut taken = self.shared.lock();
+        let turns = taken.iter().enumerate();
+        let first = turns.filter_map(|(at, seat)| Some((seat.borrow().turn()?, at))).min();
+        let Some((_, at)) = first else { return false };
+        taken.swap_remove(at).send_replace(Standing::Evicted);
+        true
+    }
+}
+
+impl Shared {
+    /// Every change leaves the seats whole, so a panic elsewhere doesn't spoil them.
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<watch::Sender<Standing>>>> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection's seat, free again when the last of those who hold it is dropped.
+pub(super) struct Seat {
+    shared: Arc<Shared>,
+    standing: Arc<watch::Sender<Standing>>,
+}
+
+impl Seat {
+    /// A request was let in.
+    pub(super) fn admit(&self) {
+        self.change(|_| Some(Standing::Answering));
+    }
+
+    /// A request was refused. It began when it did: a refusal prolongs nothing.
+    pub(super) fn refuse(&self) {
+        self.change(|standing| match standing {
+            Standing::Unauthorized { .. } => None,
+            _ => Some(Standing::Unauthorized { since: Instant::now() }),
+        });
+    }
+
+    /// The answer is complete.
+    pub(super) fn complete(&self) {
+        self.change(|standing| (standing == Standing::Answering).then_some(Standing::Sending));
+    }
+
+    /// All there is to send was sent.
+    pub(super) fn sent(&self) {
+        let idle = Standing::Idle { since: Instant::now() };
+        self.change(|standing| (standing == Standing::Sending).then_some(idle));
+    }
+
+    /// Something came in. Whose it is will be known when it is a whole request.
+    pub(super) fn heard(&self) {
+        let begun = Standing::Unauthorized { since: Instant::now() };
+        self.change(|standing| matches!(standing, Standing::Idle { .. }).then_some(begun));
+    }
+
+    /// Waits until the connection has to end: its seat is another's, or it has had it for too long.
+    pub(super) async fn is_over(&self) {
+        let mut standing = self.standing.subscribe();
+        loop {
+            let now = *standing.borrow_and_update();
+            let changed = standing.changed();
+            let known = match now.idle_since() {
+                _ if now == Standing::Evicted => return,
+                Some(since) => timeout_at(since + self.shared.stay, changed).await,
+                None => Ok(changed.await),
+            };
+            match known {
+                Ok(Ok(())) => {}
+                // This seat is what tells of changes, and is there.
+                Ok(Err(_)) => future::pending().await,
+                Err(_elapsed) => return,
+            }
+        }
+    }
+
+    fn change(&self, next: impl FnOnce(Standing) -> Option<Standing>) {
+        let changed = self.standing.send_if_modified(|standing| match next(*standing) {
+            // What was evicted stays it.
+            Some(next) if *standing != Standing::Evicted => {
+                *standing = next;
+                true
+            }
+            _ => false,
+        });
+        if changed {
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.shared.lock().retain(|taken| !Arc::ptr_eq(taken, &self.standing));
+        self.shared.changed.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn run<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(future)
+    }
+
+    fn is_ready<T>(future: Pin<&mut impl Future<Output = T>>) -> bool {
+        future.poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn is_evicted(seat: &Seat) -> bool {
+        *seat.standing.borrow() == Standing::Evicted
+    }
+
+    #[test]
+    fn the_oldest_that_was_not_let_in_goes_then_the_longest_idle_and_nobody_else() {
+        run(async {
+            let table = SeatTable::new(6, LONG);
+            let mut seats = Vec::new();
+            for _ in 0..6 {
+                seats.push(table.take().await);
+                // So that no two are of one age.
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+            let finish = |seat: &Seat| {
+                seat.admit();
+                seat.complete();
+                seat.sent();
+            };
+            // 0 is being answered, and 1 is still being sent to; 3 has been idle for longer than 2.
+            seats[0].admit();
+            seats[1].admit();
+            seats[1].complete();
+            finish(&seats[3]);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            finish(&seats[2]);
+            // 5 was refused, which makes it no younger, and no older.
+            seats[5].refuse();
+            for goes in [4, 5, 3, 2] {
+                assert!(!is_evicted(&seats[goes]), "{goes}");
+                assert!(table.evict());
+                assert!(is_evicted(&seats[goes]), "{goes}");
+                seats[goes].is_over().await;
+                // Whatever happens on it now, it is over.
+                seats[goes].admit();
+                assert!(is_evicted(&seats[goes]), "{goes}");
+            }
+            assert!(!table.evict());
+            assert!(!is_evicted(&seats[0]) && !is_evicted(&seats[1]));
+        });
+    }
+
+    #[test]
+    fn a_newcomer_waits_only_for_those_who_are_being_answered() {
+        run(async {
+            let table = SeatTable::new(2, LONG);
+            let first = table.take().await;
+            let second = table.take().await;
+            let third = table.take().await;
+            assert!(is_evicted(&first) && !is_evicted(&second));
+            drop(first);
+            second.admit();
+            third.admit();
+            let mut fourth = pin!(table.take());
+            assert!(!is_ready(fourth.as_mut()));
+            third.complete();
+            assert!(!is_ready(fourth.as_mut()), "some of the answer may not be sent yet");
+            third.sent();
+            let fourth = fourth.await;
+            assert!(is_evicted(&third));
+            fourth.admit();
+            let mut fifth = pin!(table.take());
+            assert!(!is_ready(fifth.as_mut()));
+            drop(second);
+            fifth.await;
+            assert!(!is_evicted(&fourth));
+            // A connection that ends leaves no seat behind, evicted or not.
+            drop((third, fourth));
+            assert_eq!(table.shared.lock().len(), 0);
+        });
+    }
+
+    #[test]
+    fn a_request_has_its_time_from_its_start_and_an_answer_has_any() {
+        let stay = Duration::from_millis(50);
+        run(async {
+            let table = SeatTable::new(2, stay);
+            let began = Instant::now();
+            let seat = table.take().await;
+            seat.heard();
+            seat.refuse();
+            seat.is_over().await;
+            assert!(began.elapsed() >= stay);
+
+            let seat = table.take().await;
+            seat.admit();
+            for over in [Seat::complete, Seat::sent] {
+                assert!(tokio::time::timeout(2 * stay, seat.is_over()).await.is_err());
+                over(&seat);
+            }
+            let idle = Instant::now();
+            seat.is_over().await;
+            assert!(idle.elapsed() >= stay);
+            // What comes in then begins another request.
+            let heard = Instant::now();
+            seat.heard();
+            seat.heard();
+            seat.is_over().await;
+            assert!(heard.elapsed() >= stay);
+        });
+    }
+}
