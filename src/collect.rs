@@ -1,6 +1,7 @@
 //! `collect`: bundles from running services to files.
 
 mod destination;
+mod hints;
 mod progress;
 mod settings;
 
@@ -174,6 +175,7 @@ impl Job<'_> {
 
     fn finish(&self, destination: Destination, collected: Collected) -> io::Result<Outcome> {
         let Collected { bytes, file_name, manifest, warnings, broke_off, .. } = collected;
+        let said = broke_off.as_ref().map(Error::chain).unwrap_or_default();
         let reason = broke_off.as_ref().map(|error| self.say(error));
         let file = if broke_off.is_some() {
             let file = destination.abandon(true);
@@ -198,7 +200,7 @@ impl Job<'_> {
             for warning in &warnings {
                 note(&format!("warning: {}", printable(&warning.to_string())));
             }
-            explain(&manifest);
+            explain(&manifest, &said);
             if let Some(file) = &file {
                 note(&format!("read it with `profilez report {file}`"));
             }
@@ -234,8 +236,12 @@ impl Job<'_> {
     /// What to do about a failure.
     fn hint(&self, error: &(dyn StdError + 'static)) -> Option<String> {
         let (status, retry_after) = match error.downcast_ref::<Error>()? {
-            Error::Refused { status, retry_after, .. } => (*status, *retry_after),
             Error::TooLarge { .. } => return Some("--max-size MIB takes larger ones".to_owned()),
+            Error::Handshake { source, .. } => return hints::of_handshake(source, self.args),
+            Error::Refused { status: 400, message, .. } if hints::is_about_https(message) => {
+                return Some(hints::HTTPS.to_owned());
+            }
+            Error::Refused { status, retry_after, .. } => (*status, *retry_after),
             _ => return None,
         };
         let hint = match status {
@@ -301,22 +307,28 @@ impl Job<'_> {
     }
 }
 
-/// Says what is missing, and why.
-fn explain(manifest: &Manifest) {
-    if !manifest.incomplete.is_empty() {
+/// Says what is missing, and why, unless it was `said` as the error.
+fn explain(manifest: &Manifest, said: &str) {
+    if !manifest.incomplete.is_empty() && manifest.incomplete != said {
         note(&format!(
             "the service's own bundle is not complete: {}",
             printable(&manifest.incomplete)
         ));
     }
-    for failed in &manifest.errors {
-        note(&format!("{} failed: {}", printable(&failed.kind), printable(&failed.error)));
-    }
-    for missing in &manifest.unavailable {
-        note(&format!(
-            "{} is not collected: {}",
-            printable(&missing.kind),
-            printable(&missing.reason)
-        ));
+    let is_said = |error: &str| !error.is_empty() && said.contains(error);
+    let failed = manifest.errors.iter().filter(|failed| !is_said(&failed.error));
+    list(failed, |failed| format!("{} failed: {}", failed.kind, failed.error));
+    list(manifest.unavailable.iter(), |missing| {
+        format!("{} is not collected: {}", missing.kind, missing.reason)
+    });
+}
+
+/// Notes on the first of many: a manifest may hold as many as its writer likes.
+fn list<T>(mut all: impl Iterator<Item = T>, text: impl Fn(T) -> String) {
+    const MOST: usize = 30;
+    all.by_ref().take(MOST).for_each(|one| note(&printable(&text(one))));
+    let more = all.count();
+    if more > 0 {
+        note(&format!("and {more} more, which the manifest names"));
     }
 }

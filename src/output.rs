@@ -8,6 +8,7 @@ use anstyle::AnsiColor;
 use profilez::analysis::escaped;
 use profilez::archive::ManifestUnavailable;
 pub(crate) use profilez::core::chain;
+use profilez::core::is_unseen;
 use serde::Serialize;
 
 /// Failed.
@@ -63,15 +64,16 @@ pub(crate) fn print_json(value: &impl Serialize, layout: Json) -> io::Result<()>
         Json::Pretty => serde_json::to_string_pretty(value)?,
         Json::Line => serde_json::to_string(value)?,
     };
-    // JSON allows these in a string as they are, and some terminals obey them.
-    let obeyed = |c: char| matches!(c, '\u{7f}'..='\u{9f}');
+    // JSON allows these in a string as they are, and a terminal obeys or hides them.
+    let obeyed = |c: char| c >= '\u{7f}' && is_unseen(c);
     if !json.contains(obeyed) {
         return print(&json);
     }
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
         if obeyed(c) {
-            escaped.push_str(&format!("\\u{:04x}", u32::from(c)));
+            let units = &mut [0; 2];
+            escaped.extend(c.encode_utf16(units).iter().map(|unit| format!("\\u{unit:04x}")));
         } else {
             escaped.push(c);
         }
@@ -122,8 +124,7 @@ pub(crate) fn describe(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), message)
 }
 
-/// Text from a file or a server for a terminal: control characters, and those that turn the writing's
-/// direction, are shown and not obeyed.
+/// Text from a file or a server for a terminal: what it would obey or hide is shown.
 pub(crate) fn printable(text: &str) -> String {
     escaped(text).into_owned()
 }

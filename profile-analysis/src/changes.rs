@@ -2,13 +2,14 @@
 
 use std::collections::HashMap;
 
+use profile_core::escaped;
 use profile_core::profile::Stacks;
 use serde::Serialize;
 
 use crate::Result;
 use crate::distinct::Distinct;
 use crate::frames::Frames;
-use crate::table::{Table, escaped, frames as shown_frames, place};
+use crate::table::{Table, frames as shown_frames, place};
 use crate::top::{By, Query, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 

@@ -67,5 +67,5 @@ pub use exercise::exercise;
 pub use focus::{Filter, read_part};
 pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};
+pub use profile_core::escaped;
 pub use sniff::{Format, sniff};
-pub use table::escaped;

@@ -1,7 +1,8 @@
 //! Rows of figures beside a name, as text that fits a width.
 
-use std::borrow::Cow;
 use std::iter;
+
+use profile_core::escaped;
 
 use crate::units::plural;
 
@@ -64,30 +65,6 @@ impl Table {
         }
         out
     }
-}
-
-/// Whether a terminal could do anything with a character of a foreign text but show it, or it turns the
-/// writing's direction or breaks the line, so that a name could look like another.
-fn is_obeyed(c: char) -> bool {
-    let turns =
-        matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    turns || c.is_control()
-}
-
-/// A foreign text as a terminal may get it: what it would obey is shown, as `\u{1b}`.
-pub fn escaped(text: &str) -> Cow<'_, str> {
-    if !text.contains(is_obeyed) {
-        return text.into();
-    }
-    let mut clean = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_obeyed(c) {
-            clean.extend(c.escape_default());
-        } else {
-            clean.push(c);
-        }
-    }
-    clean.into()
 }
 
 /// A text without control characters, the end of it where it is too long.
@@ -178,6 +155,16 @@ mod tests {
         }
         assert!(table.render(usize::MAX).contains("\\u{1b}[2J"));
         assert!(table.render(80).starts_with("    flat  function\n12.5 MiB  \u{2026}"));
+    }
+
+    #[test]
+    fn what_is_unseen_is_what_unicode_says() {
+        let unseen = r"[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}]";
+        let unseen = regex::Regex::new(unseen).unwrap();
+        for c in '\0'..=char::MAX {
+            let expected = unseen.is_match(c.encode_utf8(&mut [0; 4]));
+            assert_eq!(profile_core::is_unseen(c), expected, "{c:?}");
+        }
     }
 
     #[test]

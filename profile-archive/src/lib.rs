@@ -56,6 +56,7 @@ mod reader;
 mod warning;
 mod writer;
 
+mod amend;
 mod gunzip;
 mod gzip;
 mod tape;

@@ -294,6 +294,8 @@ impl<R: Read> BundleReader<R> {
 
     /// Reads up to the end of the compressed stream, where its checksum is.
     fn close_archive(&mut self) -> Result<(), Problem> {
+        // Two blocks of zeros end an archive. With less of the second one it was cut off there.
+        let end = self.tape.offset + BLOCK as u64;
         let mut scratch = [0; SCRATCH];
         let mut trailing = false;
         loop {
@@ -306,6 +308,9 @@ impl<R: Read> BundleReader<R> {
                 trailing = true;
                 self.warnings.push(offset, Problem::TrailingData);
             }
+        }
+        if self.tape.offset < end {
+            return Err(Problem::BreaksOff);
         }
         if self.tape.stream.members > 1 {
             self.warnings.push(self.tape.offset, Problem::SeveralMembers);

@@ -15,6 +15,13 @@ pub(crate) const BLOCK: usize = 512;
 /// The scratch space for bytes that are read to be looked at or thrown away.
 pub(crate) const SCRATCH: usize = 16 * 1024;
 
+/// What may be skipped and nothing is missing: a directory holds nothing, and an extension is about
+/// the entry after it.
+pub(crate) const HARMLESS: [&str; 3] = [DIRECTORY, LONG_NAME, PAX_HEADER];
+const DIRECTORY: &str = "a directory";
+const LONG_NAME: &str = "a long name for the next entry";
+const PAX_HEADER: &str = "a pax header for the next entry";
+
 /// The decompressed archive and how far it was read.
 pub(crate) struct Tape<R> {
     pub(crate) stream: Gunzip<R>,
@@ -119,11 +126,11 @@ impl Member {
             b'2' => (Some("a symbolic link"), false),
             b'3' => (Some("a character device"), false),
             b'4' => (Some("a block device"), false),
-            b'5' => (Some("a directory"), false),
+            b'5' => (Some(DIRECTORY), false),
             b'6' => (Some("a named pipe"), false),
             b'S' => (Some("a sparse file"), true),
-            b'K' | b'L' => (Some("a long name for the next entry"), true),
-            b'g' | b'x' => (Some("a pax header for the next entry"), true),
+            b'K' | b'L' => (Some(LONG_NAME), true),
+            b'g' | b'x' => (Some(PAX_HEADER), true),
             _ => (Some("of an unknown type"), true),
         };
         let raw = header.path_bytes();

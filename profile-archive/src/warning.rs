@@ -3,8 +3,9 @@
 use std::fmt;
 
 use crate::EntryName;
+use crate::tape::HARMLESS;
 
-/// The most warnings that are kept: a hostile manifest can ask for one per entry it makes up.
+/// The most warnings that are kept of a sort: a hostile manifest can ask for one per entry it makes up.
 const MOST: usize = 100;
 
 /// Something wrong with a bundle, and where.
@@ -133,6 +134,42 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// Whether the bundle is not what was sent, as far as can be told: something is lost
+    /// ([`Problem::is_loss`]), skipped, there twice, or differs from the manifest; or something follows
+    /// the manifest or the end.
+    ///
+    /// Whoever passes a bundle on can't call it whole then. An odd name, an entry more than is listed,
+    /// several gzip members and a later format take nothing away from what is in it.
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Problem::AfterManifest(_)
+            | Problem::TrailingData
+            | Problem::Duplicate(_)
+            | Problem::Size { .. }
+            | Problem::Hash(_) => true,
+            Problem::Skipped { what, .. } => !HARMLESS.contains(what),
+            problem => problem.is_loss(),
+        }
+    }
+
+    /// The entry that it is about.
+    pub fn entry(&self) -> Option<&EntryName> {
+        match self {
+            Problem::TooLarge { name, .. }
+            | Problem::AfterManifest(name)
+            | Problem::Skipped { name, .. }
+            | Problem::Renamed(name)
+            | Problem::Duplicate(name)
+            | Problem::Missing(name)
+            | Problem::Unlisted(name)
+            | Problem::Size { name, .. }
+            | Problem::Hash(name) => Some(name),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (at byte {})", self.problem, self.offset)
@@ -144,16 +181,21 @@ impl fmt::Display for Warning {
 pub(crate) struct Warnings {
     list: Vec<Warning>,
     loss: bool,
+    damages: usize,
+    oddities: usize,
 }
 
 impl Warnings {
     /// Notes a problem. One that loses something is always kept, unless it is one that the manifest
-    /// makes up: of the others there are at most `max_entries`.
+    /// makes up: of the others there are at most `max_entries`. Damage has room of its own, so that no
+    /// number of harmless oddities hides it.
     pub(crate) fn push(&mut self, offset: u64, problem: Problem) {
         let loss = problem.is_loss();
         self.loss |= loss;
         let always = loss && !matches!(problem, Problem::Missing(_));
-        if always || self.list.len() < MOST {
+        let alike = if problem.is_damage() { &mut self.damages } else { &mut self.oddities };
+        if always || *alike < MOST {
+            *alike += 1;
             self.list.push(Warning { offset, problem });
         } else if self.list.iter().all(|warning| warning.problem != Problem::More) {
             self.list.push(Warning { offset, problem: Problem::More });
@@ -182,6 +224,18 @@ mod tests {
         assert_eq!(list.len(), MOST + 2);
         assert_eq!(list[MOST].problem, Problem::More);
         assert_eq!(list[MOST + 1].to_string(), "the bundle breaks off (at byte 10000)");
+    }
+
+    #[test]
+    fn oddities_do_not_hide_damage() {
+        let mut warnings = Warnings::default();
+        for _ in 0..10_000 {
+            warnings.push(0, Problem::Renamed(EntryName::label(b"x")));
+        }
+        warnings.push(1, Problem::Hash(EntryName::label(b"y")));
+        let (loss, list) = warnings.finish();
+        assert_eq!((loss, list.len()), (false, MOST + 2));
+        assert!(list[MOST + 1].problem.is_damage());
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use crate::HandshakeError;
+
 /// The result of this crate's functions.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -46,6 +48,15 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// There was no TLS connection to be had.
+    #[error("request to {url} failed")]
+    Handshake {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// Why not.
+        #[source]
+        source: HandshakeError,
+    },
     /// The server refused.
     #[error("{url} answered {status}: {message}")]
     Refused {
@@ -80,6 +91,14 @@ pub enum Error {
         /// The URL that was asked, without credentials.
         url: String,
         /// What is wrong.
+        reason: String,
+    },
+    /// The bundle has an end, but something of it is missing or is not what was sent.
+    #[error("the bundle of {url} is not whole: {reason}")]
+    NotWhole {
+        /// The URL that was asked, without credentials.
+        url: String,
+        /// What is lost.
         reason: String,
     },
     /// The collection was called off.

@@ -20,9 +20,11 @@
 #[cfg(feature = "client")]
 pub mod client;
 mod error;
+mod handshake;
 #[cfg(feature = "server")]
 pub mod server;
 #[cfg(feature = "tower")]
 pub mod tasks;
 
 pub use error::{Error, Result};
+pub use handshake::HandshakeError;

@@ -4,9 +4,11 @@ mod collecting;
 mod demo;
 mod fallback;
 mod interrupts;
+mod losses;
 mod profiles;
 mod reading;
 pub(crate) mod sources;
+mod tls;
 
 use std::fmt::Display;
 use std::path::Path;

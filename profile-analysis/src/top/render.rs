@@ -1,7 +1,9 @@
 //! A ranking as text for people.
 
+use profile_core::escaped;
+
 use super::{By, Top};
-use crate::table::{Table, escaped, frames, place};
+use crate::table::{Table, frames, place};
 use crate::units::{format_percent, format_value};
 
 /// Writes a ranking as text, its lines of at most `width` characters, 40 at least. `by` says what

@@ -5,12 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::Agent;
+use ureq::config::Config;
 use ureq::http::{HeaderName, HeaderValue, header};
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 
 use super::patience::Cancel;
 use super::target::Target;
 #[cfg(feature = "tls")]
 use super::tls;
+use super::unclean::UncleanConnector;
 #[cfg(unix)]
 use super::unix;
 use super::{Client, printable};
@@ -177,10 +181,10 @@ impl ClientBuilder {
         #[cfg(unix)]
         let agent = match self.unix_socket {
             Some(path) => unix::agent(config, path),
-            None => config.new_agent(),
+            None => direct(config),
         };
         #[cfg(not(unix))]
-        let agent = config.new_agent();
+        let agent = direct(config);
         Client {
             target: self.target,
             agent,
@@ -192,6 +196,12 @@ impl ClientBuilder {
             cancel: Arc::new(Cancel::default()),
         }
     }
+}
+
+/// An agent that connects to the URL's host.
+fn direct(config: Config) -> Agent {
+    let connector = DefaultConnector::new().chain(UncleanConnector);
+    Agent::with_parts(config, connector, DefaultResolver::default())
 }
 
 #[cfg(test)]

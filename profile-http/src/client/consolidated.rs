@@ -5,16 +5,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::time::{Duration, SystemTime};
 
-use profile_archive::{
-    BundleReader, Contents, EntryName, Header, Limits, Problem, Source, Warning,
-};
+use profile_archive::{BundleReader, Contents, EntryName, Header, Limits, Problem, Source};
 use profile_core::Kind;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, header};
 use url::Url;
 
 use super::exchange::{content_type, failed, shown};
-use super::output::{End, Output};
+use super::losses::{self, Sorted};
+use super::output::{End, Output, Theirs};
 use super::patience::Budget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
@@ -24,6 +23,9 @@ pub(super) struct Answer {
     url: Url,
     response: Response<Body>,
 }
+
+/// The header in which a service says what format its bundle is in.
+const FORMAT_HEADER: &str = "profilez-format";
 
 /// The first pieces of a bundle come while the window is still open.
 const RECORDING: u64 = 64;
@@ -59,6 +61,8 @@ pub(super) fn collect(
 ) -> Result<Collected> {
     let Answer { url, response } = answer;
     let file_name = file_name(response.headers());
+    // Ours says that a manifest will come; other servers' archives have none.
+    let promised = response.headers().contains_key(FORMAT_HEADER);
     progress(Progress::Recording);
     let mut stream = Stream {
         body: response.into_body().into_reader(),
@@ -70,13 +74,18 @@ pub(super) fn collect(
     };
     let mut output = Output::begin(to, header(client, request, file_name.as_deref()))?;
     let limits = Limits::default();
-    let (json, all, contents) = match BundleReader::open(&mut stream, &limits) {
+    let (json, contents) = match BundleReader::open(&mut stream, &limits) {
         Ok(mut reader) => {
-            let all = pass_on(&mut reader, &mut output);
+            let empty = pass_on(&mut reader, &mut output);
+            // Where writing failed there is still the manifest to come.
+            while reader.next_entry().is_some() {}
             let json = reader.manifest_json().to_vec();
-            (json, all, Some(reader.finish()))
+            for name in empty {
+                output.empty(&kind(&name), &name, !json.is_empty());
+            }
+            (json, Some(reader.finish()))
         }
-        Err(_) => (Vec::new(), false, None),
+        Err(_) => (Vec::new(), None),
     };
     let (bytes, failed) = (stream.bytes, stream.failed);
     let nothing = || Error::NoBundle { url: shown(&url), bytes };
@@ -86,66 +95,52 @@ pub(super) fn collect(
     let Some(Contents { manifest, warnings, .. }) = contents else {
         return Err(failed.unwrap_or_else(nothing));
     };
-    let mut end = End { file_name, ..End::default() };
-    let (losses, warnings): (Vec<Warning>, Vec<Warning>) =
-        warnings.into_iter().partition(|warning| warning.problem.is_loss());
-    let mut losses = losses.into_iter().map(|warning| warning.problem);
-    match manifest {
-        // Its own words are passed on, what they say of a collection that ended early included, if they
-        // fit what is passed on.
-        Some(manifest)
-            if failed.is_none()
-                && all
-                && losses.all(|problem| matches!(problem, Problem::Incomplete(_))) =>
-        {
-            end.warnings = warnings;
-            end.manifest = Some((json, manifest));
-        }
-        _ if output.is_empty() && !output.is_closed() => {
-            return Err(failed.unwrap_or_else(nothing));
-        }
-        _ => {
-            let lost = losses.find(|problem| *problem != Problem::NoManifest);
-            end.broke_off = failed.or_else(|| {
-                lost.map(|problem| Error::BrokeOff {
-                    url: shown(&url),
-                    reason: problem.to_string(),
-                })
-            });
-            // That nothing was listed is no news.
-            let unlisted = |warning: &Warning| matches!(warning.problem, Problem::Unlisted(_));
-            end.warnings = warnings.into_iter().filter(|warning| !unlisted(warning)).collect();
+    if manifest.is_none() && output.is_empty() && !output.is_closed() {
+        return Err(failed.unwrap_or_else(nothing));
+    }
+    let Sorted { losses, oddities } = losses::sort(warnings, promised);
+    for loss in &losses {
+        // What failed says it better.
+        if failed.is_none() || !matches!(loss, Problem::Unreadable(_)) {
+            output.error(&losses::kind_of(loss, manifest.as_ref()), loss.to_string());
         }
     }
-    if client.cancel.is_set() && end.broke_off.is_some() {
-        end.broke_off = Some(Error::Cancelled);
+    let mut broke_off = failed.or_else(|| losses::error(&url, &losses));
+    if client.cancel.is_set() && broke_off.is_some() {
+        broke_off = Some(Error::Cancelled);
     }
-    output.finish(end)
+    let manifest = manifest.map(|manifest| Theirs { json, manifest });
+    output.finish(End { file_name, warnings: oddities, broke_off, manifest })
 }
 
-/// Copies what can be read of a bundle. Whether that was all.
-fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> bool {
-    let mut all = true;
+/// Copies what can be read of a bundle. The names of the entries that hold nothing: whether they are
+/// meant to, the manifest tells at the end.
+fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec<EntryName> {
+    let mut empty = Vec::new();
     while let Some(mut entry) = reader.next_entry() {
         let name = entry.name().clone();
         let kind = kind(&name);
         // It grows as bytes arrive: the size is only what the header claims.
         let mut bytes = Vec::new();
-        if entry.read_to_end(&mut bytes).is_err() || output.is_closed() {
-            return false;
+        if entry.read_to_end(&mut bytes).is_err() {
+            output.error(&kind, format!("{name} breaks off"));
+            return empty;
         }
+        if output.is_closed() {
+            return empty;
+        }
+        // Of two with one name the first is passed on; the reader says that there was another.
         if bytes.is_empty() {
-            all = false;
-            output.error(&kind, format!("the service sent an empty {name}"));
-        } else {
+            empty.push(name);
+        } else if !output.holds(&name) {
             output.append(&kind, &name, &bytes, Duration::ZERO);
         }
     }
-    all
+    empty
 }
 
 /// The kind of an entry, by its name.
-fn kind(name: &EntryName) -> String {
+pub(super) fn kind(name: &EntryName) -> String {
     let stem = name.as_str().split('.').next().unwrap_or_default();
     let known = match stem {
         "profile" => Ok(Kind::Cpu),

@@ -9,8 +9,9 @@ use ureq::http::{HeaderMap, Response, header};
 use ureq::{Body, RequestBuilder};
 use url::Url;
 
+use super::handshake::{self, NotHttp};
 use super::{Client, printable};
-use crate::{Error, Result};
+use crate::{Error, HandshakeError, Result};
 
 /// An answer as it came, in memory while it is small and else in a file without a name.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Answer {
 
 /// What is kept in memory of one answer.
 const IN_MEMORY: usize = 256 * 1024;
+/// The longest that a service is taken to stay away, whatever it says.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 3600);
 /// The most redirects that are followed for one request.
 const REDIRECTS: usize = 5;
 
@@ -42,7 +45,7 @@ impl Client {
     pub(super) fn post(&self, url: &Url, within: Duration) -> Result<Response<Body>> {
         // POST, so that nothing on the way repeats it or answers from a cache.
         let answer = self.prepared(self.agent.post(url.as_str()), within).send_empty();
-        accepted(url, answer.map_err(|error| failed(url, error))?)
+        accepted(url, answer.map_err(|error| unanswered(url, error))?)
     }
 
     /// Asks for something that may be asked for again. A redirect is followed where it doesn't leave
@@ -54,7 +57,7 @@ impl Client {
         for _ in 0..=REDIRECTS {
             let left = within.saturating_sub(began.elapsed());
             let answer = self.prepared(self.agent.get(at.as_str()), left).call();
-            let answer = answer.map_err(|error| failed(&at, error))?;
+            let answer = answer.map_err(|error| unanswered(&at, error))?;
             match elsewhere(&at, &answer) {
                 Some(next) => at = next,
                 None => return accepted(&at, answer),
@@ -120,9 +123,24 @@ fn accepted(url: &Url, answer: Response<Body>) -> Result<Response<Body>> {
     if answer.status().is_success() { Ok(answer) } else { Err(refused(url, answer)) }
 }
 
+/// A request that came to no answer.
+pub(super) fn unanswered(url: &Url, error: ureq::Error) -> Error {
+    match (url.scheme(), error) {
+        ("https", error) if handshake::is_hung_up_early(&error) => {
+            Error::Handshake { url: shown(url), source: HandshakeError::HungUp }
+        }
+        ("http", error @ ureq::Error::Protocol(_)) => failed(url, NotHttp::Answer(error)),
+        ("http", error) if handshake::is_hung_up(&error) => failed(url, NotHttp::Nothing(error)),
+        (_, error) => failed(url, error),
+    }
+}
+
 /// A request that came to no answer, or to half of one.
 pub(super) fn failed(url: &Url, error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::Request { url: shown(url), source: Box::new(error) }
+    match handshake::read(&error) {
+        Some(source) => Error::Handshake { url: shown(url), source },
+        None => Error::Request { url: shown(url), source: Box::new(error) },
+    }
 }
 
 /// The server's reason, from a JSON body such as ours or else from a text.
@@ -138,8 +156,8 @@ fn refused(url: &Url, mut response: Response<Body>) -> Error {
     let retry_after = response
         .headers()
         .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok())
-        .map(Duration::from_secs);
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map(|seconds| Duration::from_secs(seconds).min(LONGEST_ABSENCE));
     let mut text = Vec::new();
     // A reason that can't be read is left out; the status says the most important thing.
     let _ = response.body_mut().as_reader().take(MOST).read_to_end(&mut text);

@@ -192,7 +192,7 @@ fn list(
     match client.patiently(budget, Duration::ZERO, progress, fetch) {
         Ok(answer) => Ok(names(&answer.read()?)),
         Err(error @ Error::Refused { status: 401 | 403, .. }) => Err(error),
-        Err(error @ Error::Request { .. }) => Err(error),
+        Err(error @ (Error::Request { .. } | Error::Handshake { .. })) => Err(error),
         Err(_) => Ok(None),
     }
 }

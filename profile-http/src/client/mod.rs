@@ -20,13 +20,18 @@ mod builder;
 mod consolidated;
 mod content;
 mod exchange;
+mod handshake;
 mod index;
 mod individual;
+mod losses;
 mod output;
 mod patience;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
+#[cfg(feature = "tls")]
+mod tls_error;
+mod unclean;
 #[cfg(unix)]
 mod unix;
 
@@ -36,7 +41,7 @@ use std::time::Duration;
 
 use profile_archive::{Manifest, Warning};
 use profile_core::task::Detail;
-use profile_core::{DEFAULT_WINDOW, Kind, parse_duration};
+use profile_core::{DEFAULT_WINDOW, Kind, escaped, parse_duration};
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue};
 
@@ -91,8 +96,8 @@ pub struct Collected {
     pub manifest: Manifest,
     /// What was odd about what the service sent.
     pub warnings: Vec<Warning>,
-    /// Why it ends before everything was there. The manifest says so too, unless it is the writing
-    /// that failed; then there is none.
+    /// Why it can't be called whole: it ended early, or something of it is missing or is not what was
+    /// sent. The manifest says so too, unless it is the writing that failed; then there is none.
     pub broke_off: Option<Error>,
 }
 
@@ -143,8 +148,9 @@ impl Client {
     /// its turn, so that no more than one profile is in memory. That is not done for a request that asks
     /// what tasks wait in, which no other service can tell.
     ///
-    /// A collection that breaks off when something of it has arrived is no error: see
-    /// [`Collected::broke_off`].
+    /// A collection that breaks off when something of it has arrived is no error, nor is a bundle of
+    /// which something is lost: see [`Collected::broke_off`]. The service's manifest is passed on in any
+    /// case, with what was lost in its `errors`.
     ///
     /// # Errors
     ///
@@ -215,9 +221,9 @@ impl Request {
     }
 }
 
-/// A text from outside on one line, without control characters and bounded.
+/// A text from outside on one line, bounded, and with nothing in it that is not seen.
 fn printable(text: &str, most: usize) -> String {
-    let text: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(most).collect();
-    text.trim().to_owned()
+    let on_one_line = |c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c };
+    let text: String = text.chars().map(on_one_line).take(most).collect();
+    escaped(text.trim()).into_owned()
 }

@@ -25,10 +25,16 @@ pub(super) struct Output<'a> {
 pub(super) struct End {
     pub(super) file_name: Option<String>,
     pub(super) warnings: Vec<Warning>,
-    /// Why there is not more of it.
+    /// Why it can't be called whole.
     pub(super) broke_off: Option<Error>,
-    /// The manifest that came with the entries, as it came and as it reads.
-    pub(super) manifest: Option<(Vec<u8>, Manifest)>,
+    /// The manifest that came with the entries.
+    pub(super) manifest: Option<Theirs>,
+}
+
+/// A manifest of the service's, as it came and as it reads.
+pub(super) struct Theirs {
+    pub(super) json: Vec<u8>,
+    pub(super) manifest: Manifest,
 }
 
 /// What a writer's error holds if the writer has dropped everything since it was last flushed, as one
@@ -98,6 +104,14 @@ impl<'a> Output<'a> {
         self.failed = Some(error);
     }
 
+    /// Notes an entry that holds nothing. It is written only where the manifest that came lists it.
+    pub(super) fn empty(&mut self, kind: &str, name: &EntryName, is_listed: bool) {
+        if is_listed && !self.holds(name) {
+            self.append(kind, name, &[], Duration::ZERO);
+        }
+        self.error(kind, format!("the service sent an empty {name}"));
+    }
+
     pub(super) fn error(&mut self, kind: &str, text: impl Into<String>) {
         self.writer.error(kind, text);
     }
@@ -112,6 +126,11 @@ impl<'a> Output<'a> {
 
     pub(super) fn is_empty(&self) -> bool {
         self.writer.manifest().entries.is_empty()
+    }
+
+    /// Whether there is an entry of this name.
+    pub(super) fn holds(&self, name: &EntryName) -> bool {
+        self.writer.manifest().entries.iter().any(|entry| *name == *entry.name)
     }
 
     /// Whether there is a profile of this kind.
@@ -132,32 +151,37 @@ impl<'a> Output<'a> {
     /// It could not be written, and nothing of use was written before.
     pub(super) fn finish(mut self, end: End) -> Result<Collected> {
         let End { file_name, warnings, mut broke_off, manifest } = end;
-        if let Some(error) = self.failed.as_ref().or(broke_off.as_ref()) {
-            self.writer.incomplete(error.chain());
-        }
-        let mut own = self.writer.manifest().clone();
+        let why = self.failed.as_ref().or(broke_off.as_ref()).map(Error::chain);
+        let why = why.unwrap_or_default();
+        let own = self.writer.manifest();
         let useful = !own.entries.is_empty();
-        if self.failed.is_some() {
-            // What room there is is for the manifest. Without one it reads as truncated.
-            if self.can_end && useful {
-                let _ = self.writer.finish();
+        // Of two manifests the service's knows more: what is known here is added to it.
+        let theirs = manifest.map(|Theirs { json, mut manifest }| {
+            if why.is_empty() && own.errors.is_empty() {
+                return Theirs { json, manifest };
             }
-        } else {
-            let finished = match &manifest {
-                Some((json, _)) => self.writer.finish_with(json),
-                None => self.writer.finish(),
-            };
-            self.failed = finished.err().map(written);
-        }
-        if let (Some((_, theirs)), None) = (manifest, &self.failed) {
-            own = theirs;
+            let json = manifest.amend(&json, &why, &own.errors);
+            Theirs { json, manifest }
+        });
+        self.writer.incomplete(why);
+        let own = self.writer.manifest().clone();
+        let end = |writer: BundleWriter<Counted<'a>>| match &theirs {
+            Some(Theirs { json, .. }) => writer.finish_with(json),
+            None => writer.finish(),
+        };
+        if self.failed.is_none() {
+            self.failed = end(self.writer).err().map(written);
+        } else if self.can_end && useful {
+            // What room there is is for the manifest. Without one it reads as truncated.
+            let _ = end(self.writer);
         }
         match self.failed {
             Some(error) if useful => broke_off = Some(error),
             Some(error) => return Err(error),
             None => {}
         }
-        Ok(Collected { bytes: self.bytes.get(), file_name, manifest: own, warnings, broke_off })
+        let manifest = theirs.map_or(own, |theirs| theirs.manifest);
+        Ok(Collected { bytes: self.bytes.get(), file_name, manifest, warnings, broke_off })
     }
 }
 

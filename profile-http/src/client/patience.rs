@@ -4,7 +4,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::{Client, Progress};
-use crate::{Error, Result};
+use crate::{Error, HandshakeError, Result};
 
 /// The time that a whole collection has.
 #[derive(Clone, Copy, Debug)]
@@ -14,10 +14,9 @@ pub(super) struct Budget {
 
 impl Budget {
     pub(super) fn new(whole: Duration) -> Budget {
-        // A century is as good as for ever, where the clock can't count that far.
-        let now = Instant::now();
-        let end = now.checked_add(whole).unwrap_or(now + Duration::from_secs(3_000_000_000));
-        Budget { end }
+        // A century is as good as for ever, and whoever adds to it stays within what the clock counts.
+        const CENTURY: Duration = Duration::from_secs(3_000_000_000);
+        Budget { end: Instant::now() + whole.min(CENTURY) }
     }
 
     pub(super) fn left(&self) -> Duration {
@@ -79,7 +78,7 @@ impl Client {
                 }
                 None => return Err(error),
             };
-            if self.cancel.is_set() || wait + needed >= budget.left() {
+            if self.cancel.is_set() || wait.saturating_add(needed) >= budget.left() {
                 return Err(error);
             }
             progress(Progress::Waiting(wait));
@@ -104,7 +103,7 @@ fn busy(error: &Error) -> Option<Duration> {
 /// Whether the failure is one of the way rather than of the service.
 fn may_pass(error: &Error) -> bool {
     match error {
-        Error::Request { .. } => true,
+        Error::Request { .. } | Error::Handshake { source: HandshakeError::HungUp, .. } => true,
         Error::Refused { status, .. } => matches!(status, 502..=504),
         _ => false,
     }
@@ -160,6 +159,21 @@ mod tests {
         assert_eq!(attempt(|| refused(400, "", None), 60_000), (1, 0));
         assert_eq!(attempt(|| refused(409, "", Some(100)), 60_000), (1, 0));
         assert_eq!(attempt(|| refused(409, "", None), 1_500), (2, 1));
+    }
+
+    #[test]
+    fn no_number_is_too_large() {
+        let client = Client::builder("localhost:1").unwrap().build();
+        for after in [u64::MAX, i64::MAX as u64, u64::MAX / 1_000_000_000, 1 << 40] {
+            for whole in [Duration::MAX, Duration::from_secs(60)] {
+                for needed in [Duration::MAX, Duration::ZERO] {
+                    let busy = || Err::<(), _>(refused(409, "", Some(after)));
+                    let budget = Budget::new(whole);
+                    let failed = client.patiently(budget, needed, &mut |_| {}, busy);
+                    assert!(matches!(failed, Err(Error::Refused { .. })), "{after} {whole:?}");
+                }
+            }
+        }
     }
 
     #[test]

@@ -14,9 +14,11 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
+use super::unclean::UncleanConnector;
+
 /// An agent whose every connection goes to the socket at `path`.
 pub(super) fn agent(config: Config, path: PathBuf) -> Agent {
-    Agent::with_parts(config, SocketConnector { path }, NoResolver)
+    Agent::with_parts(config, SocketConnector { path }.chain(UncleanConnector), NoResolver)
 }
 
 #[derive(Debug)]

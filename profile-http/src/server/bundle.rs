@@ -23,6 +23,8 @@ use super::{Body, RequestBody, Shared, body};
 
 /// Bytes of a form.
 const LARGEST_FORM: usize = 64 << 10;
+/// The header that says what format the bundle is in.
+const FORMAT_HEADER: &str = "profilez-format";
 
 /// The parameters of a request: those of its query, and those of a form in its body.
 pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, Refusal> {
@@ -75,6 +77,9 @@ pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) 
     let mut response = Response::new(Body::stream(reader));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/gzip"));
+    // Promises a manifest, which other servers' archives don't have: without it nobody could tell that
+    // it is missing.
+    headers.insert(FORMAT_HEADER, HeaderValue::from(profile_archive::FORMAT));
     if let Ok(value) = HeaderValue::from_str(&file_name) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }

@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header;
 use http::request::Parts;
+use profile_core::is_unseen;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -66,7 +67,7 @@ fn split(header: &[u8]) -> Option<(&[u8], &[u8])> {
 /// A user name for the log: it is not checked against anything, so it is bounded and printable.
 fn user_name(bytes: &[u8]) -> String {
     let name: String =
-        String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).take(64).collect();
+        String::from_utf8_lossy(bytes).chars().filter(|&c| !is_unseen(c)).take(64).collect();
     if name.is_empty() { "token".to_owned() } else { name }
 }
 

@@ -283,6 +283,16 @@ fn a_busy_service_is_to_be_asked_again() {
 }
 
 #[test]
+fn a_service_that_says_never_is_not_waited_for() {
+    for after in ["18446744073709551615", "9223372036854775807", "99999999999999999999", "-1"] {
+        let head = "HTTP/1.1 409 Conflict\r\nContent-Length: 2\r\nRetry-After: ";
+        let answer = format!("{head}{after}\r\n\r\nno");
+        let (url, _) = answering(answer.into(), Then::HangUp);
+        run(["collect", &url, WINDOW, "--timeout", "1s"]).fails(1, &["answered 409: no"]);
+    }
+}
+
+#[test]
 fn a_kind_that_is_missing_is_said() {
     let directory = tempdir().unwrap();
     let file = path(&directory, "x.tar.gz");
@@ -364,6 +374,15 @@ fn what_is_no_bundle_is_not_kept() {
     let evil = "HTTP/1.1 500 Oops\r\nContent-Length: 14\r\n\r\n\x1b[2Jevil\r\nfake";
     let ran = collect(evil.into()).fails(1, &["answered 500", "evil"]);
     assert!(!ran.stderr.contains('\x1b'), "{:?}", ran.stderr);
+    let unseen = "\u{9b}2J\u{202e}\u{200b}\u{feff}\u{2028}\u{ad}\u{e0041}";
+    let json = format!("{{\"message\":\"{unseen}\",\"detail\":\"{unseen}\"}}");
+    for body in [unseen, &json] {
+        let evil = format!("HTTP/1.1 500 Oops\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let shown = "\\u{9b}2J\\u{202e}\\u{200b}\\u{feff}\\u{2028}\\u{ad}\\u{e0041}";
+        let ran = collect(evil.into()).fails(1, &["answered 500", shown]);
+        let raw = |c: char| c != '\n' && profilez::core::is_unseen(c);
+        assert!(!ran.stderr.contains(raw), "{:?}", ran.stderr);
+    }
 }
 
 #[test]

@@ -270,6 +270,41 @@ fn a_dump_beyond_a_limit_is_partial() {
 }
 
 #[test]
+fn what_can_not_be_seen_in_a_name_is_shown() {
+    const EVIL: &str =
+        "gnp\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}\u{ad}\u{fe0f}\u{e0041}\u{9b}evil";
+    let unseen = |c: char| c != '\n' && profilez::core::is_unseen(c);
+    let directory = tempdir().unwrap();
+    let whole = write(&directory, "bundle", bundle(EVIL).0);
+    let raw = write(&directory, "raw\u{202e}", profile(EVIL).encode());
+    let dump = format!("goroutine 1 [{EVIL}]:\n{EVIL}.f()\n\t/{EVIL}.go:1 +0x1\n");
+    let dump = write(&directory, "dump\u{200b}", &dump);
+    let event = format!(
+        r#"{{"traceEvents":[{{"name":"thread_name","ph":"M","pid":1,"tid":1,"args":{{"name":"{EVIL}"}}}},
+        {{"name":"{EVIL}","cat":"{EVIL}","ph":"X","pid":1,"tid":1,"ts":1,"dur":900000}}],
+        "otherData":{{"producer":"{EVIL}"}}}}"#
+    );
+    let trace = write(&directory, "trace\u{ad}", &event);
+    let none = "nothing\u{2066}".to_owned();
+    for file in [&whole, &raw, &dump, &trace, &none, &format!("{whole}:\u{feff}")] {
+        for command in ["inspect", "report", "top", "groups", "trace", "diff"] {
+            for more in [&[][..], &["--json"]] {
+                let mut args = vec![command, file];
+                args.extend((command == "diff").then_some(file.as_str()));
+                args.extend(more);
+                let ran = run(args.iter().copied());
+                for out in [ran.text(), &ran.stderr] {
+                    assert!(!out.contains(unseen), "{args:?}: {out:?}");
+                }
+            }
+        }
+    }
+    // What a program reads is the same.
+    let facts = run(["inspect", "--json", &whole]).json();
+    assert_eq!(facts["manifest"]["service"], EVIL);
+}
+
+#[test]
 fn a_hostile_name_is_shown_and_not_obeyed() {
     const EVIL: &str = "evil\x1b[2J\u{9b}2J\x07\r\nfake\u{7f}";
     let directory = tempdir().unwrap();

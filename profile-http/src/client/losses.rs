@@ -1,0 +1,112 @@
+//! What a bundle lost on its way, as far as the bundle itself tells.
+
+use profile_archive::{Manifest, Problem, Warning};
+use url::Url;
+
+use super::consolidated::kind;
+use super::exchange::shown;
+use crate::Error;
+
+/// What the warnings of a bundle come to.
+#[derive(Debug, Default)]
+pub(super) struct Sorted {
+    /// Why it can't be called whole.
+    pub(super) losses: Vec<Problem>,
+    /// What is merely odd.
+    pub(super) oddities: Vec<Warning>,
+}
+
+/// So many are named in one line.
+const NAMED: usize = 3;
+
+/// Tells damage from oddities. That a bundle has no manifest is neither, unless one was `promised`: it
+/// gets one here. What a manifest says of a collection that ended early is in it and stays there.
+pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> Sorted {
+    let mut sorted = Sorted::default();
+    for warning in warnings {
+        match warning.problem {
+            Problem::Incomplete(_) => {}
+            Problem::NoManifest if !promised => {}
+            problem if problem.is_damage() => sorted.losses.push(problem),
+            problem => sorted.oddities.push(Warning { problem, ..warning }),
+        }
+    }
+    // What comes last is missing wherever something breaks off.
+    if sorted.losses.iter().any(ends_early) {
+        sorted.losses.retain(|loss| *loss != Problem::NoManifest);
+    }
+    sorted
+}
+
+/// What is to be said of a bundle that can't be called whole; nothing of one that can.
+pub(super) fn error(url: &Url, losses: &[Problem]) -> Option<Error> {
+    let more = match losses.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named: Vec<String> = losses.iter().take(NAMED).map(ToString::to_string).collect();
+    let (url, reason) = (shown(url), named.join(", ") + &more);
+    match losses {
+        [] => None,
+        losses if losses.iter().any(ends_early) => Some(Error::BrokeOff { url, reason }),
+        _ => Some(Error::NotWhole { url, reason }),
+    }
+}
+
+/// Whether nothing was read beyond it.
+fn ends_early(problem: &Problem) -> bool {
+    matches!(
+        problem,
+        Problem::BreaksOff
+            | Problem::Damaged(_)
+            | Problem::Unreadable(_)
+            | Problem::BadHeader
+            | Problem::Limit { .. }
+    )
+}
+
+/// The kind that a loss is about, by the manifest or else by the entry's name.
+pub(super) fn kind_of(loss: &Problem, manifest: Option<&Manifest>) -> String {
+    let Some(name) = loss.entry() else { return "bundle".to_owned() };
+    manifest
+        .and_then(|manifest| manifest.entries.iter().find(|entry| *name == *entry.name))
+        .map_or_else(|| kind(name), |entry| entry.kind.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use profile_archive::EntryName;
+
+    use super::*;
+
+    #[test]
+    fn names_the_first_and_counts_the_rest() {
+        let check = |losses: &[Problem], expected: Option<&str>| {
+            let url = Url::parse("http://x:s3cret@h/debug/profile?t=s3cret").unwrap();
+            let text = error(&url, losses).map(|error| error.to_string());
+            assert_eq!(text.as_deref(), expected);
+        };
+        let missing = || Problem::Missing(EntryName::label(b"heap.prof"));
+        check(&[], None);
+        check(
+            &[missing()],
+            Some("the bundle of http://h/debug/profile is not whole: heap.prof is missing"),
+        );
+        check(
+            &[missing(), Problem::BreaksOff],
+            Some("http://h/debug/profile broke off: heap.prof is missing, the bundle breaks off"),
+        );
+        let many = std::iter::repeat_with(missing).take(9).collect::<Vec<_>>();
+        assert!(error(&Url::parse("http://h").unwrap(), &many).unwrap().to_string().ends_with(
+            "heap.prof is missing, heap.prof is missing, heap.prof is missing and 6 more"
+        ));
+    }
+
+    #[test]
+    fn a_manifest_is_missed_where_it_was_promised() {
+        let warnings = || vec![Warning { offset: 1, problem: Problem::NoManifest }];
+        assert_eq!(sort(warnings(), true).losses, [Problem::NoManifest]);
+        let sorted = sort(warnings(), false);
+        assert!(sorted.losses.is_empty() && sorted.oddities.is_empty());
+    }
+}
