@@ -77,16 +77,7 @@ impl Collector for SampledCpu {
 pub(crate) fn not_started(error: StartError) -> Error {
     match error {
         StartError::Owned(owner) => cpu_owner::in_use(owner),
-        StartError::Forked => Error::Collect {
-            kind: Kind::Cpu,
-            source: "this process was forked from one with several threads, and can't safely \
-                     start one of its own"
-                .into(),
-        },
-        StartError::Os { what, source } => {
-            let source = format!("{what}: {source}").into();
-            Error::Collect { kind: Kind::Cpu, source }
-        }
+        error => Error::Collect { kind: Kind::Cpu, source: error.to_string().into() },
     }
 }
 
@@ -100,6 +91,10 @@ impl Window for CpuWindow {
         let symbols = self.symbols;
         let stacks = self.subscription.end();
         Box::new(move || {
+            if let Some(missing) = stacks.missing.as_ref().filter(|missing| missing.is_most()) {
+                let source = missing.to_string().into();
+                return Err(Error::Collect { kind: Kind::Cpu, source });
+            }
             let bytes = encode(&stacks, symbols);
             Ok(vec![File { name: Kind::Cpu.file_name(), bytes: bytes.into() }])
         })
@@ -120,7 +115,7 @@ fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
         builder.sample(&locations, &[stack.count, stack.count * period], &[label]);
     }
     builder.comment(&format!(
-        "engine: profilez, a CPU timer for each thread at {} Hz, unwind tables",
+        "engine: profilez, a CPU timer for each thread at {} Hz, at random points of each period, unwind tables",
         stacks.hz
     ));
     if stacks.truncated > 0 {
@@ -131,6 +126,9 @@ fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
     }
     if !stacks.dropped.is_zero() {
         builder.comment(&format!("dropped: {:?} of CPU time found no room", stacks.dropped));
+    }
+    if let Some(missing) = &stacks.missing {
+        builder.comment(&format!("missing: {missing}"));
     }
     for note in &stacks.notes {
         builder.comment(note);

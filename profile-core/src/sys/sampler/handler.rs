@@ -10,6 +10,8 @@ use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use super::ring::{Head, Ring};
+use super::strata::SampleClock;
+use super::threads::{PROCESS, arming_and_place};
 use super::timer::Clock;
 use crate::sys::arch;
 use crate::sys::clock::precise;
@@ -38,8 +40,6 @@ pub(in crate::sys) struct Shared {
     pub(super) threads: Box<[Thread]>,
     pub(super) unwinder: AtomicPtr<Unwinder>,
     shards: Box<[Shard]>,
-    /// CPU time between two signals of the process's timer, in nanoseconds.
-    pub(super) process_interval: AtomicU64,
     /// CPU time of samples that found no room, in nanoseconds.
     pub(super) dropped: AtomicU64,
 }
@@ -48,13 +48,28 @@ pub(in crate::sys) struct Shared {
 #[derive(Default)]
 pub(super) struct Thread {
     pub(super) tid: AtomicU32,
-    /// Its CPU time up to which samples account for it, in nanoseconds; an `i64`.
-    pub(super) accounted: AtomicU64,
+    /// When it is sampled.
+    pub(super) clock: SampleClock,
     /// Where its stack is known to be mapped as long as it lives; 0 where not yet.
     pub(super) stack_low: AtomicU64,
     pub(super) stack_high: AtomicU64,
     /// The thread's own block, from which the controller finds the stack.
     pub(super) thread_pointer: AtomicU64,
+}
+
+impl Thread {
+    /// Where its stack is known to be mapped. Where it isn't yet, tells the controller how to find it; to
+    /// be called by the thread itself.
+    fn stack_range(&self) -> StackRange {
+        let range = StackRange {
+            low: self.stack_low.load(Ordering::Relaxed),
+            high: self.stack_high.load(Ordering::Acquire),
+        };
+        if range.high == 0 {
+            self.thread_pointer.store(arch::thread_pointer(), Ordering::Relaxed);
+        }
+        range
+    }
 }
 
 /// Working memory for one handler at a time.
@@ -77,9 +92,6 @@ unsafe impl Sync for Shard {}
 /// More handlers than this at once are hardly ever running; a further one drops its sample.
 const SHARDS: usize = 16;
 
-/// The index, in a timer's value, of the timer that counts for the whole process.
-pub(super) const PROCESS: u32 = u32::MAX;
-
 impl Shared {
     pub(in crate::sys) fn new(
         epoch: u32,
@@ -95,7 +107,6 @@ impl Shared {
             threads: (0..threads).map(|_| Thread::default()).collect(),
             unwinder: AtomicPtr::new(Box::into_raw(unwinder)),
             shards: (0..SHARDS).map(|_| shard()).collect(),
-            process_interval: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
     }
@@ -221,31 +232,21 @@ unsafe fn sample(shared: &Shared, info: *const libc::siginfo_t, context: *const 
     if info.code != SI_TIMER || (info.value >> 32) as u32 != shared.epoch {
         return;
     }
+    let (arming, place) = arming_and_place(info.value as u32);
+    let by_process = place == PROCESS;
+    let clock = if by_process { Clock::Process } else { Clock::OwnThread };
+    let (Some(thread), Some(now)) = (shared.threads.get(place as usize), clock.now()) else {
+        return;
+    };
+    let Some(weight) = thread.clock.take_sample(arming, now) else { return };
     // SAFETY: the caller's promise.
     let registers = unsafe { arch::interrupted(context) };
-    let index = info.value as u32;
-    if index == PROCESS {
-        let tid = own_tid();
-        let expirations = 1 + info.overrun.max(0) as u64;
-        let weight = expirations * shared.process_interval.load(Ordering::Relaxed);
-        let head = Head { tid, at: precise(), weight, truncated: false, by_process: true };
-        take(shared, registers, StackRange::default(), head);
-        return;
-    }
-    let Some(thread) = shared.threads.get(index as usize) else { return };
-    // What the thread has used since its last sample: whatever the timer did, nothing is lost.
-    let used = Clock::OwnThread.used().map_or(0, |used| used.as_nanos() as u64);
-    let since = used.wrapping_sub(thread.accounted.swap(used, Ordering::Relaxed));
-    let weight = since.cast_signed().max(0).cast_unsigned();
-    let range = StackRange {
-        low: thread.stack_low.load(Ordering::Relaxed),
-        high: thread.stack_high.load(Ordering::Acquire),
+    let (tid, range) = if by_process {
+        (own_tid(), StackRange::default())
+    } else {
+        (thread.tid.load(Ordering::Relaxed), thread.stack_range())
     };
-    if range.high == 0 {
-        thread.thread_pointer.store(arch::thread_pointer(), Ordering::Relaxed);
-    }
-    let tid = thread.tid.load(Ordering::Relaxed);
-    let head = Head { tid, at: precise(), weight, truncated: false, by_process: false };
+    let head = Head { tid, at: precise(), weight, truncated: false, by_process };
     take(shared, registers, range, head);
 }
 

@@ -8,17 +8,33 @@
 
 mod controller;
 pub(super) mod handler;
-mod moments;
 pub(super) mod ring;
-mod stacks;
+
+mod commands;
+mod threads;
+
+mod stand_in;
+mod strata;
 mod timer;
 
+mod budget;
+mod signals;
+
+mod account;
+mod missing;
+
+mod moments;
+mod stacks;
+
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-use controller::Controller;
+use controller::{Closed, Controller};
 pub(crate) use moments::Moments;
 pub(crate) use stacks::Stacks;
+
+use signals::our_handler;
 
 use super::clock;
 use super::sigprof::{self, Owner};
@@ -27,10 +43,12 @@ use super::sigprof::{self, Owner};
 pub(crate) const DEPTH: usize = 128;
 
 /// The one engine of the process.
-static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, epoch: 0 });
+static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, stuck: None, epoch: 0 });
 
 struct Engine {
     controller: Option<Controller>,
+    /// One that was told to end and hasn't yet.
+    stuck: Option<Controller>,
     epoch: u32,
 }
 
@@ -38,6 +56,7 @@ struct Engine {
 pub(crate) struct Subscription {
     stacks: Arc<Mutex<Stacks>>,
     ended: bool,
+    is_answered: bool,
 }
 
 /// Why the engine can't run.
@@ -47,8 +66,24 @@ pub(crate) enum StartError {
     Owned(Owner),
     /// This process was forked from one with several threads.
     Forked,
+    /// There is no timer to sample with.
+    NoTimers(String),
     /// The operating system refused.
     Os { what: &'static str, source: std::io::Error },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Owned(_) => f.write_str("something else uses SIGPROF"),
+            StartError::Forked => f.write_str(
+                "this process was forked from one with several threads, and can't safely start one of \
+                 its own",
+            ),
+            StartError::NoTimers(reason) => write!(f, "there is no timer to sample with: {reason}"),
+            StartError::Os { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
 }
 
 /// Opens a window in which the process is sampled `hz` times for each second of CPU time.
@@ -70,28 +105,34 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
     }
     let stacks = Arc::new(Mutex::new(stacks));
     let mut engine = lock();
+    if engine.stuck.as_ref().is_some_and(|controller| !controller.has_ended()) {
+        return Err(controller::no_answer());
+    }
+    engine.stuck = None;
     if let Some(controller) = &engine.controller {
-        controller.add(Arc::clone(&stacks));
+        controller.add(Arc::clone(&stacks))?;
     } else {
         match sigprof::owner(None) {
             Owner::Free => {}
             owner => return Err(StartError::Owned(owner)),
         }
         engine.epoch = engine.epoch.wrapping_add(1);
-        let controller = Controller::start(engine.epoch, Arc::clone(&stacks))?;
+        let started = Controller::start(engine.epoch, Arc::clone(&stacks));
+        // The handler is there from now on, whether or not it has work.
+        sigprof::set_idle(our_handler());
+        engine.controller = Some(started?);
         sigprof::set_idle(0);
-        engine.controller = Some(controller);
     }
-    Ok(Subscription { stacks, ended: false })
+    Ok(Subscription { stacks, ended: false, is_answered: true })
 }
 
 impl Subscription {
     /// Closes the window, and gives what was sampled in it.
     pub(crate) fn end(mut self) -> Stacks {
         self.leave();
-        let stacks = Arc::clone(&self.stacks);
+        let (stacks, is_answered) = (Arc::clone(&self.stacks), self.is_answered);
         drop(self);
-        match Arc::try_unwrap(stacks) {
+        let mut stacks = match Arc::try_unwrap(stacks) {
             Ok(stacks) => stacks.into_inner().unwrap_or_else(PoisonError::into_inner),
             // The controller lets go of it before `leave` returns. In a forked child there is no
             // controller, and what it was holding stays held.
@@ -99,7 +140,12 @@ impl Subscription {
                 Ok(mut stacks) => stacks.take(),
                 Err(_) => Stacks::new(1),
             },
+        };
+        if !is_answered {
+            let why = controller::no_answer();
+            stacks.notes.push(format!("watchdog: {why}: samples are missing"));
         }
+        stacks
     }
 
     fn leave(&mut self) {
@@ -108,11 +154,12 @@ impl Subscription {
         }
         let mut engine = lock();
         let Some(controller) = &engine.controller else { return };
-        if controller.remove(&self.stacks)
-            && let Some(controller) = engine.controller.take()
-        {
-            controller.stop();
-            sigprof::set_idle(handler::on_sigprof as *const () as usize);
+        let Closed { is_last, is_answered } = controller.remove(&self.stacks);
+        self.is_answered = is_answered;
+        if is_last && let Some(controller) = engine.controller.take() {
+            // What doesn't end is left alone, and in the way of the next window.
+            engine.stuck = controller.stop().err();
+            sigprof::set_idle(our_handler());
         }
     }
 }
@@ -160,7 +207,7 @@ fn survive_fork() {
                     controller.forget();
                 }
                 handler::forget_after_fork();
-                sigprof::set_idle(handler::on_sigprof as *const () as usize);
+                sigprof::set_idle(our_handler());
             }
         });
     }
