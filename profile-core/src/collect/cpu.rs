@@ -1,21 +1,24 @@
 //! `cpu` by our own sampler: on-CPU stacks of every thread over the window.
 //!
-//! What is measured: where each thread is each time it has used another period of CPU time, in
+//! What is measured: where each thread is at a random point of every period of CPU time that it uses, in
 //! samples and nanoseconds. Every thread has a timer of its own clock, so that its share is right
-//! whatever the others do, and a sample is worth what the thread has used since its last one. Cost:
+//! whatever the others do, and a sample counts for the periods that have gone by. Cost:
 //! about 3 µs of CPU per sample of 58 frames, more than half of it the kernel's delivery of a signal;
 //! 4 MB while it runs, and nothing afterwards. Any number of windows share one sampler.
 //!
 //! Where it is blind: CPU timers tick with the kernel (100 to 1000 times a second), so that a rate
-//! above that brings the right totals and no more detail; a thread that lives for less than a tick
-//! is seen by chance only; time in the kernel is charged to the instruction that entered it; and
-//! code without unwind tables or frame pointers ends a stack.
+//! above that brings the right totals and no more detail, and a loop in step with the tick itself is seen at
+//! the same points; a thread that lives for less than a tick is seen by chance only; threads that block
+//! `SIGPROF` are not seen, and what they use is told; time in the kernel is charged to the instruction that
+//! entered it; and code without unwind tables or frame pointers ends a stack.
+
+use std::sync::Arc;
 
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window, cpu_owner};
 use crate::profile::Builder;
 use crate::sys::sampler::{self, DEPTH, Stacks, StartError, Subscription};
-use crate::{Error, Kind, Unavailable};
+use crate::{CpuRate, Error, Kind, Unavailable};
 
 /// CPU profiles by our own sampler.
 #[derive(Clone, Copy, Debug)]
@@ -65,6 +68,10 @@ impl Collector for SampledCpu {
 
     fn rate(&self) -> Option<u64> {
         Some(self.hz.into())
+    }
+
+    fn with_hz(&self, rate: CpuRate) -> Result<Arc<dyn Collector>, Unavailable> {
+        Ok(Arc::new(self.hz(rate.hz())))
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {

@@ -49,11 +49,8 @@ pub(super) struct Closed {
 }
 
 impl Controller {
-    /// Starts sampling for a first subscriber. By the time this returns every thread has its timer.
-    pub(super) fn start(
-        epoch: u32,
-        subscriber: Arc<Mutex<Stacks>>,
-    ) -> Result<Controller, StartError> {
+    /// Starts the engine, which has nothing to do before it has a subscriber.
+    pub(super) fn start(epoch: u32) -> Result<Controller, StartError> {
         signals::install_handler()
             .map_err(|source| StartError::Os { what: "sigaction", source })?;
         let commands = Arc::new(Commands::default());
@@ -68,17 +65,10 @@ impl Controller {
                     source,
                 })?
         };
-        let controller = Controller { commands, thread };
-        match controller.add(subscriber) {
-            Ok(()) => Ok(controller),
-            Err(error) => {
-                // It has ended by itself, or answers nobody.
-                let _ = controller.stop();
-                Err(error)
-            }
-        }
+        Ok(Controller { commands, thread })
     }
 
+    /// Samples for a subscriber. By the time this returns every thread has its timer.
     pub(super) fn add(&self, subscriber: Arc<Mutex<Stacks>>) -> Result<(), StartError> {
         let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(&subscriber)));
         match answer.map(|mut state| state.failed.take()) {
@@ -225,13 +215,15 @@ impl Running {
             self.reload_tables();
             self.drain();
             self.set_period();
-            if ticket.is_some() || self.scanned.elapsed() >= SCAN {
-                self.scan();
+            if self.period > 0 {
+                if ticket.is_some() || self.scanned.elapsed() >= SCAN {
+                    self.scan();
+                }
+                self.watch_for_misses();
             }
             leaving.iter().for_each(|stacks| self.close(&mut lock(stacks)));
             self.welcome();
             self.find_stacks();
-            self.watch_for_misses();
             if let Some(ticket) = ticket {
                 if std::mem::take(&mut is_first) && !self.can_sample() {
                     self.commands.lock().failed = Some(self.nothing_to_sample_by());

@@ -117,11 +117,15 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
             owner => return Err(StartError::Owned(owner)),
         }
         engine.epoch = engine.epoch.wrapping_add(1);
-        let started = Controller::start(engine.epoch, Arc::clone(&stacks));
-        // The handler is there from now on, whether or not it has work.
+        // Its handler stays from now on, whether or not it gets work.
         sigprof::set_idle(our_handler());
-        engine.controller = Some(started?);
+        let controller = Controller::start(engine.epoch)?;
+        if let Err(error) = controller.add(Arc::clone(&stacks)) {
+            engine.stuck = controller.stop().err();
+            return Err(error);
+        }
         sigprof::set_idle(0);
+        engine.controller = Some(controller);
     }
     Ok(Subscription { stacks, ended: false, is_answered: true })
 }
@@ -203,8 +207,9 @@ fn survive_fork() {
         let _ = FORKING.try_with(|forking| {
             if let Some(mut engine) = forking.borrow_mut().take() {
                 // Its thread is not there to be joined, nor its timers to be deleted.
-                if let Some(controller) = engine.controller.take() {
-                    controller.forget();
+                let engine = &mut *engine;
+                for controller in [engine.controller.take(), engine.stuck.take()] {
+                    controller.into_iter().for_each(Controller::forget);
                 }
                 handler::forget_after_fork();
                 sigprof::set_idle(our_handler());
