@@ -10,7 +10,7 @@ use clap::builder::Resettable;
 use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use profilez::analysis::top::By;
 use profilez::core::task::{Detail, UnknownDetail};
-use profilez::core::{DurationError, parse_duration};
+use profilez::core::{CpuRate, DurationError, InvalidRate, parse_duration};
 
 /// Collect every profile of a running service in one request, and read them.
 ///
@@ -164,6 +164,11 @@ pub(crate) struct CollectArgs {
     /// that. Read docs/tasks.md before `taskdump` is used on a service that matters.
     #[arg(long, value_name = "HOW", env = "PROFILEZ_TASKS", value_parser = detail)]
     pub(crate) tasks: Option<Detail>,
+
+    /// Samples of the CPU profile for each second of CPU time, from 1 to 1000. The service's default is
+    /// 100.
+    #[arg(long, value_name = "RATE", env = "PROFILEZ_HZ", value_parser = cpu_rate)]
+    pub(crate) hz: Option<CpuRate>,
 
     // The environment is not read here: clap would take its variables for arguments, and these two
     // exclude each other.
@@ -519,6 +524,10 @@ fn rows(text: &str) -> Result<usize, ParseIntError> {
 
 fn detail(text: &str) -> Result<Detail, String> {
     text.parse().map_err(|error: UnknownDetail| error.to_string())
+}
+
+fn cpu_rate(text: &str) -> Result<CpuRate, String> {
+    text.parse().map_err(|error: InvalidRate| error.to_string())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

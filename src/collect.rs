@@ -69,6 +69,9 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     if let Some(detail) = args.tasks {
         request = request.tasks(detail);
     }
+    if let Some(rate) = args.hz {
+        request = request.hz(rate);
+    }
     let urls =
         if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
     let settings = Settings::read(args)?;
@@ -250,6 +253,10 @@ impl Job<'_> {
             404 | 405 if self.request.detail().is_some() => {
                 "only /debug/profile of a service with profilez can say what tasks wait in: leave out \
                  --tasks, or tasks= in the URL, to collect from others"
+            }
+            404 | 405 if self.request.rate().is_some() => {
+                "only /debug/profile of a service with profilez has a rate to choose: leave out --hz, or hz= in \
+                 the URL, to collect from others"
             }
             404 | 405 if self.args.no_fallback => {
                 "/debug/pprof/ was not looked for: leave out --no-fallback to collect from any Go \

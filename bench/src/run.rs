@@ -67,6 +67,17 @@ impl Runner {
         }
         runs
     }
+
+    /// Runs the line's child a single time: for one whose figures are of many measurements.
+    pub fn once(&mut self, engine: Engine, args: &[u32]) -> Runs {
+        self.controls.push(control::read());
+        eprintln!("{} {engine} {args:?}", self.line);
+        let figures = child(self.line, engine, args);
+        if let Err(why) = &figures {
+            eprintln!("{} {engine} {args:?} failed: {why}", self.line);
+        }
+        Runs(vec![figures.ok()])
+    }
 }
 
 impl Runner {

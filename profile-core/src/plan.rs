@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use crate::task::{Detail, UnknownDetail};
-use crate::{Available, DurationError, Kind, Unavailable, format_duration, parse_duration};
+use crate::{
+    Available, CpuRate, DurationError, InvalidRate, Kind, Unavailable, format_duration,
+    parse_duration,
+};
 
 /// The window of a request that names none.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
@@ -22,6 +25,7 @@ pub struct Plan {
     kinds: Vec<Kind>,
     window: Duration,
     tasks: Option<Detail>,
+    hz: Option<CpuRate>,
     left_out: Vec<Unavailable>,
 }
 
@@ -80,7 +84,21 @@ pub enum PlanError {
         /// Why there are none, and what to switch on.
         why: Unavailable,
     },
-    /// A parameter that is none of `duration`, `seconds`, `profiles` and `tasks`.
+    /// `hz` is no rate of a CPU profile.
+    #[error("invalid hz parameter")]
+    InvalidRate(#[source] InvalidRate),
+    /// `hz` is for a CPU profile, and none is asked for.
+    #[error("hz is for the profile type \"cpu\", which is not among those asked for")]
+    RateWithoutCpu,
+    /// The CPU profiles of this process have one rate only.
+    #[error("hz={rate} is not available: {}", .why.reason)]
+    RateUnavailable {
+        /// The rate that was asked for.
+        rate: CpuRate,
+        /// Why it can't be had, and what to do about it.
+        why: Unavailable,
+    },
+    /// A parameter that is none of `duration`, `seconds`, `profiles`, `tasks` and `hz`.
     #[error("unknown parameter {0:?}")]
     UnknownParameter(String),
     /// A parameter that stands twice, or `duration` beside `seconds`.
@@ -98,19 +116,21 @@ impl Plan {
     /// `duration` (or `seconds`) takes Go's syntax or bare seconds, [`DEFAULT_WINDOW`] where absent
     /// or empty. `profiles` is a list separated by commas; spaces, letter case, empty words and
     /// repetitions don't matter. Absent or empty it stands for [`Kind::DEFAULT`] less what the
-    /// process can't give, which is then listed in [`Plan::left_out`]. `tasks` names a [`Detail`] for the dump.
+    /// process can't give, which is then listed in [`Plan::left_out`]. `tasks` names a [`Detail`] for the dump,
+    /// and `hz` a [`CpuRate`] for the CPU profile.
     ///
     /// # Errors
     ///
     /// A request that can't be understood or is out of range, and a kind that was named but can't
     /// be given. Windows are never clamped in silence.
     pub fn parse(query: &str, available: &Available) -> Result<Plan, PlanError> {
-        let (mut duration, mut profiles, mut tasks) = (None, None, None);
+        let (mut duration, mut profiles, mut tasks, mut hz) = (None, None, None, None);
         for (key, value) in form_urlencoded::parse(query.as_bytes()) {
             let slot = match key.as_ref() {
                 "duration" | "seconds" => &mut duration,
                 "profiles" => &mut profiles,
                 "tasks" => &mut tasks,
+                "hz" => &mut hz,
                 _ => return Err(PlanError::UnknownParameter(excerpt(&key))),
             };
             if slot.replace(value).is_some() {
@@ -137,12 +157,23 @@ impl Plan {
                 .map_err(|why| PlanError::TasksUnavailable { detail, why: why.clone() })?;
             plan.tasks = Some(detail);
         }
+        if let Some(rate) = hz.as_deref().filter(|rate| !rate.is_empty()) {
+            let rate: CpuRate = rate.parse().map_err(PlanError::InvalidRate)?;
+            if !plan.kinds.contains(&Kind::Cpu) {
+                return Err(PlanError::RateWithoutCpu);
+            }
+            available
+                .check_rate()
+                .map_err(|why| PlanError::RateUnavailable { rate, why: why.clone() })?;
+            plan.hz = Some(rate);
+        }
         Ok(plan)
     }
 
     /// The default kinds for `window`, less what the process can't give.
     fn default_kinds(window: Duration, available: &Available) -> Plan {
-        let mut plan = Plan { kinds: Vec::new(), window, tasks: None, left_out: Vec::new() };
+        let mut plan =
+            Plan { kinds: Vec::new(), window, tasks: None, hz: None, left_out: Vec::new() };
         for kind in Kind::DEFAULT {
             match available.check(kind) {
                 Ok(()) => plan.kinds.push(kind),
@@ -160,7 +191,7 @@ impl Plan {
         for &kind in &kinds {
             available.check(kind).map_err(|why| PlanError::Unavailable(why.clone()))?;
         }
-        Ok(Plan { kinds, window, tasks: None, left_out: Vec::new() })
+        Ok(Plan { kinds, window, tasks: None, hz: None, left_out: Vec::new() })
     }
 
     /// The kinds, without repetition, in the order they were asked for.
@@ -176,6 +207,11 @@ impl Plan {
     /// By what means the dump is to tell what tasks wait in, if it is asked to.
     pub fn tasks(&self) -> Option<Detail> {
         self.tasks
+    }
+
+    /// The rate of the CPU profile, if one is asked for.
+    pub fn hz(&self) -> Option<CpuRate> {
+        self.hz
     }
 
     /// The default kinds that this process can't give. Empty where kinds were named.
@@ -296,10 +332,23 @@ mod tests {
             PlanError::TasksUnavailable { detail: Detail::TaskDump, .. }
         ));
         assert_eq!(Plan::parse("tasks=", &all()).unwrap().tasks(), None);
+        for rate in ["0", "1001", "fast"] {
+            assert_eq!(refused(&format!("hz={rate}")), PlanError::InvalidRate(InvalidRate));
+        }
+        assert_eq!(refused("hz=99&profiles=heap"), PlanError::RateWithoutCpu);
+        assert_eq!(refused("hz=99&hz=100"), PlanError::RepeatedParameter("hz".into()));
         let many = |count| format!("profiles={}", vec!["goroutine"; count].join(","));
         check(&many(64), &[Kind::Goroutine], 10_000);
         assert_eq!(refused(&many(65)), PlanError::TooManyKinds { count: 65, most: 64 });
         assert!(refused(&many(3000)).to_string().contains("at most 64"));
+    }
+
+    #[test]
+    fn a_rate_is_for_the_cpu_profile() {
+        let hz = |query| Plan::parse(query, &all()).unwrap().hz().map(CpuRate::hz);
+        assert_eq!(hz("hz=999"), Some(999));
+        assert_eq!(hz("hz=1&profiles=cpu"), Some(1));
+        assert_eq!(hz("hz=&profiles=heap"), None);
     }
 
     #[test]

@@ -69,6 +69,8 @@ pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Rec
     let opened = Instant::now();
     let in_detail = plan.tasks().map(|detail| collectors.with_tasks(detail)).transpose()?;
     let collectors = in_detail.as_ref().unwrap_or(collectors);
+    let in_rate = plan.hz().map(|rate| collectors.with_hz(rate)).transpose()?;
+    let collectors = in_rate.as_ref().unwrap_or(collectors);
     let mut open = Vec::with_capacity(plan.kinds().len());
     for &kind in plan.kinds() {
         let window = contain(kind, || collectors.collector(kind).start());

@@ -293,3 +293,19 @@ fn kinds_that_only_look_back_wait_for_the_window_all_the_same() {
     assert_eq!(block.on(), 0);
     server.shut_down();
 }
+
+#[test]
+fn a_request_chooses_the_rate_of_its_cpu_profile() {
+    let (_one, server, address) = real();
+    let period = |bytes: &[u8]| Profile::decode(bytes, &DecodeLimits::default()).unwrap().period;
+    let bundle = unpack(&get(address, "/debug/profile?duration=50ms&profiles=cpu&hz=999"));
+    assert_eq!(bundle.manifest()["rates"]["cpu"], 999);
+    assert_eq!(period(&bundle.files["cpu.prof"]), 1_001_001);
+    let single = get(address, "/debug/pprof/profile?seconds=1&hz=250");
+    assert_eq!(period(&single.body), 4_000_000);
+    let refused = get(address, "/debug/pprof/profile?seconds=1&hz=1001");
+    assert_eq!(refused.status, 400);
+    let text = String::from_utf8(refused.body).unwrap();
+    assert!(text.contains("must be a whole number from 1 to 1000"), "{text}");
+    server.shut_down();
+}

@@ -64,6 +64,15 @@ fn bad_kinds_and_parameters() {
 }
 
 #[test]
+fn bad_rates() {
+    for rate in ["0", "1001", "-5", "100Hz"] {
+        let range = "must be a whole number from 1 to 1000";
+        check(&format!("hz={rate}"), 400, "Invalid hz parameter.", range);
+    }
+    check("hz=99&profiles=heap", 400, "Invalid request.", "hz is for the profile type \"cpu\"");
+}
+
+#[test]
 fn a_kind_this_process_can_not_give() {
     check(
         "duration=20ms&profiles=heap,trace",

@@ -1,7 +1,7 @@
 //! The CPU engine against the kernel's own account of each thread's time.
 
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -117,6 +117,339 @@ fn three_windows_at_once_each_have_the_right_total() {
     });
     let timers = std::fs::read_to_string("/proc/self/timers").unwrap();
     assert_eq!(timers, "", "no window, no timer");
+}
+
+/// A loop whose turns take the same CPU time each, 60, 30 and 10 % of it in its parts. What the thread has
+/// used in each, in nanoseconds.
+struct Loop {
+    turn: u64,
+    used: [AtomicU64; 3],
+}
+
+impl Loop {
+    fn new(turn: Duration) -> Loop {
+        Loop { turn: turn.as_nanos() as u64, used: Default::default() }
+    }
+
+    fn read(&self) -> [f64; 3] {
+        self.used.each_ref().map(|used| used.load(Ordering::Relaxed) as f64 / 1e9)
+    }
+
+    fn run(&self, stop: &AtomicBool) {
+        let mut end = thread_cpu();
+        while !stop.load(Ordering::Relaxed) {
+            end = first_part_of_a_turn(self, end);
+            end = second_part_of_a_turn(self, end);
+            end = third_part_of_a_turn(self, end);
+        }
+    }
+
+    #[inline(always)]
+    fn work(&self, part: usize, from: u64, tenths: u64) -> u64 {
+        let (begun, end) = (thread_cpu(), from + self.turn * tenths / 10);
+        let mut now = begun;
+        while now < end {
+            (0..100).for_each(|n| drop(black_box(n)));
+            now = thread_cpu();
+        }
+        self.used[part].fetch_add(now - begun, Ordering::Relaxed);
+        end
+    }
+}
+
+#[inline(never)]
+fn first_part_of_a_turn(of: &Loop, from: u64) -> u64 {
+    of.work(0, from, 6)
+}
+
+#[inline(never)]
+fn second_part_of_a_turn(of: &Loop, from: u64) -> u64 {
+    of.work(1, from, 3)
+}
+
+#[inline(never)]
+fn third_part_of_a_turn(of: &Loop, from: u64) -> u64 {
+    of.work(2, from, 1)
+}
+
+fn thread_cpu() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: clock_gettime(2) writes a `timespec`.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+fn finish(window: Box<dyn Window>) -> Result<Profile, profilez::core::Error> {
+    let files = window.close()()?;
+    Ok(Profile::decode(&files[0].bytes, &DecodeLimits::default()).unwrap())
+}
+
+/// Samples of a thread below a function.
+fn samples_in(profile: &Profile, thread: &str, function: &str) -> f64 {
+    let is_thread = |label: &profilez::core::profile::Label| profile.str(label.str) == thread;
+    let is_in = |sample: &profilez::core::profile::Sample<'_>| {
+        let locations = sample.stack.iter().map(|&at| &profile.locations[at as usize]);
+        locations.flat_map(|location| profile.lines_of(location)).any(|line| {
+            profile.str(profile.functions[line.function as usize].name).ends_with(function)
+        })
+    };
+    let samples = profile.samples.iter();
+    let samples = samples.filter(|sample| sample.labels.iter().any(is_thread) && is_in(sample));
+    samples.map(|sample| sample.values[0] as f64).sum()
+}
+
+fn comments(profile: &Profile) -> String {
+    let comments = profile.comments.iter().map(|&comment| profile.str(comment));
+    comments.collect::<Vec<_>>().join("\n")
+}
+
+/// How far the loop that is furthest off is, in standard deviations of independent samples.
+fn worst_loop(turns: &[Duration], hz: u32) -> f64 {
+    let loops: Vec<Loop> = turns.iter().copied().map(Loop::new).collect();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for (index, work) in loops.iter().enumerate() {
+            let thread = thread::Builder::new().name(format!("loop-{index}"));
+            thread.spawn_scoped(scope, || work.run(&stop)).unwrap();
+        }
+        let window = SampledCpu::new().hz(hz).start().unwrap();
+        let before: Vec<_> = loops.iter().map(Loop::read).collect();
+        thread::sleep(Duration::from_secs(4));
+        let after: Vec<_> = loops.iter().map(Loop::read).collect();
+        let profile = finish(window).unwrap();
+        let sigma = |index: usize| {
+            let used = [0, 1, 2].map(|part| after[index][part] - before[index][part]);
+            let total: f64 = used.iter().sum();
+            let parts = ["first_part_of_a_turn", "second_part_of_a_turn", "third_part_of_a_turn"];
+            let thread = format!("loop-{index}");
+            let samples = parts.map(|part| samples_in(&profile, &thread, part));
+            let all: f64 = samples.iter().sum();
+            let of_part = |part: usize| {
+                let truth = used[part] / total;
+                let sigma = (truth * (1.0 - truth) / (total * f64::from(hz))).sqrt();
+                (samples[part] / all - truth).abs() / sigma
+            };
+            (0..3).map(of_part).fold(0.0, f64::max)
+        };
+        (0..loops.len()).map(sigma).fold(0.0, f64::max)
+    })
+}
+
+#[test]
+fn no_loop_is_in_step() {
+    if !is_own_process("sampling::no_loop_is_in_step") {
+        return;
+    }
+    let turns = [2_500, 10_000, 40_000].map(Duration::from_micros);
+    for hz in [100, 99] {
+        // Beyond 3.5 one in two hundred is by chance; what is in step is so again.
+        let errors = [0, 1].map(|_| worst_loop(&turns, hz));
+        assert!(errors.iter().any(|&sigma| sigma < 3.5), "{errors:?} sigma at {hz} Hz");
+    }
+}
+
+fn block_all_signals() {
+    // SAFETY: sigsetops(3) and pthread_sigmask(3) with a set that lives during the calls.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, std::ptr::null_mut());
+    }
+}
+
+fn burn(time: Duration) {
+    let end = thread_cpu() + time.as_nanos() as u64;
+    while thread_cpu() < end {
+        (0..100).for_each(|n| drop(black_box(n)));
+    }
+}
+
+#[test]
+fn cpu_of_threads_that_block_the_signal_is_told() {
+    if !is_own_process("sampling::cpu_of_threads_that_block_the_signal_is_told") {
+        return;
+    }
+    let blocked = |time| {
+        let thread = thread::Builder::new().name("blocks-all".to_owned());
+        let work = move || {
+            block_all_signals();
+            burn(Duration::from_millis(time));
+        };
+        thread.spawn(work).unwrap()
+    };
+    // Before the window and within it.
+    for late in [false, true] {
+        let window = (!late).then(|| SampledCpu::new().start().unwrap());
+        let thread = blocked(300);
+        let window = window.unwrap_or_else(|| SampledCpu::new().start().unwrap());
+        burn(Duration::from_millis(900));
+        thread.join().unwrap();
+        let text = comments(&finish(window).unwrap());
+        assert!(text.contains("missing: ") && text.contains("block SIGPROF"), "{text}");
+        assert!(text.contains("blocks-all"), "{text}");
+    }
+    let window = SampledCpu::new().start().unwrap();
+    blocked(600).join().unwrap();
+    let error = finish(window).unwrap_err().chain();
+    assert!(error.contains("are in no sample: a thread blocks SIGPROF (blocks-all)"), "{error}");
+    // A window that nobody blocks is whole.
+    let window = SampledCpu::new().start().unwrap();
+    burn(Duration::from_millis(400));
+    let text = comments(&finish(window).unwrap());
+    assert!(!text.contains("missing"), "{text}");
+}
+
+#[test]
+fn a_thread_that_unblocks_the_signal_is_sampled() {
+    if !is_own_process("sampling::a_thread_that_unblocks_the_signal_is_sampled") {
+        return;
+    }
+    block_all_signals();
+    let window = SampledCpu::new().start().unwrap();
+    burn(Duration::from_millis(200));
+    // SAFETY: sigsetops(3) and pthread_sigmask(3) with a set that lives during the calls.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+    burn(Duration::from_millis(1000));
+    let profile = finish(window).unwrap();
+    let samples: i64 = profile.samples.iter().map(|sample| sample.values[0]).sum();
+    assert!((75..=103).contains(&samples), "{samples} of 100");
+}
+
+#[test]
+fn a_signal_that_another_takes_over_is_told() {
+    if !is_own_process("sampling::a_signal_that_another_takes_over_is_told") {
+        return;
+    }
+    static CALLS: AtomicU64 = AtomicU64::new(0);
+    extern "C" fn theirs(_: libc::c_int) {
+        CALLS.fetch_add(1, Ordering::Relaxed);
+    }
+    let window = SampledCpu::new().start().unwrap();
+    burn(Duration::from_millis(200));
+    // SAFETY: signal(2) with a handler that only counts.
+    let ours = unsafe { libc::signal(libc::SIGPROF, theirs as *const () as usize) };
+    burn(Duration::from_millis(300));
+    let soon = CALLS.load(Ordering::Relaxed);
+    burn(Duration::from_millis(500));
+    assert_eq!(CALLS.load(Ordering::Relaxed), soon, "theirs gets no signals of ours");
+    let error = finish(window).unwrap_err().chain();
+    assert!(error.contains("something else has taken SIGPROF meanwhile (a handler at"), "{error}");
+    // SAFETY: as above; it was there before.
+    let still = unsafe { libc::signal(libc::SIGPROF, ours) };
+    assert_eq!(still, theirs as *const () as usize, "theirs stays");
+    let window = SampledCpu::new().start().unwrap();
+    burn(Duration::from_millis(300));
+    let text = comments(&finish(window).unwrap());
+    assert!(!text.contains("missing"), "{text}");
+}
+
+/// Sets how many signals and timers this user may have queued, beyond what there are.
+fn limit_queued(room: u64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let queued = status.lines().find_map(|line| line.strip_prefix("SigQ:")).unwrap();
+    let queued: u64 = queued.trim().split('/').next().unwrap().parse().unwrap();
+    let limit = libc::rlimit { rlim_cur: queued + room, rlim_max: queued + room };
+    // SAFETY: setrlimit(2) with a limit that lives during the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit) }, 0);
+}
+
+fn timers() -> usize {
+    std::fs::read_to_string("/proc/self/timers").unwrap().matches("ID:").count()
+}
+
+#[test]
+fn half_of_the_timers_are_left_to_the_program() {
+    if !is_own_process("sampling::half_of_the_timers_are_left_to_the_program") {
+        return;
+    }
+    limit_queued(40);
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        for _ in 0..60 {
+            scope.spawn(|| {
+                while !stop.load(Ordering::Relaxed) {
+                    thread::sleep(Duration::from_millis(10));
+                }
+            });
+        }
+        let window = SampledCpu::new().start().unwrap();
+        burn(Duration::from_millis(500));
+        // Others of this user may have taken some meanwhile.
+        let ours = timers();
+        assert!((10..=20).contains(&ours), "{ours} timers");
+        let mut theirs = Vec::new();
+        for _ in 0..10 {
+            let mut timer: libc::timer_t = std::ptr::null_mut();
+            // SAFETY: timer_create(2) writes the timer's id.
+            let status = unsafe {
+                libc::timer_create(libc::CLOCK_MONOTONIC, std::ptr::null_mut(), &raw mut timer)
+            };
+            assert_eq!(status, 0, "{}", std::io::Error::last_os_error());
+            theirs.push(timer);
+        }
+        // What the program takes is not held against it: half of the rest is fifteen.
+        thread::sleep(Duration::from_millis(300));
+        let ours = timers() - theirs.len();
+        assert!(ours <= 16, "{ours} timers");
+        let text = comments(&finish(window).unwrap());
+        assert!(text.contains("RLIMIT_SIGPENDING is "), "{text}");
+        // SAFETY: timers that were created above, each once.
+        theirs.into_iter().for_each(|timer| drop(unsafe { libc::timer_delete(timer) }));
+    });
+}
+
+#[test]
+fn a_window_without_any_timer_does_not_begin() {
+    if !is_own_process("sampling::a_window_without_any_timer_does_not_begin") {
+        return;
+    }
+    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: setrlimit(2) with a limit that lives during the call.
+    assert_eq!(unsafe { libc::setrlimit(libc::RLIMIT_SIGPENDING, &raw const limit) }, 0);
+    let error = SampledCpu::new().start().err().unwrap().chain();
+    assert!(error.contains("there is no timer to sample with: RLIMIT_SIGPENDING is 0"), "{error}");
+}
+
+#[test]
+fn who_waits_for_all_signals_gets_none_of_ours() {
+    if !is_own_process("sampling::who_waits_for_all_signals_gets_none_of_ours") {
+        return;
+    }
+    let (stop, got) = (AtomicBool::new(false), AtomicU64::new(0));
+    block_all_signals();
+    thread::scope(|scope| {
+        let _stop = Stop(&stop);
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                // SAFETY: sigsetops(3) and sigtimedwait(2) with structures that live during the calls.
+                let signal = unsafe {
+                    let mut set: libc::sigset_t = std::mem::zeroed();
+                    libc::sigfillset(&raw mut set);
+                    let time = libc::timespec { tv_sec: 0, tv_nsec: 20_000_000 };
+                    libc::sigtimedwait(&raw const set, std::ptr::null_mut(), &raw const time)
+                };
+                got.fetch_add(u64::from(signal > 0), Ordering::Relaxed);
+                burn(Duration::from_millis(5));
+            }
+        });
+        thread::sleep(Duration::from_millis(50));
+        for _ in 0..3 {
+            let window = SampledCpu::new().hz(999).start().unwrap();
+            burn(Duration::from_millis(300));
+            drop(window);
+            let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+            for line in status.lines().filter(|line| line.contains("Pnd:")) {
+                assert!(line.ends_with("0000000000000000"), "{line}");
+            }
+        }
+    });
+    assert_eq!(got.load(Ordering::Relaxed), 0);
 }
 
 #[test]

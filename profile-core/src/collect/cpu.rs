@@ -1,21 +1,24 @@
 //! `cpu` by our own sampler: on-CPU stacks of every thread over the window.
 //!
-//! What is measured: where each thread is each time it has used another period of CPU time, in
+//! What is measured: where each thread is at a random point of every period of CPU time that it uses, in
 //! samples and nanoseconds. Every thread has a timer of its own clock, so that its share is right
-//! whatever the others do, and a sample is worth what the thread has used since its last one. Cost:
+//! whatever the others do, and a sample counts for the periods that have gone by. Cost:
 //! about 3 µs of CPU per sample of 58 frames, more than half of it the kernel's delivery of a signal;
 //! 4 MB while it runs, and nothing afterwards. Any number of windows share one sampler.
 //!
 //! Where it is blind: CPU timers tick with the kernel (100 to 1000 times a second), so that a rate
-//! above that brings the right totals and no more detail; a thread that lives for less than a tick
-//! is seen by chance only; time in the kernel is charged to the instruction that entered it; and
-//! code without unwind tables or frame pointers ends a stack.
+//! above that brings the right totals and no more detail, and a loop in step with the tick itself is seen at
+//! the same points; a thread that lives for less than a tick is seen by chance only; threads that block
+//! `SIGPROF` are not seen, and what they use is told; time in the kernel is charged to the instruction that
+//! entered it; and code without unwind tables or frame pointers ends a stack.
+
+use std::sync::Arc;
 
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window, cpu_owner};
 use crate::profile::Builder;
 use crate::sys::sampler::{self, DEPTH, Stacks, StartError, Subscription};
-use crate::{Error, Kind, Unavailable};
+use crate::{CpuRate, Error, Kind, Unavailable};
 
 /// CPU profiles by our own sampler.
 #[derive(Clone, Copy, Debug)]
@@ -67,6 +70,10 @@ impl Collector for SampledCpu {
         Some(self.hz.into())
     }
 
+    fn with_hz(&self, rate: CpuRate) -> Result<Arc<dyn Collector>, Unavailable> {
+        Ok(Arc::new(self.hz(rate.hz())))
+    }
+
     fn start(&self) -> Result<Box<dyn Window>, Error> {
         let subscription = sampler::subscribe(self.hz).map_err(not_started)?;
         Ok(Box::new(CpuWindow { subscription, symbols: self.symbols }))
@@ -77,16 +84,7 @@ impl Collector for SampledCpu {
 pub(crate) fn not_started(error: StartError) -> Error {
     match error {
         StartError::Owned(owner) => cpu_owner::in_use(owner),
-        StartError::Forked => Error::Collect {
-            kind: Kind::Cpu,
-            source: "this process was forked from one with several threads, and can't safely \
-                     start one of its own"
-                .into(),
-        },
-        StartError::Os { what, source } => {
-            let source = format!("{what}: {source}").into();
-            Error::Collect { kind: Kind::Cpu, source }
-        }
+        error => Error::Collect { kind: Kind::Cpu, source: error.to_string().into() },
     }
 }
 
@@ -100,6 +98,10 @@ impl Window for CpuWindow {
         let symbols = self.symbols;
         let stacks = self.subscription.end();
         Box::new(move || {
+            if let Some(missing) = stacks.missing.as_ref().filter(|missing| missing.is_most()) {
+                let source = missing.to_string().into();
+                return Err(Error::Collect { kind: Kind::Cpu, source });
+            }
             let bytes = encode(&stacks, symbols);
             Ok(vec![File { name: Kind::Cpu.file_name(), bytes: bytes.into() }])
         })
@@ -120,7 +122,7 @@ fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
         builder.sample(&locations, &[stack.count, stack.count * period], &[label]);
     }
     builder.comment(&format!(
-        "engine: profilez, a CPU timer for each thread at {} Hz, unwind tables",
+        "engine: profilez, a CPU timer for each thread at {} Hz, at random points of each period, unwind tables",
         stacks.hz
     ));
     if stacks.truncated > 0 {
@@ -131,6 +133,9 @@ fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
     }
     if !stacks.dropped.is_zero() {
         builder.comment(&format!("dropped: {:?} of CPU time found no room", stacks.dropped));
+    }
+    if let Some(missing) = &stacks.missing {
+        builder.comment(&format!("missing: {missing}"));
     }
     for note in &stacks.notes {
         builder.comment(note);

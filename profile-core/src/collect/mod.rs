@@ -57,7 +57,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::task::Detail;
-use crate::{DEFAULT_MAX_WINDOW, Error, Kind, Unavailable};
+use crate::{CpuRate, DEFAULT_MAX_WINDOW, Error, Kind, Unavailable};
 
 /// Takes one kind of profile. Put your own in with [`Collectors::with`].
 pub trait Collector: Send + Sync {
@@ -103,6 +103,17 @@ pub trait Collector: Send + Sync {
     fn with_tasks(&self, detail: Detail) -> Result<Arc<dyn Collector>, Unavailable> {
         let reason = format!("tasks={detail}: the {} collector does not know of it", self.kind());
         Err(Unavailable::new(self.kind(), reason, ""))
+    }
+
+    /// A collector of the same kind that samples at this rate, where a request asks for that. Of use for
+    /// `cpu` only.
+    ///
+    /// # Errors
+    ///
+    /// Says why it has one rate only, and what to do about it.
+    fn with_hz(&self, rate: CpuRate) -> Result<Arc<dyn Collector>, Unavailable> {
+        let reason = format!("hz={rate}: the {} collector has a rate of its own", self.kind());
+        Err(Unavailable::new(self.kind(), reason, "leave out hz"))
     }
 }
 
@@ -157,6 +168,18 @@ impl Collectors {
         Ok(collectors)
     }
 
+    /// The same, with CPU profiles of this rate.
+    ///
+    /// # Errors
+    ///
+    /// Says why they have one rate only, and what to do about it.
+    pub fn with_hz(&self, rate: CpuRate) -> Result<Collectors, Unavailable> {
+        let mut collectors = self.clone();
+        let cpu = &mut collectors.by_kind[Kind::Cpu as usize];
+        *cpu = cpu.with_hz(rate)?;
+        Ok(collectors)
+    }
+
     /// The collector of a kind.
     pub fn collector(&self, kind: Kind) -> &dyn Collector {
         self.by_kind[kind as usize].as_ref()
@@ -167,7 +190,8 @@ impl Collectors {
         let kinds = Kind::ALL.map(|kind| (kind, self.collector(kind).check()));
         let dumps = self.collector(Kind::Goroutine);
         let tasks = Detail::ALL.map(|detail| dumps.with_tasks(detail).map(drop));
-        Available { tasks, ..Available::new(kinds) }
+        let rate = self.collector(Kind::Cpu).with_hz(CpuRate::LEAST).map(drop);
+        Available { tasks, rate, ..Available::new(kinds) }
     }
 }
 
@@ -216,6 +240,7 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
 pub struct Available {
     by_kind: [Result<(), Unavailable>; Kind::ALL.len()],
     tasks: [Result<(), Unavailable>; Detail::ALL.len()],
+    rate: Result<(), Unavailable>,
     max_window: Duration,
 }
 
@@ -227,7 +252,7 @@ impl Available {
             by_kind[kind as usize] = answer;
         }
         let tasks = Detail::ALL.map(Detail::check);
-        Available { by_kind, tasks, max_window: DEFAULT_MAX_WINDOW }
+        Available { by_kind, tasks, rate: Ok(()), max_window: DEFAULT_MAX_WINDOW }
     }
 
     /// The same, with another longest window.
@@ -252,6 +277,15 @@ impl Available {
     /// Why it can't.
     pub fn check_tasks(&self, detail: Detail) -> Result<(), &Unavailable> {
         self.tasks[detail as usize].as_ref().copied()
+    }
+
+    /// Whether CPU profiles can have the rate that a request asks for.
+    ///
+    /// # Errors
+    ///
+    /// Why they have one only.
+    pub fn check_rate(&self) -> Result<(), &Unavailable> {
+        self.rate.as_ref().copied()
     }
 
     /// Every kind that can't be given, with the reason: what to log when a program starts.

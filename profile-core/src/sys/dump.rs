@@ -16,6 +16,7 @@ use super::blocked::{Blocked, BlockedStack, Reading};
 use super::on_stack::block_in_handlers;
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
+use super::sampler::signals::{self, SignalReader};
 use super::task::Tasks;
 use super::unwind::{End, Unwinder};
 use crate::stats::waits::{self, Ran};
@@ -66,7 +67,7 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
         .map(|thread| thread.tid)
         .collect();
     if !running.is_empty() {
-        for (tid, addresses, truncated) in ask(&tasks, &running, unwinder)? {
+        for (tid, addresses, truncated) in ask(&running, unwinder)? {
             if let Some(thread) = threads.iter_mut().find(|thread| thread.tid == tid) {
                 thread.addresses = addresses;
                 thread.truncated = truncated;
@@ -161,15 +162,12 @@ fn exec_start(sched: &str) -> Option<Duration> {
 /// Asks threads for their stacks by a signal, and waits for their answers. Those that block it are not
 /// asked: it would stay with them, for whoever waits for signals there, or for a program that this one
 /// executes in its place.
-fn ask(
-    tasks: &Tasks,
-    tids: &[u32],
-    unwinder: Box<Unwinder>,
-) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
+fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
     let signal = Signal::take()?;
     let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
     let shared = handler::publish(Purpose::Dump, Box::new(Shared::new(0, ring, 0, unwinder)));
-    let reached = |&tid: &u32| !tasks.blocks(tid, signal.number) && send(tid, signal.number);
+    let mut reader = SignalReader::new(signal.number);
+    let reached = |&tid: &u32| !reader.blocks(tid) && send(tid, signal.number);
     let mut waiting: Vec<u32> = tids.iter().copied().filter(reached).collect();
     let began = Instant::now();
     let mut answers = Vec::new();
@@ -186,7 +184,8 @@ fn ask(
     // SAFETY: `shared` is not used after this.
     unsafe { handler::retract(Purpose::Dump) };
     if !waiting.is_empty() {
-        signal.discard();
+        // Some have blocked it since they were asked.
+        signals::drop_pending(signal.number, our_handler());
     }
     Ok(answers)
 }
@@ -206,31 +205,30 @@ struct Signal {
 impl Signal {
     fn take() -> io::Result<Signal> {
         let number = Signal::find()?;
-        handler::install(number, handler::on_dump as *const () as usize)?;
+        signals::install(number, our_handler())?;
         block_in_handlers(number);
         Ok(Signal { number })
     }
 
     /// The last one that has no handler but ours.
     fn find() -> io::Result<libc::c_int> {
-        let ours = handler::on_dump as *const () as usize;
         let is_free = |&number: &libc::c_int| {
             // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
             let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
             // SAFETY: sigaction(2) with a null new action only reads the present one.
             let read = unsafe { libc::sigaction(number, std::ptr::null(), &raw mut action) };
-            read == 0 && [libc::SIG_DFL, ours].contains(&action.sa_sigaction)
+            read == 0 && [libc::SIG_DFL, our_handler()].contains(&action.sa_sigaction)
         };
         (libc::SIGRTMIN()..=libc::SIGRTMAX())
             .rev()
             .find(is_free)
             .ok_or_else(|| io::Error::other("every real-time signal is in use"))
     }
+}
 
-    /// Takes back what is still on its way to threads that have blocked it since they were asked.
-    fn discard(self) {
-        handler::discard(self.number, handler::on_dump as *const () as usize);
-    }
+/// The address of our handler.
+fn our_handler() -> usize {
+    handler::on_dump as *const () as usize
 }
 
 #[cfg(test)]

@@ -22,21 +22,28 @@ pub(crate) enum Owner {
     Timer,
 }
 
-/// Who uses `SIGPROF` or `ITIMER_PROF` now. The owner of `ours` knows itself whether it does.
-pub(crate) fn owner(ours: Option<usize>) -> Owner {
+/// The handler of `SIGPROF`; `None` where it can't be told.
+pub(crate) fn handler() -> Option<usize> {
     // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: sigaction(2) with a null new action only reads the present one into `action`.
     let known = unsafe { libc::sigaction(libc::SIGPROF, std::ptr::null(), &raw mut action) } == 0;
-    let handler = action.sa_sigaction;
-    if Some(handler) == ours {
+    known.then_some(action.sa_sigaction)
+}
+
+/// Who uses `SIGPROF` or `ITIMER_PROF` now. The owner of `ours` knows itself whether it does.
+pub(crate) fn owner(ours: Option<usize>) -> Owner {
+    let handler = handler();
+    if handler.is_some() && handler == ours {
         return Owner::Free;
     }
     let unused = [libc::SIG_DFL, libc::SIG_IGN, IDLE.load(Ordering::Relaxed)];
-    if known && !unused.contains(&handler) {
+    if let Some(handler) = handler
+        && !unused.contains(&handler)
+    {
         return Owner::Handler(handler);
     }
-    // SAFETY: as above, for a plain C structure.
+    // SAFETY: an all-zero `itimerval` is a valid value of this plain C structure.
     let mut timer: libc::itimerval = unsafe { std::mem::zeroed() };
     // SAFETY: getitimer(2) writes the timer's state into the structure.
     let known = unsafe { libc::getitimer(libc::ITIMER_PROF, &raw mut timer) } == 0;

@@ -53,14 +53,6 @@ impl Tasks {
         (file >= 0).then(|| unsafe { File::from_raw_fd(file) })
     }
 
-    /// Whether a thread blocks a signal; `false` where that can't be told.
-    pub(crate) fn blocks(&self, tid: u32, signal: i32) -> bool {
-        let mut status = [0u8; 4096];
-        let Some(file) = self.file(tid, "status") else { return false };
-        let len = file.read_at(&mut status, 0).unwrap_or(0);
-        blocked_signals(&status[..len]).is_some_and(|mask| mask >> (signal - 1) & 1 == 1)
-    }
-
     /// What a short file of a thread says.
     pub(crate) fn text(&self, tid: u32, name: &str) -> Option<Text> {
         Some(Text::read(&self.file(tid, name)?))
@@ -91,13 +83,6 @@ pub(crate) fn spare_files() -> usize {
     // SAFETY: getrlimit(2) writes to a structure that lives during the call.
     let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
     if known { (limit.rlim_cur / 8).min(4096) as usize } else { 0 }
-}
-
-/// Reads the line `SigBlk:` of a thread's `status`: signal n is bit n - 1.
-fn blocked_signals(status: &[u8]) -> Option<u64> {
-    let mut lines = status.split(|&byte| byte == b'\n');
-    let mask = lines.find_map(|line| line.strip_prefix(b"SigBlk:"))?;
-    u64::from_str_radix(str::from_utf8(mask).ok()?.trim(), 16).ok()
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::collect::cpu_not_started;
 use crate::symbol::Symbolizer;
-use crate::sys::sampler::{self, Moments, Subscription};
+use crate::sys::sampler::{self, Stacks, Subscription};
 
 use super::tree::{Sample, Tree};
 
@@ -16,7 +16,7 @@ const HZ: u32 = 100;
 pub(super) struct Sampling(Result<Subscription, String>);
 
 /// Samples that were taken.
-pub(crate) struct Samples(Result<Moments, String>);
+pub(crate) struct Samples(Result<Stacks, String>);
 
 impl Sampling {
     /// Begins. What stands in its way does not keep a trace from being taken.
@@ -25,18 +25,21 @@ impl Sampling {
     }
 
     pub(super) fn stop(self) -> Samples {
-        Samples(self.0.map(|subscription| subscription.end().into_moments()))
+        Samples(self.0.map(Subscription::end))
     }
 }
 
 impl Samples {
     /// The samples by the names of functions, which are looked up here.
     pub(super) fn resolve(self) -> Tree {
-        let moments = match self.0 {
-            Ok(moments) => moments,
+        let stacks = match self.0 {
+            Ok(stacks) => stacks,
             Err(why) => return Tree::new(format!("none: {why}")),
         };
-        let mut tree = Tree::new(format!("{HZ} for each second of CPU time"));
+        let missing = stacks.missing.as_ref().map(|missing| format!("; missing: {missing}"));
+        let missing = missing.unwrap_or_default();
+        let moments = stacks.into_moments();
+        let mut tree = Tree::new(format!("{HZ} for each second of CPU time{missing}"));
         tree.lost = moments.lost;
         // A trace's memory is bounded by its buffer; that of line tables is not.
         let mut symbolizer = Symbolizer::of_names();

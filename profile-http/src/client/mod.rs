@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use profile_archive::{Manifest, Warning};
 use profile_core::task::Detail;
-use profile_core::{DEFAULT_WINDOW, Kind, escaped, parse_duration};
+use profile_core::{CpuRate, DEFAULT_WINDOW, Kind, escaped, parse_duration};
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue};
 
@@ -70,6 +70,7 @@ pub struct Request {
     duration: Option<String>,
     kinds: Option<String>,
     tasks: Option<Detail>,
+    hz: Option<CpuRate>,
 }
 
 /// How far a collection is.
@@ -107,7 +108,7 @@ const BEYOND_WINDOW: Duration = Duration::from_secs(120);
 impl Client {
     /// Settings for the service at `url`: `host:port`, a base such as `https://host/debug`, or one of
     /// the endpoints. A user name and password in it are sent as Basic credentials. `duration`,
-    /// `profiles` and `tasks` in its query stand for what a [`Request`] leaves open; the parameters of
+    /// `profiles`, `tasks` and `hz` in its query stand for what a [`Request`] leaves open; the parameters of
     /// Go's endpoints are left out, and all others are sent. A proxy that the environment names is used
     /// for other hosts than this one.
     ///
@@ -146,7 +147,7 @@ impl Client {
     /// Where `/debug/profile` is answered with 404 or 405, the profiles are fetched one by one from
     /// `/debug/pprof/`; any other refusal is an error. Each answer is kept in a temporary file until
     /// its turn, so that no more than one profile is in memory. That is not done for a request that asks
-    /// what tasks wait in, which no other service can tell.
+    /// what tasks wait in, or for a rate of the CPU profile: no other service can tell, or has one.
     ///
     /// A collection that breaks off when something of it has arrived is no error, nor is a bundle of
     /// which something is lost: see [`Collected::broke_off`]. The service's manifest is passed on in any
@@ -169,7 +170,7 @@ impl Client {
         let collected = match consolidated::ask(self, request, budget, progress) {
             Ok(answer) => consolidated::collect(self, request, answer, to, progress)?,
             Err(error @ Error::Refused { status: 404 | 405, .. })
-                if self.fallback && request.tasks.is_none() =>
+                if self.fallback && request.tasks.is_none() && request.hz.is_none() =>
             {
                 individual::collect(self, request, budget, to, progress)?.ok_or(error)?
             }
@@ -201,6 +202,13 @@ impl Request {
         self
     }
 
+    /// Takes the CPU profile at this rate.
+    #[must_use]
+    pub fn hz(mut self, rate: CpuRate) -> Request {
+        self.hz = Some(rate);
+        self
+    }
+
     /// Whether it names a kind: what the service doesn't have is missing only then.
     pub fn names(&self, kind: Kind) -> bool {
         let kinds = self.kinds.as_deref().unwrap_or_default();
@@ -210,6 +218,11 @@ impl Request {
     /// By what means it asks what each task waits in.
     pub fn detail(&self) -> Option<Detail> {
         self.tasks
+    }
+
+    /// The rate of the CPU profile that it asks for.
+    pub fn rate(&self) -> Option<CpuRate> {
+        self.hz
     }
 
     /// How long the server will record, as far as that can be told here.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use profile_core::InvalidRate;
 use profile_core::task::{Detail, UnknownDetail};
 use ureq::http::HeaderValue;
 use url::{Host, Url, form_urlencoded};
@@ -118,22 +119,25 @@ impl Target {
 
     /// A request with what it leaves open as the URL asked for it.
     pub(super) fn complete(&self, request: &Request) -> Request {
-        let Request { duration, kinds, tasks } = request;
+        let Request { duration, kinds, tasks, hz } = request;
         Request {
             duration: duration.clone().or_else(|| self.asked.duration.clone()),
             kinds: kinds.clone().or_else(|| self.asked.kinds.clone()),
             tasks: tasks.or(self.asked.tasks),
+            hz: hz.or(self.asked.hz),
         }
     }
 
     /// The bundle's address with the parameters of a complete request.
     pub(super) fn bundle(&self, request: &Request) -> Url {
         let mut url = self.bundle.clone();
-        let Request { duration, kinds, tasks } = request;
+        let Request { duration, kinds, tasks, hz } = request;
+        let hz = hz.map(|rate| rate.to_string());
         let parameters = [
             ("duration", duration.as_deref()),
             ("profiles", kinds.as_deref()),
             ("tasks", tasks.map(Detail::name)),
+            ("hz", hz.as_deref()),
         ];
         for (name, value) in parameters {
             // Asking for the pairs alone would add a `?`.
@@ -186,6 +190,13 @@ impl Query {
                         format!("its parameter {name:?} has none of the {error}")
                     })?;
                     asked.tasks.replace(detail).is_some()
+                }
+                "hz" if value.is_empty() => continue,
+                "hz" => {
+                    let rate = value
+                        .parse()
+                        .map_err(|error: InvalidRate| format!("its parameter {name:?} {error}"))?;
+                    asked.hz.replace(rate).is_some()
                 }
                 name => {
                     bundle.push(pair);
@@ -364,13 +375,22 @@ mod tests {
         check("h/?tasks=await-tree", none().tasks(Detail::TaskDump), "?tasks=taskdump", "");
         check("h?tasks=await-tree", none(), "?tasks=await-tree", "");
         check("h?tasks=", none(), "", "");
+        check("h/debug/pprof/profile?hz=99&seconds=5", none(), "?hz=99", "");
+        check("h?hz=99", none().hz(CpuRate::MOST), "?hz=1000", "");
+        check("h?hz=", none(), "", "");
         // What it means there the service is to say.
         check("h/debug/profile?debug=1&gc=1&t=1", none(), "?debug=1&gc=1&t=1", "?t=1");
     }
 
     #[test]
     fn a_url_asks_for_one_thing() {
-        for query in ["duration=1s&seconds=1", "profiles=heap&profiles=cpu", "tasks=all"] {
+        for query in [
+            "duration=1s&seconds=1",
+            "profiles=heap&profiles=cpu",
+            "tasks=all",
+            "hz=0",
+            "hz=9&hz=9",
+        ] {
             let error = Target::parse(&format!("h/debug/profile?{query}")).unwrap_err();
             assert!(matches!(error, Error::Url { .. }), "{error}");
         }

@@ -13,7 +13,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use profile_archive::{BundleWriter, Header, Source};
-use profile_core::{Error, OwnWork, Permit, Plan, session};
+use profile_core::{Error, Kind, OwnWork, Permit, Plan, session};
 use tokio::sync::oneshot;
 
 use super::access::Identity;
@@ -191,7 +191,11 @@ impl Collection {
                 .plan
                 .kinds()
                 .iter()
-                .filter_map(|&kind| Some((kind, collectors.collector(kind).rate()?)))
+                .filter_map(|&kind| {
+                    let asked = self.plan.hz().filter(|_| kind == Kind::Cpu);
+                    let asked = asked.map(|rate| u64::from(rate.hz()));
+                    Some((kind, asked.or_else(|| collectors.collector(kind).rate())?))
+                })
                 .collect(),
         }
     }

@@ -7,7 +7,9 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use profile_core::profile::MergeError;
 use profile_core::task::UnknownDetail;
-use profile_core::{Busy, Error, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration};
+use profile_core::{
+    Busy, Error, InvalidRate, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration,
+};
 use serde::Serialize;
 
 use super::Body;
@@ -163,7 +165,7 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
             bad(&message, valid_types(Kind::ALL))
         }
         PlanError::UnknownParameter(name) => {
-            unknown_parameter(&name, "duration, seconds, profiles, tasks")
+            unknown_parameter(&name, "duration, seconds, profiles, tasks, hz")
         }
         PlanError::RepeatedParameter(name) => bad(
             &format!("Parameter {name:?} is given more than once."),
@@ -177,6 +179,12 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
         PlanError::TasksUnavailable { detail, why } => Refusal::new(
             StatusCode::NOT_IMPLEMENTED,
             format!("tasks={} is not available in this process.", detail.name()),
+            reason_and_hint(&why),
+        ),
+        PlanError::InvalidRate(why) => bad("Invalid hz parameter.", why.to_string()),
+        PlanError::RateUnavailable { rate, why } => Refusal::new(
+            StatusCode::NOT_IMPLEMENTED,
+            format!("hz={rate} is not available in this process."),
             reason_and_hint(&why),
         ),
         PlanError::Unavailable(why) => unavailable(&why),
@@ -316,7 +324,12 @@ pub(super) fn bad_tasks(error: &UnknownDetail) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 
-pub(super) fn no_tasks(why: &Unavailable) -> Refusal {
+pub(super) fn bad_hz(error: &InvalidRate) -> Refusal {
+    let message = format!("invalid value for \"hz\" - {error}");
+    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+}
+
+pub(super) fn not_so(why: &Unavailable) -> Refusal {
     let message = format!("failed to collect profile: {}", reason_and_hint(why));
     Refusal::new(StatusCode::NOT_IMPLEMENTED, message, "")
 }

@@ -648,6 +648,17 @@ fn what_tasks_wait_in_has_no_fallback() {
 }
 
 #[test]
+fn a_rate_is_in_its_range_and_has_no_fallback() {
+    let directory = tempdir().unwrap();
+    let url = serving(healthy);
+    let file = path(&directory, "x.tar.gz");
+    let ran = run(["collect", &url, "--hz", "1001", "-o", &file]).code(2);
+    assert!(ran.stderr.contains("must be a whole number from 1 to 1000"), "{}", ran.stderr);
+    let ran = run(["collect", &url, "--hz", "99", "-o", &file]).code(1);
+    assert!(ran.stderr.contains("leave out --hz, or hz= in the URL"), "{}", ran.stderr);
+}
+
+#[test]
 fn settings_come_from_the_environment_too() {
     let directory = tempdir().unwrap();
     let url = serving(|line, stream| {

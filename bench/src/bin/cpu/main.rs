@@ -3,6 +3,7 @@
 //! A line is a file; to add one, name it here.
 
 mod capture;
+mod lockstep;
 mod shares;
 
 mod cost;
@@ -19,6 +20,7 @@ use profilez_bench::run;
 const LINES: &[run::Line] = &[
     capture::LINE,
     shares::LINE,
+    lockstep::LINE,
     cost::LINE,
     memory::LINE,
     short_lived::LINE,

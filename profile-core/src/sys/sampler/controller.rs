@@ -1,27 +1,34 @@
-//! The controller: arms and retires timers, drains the ring, keeps the unwind tables current.
+//! The controller: hands samples from the ring to subscribers, keeps the unwind tables current, and has
+//! threads found, armed and accounted for.
 
 use std::collections::HashMap;
 use std::fs;
+use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::handler::{self, PROCESS, Purpose, Shared, Thread, own_tid};
+use super::account::Account;
+use super::commands::{Commands, LastWord, NoAnswer, State};
+use super::handler::{self, Purpose, Shared, own_tid};
+use super::missing::MissingTime;
 use super::ring::Ring;
+use super::signals::{self, SigprofBlocked};
 use super::stacks::Stacks;
-use super::timer::{Clock, Timer};
+use super::stand_in::StandIn;
+use super::strata::Random;
+use super::threads::{BlockedThreads, PLACES, ThreadTimers, name_of};
 use super::{DEPTH, StartError};
 use crate::sys::mapping::StackOf;
 use crate::sys::on_stack::block_in_handlers;
 use crate::sys::own_work::OwnWork;
 use crate::sys::scratch::AtWork;
+use crate::sys::sigprof;
 use crate::sys::unwind::{self, Generation, Unwinder};
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
 const RING: usize = 2048;
-/// Threads that can have a timer of their own; the process's timer stands in for more.
-const THREADS: usize = 8192;
 /// How often the ring is drained and the controller looks around.
 const TICK: Duration = Duration::from_millis(20);
 /// How often it looks for threads that began and ended.
@@ -35,55 +42,18 @@ pub(super) struct Controller {
     thread: JoinHandle<()>,
 }
 
-/// What the controller is told.
-#[derive(Default)]
-struct Commands {
-    state: Mutex<State>,
-    /// Told when the state changes.
-    changed: Condvar,
-    /// Told when the controller has taken notice.
-    noticed: Condvar,
-}
-
-#[derive(Default)]
-struct State {
-    subscribers: Vec<Arc<Mutex<Stacks>>>,
-    /// Windows that are to be closed.
-    leaving: Vec<Arc<Mutex<Stacks>>>,
-    /// Counts what was asked, and how much of it is done.
-    asked: u64,
-    done: u64,
-    stop: bool,
-}
-
-impl Commands {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Changes the state, and waits until the controller has acted on it. Whether any subscriber is
-    /// left.
-    fn ask(&self, change: impl FnOnce(&mut State)) -> bool {
-        let mut state = self.lock();
-        change(&mut state);
-        state.asked += 1;
-        let ticket = state.asked;
-        self.changed.notify_all();
-        let state = self
-            .noticed
-            .wait_while(state, |state| state.done < ticket)
-            .unwrap_or_else(PoisonError::into_inner);
-        !state.subscribers.is_empty()
-    }
+/// A window that is closed.
+pub(super) struct Closed {
+    /// Whether it was the last one.
+    pub(super) is_last: bool,
+    /// Whether the controller has said in time that it has handed over everything.
+    pub(super) is_answered: bool,
 }
 
 impl Controller {
-    /// Starts sampling for a first subscriber. By the time this returns every thread has its timer.
-    pub(super) fn start(
-        epoch: u32,
-        subscriber: Arc<Mutex<Stacks>>,
-    ) -> Result<Controller, StartError> {
-        handler::install(libc::SIGPROF, handler::on_sigprof as *const () as usize)
+    /// Starts the engine, which has nothing to do before it has a subscriber.
+    pub(super) fn start(epoch: u32) -> Result<Controller, StartError> {
+        signals::install(libc::SIGPROF, signals::our_handler())
             .map_err(|source| StartError::Os { what: "sigaction", source })?;
         let commands = Arc::new(Commands::default());
         let theirs = Arc::clone(&commands);
@@ -97,36 +67,51 @@ impl Controller {
                     source,
                 })?
         };
-        let controller = Controller { commands, thread };
-        controller.add(subscriber);
-        Ok(controller)
+        Ok(Controller { commands, thread })
     }
 
-    pub(super) fn add(&self, subscriber: Arc<Mutex<Stacks>>) {
-        self.commands.ask(|state| state.subscribers.push(subscriber));
+    /// Samples for a subscriber. By the time this returns every thread has its timer.
+    pub(super) fn add(&self, subscriber: Arc<Mutex<Stacks>>) -> Result<(), StartError> {
+        let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(&subscriber)));
+        match answer.map(|mut state| state.failed.take()) {
+            Ok(None) => Ok(()),
+            Ok(Some(error)) => Err(error),
+            Err(NoAnswer) => {
+                self.commands.lock().subscribers.retain(|known| !Arc::ptr_eq(known, &subscriber));
+                Err(no_answer())
+            }
+        }
     }
 
-    /// Closes a subscriber's window. Whether it was the last one.
-    pub(super) fn remove(&self, subscriber: &Arc<Mutex<Stacks>>) -> bool {
-        let some_left = self.commands.ask(|state| {
+    /// Closes a subscriber's window.
+    pub(super) fn remove(&self, subscriber: &Arc<Mutex<Stacks>>) -> Closed {
+        let answer = self.commands.ask(|state| {
             let (leaving, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut state.subscribers)
                 .into_iter()
                 .partition(|known| Arc::ptr_eq(known, subscriber));
             state.subscribers = staying;
             state.leaving.extend(leaving);
         });
-        !some_left
+        let is_answered = answer.is_ok();
+        let state = answer.unwrap_or_else(|NoAnswer| self.commands.lock());
+        Closed { is_last: state.subscribers.is_empty(), is_answered }
     }
 
-    /// Ends the engine. Afterwards nothing of it is left but the handler.
-    pub(super) fn stop(self) {
-        {
-            let mut state = self.commands.lock();
-            state.stop = true;
-            self.commands.changed.notify_all();
+    /// Ends the engine. Afterwards nothing of it is left but the handler; where its thread doesn't end in
+    /// time, it is left alone and given back.
+    pub(super) fn stop(self) -> Result<(), Controller> {
+        if self.commands.stop().is_err() {
+            return Err(self);
         }
-        // A panic of the controller was reported where it happened.
+        // A panic of the controller was reported where it happened. What is left of the thread by now
+        // waits for nobody.
         let _ = self.thread.join();
+        Ok(())
+    }
+
+    /// Whether its thread has ended.
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
     }
 
     /// Lets go of an engine whose thread is not there, in a forked child.
@@ -135,104 +120,39 @@ impl Controller {
     }
 }
 
-/// Answers everybody who waits, now and later, when the controller ends: even by a panic.
-struct LastWord(Arc<Commands>);
-
-impl Drop for LastWord {
-    fn drop(&mut self) {
-        self.0.lock().done = u64::MAX;
-        self.0.noticed.notify_all();
-    }
+/// The watchdog's word.
+pub(super) fn no_answer() -> StartError {
+    let source = io::Error::new(io::ErrorKind::TimedOut, "it has not answered for ten seconds");
+    StartError::Os { what: "the CPU engine's thread", source }
 }
 
 /// The controller thread's own state.
 struct Running {
     commands: Arc<Commands>,
     shared: &'static Shared,
-    epoch: u32,
     own_tid: u32,
     subscribers: Vec<Arc<Mutex<Stacks>>>,
-    interval: Duration,
-    /// The armed threads.
-    armed: HashMap<u32, Armed>,
-    free: Vec<u32>,
-    process_timer: Option<Timer>,
+    /// Nanoseconds of a thread's CPU time for each sample.
+    period: u64,
+    timers: ThreadTimers,
+    stand_in: StandIn,
     names: Names,
-    generation: Generation,
-    /// Unwinders that were replaced, each from a box, and the handlers that may be reading them.
-    retired: Vec<(*mut Unwinder, AtWork)>,
+    tables: Tables,
     scanned: Instant,
     named: Instant,
-    random: u64,
     account: Account,
+    blocked: BlockedThreads,
+    /// Whether another handler has taken the place of ours.
+    is_foreign: bool,
+    /// Whether threads come and go too quickly to have timers of their own.
     misses: bool,
-    refused: bool,
 }
 
-/// What the process has used, against what samples account for.
-///
-/// A thread that ends takes its timer with it, and with the timer up to a tick of its time. Over
-/// threads that live for milliseconds that adds up; it is charged to samples of threads as young.
-struct Account {
-    /// The program's CPU time when counting began, in nanoseconds like all of these.
-    from: i64,
-    /// What samples were worth, those that found no room included.
-    sampled: i64,
-    /// What was added to samples of young threads.
-    added: i64,
-    /// What is still to be added.
-    owed: i64,
-    /// What had been used and what had been missing when threads were last found to be missed or not.
-    judged: (i64, i64),
-}
-
-impl Account {
-    fn new() -> Account {
-        Account { from: Account::program(), sampled: 0, added: 0, owed: 0, judged: (0, 0) }
-    }
-
-    /// CPU time that the program has used so far, without this thread.
-    fn program() -> i64 {
-        let used = |clock: Clock| nanos(clock.used().unwrap_or_default());
-        used(Clock::Process) - used(Clock::OwnThread)
-    }
-
-    /// Looks what is owed. Threads that have a timer still account for their own time up to now.
-    fn look(&mut self, armed: &HashMap<u32, Armed>, threads: &[Thread]) {
-        let used = Account::program() - self.from;
-        let pending: i64 = armed
-            .iter()
-            .filter_map(|(&tid, armed)| {
-                let accounted = threads[armed.slot as usize].accounted.load(Ordering::Relaxed);
-                Some(nanos(Clock::Thread(tid).used()?) - accounted.cast_signed())
-            })
-            .sum();
-        self.owed = (used - self.sampled - self.added - pending).max(0);
-    }
-
-    /// What a young thread's sample is worth beyond its own time: not so much that one stack gets all.
-    fn take(&mut self, weight: i64) -> i64 {
-        let extra = self.owed.min(4 * weight);
-        self.owed -= extra;
-        self.added += extra;
-        extra
-    }
-
-    /// Whether more than a fiftieth of the time was missed since this was last judged; `None` where
-    /// too little has been used to tell.
-    fn misses(&mut self, enough: i64) -> Option<bool> {
-        let (used, missing) = (Account::program() - self.from, self.added + self.owed);
-        let (used_before, missing_before) = self.judged;
-        if used - used_before < enough {
-            return None;
-        }
-        self.judged = (used, missing);
-        Some(50 * (missing - missing_before) > used - used_before)
-    }
-}
-
-fn nanos(duration: Duration) -> i64 {
-    i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX)
+/// The unwind tables that handlers use, and those that they may still be reading.
+struct Tables {
+    generation: Generation,
+    /// Each from a box, and the handlers that may be reading it.
+    retired: Vec<(*mut Unwinder, AtWork)>,
 }
 
 /// What the controller was told since it last looked.
@@ -242,14 +162,6 @@ struct Orders {
     /// What to call done once this is acted on.
     ticket: Option<u64>,
     stop: bool,
-}
-
-/// A thread with a timer of its own.
-struct Armed {
-    slot: u32,
-    timer: Timer,
-    name: Option<u64>,
-    seen: bool,
 }
 
 /// Thread names, each once.
@@ -273,76 +185,79 @@ impl Running {
         let _own = OwnWork::begin();
         let generation = unwind::generation();
         let unwinder = Box::new(Unwinder::load());
-        let shared = Shared::new(epoch, Ring::new(RING, DEPTH), THREADS, unwinder);
+        let shared = Shared::new(epoch, Ring::new(RING, DEPTH), PLACES, unwinder);
+        let shared = handler::publish(Purpose::Sample, Box::new(shared));
         let now = Instant::now();
+        let mut random = Random::new(seed(epoch));
         Running {
             commands,
-            shared: handler::publish(Purpose::Sample, Box::new(shared)),
-            epoch,
+            shared,
             own_tid: own_tid(),
             subscribers: Vec::new(),
-            interval: Duration::ZERO,
-            armed: HashMap::new(),
-            free: (0..THREADS as u32).rev().collect(),
-            process_timer: None,
+            period: 0,
+            timers: ThreadTimers::new(shared, epoch, random.word()),
+            stand_in: StandIn::new(epoch, random.word()),
             names: Names::default(),
-            generation,
-            retired: Vec::new(),
+            tables: Tables { generation, retired: Vec::new() },
             scanned: now,
             named: now,
-            random: 0x9e37_79b9_7f4a_7c15 ^ u64::from(epoch) << 32 ^ u64::from(own_tid()),
             account: Account::new(),
+            blocked: BlockedThreads::default(),
+            is_foreign: false,
             misses: false,
-            refused: false,
         }
     }
 
     fn run(mut self) {
         let _own = OwnWork::begin();
         let _last_word = LastWord(Arc::clone(&self.commands));
+        let mut is_first = true;
         loop {
             let Orders { leaving, ticket, stop } = self.wait();
             self.reload_tables();
             self.drain();
-            for stacks in leaving {
-                lock(&stacks).close(&self.names.all);
+            self.set_period();
+            if self.period > 0 {
+                if ticket.is_some() || self.scanned.elapsed() >= SCAN {
+                    self.scan();
+                }
+                self.watch_for_misses();
             }
-            self.set_interval();
-            if ticket.is_some() || self.scanned.elapsed() >= SCAN {
-                self.scan();
-            }
+            leaving.iter().for_each(|stacks| self.close(&mut lock(stacks)));
+            self.welcome();
             self.find_stacks();
-            self.watch_for_misses();
             if let Some(ticket) = ticket {
-                self.commands.lock().done = ticket;
-                self.commands.noticed.notify_all();
+                if std::mem::take(&mut is_first) && !self.can_sample() {
+                    self.commands.lock().failed = Some(self.nothing_to_sample_by());
+                }
+                self.commands.answer(ticket);
             }
             if stop {
                 break;
             }
         }
-        self.armed.clear();
-        self.process_timer = None;
-        // SAFETY: `self.shared` is not used after this, and nobody else has the reference.
+        // A signal that waits for a thread which blocks it would outlive `execve`.
+        let is_pending = self.timers.may_be_pending();
+        self.timers.disarm_all();
+        if self.stand_in.stop(self.shared) || is_pending {
+            signals::drop_pending(libc::SIGPROF, signals::our_handler());
+        }
+        // SAFETY: `self.shared` is not used after this, and nobody else has the reference: what holds a copy
+        // has no timers left.
         unsafe { handler::retract(Purpose::Sample) };
         self.free_retired();
     }
 
     /// Waits for the next tick or an order, and takes over the list of subscribers.
     fn wait(&mut self) -> Orders {
-        let state = self.commands.lock();
-        let idle = |state: &mut State| state.asked == state.done && !state.stop;
-        let (mut state, _) = self
-            .commands
-            .changed
-            .wait_timeout_while(state, TICK, idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.commands.wait_for_orders(TICK);
         let mut orders = Orders { leaving: Vec::new(), ticket: None, stop: state.stop };
         if state.asked != state.done {
-            orders.ticket = Some(state.asked);
-            orders.leaving = std::mem::take(&mut state.leaving);
+            let State { asked, leaving, subscribers, .. } = &mut *state;
+            orders.ticket = Some(*asked);
+            orders.leaving = std::mem::take(leaving);
             // Samples so far belong to those who were there so far.
-            let before = std::mem::replace(&mut self.subscribers, state.subscribers.clone());
+            let before = std::mem::replace(&mut self.subscribers, subscribers.clone());
             drop(state);
             self.drain_to(&before);
         }
@@ -350,129 +265,119 @@ impl Running {
     }
 
     /// All subscribers' samples come from timers of the highest rate among them.
-    fn set_interval(&mut self) {
+    fn set_period(&mut self) {
         let hz = self.subscribers.iter().map(|stacks| lock(stacks).hz).max();
         let Some(hz) = hz else { return };
-        let interval = Duration::from_nanos(1_000_000_000 / u64::from(hz));
-        if interval == self.interval {
-            return;
+        let period = 1_000_000_000 / u64::from(hz);
+        if period != self.period {
+            self.period = period;
+            self.timers.set_period(period, &mut self.account);
+            self.run_stand_in();
         }
-        self.interval = interval;
-        let tids: Vec<u32> = self.armed.keys().copied().collect();
-        for tid in tids {
-            let first = self.first();
-            if let Some(armed) = self.armed.get(&tid) {
-                // A thread that has ended meanwhile is found by the next scan.
-                let _ = armed.timer.run(first, interval);
-            }
-        }
-        self.run_process_timer();
     }
 
-    /// A random first expiry, so that threads don't tick together and none is counted short.
-    fn first(&mut self) -> Duration {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        Duration::from_nanos(1 + self.random % self.interval.as_nanos().max(1) as u64)
+    /// Looks who there is to sample, and what is missing.
+    fn scan(&mut self) {
+        self.scanned = Instant::now();
+        block_in_handlers(libc::SIGPROF);
+        if self.named.elapsed() >= NAMES {
+            self.named = self.scanned;
+            self.timers.forget_names();
+        }
+        if self.is_taken_over() {
+            return;
+        }
+        let mut scanned = self.timers.scan(&mut self.account, &mut self.blocked);
+        scanned.is_pending |= self.stand_in.look(self.shared);
+        // A tick of the fastest kernel: who blocks the signal is at work.
+        let is_blocked = scanned.blocked > 1_000_000 || self.timers.all_block();
+        if is_blocked || !self.timers.has_room_for_process() {
+            scanned.is_pending |= self.stand_in.stop(self.shared);
+        } else {
+            self.run_stand_in();
+        }
+        if scanned.is_pending {
+            signals::drop_pending(libc::SIGPROF, signals::our_handler());
+        }
+        self.account.look(scanned.pending);
+    }
+
+    /// Whether another handler has taken the place of ours. It gets no signals of ours then, and what the
+    /// program uses is missing.
+    fn is_taken_over(&mut self) -> bool {
+        let handler = sigprof::handler();
+        self.is_foreign = handler.is_some_and(|handler| handler != signals::our_handler());
+        if self.is_foreign {
+            self.timers.disarm_all();
+            self.stand_in.stop(self.shared);
+            self.account.look(0);
+            self.account.give_up_missing();
+            for stacks in &self.subscribers {
+                lock(stacks).foreign = handler;
+            }
+        }
+        self.is_foreign
     }
 
     /// The process's timer runs slowly while every thread has its own, and at the full rate while
     /// threads come and go too quickly for that.
-    fn run_process_timer(&mut self) {
-        let interval = if self.misses { self.interval } else { self.interval * 16 };
-        self.shared.process_interval.store(interval.as_nanos() as u64, Ordering::Relaxed);
-        if self.process_timer.is_none() {
-            let value = u64::from(self.epoch) << 32 | u64::from(PROCESS);
-            self.process_timer = Timer::new(Clock::Process, value).ok();
-        }
-        if let Some(timer) = &self.process_timer {
-            let _ = timer.run(interval, interval);
+    fn run_stand_in(&mut self) {
+        if self.timers.len() > 0 || self.timers.refusal().is_some() {
+            let period = if self.misses { self.period } else { self.period * 16 };
+            self.stand_in.run(self.shared, period);
         }
     }
 
     /// Looks whether threads come and go too quickly to have timers of their own.
     fn watch_for_misses(&mut self) {
-        let enough = nanos(self.interval) * 20;
-        if let Some(misses) = self.account.misses(enough)
+        if let Some(misses) = self.account.misses(self.period.cast_signed() * 20)
             && misses != self.misses
         {
             self.misses = misses;
-            self.run_process_timer();
+            if self.stand_in.is_there() {
+                self.run_stand_in();
+            }
         }
     }
 
-    /// Arms threads that are new, and retires those that are gone.
-    fn scan(&mut self) {
-        self.scanned = Instant::now();
-        block_in_handlers(libc::SIGPROF);
-        let rename = self.named.elapsed() >= NAMES;
-        if rename {
-            self.named = self.scanned;
-        }
-        for armed in self.armed.values_mut() {
-            armed.seen = false;
-            if rename {
-                armed.name = None;
+    /// Opens the windows of those who are new.
+    fn welcome(&mut self) {
+        for stacks in &self.subscribers {
+            let mut stacks = lock(stacks);
+            if stacks.mark.is_none() {
+                stacks.mark = Some(self.account.mark());
             }
         }
-        let Ok(tasks) = fs::read_dir("/proc/self/task") else { return };
-        let tids: Vec<u32> = tasks
-            .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
-            .filter(|&tid| tid != self.own_tid)
-            .collect();
-        for tid in tids {
-            match self.armed.get_mut(&tid) {
-                Some(armed) => armed.seen = true,
-                None => self.arm(tid),
-            }
-        }
-        let gone: Vec<u32> =
-            self.armed.iter().filter(|(_, armed)| !armed.seen).map(|(&tid, _)| tid).collect();
-        for tid in gone {
-            if let Some(Armed { slot, .. }) = self.armed.remove(&tid) {
-                clear(&self.shared.threads[slot as usize]);
-                self.free.push(slot);
-            }
-        }
-        self.account.look(&self.armed, &self.shared.threads);
     }
 
-    fn arm(&mut self, tid: u32) {
-        let Some(slot) = self.free.pop() else {
-            self.refused = true;
-            return;
+    /// Closes a window.
+    fn close(&self, stacks: &mut Stacks) {
+        if let Some(mark) = stacks.mark {
+            let balance = self.account.since(mark);
+            stacks.missing = MissingTime::new(balance, &self.blocked, stacks.foreign);
+        }
+        stacks.close(&self.names.all);
+    }
+
+    /// Whether there is anything that samples could come from.
+    fn can_sample(&self) -> bool {
+        let has_timers = self.timers.len() > 0 || self.stand_in.is_there();
+        has_timers || self.timers.all_block() || self.is_foreign
+    }
+
+    fn nothing_to_sample_by(&mut self) -> StartError {
+        let reason = match (self.timers.refusal(), &self.stand_in.refused) {
+            (Some(refusal), _) => refusal.reason(),
+            (None, Some(error)) => format!("timer_create: {error}"),
+            (None, None) => "no thread was found in /proc/self/task".to_owned(),
         };
-        let thread = &self.shared.threads[slot as usize];
-        clear(thread);
-        thread.tid.store(tid, Ordering::Relaxed);
-        let value = u64::from(self.epoch) << 32 | u64::from(slot);
-        let first = self.first();
-        let armed = Timer::new(Clock::Thread(tid), value).and_then(|timer| {
-            // As if its last sample had been a whole interval before its first one.
-            let used = nanos(Clock::Thread(tid).used().unwrap_or_default());
-            let last = used - nanos(self.interval.saturating_sub(first));
-            thread.accounted.store(last.cast_unsigned(), Ordering::Relaxed);
-            timer.run(first, self.interval).map(|()| timer)
-        });
-        match armed {
-            Ok(timer) => {
-                self.armed.insert(tid, Armed { slot, timer, name: None, seen: true });
-            }
-            Err(error) => {
-                // EINVAL and ESRCH: it has ended meanwhile. Anything else is a limit; the process's
-                // timer stands in for the thread.
-                self.refused |= error.raw_os_error() == Some(libc::EAGAIN);
-                self.free.push(slot);
-            }
-        }
+        StartError::NoTimers(reason)
     }
 
     /// Looks up where the stacks of threads are mapped that were sampled for the first time.
     fn find_stacks(&self) {
         let waiting = || {
-            self.armed.iter().filter_map(|(&tid, armed)| {
-                let thread = &self.shared.threads[armed.slot as usize];
+            self.timers.iter().filter_map(|(tid, thread)| {
                 let pointer = thread.thread_pointer.load(Ordering::Relaxed);
                 let unknown = thread.stack_high.load(Ordering::Relaxed) == 0;
                 (unknown && pointer != 0).then_some((tid, thread, pointer))
@@ -496,17 +401,17 @@ impl Running {
     fn reload_tables(&mut self) {
         self.free_retired();
         let generation = unwind::generation();
-        if generation == self.generation {
+        if generation == self.tables.generation {
             return;
         }
-        self.generation = generation;
+        self.tables.generation = generation;
         let new = Box::into_raw(Box::new(Unwinder::load()));
         let old = self.shared.unwinder.swap(new, Ordering::SeqCst);
-        self.retired.push((old, AtWork::now()));
+        self.tables.retired.push((old, AtWork::now()));
     }
 
     fn free_retired(&mut self) {
-        self.retired.retain_mut(|(unwinder, readers)| {
+        self.tables.retired.retain_mut(|(unwinder, readers)| {
             let free = readers.have_ended();
             if free {
                 // SAFETY: it came from a box, and no handler can reach it any more.
@@ -528,10 +433,10 @@ impl Running {
         let mut unarmed: Vec<u32> = Vec::new();
         let shared = self.shared;
         shared.ring.drain(|head, stack| {
-            let name = match self.armed.get_mut(&head.tid) {
+            let name = match self.timers.name_of(head.tid) {
                 // Its own timer counts this time.
                 Some(_) if head.by_process => return,
-                Some(armed) => *armed.name.get_or_insert_with(|| self.names.id(name_of(head.tid))),
+                Some(name) => *name.get_or_insert_with(|| self.names.id(name_of(head.tid))),
                 // The controller's own work is not the program's.
                 None if head.tid == self.own_tid => return,
                 None => {
@@ -539,35 +444,37 @@ impl Running {
                     self.names.id(name_of(head.tid))
                 }
             };
-            let mut weight = head.weight as i64;
-            self.account.sampled += weight;
+            let mut weight = head.weight.cast_signed();
+            self.account.sampled(weight);
             if head.by_process {
-                weight += self.account.take(weight);
+                weight += self.account.take_owed(weight);
             }
             key.clear();
             key.push(name);
             key.extend(stack.iter().map(|word| word.load(Ordering::Relaxed)));
             for stacks in &mut guards {
-                stacks.add(&head, &key, weight as u64);
+                stacks.add(&head, &key, weight.cast_unsigned());
             }
         });
-        let dropped = Duration::from_nanos(shared.dropped.swap(0, Ordering::Relaxed));
-        self.account.sampled += nanos(dropped);
+        let dropped = shared.dropped.swap(0, Ordering::Relaxed);
+        self.account.sampled(dropped.cast_signed());
         for stacks in &mut guards {
-            stacks.dropped += dropped;
-            if self.refused && stacks.notes.is_empty() {
-                stacks.notes.push(
-                    "some threads have no timer of their own (RLIMIT_SIGPENDING); \
-                     the process's timer stands in for them"
-                        .to_owned(),
+            stacks.dropped += Duration::from_nanos(dropped);
+            if let Some(refusal) = self.timers.refusal() {
+                stacks.note_once(
+                    "some threads have no timer of their own, and the process's stands in for them: ",
+                    || refusal.reason(),
                 );
+            }
+            if let Some(error) = &self.stand_in.refused {
+                stacks.note_once("nothing stands in for threads without a timer: ", || {
+                    format!("timer_create: {error}")
+                });
             }
         }
         drop(guards);
-        for tid in unarmed {
-            if !self.armed.contains_key(&tid) {
-                self.arm(tid);
-            }
+        if !self.is_foreign {
+            unarmed.into_iter().for_each(|tid| self.timers.arm_busy(tid, &mut self.blocked));
         }
     }
 }
@@ -576,45 +483,8 @@ fn lock(stacks: &Mutex<Stacks>) -> MutexGuard<'_, Stacks> {
     stacks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn clear(thread: &Thread) {
-    thread.stack_high.store(0, Ordering::Relaxed);
-    thread.stack_low.store(0, Ordering::Relaxed);
-    thread.thread_pointer.store(0, Ordering::Relaxed);
-    thread.accounted.store(0, Ordering::Relaxed);
-    thread.tid.store(0, Ordering::Relaxed);
-}
-
-/// A thread's name; its id where it has ended.
-fn name_of(tid: u32) -> String {
-    fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
-        .map_or_else(|_| "(ended)".to_owned(), |name| name.trim_end().to_owned())
-}
-
-/// Blocks `SIGPROF` in this thread, so that one it starts begins with it blocked.
-struct SigprofBlocked {
-    before: libc::sigset_t,
-}
-
-impl SigprofBlocked {
-    fn new() -> SigprofBlocked {
-        // SAFETY: sigset_t is a plain C structure; these functions initialise and read it
-        // (sigsetops(3), pthread_sigmask(3)).
-        unsafe {
-            let mut set: libc::sigset_t = std::mem::zeroed();
-            let mut before: libc::sigset_t = std::mem::zeroed();
-            libc::sigemptyset(&raw mut set);
-            libc::sigaddset(&raw mut set, libc::SIGPROF);
-            libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, &raw mut before);
-            SigprofBlocked { before }
-        }
-    }
-}
-
-impl Drop for SigprofBlocked {
-    fn drop(&mut self) {
-        // SAFETY: restores the set that `new` found.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.before, std::ptr::null_mut());
-        }
-    }
+/// Where random numbers begin: in each window elsewhere.
+fn seed(epoch: u32) -> u64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.unwrap_or_default().as_nanos() as u64 ^ u64::from(epoch) << 32 ^ u64::from(own_tid())
 }

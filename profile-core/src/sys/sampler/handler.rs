@@ -6,11 +6,12 @@
 //! clock is read without libc, and was read before the first signal, so that the way to it is known. It
 //! reads the stack only where it is known to be mapped, and asks the kernel to read it elsewhere.
 
-use std::io;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::ring::{Head, Ring};
+use super::strata::SampleClock;
+use super::threads::{PROCESS, arming_and_place};
 use super::timer::Clock;
 use crate::sys::arch;
 use crate::sys::clock::precise;
@@ -44,8 +45,6 @@ pub(in crate::sys) struct Shared {
     pub(in crate::sys) ring: Ring,
     pub(super) threads: Box<[Thread]>,
     pub(super) unwinder: AtomicPtr<Unwinder>,
-    /// CPU time between two signals of the process's timer, in nanoseconds.
-    pub(super) process_interval: AtomicU64,
     /// CPU time of samples that found no room, in nanoseconds.
     pub(super) dropped: AtomicU64,
 }
@@ -54,8 +53,8 @@ pub(in crate::sys) struct Shared {
 #[derive(Default)]
 pub(super) struct Thread {
     pub(super) tid: AtomicU32,
-    /// Its CPU time up to which samples account for it, in nanoseconds; an `i64`.
-    pub(super) accounted: AtomicU64,
+    /// When it is sampled.
+    pub(super) clock: SampleClock,
     /// Where its stack is known to be mapped as long as it lives; 0 where not yet.
     pub(super) stack_low: AtomicU64,
     pub(super) stack_high: AtomicU64,
@@ -63,8 +62,24 @@ pub(super) struct Thread {
     pub(super) thread_pointer: AtomicU64,
 }
 
-/// The index, in a timer's value, of the timer that counts for the whole process.
-pub(super) const PROCESS: u32 = u32::MAX;
+impl Thread {
+    /// Where its stack is known to be mapped. Where it isn't yet, tells the controller how to find it; to
+    /// be called by the thread itself, with its stack pointer.
+    fn stack_range(&self, sp: u64, is_first: bool) -> StackRange {
+        let range = StackRange {
+            low: self.stack_low.load(Ordering::Relaxed),
+            high: self.stack_high.load(Ordering::Acquire),
+        };
+        if range.high == 0 {
+            self.thread_pointer.store(arch::thread_pointer(), Ordering::Relaxed);
+        } else if is_first && range.low.wrapping_sub(sp) < GROWTH {
+            // The first thread's stack grows; what it has grown by is read through the kernel until the
+            // controller has looked again.
+            self.stack_high.store(0, Ordering::Relaxed);
+        }
+        range
+    }
+}
 
 impl Shared {
     pub(in crate::sys) fn new(
@@ -80,7 +95,6 @@ impl Shared {
             ring,
             threads: (0..threads).map(|_| Thread::default()).collect(),
             unwinder: AtomicPtr::new(Box::into_raw(unwinder)),
-            process_interval: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }
     }
@@ -125,53 +139,13 @@ pub(super) fn forget_after_fork() {
 }
 
 arch::signal_entry! {
-    /// The handler of `SIGPROF`. See [`install`].
+    /// The handler of `SIGPROF`.
     on_sigprof, sampled, MISSED
 }
 
 arch::signal_entry! {
     /// The handler of the signal that asks a running thread for its stack.
     on_dump, dumped, MISSED
-}
-
-/// Installs one of the handlers for a signal. It stays for good: a signal that is still on its way
-/// when nothing works for it any more would otherwise end the process.
-///
-/// Every signal is blocked while it runs, those that libc keeps for itself included. It runs on the
-/// thread's alternate stack where there is one, as a coroutine's may have no room for the kernel's
-/// frame, and takes nothing of either beyond that.
-pub(in crate::sys) fn install(signal: libc::c_int, handler: usize) -> io::Result<()> {
-    // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    action.sa_sigaction = handler;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESTART | libc::SA_ONSTACK;
-    // SAFETY: any bytes are a set of signals (sigfillset(3) leaves out those of libc).
-    unsafe { (&raw mut action.sa_mask).write_bytes(0xff, 1) };
-    // SAFETY: sigaction(2) with a handler of the type that SA_SIGINFO asks for.
-    let status = unsafe { libc::sigaction(signal, &raw const action, std::ptr::null_mut()) };
-    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
-}
-
-/// Takes back every one of a signal of ours that was sent and not delivered: to a thread that blocks it,
-/// where it would wait for whoever takes signals there, and outlast an execve(2).
-///
-/// Nothing is done where the signal's handler is no longer ours.
-pub(in crate::sys) fn discard(signal: libc::c_int, handler: usize) {
-    // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
-    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-    // SAFETY: sigaction(2) with a null new action only reads the present one.
-    let read = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut action) };
-    if read == 0 && action.sa_sigaction == handler {
-        // The kernel drops what is pending, blocked or not, when a signal comes to be ignored
-        // (sigaction(2), POSIX). What is sent while it is would have been dropped as well.
-        let mut ignored = action;
-        ignored.sa_sigaction = libc::SIG_IGN;
-        // SAFETY: sigaction(2) with SIG_IGN, and then with what was there before.
-        unsafe {
-            libc::sigaction(signal, &raw const ignored, std::ptr::null_mut());
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
-        }
-    }
 }
 
 /// What the entry of a handler runs, on the slot's stack.
@@ -238,36 +212,22 @@ unsafe fn sample(
     if info.code != SI_TIMER || (info.value >> 32) as u32 != shared.epoch {
         return;
     }
+    let (arming, place) = arming_and_place(info.value as u32);
+    let by_process = place == PROCESS;
+    let clock = if by_process { Clock::Process } else { Clock::OwnThread };
+    let (Some(thread), Some(now)) = (shared.threads.get(place as usize), clock.now()) else {
+        return;
+    };
+    let Some(weight) = thread.clock.take_sample(arming, now) else { return };
     // SAFETY: the caller's promise.
     let registers = unsafe { arch::interrupted(context) };
-    let index = info.value as u32;
-    if index == PROCESS {
-        let tid = own_tid();
-        let expirations = 1 + info.overrun.max(0) as u64;
-        let weight = expirations * shared.process_interval.load(Ordering::Relaxed);
-        let head = Head { tid, at: precise(), weight, truncated: false, by_process: true };
-        take(shared, room, registers, StackRange::default(), head);
-        return;
-    }
-    let Some(thread) = shared.threads.get(index as usize) else { return };
-    // What the thread has used since its last sample: whatever the timer did, nothing is lost.
-    let used = Clock::OwnThread.used().map_or(0, |used| used.as_nanos() as u64);
-    let since = used.wrapping_sub(thread.accounted.swap(used, Ordering::Relaxed));
-    let weight = since.cast_signed().max(0).cast_unsigned();
-    let range = StackRange {
-        low: thread.stack_low.load(Ordering::Relaxed),
-        high: thread.stack_high.load(Ordering::Acquire),
+    let (tid, range) = if by_process {
+        (own_tid(), StackRange::default())
+    } else {
+        let tid = thread.tid.load(Ordering::Relaxed);
+        (tid, thread.stack_range(registers.sp, tid == shared.first_tid))
     };
-    if range.high == 0 {
-        thread.thread_pointer.store(arch::thread_pointer(), Ordering::Relaxed);
-    }
-    let tid = thread.tid.load(Ordering::Relaxed);
-    // The first thread's stack grows; what it has grown by is read through the kernel until the
-    // controller has looked again.
-    if tid == shared.first_tid && range.low.wrapping_sub(registers.sp) < GROWTH {
-        thread.stack_high.store(0, Ordering::Relaxed);
-    }
-    let head = Head { tid, at: precise(), weight, truncated: false, by_process: false };
+    let head = Head { tid, at: precise(), weight, truncated: false, by_process };
     take(shared, room, registers, range, head);
 }
 
@@ -275,7 +235,12 @@ fn take(shared: &Shared, room: &mut Room, registers: Registers, range: StackRang
     room.window.forget();
     // SAFETY: replaced only with one that works, and freed only when nobody can be at work with it.
     let unwinder = unsafe { &*shared.unwinder.load(Ordering::SeqCst) };
-    let mut stack = Mapped { low: range.low, high: range.high, window: &mut room.window };
+    let mut stack = Mapped {
+        // Nothing below the stack pointer is the interrupted program's.
+        low: range.low.max(registers.sp),
+        high: if registers.sp >= range.low { range.high } else { 0 },
+        window: &mut room.window,
+    };
     let (scratch, memo) = (&mut room.scratch, &mut room.memo);
     let pushed = shared.ring.push(|slot| {
         let (len, end) = unwinder.unwind(scratch, memo, registers, &mut stack, slot);

@@ -8,17 +8,32 @@
 
 mod controller;
 pub(super) mod handler;
-mod moments;
 pub(super) mod ring;
-mod stacks;
+
+mod commands;
+mod threads;
+
+mod stand_in;
+mod strata;
 mod timer;
 
+mod budget;
+pub(super) mod signals;
+
+mod account;
+mod missing;
+
+mod moments;
+mod stacks;
+
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-use controller::Controller;
-pub(crate) use moments::Moments;
+use controller::{Closed, Controller};
 pub(crate) use stacks::Stacks;
+
+use signals::our_handler;
 
 use super::clock;
 use super::on_stack::block_in_handlers;
@@ -28,10 +43,12 @@ use super::sigprof::{self, Owner};
 pub(crate) const DEPTH: usize = 128;
 
 /// The one engine of the process.
-static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, epoch: 0 });
+static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, stuck: None, epoch: 0 });
 
 struct Engine {
     controller: Option<Controller>,
+    /// One that was told to end and hasn't yet.
+    stuck: Option<Controller>,
     epoch: u32,
 }
 
@@ -39,6 +56,7 @@ struct Engine {
 pub(crate) struct Subscription {
     stacks: Arc<Mutex<Stacks>>,
     ended: bool,
+    is_answered: bool,
 }
 
 /// Why the engine can't run.
@@ -48,6 +66,8 @@ pub(crate) enum StartError {
     Owned(Owner),
     /// This process was forked from one with several threads.
     Forked,
+    /// There is no timer to sample with.
+    NoTimers(String),
     /// The operating system refused.
     Os { what: &'static str, source: std::io::Error },
 }
@@ -55,6 +75,20 @@ pub(crate) enum StartError {
 /// Keeps the sampler's signal out of handlers that begin before the first window.
 pub(crate) fn prepare() {
     block_in_handlers(libc::SIGPROF);
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Owned(_) => f.write_str("something else uses SIGPROF"),
+            StartError::Forked => f.write_str(
+                "this process was forked from one with several threads, and can't safely start one of \
+                 its own",
+            ),
+            StartError::NoTimers(reason) => write!(f, "there is no timer to sample with: {reason}"),
+            StartError::Os { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
 }
 
 /// Opens a window in which the process is sampled `hz` times for each second of CPU time.
@@ -76,28 +110,38 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
     }
     let stacks = Arc::new(Mutex::new(stacks));
     let mut engine = lock();
+    if engine.stuck.as_ref().is_some_and(|controller| !controller.has_ended()) {
+        return Err(controller::no_answer());
+    }
+    engine.stuck = None;
     if let Some(controller) = &engine.controller {
-        controller.add(Arc::clone(&stacks));
+        controller.add(Arc::clone(&stacks))?;
     } else {
         match sigprof::owner(None) {
             Owner::Free => {}
             owner => return Err(StartError::Owned(owner)),
         }
         engine.epoch = engine.epoch.wrapping_add(1);
-        let controller = Controller::start(engine.epoch, Arc::clone(&stacks))?;
+        // Its handler stays from now on, whether or not it gets work.
+        sigprof::set_idle(our_handler());
+        let controller = Controller::start(engine.epoch)?;
+        if let Err(error) = controller.add(Arc::clone(&stacks)) {
+            engine.stuck = controller.stop().err();
+            return Err(error);
+        }
         sigprof::set_idle(0);
         engine.controller = Some(controller);
     }
-    Ok(Subscription { stacks, ended: false })
+    Ok(Subscription { stacks, ended: false, is_answered: true })
 }
 
 impl Subscription {
     /// Closes the window, and gives what was sampled in it.
     pub(crate) fn end(mut self) -> Stacks {
         self.leave();
-        let stacks = Arc::clone(&self.stacks);
+        let (stacks, is_answered) = (Arc::clone(&self.stacks), self.is_answered);
         drop(self);
-        match Arc::try_unwrap(stacks) {
+        let mut stacks = match Arc::try_unwrap(stacks) {
             Ok(stacks) => stacks.into_inner().unwrap_or_else(PoisonError::into_inner),
             // The controller lets go of it before `leave` returns. In a forked child there is no
             // controller, and what it was holding stays held.
@@ -105,7 +149,12 @@ impl Subscription {
                 Ok(mut stacks) => stacks.take(),
                 Err(_) => Stacks::new(1),
             },
+        };
+        if !is_answered {
+            let why = controller::no_answer();
+            stacks.notes.push(format!("watchdog: {why}: samples are missing"));
         }
+        stacks
     }
 
     fn leave(&mut self) {
@@ -114,11 +163,12 @@ impl Subscription {
         }
         let mut engine = lock();
         let Some(controller) = &engine.controller else { return };
-        if controller.remove(&self.stacks)
-            && let Some(controller) = engine.controller.take()
-        {
-            controller.stop();
-            sigprof::set_idle(handler::on_sigprof as *const () as usize);
+        let Closed { is_last, is_answered } = controller.remove(&self.stacks);
+        self.is_answered = is_answered;
+        if is_last && let Some(controller) = engine.controller.take() {
+            // What doesn't end is left alone, and in the way of the next window.
+            engine.stuck = controller.stop().err();
+            sigprof::set_idle(our_handler());
         }
     }
 }
@@ -162,11 +212,12 @@ fn survive_fork() {
         let _ = FORKING.try_with(|forking| {
             if let Some(mut engine) = forking.borrow_mut().take() {
                 // Its thread is not there to be joined, nor its timers to be deleted.
-                if let Some(controller) = engine.controller.take() {
-                    controller.forget();
+                let engine = &mut *engine;
+                for controller in [engine.controller.take(), engine.stuck.take()] {
+                    controller.into_iter().for_each(Controller::forget);
                 }
                 handler::forget_after_fork();
-                sigprof::set_idle(handler::on_sigprof as *const () as usize);
+                sigprof::set_idle(our_handler());
             }
         });
     }

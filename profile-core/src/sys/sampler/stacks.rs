@@ -3,8 +3,11 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::account::Mark;
+use super::missing::MissingTime;
 use super::moments::Moments;
 use super::ring::Head;
+use super::strata::Random;
 
 /// The stacks of a window.
 #[derive(Debug)]
@@ -15,9 +18,9 @@ pub(crate) struct Stacks {
     names: Vec<String>,
     /// Each sample by itself, for a subscriber that wants them so; there are no counts then.
     moments: Option<Moments>,
-    /// CPU time of each thread that did not make a whole sample yet.
-    left_over: HashMap<u32, u64>,
-    seed: u64,
+    /// Which CPU time of each thread becomes samples.
+    thinnings: HashMap<u32, Thinning>,
+    random: Random,
     /// Samples whose stack was cut or lost its way.
     pub(crate) truncated: i64,
     /// CPU time that was seen and could not be recorded.
@@ -28,6 +31,43 @@ pub(crate) struct Stacks {
     pub(crate) duration: Duration,
     /// What is worth saying of the engine while it ran.
     pub(crate) notes: Vec<String>,
+    /// CPU time that no sample stands for, where there is much of it; set when the window closes.
+    pub(crate) missing: Option<MissingTime>,
+    /// The handler that had taken the place of the engine's, where one had.
+    pub(super) foreign: Option<usize>,
+    /// Where the engine's account stood when the window was opened; `None` until then.
+    pub(super) mark: Option<Mark>,
+}
+
+/// A thread's CPU time in periods of the subscriber's rate, of each of which one point becomes a sample, at
+/// random: a sample in every tenth of the engine's would be in step with what takes as long.
+#[derive(Debug)]
+struct Thinning {
+    /// How much of the present period is over.
+    over: u64,
+    /// The point of it that becomes a sample.
+    point: u64,
+}
+
+impl Thinning {
+    fn new(period: u64, random: &mut Random) -> Thinning {
+        Thinning { over: 0, point: random.below(period) }
+    }
+
+    /// How many samples lie in the time that comes next.
+    fn take(&mut self, time: u64, period: u64, random: &mut Random) -> u64 {
+        let end = self.over + time;
+        if end < period {
+            let count = (self.over..end).contains(&self.point);
+            self.over = end;
+            return u64::from(count);
+        }
+        // The rest of this period, whole ones, and the beginning of another.
+        let first = u64::from(self.point >= self.over);
+        let whole = end / period - 1;
+        *self = Thinning { over: end % period, point: random.below(period) };
+        first + whole + u64::from(self.point < self.over)
+    }
 }
 
 /// One stack of a window.
@@ -47,14 +87,17 @@ impl Stacks {
             counts: HashMap::new(),
             names: Vec::new(),
             moments: None,
-            left_over: HashMap::new(),
-            seed: seed as u64 | 1,
+            thinnings: HashMap::new(),
+            random: Random::new(seed as u64),
             truncated: 0,
             dropped: Duration::ZERO,
             start,
             opened: Instant::now(),
             duration: Duration::ZERO,
             notes: Vec::new(),
+            missing: None,
+            foreign: None,
+            mark: None,
         }
     }
 
@@ -73,23 +116,15 @@ impl Stacks {
         1_000_000_000 / u64::from(self.hz)
     }
 
-    /// Takes CPU time that a thread has used at a stack. Whole periods become samples there; what
-    /// is left over is kept for the thread's next, so that totals are right in any rate.
+    /// Takes CPU time that a thread has used at a stack. A random point of each period becomes a sample, so
+    /// that shares and totals are right in any rate. Where the period is the engine's, all do.
     ///
     /// `key` has the thread name's index in front of the addresses.
     pub(super) fn add(&mut self, head: &Head, key: &[u64], weight: u64) {
-        let period = self.period();
-        let random = &mut self.seed;
-        let left = self.left_over.entry(head.tid).or_insert_with(|| {
-            // A random phase, so that a thread's first period is worth as much as any other.
-            *random ^= *random << 13;
-            *random ^= *random >> 7;
-            *random ^= *random << 17;
-            *random % period
-        });
-        *left += weight;
-        let count = (*left / period) as i64;
-        *left %= period;
+        let (period, random) = (self.period(), &mut self.random);
+        let thinning =
+            self.thinnings.entry(head.tid).or_insert_with(|| Thinning::new(period, random));
+        let count = thinning.take(weight, period, random).cast_signed();
         if count == 0 {
             return;
         }
@@ -111,7 +146,14 @@ impl Stacks {
         if let Some(moments) = &mut self.moments {
             moments.close(names);
         }
-        self.left_over = HashMap::new();
+        self.thinnings = HashMap::new();
+    }
+
+    /// Says something of the engine, once: how it begins tells what it is about.
+    pub(super) fn note_once(&mut self, about: &str, rest: impl FnOnce() -> String) {
+        if !self.notes.iter().any(|note| note.starts_with(about)) {
+            self.notes.push(format!("{about}{}", rest()));
+        }
     }
 
     /// What is there, leaving nothing.
@@ -127,5 +169,52 @@ impl Stacks {
             addresses: &key[1..],
             count,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(stacks: &Stacks) -> i64 {
+        stacks.iter().map(|stack| stack.count).sum()
+    }
+
+    fn head(tid: u32) -> Head {
+        Head { tid, at: 0, weight: 0, truncated: false, by_process: false }
+    }
+
+    #[test]
+    fn in_the_engines_rate_nothing_is_thinned_out() {
+        for hz in [99, 100, 999] {
+            let mut stacks = Stacks::new(hz);
+            let period = stacks.period();
+            (0..1000).for_each(|n| stacks.add(&head(1), &[0, n], period));
+            assert!(stacks.iter().all(|stack| stack.count == 1));
+            stacks.add(&head(1), &[0, 1], 3 * period);
+            assert_eq!(total(&stacks), 1003);
+        }
+    }
+
+    #[test]
+    fn a_lower_rate_is_in_step_with_nothing() {
+        let mut stacks = Stacks { random: Random::new(3), ..Stacks::new(100) };
+        // A loop of ten samples of the engine's, whose parts take six, three and one of them.
+        for n in 0..100_000u64 {
+            let part = [0, 0, 0, 0, 0, 0, 1, 1, 1, 2][n as usize % 10];
+            stacks.add(&head(1), &[0, part], 1_000_000);
+        }
+        assert!((total(&stacks) - 10_000).abs() <= 1);
+        for stack in stacks.iter() {
+            let truth = [6000, 3000, 1000][stack.addresses[0] as usize];
+            assert!((stack.count - truth).abs() < 180, "{} of {truth}", stack.count);
+        }
+    }
+
+    #[test]
+    fn short_lives_count_as_much_as_they_last() {
+        let mut stacks = Stacks { random: Random::new(9), ..Stacks::new(100) };
+        (0..10_000).for_each(|tid| stacks.add(&head(tid), &[0], 3_000_000));
+        assert!((2860..3140).contains(&total(&stacks)), "{}", total(&stacks));
     }
 }

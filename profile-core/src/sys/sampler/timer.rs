@@ -1,11 +1,13 @@
 //! CPU-time timers of the kernel, made by system call: libc wraps their ids.
 
 use std::io;
-use std::time::Duration;
 
 use crate::sys::arch;
 
-/// A timer that counts CPU time and sends `SIGPROF`. Deleted when dropped.
+/// A timer that counts CPU time and sends `SIGPROF` once each time it is set. Deleted when dropped.
+///
+/// What it has sent and nobody has taken yet: Linux 6.13 and later drop it with the timer, earlier
+/// ones leave it pending (kernel/time/posix-timers.c, `posixtimer_deliver_signal`).
 #[derive(Debug)]
 pub(super) struct Timer {
     id: i32,
@@ -33,15 +35,17 @@ impl Clock {
         }
     }
 
-    /// CPU time used so far; `None` where the thread is gone.
-    pub(super) fn used(self) -> Option<Duration> {
+    /// CPU time used so far, in nanoseconds; `None` where the thread is gone.
+    pub(super) fn now(self) -> Option<u64> {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let arguments = [self.id() as usize, &raw mut time as usize, 0, 0, 0, 0];
         // SAFETY: clock_gettime(2) writes the time to a structure that lives during the call.
         check(unsafe { arch::syscall(libc::SYS_clock_gettime, arguments) }).ok()?;
-        Some(Duration::new(time.tv_sec as u64, time.tv_nsec as u32))
+        Some(time.tv_sec as u64 * SECOND + time.tv_nsec as u64)
     }
 }
+
+const SECOND: u64 = 1_000_000_000;
 
 /// `sigevent` as the kernel has it (Linux, include/uapi/asm-generic/siginfo.h): 64 bytes.
 #[repr(C)]
@@ -76,17 +80,45 @@ impl Timer {
         Ok(Timer { id })
     }
 
-    /// Lets it expire after `first` and then every `interval` of CPU time. A zero `first` stops it.
-    pub(super) fn run(&self, first: Duration, interval: Duration) -> io::Result<()> {
-        let time = |duration: Duration| libc::timespec {
-            tv_sec: duration.as_secs() as libc::time_t,
-            tv_nsec: duration.subsec_nanos().into(),
-        };
-        let times = libc::itimerspec { it_value: time(first), it_interval: time(interval) };
-        let arguments = [self.id as usize, 0, &raw const times as usize, 0, 0, 0];
-        // SAFETY: timer_settime(2) reads the times, which live during the call.
-        check(unsafe { arch::syscall(libc::SYS_timer_settime, arguments) })
+    /// The kernel's name of it.
+    pub(super) fn id(&self) -> i32 {
+        self.id
     }
+
+    /// Lets it expire when its clock says `due`, in nanoseconds, and not again.
+    pub(super) fn set(&self, due: u64) -> io::Result<()> {
+        check(set(self.id, due))
+    }
+
+    /// Whether it is yet to expire. Where it isn't, its signal was handled, waits, or is lost.
+    pub(super) fn is_running(&self) -> bool {
+        let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut left = libc::itimerspec { it_value: zero, it_interval: zero };
+        let arguments = [self.id as usize, &raw mut left as usize, 0, 0, 0, 0];
+        // SAFETY: timer_gettime(2) writes to a structure that lives during the call.
+        let known = check(unsafe { arch::syscall(libc::SYS_timer_gettime, arguments) }).is_ok();
+        known && (left.it_value.tv_sec != 0 || left.it_value.tv_nsec != 0)
+    }
+}
+
+/// Lets the timer of this id expire once, when its clock says `due`. A negative number is an error's.
+/// Runs in signal handlers.
+#[inline]
+pub(super) fn set(id: i32, due: u64) -> isize {
+    const TIMER_ABSTIME: usize = 1;
+    // A zero would stop it.
+    let due = due.max(1);
+    let (seconds, nanos) = (due / SECOND, due % SECOND);
+    let times = libc::itimerspec {
+        it_value: libc::timespec {
+            tv_sec: seconds as libc::time_t,
+            tv_nsec: nanos as libc::c_long,
+        },
+        it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
+    };
+    let arguments = [id as usize, TIMER_ABSTIME, &raw const times as usize, 0, 0, 0];
+    // SAFETY: timer_settime(2) reads the times, which live during the call.
+    unsafe { arch::syscall(libc::SYS_timer_settime, arguments) }
 }
 
 impl Drop for Timer {

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use profile_core::Kind;
 use profile_core::task::Detail;
+use profile_core::{CpuRate, Kind};
 
 use super::super::reply::{self, Refusal};
 
@@ -14,8 +14,8 @@ const TRACE: Duration = Duration::from_secs(1);
 /// What is to be taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Job {
-    /// The CPU profile of a window.
-    Profile(Duration),
+    /// The CPU profile of a window, at the rate that is asked for.
+    Profile { window: Duration, hz: Option<CpuRate> },
     /// The trace of a window.
     Trace(Duration),
     /// What a kind holds now; for a dump, by what means tasks tell what they wait in.
@@ -29,7 +29,7 @@ pub(super) enum Job {
 impl Job {
     pub(super) fn kind(&self) -> Kind {
         match *self {
-            Job::Profile(_) => Kind::Cpu,
+            Job::Profile { .. } => Kind::Cpu,
             Job::Trace(_) => Kind::Trace,
             Job::Now { kind, .. } | Job::Text { kind, .. } | Job::Delta { kind, .. } => kind,
         }
@@ -38,7 +38,7 @@ impl Job {
     /// The name of the file in the answer; a text has none.
     pub(super) fn file_name(&self) -> Option<String> {
         match self {
-            Job::Profile(_) => Some("profile".to_owned()),
+            Job::Profile { .. } => Some("profile".to_owned()),
             Job::Trace(_) => Some("trace".to_owned()),
             Job::Now { kind, .. } => Some(kind.name().to_owned()),
             Job::Delta { kind, .. } => Some(format!("{kind}-delta")),
@@ -74,7 +74,8 @@ impl<'a> Form<'a> {
     }
 }
 
-/// `/profile`: whole seconds, and 30 for anything else.
+/// `/profile`: whole seconds, and 30 for anything else. Go has no rate in the query, so that nothing that is
+/// ignored there is refused here but a bad one.
 pub(super) fn profile(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<i64>().ok());
     let window = match seconds {
@@ -83,7 +84,8 @@ pub(super) fn profile(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
         }
         _ => PROFILE.min(max),
     };
-    Ok(Job::Profile(window))
+    let hz = form.value("hz").map(|value| value.parse()).transpose();
+    Ok(Job::Profile { window, hz: hz.map_err(|error| reply::bad_hz(&error))? })
 }
 
 /// `/trace`: seconds and parts of them, and 1 for anything else.
@@ -157,7 +159,8 @@ mod tests {
             ("x&seconds=60", 60),
         ] {
             let job = profile(&Form::new(query), MAX).unwrap();
-            assert_eq!(job, Job::Profile(Duration::from_secs(window)), "{query}");
+            let window = Duration::from_secs(window);
+            assert_eq!(job, Job::Profile { window, hz: None }, "{query}");
         }
         for (query, window) in
             [("", 1.0), ("seconds=0", 1.0), ("seconds=NaN", 1.0), ("seconds=0.25", 0.25)]
@@ -165,7 +168,23 @@ mod tests {
             assert_eq!(trace(&Form::new(query), MAX).unwrap(), Job::Trace(seconds(window)));
         }
         let short = Duration::from_millis(500);
-        assert_eq!(profile(&Form::new(""), short).unwrap(), Job::Profile(short));
+        let job = Job::Profile { window: short, hz: None };
+        assert_eq!(profile(&Form::new(""), short).unwrap(), job);
+    }
+
+    #[test]
+    fn a_rate_is_in_its_range() {
+        let hz = |query| match profile(&Form::new(query), MAX) {
+            Ok(Job::Profile { hz, .. }) => Ok(hz.map(CpuRate::hz)),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err(refusal.message().to_owned()),
+        };
+        assert_eq!(hz("seconds=1&hz=999"), Ok(Some(999)));
+        assert_eq!(hz("hz="), Ok(None));
+        for query in ["hz=0", "hz=1001", "hz=-1", "hz=fast"] {
+            let why = "invalid value for \"hz\" - must be a whole number from 1 to 1000";
+            assert_eq!(hz(query), Err(why.to_owned()), "{query}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use profile_core::collect::{Content, File, empty_profile};
 use profile_core::profile::{DecodeLimits, Profile, TextForm};
 use profile_core::single::{self, Unfinished};
 use profile_core::task::Detail;
-use profile_core::{Collectors, Error, Kind, Unavailable, symbols};
+use profile_core::{Collectors, CpuRate, Error, Kind, Unavailable, symbols};
 
 use super::super::access::Identity;
 use super::super::pipe;
@@ -149,16 +149,21 @@ fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal
     if let Err(why) = shared.collectors.collector(kind).check() {
         return Ok(Taken::Whole(in_place_of(&why, job)));
     }
-    let closed = |window, not_started| {
-        record(shared, kind, window, client, not_started)
+    let closed = |collectors: &Collectors, window, not_started| {
+        record(collectors, kind, window, client, not_started)
             .map(|unfinished| Taken::Closed { kind, unfinished })
     };
     let whole = match *job {
-        Job::Profile(window) => return closed(window, reply::cpu_not_enabled),
-        Job::Trace(window) => return closed(window, reply::trace_not_enabled),
+        Job::Profile { window, hz } => {
+            let collectors = in_rate(shared, hz)?;
+            return closed(&collectors, window, reply::cpu_not_enabled);
+        }
+        Job::Trace(window) => {
+            return closed(&shared.collectors, window, reply::trace_not_enabled);
+        }
         Job::Delta { kind: kind @ (Kind::Block | Kind::Mutex), window } => {
             // Their windows tell the difference, exactly.
-            let unfinished = record(shared, kind, window, client, failed)?;
+            let unfinished = record(&shared.collectors, kind, window, client, failed)?;
             let _one = shared.taking.finishing(kind);
             main_file(kind, unfinished.finish()).map(Content::into_vec)
         }
@@ -184,7 +189,18 @@ fn in_detail(shared: &Shared, tasks: Option<Detail>) -> Result<Cow<'_, Collector
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(detail) => {
             let collectors = shared.collectors.with_tasks(detail);
-            collectors.map(Cow::Owned).map_err(|why| reply::no_tasks(&why))
+            collectors.map(Cow::Owned).map_err(|why| reply::not_so(&why))
+        }
+    }
+}
+
+/// The collectors, with CPU profiles of the rate that is asked for.
+fn in_rate(shared: &Shared, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, Refusal> {
+    match hz {
+        None => Ok(Cow::Borrowed(&shared.collectors)),
+        Some(rate) => {
+            let collectors = shared.collectors.with_hz(rate);
+            collectors.map(Cow::Owned).map_err(|why| reply::not_so(&why))
         }
     }
 }
@@ -209,13 +225,13 @@ fn as_text(
 
 /// A window from its opening to its end.
 fn record(
-    shared: &Shared,
+    collectors: &Collectors,
     kind: Kind,
     window: Duration,
     client: &Client,
     not_started: fn(&Error) -> Refusal,
 ) -> Result<Unfinished, Refusal> {
-    let open = single::open(&shared.collectors, kind).map_err(|error| not_started(&error))?;
+    let open = single::open(collectors, kind).map_err(|error| not_started(&error))?;
     client.wait(window)?;
     open.close().map_err(|error| failed(&error))
 }

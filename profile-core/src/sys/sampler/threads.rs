@@ -1,0 +1,446 @@
+//! The threads that are sampled by timers of their own, and those that can't be.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::io;
+use std::sync::atomic::Ordering;
+
+use super::account::Account;
+use super::budget::TimerBudget;
+use super::handler::{Shared, Thread, own_tid};
+use super::signals::SignalReader;
+use super::strata::{ARMINGS, Random};
+use super::timer::{Clock, Timer};
+
+/// Threads that can have a timer of their own; the process's timer stands in for more.
+const THREADS: u32 = 8191;
+/// The place in the table of the timer that counts for the whole process: the last.
+pub(super) const PROCESS: u32 = THREADS;
+/// Places in the table.
+pub(super) const PLACES: usize = THREADS as usize + 1;
+/// Threads that block the signal are looked at again in turn, so many at a time.
+const LOOKS: usize = 16;
+/// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
+/// ticks of any kernel.
+const LOST: i64 = 50_000_000;
+
+const _: () =
+    assert!(PLACES as u64 * ARMINGS as u64 == 1 << 32, "a timer's value has 32 bits for both");
+
+/// What a timer's signals say: whose they are.
+pub(super) fn value(epoch: u32, arming: u32, place: u32) -> u64 {
+    u64::from(epoch) << 32 | u64::from(arming) << 13 | u64::from(place)
+}
+
+/// The arming and the place in the table, of the lower half of such a value.
+pub(super) fn arming_and_place(value: u32) -> (u32, u32) {
+    (value >> 13, value & 0x1fff)
+}
+
+/// The threads of the program and their timers.
+pub(super) struct ThreadTimers {
+    shared: &'static Shared,
+    epoch: u32,
+    /// The controller's, which is not sampled.
+    own_tid: u32,
+    /// How long strata are, in nanoseconds.
+    period: u64,
+    armed: HashMap<u32, Armed>,
+    blocking: HashMap<u32, Blocking>,
+    /// Places that are free. The one that has been so for longest is taken: a signal of the thread that had it
+    /// before may still be under way.
+    free: VecDeque<u32>,
+    reader: SignalReader,
+    budget: TimerBudget,
+    refusal: Option<Refusal>,
+    random: Random,
+    /// Counts scans.
+    turn: u64,
+}
+
+/// A thread with a timer of its own.
+struct Armed {
+    place: u32,
+    timer: Timer,
+    /// The number of its name, where that was asked for.
+    name: Option<u64>,
+    seen: bool,
+    /// Its CPU time when it was last looked at, and whether it had used any since the time before.
+    used: u64,
+    is_idle: bool,
+}
+
+/// A thread that blocks `SIGPROF`.
+struct Blocking {
+    /// Its CPU time when it was last looked at.
+    used: u64,
+    seen: bool,
+    /// The scan in which its mask was read.
+    read: u64,
+}
+
+/// Why threads have no timer of their own.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// `RLIMIT_SIGPENDING`, and what half of it is.
+    Limit(TimerBudget),
+    /// There are more threads than the table has places.
+    Places,
+    /// The kernel has refused.
+    Kernel(io::Error),
+}
+
+/// Threads that block the signal, or did.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BlockedThreads {
+    pub(super) count: usize,
+    /// The name of one that was at work.
+    pub(super) example: String,
+}
+
+/// What a scan has found.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    /// Time that timers which are running still account for.
+    pub(super) pending: i64,
+    /// What threads that block the signal have used since the last scan.
+    pub(super) blocked: i64,
+    /// Whether a signal may be pending for a thread that blocks it.
+    pub(super) is_pending: bool,
+}
+
+impl ThreadTimers {
+    pub(super) fn new(shared: &'static Shared, epoch: u32, seed: u64) -> ThreadTimers {
+        ThreadTimers {
+            shared,
+            epoch,
+            own_tid: own_tid(),
+            period: 0,
+            armed: HashMap::new(),
+            blocking: HashMap::new(),
+            free: (0..THREADS).collect(),
+            reader: SignalReader::new(libc::SIGPROF),
+            budget: TimerBudget::UNLIMITED,
+            refusal: None,
+            random: Random::new(seed),
+            turn: 0,
+        }
+    }
+
+    /// Samples every thread once in so many nanoseconds of its CPU time, from now on.
+    pub(super) fn set_period(&mut self, period: u64, account: &mut Account) {
+        self.period = period;
+        for (&tid, armed) in &self.armed {
+            // A thread that has ended meanwhile is found by the next scan.
+            let Some(now) = Clock::Thread(tid).now() else { continue };
+            let clock = &self.shared.threads[armed.place as usize].clock;
+            account.sampled(clock.pending(now));
+            let _ = armed.timer.set(clock.begin_anew(now, period, &mut self.random));
+        }
+    }
+
+    /// Arms threads that are new, retires those that are gone, and looks after the rest.
+    pub(super) fn scan(&mut self, account: &mut Account, blocked: &mut BlockedThreads) -> Scanned {
+        let mut scanned = Scanned::default();
+        let Ok(tasks) = fs::read_dir("/proc/self/task") else { return scanned };
+        let tids: Vec<u32> = tasks
+            .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|&tid| tid != self.own_tid)
+            .collect();
+        self.turn += 1;
+        self.keep_to_budget(&mut scanned);
+        self.armed.values_mut().for_each(|armed| armed.seen = false);
+        self.blocking.values_mut().for_each(|blocking| blocking.seen = false);
+        for tid in tids {
+            if let Some(armed) = self.armed.get_mut(&tid) {
+                armed.seen = true;
+            } else if let Some(blocking) = self.blocking.get_mut(&tid) {
+                blocking.seen = true;
+            } else {
+                self.arm_new(tid, blocked);
+            }
+        }
+        let gone: Vec<u32> =
+            self.armed.iter().filter(|(_, armed)| !armed.seen).map(|(&tid, _)| tid).collect();
+        for tid in gone {
+            self.disarm(tid);
+        }
+        self.blocking.retain(|_, blocking| blocking.seen);
+        self.look_at_blocking(account, blocked, &mut scanned);
+        self.look_at_armed(account, blocked, &mut scanned);
+        scanned
+    }
+
+    /// Arms a thread that was seen at work, at the cost of one that isn't where there is no room.
+    pub(super) fn arm_busy(&mut self, tid: u32, blocked: &mut BlockedThreads) {
+        if self.armed.contains_key(&tid) || self.blocking.contains_key(&tid) {
+            return;
+        }
+        if !self.has_room() {
+            let idle = self.armed.iter().find(|(_, armed)| armed.is_idle).map(|(&tid, _)| tid);
+            if let Some(idle) = idle {
+                self.disarm(idle);
+            }
+        }
+        self.arm_new(tid, blocked);
+    }
+
+    /// Takes every timer away: somebody else handles the signal.
+    pub(super) fn disarm_all(&mut self) {
+        let tids: Vec<u32> = self.armed.keys().copied().collect();
+        for tid in tids {
+            self.disarm(tid);
+        }
+    }
+
+    /// Whether a signal of a timer may be pending somewhere.
+    pub(super) fn may_be_pending(&self) -> bool {
+        self.armed.values().any(|armed| !armed.timer.is_running())
+    }
+
+    /// How many threads have a timer.
+    pub(super) fn len(&self) -> usize {
+        self.armed.len()
+    }
+
+    /// Whether there are threads, and all that are known block the signal.
+    pub(super) fn all_block(&self) -> bool {
+        self.armed.is_empty() && !self.blocking.is_empty() && self.refusal.is_none()
+    }
+
+    /// Why some have none.
+    pub(super) fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    /// Whether the budget leaves room for the process's timer.
+    pub(super) fn has_room_for_process(&self) -> bool {
+        self.budget.has_room(self.armed.len())
+    }
+
+    /// The place for the name of a thread with a timer; `None` for a thread without.
+    pub(super) fn name_of(&mut self, tid: u32) -> Option<&mut Option<u64>> {
+        self.armed.get_mut(&tid).map(|armed| &mut armed.name)
+    }
+
+    /// Has all names read anew.
+    pub(super) fn forget_names(&mut self) {
+        self.armed.values_mut().for_each(|armed| armed.name = None);
+    }
+
+    /// Every thread that has a timer, and its place in the table.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &'static Thread)> {
+        let shared = self.shared;
+        self.armed.iter().map(|(&tid, armed)| (tid, &shared.threads[armed.place as usize]))
+    }
+
+    /// Whether one more thread may have a timer beside the process's.
+    fn has_room(&self) -> bool {
+        self.budget.has_room(self.armed.len() + 1)
+    }
+
+    /// Gives timers back where others have taken of what was free, those of idle threads first.
+    fn keep_to_budget(&mut self, scanned: &mut Scanned) {
+        // With the process's.
+        let held = self.armed.len() + 1;
+        let Some(status) = self.reader.read(self.own_tid) else { return };
+        self.budget = TimerBudget::new(&status, if self.turn == 1 { 0 } else { held });
+        let mut surplus = 0;
+        while surplus < self.armed.len() && !self.budget.has_room(held - surplus - 1) {
+            surplus += 1;
+        }
+        if surplus == 0 {
+            return;
+        }
+        let mut tids: Vec<(bool, u32)> =
+            self.armed.iter().map(|(&tid, armed)| (!armed.is_idle, tid)).collect();
+        tids.sort_unstable();
+        for &(_, tid) in &tids[..surplus] {
+            scanned.is_pending |= self.disarm(tid);
+        }
+        self.refusal = Some(Refusal::Limit(self.budget));
+    }
+
+    /// Looks at threads that block the signal: what they have used, and whether they still do.
+    fn look_at_blocking(
+        &mut self,
+        account: &mut Account,
+        blocked: &mut BlockedThreads,
+        scanned: &mut Scanned,
+    ) {
+        for (&tid, blocking) in &mut self.blocking {
+            let Some(now) = Clock::Thread(tid).now() else { continue };
+            let used = now.saturating_sub(blocking.used).cast_signed();
+            blocking.used = now;
+            scanned.blocked += used;
+            if used > 0 && blocked.example.is_empty() {
+                blocked.example = name_of(tid);
+            }
+        }
+        account.blocked(scanned.blocked);
+        let mut next: Vec<(u64, u32)> =
+            self.blocking.iter().map(|(&tid, blocking)| (blocking.read, tid)).collect();
+        next.sort_unstable();
+        for (_, tid) in next.into_iter().take(LOOKS) {
+            match self.reader.read(tid) {
+                Some(status) if !status.blocks => {
+                    self.blocking.remove(&tid);
+                    self.arm(tid);
+                }
+                _ => {
+                    if let Some(blocking) = self.blocking.get_mut(&tid) {
+                        blocking.read = self.turn;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Looks at threads with a timer: what it is still to account for, whether its signal is lost, and
+    /// whether the thread has begun to block it.
+    fn look_at_armed(
+        &mut self,
+        account: &mut Account,
+        blocked: &mut BlockedThreads,
+        scanned: &mut Scanned,
+    ) {
+        let most = self.period.cast_signed() + LOST;
+        let mut silent = Vec::new();
+        for (&tid, armed) in &mut self.armed {
+            let Some(now) = Clock::Thread(tid).now() else { continue };
+            let clock = &self.shared.threads[armed.place as usize].clock;
+            let pending = clock.pending(now);
+            // What no tick finds at work for long is missing, whatever the timer will make of it.
+            scanned.pending += pending.min(most);
+            armed.is_idle = armed.used == now;
+            armed.used = now;
+            if !armed.is_idle && !armed.timer.is_running() {
+                silent.push((tid, now, pending));
+            }
+        }
+        for (tid, now, pending) in silent {
+            match self.reader.read(tid) {
+                Some(status) if status.blocks => {
+                    scanned.is_pending = true;
+                    scanned.pending -= pending.min(most);
+                    self.disarm(tid);
+                    // What its last sample was ahead by is as good as sampled.
+                    account.sampled(pending.min(0));
+                    account.blocked(pending.max(0));
+                    self.blocks(tid, now, blocked);
+                }
+                Some(_) if pending > most => {
+                    let due = now + self.random.below(self.period);
+                    if let Some(armed) = self.armed.get(&tid) {
+                        let _ = armed.timer.set(due);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn arm_new(&mut self, tid: u32, blocked: &mut BlockedThreads) {
+        if !self.has_room() {
+            self.refusal = Some(Refusal::Limit(self.budget));
+            return;
+        }
+        if self.reader.read(tid).is_some_and(|status| status.blocks) {
+            let used = Clock::Thread(tid).now().unwrap_or(0);
+            self.blocks(tid, used, blocked);
+        } else {
+            self.arm(tid);
+        }
+    }
+
+    fn blocks(&mut self, tid: u32, used: u64, blocked: &mut BlockedThreads) {
+        blocked.count += 1;
+        self.blocking.insert(tid, Blocking { used, seen: true, read: self.turn });
+    }
+
+    fn arm(&mut self, tid: u32) {
+        let Some(place) = self.free.pop_front() else {
+            self.refusal = Some(Refusal::Places);
+            return;
+        };
+        let thread = &self.shared.threads[place as usize];
+        clear(thread);
+        thread.tid.store(tid, Ordering::Relaxed);
+        match self.timer(tid, place, thread) {
+            Ok((timer, used)) => {
+                let armed = Armed { place, timer, name: None, seen: true, used, is_idle: false };
+                self.armed.insert(tid, armed);
+            }
+            Err(error) => {
+                thread.clock.end();
+                self.free.push_back(place);
+                // EINVAL and ESRCH: it has ended meanwhile.
+                if !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ESRCH)) {
+                    self.refusal = Some(Refusal::Kernel(error));
+                }
+            }
+        }
+    }
+
+    /// A timer for a thread, and the thread's CPU time.
+    fn timer(&mut self, tid: u32, place: u32, thread: &Thread) -> io::Result<(Timer, u64)> {
+        let value = value(self.epoch, thread.clock.next_arming(), place);
+        let timer = Timer::new(Clock::Thread(tid), value)?;
+        let gone = || io::Error::from_raw_os_error(libc::ESRCH);
+        let now = Clock::Thread(tid).now().ok_or_else(gone)?;
+        let due = thread.clock.begin(timer.id(), now, self.period, self.random.word());
+        timer.set(due)?;
+        Ok((timer, now))
+    }
+
+    /// Takes a thread's timer away. Whether its signal may still be pending.
+    fn disarm(&mut self, tid: u32) -> bool {
+        let Some(Armed { place, timer, .. }) = self.armed.remove(&tid) else { return false };
+        let thread = &self.shared.threads[place as usize];
+        thread.clock.end();
+        clear(thread);
+        self.free.push_back(place);
+        !timer.is_running()
+    }
+}
+
+impl Refusal {
+    /// What it is, for people.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Refusal::Limit(budget) => budget.reason(),
+            Refusal::Places => format!("there is room for {THREADS}"),
+            Refusal::Kernel(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+                format!("timer_create: {error}: RLIMIT_SIGPENDING or memory")
+            }
+            Refusal::Kernel(error) => format!("timer_create: {error}"),
+        }
+    }
+}
+
+fn clear(thread: &Thread) {
+    thread.stack_high.store(0, Ordering::Relaxed);
+    thread.stack_low.store(0, Ordering::Relaxed);
+    thread.thread_pointer.store(0, Ordering::Relaxed);
+    thread.tid.store(0, Ordering::Relaxed);
+}
+
+/// A thread's name; its id where it has ended.
+pub(super) fn name_of(tid: u32) -> String {
+    fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+        .map_or_else(|_| "(ended)".to_owned(), |name| name.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_tells_whose_a_signal_is() {
+        for (arming, place) in [(0, 0), (1, PROCESS), (ARMINGS - 1, 4711)] {
+            let value = value(7, arming, place);
+            assert_eq!(value >> 32, 7);
+            assert_eq!(arming_and_place(value as u32), (arming, place));
+        }
+    }
+}
