@@ -10,7 +10,7 @@ use clap::builder::Resettable;
 use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use profilez::analysis::top::By;
 use profilez::core::task::{Detail, UnknownDetail};
-use profilez::core::{DurationError, parse_duration};
+use profilez::format::{DurationError, parse_duration};
 
 /// Collect every profile of a running service in one request, and read them.
 ///

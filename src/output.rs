@@ -7,7 +7,7 @@ use std::path::Path;
 use anstyle::AnsiColor;
 use profilez::analysis::escaped;
 use profilez::archive::ManifestUnavailable;
-pub(crate) use profilez::core::chain;
+pub(crate) use profilez::format::chain;
 use serde::Serialize;
 
 /// Failed.

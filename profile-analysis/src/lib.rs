@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use profile_analysis::top::{TopOptions, top};
-//! use profile_core::profile::{Builder, Function, Line};
+//! use profile_format::profile::{Builder, Function, Line};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut builder = Builder::new(&[("samples", "count")]);

@@ -1,7 +1,7 @@
 //! From bytes to a profile, whichever of the known forms they have.
 
-use profile_core::jemalloc::{HeapDump, HeapDumpLimits};
-use profile_core::profile::{DecodeError, DecodeLimits, Profile, Stacks};
+use profile_format::jemalloc::{HeapDump, HeapDumpLimits};
+use profile_format::profile::{DecodeError, DecodeLimits, Profile, Stacks};
 
 use crate::{Error, Format, Result, legacy, overlap, sniff};
 

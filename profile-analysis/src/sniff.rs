@@ -230,7 +230,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use profile_core::profile::Builder;
+    use profile_format::profile::Builder;
     use proptest::prelude::*;
 
     use super::*;

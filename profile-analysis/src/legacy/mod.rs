@@ -12,8 +12,8 @@ mod tests;
 
 use std::collections::HashMap;
 
-use profile_core::jemalloc::unbias;
-use profile_core::profile::{Builder, Function, Line, Mapping, Profile};
+use profile_format::jemalloc::unbias;
+use profile_format::profile::{Builder, Function, Line, Mapping, Profile};
 
 use self::parse::{Header, Text};
 

@@ -36,7 +36,8 @@ use std::time::Duration;
 
 use profile_archive::{Manifest, Warning};
 use profile_core::task::Detail;
-use profile_core::{DEFAULT_WINDOW, Kind, parse_duration};
+use profile_core::{DEFAULT_WINDOW, Kind};
+use profile_format::parse_duration;
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue};
 

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use profile_core::Kind;
 use profile_core::task::{Detail, UnknownDetail};
-use profile_core::{Kind, format_duration, parse_duration};
+use profile_format::{format_duration, parse_duration};
 
 use super::super::reply::{self, Refusal};
 
