@@ -1,5 +1,6 @@
 //! From bytes to a profile, whichever of the known forms they have.
 
+use profile_format::gunzip::is_gzip;
 use profile_format::jemalloc::{HeapDump, HeapDumpLimits};
 use profile_format::profile::{DecodeError, DecodeLimits, Profile, Stacks};
 
@@ -84,10 +85,6 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
             }
         }
     }
-}
-
-fn is_gzip(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
 }
 
 #[cfg(test)]
