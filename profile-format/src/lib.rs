@@ -42,5 +42,5 @@ mod unavailable;
 pub use content::Content;
 pub use duration::{DurationError, format_duration, parse_duration};
 pub use error::{BoxError, chain};
-pub use kind::{Kind, UnknownKind};
+pub use kind::{DUMP_FILE_NAME, Kind, KindFacts, ProfileShape, UnknownKind, WindowUse};
 pub use unavailable::Unavailable;
