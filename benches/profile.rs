@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use profilez::analysis::top::{By, TopOptions, top};
-use profilez::core::profile::{Builder, DecodeLimits, Function, Line, Mapping, Profile, Stacks};
+use profilez::format::profile::{Builder, DecodeLimits, Function, Line, Mapping, Profile, Stacks};
 
 const SAMPLES: usize = 200_000;
 const FUNCTIONS: u32 = 5_000;

@@ -10,7 +10,8 @@ use clap::builder::Resettable;
 use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use profilez::analysis::top::By;
 use profilez::core::task::{Detail, UnknownDetail};
-use profilez::core::{CpuRate, DurationError, InvalidRate, parse_duration};
+use profilez::core::{CpuRate, InvalidRate};
+use profilez::format::{DurationError, parse_duration};
 
 /// Collect every profile of a running service in one request, and read them.
 ///

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use profilez::archive::Manifest;
-use profilez::core::{Kind, parse_duration};
+use profilez::format::{Kind, parse_duration};
 use profilez::http::Error;
 use profilez::http::client::{Client, Collected, Request};
 use serde::Serialize;

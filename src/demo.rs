@@ -9,9 +9,8 @@ use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
 
 use profilez::archive::{Bundle, BundleReader, Limits};
-use profilez::core::{
-    Collectors, DEFAULT_MAX_WINDOW, Kind, MIN_WINDOW, format_duration, parse_duration, waits,
-};
+use profilez::core::{Collectors, DEFAULT_MAX_WINDOW, Kind, MIN_WINDOW, waits};
+use profilez::format::{format_duration, parse_duration};
 use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
 

@@ -131,7 +131,8 @@ pub(crate) fn of_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, 
 pub(crate) fn of_bundle(bundle: &Bundle, options: &Options) -> Result<Option<Taken>, Failure> {
     let timestamp = bundle.manifest.as_ref().map(|manifest| manifest.started.to_string());
     let texts = bundle.entries.iter().filter(|entry| sniff(&entry.data) == Format::Dump);
-    let profiles = bundle.entries.iter().filter(|entry| entry.name.as_str() == "goroutine.prof");
+    let profiles =
+        bundle.entries.iter().filter(|entry| entry.name.as_str() == Kind::Goroutine.file_name());
     for entry in texts.chain(profiles) {
         if let Some(dump) = of_bytes(&entry.data, options)? {
             if !entry.complete {

@@ -58,6 +58,8 @@ pub use profile_core::alloc;
 pub use profile_core::jemalloc_config;
 #[doc(no_inline)]
 pub use profile_core::{task, trace};
+#[doc(no_inline)]
+pub use profile_format as format;
 #[cfg(any(feature = "server", feature = "client", feature = "tower"))]
 #[doc(no_inline)]
 pub use profile_http as http;

@@ -7,8 +7,8 @@ use std::path::Path;
 use anstyle::AnsiColor;
 use profilez::analysis::escaped;
 use profilez::archive::ManifestUnavailable;
-pub(crate) use profilez::core::chain;
-use profilez::core::is_unseen;
+pub(crate) use profilez::format::chain;
+use profilez::format::is_unseen;
 use serde::Serialize;
 
 /// Failed.

@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use profilez::analysis::top::{By, TopOptions, render, top};
+use profilez::format::ProfileShape;
 
 use crate::args::TopArgs;
 use crate::output::{self, Failure};
 use crate::profiles;
 
-/// Sample types of heaps and of waits, which fall on functions of the standard library first.
-const CALLED: [&str; 6] =
-    ["inuse_space", "inuse_objects", "alloc_space", "alloc_objects", "delay", "contentions"];
+/// Profiles of allocations and of waits, which fall on functions of the standard library first.
+const CALLED: [ProfileShape; 2] = [ProfileShape::HEAP, ProfileShape::CONTENTION];
 
 pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
     let (name, bytes) = profiles::choose(&args.file, &args.select)?;
@@ -28,7 +28,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
         output::print_json(&top, output::Json::Pretty)?;
     } else {
         output::print(&output::headed(&render(&top, by, output::width()), 2))?;
-        if args.by.is_none() && CALLED.contains(&top.sample_type.as_str()) {
+        if args.by.is_none() && CALLED.iter().any(|shape| shape.has_type(&top.sample_type)) {
             output::note(
                 "`--by caller` charges the standard library and allocators to who called them",
             );

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use profilez::analysis::trace::{Finding, TraceLimits, TraceSummary, findings, render, summarize};
 use profilez::archive::Bundle;
+use profilez::format::Kind;
 use serde::Serialize;
 
 use crate::args::TraceArgs;
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, Failure> {
 fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), Failure> {
     let truncated = bundle.truncated;
     let mut entries = bundle.entries.into_iter();
-    match entries.find(|entry| entry.name == *"trace.json") {
+    match entries.find(|entry| entry.name == Kind::Trace.file_name()) {
         Some(entry) => Ok((entry.data, entry.complete)),
         None if truncated => {
             Err(format!("{file} has no trace.json: the bundle is not whole").into())

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use profile_core::escaped;
-use profile_core::profile::Stacks;
+use profile_format::escaped;
+use profile_format::profile::Stacks;
 use serde::Serialize;
 
 use crate::Result;
@@ -282,7 +282,7 @@ mod tests {
     #[test]
     fn shares_can_be_compared() {
         let base = testing::heap();
-        let doubled = profile_core::profile::Profile::merge(&[(&base, 2)]).unwrap();
+        let doubled = profile_format::profile::Profile::merge(&[(&base, 2)]).unwrap();
         let options = ChangesOptions { normalize: true, ..ChangesOptions::default() };
         let compared = changes(&Stacks::of(&base), &Stacks::of(&doubled), &options).unwrap();
         assert_eq!((compared.base_total, compared.rows.len()), (3072, 0));
@@ -292,7 +292,7 @@ mod tests {
     proptest! {
         #[test]
         fn agrees_with_a_merge(base in testing::profiles(), new in testing::profiles()) {
-            let merged = profile_core::profile::Profile::merge(&[(&new, 1), (&base, -1)]).unwrap();
+            let merged = profile_format::profile::Profile::merge(&[(&new, 1), (&base, -1)]).unwrap();
             for by in [By::Function, By::Site, By::Line, By::File] {
                 let options = ChangesOptions { by, ..ChangesOptions::default() };
                 let changes = changes(&Stacks::of(&base), &Stacks::of(&new), &options).unwrap();

@@ -1,7 +1,7 @@
 //! What can go wrong when bytes are asked what they say.
 
-use profile_core::jemalloc::HeapDumpError;
-use profile_core::profile::DecodeError;
+use profile_format::jemalloc::HeapDumpError;
+use profile_format::profile::DecodeError;
 
 use crate::{Format, LegacyError};
 
@@ -51,7 +51,7 @@ pub enum Error {
 impl Error {
     /// The error and its sources, joined by `: `, as one line.
     pub fn chain(&self) -> String {
-        profile_core::chain(self)
+        profile_format::chain(self)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Everything that can be asked of a profile, for fuzzing.
 
-use profile_core::profile::{DecodeLimits, Profile, Stacks};
+use profile_format::profile::{DecodeLimits, Profile, Stacks};
 
 use crate::changes::{ChangesOptions, changes};
 use crate::flame::{Flame, folded, html, svg};

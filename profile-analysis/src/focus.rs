@@ -1,6 +1,6 @@
 //! Keeping the part of a profile that is asked for.
 
-use profile_core::profile::{Line, Location, Mapping, Profile, Samples};
+use profile_format::profile::{Line, Location, Mapping, Profile, Samples};
 use regex::{Regex, RegexBuilder};
 
 use crate::frames::Frames;
@@ -77,7 +77,7 @@ impl Filter<'_> {
     ///
     /// ```
     /// use profile_analysis::Filter;
-    /// use profile_core::profile::Builder;
+    /// use profile_format::profile::Builder;
     ///
     /// let mut builder = Builder::new(&[("requests", "count")]);
     /// for (tenant, count) in [("acme", 7), ("other", 5)] {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
-use profile_core::profile::{Location, Profile};
+use profile_format::profile::{Location, Profile};
 
 use crate::distinct::Distinct;
 use crate::hash::Keyed;
@@ -203,7 +203,7 @@ fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> Named<'a> {
 
 #[cfg(test)]
 mod tests {
-    use profile_core::profile::{Builder, Mapping};
+    use profile_format::profile::{Builder, Mapping};
 
     use super::*;
 

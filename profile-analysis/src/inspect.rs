@@ -1,6 +1,6 @@
 //! The facts of a profile: what is in it, how many, and what is odd.
 
-use profile_core::profile::{CheckError, Stacks};
+use profile_format::profile::{CheckError, Stacks};
 use serde::Serialize;
 
 use crate::top::saturate;
@@ -139,7 +139,7 @@ fn add_warnings(stacks: &Stacks<'_>, warnings: &mut Vec<String>) {
 mod tests {
     use std::collections::HashSet;
 
-    use profile_core::profile::Builder;
+    use profile_format::profile::Builder;
     use proptest::prelude::*;
 
     use super::*;

@@ -15,7 +15,7 @@
 //!
 //! ```
 //! use profile_analysis::top::{TopOptions, top};
-//! use profile_core::profile::{Builder, Function, Line};
+//! use profile_format::profile::{Builder, Function, Line};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut builder = Builder::new(&[("samples", "count")]);
@@ -67,5 +67,5 @@ pub use exercise::exercise;
 pub use focus::{Filter, read_part};
 pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};
-pub use profile_core::escaped;
+pub use profile_format::escaped;
 pub use sniff::{Format, sniff};

@@ -1,7 +1,8 @@
 //! From bytes to a profile, whichever of the known forms they have.
 
-use profile_core::jemalloc::{HeapDump, HeapDumpLimits};
-use profile_core::profile::{DecodeError, DecodeLimits, Profile, Stacks};
+use profile_format::gunzip::is_gzip;
+use profile_format::jemalloc::{HeapDump, HeapDumpLimits};
+use profile_format::profile::{DecodeError, DecodeLimits, Profile, Stacks};
 
 use crate::{Error, Format, Result, legacy, overlap, sniff};
 
@@ -84,10 +85,6 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
             }
         }
     }
-}
-
-fn is_gzip(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::mem::take;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use profile_core::profile::{DecodeError, DecodeLimits, Inflate, Stacks, StacksReader};
+use profile_format::profile::{DecodeError, DecodeLimits, Inflate, Stacks, StacksReader};
 
 /// A thread takes longer to start than to decompress less than this.
 const WORTH_A_THREAD: usize = 64 << 10;
@@ -154,7 +154,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use profile_core::profile::Builder;
+    use profile_format::profile::Builder;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! Frames that a profile says are of no interest: its `drop_frames` and `keep_frames`.
 
-use profile_core::profile::{Profile, Samples};
+use profile_format::profile::{Profile, Samples};
 
 use crate::Result;
 use crate::focus::compile;

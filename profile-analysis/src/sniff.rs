@@ -1,10 +1,9 @@
 //! What bytes are, told from their content.
 
 use std::fmt;
-use std::io::Read;
 
-use flate2::read::GzDecoder;
 use memchr::{memchr, memmem};
+use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
 
 use crate::dump;
 
@@ -71,10 +70,10 @@ const TAR_BLOCK: usize = 512;
 
 /// Tells what bytes are. Of gzip'd ones no more than the first 64 KiB are decompressed.
 pub fn sniff(bytes: &[u8]) -> Format {
-    if bytes.starts_with(&[0x1f, 0x8b]) {
-        let mut unpacked = GzDecoder::new(bytes);
+    if is_gzip(bytes) {
+        let mut unpacked = Gunzip::new(bytes, GunzipLimits::bytes(HEAD as u64));
         let mut head = vec![0; TAR_BLOCK];
-        let length = fill(&mut unpacked, &mut head);
+        let (length, _) = unpacked.fill(&mut head);
         head.truncate(length);
         return if head.is_empty() {
             Format::Unknown
@@ -86,7 +85,7 @@ pub fn sniff(bytes: &[u8]) -> Format {
             Format::Trace
         } else {
             head.resize(HEAD, 0);
-            let more = fill(&mut unpacked, &mut head[length..]);
+            let (more, _) = unpacked.fill(&mut head[length..]);
             head.truncate(length + more);
             match text(&dump::beginning(&head)) {
                 Format::Dump => Format::Dump,
@@ -107,15 +106,6 @@ pub fn sniff(bytes: &[u8]) -> Format {
         Format::Unknown if is_text(head) && has_stacks(bytes) => Format::Dump,
         format => format,
     }
-}
-
-/// Reads until the buffer is full or nothing more comes, be it for an error.
-fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> usize {
-    let mut length = 0;
-    while let Ok(read @ 1..) = reader.read(&mut buffer[length..]) {
-        length += read;
-    }
-    length
 }
 
 fn text(head: &[u8]) -> Format {
@@ -230,7 +220,7 @@ mod tests {
 
     use flate2::Compression;
     use flate2::write::GzEncoder;
-    use profile_core::profile::Builder;
+    use profile_format::profile::Builder;
     use proptest::prelude::*;
 
     use super::*;

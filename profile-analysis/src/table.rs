@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use profile_core::escaped;
+use profile_format::escaped;
 
 use crate::units::plural;
 
@@ -163,7 +163,7 @@ mod tests {
         let unseen = regex::Regex::new(unseen).unwrap();
         for c in '\0'..=char::MAX {
             let expected = unseen.is_match(c.encode_utf8(&mut [0; 4]));
-            assert_eq!(profile_core::is_unseen(c), expected, "{c:?}");
+            assert_eq!(profile_format::is_unseen(c), expected, "{c:?}");
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which samples have a label that is looked for, in the words of `go tool pprof`.
 
-use profile_core::profile::{Profile, Sample};
+use profile_format::profile::{Profile, Sample};
 use regex::Regex;
 
 use crate::Result;

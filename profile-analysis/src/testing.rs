@@ -1,6 +1,6 @@
 //! Profiles for tests.
 
-use profile_core::profile::{Builder, Function, Line, Mapping, Profile};
+use profile_format::profile::{Builder, Function, Line, Mapping, Profile};
 use proptest::collection::vec;
 use proptest::prelude::*;
 

@@ -1,11 +1,9 @@
 //! Decompresses an input that may be anything, or is not compressed at all, within bounds.
 
 use std::io::{self, BufRead, BufReader, Read};
-use std::mem;
 
-use flate2::bufread::GzDecoder;
+use profile_format::gunzip::{GZIP_MAGIC, Gunzip as Members, GunzipError, GunzipLimits};
 
-use crate::gzip::MAGIC;
 use crate::{Error, Limits, Problem, Result};
 
 /// The ratio says nothing about the first few kilobytes: headers and padding are mostly zeros.
@@ -19,7 +17,6 @@ pub(crate) struct Gunzip<R> {
     from: Body<R>,
     /// What the next read reports.
     failed: Option<Problem>,
-    produced: u64,
     max_total_bytes: u64,
     max_ratio: u64,
     /// How many members were begun; none where the input is not compressed.
@@ -29,113 +26,78 @@ pub(crate) struct Gunzip<R> {
 }
 
 enum Body<R> {
-    Packed(Box<GzDecoder<Source<R>>>),
-    Plain(Source<R>),
-    /// The last member has ended.
-    Nothing,
+    Packed(Members<BufReader<R>>),
+    /// The input as it is, and how much of it was read.
+    Plain(BufReader<R>, u64),
 }
 
 impl<R: Read> Gunzip<R> {
     /// Reads the first header; what has none is taken as it is. An input that ends before it can be
     /// told what it is counts as broken off, not as something else.
     pub(crate) fn open(input: R, limits: &Limits) -> Result<Gunzip<R>> {
-        let mut source = Source::new(input, limits.max_total_bytes);
-        if source.fill_buf().map_err(Error::Read)?.first().is_some_and(|&byte| byte != MAGIC[0]) {
-            return Ok(Gunzip::new(Body::Plain(source), 0, None, limits));
+        let &Limits { max_total_bytes, max_ratio, .. } = limits;
+        let new = |from, members, failed| {
+            let trailing = false;
+            Gunzip { from, failed, max_total_bytes, max_ratio, members, trailing }
+        };
+        let mut input = BufReader::with_capacity(32 * 1024, input);
+        if first(&mut input).map_err(Error::Read)?.is_some_and(|byte| byte != GZIP_MAGIC[0]) {
+            return Ok(new(Body::Plain(input, 0), 0, None));
         }
-        let mut decoder = GzDecoder::new(source);
-        let mut failed = None;
-        if decoder.header().is_none()
-            && let Err(error) = decoder.read(&mut [0])
-        {
-            failed = match (decoder.get_ref().failure, error.kind()) {
-                (Some(Failure::Io), _) => return Err(Error::Read(error)),
-                (None, io::ErrorKind::UnexpectedEof) => Some(Problem::BreaksOff),
-                (None, _) => return Err(Error::NotGzip),
-                (Some(Failure::TooMuch), _) => Some(too_much(limits.max_total_bytes)),
-            };
-        }
-        Ok(Gunzip::new(Body::Packed(Box::new(decoder)), 1, failed, limits))
-    }
-
-    fn new(from: Body<R>, members: u64, failed: Option<Problem>, limits: &Limits) -> Gunzip<R> {
-        Gunzip {
-            from,
-            failed,
-            produced: 0,
-            max_total_bytes: limits.max_total_bytes,
-            max_ratio: limits.max_ratio,
-            members,
-            trailing: false,
-        }
+        let bounds =
+            GunzipLimits { max_bytes: max_total_bytes, max_ratio, ratio_free_bytes: RATIO_FREE };
+        let mut packed = Members::new(input, bounds);
+        let failed = match packed.read_header() {
+            Ok(()) => None,
+            Err(GunzipError::Input(error)) => return Err(Error::Read(error)),
+            Err(GunzipError::CutShort(_)) => Some(Problem::BreaksOff),
+            Err(GunzipError::TooLarge { .. }) => Some(too_much(max_total_bytes)),
+            Err(_) => return Err(Error::NotGzip),
+        };
+        Ok(new(Body::Packed(packed), 1, failed))
     }
 
     /// Reads some bytes into a buffer that is not empty; 0 says that the input ended well.
     ///
     /// After a problem there is nothing more to read.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Problem> {
+        if let Some(problem) = self.failed.take() {
+            return Err(problem);
+        }
         let step = buf.len().min(STEP);
-        loop {
-            if let Some(problem) = self.failed.take() {
-                return Err(problem);
+        match &mut self.from {
+            Body::Packed(packed) => {
+                let read = packed.read(&mut buf[..step]);
+                self.members = packed.members();
+                read.or_else(|error| self.problem(error))
             }
-            let (result, source) = match &mut self.from {
-                Body::Packed(decoder) => {
-                    let result = decoder.read(&mut buf[..step]);
-                    (result, decoder.get_ref())
+            Body::Plain(input, produced) => {
+                let read = uninterrupted(|| input.read(&mut buf[..step]));
+                let read = read.map_err(|error| Problem::Unreadable(error.to_string()))?;
+                *produced += read as u64;
+                if *produced > self.max_total_bytes {
+                    return Err(too_much(self.max_total_bytes));
                 }
-                Body::Plain(source) => (source.read(&mut buf[..step]), &*source),
-                Body::Nothing => return Ok(0),
-            };
-            match result {
-                Ok(0) => self.next_member(),
-                Ok(read) => {
-                    self.produced += read as u64;
-                    let consumed = source.consumed;
-                    self.check(consumed)?;
-                    return Ok(read);
-                }
-                Err(error) => {
-                    return Err(match (source.failure, error.kind()) {
-                        (Some(Failure::Io), _) => Problem::Unreadable(error.to_string()),
-                        (Some(Failure::TooMuch), _) => too_much(self.max_total_bytes),
-                        (None, io::ErrorKind::UnexpectedEof) => Problem::BreaksOff,
-                        (None, _) => Problem::Damaged(error.to_string()),
-                    });
-                }
+                Ok(read)
             }
         }
     }
 
-    fn check(&self, consumed: u64) -> Result<(), Problem> {
-        if self.produced > self.max_total_bytes {
-            return Err(too_much(self.max_total_bytes));
-        }
-        let most = consumed.saturating_mul(self.max_ratio).max(RATIO_FREE);
-        if self.produced > most {
-            return Err(Problem::Limit { limit: "max_ratio", value: self.max_ratio });
-        }
-        Ok(())
-    }
-
-    /// Goes on with the member that follows, if one does.
-    fn next_member(&mut self) {
-        let Body::Packed(decoder) = mem::replace(&mut self.from, Body::Nothing) else { return };
-        let mut source = decoder.into_inner();
-        match source.fill_buf().map(<[u8]>::first) {
-            Ok(None) => {}
-            Ok(Some(&byte)) if byte == MAGIC[0] => {
-                let decoder = GzDecoder::new(source);
-                if decoder.header().is_some() {
-                    self.members += 1;
-                    self.from = Body::Packed(Box::new(decoder));
-                } else {
-                    self.trailing = true;
-                }
+    /// What is wrong with compressed data. Something that follows it is only noted.
+    fn problem(&mut self, error: GunzipError) -> Result<usize, Problem> {
+        Err(match error {
+            GunzipError::Trailing => {
+                self.trailing = true;
+                return Ok(0);
             }
-            Ok(Some(_)) => self.trailing = true,
-            Err(error) => self.failed = Some(Problem::Unreadable(error.to_string())),
-        }
+            GunzipError::Input(error) => Problem::Unreadable(error.to_string()),
+            GunzipError::CutShort(_) => Problem::BreaksOff,
+            GunzipError::TooLarge { .. } => too_much(self.max_total_bytes),
+            GunzipError::TooDense { .. } => {
+                Problem::Limit { limit: "max_ratio", value: self.max_ratio }
+            }
+            error => Problem::Damaged(error.to_string()),
+        })
     }
 }
 
@@ -143,55 +105,17 @@ fn too_much(max_total_bytes: u64) -> Problem {
     Problem::Limit { limit: "max_total_bytes", value: max_total_bytes }
 }
 
-/// The compressed input: counted, bounded, and with its own failures told apart from the decoder's.
-struct Source<R> {
-    inner: BufReader<R>,
-    consumed: u64,
-    most: u64,
-    failure: Option<Failure>,
+/// The first byte, which stays to be read; `None` where there is none.
+fn first(input: &mut impl BufRead) -> io::Result<Option<u8>> {
+    uninterrupted(|| Ok(input.fill_buf()?.first().copied()))
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Failure {
-    Io,
-    TooMuch,
-}
-
-impl<R: Read> Source<R> {
-    fn new(input: R, most: u64) -> Source<R> {
-        let inner = BufReader::with_capacity(32 * 1024, input);
-        Source { inner, consumed: 0, most, failure: None }
-    }
-}
-
-impl<R: Read> BufRead for Source<R> {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        // The decoder loops for as long as there is input and no output, which an endless row of
-        // empty blocks would make for ever.
-        if self.consumed > self.most {
-            self.failure = Some(Failure::TooMuch);
-            return Err(io::ErrorKind::FileTooLarge.into());
+fn uninterrupted<T>(mut read: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match read() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
-        while let Err(error) = self.inner.fill_buf() {
-            if error.kind() != io::ErrorKind::Interrupted {
-                self.failure = Some(Failure::Io);
-                return Err(error);
-            }
-        }
-        Ok(self.inner.buffer())
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.consumed += amount as u64;
-        self.inner.consume(amount);
-    }
-}
-
-impl<R: Read> Read for Source<R> {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        let read = self.fill_buf()?.read(buf)?;
-        self.consume(read);
-        Ok(read)
     }
 }
 

@@ -111,7 +111,7 @@ impl PartialEq<&str> for EntryName {
 
 #[cfg(test)]
 mod tests {
-    use profile_core::Kind;
+    use profile_format::Kind;
     use proptest::prelude::*;
 
     use super::*;

@@ -5,9 +5,7 @@ use std::fmt;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use profile_core::Unavailable;
-use profile_core::collect::Content;
-use profile_core::session::Artifact;
+use profile_format::{Content, Kind, Unavailable};
 use sha2::{Digest, Sha256};
 
 use crate::gzip::{GzipWriter, MAGIC};
@@ -51,30 +49,41 @@ impl<W: Write> BundleWriter<W> {
         })
     }
 
-    /// Appends a finished profile. One that failed becomes a line in the manifest: under
-    /// `unavailable` where the process can't give it, else under `errors`.
+    /// Appends a file of a kind. Of a kind that gave none, [`BundleWriter::unavailable`] or
+    /// [`BundleWriter::error`] says why in the manifest.
+    ///
+    /// Content that is there is written as it is; what is made as it is written is compressed piece by
+    /// piece.
     ///
     /// # Errors
     ///
     /// [`Error::Name`] and [`Error::NameTaken`] where its name won't do: nothing is written then,
     /// and the bundle can go on. [`Error::Write`] and [`Error::Broken`] end the bundle.
-    pub fn append(&mut self, artifact: &Artifact) -> Result<()> {
-        let kind = artifact.kind.name();
-        match &artifact.data {
-            Ok(content) => self.entry(kind, &artifact.name.parse()?, content, artifact.took),
-            Err(profile_core::Error::Unavailable(unavailable)) => {
-                self.unavailable(unavailable);
-                Ok(())
-            }
-            Err(error) => {
-                self.error(kind, error.chain());
-                Ok(())
-            }
+    pub fn append(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        content: &Content,
+        took: Duration,
+    ) -> Result<()> {
+        let (kind, name) = (kind.name(), name.parse()?);
+        if let Some(bytes) = content.in_memory() {
+            return self.append_bytes(kind, &name, bytes, took);
         }
+        let bytes = content.len();
+        self.list(kind, &name, bytes, took, |bundle| {
+            let header = header(name.as_str(), bytes)?;
+            let mut digest = Sha256::new();
+            bundle.guarded(|gzip| {
+                gzip.compress(header.as_bytes())?;
+                content.write_to(&mut Compressed { gzip, digest: &mut digest })?;
+                gzip.compress(padding(bytes))
+            })?;
+            Ok(digest.finalize().into())
+        })
     }
 
-    /// Appends bytes that came from elsewhere, under a kind that need not be one of
-    /// [`Kind`](profile_core::Kind).
+    /// Appends bytes that came from elsewhere, under a kind that need not be one of [`Kind`].
     ///
     /// # Errors
     ///
@@ -89,31 +98,6 @@ impl<W: Write> BundleWriter<W> {
         self.list(kind, name, bytes.len() as u64, took, |bundle| {
             bundle.write_entry(name.as_str(), bytes)?;
             Ok(Sha256::digest(bytes).into())
-        })
-    }
-
-    /// Content that is there is appended as it is; what is made as it is written is compressed piece by
-    /// piece.
-    fn entry(
-        &mut self,
-        kind: &str,
-        name: &EntryName,
-        content: &Content,
-        took: Duration,
-    ) -> Result<()> {
-        if let Some(bytes) = content.in_memory() {
-            return self.append_bytes(kind, name, bytes, took);
-        }
-        let bytes = content.len();
-        self.list(kind, name, bytes, took, |bundle| {
-            let header = header(name.as_str(), bytes)?;
-            let mut digest = Sha256::new();
-            bundle.guarded(|gzip| {
-                gzip.compress(header.as_bytes())?;
-                content.write_to(&mut Compressed { gzip, digest: &mut digest })?;
-                gzip.compress(padding(bytes))
-            })?;
-            Ok(digest.finalize().into())
         })
     }
 

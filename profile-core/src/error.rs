@@ -1,9 +1,8 @@
 //! What can go wrong while a profile is taken.
 
-use crate::{Kind, Unavailable};
+use profile_format::chain;
 
-/// Any error of a user's own collector.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::{BoxError, Kind, Unavailable};
 
 /// A profile could not be taken.
 #[derive(Debug, thiserror::Error)]
@@ -46,16 +45,4 @@ impl Error {
     pub fn chain(&self) -> String {
         chain(self)
     }
-}
-
-/// Any error and its sources, joined by `: `, as one line.
-pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        source = error.source();
-    }
-    text
 }

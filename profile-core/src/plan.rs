@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
+use profile_format::{format_duration, parse_duration};
+
 use crate::task::{Detail, UnknownDetail};
-use crate::{
-    Available, CpuRate, DurationError, InvalidRate, Kind, Unavailable, format_duration,
-    parse_duration,
-};
+use crate::{Available, CpuRate, DurationError, InvalidRate, Kind, Unavailable};
 
 /// The window of a request that names none.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(10);

@@ -144,13 +144,6 @@ pub enum Error {
 impl Error {
     /// The error and its causes, on one line.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut source = std::error::Error::source(self);
-        while let Some(error) = source {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            source = error.source();
-        }
-        text
+        profile_format::chain(self)
     }
 }

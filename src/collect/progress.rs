@@ -17,7 +17,7 @@ impl Bar {
         let bar = ProgressBar::with_draw_target(None, target).with_message("connecting");
         let style = ProgressStyle::with_template("{spinner} {msg} {elapsed}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.set_prefix(profilez::core::format_duration(window));
+        bar.set_prefix(profilez::format::format_duration(window));
         // Where nobody looks there is nothing to keep moving.
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(100));

@@ -4,8 +4,8 @@ use std::ffi::CString;
 use std::thread;
 
 use profilez::core::heap::{self, Amounts, Feeder};
-use profilez::core::jemalloc::{HeapDump, HeapDumpLimits, unbias};
 use profilez::core::{Collectors, Kind};
+use profilez::format::jemalloc::{HeapDump, HeapDumpLimits, unbias};
 
 use crate::disconnect::heap_sampling;
 use crate::own_process::is_own_process;

@@ -1,6 +1,6 @@
-//! The features of each crate, and the sets of them that `ci` tests. The table is written by hand,
-//! so that a change to it is seen in review; `check` compares it with the manifests, so that no
-//! feature goes untested.
+//! The features of each crate, and the sets of them that `ci` lints and tests. The table is written
+//! by hand, so that a change to it is seen in review; `check` compares it with the manifests, so that
+//! no feature goes unseen.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,9 +13,34 @@ struct Crate {
     package: &'static str,
     folder: &'static str,
     features: &'static [&'static str],
+    /// The sets whose tests run: those that select other code than larger ones do. What a feature
+    /// only adds is tested with all of them.
+    tested: &'static [Set],
+}
+
+/// A set of a crate's features.
+#[derive(Clone, Copy, PartialEq)]
+enum Set {
+    None,
+    One(&'static str),
+    All,
+}
+
+impl Set {
+    /// The set as flags of cargo.
+    fn flags(self) -> String {
+        match self {
+            Set::None => "--no-default-features".to_owned(),
+            Set::One(feature) => format!("--no-default-features --features {feature}"),
+            Set::All => "--all-features".to_owned(),
+        }
+    }
 }
 
 const CRATES: &[Crate] = &[
+    Crate { package: "profile-format", folder: "profile-format", features: &[], tested: &[] },
+    Crate { package: "profile-archive", folder: "profile-archive", features: &[], tested: &[] },
+    Crate { package: "profile-analysis", folder: "profile-analysis", features: &[], tested: &[] },
     Crate {
         package: "profile-core",
         folder: "profile-core",
@@ -30,11 +55,22 @@ const CRATES: &[Crate] = &[
             "taskdump",
             "tracing",
         ],
+        // Without `sampler` there is another CPU engine or none, without `intercept` waits are
+        // sampled, and without `jemalloc` the wrapper is the only feeder.
+        tested: &[
+            Set::None,
+            Set::One("sampler"),
+            Set::One("intercept"),
+            Set::One("pprof-rs"),
+            Set::One("heap"),
+            Set::All,
+        ],
     },
     Crate {
         package: "profile-http",
         folder: "profile-http",
         features: &["server", "tower", "client", "tls"],
+        tested: &[Set::One("server"), Set::One("client"), Set::All],
     },
     Crate {
         package: "profilez",
@@ -55,23 +91,25 @@ const CRATES: &[Crate] = &[
             "tracing",
             "tower",
         ],
+        // Its features choose among those of the other crates. With all of them the tests of the
+        // whole workspace have run already.
+        tested: &[Set::None],
     },
 ];
 
-/// Each package with the flags for one set of features: none, each one alone, all. With all of them the root
-/// package is what the tests of the whole workspace have run already.
-pub(crate) fn sets() -> Vec<(&'static str, String)> {
-    let mut sets = Vec::new();
-    for Crate { package, folder, features } in CRATES {
-        sets.push((*package, "--no-default-features".to_owned()));
-        for feature in *features {
-            sets.push((*package, format!("--no-default-features --features {feature}")));
-        }
-        if *folder != "." {
-            sets.push((*package, "--all-features".to_owned()));
-        }
-    }
-    sets
+/// Each package with the flags for one set of features that is built by itself: none, and each one
+/// alone.
+pub(crate) fn single() -> Vec<(&'static str, String)> {
+    let sets = |of: &Crate| {
+        let ones = of.features.iter().map(|feature| Set::One(feature));
+        std::iter::once(Set::None).chain(ones).collect::<Vec<_>>()
+    };
+    CRATES.iter().flat_map(|of| sets(of).into_iter().map(|set| (of.package, set.flags()))).collect()
+}
+
+/// Each package with the flags for one set of features whose tests run.
+pub(crate) fn tested() -> Vec<(&'static str, String)> {
+    CRATES.iter().flat_map(|of| of.tested.iter().map(|set| (of.package, set.flags()))).collect()
 }
 
 /// Compares the table with the manifest of every package in the repository.
@@ -131,6 +169,8 @@ fn declared(manifest: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -161,12 +201,14 @@ serde = "1"
         check().unwrap();
     }
 
+    fn of_core(sets: Vec<(&'static str, String)>) -> Vec<String> {
+        sets.into_iter().filter(|(package, _)| *package == "profile-core").map(|(_, f)| f).collect()
+    }
+
     #[test]
-    fn each_crate_is_tested_bare_with_each_feature_and_with_all() {
-        let core: Vec<String> =
-            sets().into_iter().filter(|(p, _)| *p == "profile-core").map(|(_, f)| f).collect();
+    fn each_crate_is_linted_bare_and_with_each_feature() {
         assert_eq!(
-            core,
+            of_core(single()),
             [
                 "--no-default-features",
                 "--no-default-features --features sampler",
@@ -178,8 +220,29 @@ serde = "1"
                 "--no-default-features --features await-tree",
                 "--no-default-features --features taskdump",
                 "--no-default-features --features tracing",
+            ]
+        );
+        let packages: BTreeSet<&str> = single().into_iter().map(|(package, _)| package).collect();
+        assert_eq!(packages.len(), CRATES.len());
+    }
+
+    #[test]
+    fn what_selects_other_code_is_tested() {
+        assert_eq!(
+            of_core(tested()),
+            [
+                "--no-default-features",
+                "--no-default-features --features sampler",
+                "--no-default-features --features intercept",
+                "--no-default-features --features pprof-rs",
+                "--no-default-features --features heap",
                 "--all-features",
             ]
         );
+        for of in CRATES {
+            for set in of.tested {
+                assert!(!matches!(set, Set::One(feature) if !of.features.contains(feature)));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::process::{capture, cargo, root, run};
+use crate::process::{capture, cargo, host, root, run};
 use crate::{bench, demo, features, tools};
 
 /// One check.
@@ -27,7 +27,11 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step { name: "clippy", about: "no warning in any target", run: clippy },
     Step { name: "test", about: "all tests with all features, doc tests included", run: test },
-    Step { name: "features", about: "the tests of each crate per set of features", run: features },
+    Step {
+        name: "features",
+        about: "each feature builds alone, and what selects other code is tested",
+        run: features,
+    },
     Step {
         name: "static",
         about: "waits are seen in a program with libc linked into it",
@@ -55,6 +59,9 @@ const BARE: &[&str] = &[
     "-p profile-http --no-default-features --features client",
 ];
 
+/// What must build without the runtime: formats, bundles and answers.
+const LEAVES: &[&str] = &["profile-format", "profile-archive", "profile-analysis"];
+
 /// The crates of the back ends: signals, or C code.
 const BACK_ENDS: &[&str] =
     &["pprof", "ring", "tikv-jemalloc-ctl", "tikv-jemalloc-sys", "tikv-jemallocator"];
@@ -79,6 +86,12 @@ fn manifests() -> Result<()> {
             )));
         }
     }
+    for package in LEAVES {
+        let tree = capture(&mut cargo(&format!("tree -e normal --prefix none -p {package}")))?;
+        if names(&tree).any(|name| name == "profile-core") {
+            return Err(Error::Check(format!("`{package}` must build without profile-core")));
+        }
+    }
     Ok(())
 }
 
@@ -93,20 +106,25 @@ fn test() -> Result<()> {
 }
 
 /// With `-p`, as a user of one crate builds it: in a build of the whole workspace, features that
-/// one crate asks for are on for the others too.
+/// one crate asks for are on for the others too. Clippy checks what the compiler does, and knows how
+/// to refuse warnings without other flags for every crate below.
 fn features() -> Result<()> {
-    for (package, flags) in features::sets() {
+    for (package, flags) in features::single() {
+        run(&mut cargo(&format!("clippy -p {package} {flags} --all-targets -- -D warnings")))?;
+    }
+    for (package, flags) in features::tested() {
         run(&mut cargo(&format!("test -p {package} {flags}")))?;
     }
     hooks()
 }
 
-/// What is there only with `--cfg tokio_unstable`, and nothing else: the flag makes another build of all.
+/// What is there only with `--cfg tokio_unstable`, and nothing else. With a target named, the flag is
+/// for what is tested alone, and build scripts and macros are those of the other steps.
 fn hooks() -> Result<()> {
     let flags = "test -p profile-core --no-default-features --features sampler,taskdump";
-    let folder = "--target-dir target/tokio-unstable";
+    let host = host()?;
     for tests in ["--test taskdump", "--lib -- task::"] {
-        let mut test = cargo(&format!("{flags} {folder} {tests}"));
+        let mut test = cargo(&format!("{flags} --target {host} {tests}"));
         run(test.env("RUSTFLAGS", "--cfg tokio_unstable"))?;
     }
     Ok(())
@@ -140,7 +158,7 @@ fn release() -> Result<()> {
 }
 
 /// The test of interposed functions with glibc in the program itself, where the linker has to choose
-/// between two definitions. A folder of its own, as other flags would build everything anew.
+/// between two definitions.
 fn statically_linked() -> Result<()> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
@@ -148,7 +166,7 @@ fn statically_linked() -> Result<()> {
         return Ok(());
     }
     let mut test = cargo("test -p profile-core --no-default-features --features intercept");
-    test.args(["--test", "interposed", "--target", TARGET, "--target-dir", "target/static"]);
+    test.args(["--test", "interposed", "--target", TARGET]);
     let output = capture(test.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
     print!("{output}");
     if passed(&output) == 0 {
@@ -174,9 +192,11 @@ fn has_benches(package: &Path) -> bool {
 /// The first back end in the output of `cargo tree --prefix none`: one crate a line, its name
 /// first.
 fn back_end(tree: &str) -> Option<&str> {
-    tree.lines()
-        .filter_map(|line| line.split_whitespace().next())
-        .find(|name| BACK_ENDS.contains(name))
+    names(tree).find(|name| BACK_ENDS.contains(name))
+}
+
+fn names(tree: &str) -> impl Iterator<Item = &str> {
+    tree.lines().filter_map(|line| line.split_whitespace().next())
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ pub(super) fn measure(mode: Mode, args: &[u32]) -> Figures {
     let begun = clock::process_cpu();
     let bytes = match mode {
         Mode::Ours => {
-            profile_core::jemalloc::convert(&dump, &Default::default()).expect("it is a dump")
+            profile_format::jemalloc::convert(&dump, &Default::default()).expect("it is a dump")
         }
         _ => {
             let profile = pprof_util::parse_jeheap(dump.as_slice(), None).expect("it is a dump");

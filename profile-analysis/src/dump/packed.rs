@@ -1,10 +1,9 @@
 //! Dumps that are gzip'd: decompressed on one thread while another one parses.
 
-use std::io::Read;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use flate2::bufread::MultiGzDecoder;
+use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 
 use super::{Dump, Limit, Options, Parser, Problem};
 
@@ -16,7 +15,7 @@ const WAITING: usize = 3;
 /// [`Limits::unpacked`](super::Limits) bytes are looked at, and a second thread decompresses; data
 /// that can't be decompressed ends the dump, which is then [truncated](Dump::truncated).
 pub fn parse_packed(bytes: &[u8], options: &Options) -> Dump {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
+    if !is_gzip(bytes) {
         return super::parse(bytes, options);
     }
     let mut parser = Parser::new(options);
@@ -25,24 +24,18 @@ pub fn parse_packed(bytes: &[u8], options: &Options) -> Dump {
     let (returned, free) = sync_channel::<Vec<u8>>(WAITING + 2);
     let end = thread::scope(|scope| {
         let unpacking = scope.spawn(move || {
-            let mut from = MultiGzDecoder::new(bytes).take(limit as u64 + 1);
-            let mut total = 0;
+            let mut from = Gunzip::new(bytes, GunzipLimits::bytes(limit as u64));
             loop {
                 let mut piece = free.try_recv().unwrap_or_default();
                 piece.resize(PIECE, 0);
-                let mut length = 0;
-                let end = loop {
-                    match from.read(&mut piece[length..]) {
-                        Ok(0) if length == PIECE => break None,
-                        Ok(0) => break Some(End::Whole),
-                        Ok(read) => length += read,
-                        Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                        Err(_) => break Some(End::Broken),
-                    }
+                let (length, result) = from.fill(&mut piece);
+                piece.truncate(length);
+                let end = match result {
+                    Ok(()) if length == PIECE => None,
+                    Ok(()) => Some(End::Whole),
+                    Err(GunzipError::TooLarge { .. }) => Some(End::TooMuch),
+                    Err(_) => Some(End::Broken),
                 };
-                piece.truncate(length.min(limit - total));
-                total += length;
-                let end = if total > limit { Some(End::TooMuch) } else { end };
                 // Nobody receives only where the parser has panicked.
                 if pieces.send(piece).is_err() || end.is_some() {
                     return end.unwrap_or(End::Broken);

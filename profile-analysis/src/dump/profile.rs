@@ -1,6 +1,6 @@
 //! Goroutines and threads out of a profile.proto, whose labels say what a text dump's headers say.
 
-use profile_core::profile::{Label, Profile, Sample};
+use profile_format::profile::{Label, Profile, Sample};
 
 use super::table::{ROOT, Table, Task};
 use super::{Dump, DumpFormat, Options};

@@ -593,7 +593,7 @@ fn facts_are_the_contract() {
 
 #[test]
 fn profiles_say_it_with_labels() {
-    use profile_core::profile::{Builder, Function, Line};
+    use profile_format::profile::{Builder, Function, Line};
 
     let mut builder = Builder::new(&[("goroutine", "count")]);
     let name = builder.str("main.f");

@@ -14,7 +14,7 @@ mod tests;
 
 use std::collections::HashMap;
 
-use profile_core::profile::Stacks;
+use profile_format::profile::Stacks;
 
 use crate::distinct::Distinct;
 use crate::frames::Frames;

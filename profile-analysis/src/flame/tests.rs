@@ -1,6 +1,6 @@
 //! Pictures of known profiles, of hostile names, and of stacks without end.
 
-use profile_core::profile::{Builder, Line, Profile};
+use profile_format::profile::{Builder, Line, Profile};
 use proptest::prelude::*;
 
 use super::*;

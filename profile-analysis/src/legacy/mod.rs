@@ -12,8 +12,9 @@ mod tests;
 
 use std::collections::HashMap;
 
-use profile_core::jemalloc::unbias;
-use profile_core::profile::{Builder, Function, Line, Mapping, Profile};
+use profile_format::ProfileShape;
+use profile_format::jemalloc::unbias;
+use profile_format::profile::{Builder, Function, Line, Mapping, Profile};
 
 use self::parse::{Header, Text};
 
@@ -64,22 +65,15 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<(Profile, Vec<Strin
 }
 
 fn convert(text: &Text) -> Profile {
-    let types: &[(&str, &str)] = match text.header {
-        Header::Heap { .. } => &[
-            ("alloc_objects", "count"),
-            ("alloc_space", "bytes"),
-            ("inuse_objects", "count"),
-            ("inuse_space", "bytes"),
-        ],
-        Header::Growth => &[("objects", "count"), ("space", "bytes")],
-        Header::Contention => &[("contentions", "count"), ("delay", "nanoseconds")],
+    let mut builder = match text.header {
+        Header::Heap { rate } => ProfileShape::HEAP.builder(clamp(rate.max(1))),
+        Header::Growth => {
+            let mut builder = Builder::new(&[("objects", "count"), ("space", "bytes")]);
+            builder.period("heapgrowth", "count", 1);
+            builder
+        }
+        Header::Contention => ProfileShape::CONTENTION.builder(clamp(text.period.max(1))),
     };
-    let mut builder = Builder::new(types);
-    match text.header {
-        Header::Heap { rate } => builder.period("space", "bytes", clamp(rate.max(1))),
-        Header::Growth => builder.period("heapgrowth", "count", 1),
-        Header::Contention => builder.period("contentions", "count", clamp(text.period.max(1))),
-    }
     let mut mappings: Vec<(u64, u64, u32)> = text
         .regions
         .iter()

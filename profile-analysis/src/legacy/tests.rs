@@ -1,6 +1,6 @@
 //! Known texts, and texts of every kind.
 
-use profile_core::profile::Stacks;
+use profile_format::profile::Stacks;
 use proptest::prelude::*;
 
 use super::*;

@@ -1,6 +1,6 @@
 //! What to say about a profile, by what it is about.
 
-use profile_core::profile::{Profile, Stacks};
+use profile_format::profile::{Profile, Stacks};
 
 use super::{ProfileSummary, Row, Subject, Table, Total};
 use crate::Read;

@@ -1,6 +1,6 @@
 //! Reports of known profiles.
 
-use profile_core::profile::{Builder, Line};
+use profile_format::profile::{Builder, Line};
 use proptest::prelude::*;
 
 use super::*;

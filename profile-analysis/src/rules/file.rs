@@ -150,7 +150,7 @@ fn conditions(
 
 /// Whole minutes of `5m`, `2h`, `1h30m` or `300s`.
 fn minutes(text: &str) -> Option<u64> {
-    let duration = profile_core::parse_duration(text).ok()?;
+    let duration = profile_format::parse_duration(text).ok()?;
     (duration.subsec_nanos() == 0 && duration.as_secs() % 60 == 0)
         .then_some(duration.as_secs() / 60)
 }

@@ -5,7 +5,7 @@ mod render;
 #[cfg(test)]
 mod tests;
 
-use profile_core::profile::{Profile, Stacks, ValueType};
+use profile_format::profile::{Profile, Stacks, ValueType};
 use serde::Serialize;
 
 use crate::frames::Frames;

@@ -3,7 +3,7 @@
 use std::cmp::{Ordering, Reverse};
 use std::collections::HashMap;
 
-use profile_core::profile::Stacks;
+use profile_format::profile::Stacks;
 
 use super::{By, TopRow};
 use crate::distinct::Distinct;

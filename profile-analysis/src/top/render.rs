@@ -1,6 +1,6 @@
 //! A ranking as text for people.
 
-use profile_core::escaped;
+use profile_format::escaped;
 
 use super::{By, Top};
 use crate::table::{Table, frames, place};

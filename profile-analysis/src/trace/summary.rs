@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
-use std::io::Read as _;
 
-use flate2::read::MultiGzDecoder;
+use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 use serde::Serialize;
 
 use super::read::{self, Event, Fields, Sink};
@@ -172,18 +171,14 @@ pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
 
 /// The bytes of a trace that may be gzip'd, and what is wrong with them.
 fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
-    if !bytes.starts_with(&[0x1f, 0x8b]) {
+    if !is_gzip(bytes) {
         return (Cow::Borrowed(bytes), None);
     }
     let mut unpacked = Vec::new();
-    let read = MultiGzDecoder::new(bytes).take(limit + 1).read_to_end(&mut unpacked);
-    let broken = match read {
+    let broken = match Gunzip::new(bytes, GunzipLimits::bytes(limit)).read_to_end(&mut unpacked) {
+        Err(error @ GunzipError::TooLarge { .. }) => Some(format!("the trace has {error}")),
         Err(error) => Some(format!("the trace can't be unpacked further: {error}")),
-        Ok(_) if unpacked.len() as u64 > limit => {
-            unpacked.truncate(limit as usize);
-            Some(format!("the trace has more than {limit} bytes"))
-        }
-        Ok(_) => None,
+        Ok(()) => None,
     };
     (Cow::Owned(unpacked), broken)
 }

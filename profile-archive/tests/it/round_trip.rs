@@ -9,18 +9,18 @@ use std::time::{Duration, SystemTime};
 
 use flate2::read::GzDecoder;
 use profile_archive::{
-    Bundle, BundleReader, BundleWriter, EntryName, Error, Header, Limits, Source,
+    Bundle, BundleReader, BundleWriter, EntryName, Error, Header, Limits, Result, Source,
 };
-use profile_core::collect::Content;
-use profile_core::session::Artifact;
-use profile_core::{Kind, Unavailable};
+use profile_format::{Content, Kind, Unavailable};
 use proptest::prelude::*;
 
 use crate::archives::{bundle, facts, gzip, small_bundle};
 
-fn artifact(kind: Kind, data: Result<Vec<u8>, profile_core::Error>) -> Artifact {
-    let data = data.map(Content::from);
-    Artifact { kind, name: kind.file_name(), took: Duration::from_millis(1500), data }
+const TOOK: Duration = Duration::from_millis(1500);
+
+/// Appends a kind's main file.
+fn append(writer: &mut BundleWriter<impl Write>, kind: Kind, content: &Content) -> Result<()> {
+    writer.append(kind, kind.file_name(), content, TOOK)
 }
 
 #[test]
@@ -28,12 +28,9 @@ fn a_session_reads_back() {
     let profile = gzip(b"samples");
     let rates = BTreeMap::from([(Kind::Cpu, 100)]);
     let mut writer = BundleWriter::new(Vec::new(), Header { rates, ..facts() }).unwrap();
-    writer.append(&artifact(Kind::Cpu, Ok(profile.clone()))).unwrap();
-    let source = io::Error::other("disk on fire").into();
-    let failure = profile_core::Error::Collect { kind: Kind::Heap, source };
-    writer.append(&artifact(Kind::Heap, Err(failure))).unwrap();
-    let missing = Unavailable::new(Kind::Mutex, "no hooks", "link them");
-    writer.append(&artifact(Kind::Mutex, Err(missing.into()))).unwrap();
+    append(&mut writer, Kind::Cpu, &profile.clone().into()).unwrap();
+    writer.error(Kind::Heap.name(), "heap could not be collected: disk on fire");
+    writer.unavailable(&Unavailable::new(Kind::Mutex, "no hooks", "link them"));
     writer.unavailable(&Unavailable::new(Kind::Block, "no hooks", ""));
     writer.error("trace", "interrupted");
     let file = writer.finish().unwrap();
@@ -68,12 +65,11 @@ fn what_is_made_as_it_is_written_is_an_entry_like_any_other() {
     lines(&mut expected).unwrap();
     assert_ne!(expected.len() % 512, 0);
     let mut whole = BundleWriter::new(Vec::new(), facts()).unwrap();
-    whole.append(&artifact(Kind::Trace, Ok(expected.clone()))).unwrap();
+    append(&mut whole, Kind::Trace, &expected.clone().into()).unwrap();
     let mut made = BundleWriter::new(Vec::new(), facts()).unwrap();
     let written = Content::written(lines).unwrap();
-    let trace = Artifact { data: Ok(written), ..artifact(Kind::Trace, Ok(Vec::new())) };
-    made.append(&trace).unwrap();
-    assert!(trace.data.unwrap().in_memory().is_none(), "it never was");
+    append(&mut made, Kind::Trace, &written).unwrap();
+    assert!(written.in_memory().is_none(), "it never was");
     let [whole, made] = [whole, made].map(|writer| {
         let file = writer.finish().unwrap();
         Bundle::read(&file[..], &Limits::default()).unwrap()
@@ -92,9 +88,8 @@ fn content_that_changes_as_it_is_written_breaks_the_bundle() {
         writer.write_all(&vec![b'x'; times.get()])
     });
     let mut writer = BundleWriter::new(Vec::new(), facts()).unwrap();
-    let data = Ok(content.unwrap());
-    let trace = Artifact { data, ..artifact(Kind::Trace, Ok(Vec::new())) };
-    assert!(matches!(writer.append(&trace), Err(Error::Write(_))));
+    let failed = append(&mut writer, Kind::Trace, &content.unwrap());
+    assert!(matches!(failed, Err(Error::Write(_))));
     assert!(matches!(writer.finish(), Err(Error::Broken)));
 }
 
@@ -146,8 +141,8 @@ fn names_are_given_once() {
         let refused = writer.append_bytes("cpu", name, b"2", Duration::ZERO);
         assert!(matches!(refused, Err(Error::NameTaken(taken)) if taken == *name));
     }
-    let odd = Artifact { name: "../cpu.prof", ..artifact(Kind::Cpu, Ok(Vec::new())) };
-    assert!(matches!(writer.append(&odd), Err(Error::Name(_))));
+    let odd = writer.append(Kind::Cpu, "../cpu.prof", &Vec::new().into(), TOOK);
+    assert!(matches!(odd, Err(Error::Name(_))));
     // A refusal leaves the bundle as it was.
     let file = writer.finish().unwrap();
     let bundle = Bundle::read(&file[..], &Limits::default()).unwrap();
@@ -193,7 +188,7 @@ fn bytes_leave_as_they_come() {
     writer.flush().unwrap();
     assert_eq!(shared.len(), 10, "the gzip header, before any profile is there");
     let profile = gzip(b"samples");
-    writer.append(&artifact(Kind::Cpu, Ok(profile.clone()))).unwrap();
+    append(&mut writer, Kind::Cpu, &profile.clone().into()).unwrap();
     writer.flush().unwrap();
     let so_far = shared.bytes.borrow().clone();
     drop(writer);
@@ -209,7 +204,7 @@ fn nothing_follows_a_failed_write() {
     let shared = Shared::new(200);
     let mut writer = BundleWriter::new(shared.clone(), facts()).unwrap();
     let profile = [&[0x1f, 0x8b], &[7; 1000][..]].concat();
-    let failed = writer.append(&artifact(Kind::Cpu, Ok(profile)));
+    let failed = append(&mut writer, Kind::Cpu, &profile.into());
     assert!(matches!(failed, Err(Error::Write(_))));
     assert!(matches!(writer.flush(), Err(Error::Broken)));
     let len = shared.len();

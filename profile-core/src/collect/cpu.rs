@@ -14,9 +14,10 @@
 
 use std::sync::Arc;
 
+use profile_format::ProfileShape;
+
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window, cpu_owner};
-use crate::profile::Builder;
 use crate::sys::sampler::{self, DEPTH, Stacks, StartError, Subscription};
 use crate::{CpuRate, Error, Kind, Unavailable};
 
@@ -110,8 +111,7 @@ impl Window for CpuWindow {
 
 fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
     let period = stacks.period() as i64;
-    let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
-    builder.period("cpu", "nanoseconds", period);
+    let mut builder = ProfileShape::CPU.builder(period);
     let mut locator = Locator::new(&mut builder, symbols);
     let mut locations = Vec::new();
     for stack in stacks.iter() {

@@ -12,9 +12,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use profile_format::ProfileShape;
+
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window, cpu_owner};
-use crate::profile::Builder;
 use crate::sys::pprof_handler;
 use crate::sys::sigprof::{self, Owner};
 use crate::{Error, Kind, Unavailable};
@@ -149,8 +150,7 @@ fn take(guard: &pprof::ProfilerGuard<'static>, hz: u32) -> Result<Stacks, Error>
 
 fn encode(stacks: &Stacks) -> Vec<u8> {
     let period = 1_000_000_000 / i64::from(stacks.hz);
-    let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
-    builder.period("cpu", "nanoseconds", period);
+    let mut builder = ProfileShape::CPU.builder(period);
     let mut locator = Locator::new(&mut builder, Symbols::Resolved);
     let mut locations = Vec::new();
     for stack in &stacks.stacks {

@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::profile::{Builder, Profile};
-use crate::{Kind, Unavailable};
+use crate::Unavailable;
+use crate::profile::Profile;
 
 /// A profile without samples that is otherwise as the kind's own: its sample types, its period type
 /// and its default, with comments that say why it is empty.
@@ -11,41 +11,21 @@ use crate::{Kind, Unavailable};
 /// Profile stores take it, and one that holds samples can be compared with it. `None` for a kind
 /// whose profiles are of another format.
 pub fn empty_profile(why: &Unavailable) -> Option<Profile> {
-    let types: &[(&str, &str)] = match why.kind {
-        Kind::Cpu => &[("samples", "count"), ("cpu", "nanoseconds")],
-        Kind::Heap | Kind::Allocs => &[
-            ("alloc_objects", "count"),
-            ("alloc_space", "bytes"),
-            ("inuse_objects", "count"),
-            ("inuse_space", "bytes"),
-        ],
-        Kind::Block | Kind::Mutex => &[("contentions", "count"), ("delay", "nanoseconds")],
-        Kind::Goroutine => &[("goroutine", "count")],
-        Kind::Threadcreate => &[("threadcreate", "count")],
-        Kind::Trace => return None,
-    };
-    let mut builder = Builder::new(types);
-    match why.kind {
-        Kind::Cpu => builder.period("cpu", "nanoseconds", 10_000_000),
-        Kind::Heap | Kind::Allocs => builder.period("space", "bytes", 512 << 10),
-        _ => builder.period(types[0].0, types[0].1, 1),
-    }
+    let shape = why.kind.facts().profile?;
+    let mut builder = shape.builder(shape.period);
     builder.comment(&format!("not collected: {}", why.reason));
     if !why.hint.is_empty() {
         builder.comment(&why.hint);
     }
-    let default_type = if why.kind == Kind::Allocs { "alloc_space" } else { "" };
-    let default_type = builder.str(default_type);
-    let profile = builder.profile_mut();
-    profile.default_sample_type = default_type;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    profile.time_nanos = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
+    builder.profile_mut().time_nanos = i64::try_from(now.as_nanos()).unwrap_or(i64::MAX);
     Some(builder.finish())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Kind;
 
     #[test]
     fn an_empty_profile_is_one_that_stores_take() {

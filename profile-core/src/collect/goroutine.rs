@@ -19,6 +19,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use profile_format::{DUMP_FILE_NAME, ProfileShape};
+
 use super::deadlock::{self, Cycle, Lock};
 use super::goroutine_tasks::{Stack, Tasks};
 use super::locate::{Locator, Symbols, unix_nanos};
@@ -72,7 +74,7 @@ impl Window for ThreadDump {
                     name: Kind::Goroutine.file_name(),
                     bytes: dump.profile.encode_gzip().into(),
                 },
-                File { name: "goroutine.txt", bytes: text.into_bytes().into() },
+                File { name: DUMP_FILE_NAME, bytes: text.into_bytes().into() },
             ])
         })
     }
@@ -96,8 +98,7 @@ struct Dump<'a> {
 
 impl<'a> Dump<'a> {
     fn new(threads: &'a [ThreadStack], tasks: &Tasks, taken: SystemTime) -> Dump<'a> {
-        let mut builder = Builder::new(&[("goroutine", "count")]);
-        builder.period("goroutine", "count", 1);
+        let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
         let mut locator = Locator::new(&mut builder, Symbols::Resolved);
         let mut known: HashMap<&[u64], usize> = HashMap::new();
         let mut locations: Vec<Vec<u32>> = Vec::new();

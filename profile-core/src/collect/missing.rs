@@ -36,6 +36,7 @@ impl Missing {
                 "build with the feature `intercept`",
             ),
             Kind::Trace => ("no source of traces was given", ""),
+            _ => ("nothing in this version takes profiles of this kind", ""),
         };
         Missing { why: Unavailable::new(kind, reason, hint) }
     }

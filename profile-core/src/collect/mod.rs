@@ -4,7 +4,6 @@
 mod block;
 #[cfg(all(feature = "sampler", stacks))]
 mod block_sampled;
-mod content;
 #[cfg(all(feature = "sampler", stacks))]
 mod cpu;
 #[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
@@ -39,7 +38,6 @@ mod waits;
 pub use block::BlockProfile;
 #[cfg(all(feature = "sampler", stacks))]
 pub use block_sampled::SampledBlock;
-pub use content::Content;
 #[cfg(all(feature = "sampler", stacks))]
 pub use cpu::SampledCpu;
 #[cfg(all(feature = "sampler", stacks))]
@@ -51,6 +49,8 @@ pub use empty::empty_profile;
 pub use locate::Symbols;
 #[cfg(intercepted)]
 pub use mutex::MutexProfile;
+#[doc(no_inline)]
+pub use profile_format::Content;
 pub use trace::EventTrace;
 
 use std::sync::Arc;

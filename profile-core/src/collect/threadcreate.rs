@@ -9,6 +9,8 @@
 
 use std::time::SystemTime;
 
+use profile_format::ProfileShape;
+
 use super::block::check_intercepted;
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::waits::Names;
@@ -48,8 +50,7 @@ impl Window for ThreadCreate {
 }
 
 fn encode(mut creators: Vec<Creator>, unknown: u64, taken: SystemTime) -> Vec<u8> {
-    let mut builder = Builder::new(&[("threadcreate", "count")]);
-    builder.period("threadcreate", "count", 1);
+    let mut builder = ProfileShape::THREADCREATE.builder(ProfileShape::THREADCREATE.period);
     let mut locator = Locator::new(&mut builder, Symbols::Resolved);
     creators.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.stack.cmp(&b.stack)));
     let (mut total, mut live) = (0, 0);

@@ -8,9 +8,11 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+use profile_format::ProfileShape;
+
 use super::locate::unix_nanos;
 use super::{Collector, File, Pending, Window};
-use crate::profile::{Builder, Function, Line};
+use crate::profile::{Function, Line};
 use crate::sys::task::Tasks;
 use crate::{Error, Kind, Unavailable};
 
@@ -61,8 +63,7 @@ fn names() -> std::io::Result<BTreeMap<String, i64>> {
 }
 
 fn encode(names: &BTreeMap<String, i64>, taken: SystemTime) -> Vec<u8> {
-    let mut builder = Builder::new(&[("threadcreate", "count")]);
-    builder.period("threadcreate", "count", 1);
+    let mut builder = ProfileShape::THREADCREATE.builder(ProfileShape::THREADCREATE.period);
     for (thread, &count) in names {
         let name = builder.str(&format!("thread {thread}"));
         let function = builder.function(Function { name, ..Function::default() });

@@ -1,5 +1,7 @@
 //! What `block` and `mutex` share: from stacks and times to a profile.
 
+use profile_format::ProfileShape;
+
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::wait_site::{Wait, idle, releases, waits_for};
 use crate::profile::Builder;
@@ -25,8 +27,7 @@ struct LeftOut {
 
 /// A profile of what was recorded.
 pub(super) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec<u8> {
-    let mut builder = Builder::new(&[("contentions", "count"), ("delay", "nanoseconds")]);
-    builder.period("contentions", "count", 1);
+    let mut builder = ProfileShape::CONTENTION.builder(ProfileShape::CONTENTION.period);
     // What a stack is told from are names, also where the profile has none.
     let mut locator = Locator::new(&mut builder, style.symbols);
     let mut left_out = LeftOut::default();

@@ -142,11 +142,8 @@ fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec
 /// The kind of an entry, by its name.
 pub(super) fn kind(name: &EntryName) -> String {
     let stem = name.as_str().split('.').next().unwrap_or_default();
-    let known = match stem {
-        "profile" => Ok(Kind::Cpu),
-        stem => stem.parse::<Kind>(),
-    };
-    known.map_or_else(|_| stem.to_owned(), |kind| kind.name().to_owned())
+    let known = Kind::at_endpoint(stem).or_else(|| stem.parse().ok());
+    known.map_or_else(|| stem.to_owned(), |kind| kind.name().to_owned())
 }
 
 /// What is known of a bundle that doesn't say it itself.

@@ -83,7 +83,7 @@ pub(super) fn collect(
     let (kinds, missing): (Vec<Kind>, Vec<Kind>) =
         plan.kinds().iter().partition(|kind| offered(**kind));
     let windowed: Vec<Fetch> =
-        kinds.iter().filter(|kind| is_windowed(**kind)).map(|kind| Fetch::of(*kind)).collect();
+        kinds.iter().filter(|kind| kind.is_windowed()).map(|kind| Fetch::of(*kind)).collect();
     let asked_for = request.duration.as_ref().is_some_and(|duration| !duration.is_empty());
     // What nothing records is waited for only if it was asked for.
     let window = if windowed.is_empty() && (kinds.is_empty() || !asked_for) {
@@ -126,7 +126,7 @@ pub(super) fn collect(
     } else {
         collection.record(&windowed, window, progress)
     };
-    let snapshots = kinds.iter().filter(|kind| !is_windowed(**kind)).copied();
+    let snapshots = kinds.iter().filter(|kind| !kind.is_windowed()).copied();
     collection.take(snapshots.chain(again), progress);
     collection.keep_before();
     match collection.finish(&service) {
@@ -137,26 +137,18 @@ pub(super) fn collect(
 
 impl Fetch {
     fn of(kind: Kind) -> Fetch {
-        let (form, endpoint) = match kind {
-            Kind::Cpu => (Form::Profile, "profile"),
-            Kind::Trace => (Form::Trace, "trace"),
-            kind => (Form::Profile, kind.name()),
-        };
-        Fetch { kind, form, endpoint, debug: None }
+        let facts = kind.facts();
+        let form = if facts.profile.is_some() { Form::Profile } else { Form::Trace };
+        Fetch { kind, form, endpoint: facts.endpoint, debug: None }
     }
 
     /// The goroutines as text: they say for how long each has waited.
     const DUMP: Fetch = Fetch {
         kind: Kind::Goroutine,
         form: Form::Dump,
-        endpoint: Kind::Goroutine.name(),
+        endpoint: Kind::Goroutine.facts().endpoint,
         debug: Some("2"),
     };
-}
-
-/// Whether a kind is recorded over the window. Of `block` and `mutex` the increase is asked for.
-fn is_windowed(kind: Kind) -> bool {
-    kind.is_timed() || matches!(kind, Kind::Block | Kind::Mutex)
 }
 
 /// A window as Go takes it: in whole seconds.

@@ -41,7 +41,8 @@ use std::time::Duration;
 
 use profile_archive::{Manifest, Warning};
 use profile_core::task::Detail;
-use profile_core::{CpuRate, DEFAULT_WINDOW, Kind, escaped, parse_duration};
+use profile_core::{CpuRate, DEFAULT_WINDOW, Kind};
+use profile_format::{escaped, parse_duration};
 use ureq::Agent;
 use ureq::http::{HeaderName, HeaderValue};
 

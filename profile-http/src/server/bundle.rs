@@ -13,6 +13,7 @@ use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
 use http::{Method, Response};
 use profile_archive::{BundleWriter, Header, Source};
+use profile_core::session::Artifact;
 use profile_core::{Error, Kind, OwnWork, Permit, Plan, session};
 use tokio::sync::oneshot;
 
@@ -164,10 +165,19 @@ impl Collection {
             bundle.unavailable(why);
         }
         for artifact in recording.stop() {
-            if let Err(error) = &artifact.data {
-                tally.failed.push(format!("{}: {}", artifact.kind, error.chain()));
+            let Artifact { kind, name, took, data } = &artifact;
+            match data {
+                Ok(content) => {
+                    bundle.append(*kind, name, content, *took).map_err(io::Error::other)?;
+                }
+                Err(error) => {
+                    tally.failed.push(format!("{kind}: {}", error.chain()));
+                    match error {
+                        Error::Unavailable(why) => bundle.unavailable(why),
+                        error => bundle.error(kind.name(), error.chain()),
+                    }
+                }
             }
-            bundle.append(&artifact).map_err(io::Error::other)?;
             if !client.is_read() {
                 return Err(left());
             }

@@ -7,9 +7,8 @@ use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode, Version};
 use profile_core::profile::MergeError;
 use profile_core::task::UnknownDetail;
-use profile_core::{
-    Busy, Error, InvalidRate, Kind, MIN_WINDOW, PlanError, Unavailable, format_duration,
-};
+use profile_core::{Busy, Error, InvalidRate, Kind, MIN_WINDOW, PlanError, Unavailable};
+use profile_format::format_duration;
 use serde::Serialize;
 
 use super::Body;

@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header;
 use http::request::Parts;
-use profile_core::is_unseen;
+use profile_format::is_unseen;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 

@@ -380,7 +380,7 @@ fn what_is_no_bundle_is_not_kept() {
         let evil = format!("HTTP/1.1 500 Oops\r\nContent-Length: {}\r\n\r\n{body}", body.len());
         let shown = "\\u{9b}2J\\u{202e}\\u{200b}\\u{feff}\\u{2028}\\u{ad}\\u{e0041}";
         let ran = collect(evil.into()).fails(1, &["answered 500", shown]);
-        let raw = |c: char| c != '\n' && profilez::core::is_unseen(c);
+        let raw = |c: char| c != '\n' && profilez::format::is_unseen(c);
         assert!(!ran.stderr.contains(raw), "{:?}", ran.stderr);
     }
 }

@@ -273,7 +273,7 @@ fn a_dump_beyond_a_limit_is_partial() {
 fn what_can_not_be_seen_in_a_name_is_shown() {
     const EVIL: &str =
         "gnp\u{202e}\u{2066}\u{200b}\u{feff}\u{2028}\u{ad}\u{fe0f}\u{e0041}\u{9b}evil";
-    let unseen = |c: char| c != '\n' && profilez::core::is_unseen(c);
+    let unseen = |c: char| c != '\n' && profilez::format::is_unseen(c);
     let directory = tempdir().unwrap();
     let whole = write(&directory, "bundle", bundle(EVIL).0);
     let raw = write(&directory, "raw\u{202e}", profile(EVIL).encode());

@@ -10,7 +10,7 @@ use flate2::write::GzEncoder;
 use profile_analysis::flame::{Flame, html, svg};
 use profile_analysis::inspect::facts;
 use profile_analysis::top::{By, TopOptions, top};
-use profile_core::profile::{Builder, Function, Line as Place};
+use profile_format::profile::{Builder, Function, Line as Place};
 use profilez_bench::engine::Engine;
 use profilez_bench::memory::resident_megabytes;
 use profilez_bench::run::{Figures, Line, Runner, figures};

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::PathBuf;
 
-use profile_core::profile::{Builder, Function, Line, Mapping};
+use profile_format::profile::{Builder, Function, Line, Mapping};
 use profilez_bench::random::Random;
 
 /// Samples of 17 MB.
@@ -38,7 +38,7 @@ fn kept(name: &str, make: impl FnOnce() -> Vec<u8>) -> PathBuf {
     path
 }
 
-fn write(samples: u32) -> profile_core::profile::Profile {
+fn write(samples: u32) -> profile_format::profile::Profile {
     let mut random = Random::new(20);
     let types = [
         ("alloc_objects", "count"),

@@ -5,8 +5,9 @@
 //! jemalloc's `prof_accum`, which keeps a few kilobytes for every thread that ends; without it
 //! `alloc_*` are 0 and `allocs` is not available.
 
+use profile_format::jemalloc::{HeapDump, HeapDumpLimits, unbias};
+
 use super::{Source, Stacks};
-use crate::jemalloc::{HeapDump, HeapDumpLimits, unbias};
 use crate::profile::Profile;
 use crate::sys::jemalloc::{self, Flag, Sampling};
 use crate::sys::memory_file::MemoryFile;

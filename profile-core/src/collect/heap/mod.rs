@@ -18,6 +18,8 @@ mod record;
 
 use std::time::SystemTime;
 
+use profile_format::ProfileShape;
+
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window};
 use crate::profile::{Builder, Profile};
@@ -135,18 +137,9 @@ struct Stacks {
 
 impl Stacks {
     fn new(kind: Kind, rate: u64) -> Stacks {
-        let mut builder = Builder::new(&[
-            ("alloc_objects", "count"),
-            ("alloc_space", "bytes"),
-            ("inuse_objects", "count"),
-            ("inuse_space", "bytes"),
-        ]);
-        builder.period("space", "bytes", i64::try_from(rate).unwrap_or(i64::MAX));
-        let default_type = if kind == Kind::Allocs { "alloc_space" } else { "" };
-        let default_type = builder.str(default_type);
-        let profile = builder.profile_mut();
-        profile.default_sample_type = default_type;
-        profile.time_nanos = unix_nanos(SystemTime::now());
+        let shape = kind.facts().profile.unwrap_or(ProfileShape::HEAP);
+        let mut builder = shape.builder(i64::try_from(rate).unwrap_or(i64::MAX));
+        builder.profile_mut().time_nanos = unix_nanos(SystemTime::now());
         let locator = Locator::new(&mut builder, Symbols::Resolved);
         Stacks { builder, locator, trimmer: plumbing::Trimmer::new(), stack: Vec::new() }
     }

@@ -73,7 +73,7 @@ fn record(
     query: &query::Flame,
     gone: &mpsc::Receiver<()>,
 ) -> Result<Bytes, Refusal> {
-    let (files, window) = if records(query.kind) {
+    let (files, window) = if query.kind.is_windowed() {
         let window = single::open(&shared.collectors, query.kind)
             .map_err(|error| reply::start_failed(&error))?;
         if gone.recv_timeout(query.window) == Err(RecvTimeoutError::Disconnected) {
@@ -90,11 +90,6 @@ fn record(
         .map_err(|error| reply::failed(&format!("the profile can't be read: {error}")))?;
     let flame = tree(&profile, query.kind, window);
     serde_json::to_vec(&flame).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
-}
-
-/// Whether a kind is recorded over a window, or is what it holds now.
-fn records(kind: Kind) -> bool {
-    matches!(kind, Kind::Cpu | Kind::Block | Kind::Mutex)
 }
 
 struct Node {
@@ -229,13 +224,7 @@ fn least(nodes: &[Node]) -> i64 {
 
 /// The column that a picture of this kind shows.
 fn column(profile: &Profile, kind: Kind) -> usize {
-    let wanted = match kind {
-        Kind::Cpu => "cpu",
-        Kind::Heap => "inuse_space",
-        Kind::Allocs => "alloc_space",
-        Kind::Block | Kind::Mutex => "delay",
-        _ => "",
-    };
+    let wanted = kind.facts().profile.map_or("", |shape| shape.shown_type());
     let column = profile.sample_types.iter().position(|t| profile.str(t.kind) == wanted);
     column.unwrap_or(profile.sample_types.len().saturating_sub(1))
 }

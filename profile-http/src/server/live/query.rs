@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use profile_core::Kind;
 use profile_core::task::{Detail, UnknownDetail};
-use profile_core::{Kind, format_duration, parse_duration};
+use profile_format::{format_duration, parse_duration};
 
 use super::super::reply::{self, Refusal};
 
@@ -72,9 +73,12 @@ pub(super) fn flame(query: &str, longest: Duration) -> Result<Flame, Refusal> {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
             "kind" => {
-                flame.kind =
-                    value.parse().ok().filter(|&kind| kind != Kind::Trace).ok_or_else(|| {
-                        let drawn = |&kind: &Kind| kind != Kind::Trace;
+                flame.kind = value
+                    .parse()
+                    .ok()
+                    .filter(|kind: &Kind| kind.facts().profile.is_some())
+                    .ok_or_else(|| {
+                        let drawn = |kind: &Kind| kind.facts().profile.is_some();
                         reply::unknown_kind(&value, Kind::ALL.into_iter().filter(drawn))
                     })?;
             }

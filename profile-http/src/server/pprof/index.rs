@@ -9,37 +9,29 @@ use super::Shared;
 /// A line of the list: a name, the kind it gives if it gives one, and what that is.
 type Entry = (&'static str, Option<Kind>, &'static str);
 
-/// In the order of the names, as Go's.
-const ENTRIES: [Entry; 10] = [
-    ("allocs", Some(Kind::Allocs), "All sampled allocations since the process started"),
-    ("block", Some(Kind::Block), "Time spent waiting, at the stack of the one that waited"),
+/// What gives no kind.
+const OTHERS: [Entry; 2] = [
     ("cmdline", None, "The program and its arguments, separated by NUL"),
-    (
-        "goroutine",
-        Some(Kind::Goroutine),
-        "Every thread and every known task with its stack. With debug=2 as text, one by one.",
-    ),
-    ("heap", Some(Kind::Heap), "Sampled allocations that are still in use"),
-    ("mutex", Some(Kind::Mutex), "Time that others waited, at the stack that released the lock"),
-    (
-        "profile",
-        Some(Kind::Cpu),
-        "On-CPU stacks of every thread over a window of ?seconds=, 30 by default. Read it with \
-         go tool pprof.",
-    ),
     (
         "symbol",
         None,
         "The names of addresses, which stand in the query or in a POST's body with a + between \
          each two",
     ),
-    ("threadcreate", Some(Kind::Threadcreate), "The stacks that created threads"),
-    ("trace", Some(Kind::Trace), "What happened when, over a window of ?seconds=, 1 by default"),
 ];
+
+/// Every line, in the order of the names, as Go's.
+fn entries() -> Vec<Entry> {
+    let kinds = Kind::ALL.map(|kind| (kind.facts().endpoint, Some(kind), kind.facts().about));
+    let mut entries = [&kinds[..], &OTHERS].concat();
+    entries.sort_by_key(|&(name, ..)| name);
+    entries
+}
 
 /// The page. Programs find the names by its links, `NAME?debug=1`.
 pub(super) fn page(shared: &Shared) -> String {
     let available = shared.collectors.available();
+    let entries = entries();
     let mut page = String::from(
         "<html>\n<head>\n<title>/debug/pprof/</title>\n<style>\n\
          .profile-name{\n\tdisplay:inline-block;\n\twidth:6rem;\n}\n\
@@ -56,7 +48,7 @@ pub(super) fn page(shared: &Shared) -> String {
         escape(&shared.version),
         shared.process.pid
     );
-    for (name, kind, _) in ENTRIES {
+    for &(name, kind, _) in &entries {
         let collected = match kind.map(|kind| available.check(kind)) {
             None => "",
             Some(Ok(())) => "yes",
@@ -71,7 +63,7 @@ pub(super) fn page(shared: &Shared) -> String {
         "</table>\n<a href=\"goroutine?debug=2\">full goroutine stack dump</a>\n<br>\n<p>\n\
          Profile Descriptions:\n<ul>\n",
     );
-    for (name, kind, description) in ENTRIES {
+    for &(name, kind, description) in &entries {
         let _ = write!(page, "<li><div class=profile-name>{name}: </div> {}", escape(description));
         if let Some(Err(why)) = kind.map(|kind| available.check(kind)) {
             let _ = write!(page, "<br><b>not collected:</b> {}", escape(&why.reason));

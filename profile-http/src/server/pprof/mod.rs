@@ -50,15 +50,12 @@ impl Endpoint {
             "/" => Endpoint::Index,
             "/cmdline" => Endpoint::Cmdline,
             "/symbol" => Endpoint::Symbol,
-            "/profile" => Endpoint::Profile,
-            "/trace" => Endpoint::Trace,
-            "/heap" => Endpoint::Snapshot(Kind::Heap),
-            "/allocs" => Endpoint::Snapshot(Kind::Allocs),
-            "/block" => Endpoint::Snapshot(Kind::Block),
-            "/mutex" => Endpoint::Snapshot(Kind::Mutex),
-            "/goroutine" => Endpoint::Snapshot(Kind::Goroutine),
-            "/threadcreate" => Endpoint::Snapshot(Kind::Threadcreate),
-            _ => Endpoint::Unknown,
+            _ => match rest.strip_prefix('/').and_then(Kind::at_endpoint) {
+                Some(Kind::Cpu) => Endpoint::Profile,
+                Some(Kind::Trace) => Endpoint::Trace,
+                Some(kind) => Endpoint::Snapshot(kind),
+                None => Endpoint::Unknown,
+            },
         }
     }
 }

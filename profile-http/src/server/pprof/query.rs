@@ -38,9 +38,9 @@ impl Job {
     /// The name of the file in the answer; a text has none.
     pub(super) fn file_name(&self) -> Option<String> {
         match self {
-            Job::Profile { .. } => Some("profile".to_owned()),
-            Job::Trace(_) => Some("trace".to_owned()),
-            Job::Now { kind, .. } => Some(kind.name().to_owned()),
+            Job::Profile { .. } | Job::Trace(_) | Job::Now { .. } => {
+                Some(self.kind().facts().endpoint.to_owned())
+            }
             Job::Delta { kind, .. } => Some(format!("{kind}-delta")),
             Job::Text { .. } => None,
         }

@@ -11,6 +11,7 @@ use profile_core::profile::{DecodeLimits, Profile, TextForm};
 use profile_core::single::{self, Unfinished};
 use profile_core::task::Detail;
 use profile_core::{Collectors, CpuRate, Error, Kind, Unavailable, symbols};
+use profile_format::DUMP_FILE_NAME;
 
 use super::super::access::Identity;
 use super::super::pipe;
@@ -161,7 +162,7 @@ fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal
         Job::Trace(window) => {
             return closed(&shared.collectors, window, reply::trace_not_enabled);
         }
-        Job::Delta { kind: kind @ (Kind::Block | Kind::Mutex), window } => {
+        Job::Delta { kind, window } if kind.is_windowed() => {
             // Their windows tell the difference, exactly.
             let unfinished = record(&shared.collectors, kind, window, client, failed)?;
             let _one = shared.taking.finishing(kind);
@@ -216,7 +217,7 @@ fn as_text(
     let _one = shared.taking.finishing(kind);
     let files = single::snapshot(&collectors, kind).map_err(|error| failed(&error))?;
     if kind == Kind::Goroutine && debug >= 2 {
-        let text = files.into_iter().find(|file| file.name == "goroutine.txt");
+        let text = files.into_iter().find(|file| file.name == DUMP_FILE_NAME);
         return text.map(|file| file.bytes.into_vec()).ok_or_else(|| no_file(kind));
     }
     let profile = decode(&main_file(kind, Ok(files))?)?;
@@ -269,12 +270,7 @@ fn in_place_of(why: &Unavailable, job: &Job) -> Vec<u8> {
 }
 
 fn text_of(kind: Kind, profile: &Profile) -> String {
-    let form = match kind {
-        Kind::Heap | Kind::Allocs => TextForm::Heap,
-        Kind::Block => TextForm::Contention,
-        Kind::Mutex => TextForm::Mutex,
-        _ => TextForm::Count,
-    };
+    let form = kind.facts().profile.map_or(TextForm::Count, |shape| shape.text_form);
     let addresses: Vec<u64> = profile.locations.iter().map(|location| location.address).collect();
     let starts: HashMap<u64, u64> = addresses
         .iter()

@@ -3,12 +3,10 @@
 //! Of a gzip'd profile only a window is held, as large as its largest field.
 
 use std::fmt;
-use std::io::Read;
-
-use flate2::bufread::MultiGzDecoder;
 
 use super::reader::{Field, Reader};
 use super::{DecodeError, DecodeLimits};
+use crate::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 
 /// A tag and a length, at ten bytes each.
 pub(super) const MAX_HEADER: usize = 20;
@@ -84,13 +82,12 @@ impl Gzip<'_> {
 
 /// Decompresses a gzip'd profile, of one or more members, within limits.
 pub struct Inflate<'a> {
-    decoder: MultiGzDecoder<&'a [u8]>,
+    gunzip: Gunzip<&'a [u8]>,
+    /// The size that the last member ends with.
+    stated: u32,
     /// What came out so far.
     total: u64,
-    /// What there is to decompress.
-    packed: u64,
     max_bytes: u64,
-    max_ratio: u64,
 }
 
 impl<'a> Inflate<'a> {
@@ -99,17 +96,17 @@ impl<'a> Inflate<'a> {
         if !is_gzip(bytes) {
             return None;
         }
-        let decoder = MultiGzDecoder::new(bytes);
         let DecodeLimits { max_bytes, max_ratio, .. } = *limits;
-        Some(Inflate { decoder, total: 0, packed: bytes.len() as u64, max_bytes, max_ratio })
+        let ratio_free_bytes = DecodeLimits::RATIO_FREE;
+        let gunzip = Gunzip::new(bytes, GunzipLimits { max_bytes, max_ratio, ratio_free_bytes });
+        let stated = bytes.last_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+        Some(Inflate { gunzip, stated, total: 0, max_bytes })
     }
 
     /// How large the profile seems to be: the size that the last member ends with, which anyone can
     /// write there.
     pub fn size_hint(&self) -> usize {
-        let end = self.decoder.get_ref().last_chunk::<4>();
-        let stated = end.map_or(0, |bytes| u64::from(u32::from_le_bytes(*bytes)));
-        usize::try_from(stated.min(self.max_bytes)).unwrap_or(0)
+        usize::try_from(u64::from(self.stated).min(self.max_bytes)).unwrap_or(0)
     }
 
     /// What to decompress at a time: it stays in the processor's cache until it is read.
@@ -143,8 +140,7 @@ impl<'a> Inflate<'a> {
         // The beginning is looked at below, so it has to be there.
         while length < into.len().min(2) {
             let offset = self.total + length as u64;
-            let read = self.decoder.read(&mut into[length..]);
-            match read.map_err(|error| DecodeError::Gzip { offset, source: error.into() })? {
+            match self.gunzip.read(&mut into[length..]).map_err(|error| refused(error, offset))? {
                 0 => break,
                 read => length += read,
             }
@@ -156,15 +152,6 @@ impl<'a> Inflate<'a> {
             return Err(DecodeError::NestedGzip);
         }
         self.total += length as u64;
-        if self.total > self.max_bytes {
-            return Err(too_large("bytes", self.max_bytes));
-        }
-        // Of what was read so far, so that a bomb ends where it begins.
-        let read = self.packed - self.decoder.get_ref().len() as u64;
-        let most = read.saturating_mul(self.max_ratio).max(DecodeLimits::RATIO_FREE);
-        if self.total > most {
-            return Err(too_large("bytes for what it has compressed", most));
-        }
         Ok(length)
     }
 }
@@ -185,8 +172,13 @@ impl DecodeLimits {
     }
 }
 
-fn is_gzip(bytes: &[u8]) -> bool {
-    bytes.starts_with(&[0x1f, 0x8b])
+/// Why there is no more of a profile, after so many bytes.
+fn refused(error: GunzipError, offset: u64) -> DecodeError {
+    match error {
+        GunzipError::TooLarge { max_bytes } => too_large("bytes", max_bytes),
+        GunzipError::TooDense { most } => too_large("bytes for what it has compressed", most),
+        error => DecodeError::Gzip { offset, source: error.into() },
+    }
 }
 
 fn too_large(what: &'static str, limit: u64) -> DecodeError {

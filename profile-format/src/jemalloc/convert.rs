@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use super::addresses::Addresses;
 use super::parse::{Visitor, rate, visit};
 use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion};
+use crate::ProfileShape;
 use crate::profile::{Builder, Mapping, Profile, SampleStream, Samples, WireId};
 
 /// Scales what was sampled at one stack up to what was allocated there: blocks and bytes.
@@ -78,13 +79,7 @@ struct Converter<P, F> {
 
 impl<P, F: FnMut(&[P], &[i64; 4])> Converter<P, F> {
     fn new(rate: u64, emit: F) -> Converter<P, F> {
-        let mut builder = Builder::new(&[
-            ("alloc_objects", "count"),
-            ("alloc_space", "bytes"),
-            ("inuse_objects", "count"),
-            ("inuse_space", "bytes"),
-        ]);
-        builder.period("space", "bytes", clamp(rate));
+        let builder = ProfileShape::HEAP.builder(clamp(rate));
         let addresses = Addresses::new();
         let place = PhantomData;
         Converter { builder, rate, addresses, accumulates: false, emit, place }

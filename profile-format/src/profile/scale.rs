@@ -10,7 +10,7 @@ impl Profile {
     /// go, and what only they refer to stays.
     ///
     /// ```
-    /// use profile_core::profile::Builder;
+    /// use profile_format::profile::Builder;
     ///
     /// let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
     /// builder.sample(&[], &[3, 30], &[]);

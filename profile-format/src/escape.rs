@@ -50,7 +50,7 @@ pub fn is_unseen(c: char) -> bool {
 /// A foreign text as a terminal may get it: what is unseen is shown, as `\u{1b}`.
 ///
 /// ```
-/// assert_eq!(profile_core::escaped("a\x1b[2Jb\u{202e}c"), r"a\u{1b}[2Jb\u{202e}c");
+/// assert_eq!(profile_format::escaped("a\x1b[2Jb\u{202e}c"), r"a\u{1b}[2Jb\u{202e}c");
 /// ```
 pub fn escaped(text: &str) -> Cow<'_, str> {
     if !text.contains(is_unseen) {
