@@ -31,7 +31,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
 use controller::{Closed, Controller};
-pub(crate) use moments::Moments;
 pub(crate) use stacks::Stacks;
 
 use signals::our_handler;
