@@ -147,12 +147,13 @@ impl Loop {
     #[inline(always)]
     fn work(&self, part: usize, from: u64, tenths: u64) -> u64 {
         let (begun, end) = (thread_cpu(), from + self.turn * tenths / 10);
+        let before = self.used[part].load(Ordering::Relaxed);
         let mut now = begun;
         while now < end {
             (0..100).for_each(|n| drop(black_box(n)));
             now = thread_cpu();
+            self.used[part].store(before + now - begun, Ordering::Relaxed);
         }
-        self.used[part].fetch_add(now - begun, Ordering::Relaxed);
         end
     }
 }

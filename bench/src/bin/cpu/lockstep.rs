@@ -81,13 +81,13 @@ impl Loop {
     #[inline(always)]
     fn work(&self, part: usize, from: u64, tenths: u64) -> u64 {
         let end = from + self.turn * tenths / 10;
-        let begun = clock::thread_cpu_nanos();
+        let (begun, before) = (clock::thread_cpu_nanos(), self.used[part].load(Ordering::Relaxed));
         let mut now = begun;
         while now < end {
             turns(100);
             now = clock::thread_cpu_nanos();
+            self.used[part].store(before + now - begun, Ordering::Relaxed);
         }
-        self.used[part].fetch_add(now - begun, Ordering::Relaxed);
         end
     }
 }

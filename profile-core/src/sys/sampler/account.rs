@@ -63,9 +63,14 @@ impl Account {
         used(Clock::Process) - used(Clock::OwnThread)
     }
 
+    /// What the program has used since counting began.
+    pub(super) fn used(&self) -> i64 {
+        Account::program() - self.from
+    }
+
     /// Looks what is missing, where timers that are running still account for so much.
     pub(super) fn look(&mut self, pending: i64) {
-        let used = Account::program() - self.from;
+        let used = self.used();
         self.missing = used - self.sampled - self.added - pending;
         self.owed = (self.missing - self.given_up).max(0);
     }
@@ -99,7 +104,7 @@ impl Account {
     /// Whether more than a fiftieth of the time was missed since this was last judged; `None` where
     /// too little has been used to tell.
     pub(super) fn misses(&mut self, enough: i64) -> Option<bool> {
-        let (used, missing) = (Account::program() - self.from, self.added + self.owed);
+        let (used, missing) = (self.used(), self.added + self.owed);
         let (used_before, missing_before) = self.judged;
         if used - used_before < enough {
             return None;
@@ -110,7 +115,7 @@ impl Account {
 
     /// Where it stands, as of the last look.
     pub(super) fn mark(&self) -> Mark {
-        let used = Account::program() - self.from;
+        let used = self.used();
         Mark { used, missing: self.missing, blocked: self.blocked }
     }
 

@@ -18,7 +18,7 @@ use super::signals::{self, SigprofBlocked};
 use super::stacks::Stacks;
 use super::stand_in::StandIn;
 use super::strata::Random;
-use super::threads::{BlockedThreads, PLACES, ThreadTimers, name_of};
+use super::threads::{BlockedThreads, LOST, PLACES, ThreadTimers, name_of};
 use super::{DEPTH, StartError};
 use crate::sys::mapping::StackOf;
 use crate::sys::on_stack::block_in_handlers;
@@ -142,10 +142,22 @@ struct Running {
     named: Instant,
     account: Account,
     blocked: BlockedThreads,
-    /// Whether another handler has taken the place of ours.
-    is_foreign: bool,
+    foreign: ForeignHandler,
     /// Whether threads come and go too quickly to have timers of their own.
     misses: bool,
+}
+
+/// Another handler in the place of ours.
+#[derive(Default)]
+struct ForeignHandler {
+    /// Its address, while it is there.
+    address: Option<usize>,
+    /// Whether ours has run since the last look: that one passes signals on.
+    passes_on: bool,
+    /// What the program had used when ours had last run, in nanoseconds.
+    since: i64,
+    /// Whether it passes nothing on, so that there are no timers.
+    is_alone: bool,
 }
 
 /// The unwind tables that handlers use, and those that they may still be reading.
@@ -203,7 +215,7 @@ impl Running {
             named: now,
             account: Account::new(),
             blocked: BlockedThreads::default(),
-            is_foreign: false,
+            foreign: ForeignHandler::default(),
             misses: false,
         }
     }
@@ -302,21 +314,26 @@ impl Running {
         self.account.look(scanned.pending);
     }
 
-    /// Whether another handler has taken the place of ours. It gets no signals of ours then, and what the
-    /// program uses is missing.
+    /// Whether another handler has taken the place of ours and passes nothing on. It gets no signals of ours
+    /// then, and what the program uses is missing.
     fn is_taken_over(&mut self) -> bool {
-        let handler = sigprof::handler();
-        self.is_foreign = handler.is_some_and(|handler| handler != signals::our_handler());
-        if self.is_foreign {
+        let address = sigprof::handler().filter(|&handler| handler != signals::our_handler());
+        let (foreign, used) = (&mut self.foreign, self.account.used());
+        if address != foreign.address || std::mem::take(&mut foreign.passes_on) {
+            *foreign = ForeignHandler { address, since: used, ..ForeignHandler::default() };
+        }
+        let enough = 2 * self.period.cast_signed() + LOST;
+        foreign.is_alone |= address.is_some() && used - foreign.since > enough;
+        if foreign.is_alone {
             self.timers.disarm_all();
             self.stand_in.stop(self.shared);
             self.account.look(0);
             self.account.give_up_missing();
             for stacks in &self.subscribers {
-                lock(stacks).foreign = handler;
+                lock(stacks).foreign = address;
             }
         }
-        self.is_foreign
+        self.foreign.is_alone
     }
 
     /// The process's timer runs slowly while every thread has its own, and at the full rate while
@@ -362,7 +379,7 @@ impl Running {
     /// Whether there is anything that samples could come from.
     fn can_sample(&self) -> bool {
         let has_timers = self.timers.len() > 0 || self.stand_in.is_there();
-        has_timers || self.timers.all_block() || self.is_foreign
+        has_timers || self.timers.all_block() || self.foreign.is_alone
     }
 
     fn nothing_to_sample_by(&mut self) -> StartError {
@@ -433,6 +450,7 @@ impl Running {
         let mut unarmed: Vec<u32> = Vec::new();
         let shared = self.shared;
         shared.ring.drain(|head, stack| {
+            self.foreign.passes_on = true;
             let name = match self.timers.name_of(head.tid) {
                 // Its own timer counts this time.
                 Some(_) if head.by_process => return,
@@ -473,7 +491,7 @@ impl Running {
             }
         }
         drop(guards);
-        if !self.is_foreign {
+        if !self.foreign.is_alone {
             unarmed.into_iter().for_each(|tid| self.timers.arm_busy(tid, &mut self.blocked));
         }
     }

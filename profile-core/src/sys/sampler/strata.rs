@@ -49,7 +49,11 @@ struct Step {
 
 /// Counts the strata of a sample that comes at `now`, where samples stand for all up to `accounted`.
 fn step(accounted: u64, now: u64, period: u64, random: &mut Random) -> Step {
-    let passed = (now - accounted) / period;
+    let Some(late) = now.checked_sub(accounted) else {
+        // Nothing is due: a signal that the timer has not sent stands for nothing.
+        return Step { weight: 0, accounted, due: accounted + random.below(period) };
+    };
+    let passed = late / period;
     // The kernel looks at CPU timers at its ticks only, so that a sample may come in a later stratum
     // than it was due in. It stands for the ones before; the one it comes in has a point of its own,
     // and one that has passed already is this sample's, too.
@@ -90,11 +94,7 @@ impl SampleClock {
             return None;
         }
         let accounted = self.accounted.load(Ordering::Relaxed);
-        let period = self.period.load(Ordering::Relaxed);
-        // The timer comes at or after its time, and that is never in a stratum that is accounted for.
-        if now < accounted || period == 0 {
-            return None;
-        }
+        let period = self.period.load(Ordering::Relaxed).max(1);
         let mut random = Random::new(self.random.load(Ordering::Relaxed));
         let Step { weight, accounted: next, due } = step(accounted, now, period, &mut random);
         // Where the controller has begun anew meanwhile, the timer is its.
@@ -253,17 +253,17 @@ mod tests {
     }
 
     #[test]
-    fn signals_of_another_arming_or_ahead_of_time_are_none() {
+    fn signals_of_another_arming_are_none_and_ahead_of_time_worth_nothing() {
         let clock = SampleClock::default();
         let arming = clock.next_arming();
         let due = clock.begin(-1, 5000, 1000, 7);
         assert!((5000..6000).contains(&due));
         assert_eq!(clock.take_sample(arming + 1, 5900), None);
-        assert_eq!(clock.take_sample(arming, 4999), None);
+        assert_eq!(clock.take_sample(arming, 4999), Some(0));
         assert_eq!(clock.pending(5900), 900);
         assert_eq!(clock.take_sample(arming, 5900), Some(1000));
         assert_eq!(clock.pending(5900), -100);
-        assert_eq!(clock.take_sample(arming, 5950), None, "nothing is due before 6000");
+        assert_eq!(clock.take_sample(arming, 5950), Some(0), "nothing is due before 6000");
         clock.end();
         assert_eq!(clock.take_sample(arming, 7000), None);
     }

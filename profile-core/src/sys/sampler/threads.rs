@@ -22,7 +22,7 @@ pub(super) const PLACES: usize = THREADS as usize + 1;
 const LOOKS: usize = 16;
 /// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
 /// ticks of any kernel.
-const LOST: i64 = 50_000_000;
+pub(super) const LOST: i64 = 50_000_000;
 
 const _: () =
     assert!(PLACES as u64 * ARMINGS as u64 == 1 << 32, "a timer's value has 32 bits for both");
