@@ -10,7 +10,10 @@ use std::sync::OnceLock;
 /// before.
 ///
 /// It can be read as a slice in either form. The second is then made whole, once, and kept.
-pub struct Content(Form);
+pub struct Content {
+    form: Form,
+    shortfall: Option<String>,
+}
 
 enum Form {
     Whole(Vec<u8>),
@@ -32,12 +35,25 @@ impl Content {
         let mut counted = Counted { bytes: 0, inner: io::sink() };
         write(&mut counted)?;
         let whole = OnceLock::new();
-        Ok(Content(Form::Written { len: counted.bytes, write: Box::new(write), whole }))
+        let form = Form::Written { len: counted.bytes, write: Box::new(write), whole };
+        Ok(Content { form, shortfall: None })
+    }
+
+    /// The same content, of which most is missing that should be in it: a bundle has it, and an error beside
+    /// it that says so.
+    #[must_use]
+    pub fn with_shortfall(self, reason: String) -> Content {
+        Content { shortfall: Some(reason), ..self }
+    }
+
+    /// Says why most of what should be in it isn't.
+    pub fn shortfall(&self) -> Option<&str> {
+        self.shortfall.as_deref()
     }
 
     /// How many bytes it is.
     pub fn len(&self) -> u64 {
-        match &self.0 {
+        match &self.form {
             Form::Whole(bytes) => bytes.len() as u64,
             Form::Written { len, .. } => *len,
         }
@@ -50,7 +66,7 @@ impl Content {
 
     /// The bytes where they are in memory.
     pub fn in_memory(&self) -> Option<&[u8]> {
-        match &self.0 {
+        match &self.form {
             Form::Whole(bytes) => Some(bytes),
             Form::Written { whole, .. } => whole.get().map(Vec::as_slice),
         }
@@ -62,7 +78,7 @@ impl Content {
     ///
     /// Those of the writer; and that what was written now is longer or shorter than it was said to be.
     pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
-        match &self.0 {
+        match &self.form {
             Form::Whole(bytes) => writer.write_all(bytes),
             Form::Written { len, write, .. } => {
                 let mut counted = Counted { bytes: 0, inner: writer };
@@ -78,7 +94,7 @@ impl Content {
 
     /// All of it in memory.
     pub fn into_vec(self) -> Vec<u8> {
-        match self.0 {
+        match self.form {
             Form::Whole(bytes) => bytes,
             Form::Written { write, whole, .. } => {
                 whole.into_inner().unwrap_or_else(|| made(&*write))
@@ -96,7 +112,7 @@ fn made(write: &Make) -> Vec<u8> {
 
 impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Content {
-        Content(Form::Whole(bytes))
+        Content { form: Form::Whole(bytes), shortfall: None }
     }
 }
 
@@ -104,7 +120,7 @@ impl Deref for Content {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        match &self.0 {
+        match &self.form {
             Form::Whole(bytes) => bytes,
             Form::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
         }

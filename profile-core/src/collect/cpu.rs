@@ -99,12 +99,11 @@ impl Window for CpuWindow {
         let symbols = self.symbols;
         let stacks = self.subscription.end();
         Box::new(move || {
+            let mut bytes = Content::from(encode(&stacks, symbols));
             if let Some(missing) = stacks.missing.as_ref().filter(|missing| missing.is_most()) {
-                let source = missing.to_string().into();
-                return Err(Error::Collect { kind: Kind::Cpu, source });
+                bytes = bytes.with_shortfall(missing.to_string());
             }
-            let bytes = encode(&stacks, symbols);
-            Ok(vec![File { name: Kind::Cpu.file_name(), bytes: bytes.into() }])
+            Ok(vec![File { name: Kind::Cpu.file_name(), bytes }])
         })
     }
 }

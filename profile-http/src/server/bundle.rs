@@ -169,6 +169,10 @@ impl Collection {
             match data {
                 Ok(content) => {
                     bundle.append(*kind, name, content, *took).map_err(io::Error::other)?;
+                    if let Some(reason) = content.shortfall() {
+                        tally.failed.push(format!("{kind}: {reason}"));
+                        bundle.error(kind.name(), reason);
+                    }
                 }
                 Err(error) => {
                     tally.failed.push(format!("{kind}: {}", error.chain()));
