@@ -24,6 +24,9 @@ const LOOKS: usize = 16;
 /// ticks of any kernel.
 pub(super) const LOST: i64 = 50_000_000;
 
+/// A thread that used more since the last scan is at work: less than any tick.
+const BUSY: i64 = 500_000;
+
 const _: () =
     assert!(PLACES as u64 * ARMINGS as u64 == 1 << 32, "a timer's value has 32 bits for both");
 
@@ -75,7 +78,8 @@ struct Blocking {
     /// Its CPU time when it was last looked at.
     used: u64,
     seen: bool,
-    /// The scan in which its mask was read.
+    /// The scan in which it was found, and the one in which its mask was read.
+    found: u64,
     read: u64,
 }
 
@@ -103,8 +107,8 @@ pub(super) struct BlockedThreads {
 pub(super) struct Scanned {
     /// Time that timers which are running still account for.
     pub(super) pending: i64,
-    /// What threads that block the signal have used since the last scan.
-    pub(super) blocked: i64,
+    /// Whether threads that block the signal are at work, as far as that can be told.
+    pub(super) is_blocked: bool,
     /// Whether a signal may be pending for a thread that blocks it.
     pub(super) is_pending: bool,
 }
@@ -268,16 +272,19 @@ impl ThreadTimers {
         blocked: &mut BlockedThreads,
         scanned: &mut Scanned,
     ) {
+        let mut all = 0;
         for (&tid, blocking) in &mut self.blocking {
             let Some(now) = Clock::Thread(tid).now() else { continue };
             let used = now.saturating_sub(blocking.used).cast_signed();
             blocking.used = now;
-            scanned.blocked += used;
+            all += used;
+            // What one does that was found just now is not known yet.
+            scanned.is_blocked |= used > BUSY || blocking.found == self.turn;
             if used > 0 && blocked.example.is_empty() {
                 blocked.example = name_of(tid);
             }
         }
-        account.blocked(scanned.blocked);
+        account.blocked(all);
         let mut next: Vec<(u64, u32)> =
             self.blocking.iter().map(|(&tid, blocking)| (blocking.read, tid)).collect();
         next.sort_unstable();
@@ -321,7 +328,7 @@ impl ThreadTimers {
         for (tid, now, pending) in silent {
             match self.reader.read(tid) {
                 Some(status) if status.blocks => {
-                    scanned.is_pending = true;
+                    (scanned.is_pending, scanned.is_blocked) = (true, true);
                     scanned.pending -= pending.min(most);
                     self.disarm(tid);
                     // What its last sample was ahead by is as good as sampled.
@@ -355,7 +362,7 @@ impl ThreadTimers {
 
     fn blocks(&mut self, tid: u32, used: u64, blocked: &mut BlockedThreads) {
         blocked.count += 1;
-        self.blocking.insert(tid, Blocking { used, seen: true, read: self.turn });
+        self.blocking.insert(tid, Blocking { used, seen: true, found: self.turn, read: self.turn });
     }
 
     fn arm(&mut self, tid: u32) {
