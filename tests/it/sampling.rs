@@ -401,7 +401,7 @@ fn half_of_the_timers_are_left_to_the_program() {
             theirs.push(timer);
         }
         // What the program takes is not held against it: half of the rest is fifteen.
-        thread::sleep(Duration::from_millis(300));
+        thread::sleep(Duration::from_millis(900));
         let ours = timers() - theirs.len();
         assert!(ours <= 16, "{ours} timers");
         let text = comments(&finish(window).unwrap());

@@ -246,6 +246,8 @@ fn without_password(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use profile_core::CpuRate;
+
     use super::*;
 
     #[track_caller]

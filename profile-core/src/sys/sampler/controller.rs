@@ -71,13 +71,13 @@ impl Controller {
     }
 
     /// Samples for a subscriber. By the time this returns every thread has its timer.
-    pub(super) fn add(&self, subscriber: Arc<Mutex<Stacks>>) -> Result<(), StartError> {
-        let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(&subscriber)));
+    pub(super) fn add(&self, subscriber: &Arc<Mutex<Stacks>>) -> Result<(), StartError> {
+        let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(subscriber)));
         match answer.map(|mut state| state.failed.take()) {
             Ok(None) => Ok(()),
             Ok(Some(error)) => Err(error),
             Err(NoAnswer) => {
-                self.commands.lock().subscribers.retain(|known| !Arc::ptr_eq(known, &subscriber));
+                self.commands.lock().subscribers.retain(|known| !Arc::ptr_eq(known, subscriber));
                 Err(no_answer())
             }
         }

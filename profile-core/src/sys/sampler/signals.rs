@@ -58,13 +58,17 @@ impl SignalReader {
         SignalReader { tasks: Tasks::open().ok(), text }
     }
 
-    /// What a thread does; `None` where it is gone, or can't be read.
-    pub(super) fn read(&mut self, tid: u32) -> Option<SignalStatus> {
+    /// Whether a thread blocks `SIGPROF`, or waits to take it by itself; `None` where it is gone, or can't be
+    /// read.
+    pub(super) fn blocks(&mut self, tid: u32) -> Option<bool> {
+        Some(self.status(tid)?.blocks || self.is_awaiting(tid))
+    }
+
+    /// What a thread's status file says.
+    pub(super) fn status(&mut self, tid: u32) -> Option<SignalStatus> {
         let file = self.tasks.as_ref()?.file(tid, "status")?;
         let len = file.read_at(&mut self.text, 0).ok()?;
-        let mut status = SignalStatus::parse(&String::from_utf8_lossy(&self.text[..len]));
-        status.blocks |= self.is_awaiting(tid);
-        Some(status)
+        Some(SignalStatus::parse(&String::from_utf8_lossy(&self.text[..len])))
     }
 
     /// Whether the thread waits for `SIGPROF` to take it by itself: the kernel shows what it waits for as
@@ -191,7 +195,7 @@ mod tests {
     #[test]
     fn threads_that_block_or_await_the_signal_are_told() {
         let mut reader = SignalReader::new();
-        assert!(!reader.read(handler::own_tid()).unwrap().blocks);
+        assert_eq!(reader.blocks(handler::own_tid()), Some(false));
         let (tell, told) = mpsc::channel();
         let blocker = thread::spawn({
             let tell = tell.clone();
@@ -201,7 +205,7 @@ mod tests {
                 thread::park();
             }
         });
-        assert!(reader.read(told.recv().unwrap()).unwrap().blocks);
+        assert_eq!(reader.blocks(told.recv().unwrap()), Some(true));
         blocker.thread().unpark();
         blocker.join().unwrap();
 
@@ -218,7 +222,8 @@ mod tests {
         });
         let tid = told.recv().unwrap();
         thread::sleep(Duration::from_millis(100));
-        assert!(reader.read(tid).unwrap().blocks, "the kernel shows it as not blocked");
+        assert_eq!(reader.status(tid).map(|status| status.blocks), Some(false));
+        assert_eq!(reader.blocks(tid), Some(true));
         waiter.join().unwrap();
     }
 }

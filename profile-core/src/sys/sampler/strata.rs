@@ -32,7 +32,7 @@ impl Random {
     /// A number below `limit`; 0 where that is 0.
     pub(super) fn below(&mut self, limit: u64) -> u64 {
         // The upper word of a product is as even as a remainder, and takes no division.
-        (u128::from(self.word()) * u128::from(limit) >> 64) as u64
+        ((u128::from(self.word()) * u128::from(limit)) >> 64) as u64
     }
 }
 

@@ -18,6 +18,8 @@ const THREADS: u32 = 8191;
 pub(super) const PROCESS: u32 = THREADS;
 /// Places in the table.
 pub(super) const PLACES: usize = THREADS as usize + 1;
+/// What others have left of the timers is looked at once in so many scans.
+const BUDGET: u64 = 5;
 /// Threads that block the signal are looked at again in turn, so many at a time.
 const LOOKS: usize = 16;
 /// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
@@ -152,7 +154,9 @@ impl ThreadTimers {
             .filter(|&tid| tid != self.own_tid)
             .collect();
         self.turn += 1;
-        self.keep_to_budget(&mut scanned);
+        if self.turn % BUDGET == 1 {
+            self.keep_to_budget(&mut scanned);
+        }
         self.armed.values_mut().for_each(|armed| armed.seen = false);
         self.blocking.values_mut().for_each(|blocking| blocking.seen = false);
         for tid in tids {
@@ -247,7 +251,7 @@ impl ThreadTimers {
     fn keep_to_budget(&mut self, scanned: &mut Scanned) {
         // With the process's.
         let held = self.armed.len() + 1;
-        let Some(status) = self.reader.read(self.own_tid) else { return };
+        let Some(status) = self.reader.status(self.own_tid) else { return };
         self.budget = TimerBudget::new(&status, if self.turn == 1 { 0 } else { held });
         let mut surplus = 0;
         while surplus < self.armed.len() && !self.budget.has_room(held - surplus - 1) {
@@ -289,8 +293,8 @@ impl ThreadTimers {
             self.blocking.iter().map(|(&tid, blocking)| (blocking.read, tid)).collect();
         next.sort_unstable();
         for (_, tid) in next.into_iter().take(LOOKS) {
-            match self.reader.read(tid) {
-                Some(status) if !status.blocks => {
+            match self.reader.blocks(tid) {
+                Some(false) => {
                     self.blocking.remove(&tid);
                     self.arm(tid);
                 }
@@ -326,8 +330,8 @@ impl ThreadTimers {
             }
         }
         for (tid, now, pending) in silent {
-            match self.reader.read(tid) {
-                Some(status) if status.blocks => {
+            match self.reader.blocks(tid) {
+                Some(true) => {
                     (scanned.is_pending, scanned.is_blocked) = (true, true);
                     scanned.pending -= pending.min(most);
                     self.disarm(tid);
@@ -336,7 +340,7 @@ impl ThreadTimers {
                     account.blocked(pending.max(0));
                     self.blocks(tid, now, blocked);
                 }
-                Some(_) if pending > most => {
+                Some(false) if pending > most => {
                     let due = now + self.random.below(self.period);
                     if let Some(armed) = self.armed.get(&tid) {
                         let _ = armed.timer.set(due);
@@ -352,7 +356,7 @@ impl ThreadTimers {
             self.refusal = Some(Refusal::Limit(self.budget));
             return;
         }
-        if self.reader.read(tid).is_some_and(|status| status.blocks) {
+        if self.reader.blocks(tid) == Some(true) {
             let used = Clock::Thread(tid).now().unwrap_or(0);
             self.blocks(tid, used, blocked);
         } else {
