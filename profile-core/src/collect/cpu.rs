@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use profile_format::ProfileShape;
+use profile_format::{Content, ProfileShape};
 
 use super::locate::{Locator, Symbols, unix_nanos};
 use super::{Collector, File, Pending, Window, cpu_owner};

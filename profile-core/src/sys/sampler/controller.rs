@@ -33,6 +33,8 @@ const RING: usize = 2048;
 const TICK: Duration = Duration::from_millis(20);
 /// How often it looks for threads that began and ended.
 const SCAN: Duration = Duration::from_millis(100);
+/// How long threads that block the signal have been idle before the process's timer runs.
+const CALM: Duration = Duration::from_secs(1);
 /// How often it looks whether threads were renamed.
 const NAMES: Duration = Duration::from_secs(1);
 
@@ -71,13 +73,13 @@ impl Controller {
     }
 
     /// Samples for a subscriber. By the time this returns every thread has its timer.
-    pub(super) fn add(&self, subscriber: Arc<Mutex<Stacks>>) -> Result<(), StartError> {
-        let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(&subscriber)));
+    pub(super) fn add(&self, subscriber: &Arc<Mutex<Stacks>>) -> Result<(), StartError> {
+        let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(subscriber)));
         match answer.map(|mut state| state.failed.take()) {
             Ok(None) => Ok(()),
             Ok(Some(error)) => Err(error),
             Err(NoAnswer) => {
-                self.commands.lock().subscribers.retain(|known| !Arc::ptr_eq(known, &subscriber));
+                self.commands.lock().subscribers.retain(|known| !Arc::ptr_eq(known, subscriber));
                 Err(no_answer())
             }
         }
@@ -142,6 +144,8 @@ struct Running {
     named: Instant,
     account: Account,
     blocked: BlockedThreads,
+    /// When threads that block the signal were last found at work.
+    blocked_at: Option<Instant>,
     foreign: ForeignHandler,
     /// Whether threads come and go too quickly to have timers of their own.
     misses: bool,
@@ -215,6 +219,7 @@ impl Running {
             named: now,
             account: Account::new(),
             blocked: BlockedThreads::default(),
+            blocked_at: None,
             foreign: ForeignHandler::default(),
             misses: false,
         }
@@ -284,7 +289,9 @@ impl Running {
         if period != self.period {
             self.period = period;
             self.timers.set_period(period, &mut self.account);
-            self.run_stand_in();
+            if self.stand_in.is_there() {
+                self.run_stand_in();
+            }
         }
     }
 
@@ -301,9 +308,11 @@ impl Running {
         }
         let mut scanned = self.timers.scan(&mut self.account, &mut self.blocked);
         scanned.is_pending |= self.stand_in.look(self.shared);
-        // A tick of the fastest kernel: who blocks the signal is at work.
-        let is_blocked = scanned.blocked > 1_000_000 || self.timers.all_block();
-        if is_blocked || !self.timers.has_room_for_process() {
+        if scanned.is_blocked {
+            self.blocked_at = Some(self.scanned);
+        }
+        let is_blocked = self.blocked_at.is_some_and(|at| at.elapsed() < CALM);
+        if is_blocked || self.timers.all_block() || !self.timers.has_room_for_process() {
             scanned.is_pending |= self.stand_in.stop(self.shared);
         } else {
             self.run_stand_in();

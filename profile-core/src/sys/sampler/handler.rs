@@ -214,11 +214,15 @@ unsafe fn sample(
     }
     let (arming, place) = arming_and_place(info.value as u32);
     let by_process = place == PROCESS;
-    let clock = if by_process { Clock::Process } else { Clock::OwnThread };
-    let (Some(thread), Some(now)) = (shared.threads.get(place as usize), clock.now()) else {
-        return;
+    let Some(thread) = shared.threads.get(place as usize) else { return };
+    let at = precise();
+    let weight = if by_process {
+        // Threads that run beside each other make it faster than the wall's.
+        thread.clock.take_sample(arming, None, || Clock::Process.now())
+    } else {
+        thread.clock.take_sample(arming, Some(at), || Clock::OwnThread.now())
     };
-    let Some(weight) = thread.clock.take_sample(arming, now) else { return };
+    let Some(weight) = weight else { return };
     // SAFETY: the caller's promise.
     let registers = unsafe { arch::interrupted(context) };
     let (tid, range) = if by_process {
@@ -227,7 +231,7 @@ unsafe fn sample(
         let tid = thread.tid.load(Ordering::Relaxed);
         (tid, thread.stack_range(registers.sp, tid == shared.first_tid))
     };
-    let head = Head { tid, at: precise(), weight, truncated: false, by_process };
+    let head = Head { tid, at, weight, truncated: false, by_process };
     take(shared, room, registers, range, head);
 }
 

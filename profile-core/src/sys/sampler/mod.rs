@@ -115,7 +115,7 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
     }
     engine.stuck = None;
     if let Some(controller) = &engine.controller {
-        controller.add(Arc::clone(&stacks))?;
+        controller.add(&stacks)?;
     } else {
         match sigprof::owner(None) {
             Owner::Free => {}
@@ -125,7 +125,7 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
         // Its handler stays from now on, whether or not it gets work.
         sigprof::set_idle(our_handler());
         let controller = Controller::start(engine.epoch)?;
-        if let Err(error) = controller.add(Arc::clone(&stacks)) {
+        if let Err(error) = controller.add(&stacks) {
             engine.stuck = controller.stop().err();
             return Err(error);
         }

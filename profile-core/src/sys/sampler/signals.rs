@@ -58,19 +58,17 @@ impl SignalReader {
         SignalReader { signal, tasks: Tasks::open().ok(), text }
     }
 
-    /// Returns whether the thread blocks or awaits the signal, as far as can be read.
-    pub(in crate::sys) fn blocks(&mut self, tid: u32) -> bool {
-        self.read(tid).is_some_and(|status| status.blocks)
+    /// Whether a thread blocks the signal, or waits to take it by itself; `None` where it is gone, or can't be
+    /// read.
+    pub(in crate::sys) fn blocks(&mut self, tid: u32) -> Option<bool> {
+        Some(self.status(tid)?.blocks || self.is_awaiting(tid))
     }
 
-    /// What a thread does; `None` where it is gone, or can't be read.
-    pub(super) fn read(&mut self, tid: u32) -> Option<SignalStatus> {
+    /// What a thread's status file says.
+    pub(super) fn status(&mut self, tid: u32) -> Option<SignalStatus> {
         let file = self.tasks.as_ref()?.file(tid, "status")?;
         let len = file.read_at(&mut self.text, 0).ok()?;
-        let mut status =
-            SignalStatus::parse(&String::from_utf8_lossy(&self.text[..len]), self.signal);
-        status.blocks |= self.is_awaiting(tid);
-        Some(status)
+        Some(SignalStatus::parse(&String::from_utf8_lossy(&self.text[..len]), self.signal))
     }
 
     /// Whether the thread waits for the signal to take it by itself: the kernel shows what it waits for as
@@ -202,7 +200,7 @@ mod tests {
     #[test]
     fn threads_that_block_or_await_the_signal_are_told() {
         let mut reader = SignalReader::new(libc::SIGPROF);
-        assert!(!reader.read(handler::own_tid()).unwrap().blocks);
+        assert_eq!(reader.blocks(handler::own_tid()), Some(false));
         let (tell, told) = mpsc::channel();
         let blocker = thread::spawn({
             let tell = tell.clone();
@@ -212,7 +210,7 @@ mod tests {
                 thread::park();
             }
         });
-        assert!(reader.read(told.recv().unwrap()).unwrap().blocks);
+        assert_eq!(reader.blocks(told.recv().unwrap()), Some(true));
         blocker.thread().unpark();
         blocker.join().unwrap();
 
@@ -229,7 +227,8 @@ mod tests {
         });
         let tid = told.recv().unwrap();
         thread::sleep(Duration::from_millis(100));
-        assert!(reader.read(tid).unwrap().blocks, "the kernel shows it as not blocked");
+        assert_eq!(reader.status(tid).map(|status| status.blocks), Some(false));
+        assert_eq!(reader.blocks(tid), Some(true));
         waiter.join().unwrap();
     }
 }

@@ -32,7 +32,7 @@ impl Random {
     /// A number below `limit`; 0 where that is 0.
     pub(super) fn below(&mut self, limit: u64) -> u64 {
         // The upper word of a product is as even as a remainder, and takes no division.
-        (u128::from(self.word()) * u128::from(limit) >> 64) as u64
+        ((u128::from(self.word()) * u128::from(limit)) >> 64) as u64
     }
 }
 
@@ -47,13 +47,10 @@ struct Step {
     due: u64,
 }
 
-/// Counts the strata of a sample that comes at `now`, where samples stand for all up to `accounted`.
+/// Counts the strata of a sample that comes at `now`, where samples stand for all up to `accounted`, which is
+/// not later.
 fn step(accounted: u64, now: u64, period: u64, random: &mut Random) -> Step {
-    let Some(late) = now.checked_sub(accounted) else {
-        // Nothing is due: a signal that the timer has not sent stands for nothing.
-        return Step { weight: 0, accounted, due: accounted + random.below(period) };
-    };
-    let passed = late / period;
+    let passed = (now - accounted) / period;
     // The kernel looks at CPU timers at its ticks only, so that a sample may come in a later stratum
     // than it was due in. It stands for the ones before; the one it comes in has a point of its own,
     // and one that has passed already is this sample's, too.
@@ -74,6 +71,9 @@ pub(super) struct SampleClock {
     /// How long strata are, in nanoseconds.
     period: AtomicU64,
     random: AtomicU64,
+    /// How far the clock was behind the wall's when it was last read: for a thread's clock it is no less
+    /// now. 0 where that is not known.
+    lag: AtomicU64,
     /// The kernel's id of the timer, and which arming of this clock it belongs to: a signal of one that
     /// was deleted may still be under way.
     timer: AtomicU32,
@@ -84,17 +84,41 @@ pub(super) struct SampleClock {
 pub(super) const ARMINGS: u32 = 1 << 19;
 
 impl SampleClock {
-    /// Takes the sample that is due at `now` and sets the timer for the next one. What it is worth, in
-    /// nanoseconds; `None` where there is none for a signal of this arming.
+    /// Takes the sample that is due, at `wall` by the wall's clock, and sets the timer for the next one. What
+    /// it is worth, in nanoseconds: nothing for a signal that the timer has not sent. `None` where there is no
+    /// sample for a signal of this arming.
+    ///
+    /// `read` reads this clock, by a system call that takes nearly as long as setting the timer. A thread's is
+    /// read only where the wall's doesn't tell already that the sample came in its stratum; `wall` is `None`
+    /// for a clock that may be faster than the wall's.
     ///
     /// Runs in signal handlers. Where the timer can't be set the controller notices.
     #[inline]
-    pub(super) fn take_sample(&self, arming: u32, now: u64) -> Option<u64> {
+    pub(super) fn take_sample(
+        &self,
+        arming: u32,
+        wall: Option<u64>,
+        read: impl FnOnce() -> Option<u64>,
+    ) -> Option<u64> {
         if self.arming.load(Ordering::Relaxed) != arming {
             return None;
         }
         let accounted = self.accounted.load(Ordering::Relaxed);
         let period = self.period.load(Ordering::Relaxed).max(1);
+        let stratum = accounted..accounted + period;
+        let no_later = |wall: u64| wall.saturating_sub(self.lag.load(Ordering::Relaxed));
+        let now = match wall.map(no_later).filter(|now| stratum.contains(now)) {
+            Some(now) => now,
+            None => {
+                let now = read()?;
+                let lag = wall.map_or(0, |wall| wall.saturating_sub(now));
+                self.lag.store(lag, Ordering::Relaxed);
+                now
+            }
+        };
+        if now < accounted {
+            return Some(0);
+        }
         let mut random = Random::new(self.random.load(Ordering::Relaxed));
         let Step { weight, accounted: next, due } = step(accounted, now, period, &mut random);
         // Where the controller has begun anew meanwhile, the timer is its.
@@ -126,6 +150,7 @@ impl SampleClock {
     pub(super) fn begin_anew(&self, now: u64, period: u64, random: &mut Random) -> u64 {
         self.period.store(period, Ordering::Relaxed);
         self.accounted.store(now, Ordering::Relaxed);
+        self.lag.store(0, Ordering::Relaxed);
         now + random.below(period)
     }
 
@@ -258,13 +283,40 @@ mod tests {
         let arming = clock.next_arming();
         let due = clock.begin(-1, 5000, 1000, 7);
         assert!((5000..6000).contains(&due));
-        assert_eq!(clock.take_sample(arming + 1, 5900), None);
-        assert_eq!(clock.take_sample(arming, 4999), Some(0));
+        let take = |arming, now| clock.take_sample(arming, Some(90_000 + now), || Some(now));
+        assert_eq!(take(arming + 1, 5900), None);
+        assert_eq!(take(arming, 4999), Some(0));
         assert_eq!(clock.pending(5900), 900);
-        assert_eq!(clock.take_sample(arming, 5900), Some(1000));
+        assert_eq!(take(arming, 5900), Some(1000));
         assert_eq!(clock.pending(5900), -100);
-        assert_eq!(clock.take_sample(arming, 5950), Some(0), "nothing is due before 6000");
+        assert_eq!(take(arming, 5950), Some(0), "nothing is due before 6000");
+        assert_eq!(clock.take_sample(arming, None, || Some(6500)), Some(1000));
         clock.end();
-        assert_eq!(clock.take_sample(arming, 7000), None);
+        assert_eq!(take(arming, 7000), None);
+    }
+
+    #[test]
+    fn a_clock_is_read_only_where_the_walls_does_not_tell() {
+        let clock = SampleClock::default();
+        let arming = clock.next_arming();
+        clock.begin(-1, 5000, 1000, 7);
+        let take = |wall, now| {
+            let mut was_read = false;
+            let weight = clock.take_sample(arming, Some(wall), || {
+                was_read = true;
+                Some(now)
+            });
+            (weight, was_read)
+        };
+        assert_eq!(take(20_500, 5500), (Some(1000), true), "the first tells how far it is behind");
+        assert_eq!(take(21_600, 6600), (Some(1000), false), "it never waited: no later than 6600");
+        assert_eq!(
+            take(24_700, 7700),
+            (Some(1000), true),
+            "it may have waited for two strata, and has"
+        );
+        assert_eq!(take(25_700, 8700), (Some(1000), false));
+        let (weight, was_read) = take(27_700, 10_700);
+        assert!(was_read && matches!(weight, Some(1000 | 2000)), "over a boundary: {weight:?}");
     }
 }

@@ -18,11 +18,16 @@ const THREADS: u32 = 8191;
 pub(super) const PROCESS: u32 = THREADS;
 /// Places in the table.
 pub(super) const PLACES: usize = THREADS as usize + 1;
+/// What others have left of the timers is looked at once in so many scans.
+const BUDGET: u64 = 5;
 /// Threads that block the signal are looked at again in turn, so many at a time.
 const LOOKS: usize = 16;
 /// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
 /// ticks of any kernel.
 pub(super) const LOST: i64 = 50_000_000;
+
+/// A thread that used more since the last scan is at work: less than any tick.
+const BUSY: i64 = 500_000;
 
 const _: () =
     assert!(PLACES as u64 * ARMINGS as u64 == 1 << 32, "a timer's value has 32 bits for both");
@@ -75,7 +80,8 @@ struct Blocking {
     /// Its CPU time when it was last looked at.
     used: u64,
     seen: bool,
-    /// The scan in which its mask was read.
+    /// The scan in which it was found, and the one in which its mask was read.
+    found: u64,
     read: u64,
 }
 
@@ -103,8 +109,8 @@ pub(super) struct BlockedThreads {
 pub(super) struct Scanned {
     /// Time that timers which are running still account for.
     pub(super) pending: i64,
-    /// What threads that block the signal have used since the last scan.
-    pub(super) blocked: i64,
+    /// Whether threads that block the signal are at work, as far as that can be told.
+    pub(super) is_blocked: bool,
     /// Whether a signal may be pending for a thread that blocks it.
     pub(super) is_pending: bool,
 }
@@ -148,7 +154,9 @@ impl ThreadTimers {
             .filter(|&tid| tid != self.own_tid)
             .collect();
         self.turn += 1;
-        self.keep_to_budget(&mut scanned);
+        if self.turn % BUDGET == 1 {
+            self.keep_to_budget(&mut scanned);
+        }
         self.armed.values_mut().for_each(|armed| armed.seen = false);
         self.blocking.values_mut().for_each(|blocking| blocking.seen = false);
         for tid in tids {
@@ -243,7 +251,7 @@ impl ThreadTimers {
     fn keep_to_budget(&mut self, scanned: &mut Scanned) {
         // With the process's.
         let held = self.armed.len() + 1;
-        let Some(status) = self.reader.read(self.own_tid) else { return };
+        let Some(status) = self.reader.status(self.own_tid) else { return };
         self.budget = TimerBudget::new(&status, if self.turn == 1 { 0 } else { held });
         let mut surplus = 0;
         while surplus < self.armed.len() && !self.budget.has_room(held - surplus - 1) {
@@ -268,22 +276,25 @@ impl ThreadTimers {
         blocked: &mut BlockedThreads,
         scanned: &mut Scanned,
     ) {
+        let mut all = 0;
         for (&tid, blocking) in &mut self.blocking {
             let Some(now) = Clock::Thread(tid).now() else { continue };
             let used = now.saturating_sub(blocking.used).cast_signed();
             blocking.used = now;
-            scanned.blocked += used;
+            all += used;
+            // What one does that was found just now is not known yet.
+            scanned.is_blocked |= used > BUSY || blocking.found == self.turn;
             if used > 0 && blocked.example.is_empty() {
                 blocked.example = name_of(tid);
             }
         }
-        account.blocked(scanned.blocked);
+        account.blocked(all);
         let mut next: Vec<(u64, u32)> =
             self.blocking.iter().map(|(&tid, blocking)| (blocking.read, tid)).collect();
         next.sort_unstable();
         for (_, tid) in next.into_iter().take(LOOKS) {
-            match self.reader.read(tid) {
-                Some(status) if !status.blocks => {
+            match self.reader.blocks(tid) {
+                Some(false) => {
                     self.blocking.remove(&tid);
                     self.arm(tid);
                 }
@@ -319,9 +330,9 @@ impl ThreadTimers {
             }
         }
         for (tid, now, pending) in silent {
-            match self.reader.read(tid) {
-                Some(status) if status.blocks => {
-                    scanned.is_pending = true;
+            match self.reader.blocks(tid) {
+                Some(true) => {
+                    (scanned.is_pending, scanned.is_blocked) = (true, true);
                     scanned.pending -= pending.min(most);
                     self.disarm(tid);
                     // What its last sample was ahead by is as good as sampled.
@@ -329,7 +340,7 @@ impl ThreadTimers {
                     account.blocked(pending.max(0));
                     self.blocks(tid, now, blocked);
                 }
-                Some(_) if pending > most => {
+                Some(false) if pending > most => {
                     let due = now + self.random.below(self.period);
                     if let Some(armed) = self.armed.get(&tid) {
                         let _ = armed.timer.set(due);
@@ -345,7 +356,7 @@ impl ThreadTimers {
             self.refusal = Some(Refusal::Limit(self.budget));
             return;
         }
-        if self.reader.read(tid).is_some_and(|status| status.blocks) {
+        if self.reader.blocks(tid) == Some(true) {
             let used = Clock::Thread(tid).now().unwrap_or(0);
             self.blocks(tid, used, blocked);
         } else {
@@ -355,7 +366,7 @@ impl ThreadTimers {
 
     fn blocks(&mut self, tid: u32, used: u64, blocked: &mut BlockedThreads) {
         blocked.count += 1;
-        self.blocking.insert(tid, Blocking { used, seen: true, read: self.turn });
+        self.blocking.insert(tid, Blocking { used, seen: true, found: self.turn, read: self.turn });
     }
 
     fn arm(&mut self, tid: u32) {
