@@ -1,10 +1,11 @@
 //! Keeps a signal of ours out of the program's handlers that run on alternate stacks.
 //!
-//! Such a stack may be just large enough for its handler. Where another signal comes there is no room
-//! for the kernel's frame, and the kernel ends the process with SIGSEGV (Linux, arch/x86/kernel/signal.c:
-//! `get_sigframe`; a frame takes 3.3 KiB with AVX-512). So our signals are added to those that are blocked
-//! in these handlers: they stay pending meanwhile, and are answered where the handler returns. It is not
-//! undone: a handler that began between two windows would be without it in the second.
+//! Such a stack may be just large enough for its handler. Where another signal comes there is no room for
+//! the kernel's frame, and the kernel ends the process with SIGSEGV (Linux, arch/x86/kernel/signal.c:
+//! `get_sigframe`; a frame takes 3.3 KiB with AVX-512, and 4.5 KiB and more on aarch64). So our signals are
+//! added to those that are blocked in these handlers: they stay pending meanwhile, and are answered where
+//! the handler returns. It is not undone: a handler that began between two windows would be without it in
+//! the second.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
