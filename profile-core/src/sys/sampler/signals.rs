@@ -61,7 +61,20 @@ impl SignalReader {
     /// Whether a thread blocks the signal, or waits to take it by itself; `None` where it is gone, or can't be
     /// read.
     pub(in crate::sys) fn blocks(&mut self, tid: u32) -> Option<bool> {
-        Some(self.status(tid)?.blocks || self.is_awaiting(tid))
+        if self.status(tid)?.blocks {
+            return Some(true);
+        }
+        let Some(call) = self.tasks.as_ref().and_then(|tasks| tasks.text(tid, "syscall")) else {
+            return Some(false);
+        };
+        let call = call.str().unwrap_or_default();
+        if let Some(set) = awaited_set(call) {
+            // The kernel shows what a thread waits for as not blocked meanwhile (kernel/signal.c,
+            // `do_sigtimedwait`).
+            return Some(window::words(set, 1).first().is_some_and(|&mask| has(mask, self.signal)));
+        }
+        // One that is at work now may just have ended such a wait.
+        if call.starts_with("running") { Some(self.status(tid)?.blocks) } else { Some(false) }
     }
 
     /// What a thread's status file says.
@@ -69,16 +82,6 @@ impl SignalReader {
         let file = self.tasks.as_ref()?.file(tid, "status")?;
         let len = file.read_at(&mut self.text, 0).ok()?;
         Some(SignalStatus::parse(&String::from_utf8_lossy(&self.text[..len]), self.signal))
-    }
-
-    /// Whether the thread waits for the signal to take it by itself: the kernel shows what it waits for as
-    /// not blocked meanwhile (kernel/signal.c, `do_sigtimedwait`).
-    fn is_awaiting(&self, tid: u32) -> bool {
-        let call = self.tasks.as_ref().and_then(|tasks| tasks.text(tid, "syscall"));
-        let Some(set) = call.as_ref().and_then(|call| awaited_set(call.str()?)) else {
-            return false;
-        };
-        window::words(set, 1).first().is_some_and(|&mask| has(mask, self.signal))
     }
 }
 

@@ -22,6 +22,9 @@ pub(super) const PLACES: usize = THREADS as usize + 1;
 const BUDGET: u64 = 5;
 /// Threads that block the signal are looked at again in turn, so many at a time.
 const LOOKS: usize = 16;
+/// One that has not blocked it so often in a row doesn't any more: a thread that waits for signals by turns seems
+/// not to for moments.
+const SURE: u32 = 3;
 /// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
 /// ticks of any kernel.
 pub(super) const LOST: i64 = 50_000_000;
@@ -83,6 +86,8 @@ struct Blocking {
     /// The scan in which it was found, and the one in which its mask was read.
     found: u64,
     read: u64,
+    /// How often in a row it did not seem to block it.
+    unblocked: u32,
 }
 
 /// Why threads have no timer of their own.
@@ -293,16 +298,13 @@ impl ThreadTimers {
             self.blocking.iter().map(|(&tid, blocking)| (blocking.read, tid)).collect();
         next.sort_unstable();
         for (_, tid) in next.into_iter().take(LOOKS) {
-            match self.reader.blocks(tid) {
-                Some(false) => {
-                    self.blocking.remove(&tid);
-                    self.arm(tid);
-                }
-                _ => {
-                    if let Some(blocking) = self.blocking.get_mut(&tid) {
-                        blocking.read = self.turn;
-                    }
-                }
+            let Some(blocking) = self.blocking.get_mut(&tid) else { continue };
+            blocking.read = self.turn;
+            let unblocks = self.reader.blocks(tid) == Some(false);
+            blocking.unblocked = if unblocks { blocking.unblocked + 1 } else { 0 };
+            if blocking.unblocked == SURE {
+                self.blocking.remove(&tid);
+                self.arm(tid);
             }
         }
     }
@@ -366,7 +368,10 @@ impl ThreadTimers {
 
     fn blocks(&mut self, tid: u32, used: u64, blocked: &mut BlockedThreads) {
         blocked.count += 1;
-        self.blocking.insert(tid, Blocking { used, seen: true, found: self.turn, read: self.turn });
+        self.blocking.insert(
+            tid,
+            Blocking { used, seen: true, found: self.turn, read: self.turn, unblocked: 0 },
+        );
     }
 
     fn arm(&mut self, tid: u32) {
