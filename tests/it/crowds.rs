@@ -94,7 +94,8 @@ impl Stranger {
             ErrorKind::WouldBlock => Ok(0),
             _ => Err(error),
         };
-        self.stream.write(self.habit.says().1.as_bytes()).or_else(waits)?;
+        // As much of it as there is room for.
+        let _ = self.stream.write(self.habit.says().1.as_bytes()).or_else(waits)?;
         if let Some(error) = self.stream.take_error()? {
             return Err(error);
         }

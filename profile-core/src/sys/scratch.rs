@@ -101,21 +101,19 @@ impl Slot {
         table + FIRST_TOP + number * STRIDE
     }
 
-    /// The slot's room.
+    /// The slot's room, which is its holder's.
     ///
     /// # Safety
     ///
-    /// The caller holds the slot, has no other reference to the room, and runs on the slot's stack or
-    /// one as large.
-    pub(super) unsafe fn room(&self) -> &mut Room {
+    /// The caller holds the slot, and runs on the slot's stack or one as large.
+    pub(super) unsafe fn room(&self) -> *mut Room {
         let room = std::ptr::with_exposed_provenance_mut::<Room>(self.top());
         if self.made.load(Ordering::Relaxed) == 0 {
             // SAFETY: memory of our own, large enough and aligned to a page.
             unsafe { room.write(Room::default()) };
             self.made.store(1, Ordering::Relaxed);
         }
-        // SAFETY: written above or before; nobody else uses it while the slot is held.
-        unsafe { &mut *room }
+        room
     }
 }
 
@@ -198,7 +196,7 @@ pub(super) fn run<R>(work: impl FnOnce(&mut Room) -> R) -> Option<R> {
 
     extern "C" fn begin<R, F: FnOnce(&mut Room) -> R>(call: *mut c_void, slot: *const Slot) {
         // SAFETY: `run` passes these pointers and waits; it holds the slot, and this is its stack.
-        let (call, room) = unsafe { (&mut *call.cast::<Call<F, R>>(), (*slot).room()) };
+        let (call, room) = unsafe { (&mut *call.cast::<Call<F, R>>(), &mut *(*slot).room()) };
         // SAFETY: taken this once.
         let work = unsafe { ManuallyDrop::take(&mut call.work) };
         call.result.write(work(room));

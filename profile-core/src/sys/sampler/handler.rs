@@ -158,7 +158,7 @@ extern "C" fn sampled(
     if !shared.is_null() {
         // SAFETY: `shared` is not freed while this slot is held, which is ours with its room; the
         // kernel passes valid pointers to a handler installed with SA_SIGINFO.
-        unsafe { sample(&*shared, (*slot).room(), info, context) };
+        unsafe { sample(&*shared, &mut *(*slot).room(), info, context) };
     }
 }
 
@@ -174,7 +174,7 @@ extern "C" fn dumped(
     }
     // SAFETY: as in `sampled`.
     let (shared, room, registers) =
-        unsafe { (&*shared, (*slot).room(), arch::interrupted(context)) };
+        unsafe { (&*shared, &mut *(*slot).room(), arch::interrupted(context)) };
     let head = Head { tid: own_tid(), at: 0, weight: 0, truncated: false, by_process: false };
     take(shared, room, registers, StackRange::default(), head);
 }
