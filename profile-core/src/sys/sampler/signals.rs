@@ -45,6 +45,16 @@ fn has_sigprof(mask: u64) -> bool {
     mask >> (libc::SIGPROF - 1) & 1 == 1
 }
 
+/// What a thread does about `SIGPROF`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SigprofMask {
+    /// It takes the signal in its handler.
+    Clear,
+    Blocked,
+    /// It blocks the signal and waits to take it by itself.
+    Awaited,
+}
+
 /// Reads what threads do about signals.
 pub(super) struct SignalReader {
     tasks: Option<Tasks>,
@@ -58,23 +68,22 @@ impl SignalReader {
         SignalReader { tasks: Tasks::open().ok(), text }
     }
 
-    /// Whether a thread blocks `SIGPROF`, or waits to take it by itself; `None` where it is gone, or can't be
-    /// read.
-    pub(super) fn blocks(&mut self, tid: u32) -> Option<bool> {
+    /// What a thread does about `SIGPROF`; `None` where it is gone, or can't be read.
+    pub(super) fn mask(&mut self, tid: u32) -> Option<SigprofMask> {
         if self.status(tid)?.blocks {
-            return Some(true);
+            return Some(SigprofMask::Blocked);
         }
-        let Some(call) = self.tasks.as_ref().and_then(|tasks| tasks.text(tid, "syscall")) else {
-            return Some(false);
-        };
-        let call = call.str().unwrap_or_default();
+        let call = self.tasks.as_ref().and_then(|tasks| tasks.text(tid, "syscall"));
+        let call = call.as_ref().and_then(|call| call.str()).unwrap_or_default();
         if let Some(set) = awaited_set(call) {
             // The kernel shows what a thread waits for as not blocked meanwhile (kernel/signal.c,
             // `do_sigtimedwait`).
-            return Some(window::words(set, 1).first().is_some_and(|&mask| has_sigprof(mask)));
+            let awaits = window::words(set, 1).first().is_some_and(|&mask| has_sigprof(mask));
+            return Some(if awaits { SigprofMask::Awaited } else { SigprofMask::Clear });
         }
         // One that is at work now may just have ended such a wait.
-        if call.starts_with("running") { Some(self.status(tid)?.blocks) } else { Some(false) }
+        let blocks = call.starts_with("running") && self.status(tid)?.blocks;
+        Some(if blocks { SigprofMask::Blocked } else { SigprofMask::Clear })
     }
 
     /// What a thread's status file says.
@@ -198,7 +207,7 @@ mod tests {
     #[test]
     fn threads_that_block_or_await_the_signal_are_told() {
         let mut reader = SignalReader::new();
-        assert_eq!(reader.blocks(handler::own_tid()), Some(false));
+        assert_eq!(reader.mask(handler::own_tid()), Some(SigprofMask::Clear));
         let (tell, told) = mpsc::channel();
         let blocker = thread::spawn({
             let tell = tell.clone();
@@ -208,7 +217,7 @@ mod tests {
                 thread::park();
             }
         });
-        assert_eq!(reader.blocks(told.recv().unwrap()), Some(true));
+        assert_eq!(reader.mask(told.recv().unwrap()), Some(SigprofMask::Blocked));
         blocker.thread().unpark();
         blocker.join().unwrap();
 
@@ -226,7 +235,7 @@ mod tests {
         let tid = told.recv().unwrap();
         thread::sleep(Duration::from_millis(100));
         assert_eq!(reader.status(tid).map(|status| status.blocks), Some(false));
-        assert_eq!(reader.blocks(tid), Some(true));
+        assert_eq!(reader.mask(tid), Some(SigprofMask::Awaited));
         waiter.join().unwrap();
     }
 }
