@@ -16,7 +16,7 @@ use super::blocked::{Blocked, BlockedStack, Reading};
 use super::on_stack::block_in_handlers;
 use super::sampler::handler::{self, Purpose, Shared, own_tid};
 use super::sampler::ring::Ring;
-use super::sampler::signals::{self, SignalReader};
+use super::sampler::signals::{self, SignalMask, SignalReader};
 use super::task::Tasks;
 use super::unwind::{End, Unwinder};
 use crate::stats::waits::{self, Ran};
@@ -167,7 +167,9 @@ fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, 
     let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
     let shared = handler::publish(Purpose::Dump, Box::new(Shared::new(0, ring, 0, unwinder)));
     let mut reader = SignalReader::new(signal.number);
-    let reached = |&tid: &u32| reader.blocks(tid) != Some(true) && send(tid, signal.number);
+    let reached = |&tid: &u32| {
+        matches!(reader.mask(tid), None | Some(SignalMask::Clear)) && send(tid, signal.number)
+    };
     let mut waiting: Vec<u32> = tids.iter().copied().filter(reached).collect();
     let began = Instant::now();
     let mut answers = Vec::new();

@@ -18,7 +18,7 @@ use super::signals::{self, SigprofBlocked};
 use super::stacks::Stacks;
 use super::stand_in::StandIn;
 use super::strata::Random;
-use super::threads::{BlockedThreads, LOST, PLACES, ThreadTimers, name_of};
+use super::threads::{LOST, PLACES, ThreadTimers, name_of};
 use super::{DEPTH, StartError};
 use crate::sys::mapping::StackOf;
 use crate::sys::on_stack::block_in_handlers;
@@ -143,7 +143,6 @@ struct Running {
     scanned: Instant,
     named: Instant,
     account: Account,
-    blocked: BlockedThreads,
     /// When threads that block the signal were last found at work.
     blocked_at: Option<Instant>,
     foreign: ForeignHandler,
@@ -218,7 +217,6 @@ impl Running {
             scanned: now,
             named: now,
             account: Account::new(),
-            blocked: BlockedThreads::default(),
             blocked_at: None,
             foreign: ForeignHandler::default(),
             misses: false,
@@ -306,13 +304,14 @@ impl Running {
         if self.is_taken_over() {
             return;
         }
-        let mut scanned = self.timers.scan(&mut self.account, &mut self.blocked);
+        let mut scanned = self.timers.scan(&mut self.account);
         scanned.is_pending |= self.stand_in.look(self.shared);
         if scanned.is_blocked {
             self.blocked_at = Some(self.scanned);
         }
         let is_blocked = self.blocked_at.is_some_and(|at| at.elapsed() < CALM);
-        if is_blocked || self.timers.all_block() || !self.timers.has_room_for_process() {
+        let is_blocked = is_blocked || scanned.is_unsure || self.timers.all_block();
+        if is_blocked || !self.timers.has_room_for_process() {
             scanned.is_pending |= self.stand_in.stop(self.shared);
         } else {
             self.run_stand_in();
@@ -380,7 +379,8 @@ impl Running {
     fn close(&self, stacks: &mut Stacks) {
         if let Some(mark) = stacks.mark {
             let balance = self.account.since(mark);
-            stacks.missing = MissingTime::new(balance, &self.blocked, stacks.foreign);
+            stacks.missing =
+                MissingTime::new(balance, self.timers.describe_blocking(), stacks.foreign);
         }
         stacks.close(&self.names.all);
     }
@@ -501,7 +501,7 @@ impl Running {
         }
         drop(guards);
         if !self.foreign.is_alone {
-            unarmed.into_iter().for_each(|tid| self.timers.arm_busy(tid, &mut self.blocked));
+            unarmed.into_iter().for_each(|tid| self.timers.arm_busy(tid));
         }
     }
 }

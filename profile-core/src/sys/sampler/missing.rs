@@ -4,7 +4,6 @@ use std::fmt;
 use std::time::Duration;
 
 use super::account::Balance;
-use super::threads::BlockedThreads;
 
 /// What a window is short of.
 #[derive(Clone, Debug)]
@@ -27,7 +26,7 @@ impl MissingTime {
     /// `None` where next to nothing is missing.
     pub(super) fn new(
         balance: Balance,
-        blocked: &BlockedThreads,
+        blocking: Option<String>,
         foreign: Option<usize>,
     ) -> Option<MissingTime> {
         let time = |nanos: i64| Duration::from_nanos(nanos.max(0).cast_unsigned());
@@ -36,11 +35,7 @@ impl MissingTime {
             return None;
         }
         let mut causes = Vec::new();
-        if balance.blocked > 0 {
-            let threads = match blocked.count {
-                1 => format!("a thread blocks SIGPROF ({})", blocked.example),
-                n => format!("{n} threads block SIGPROF ({} is one)", blocked.example),
-            };
+        if let Some(threads) = blocking.filter(|_| balance.blocked > 0) {
             causes.push(format!("{threads} and used {:.1?}", time(balance.blocked)));
         }
         if let Some(handler) = foreign {
@@ -81,9 +76,9 @@ mod tests {
         blocked: i64,
         foreign: Option<usize>,
     ) -> Option<MissingTime> {
-        let threads = BlockedThreads { count: 1, example: "worker".to_owned() };
+        let threads = Some("a thread blocks SIGPROF (worker)".to_owned());
         let balance = Balance { used: used * 1_000_000, missing: missing * 1_000_000, blocked };
-        MissingTime::new(balance, &threads, foreign)
+        MissingTime::new(balance, threads, foreign)
     }
 
     #[test]

@@ -17,6 +17,7 @@ mod stand_in;
 mod strata;
 mod timer;
 
+mod blocking;
 mod budget;
 pub(super) mod signals;
 

@@ -44,6 +44,16 @@ fn has(mask: u64, signal: libc::c_int) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
+/// What a thread does about a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::sys) enum SignalMask {
+    /// It takes the signal in its handler.
+    Clear,
+    Blocked,
+    /// It blocks the signal and waits to take it by itself.
+    Awaited,
+}
+
 /// Reads what threads do about a signal.
 pub(in crate::sys) struct SignalReader {
     signal: libc::c_int,
@@ -58,23 +68,23 @@ impl SignalReader {
         SignalReader { signal, tasks: Tasks::open().ok(), text }
     }
 
-    /// Whether a thread blocks the signal, or waits to take it by itself; `None` where it is gone, or can't be
-    /// read.
-    pub(in crate::sys) fn blocks(&mut self, tid: u32) -> Option<bool> {
+    /// What a thread does about the signal; `None` where it is gone, or can't be read.
+    pub(in crate::sys) fn mask(&mut self, tid: u32) -> Option<SignalMask> {
         if self.status(tid)?.blocks {
-            return Some(true);
+            return Some(SignalMask::Blocked);
         }
-        let Some(call) = self.tasks.as_ref().and_then(|tasks| tasks.text(tid, "syscall")) else {
-            return Some(false);
-        };
-        let call = call.str().unwrap_or_default();
+        let call = self.tasks.as_ref().and_then(|tasks| tasks.text(tid, "syscall"));
+        let call = call.as_ref().and_then(|call| call.str()).unwrap_or_default();
         if let Some(set) = awaited_set(call) {
             // The kernel shows what a thread waits for as not blocked meanwhile (kernel/signal.c,
             // `do_sigtimedwait`).
-            return Some(window::words(set, 1).first().is_some_and(|&mask| has(mask, self.signal)));
+            let set = window::words(set, 1);
+            let awaits = set.first().is_some_and(|&mask| has(mask, self.signal));
+            return Some(if awaits { SignalMask::Awaited } else { SignalMask::Clear });
         }
         // One that is at work now may just have ended such a wait.
-        if call.starts_with("running") { Some(self.status(tid)?.blocks) } else { Some(false) }
+        let blocks = call.starts_with("running") && self.status(tid)?.blocks;
+        Some(if blocks { SignalMask::Blocked } else { SignalMask::Clear })
     }
 
     /// What a thread's status file says.
@@ -203,7 +213,7 @@ mod tests {
     #[test]
     fn threads_that_block_or_await_the_signal_are_told() {
         let mut reader = SignalReader::new(libc::SIGPROF);
-        assert_eq!(reader.blocks(handler::own_tid()), Some(false));
+        assert_eq!(reader.mask(handler::own_tid()), Some(SignalMask::Clear));
         let (tell, told) = mpsc::channel();
         let blocker = thread::spawn({
             let tell = tell.clone();
@@ -213,7 +223,7 @@ mod tests {
                 thread::park();
             }
         });
-        assert_eq!(reader.blocks(told.recv().unwrap()), Some(true));
+        assert_eq!(reader.mask(told.recv().unwrap()), Some(SignalMask::Blocked));
         blocker.thread().unpark();
         blocker.join().unwrap();
 
@@ -231,7 +241,7 @@ mod tests {
         let tid = told.recv().unwrap();
         thread::sleep(Duration::from_millis(100));
         assert_eq!(reader.status(tid).map(|status| status.blocks), Some(false));
-        assert_eq!(reader.blocks(tid), Some(true));
+        assert_eq!(reader.mask(tid), Some(SignalMask::Awaited));
         waiter.join().unwrap();
     }
 }

@@ -6,9 +6,10 @@ use std::io;
 use std::sync::atomic::Ordering;
 
 use super::account::Account;
+use super::blocking::BlockingThreads;
 use super::budget::TimerBudget;
 use super::handler::{Shared, Thread, own_tid};
-use super::signals::SignalReader;
+use super::signals::{SignalMask, SignalReader};
 use super::strata::{ARMINGS, Random};
 use super::timer::{Clock, Timer};
 
@@ -20,17 +21,9 @@ pub(super) const PROCESS: u32 = THREADS;
 pub(super) const PLACES: usize = THREADS as usize + 1;
 /// What others have left of the timers is looked at once in so many scans.
 const BUDGET: u64 = 5;
-/// Threads that block the signal are looked at again in turn, so many at a time.
-const LOOKS: usize = 16;
-/// One that has not blocked it so often in a row doesn't any more: a thread that waits for signals by turns seems
-/// not to for moments.
-const SURE: u32 = 3;
 /// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
 /// ticks of any kernel.
 pub(super) const LOST: i64 = 50_000_000;
-
-/// A thread that used more since the last scan is at work: less than any tick.
-const BUSY: i64 = 500_000;
 
 const _: () =
     assert!(PLACES as u64 * ARMINGS as u64 == 1 << 32, "a timer's value has 32 bits for both");
@@ -54,7 +47,7 @@ pub(super) struct ThreadTimers {
     /// How long strata are, in nanoseconds.
     period: u64,
     armed: HashMap<u32, Armed>,
-    blocking: HashMap<u32, Blocking>,
+    blocking: BlockingThreads,
     /// Places that are free. The one that has been so for longest is taken: a signal of the thread that had it
     /// before may still be under way.
     free: VecDeque<u32>,
@@ -76,18 +69,8 @@ struct Armed {
     /// Its CPU time when it was last looked at, and whether it had used any since the time before.
     used: u64,
     is_idle: bool,
-}
-
-/// A thread that blocks `SIGPROF`.
-struct Blocking {
-    /// Its CPU time when it was last looked at.
-    used: u64,
-    seen: bool,
-    /// The scan in which it was found, and the one in which its mask was read.
-    found: u64,
-    read: u64,
-    /// How often in a row it did not seem to block it.
-    unblocked: u32,
+    /// What its samples stood for when it was found to block the signal although its timer has sent one.
+    silent: Option<u64>,
 }
 
 /// Why threads have no timer of their own.
@@ -101,21 +84,15 @@ pub(super) enum Refusal {
     Kernel(io::Error),
 }
 
-/// Threads that block the signal, or did.
-#[derive(Clone, Debug, Default)]
-pub(super) struct BlockedThreads {
-    pub(super) count: usize,
-    /// The name of one that was at work.
-    pub(super) example: String,
-}
-
 /// What a scan has found.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
     /// Time that timers which are running still account for.
     pub(super) pending: i64,
-    /// Whether threads that block the signal are at work, as far as that can be told.
+    /// Whether threads that block the signal are at work.
     pub(super) is_blocked: bool,
+    /// Whether that is not known yet of some.
+    pub(super) is_unsure: bool,
     /// Whether a signal may be pending for a thread that blocks it.
     pub(super) is_pending: bool,
 }
@@ -128,7 +105,7 @@ impl ThreadTimers {
             own_tid: own_tid(),
             period: 0,
             armed: HashMap::new(),
-            blocking: HashMap::new(),
+            blocking: BlockingThreads::default(),
             free: (0..THREADS).collect(),
             reader: SignalReader::new(libc::SIGPROF),
             budget: TimerBudget::UNLIMITED,
@@ -151,7 +128,7 @@ impl ThreadTimers {
     }
 
     /// Arms threads that are new, retires those that are gone, and looks after the rest.
-    pub(super) fn scan(&mut self, account: &mut Account, blocked: &mut BlockedThreads) -> Scanned {
+    pub(super) fn scan(&mut self, account: &mut Account) -> Scanned {
         let mut scanned = Scanned::default();
         let Ok(tasks) = fs::read_dir("/proc/self/task") else { return scanned };
         let tids: Vec<u32> = tasks
@@ -163,14 +140,12 @@ impl ThreadTimers {
             self.keep_to_budget(&mut scanned);
         }
         self.armed.values_mut().for_each(|armed| armed.seen = false);
-        self.blocking.values_mut().for_each(|blocking| blocking.seen = false);
+        self.blocking.begin_scan();
         for tid in tids {
             if let Some(armed) = self.armed.get_mut(&tid) {
                 armed.seen = true;
-            } else if let Some(blocking) = self.blocking.get_mut(&tid) {
-                blocking.seen = true;
-            } else {
-                self.arm_new(tid, blocked);
+            } else if !self.blocking.has_seen(tid) {
+                self.arm_new(tid);
             }
         }
         let gone: Vec<u32> =
@@ -178,15 +153,16 @@ impl ThreadTimers {
         for tid in gone {
             self.disarm(tid);
         }
-        self.blocking.retain(|_, blocking| blocking.seen);
-        self.look_at_blocking(account, blocked, &mut scanned);
-        self.look_at_armed(account, blocked, &mut scanned);
+        let seen = self.blocking.look(&mut self.reader, account);
+        (scanned.is_blocked, scanned.is_unsure) = (seen.is_busy, seen.is_unsure);
+        seen.unblocked.into_iter().for_each(|tid| self.arm(tid));
+        self.look_at_armed(account, &mut scanned);
         scanned
     }
 
     /// Arms a thread that was seen at work, at the cost of one that isn't where there is no room.
-    pub(super) fn arm_busy(&mut self, tid: u32, blocked: &mut BlockedThreads) {
-        if self.armed.contains_key(&tid) || self.blocking.contains_key(&tid) {
+    pub(super) fn arm_busy(&mut self, tid: u32) {
+        if self.armed.contains_key(&tid) || self.blocking.contains(tid) {
             return;
         }
         if !self.has_room() {
@@ -195,7 +171,7 @@ impl ThreadTimers {
                 self.disarm(idle);
             }
         }
-        self.arm_new(tid, blocked);
+        self.arm_new(tid);
     }
 
     /// Takes every timer away: somebody else handles the signal.
@@ -219,6 +195,11 @@ impl ThreadTimers {
     /// Whether there are threads, and all that are known block the signal.
     pub(super) fn all_block(&self) -> bool {
         self.armed.is_empty() && !self.blocking.is_empty() && self.refusal.is_none()
+    }
+
+    /// Which threads block the signal, for people.
+    pub(super) fn describe_blocking(&self) -> Option<String> {
+        self.blocking.describe()
     }
 
     /// Why some have none.
@@ -274,49 +255,9 @@ impl ThreadTimers {
         self.refusal = Some(Refusal::Limit(self.budget));
     }
 
-    /// Looks at threads that block the signal: what they have used, and whether they still do.
-    fn look_at_blocking(
-        &mut self,
-        account: &mut Account,
-        blocked: &mut BlockedThreads,
-        scanned: &mut Scanned,
-    ) {
-        let mut all = 0;
-        for (&tid, blocking) in &mut self.blocking {
-            let Some(now) = Clock::Thread(tid).now() else { continue };
-            let used = now.saturating_sub(blocking.used).cast_signed();
-            blocking.used = now;
-            all += used;
-            // What one does that was found just now is not known yet.
-            scanned.is_blocked |= used > BUSY || blocking.found == self.turn;
-            if used > 0 && blocked.example.is_empty() {
-                blocked.example = name_of(tid);
-            }
-        }
-        account.blocked(all);
-        let mut next: Vec<(u64, u32)> =
-            self.blocking.iter().map(|(&tid, blocking)| (blocking.read, tid)).collect();
-        next.sort_unstable();
-        for (_, tid) in next.into_iter().take(LOOKS) {
-            let Some(blocking) = self.blocking.get_mut(&tid) else { continue };
-            blocking.read = self.turn;
-            let unblocks = self.reader.blocks(tid) == Some(false);
-            blocking.unblocked = if unblocks { blocking.unblocked + 1 } else { 0 };
-            if blocking.unblocked == SURE {
-                self.blocking.remove(&tid);
-                self.arm(tid);
-            }
-        }
-    }
-
     /// Looks at threads with a timer: what it is still to account for, whether its signal is lost, and
     /// whether the thread has begun to block it.
-    fn look_at_armed(
-        &mut self,
-        account: &mut Account,
-        blocked: &mut BlockedThreads,
-        scanned: &mut Scanned,
-    ) {
+    fn look_at_armed(&mut self, account: &mut Account, scanned: &mut Scanned) {
         let most = self.period.cast_signed() + LOST;
         let mut silent = Vec::new();
         for (&tid, armed) in &mut self.armed {
@@ -332,46 +273,43 @@ impl ThreadTimers {
             }
         }
         for (tid, now, pending) in silent {
-            match self.reader.blocks(tid) {
-                Some(true) => {
+            let Some(armed) = self.armed.get_mut(&tid) else { continue };
+            match self.reader.mask(tid) {
+                Some(SignalMask::Clear) if pending > most => {
+                    let _ = armed.timer.set(now + self.random.below(self.period));
+                }
+                Some(SignalMask::Clear) | None => {}
+                Some(mask) => {
+                    // A thread that gives birth to another blocks all signals for a moment.
+                    let accounted = now.wrapping_sub(pending.cast_unsigned());
+                    let before = armed.silent.replace(accounted);
+                    if mask == SignalMask::Blocked && before != Some(accounted) {
+                        continue;
+                    }
                     (scanned.is_pending, scanned.is_blocked) = (true, true);
                     scanned.pending -= pending.min(most);
                     self.disarm(tid);
                     // What its last sample was ahead by is as good as sampled.
                     account.sampled(pending.min(0));
                     account.blocked(pending.max(0));
-                    self.blocks(tid, now, blocked);
+                    self.blocking.add(tid, now, true);
                 }
-                Some(false) if pending > most => {
-                    let due = now + self.random.below(self.period);
-                    if let Some(armed) = self.armed.get(&tid) {
-                        let _ = armed.timer.set(due);
-                    }
-                }
-                _ => {}
             }
         }
     }
 
-    fn arm_new(&mut self, tid: u32, blocked: &mut BlockedThreads) {
+    fn arm_new(&mut self, tid: u32) {
         if !self.has_room() {
             self.refusal = Some(Refusal::Limit(self.budget));
             return;
         }
-        if self.reader.blocks(tid) == Some(true) {
-            let used = Clock::Thread(tid).now().unwrap_or(0);
-            self.blocks(tid, used, blocked);
-        } else {
-            self.arm(tid);
+        match self.reader.mask(tid) {
+            Some(SignalMask::Clear) | None => self.arm(tid),
+            Some(mask) => {
+                let used = Clock::Thread(tid).now().unwrap_or(0);
+                self.blocking.add(tid, used, mask == SignalMask::Awaited);
+            }
         }
-    }
-
-    fn blocks(&mut self, tid: u32, used: u64, blocked: &mut BlockedThreads) {
-        blocked.count += 1;
-        self.blocking.insert(
-            tid,
-            Blocking { used, seen: true, found: self.turn, read: self.turn, unblocked: 0 },
-        );
     }
 
     fn arm(&mut self, tid: u32) {
@@ -384,7 +322,15 @@ impl ThreadTimers {
         thread.tid.store(tid, Ordering::Relaxed);
         match self.timer(tid, place, thread) {
             Ok((timer, used)) => {
-                let armed = Armed { place, timer, name: None, seen: true, used, is_idle: false };
+                let armed = Armed {
+                    place,
+                    timer,
+                    name: None,
+                    seen: true,
+                    used,
+                    is_idle: false,
+                    silent: None,
+                };
                 self.armed.insert(tid, armed);
             }
             Err(error) => {
