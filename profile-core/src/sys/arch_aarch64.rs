@@ -118,6 +118,7 @@ pub(crate) unsafe fn call_on(top: usize, entry: Entry, argument: *mut c_void, sl
 /// the kernel put its frame on. It claims the first free slot from one that goes by the thread, as
 /// [`super::scratch`] does; where none is free, `$missed` is counted up. Registers need not be kept: the
 /// kernel restores all of them.
+#[cfg(feature = "sampler")]
 macro_rules! signal_entry {
     ($(#[$attributes:meta])* $name:ident, $work:path, $missed:path) => {
         $(#[$attributes])*
@@ -194,4 +195,5 @@ macro_rules! signal_entry {
         }
     };
 }
+#[cfg(feature = "sampler")]
 pub(in crate::sys) use signal_entry;
