@@ -400,7 +400,15 @@ fn half_of_the_timers_are_left_to_the_program() {
         let window = SampledCpu::new().start().unwrap();
         burn(Duration::from_millis(500));
         // Others of this user may have taken some meanwhile.
-        let ours = timers();
+        // One that is replaced may be there twice for a moment.
+        let least = || {
+            let looks = (0..5).map(|_| {
+                thread::sleep(Duration::from_millis(5));
+                timers()
+            });
+            looks.min().unwrap()
+        };
+        let ours = least();
         assert!((10..=20).contains(&ours), "{ours} timers");
         let mut theirs = Vec::new();
         for _ in 0..10 {
@@ -414,7 +422,7 @@ fn half_of_the_timers_are_left_to_the_program() {
         }
         // What the program takes is not held against it: half of the rest is fifteen.
         thread::sleep(Duration::from_millis(900));
-        let ours = timers() - theirs.len();
+        let ours = least() - theirs.len();
         assert!(ours <= 16, "{ours} timers");
         let text = comments(&finish(window).unwrap());
         assert!(text.contains("RLIMIT_SIGPENDING is "), "{text}");
