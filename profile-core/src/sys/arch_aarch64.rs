@@ -92,26 +92,37 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
 /// What is called on another stack.
 pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
 
-/// Calls `entry` on the stack below `top`.
+/// Calls `entry` on the stack below `top`; see the one for x86_64.
 ///
 /// # Safety
 ///
 /// `top` is a multiple of 16, the stack is large enough and nobody else's, and `entry` does not unwind.
-#[inline(always)]
-pub(crate) unsafe fn call_on(top: usize, entry: Entry, argument: *mut c_void, slot: *const Slot) {
-    // SAFETY: the stack pointer is what it was when this ends; x20 keeps it over the call, as every
-    // function of the C ABI does.
-    unsafe {
-        asm!(
-            "mov x20, sp",
-            "mov sp, {top}",
-            "blr {entry}",
-            "mov sp, x20",
-            top = in(reg) top, entry = in(reg) entry,
-            in("x0") argument, in("x1") slot, out("x20") _,
-            clobber_abi("C"),
-        );
-    }
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_on(
+    argument: *mut c_void,
+    slot: *const Slot,
+    top: usize,
+    entry: Entry,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "stp x29, x30, [sp, #-16]!",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset x29, -16",
+        ".cfi_offset x30, -8",
+        "mov x29, sp",
+        ".cfi_def_cfa_register x29",
+        "mov sp, x2",
+        "blr x3",
+        "mov sp, x29",
+        ".cfi_def_cfa sp, 16",
+        "ldp x29, x30, [sp], #16",
+        ".cfi_def_cfa_offset 0",
+        ".cfi_restore x29",
+        ".cfi_restore x30",
+        "ret",
+        ".cfi_endproc",
+    )
 }
 
 /// Defines a signal handler that runs `$work` on a stack of our own and takes nothing of the stack that
@@ -181,7 +192,10 @@ macro_rules! signal_entry {
                 "mov sp, x6",
                 // Nobody else writes to a slot that is held.
                 "ldr x7, [x5]",
-                "add x7, x7, #1",
+                // Counts up above the stack pointer, and takes back the one.
+                "mov x8, #{count}",
+                "add x7, x7, x8",
+                "sub x7, x7, #1",
                 "stlr x7, [x5]",
                 "ret",
                 ".cfi_endproc",
@@ -189,6 +203,7 @@ macro_rules! signal_entry {
                 slots = const $crate::sys::scratch::SLOTS,
                 stride = const $crate::sys::scratch::STRIDE,
                 first_top = const $crate::sys::scratch::FIRST_TOP,
+                count = const $crate::sys::scratch::GIVE_BACK + 1,
                 work = sym $work,
                 missed = sym $missed,
             )

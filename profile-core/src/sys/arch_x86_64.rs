@@ -1,6 +1,6 @@
 //! What differs between processors: x86_64.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 
 use super::scratch::Slot;
@@ -93,26 +93,33 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
 /// What is called on another stack.
 pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
 
-/// Calls `entry` on the stack below `top`.
+/// Calls `entry` on the stack below `top`. The way up from there is known to every unwinder.
 ///
 /// # Safety
 ///
 /// `top` is a multiple of 16, the stack is large enough and nobody else's, and `entry` does not unwind.
-#[inline(always)]
-pub(crate) unsafe fn call_on(top: usize, entry: Entry, argument: *mut c_void, slot: *const Slot) {
-    // SAFETY: the stack pointer is what it was when this ends; r12 keeps it over the call, as every
-    // function of the C ABI does.
-    unsafe {
-        asm!(
-            "mov r12, rsp",
-            "mov rsp, {top}",
-            "call {entry}",
-            "mov rsp, r12",
-            top = in(reg) top, entry = in(reg) entry,
-            in("rdi") argument, in("rsi") slot, out("r12") _,
-            clobber_abi("C"),
-        );
-    }
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_on(
+    argument: *mut c_void,
+    slot: *const Slot,
+    top: usize,
+    entry: Entry,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rsp, rdx",
+        "call rcx",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
 }
 
 /// Defines a signal handler that runs `$work` on a stack of our own and takes nothing of the stack that
@@ -172,13 +179,15 @@ macro_rules! signal_entry {
                 "pop r11",
                 "mov rsp, qword ptr [rsp]",
                 // Nobody else writes to a slot that is held.
-                "add qword ptr [r11], 1",
+                "mov rax, {give_back}",
+                "add qword ptr [r11], rax",
                 "ret",
                 ".cfi_endproc",
                 table = sym $crate::sys::scratch::TABLE,
                 slots = const $crate::sys::scratch::SLOTS,
                 stride = const $crate::sys::scratch::STRIDE,
                 first_top = const $crate::sys::scratch::FIRST_TOP,
+                give_back = const $crate::sys::scratch::GIVE_BACK,
                 work = sym $work,
                 missed = sym $missed,
             )

@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use super::arch;
 use super::mapping;
 use super::own_work::OwnWork;
+#[cfg(intercepted)]
+use super::scratch::OwnStack;
 use super::scratch::{self, AtWork, Room};
 use super::unwind::{self, End, Generation, Registers, Unwinder};
 use super::window::Mapped;
@@ -109,26 +111,73 @@ pub(crate) fn is_ready() -> bool {
 /// [`refresh`] and where there is no stack of ours to be had.
 #[inline(never)]
 pub(crate) fn capture<R>(most: usize, work: impl FnOnce(Captured<'_>) -> R) -> Option<R> {
+    with_signals_blocked(arch::here(), most, work)
+}
+
+/// The same with signals as they are where that is as safe, which saves two system calls. `work` may be
+/// left in the midst of it, for ever: it holds nothing then.
+#[cfg(intercepted)]
+#[inline(never)]
+pub(crate) fn capture_interruptible<R>(
+    most: usize,
+    work: impl FnOnce(Captured<'_>) -> R,
+) -> Option<R> {
     let registers = arch::here();
-    scratch::run(|room| {
-        let unwinder = CURRENT.load(Ordering::SeqCst);
-        if unwinder.is_null() {
-            return None;
-        }
-        let mut out = [0; MOST];
-        // SAFETY: freed only when nobody is left who was at work when it was replaced.
-        let captured = walk(unsafe { &*unwinder }, registers, room, &mut out[..most.min(MOST)]);
-        Some(work(captured))
-    })?
+    let (sp, mapped) = (registers.sp, STACK.get());
+    if mapped.0 <= sp && sp < mapped.1 {
+        on_own_stack(registers, mapped, most, work)
+    } else {
+        with_signals_blocked(registers, most, work)
+    }
+}
+
+// Functions of their own, so that one alone takes room on the stack.
+
+#[inline(never)]
+fn with_signals_blocked<R>(
+    registers: Registers,
+    most: usize,
+    work: impl FnOnce(Captured<'_>) -> R,
+) -> Option<R> {
+    scratch::run(|room| capture_in(room, registers, stack_around(registers.sp), most, work))?
+}
+
+#[cfg(intercepted)]
+#[inline(never)]
+fn on_own_stack<R>(
+    registers: Registers,
+    mapped: (u64, u64),
+    most: usize,
+    work: impl FnOnce(Captured<'_>) -> R,
+) -> Option<R> {
+    let own = OwnStack { sp: registers.sp, mapped };
+    scratch::run_on_own_stack(own, |room| capture_in(room, registers, mapped, most, work))?
+}
+
+fn capture_in<R>(
+    room: &mut Room,
+    registers: Registers,
+    mapped: (u64, u64),
+    most: usize,
+    work: impl FnOnce(Captured<'_>) -> R,
+) -> Option<R> {
+    let unwinder = CURRENT.load(Ordering::SeqCst);
+    if unwinder.is_null() {
+        return None;
+    }
+    let mut out = [0; MOST];
+    // SAFETY: freed only when nobody is left who was at work when it was replaced.
+    let captured = walk(unsafe { &*unwinder }, registers, mapped, room, &mut out[..most.min(MOST)]);
+    Some(work(captured))
 }
 
 fn walk<'a>(
     unwinder: &Unwinder,
     registers: Registers,
+    (low, high): (u64, u64),
     room: &mut Room,
     out: &'a mut [u64],
 ) -> Captured<'a> {
-    let (low, high) = stack_around(registers.sp);
     room.window.forget();
     let mut stack = Mapped { low: low.max(registers.sp), high, window: &mut room.window };
     let (len, end) =

@@ -3,11 +3,15 @@
 //! kilobytes, or an alternate one of the least size there is; unwinding takes seven and more.
 //!
 //! Claiming one does not allocate, lock, wait, panic, call into libc, set `errno` or touch a
-//! thread-local. Whoever holds one has every signal blocked, those that libc keeps for itself
-//! included, so that no handler of the program's that is left by `siglongjmp`, no asynchronous
-//! cancellation and no other handler of ours can begin there: what was claimed is given back. A forked
-//! child finds all of them free. Nothing that runs there calls back into the program, but for the
-//! allocator where unwind tables are read for the first time.
+//! thread-local. A forked child finds all of them free. Nothing that runs there calls back into the
+//! program, but for the allocator where unwind tables are read for the first time.
+//!
+//! Whoever holds one has every signal blocked, those that libc keeps for itself included, so that no
+//! handler of the program's that is left by `siglongjmp`, no asynchronous cancellation and no other
+//! handler of ours can begin there: what was claimed is given back. Blocking takes two system calls,
+//! which is more than all the rest where a system call takes a microsecond. [`run_on_own_stack`] does
+//! without: a handler may begin there, and where it doesn't come back the thread finds by its stack
+//! pointer what it has left behind, the next time it claims one.
 
 use std::ffi::c_void;
 use std::mem::{ManuallyDrop, MaybeUninit};
@@ -38,10 +42,29 @@ pub(super) static TABLE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
 /// One stack's word. The layout is known to the entry of signal handlers, in [`arch`].
 #[repr(C, align(64))]
 pub(super) struct Slot {
-    /// Counts what begins and ends here: odd while somebody is at it.
+    /// Odd while somebody is at it, with their stack pointer where signals are not blocked; and above
+    /// that how often somebody was.
     state: AtomicU64,
     /// 0 until the room is made.
     made: AtomicU8,
+}
+
+/// The part of a state that counts. Below it is room for a stack pointer without its last four bits,
+/// which are always zero.
+const ONE: u64 = 1 << 45;
+/// Added to the state of a slot that is given back, where it was claimed by adding one.
+pub(super) const GIVE_BACK: u64 = ONE - 1;
+
+/// The state of a slot in this state while a thread with a stack pointer holds it; 0 for one whose
+/// signals are blocked.
+fn held(state: u64, sp: u64) -> u64 {
+    state & !(ONE - 1) | sp >> 3 & (ONE - 1) | 1
+}
+
+/// The stack pointer of a slot's holder, with its last bits cleared, where signals are not blocked.
+fn holder(state: u64) -> Option<u64> {
+    let sp = (state & (ONE - 2)) << 3;
+    if state & 1 != 0 && sp != 0 { Some(sp) } else { None }
 }
 
 /// Working memory beside a stack.
@@ -94,11 +117,29 @@ fn map() -> Option<*mut Slot> {
 }
 
 impl Slot {
+    /// Ends what is held in this state, if it still is: a handler may have forked, and then a child is
+    /// here whose slots were all given back.
+    fn give_back(&self, held: u64) {
+        let free = (held & !(ONE - 1)).wrapping_add(ONE);
+        let _ = self.state.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed);
+    }
+
     /// The upper end of this slot's stack, where its room begins.
     fn top(&self) -> usize {
         let table = TABLE.load(Ordering::Relaxed).addr();
         let number = (std::ptr::from_ref(self).addr() - table) / size_of::<Slot>();
         table + FIRST_TOP + number * STRIDE
+    }
+
+    /// Whether a stack pointer is in this slot's stack.
+    #[inline(always)]
+    fn is_under(&self, sp: u64) -> bool {
+        let top = self.top() as u64;
+        sp <= top && top - STACK as u64 <= sp
+    }
+
+    fn claim(&self, free: u64, held: u64) -> bool {
+        self.state.compare_exchange(free, held, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
     /// The slot's room, which is its holder's.
@@ -128,31 +169,77 @@ fn slots() -> &'static [Slot] {
     unsafe { std::slice::from_raw_parts(table, SLOTS) }
 }
 
-/// A slot that this thread holds.
-struct Held(&'static Slot);
+/// A slot that this thread holds, and its state.
+struct Held(&'static Slot, u64);
+
+/// A thread's stack as it claims a slot with its signals not blocked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OwnStack {
+    pub(super) sp: u64,
+    /// Where it is mapped. `sp` is in there.
+    pub(super) mapped: (u64, u64),
+}
+
+impl OwnStack {
+    /// Whether the holder of a slot was this thread, further down its stack than it is now: then it was
+    /// left for good.
+    #[inline(always)]
+    fn has_left(&self, state: u64) -> bool {
+        let Some(sp) = holder(state) else { return false };
+        // A handler may run on an alternate stack that is a part of this one, above what it interrupts.
+        self.mapped.0 <= sp && sp <= self.sp && !on_alternate_stack()
+    }
+}
+
+/// Whether this thread runs on its alternate stack for signals.
+#[cold]
+fn on_alternate_stack() -> bool {
+    let mut now = MaybeUninit::<libc::stack_t>::uninit();
+    let arguments = [0, now.as_mut_ptr().expose_provenance(), 0, 0, 0, 0];
+    // SAFETY: sigaltstack(2) writes the present one to room that lives during the call.
+    let failed = unsafe { arch::syscall(libc::SYS_sigaltstack, arguments) } != 0;
+    // SAFETY: written where the call did not fail.
+    failed || unsafe { now.assume_init() }.ss_flags & libc::SS_ONSTACK != 0
+}
 
 impl Held {
-    fn claim() -> Option<Held> {
+    /// Claims a slot; with `own` where this thread's signals are not blocked.
+    fn claim(own: Option<OwnStack>) -> Option<Held> {
         let slots = slots();
         // Threads begin at different ones, and at the same one again.
         let first = arch::thread_pointer() as usize >> 12;
-        (0..slots.len()).map(|n| &slots[(first + n) % SLOTS]).find_map(|slot| {
-            let state = slot.state.load(Ordering::Relaxed);
-            let claimed = state.is_multiple_of(2)
-                && slot
-                    .state
-                    .compare_exchange(state, state + 1, Ordering::SeqCst, Ordering::Relaxed)
-                    .is_ok();
+        let (sp, mark) = match own {
+            Some(own) => (own.sp, own.sp),
+            None => (arch::here().sp, 0),
+        };
+        // No iterators: where nothing is optimised each takes some hundred bytes of the stack.
+        let mut n = 0;
+        while n < slots.len() {
+            let slot = &slots[(first + n) % SLOTS];
+            n += 1;
+            // In a child that was forked by a handler in the midst of a run the run's own slot is free.
+            if slot.is_under(sp) {
+                continue;
+            }
+            let mut state = slot.state.load(Ordering::Relaxed);
+            if let Some(own) = &own
+                && own.has_left(state)
+            {
+                slot.give_back(state);
+                state = slot.state.load(Ordering::Relaxed);
+            }
             // Only what was claimed is given back.
-            claimed.then(|| Held(slot))
-        })
+            if state & 1 == 0 && slot.claim(state, held(state, mark)) {
+                return Some(Held(slot, held(state, mark)));
+            }
+        }
+        None
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let state = self.0.state.load(Ordering::Relaxed);
-        self.0.state.store(state + 1, Ordering::Release);
+        self.0.give_back(self.1);
     }
 }
 
@@ -186,33 +273,42 @@ fn mask(new: *const u64, before: *mut u64) {
     unsafe { arch::syscall(libc::SYS_rt_sigprocmask, arguments) };
 }
 
-/// Runs `work` on a stack of our own with its room. `None`, and nothing done, where none is free.
+/// Runs `work` on a stack of our own with its room, with every signal blocked. `None`, and nothing
+/// done, where none is free.
 #[inline(always)]
 pub(super) fn run<R>(work: impl FnOnce(&mut Room) -> R) -> Option<R> {
+    let _blocked = AllBlocked::new();
+    run_in(&Held::claim(None)?, work)
+}
+
+/// The same with signals as they are, for a thread that is on a stack of its own. `work` may be left in
+/// the midst of it, for ever.
+#[inline(always)]
+pub(super) fn run_on_own_stack<R>(own: OwnStack, work: impl FnOnce(&mut Room) -> R) -> Option<R> {
+    run_in(&Held::claim(Some(own))?, work)
+}
+
+/// Not part of its callers' frames, so that no more than one of them and of what claims takes room on
+/// the stack at a time.
+#[inline(never)]
+fn run_in<R, F: FnOnce(&mut Room) -> R>(held: &Held, work: F) -> Option<R> {
     struct Call<F, R> {
         work: ManuallyDrop<F>,
         result: MaybeUninit<R>,
     }
 
     extern "C" fn begin<R, F: FnOnce(&mut Room) -> R>(call: *mut c_void, slot: *const Slot) {
-        // SAFETY: `run` passes these pointers and waits; it holds the slot, and this is its stack.
+        // SAFETY: `run_in` passes these pointers and waits; it holds the slot, and this is its stack.
         let (call, room) = unsafe { (&mut *call.cast::<Call<F, R>>(), &mut *(*slot).room()) };
         // SAFETY: taken this once.
         let work = unsafe { ManuallyDrop::take(&mut call.work) };
         call.result.write(work(room));
     }
 
-    fn entry<R, F: FnOnce(&mut Room) -> R>(_: &F) -> arch::Entry {
-        begin::<R, F>
-    }
-
-    let _blocked = AllBlocked::new();
-    let held = Held::claim()?;
-    let begin = entry(&work);
     let mut call = Call { work: ManuallyDrop::new(work), result: MaybeUninit::uninit() };
     // SAFETY: the stack's top is aligned to pages, nobody else uses the stack, and `begin` does not
     // unwind: it is `extern "C"`.
-    unsafe { arch::call_on(held.0.top(), begin, (&raw mut call).cast(), held.0) };
+    unsafe { arch::call_on((&raw mut call).cast(), held.0, held.0.top(), begin::<R, F>) };
     // SAFETY: `begin` wrote it.
     Some(unsafe { call.result.assume_init() })
 }
@@ -296,6 +392,64 @@ mod tests {
             assert_eq!(blocked | 1 << 8 | 1 << 18, u64::MAX);
         }
         assert_eq!(mask(), before);
+    }
+
+    /// Runs something and never comes back from it, as a handler that ends by `siglongjmp` does.
+    fn leave(own: OwnStack) {
+        std::mem::forget(Held::claim(Some(own)).expect("a free stack"));
+    }
+
+    /// Slots that are held with a stack pointer between two addresses.
+    fn slots_of((low, high): (u64, u64)) -> usize {
+        let holders = slots().iter().map(|slot| holder(slot.state.load(Ordering::Relaxed)));
+        holders.flatten().filter(|sp| (low..high).contains(sp)).count()
+    }
+
+    fn held_with(sp: u64) -> usize {
+        slots_of((sp, sp + 1))
+    }
+
+    #[test]
+    fn what_a_thread_has_left_behind_is_found_and_what_it_is_in_is_not() {
+        prepare();
+        // Nobody's stack, so that no other test's threads are met.
+        let mapped = (0x10_0000, 0x20_0000);
+        let own = |sp| OwnStack { sp, mapped };
+        // Left at one depth, over and over: one slot at a time.
+        for _ in 0..10 * SLOTS {
+            leave(own(0x18_0000));
+        }
+        assert_eq!(held_with(0x18_0000), 1);
+        // Further down, as in a handler: the one above may be waiting for it to return.
+        leave(own(0x17_0000));
+        assert_eq!((held_with(0x18_0000), held_with(0x17_0000)), (1, 1));
+        // Another thread's stack.
+        let other = OwnStack { sp: 0x30_0000, mapped: (0x20_0000, 0x30_1000) };
+        drop(Held::claim(Some(other)));
+        assert_eq!((held_with(0x18_0000), held_with(0x17_0000)), (1, 1));
+        // Further up what is met is taken back: no more are left than there were.
+        let before = slots_of(mapped);
+        for _ in 0..10 * SLOTS {
+            leave(own(0x18_8000));
+        }
+        let after = slots_of(mapped);
+        assert!(before == 2 && after <= 2, "{before}, then {after}");
+    }
+
+    #[test]
+    fn a_state_tells_its_holder_and_counts() {
+        for sp in [0x7fff_ffff_fff0, 0xffff_ffff_fff0, 0x10] {
+            for times in [0, 1, (1 << 19) - 1] {
+                let free = ONE.wrapping_mul(times);
+                assert_eq!(holder(held(free, sp)), Some(sp));
+                assert_eq!(holder(free), None);
+                assert_eq!(holder(held(free, 0)), None);
+                let slot = Slot { state: AtomicU64::new(held(free, sp)), made: AtomicU8::new(0) };
+                slot.give_back(held(free, sp));
+                assert_eq!(slot.state.into_inner(), free.wrapping_add(ONE));
+                assert_eq!(held(free, 0).wrapping_add(GIVE_BACK), free.wrapping_add(ONE));
+            }
+        }
     }
 
     #[test]

@@ -48,9 +48,11 @@ pub(crate) fn since() -> u64 {
     SINCE.load(Ordering::Relaxed)
 }
 
-/// A wait under way. Dropping it says that it is over.
+/// A thread's wait on an address. Dropping it says that it is over.
 pub(crate) struct Wait {
+    address: u64,
     since: u64,
+    /// An address in the waiting function's frame.
     frame: u64,
     slot: Option<usize>,
 }
@@ -60,30 +62,30 @@ thread_local! {
     static LAST: Cell<(u64, usize)> = const { Cell::new((0, 0)) };
 }
 
-/// When this thread's wait began, which is about to sleep: now, or at its yields right before.
-pub(crate) fn wait_began() -> u64 {
-    yields::wait_began(now())
-}
-
-/// A thread waits on an address. `frame` is one in its stack, and `site` what it is called by.
-pub(crate) fn begin_wait(since: u64, address: u64, frame: u64, site: &[u64]) -> Wait {
-    let Some(records) = records() else { return Wait { since, frame, slot: None } };
-    // The last wait's frame is still there, or a handler of the program's has left it by `siglongjmp`.
-    let (last, slot) = LAST.get();
-    if last != 0 && last <= frame {
-        records.waiters.leave(slot, last);
+impl Wait {
+    /// This thread is about to sleep: its wait begins now, or at its yields right before. `frame` is an
+    /// address in its stack.
+    pub(crate) fn new(address: u64, frame: u64) -> Wait {
+        Wait { address, since: yields::wait_began(now()), frame, slot: None }
     }
-    let slot = records.waiters.enter(address, since, frame, site);
-    match slot {
-        Some(slot) => LAST.set((frame, slot)),
-        None => {
-            records.unlisted.fetch_add(1, Ordering::Relaxed);
+
+    /// Lists the wait, with what it is called by.
+    pub(crate) fn list(&mut self, site: &[u64]) {
+        let Some(records) = records() else { return };
+        // The last wait's frame is still there, or a handler of the program's has left it by `siglongjmp`.
+        let (last, slot) = LAST.get();
+        if last != 0 && last <= self.frame {
+            records.waiters.leave(slot, last);
+        }
+        self.slot = records.waiters.enter(self.address, self.since, self.frame, site);
+        match self.slot {
+            Some(slot) => LAST.set((self.frame, slot)),
+            None => {
+                records.unlisted.fetch_add(1, Ordering::Relaxed);
+            }
         }
     }
-    Wait { since, frame, slot }
-}
 
-impl Wait {
     /// What is to be recorded, now that the kernel has answered.
     pub(crate) fn ended(&self, answer: c_long) -> Option<(&'static Table, Weighed)> {
         blocked(self.since, answer)

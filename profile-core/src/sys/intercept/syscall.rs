@@ -11,7 +11,7 @@ use core::arch::naked_asm;
 
 use libc::{c_int, c_long};
 
-use crate::sys::capture::capture;
+use crate::sys::capture::capture_interruptible;
 use crate::sys::own_work;
 use crate::trace::ring;
 use crate::waits::recorded::Weighed;
@@ -232,13 +232,15 @@ unsafe extern "C-unwind" fn futex(
     }
     let answer;
     if waits {
-        let here = &raw const waits as u64;
         // What it waits for can't be had by now, so that the time below is part of the wait.
-        let since = record::wait_began();
+        let mut wait = record::Wait::new(address as u64, &raw const waits as u64);
         // Our own frame is the first. The thread is about to sleep: nobody is held up by this.
-        let begin = |site: &[u64]| record::begin_wait(since, address as u64, here, site);
-        let wait = capture(SITE + 1, |captured| begin(captured.without(1).addresses));
-        let wait = wait.unwrap_or_else(|| begin(&[]));
+        let site = SITE + 1;
+        let listed =
+            capture_interruptible(site, |captured| wait.list(captured.without(1).addresses));
+        if listed.is_none() {
+            wait.list(&[]);
+        }
         answer = call!();
         if let Some((table, weighed)) = wait.ended(answer) {
             save(table, weighed, &[]);
@@ -277,7 +279,7 @@ pub(crate) const OURS: usize = 2;
 /// `syscall`'s caller on.
 #[inline(never)]
 fn save(table: &Table, weighed: Weighed, site: &[u64]) {
-    let saved = capture(DEPTH + OURS, |captured| {
+    let saved = capture_interruptible(DEPTH + OURS, |captured| {
         let program = captured.without(OURS);
         if site.is_empty() {
             table.add(program.addresses, program.truncated, weighed);
