@@ -1,16 +1,13 @@
 //! Keeping the part of a profile that is asked for.
 
 use profile_format::profile::{Line, Location, Mapping, Profile, Samples};
-use regex::{Regex, RegexBuilder};
+use regex::Regex;
 
 use crate::frames::Frames;
+use crate::pattern::compile;
 use crate::prune::drop_frames;
-use crate::rules::reason;
 use crate::tags::TagMatch;
-use crate::{Error, Opened, Read, Result, open, read};
-
-/// The most memory of a compiled expression, and of what it remembers while it searches.
-const REGEX_BYTES: usize = 4 << 20;
+use crate::{Opened, Read, Result, open, read};
 
 /// Which part of a profile is meant, as by the options of these names of `go tool pprof`.
 ///
@@ -177,15 +174,6 @@ fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
                 || in_object(&profile.locations[location as usize], &objects)
         })
         .collect()
-}
-
-pub(crate) fn compile(pattern: &str) -> Result<Regex> {
-    let mut builder = RegexBuilder::new(pattern);
-    builder.size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES);
-    builder.build().map_err(|error| Error::Pattern {
-        pattern: pattern.to_owned(),
-        source: reason(&error).into(),
-    })
 }
 
 #[cfg(test)]

@@ -42,6 +42,7 @@ pub mod groups;
 pub mod inspect;
 mod legacy;
 mod open;
+mod pattern;
 pub mod report;
 pub mod rules;
 pub mod site;

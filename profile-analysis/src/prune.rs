@@ -3,7 +3,7 @@
 use profile_format::profile::{Profile, Samples};
 
 use crate::Result;
-use crate::focus::compile;
+use crate::pattern::compile;
 
 /// Drops frames as `go tool pprof` does before it shows anything: a frame whose whole name is what
 /// `drop_frames` describes and `keep_frames` does not goes, and so does all that it called; but none

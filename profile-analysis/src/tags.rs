@@ -4,7 +4,7 @@ use profile_format::profile::{Profile, Sample};
 use regex::Regex;
 
 use crate::Result;
-use crate::focus::compile;
+use crate::pattern::compile;
 
 /// What `-tagfocus` and `-tagignore` of `go tool pprof` take: `KEY=REGEX,...` for samples in whose
 /// label of that name one of the expressions finds something; `REGEX,...` where each has to be found

@@ -43,36 +43,39 @@
 //! says what to switch on.
 #![deny(unsafe_code)]
 
-#[cfg(feature = "heap")]
-pub mod alloc;
 pub mod collect;
+mod collector;
+mod cpu;
+mod empty;
 mod error;
 mod gate;
 pub mod heap;
-mod jemalloc_config;
 pub mod memory;
-mod names;
 mod plan;
 mod process;
 mod rate;
 pub mod session;
 pub mod single;
+mod stacks;
 pub mod stats;
-#[cfg(all(feature = "_symbols", target_os = "linux"))]
-mod symbol;
 mod sys;
 pub mod task;
+mod threads;
 pub mod trace;
 pub mod waits;
 
-pub use collect::{Available, Collector, Collectors};
-pub use error::Error;
-pub use gate::{Busy, Gate, Permit};
-pub use names::{Symbol, symbols};
-pub use plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
-pub use process::Process;
-pub use rate::{CpuRate, InvalidRate};
+pub use crate::collect::{Available, Collectors};
+pub use crate::collector::Collector;
+pub use crate::error::Error;
+pub use crate::gate::{Busy, Gate, Permit};
+pub use crate::plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
+pub use crate::process::Process;
+pub use crate::rate::{CpuRate, InvalidRate};
+pub use crate::stacks::names::Symbol;
+pub use crate::stacks::symbols::symbols;
 // What stands in the signatures here; a collector of one's own builds a profile.
+#[cfg(feature = "heap")]
+pub use crate::heap::alloc;
+pub use crate::sys::own_work::OwnWork;
 #[doc(no_inline)]
 pub use profile_format::{BoxError, DurationError, Kind, Unavailable, UnknownKind, profile};
-pub use sys::own_work::OwnWork;

@@ -1,6 +1,7 @@
 //! The facts that tell one process from another: what a bundle says of where it comes from.
 
-use crate::sys::{host, objects};
+use crate::stacks::objects;
+use crate::sys::raw::host;
 
 /// Which process this is.
 #[derive(Clone, Debug, PartialEq, Eq)]

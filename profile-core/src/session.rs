@@ -7,9 +7,11 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::collect::{Collectors, Content, File, Pending, Window};
+use crate::collect::Collectors;
+use crate::collector::{File, Pending, Window};
 use crate::sys::own_work::OwnWork;
 use crate::{Error, Kind, Permit, Plan};
+use profile_format::Content;
 
 /// A session whose window is open.
 #[must_use = "dropping a recording ends its window and throws away what it recorded"]
@@ -157,7 +159,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::{Collector, Gate, Unavailable};
+    use crate::collector::Collector;
+    use crate::{Gate, Unavailable};
 
     /// Counts what is switched on; behaves as told.
     struct Fake {

@@ -3,7 +3,8 @@
 //! What goes wrong in a collector, a panic included, is an error here, and what the profiler itself
 //! allocates is left out of the heap profile, as in a session.
 
-use crate::collect::{Collectors, File, Pending, Window};
+use crate::collect::Collectors;
+use crate::collector::{File, Pending, Window};
 use crate::session::contain;
 use crate::{Error, Kind};
 
@@ -43,7 +44,7 @@ pub fn open(collectors: &Collectors, kind: Kind) -> Result<Single, Error> {
     Ok(Single { kind, window })
 }
 
-/// What a kind holds now, without a window; see [`Collector::snapshot`](crate::Collector::snapshot).
+/// What a kind holds now, without a window; see [`Collector::snapshot`](crate::collector::Collector::snapshot).
 ///
 /// # Errors
 ///

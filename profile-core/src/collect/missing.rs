@@ -1,6 +1,6 @@
 //! The stand-in for a kind whose source is not there: it says so, and what to switch on.
 
-use super::{Collector, Window};
+use crate::collector::{Collector, Window};
 use crate::{Error, Kind, Unavailable};
 
 pub(super) struct Missing {

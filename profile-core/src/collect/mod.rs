@@ -1,140 +1,35 @@
-//! The collectors, one a file, and the registry that picks one for each kind.
+//! The registry that picks a collector for each kind, and what this process can give.
 
-#[cfg(intercepted)]
-mod block;
-#[cfg(all(feature = "sampler", stacks))]
-mod block_sampled;
-#[cfg(all(feature = "sampler", stacks))]
-mod cpu;
-#[cfg(all(any(feature = "sampler", feature = "pprof-rs"), target_os = "linux"))]
-mod cpu_owner;
-#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
-mod cpu_pprof;
-#[cfg(all(feature = "sampler", stacks))]
-mod deadlock;
-mod empty;
-#[cfg(all(feature = "sampler", stacks))]
-mod goroutine;
-#[cfg(all(feature = "sampler", stacks))]
-mod goroutine_tasks;
-#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
-mod heap;
-#[cfg(all(feature = "_symbols", target_os = "linux"))]
-mod locate;
 mod missing;
-#[cfg(intercepted)]
-mod mutex;
-#[cfg(intercepted)]
-mod threadcreate;
-#[cfg(all(feature = "sampler", stacks, not(intercepted)))]
-mod threadcreate_names;
-mod trace;
-#[cfg(all(any(feature = "sampler", intercepted), stacks))]
-mod wait_site;
-#[cfg(all(any(feature = "sampler", intercepted), stacks))]
-mod waits;
 
-#[cfg(intercepted)]
-pub use block::BlockProfile;
-#[cfg(all(feature = "sampler", stacks))]
-pub use block_sampled::SampledBlock;
-#[cfg(all(feature = "sampler", stacks))]
-pub use cpu::SampledCpu;
-#[cfg(all(feature = "sampler", stacks))]
-pub(crate) use cpu::not_started as cpu_not_started;
-#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
-pub use cpu_pprof::PprofCpu;
-pub use empty::empty_profile;
-#[cfg(all(feature = "_symbols", target_os = "linux"))]
-pub use locate::Symbols;
-#[cfg(intercepted)]
-pub use mutex::MutexProfile;
 #[doc(no_inline)]
 pub use profile_format::Content;
-pub use trace::EventTrace;
+
+pub use crate::collector::{Collector, File, Pending, Window};
+#[cfg(all(feature = "pprof-rs", target_os = "linux"))]
+pub use crate::cpu::pprof::PprofCpu;
+#[cfg(all(feature = "sampler", stacks))]
+pub use crate::cpu::sampled::SampledCpu;
+pub use crate::empty::empty_profile;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
+pub use crate::stacks::locate::Symbols;
+pub use crate::trace::collector::EventTrace;
+#[cfg(intercepted)]
+pub use crate::waits::block::BlockProfile;
+#[cfg(all(feature = "sampler", stacks))]
+pub use crate::waits::block_sampled::SampledBlock;
+#[cfg(intercepted)]
+pub use crate::waits::mutex::MutexProfile;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+use crate::heap::profile::Heap;
 use crate::task::Detail;
-use crate::{CpuRate, DEFAULT_MAX_WINDOW, Error, Kind, Unavailable};
-
-/// Takes one kind of profile. Put your own in with [`Collectors::with`].
-pub trait Collector: Send + Sync {
-    /// The kind it takes.
-    fn kind(&self) -> Kind;
-
-    /// Whether this process can give the kind now.
-    ///
-    /// # Errors
-    ///
-    /// Says why not, and what to switch on.
-    fn check(&self) -> Result<(), Unavailable>;
-
-    /// The sampling rate in force, in the kind's own unit: samples per CPU second for `cpu`, bytes
-    /// per sample for `heap` and `allocs`. `None` where nothing is sampled.
-    fn rate(&self) -> Option<u64> {
-        None
-    }
-
-    /// What the kind holds now, without opening a window: for a timed kind an empty profile, for one
-    /// that counts since the start what it has counted.
-    ///
-    /// # Errors
-    ///
-    /// As those of [`Collector::start`], and what can go wrong in finishing.
-    fn snapshot(&self) -> Result<Vec<File>, Error> {
-        self.start()?.close()()
-    }
-
-    /// Opens the window: switches on what the kind needs.
-    ///
-    /// # Errors
-    ///
-    /// The kind can't be recorded now; nothing stays switched on.
-    fn start(&self) -> Result<Box<dyn Window>, Error>;
-
-    /// A collector of the same kind that tells what tasks wait in by these means, where a request asks for
-    /// that by name. Of use for `goroutine` only.
-    ///
-    /// # Errors
-    ///
-    /// Says why it can't be told, and what to switch on.
-    fn with_tasks(&self, detail: Detail) -> Result<Arc<dyn Collector>, Unavailable> {
-        let reason = format!("tasks={detail}: the {} collector does not know of it", self.kind());
-        Err(Unavailable::new(self.kind(), reason, ""))
-    }
-
-    /// A collector of the same kind that samples at this rate, where a request asks for that. Of use for
-    /// `cpu` only.
-    ///
-    /// # Errors
-    ///
-    /// Says why it has one rate only, and what to do about it.
-    fn with_hz(&self, rate: CpuRate) -> Result<Arc<dyn Collector>, Unavailable> {
-        let reason = format!("hz={rate}: the {} collector has a rate of its own", self.kind());
-        Err(Unavailable::new(self.kind(), reason, "leave out hz"))
-    }
-}
-
-/// An open window of one kind. Dropping it switches back what was switched on.
-pub trait Window: Send {
-    /// Closes the window: switches back what was switched on, and gives the rest of the work, which
-    /// may be slow, as a function.
-    fn close(self: Box<Self>) -> Pending;
-}
-
-/// What is left to do once a window is closed: take, encode and compress.
-pub type Pending = Box<dyn FnOnce() -> Result<Vec<File>, Error> + Send>;
-
-/// One finished file of a kind.
-#[derive(Debug)]
-pub struct File {
-    /// Its name in a bundle.
-    pub name: &'static str,
-    /// Its content.
-    pub bytes: Content,
-}
+#[cfg(any(all(feature = "sampler", stacks), intercepted))]
+use crate::threads;
+use crate::{CpuRate, DEFAULT_MAX_WINDOW, Kind, Unavailable};
 
 /// One collector for each kind.
 #[derive(Clone)]
@@ -206,13 +101,13 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
     match kind {
         #[cfg(all(feature = "sampler", stacks))]
         Kind::Cpu => {
-            crate::sys::sampler::prepare();
+            crate::cpu::sampler::prepare();
             Arc::new(SampledCpu::new())
         }
         #[cfg(all(feature = "sampler", stacks))]
         Kind::Goroutine => {
-            crate::sys::dump::prepare();
-            Arc::new(goroutine::ThreadDump::default())
+            threads::raw::prepare();
+            Arc::new(threads::dump::ThreadDump::default())
         }
         #[cfg(all(feature = "pprof-rs", target_os = "linux", not(feature = "sampler")))]
         Kind::Cpu => Arc::new(PprofCpu::new()),
@@ -221,13 +116,13 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         #[cfg(intercepted)]
         Kind::Mutex => Arc::new(MutexProfile::new()),
         #[cfg(intercepted)]
-        Kind::Threadcreate => Arc::new(threadcreate::ThreadCreate),
+        Kind::Threadcreate => Arc::new(threads::threadcreate::ThreadCreate),
         #[cfg(all(feature = "sampler", stacks, not(intercepted)))]
         Kind::Block => Arc::new(SampledBlock::new()),
         #[cfg(all(feature = "sampler", stacks, not(intercepted)))]
-        Kind::Threadcreate => Arc::new(threadcreate_names::ThreadNames),
+        Kind::Threadcreate => Arc::new(threads::threadcreate_names::ThreadNames),
         #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
-        Kind::Heap | Kind::Allocs => Arc::new(heap::Heap::new(kind)),
+        Kind::Heap | Kind::Allocs => Arc::new(Heap::new(kind)),
         Kind::Trace => Arc::new(EventTrace::new()),
         // With every feature on no kind is left.
         #[allow(unreachable_patterns)]

@@ -3,8 +3,9 @@
 use std::sync::OnceLock;
 
 use crate::BoxError;
-use crate::sys::heap::hooks;
-use crate::sys::jemalloc::{self, Flag};
+use crate::heap::raw::hooks;
+use crate::heap::raw::jemalloc;
+use crate::heap::raw::jemalloc::Flag;
 
 /// Whether they are in, once that was tried.
 static INSTALLED: OnceLock<bool> = OnceLock::new();

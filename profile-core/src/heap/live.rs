@@ -7,9 +7,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
-use super::sites::Site;
-use super::weight::Weight;
-use crate::sys::heap::words::Words;
+use crate::heap::raw::words::Words;
+use crate::heap::sites::Site;
+use crate::heap::weight::Weight;
 
 /// A block: its address and who found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

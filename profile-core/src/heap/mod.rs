@@ -2,7 +2,7 @@
 //!
 //! One recorder holds what was sampled: each stack once, with what was allocated and what was freed
 //! there, and each sampled block that is in use. Two feeders write to it. One is
-//! [`alloc::Sampled`](crate::alloc::Sampled), around any allocator; the other are jemalloc's own
+//! [`alloc::Sampled`](crate::heap::alloc::Sampled), around any allocator; the other are jemalloc's own
 //! sampling hooks, which [`install`] puts in. Kinds `heap` and `allocs` and [`top`] read it, and
 //! never make an allocating thread wait.
 //!
@@ -12,14 +12,22 @@
 //! bounded: 64 MiB of stacks and five and a half million sampled blocks. What finds no room is counted
 //! without its stack, or left out and counted as dropped.
 
+#[cfg(feature = "heap")]
+pub mod alloc;
 #[cfg(all(feature = "heap", stacks))]
 pub(crate) mod countdown;
+mod jemalloc_config;
 #[cfg(all(feature = "heap", stacks))]
 pub(crate) mod live;
 #[cfg(all(feature = "heap", stacks))]
 mod names;
 #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 pub(crate) mod owner;
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+pub(crate) mod profile;
+#[cfg(feature = "heap")]
+#[allow(unsafe_code)]
+pub(crate) mod raw;
 #[cfg_attr(all(feature = "heap", stacks), path = "recorded.rs")]
 #[cfg_attr(not(all(feature = "heap", stacks)), path = "not_recorded.rs")]
 pub(crate) mod recorded;
@@ -29,6 +37,8 @@ pub(crate) mod recorder;
 pub(crate) mod sites;
 #[cfg(all(feature = "heap", stacks))]
 pub(crate) mod weight;
+#[cfg(feature = "heap")]
+pub(crate) mod wrapper;
 
 use std::sync::Arc;
 
@@ -36,7 +46,7 @@ use std::sync::Arc;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feeder {
-    /// [`alloc::Sampled`](crate::alloc::Sampled).
+    /// [`alloc::Sampled`](crate::heap::alloc::Sampled).
     Sampled,
     /// jemalloc's sampling hooks.
     Jemalloc,
@@ -106,7 +116,7 @@ impl Frame {
 }
 
 /// Sees to it that allocations are recorded from here on, if they are not already, and says by whom.
-/// `None` where the program's allocator is neither wrapped in [`alloc::Sampled`](crate::alloc::Sampled)
+/// `None` where the program's allocator is neither wrapped in [`alloc::Sampled`](crate::heap::alloc::Sampled)
 /// nor a jemalloc with profiling and hooks; the collectors say what is missing.
 ///
 /// Making [`Collectors`](crate::Collectors) calls it. It changes nothing else: jemalloc samples or

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::Frame;
-use super::owner::{ALLOCATOR_DEPTH, Owner};
-use super::sites::SiteView;
-use crate::symbol::Symbolizer;
-use crate::sys::unwind;
+use crate::heap::Frame;
+use crate::heap::owner::{ALLOCATOR_DEPTH, Owner};
+use crate::heap::sites::SiteView;
+use crate::stacks::symbol::Symbolizer;
+use crate::stacks::unwind;
 
 /// Every frame that was asked for, those of each address, and those of each site.
 #[derive(Default)]

@@ -1,6 +1,6 @@
 //! The record where there is none: no feature asks for it, or stacks can't be read here.
 
-use super::{Feeder, Top};
+use crate::heap::{Feeder, Top};
 
 pub(super) fn install() -> Option<Feeder> {
     None

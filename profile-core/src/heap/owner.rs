@@ -1,5 +1,7 @@
 //! Whose code a frame is: the allocator's, what lies between it and the program, or the program's.
 
+use crate::heap::{raw, wrapper};
+
 /// jemalloc, the wrapper and Rust's own functions around them take no more places in the code.
 pub(crate) const ALLOCATOR_DEPTH: usize = 12;
 
@@ -20,12 +22,13 @@ impl Owner {
         let allocator = name.starts_with("_rjem_")
             || name.starts_with("prof_backtrace")
             || name.contains("tikv_jemallocator::")
-            || name.starts_with("<profile_core::alloc::Sampled<")
-            || name.starts_with("profile_core::sys::heap::")
+            || name.starts_with(wrapper::MODULE)
+            || name.strip_prefix('<').is_some_and(|name| name.starts_with(wrapper::MODULE))
+            || name.starts_with(raw::MODULE)
             || file.contains("/tikv-jemallocator-")
             || file.contains("/jemalloc/src/")
             || file.contains("/jemalloc/include/")
-            || file.ends_with("profile-core/src/sys/heap/sampled.rs");
+            || file.ends_with(raw::sampled::FILE);
         let shims = ["__rust_alloc", "__rust_realloc", "__rdl_", "__rg_", "__rustc::"];
         let plumbing = shims.iter().any(|shim| name.starts_with(shim))
             || ["alloc::alloc::", "alloc::raw_vec::", "<alloc::alloc::", "<alloc::raw_vec::"]

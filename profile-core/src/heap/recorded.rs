@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use super::names::Names;
-use super::sites::SiteView;
-use super::{Amounts, Feeder, Top, TopSite, countdown, recorder};
 use crate::OwnWork;
-use crate::sys::capture;
-use crate::sys::heap::sampled;
+use crate::heap::names::Names;
+use crate::heap::raw::sampled;
+use crate::heap::sites::SiteView;
+use crate::heap::{Amounts, Feeder, Top, TopSite, countdown, recorder};
+use crate::stacks::raw::capture;
 
 #[cfg_attr(feature = "jemalloc", path = "hooked.rs")]
 #[cfg_attr(not(feature = "jemalloc"), path = "not_hooked.rs")]
@@ -48,8 +48,8 @@ pub(crate) fn rate_when_on(feeder: Feeder) -> u64 {
     }
 }
 
+pub(crate) use crate::heap::recorded::hooked::sampling;
 pub(crate) use countdown::{rate, set_rate};
-pub(crate) use hooked::sampling;
 
 /// Every site at which anything was allocated.
 pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {

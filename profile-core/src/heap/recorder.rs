@@ -4,9 +4,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::live::{Block, Key, Live};
-use super::sites::{OVERFLOW, SiteView, Sites};
-use super::weight::Weight;
+use crate::heap::live::{Block, Key, Live};
+use crate::heap::sites::{OVERFLOW, SiteView, Sites};
+use crate::heap::weight::Weight;
 
 static SITES: Sites = Sites::new();
 static LIVE: Live = Live::new();

@@ -6,8 +6,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
-use super::weight::Weight;
-use crate::sys::heap::words::Words;
+use crate::heap::raw::words::Words;
+use crate::heap::weight::Weight;
 
 /// A site's place in the arena. 0 is the site of all stacks that found no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,8 +3,9 @@
 use std::hint::black_box;
 use std::sync::OnceLock;
 
-use super::{MemoryStats, Source};
-use crate::sys::mallinfo::{self, Mallinfo};
+use crate::memory::raw::mallinfo;
+use crate::memory::raw::mallinfo::Mallinfo;
+use crate::memory::{MemoryStats, Source};
 
 /// `None` where glibc is too old, or its malloc is not what Rust code allocates with.
 pub(super) fn stats() -> Option<MemoryStats> {

@@ -1,8 +1,8 @@
 //! What jemalloc says of itself.
 
-use super::{MemoryStats, Source};
-use crate::sys::jemalloc;
-use crate::sys::jemalloc_stats;
+use crate::heap::raw::jemalloc;
+use crate::memory::raw::jemalloc_stats;
+use crate::memory::{MemoryStats, Source};
 
 /// `None` where jemalloc is not the global allocator, or was built without `stats`.
 pub(super) fn stats() -> Option<MemoryStats> {

@@ -2,12 +2,13 @@
 //!
 //! A number that this process can't give is `None`, never 0. Where jemalloc is the global allocator
 //! the numbers are its own, which takes its feature `stats` for all but one of them. Elsewhere what
-//! [`alloc::Sampled`](crate::alloc::Sampled) has sampled gives estimates, and glibc's malloc says
+//! [`alloc::Sampled`](crate::heap::alloc::Sampled) has sampled gives estimates, and glibc's malloc says
 //! what it holds, where it is the global allocator. [`stats`] takes some tens of microseconds.
 
-#[cfg_attr(target_os = "linux", path = "linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
 mod process;
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+mod raw;
 
 #[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "jemalloc.rs")]
 #[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "no_jemalloc.rs")]

@@ -1,6 +1,6 @@
 //! glibc's statistics without glibc: none.
 
-use super::MemoryStats;
+use crate::memory::MemoryStats;
 
 pub(super) fn stats() -> Option<MemoryStats> {
     None

@@ -1,6 +1,6 @@
 //! jemalloc's statistics without jemalloc: none.
 
-use super::MemoryStats;
+use crate::memory::MemoryStats;
 
 pub(super) fn stats() -> Option<MemoryStats> {
     None

@@ -1,6 +1,6 @@
 //! Estimates where nothing is sampled: none.
 
-use super::MemoryStats;
+use crate::memory::MemoryStats;
 
 pub(super) fn stats() -> Option<MemoryStats> {
     None

@@ -1,7 +1,7 @@
 //! Estimates from what was sampled.
 
-use super::{MemoryStats, Source};
 use crate::heap::{Feeder, recorded};
+use crate::memory::{MemoryStats, Source};
 
 /// Only the wrapper's are complete: it has sampled from the first allocation on.
 pub(super) fn stats() -> Option<MemoryStats> {

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::text::Text;
+use crate::stats::text::Text;
 
 /// The open files of the process's control group.
 #[derive(Debug, Default)]

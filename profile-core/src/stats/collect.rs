@@ -8,8 +8,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::point::{Point, Runtime, RuntimeSource};
-use super::source::Source;
+use crate::stats::point::{Point, Runtime, RuntimeSource};
+use crate::stats::source::Source;
 use crate::{OwnWork, task};
 
 /// How often to look, and how long to remember.
@@ -288,7 +288,7 @@ mod tests {
         // Much more than the tests beside this one may give back meanwhile.
         let memory = std::hint::black_box(vec![1u8; 512 << 20]);
         let burnt = Instant::now();
-        let cpu = || crate::sys::usage::usage().unwrap().user;
+        let cpu = || crate::sys::raw::usage::usage().unwrap().user;
         let start = cpu();
         while cpu() - start < Duration::from_millis(60) {
             std::hint::black_box(burnt.elapsed());

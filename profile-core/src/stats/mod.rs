@@ -20,8 +20,6 @@
 mod cgroup;
 mod collect;
 mod point;
-#[cfg_attr(target_os = "linux", path = "source_linux.rs")]
-#[cfg_attr(not(target_os = "linux"), path = "source_other.rs")]
 mod source;
 #[cfg(target_os = "linux")]
 mod text;
@@ -29,5 +27,5 @@ mod text;
 #[cfg_attr(not(all(feature = "sampler", stacks)), path = "waits_none.rs")]
 pub(crate) mod waits;
 
-pub use collect::{Settings, Stats};
-pub use point::{Cpu, Memory, Point, Runtime, RuntimeSource, Switches};
+pub use crate::stats::collect::{Settings, Stats};
+pub use crate::stats::point::{Cpu, Memory, Point, Runtime, RuntimeSource, Switches};

@@ -137,7 +137,7 @@ impl Point {
 pub(super) mod tests {
     use super::*;
 
-    pub(in super::super) fn point(user: u64, system: u64) -> Point {
+    pub(crate) fn point(user: u64, system: u64) -> Point {
         let cpu = Cpu {
             user: Some(Duration::from_millis(user)),
             system: Some(Duration::from_millis(system)),

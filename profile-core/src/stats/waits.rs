@@ -9,8 +9,8 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::text::Text;
-use crate::sys::directory::Directory;
+use crate::stats::text::Text;
+use crate::sys::raw::directory::Directory;
 
 /// How much a thread has run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,9 +3,11 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 
-#[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "thread_switch_jemalloc.rs")]
-#[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "thread_switch_none.rs")]
-mod thread_switch;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+use crate::sys::raw::thread_switch::SamplingOff;
+/// Only jemalloc's own sampling is switched by thread.
+#[cfg(not(all(feature = "jemalloc", target_os = "linux")))]
+type SamplingOff = ();
 
 thread_local! {
     /// How many of them live on this thread.
@@ -16,7 +18,7 @@ thread_local! {
 /// waits for the profiler's own work. To be dropped on the thread that began it.
 #[derive(Debug)]
 pub struct OwnWork {
-    _switch: thread_switch::Off,
+    _sampling: SamplingOff,
     /// Not to be sent to another thread.
     _here: PhantomData<*const ()>,
 }
@@ -25,7 +27,7 @@ impl OwnWork {
     /// Begins work of the profiler's own on this thread.
     pub fn begin() -> OwnWork {
         UNDER_WAY.set(UNDER_WAY.get() + 1);
-        OwnWork { _switch: thread_switch::Off::switch(), _here: PhantomData }
+        OwnWork { _sampling: SamplingOff::default(), _here: PhantomData }
     }
 }
 

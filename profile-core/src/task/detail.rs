@@ -14,9 +14,9 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::TaskId;
-use super::source::sources;
 use crate::sys::own_work::OwnWork;
+use crate::task::TaskId;
+use crate::task::source::sources;
 use crate::{Kind, Unavailable};
 
 /// By what means tasks tell what they wait in.

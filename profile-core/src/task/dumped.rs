@@ -24,10 +24,10 @@ use tokio::runtime::dump::{Backtrace, BacktraceSymbol, Task};
 use tokio::runtime::{self, Handle, RuntimeFlavor};
 use tokio::task::Id;
 
-use super::detail::{Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES};
-use super::{TaskId, hooks};
 use crate::Unavailable;
 use crate::sys::clock;
+use crate::task::detail::{Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES};
+use crate::task::{TaskId, hooks};
 
 /// Runtimes that were dumped, or are about to be.
 static DUMPED: Mutex<Vec<runtime::Id>> = Mutex::new(Vec::new());

@@ -6,10 +6,13 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use super::kinds::{self, Category};
-use super::registry::{self, Slot, Unwinding};
 use crate::sys::pinned::Pinned;
-use crate::sys::wakes::{self, Kept};
+use crate::task::kinds;
+use crate::task::kinds::Category;
+use crate::task::raw;
+use crate::task::raw::Kept;
+use crate::task::registry;
+use crate::task::registry::{Slot, Unwinding};
 
 /// How a task is to be known: its name, where it is started, and whether it belongs to the program
 /// or to a request. Made by [`named`].
@@ -115,9 +118,9 @@ impl<F: Future> Future for Pinned<F, Live> {
         let (future, live) = self.project();
         let polling = registry::enter(live.slot);
         #[cfg(taskdump)]
-        super::dumped::polled(|| registry::id(live.slot));
+        crate::task::dumped::polled(|| registry::id(live.slot));
         let unwinding = Unwinding(polling);
-        let poll = wakes::poll(
+        let poll = raw::poll(
             &mut live.wakes,
             cx,
             || registry::mark(live.slot),

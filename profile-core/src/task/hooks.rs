@@ -8,9 +8,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
-use super::TaskId;
-use super::future::{Live, named};
-use super::registry::Polling;
+use crate::task::TaskId;
+use crate::task::future::{Live, named};
+use crate::task::registry::Polling;
 
 /// Tasks that the hooks brought in, in shards.
 static TASKS: [Mutex<Option<HashMap<Id, Live>>>; SHARDS] = [const { Mutex::new(None) }; SHARDS];
@@ -98,7 +98,8 @@ fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, Live>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::{self, State, Status};
+    use crate::task;
+    use crate::task::{State, Status};
 
     fn started_here() -> Vec<Status> {
         let mut seen = Vec::new();

@@ -31,6 +31,8 @@ mod future;
 #[cfg(all(feature = "tokio", tokio_unstable))]
 mod hooks;
 mod kinds;
+#[allow(unsafe_code)]
+pub(crate) mod raw;
 mod registry;
 mod source;
 #[cfg(feature = "tokio")]
@@ -39,24 +41,26 @@ mod tokio;
 mod trees;
 
 #[cfg(all(feature = "sampler", stacks))]
-pub(crate) use detail::collect as details;
-pub use detail::{Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES, UnknownDetail};
-pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
+pub(crate) use crate::task::detail::collect as details;
+pub use crate::task::detail::{
+    Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES, UnknownDetail,
+};
+pub use crate::task::future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
 #[cfg(all(feature = "tokio", tokio_unstable))]
-pub use hooks::see_every_task;
+pub use crate::task::hooks::see_every_task;
 #[cfg(any(feature = "tracing", test))]
-pub(crate) use kinds::intern;
-pub use kinds::{Category, TaskKind};
-pub(crate) use kinds::{KindId, find as kind};
+pub(crate) use crate::task::kinds::intern;
+pub use crate::task::kinds::{Category, TaskKind};
+pub(crate) use crate::task::kinds::{KindId, find as kind};
 #[cfg(all(feature = "sampler", stacks))]
-pub(crate) use registry::fresh_ids;
-pub(crate) use registry::is_polling;
-pub(crate) use source::all_at;
-pub(crate) use source::is_used;
-pub use source::{
+pub(crate) use crate::task::registry::fresh_ids;
+pub(crate) use crate::task::registry::is_polling;
+pub(crate) use crate::task::source::all_at;
+pub(crate) use crate::task::source::is_used;
+pub use crate::task::source::{
     Alive, Registration, State, Status, TaskId, TaskSource, alive, all, current, register,
 };
 #[cfg(feature = "tokio")]
-pub use tokio::{RuntimeTasks, spawn, watch};
+pub use crate::task::tokio::{RuntimeTasks, spawn, watch};
 #[cfg(feature = "await-tree")]
-pub use trees::show_trees;
+pub use crate::task::trees::show_trees;

@@ -4,8 +4,8 @@ use std::ops::ControlFlow;
 
 use tokio::runtime::Handle;
 
-use super::detail::Awaits;
 use crate::Unavailable;
+use crate::task::detail::Awaits;
 
 pub(super) fn offers(_: &Handle) -> Option<Result<(), Unavailable>> {
     None

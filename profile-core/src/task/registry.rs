@@ -10,14 +10,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
-use super::kinds::{self, KindId};
-use super::source::{State, Status};
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
-use crate::sys::place::Place;
-use crate::sys::this_thread;
-use crate::sys::wakes::{BELOW, FINISHED, Mark, POLLED, WOKEN, Woken};
-use crate::trace::ring::{self, Event};
+use crate::sys::raw::place::Place;
+use crate::sys::raw::this_thread;
+use crate::task::kinds;
+use crate::task::kinds::KindId;
+use crate::task::raw::{BELOW, FINISHED, Mark, POLLED, WOKEN, Woken};
+use crate::task::source::{State, Status};
+use crate::trace::ring;
+use crate::trace::ring::Event;
 
 /// Slots that are made at a time: 16 KiB.
 const PAGE: usize = 256;
@@ -367,10 +369,10 @@ pub(super) fn count() -> (usize, usize) {
 
 /// Kinds that were looked up for one dump.
 #[derive(Default)]
-struct KnownKinds(Vec<Option<std::sync::Arc<super::TaskKind>>>);
+struct KnownKinds(Vec<Option<std::sync::Arc<crate::task::TaskKind>>>);
 
 impl KnownKinds {
-    fn get(&mut self, id: u32) -> std::sync::Arc<super::TaskKind> {
+    fn get(&mut self, id: u32) -> std::sync::Arc<crate::task::TaskKind> {
         let index = id as usize;
         if self.0.len() <= index {
             self.0.resize(index + 1, None);
@@ -501,7 +503,8 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::task::{self, Category, Instrument as _};
+    use crate::task;
+    use crate::task::{Category, Instrument as _};
 
     /// The tasks of this name.
     fn named(name: &str) -> Vec<Status> {

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::detail::{Awaits, Detail};
-use super::{TaskKind, registry};
 use crate::Unavailable;
 use crate::sys::clock;
+use crate::task::detail::{Awaits, Detail};
+use crate::task::{TaskKind, registry};
 
 /// Knows tasks that nobody else knows: those of a runtime of one's own, or of another registry.
 ///
@@ -40,7 +40,7 @@ pub trait TaskSource: Send + Sync {
     }
 
     /// Tells of each task what it waits in, until it is told to break off. It is called on a thread of its own
-    /// and may wait, but nobody waits for it longer than [`DETAIL_TIMEOUT`](super::DETAIL_TIMEOUT).
+    /// and may wait, but nobody waits for it longer than [`DETAIL_TIMEOUT`](crate::task::DETAIL_TIMEOUT).
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ pub enum State {
     /// It was woken since its last poll began, and waits for a worker.
     Woken,
     /// It was polled, and is not now: it waits. One whose wakes are not followed may be ready as well, and
-    /// in a queue; see [`Task::following_wakes`](super::Task::following_wakes).
+    /// in a queue; see [`Task::following_wakes`](crate::task::Task::following_wakes).
     Idle,
 }
 

@@ -7,12 +7,12 @@ use std::ops::ControlFlow;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
+use crate::Unavailable;
 #[cfg(tokio_unstable)]
-use super::hooks::of_a_named_task;
-use super::{
+use crate::task::hooks::of_a_named_task;
+use crate::task::{
     Awaits, Detail, Instrument as _, Registration, Task, TaskSource, dumped, named, register,
 };
-use crate::Unavailable;
 
 /// Spawns a task that is known by this name, on the runtime that is current: [`tokio::spawn`] with a
 /// name.

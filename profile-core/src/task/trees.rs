@@ -10,13 +10,13 @@ use std::time::Duration;
 use await_tree::{AnyKey, Registry, Tree};
 use serde::ser::{Impossible, Serialize, SerializeSeq, SerializeStruct, Serializer};
 
-use super::detail::{Awaited, Awaits, Detail, MOST_PLACES};
-use super::{Registration, TaskId, TaskSource, register};
 use crate::Unavailable;
+use crate::task::detail::{Awaited, Awaits, Detail, MOST_PLACES};
+use crate::task::{Registration, TaskId, TaskSource, register};
 
 /// Shows the trees of a registry in dumps that are asked for them, for as long as the result lives.
 ///
-/// A tree that is registered under the [id](super::current) of a task stands in that task's block. Any other
+/// A tree that is registered under the [id](crate::task::current) of a task stands in that task's block. Any other
 /// stands by itself, with its root span as the name and its key as a label.
 ///
 /// ```
@@ -297,7 +297,8 @@ mod tests {
     use await_tree::{Config, InstrumentAwait as _, span};
 
     use super::*;
-    use crate::task::{self, Instrument as _};
+    use crate::task;
+    use crate::task::Instrument as _;
 
     fn told(registry: &Registry) -> Vec<Awaits> {
         let mut told = Vec::new();

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
-use crate::sys::region;
+use crate::sys::raw::region;
 use crate::task;
 
 /// How often the counters are read.

@@ -12,13 +12,13 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use super::json::{micros, number, text};
-use super::ring::Event;
-use super::samples::Samples;
-use super::tree::{Sample, Tree};
-use super::window::Recorded;
-use crate::collect::Content;
 use crate::task::{KindId, State, Status, TaskKind, kind};
+use crate::trace::json::{micros, number, text};
+use crate::trace::ring::Event;
+use crate::trace::samples::Samples;
+use crate::trace::tree::{Sample, Tree};
+use crate::trace::window::Recorded;
+use profile_format::Content;
 
 /// A trace as JSON.
 pub(crate) fn encode((trace, samples): (Recorded, Samples)) -> io::Result<Content> {
@@ -510,7 +510,8 @@ mod tests {
 
     use super::*;
     use crate::sys::clock;
-    use crate::task::{self, Category, Instrument as _, intern};
+    use crate::task;
+    use crate::task::{Category, Instrument as _, intern};
     use crate::trace::Recording;
     use crate::trace::ring::{record, turn};
 

@@ -4,6 +4,7 @@
 //! closes they are written as JSON, straight from there to whoever reads it. Without one, each place
 //! that could record looks at one word and goes on.
 
+pub(crate) mod collector;
 mod counters;
 mod encode;
 mod json;
@@ -15,7 +16,7 @@ mod samples;
 mod tree;
 mod window;
 
-pub(crate) use encode::encode;
+pub(crate) use crate::trace::encode::encode;
 #[cfg(feature = "tracing")]
-pub use layer::{TraceLayer, WhileOpen, layer};
-pub(crate) use window::{Recording, StartError};
+pub use crate::trace::layer::{TraceLayer, WhileOpen, layer};
+pub(crate) use crate::trace::window::{Recording, StartError};

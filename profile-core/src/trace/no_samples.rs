@@ -1,6 +1,6 @@
 //! No samples: nothing takes them in this build.
 
-use super::tree::Tree;
+use crate::trace::tree::Tree;
 
 /// Stands for samples that are being taken, and that were.
 pub(crate) struct Samples;

@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
-use crate::collect::cpu_not_started;
-use crate::symbol::Symbolizer;
-use crate::sys::sampler::{self, Stacks, Subscription};
+use crate::cpu::sampled::not_started;
+use crate::cpu::sampler;
+use crate::cpu::sampler::{Stacks, Subscription};
+use crate::stacks::symbol::Symbolizer;
 
-use super::tree::{Sample, Tree};
+use crate::trace::tree::{Sample, Tree};
 
 /// Samples of each second of CPU time.
 const HZ: u32 = 100;
@@ -21,7 +22,7 @@ pub(crate) struct Samples(Result<Stacks, String>);
 impl Sampling {
     /// Begins. What stands in its way does not keep a trace from being taken.
     pub(super) fn start() -> Sampling {
-        Sampling(sampler::follow(HZ).map_err(|error| cpu_not_started(error).chain()))
+        Sampling(sampler::follow(HZ).map_err(|error| not_started(error).chain()))
     }
 
     pub(super) fn stop(self) -> Samples {

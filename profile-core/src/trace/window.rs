@@ -4,11 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::counters::{Counters, Reading};
-use super::ring::{self, Closed, Open, OpenError};
-use super::samples::{Samples, Sampling};
 use crate::sys::clock;
-use crate::task::{self, State, Status, TaskKind};
+use crate::task;
+use crate::task::{State, Status, TaskKind};
+use crate::trace::counters::{Counters, Reading};
+use crate::trace::ring;
+use crate::trace::ring::{Closed, Open, OpenError};
+use crate::trace::samples::{Samples, Sampling};
 
 /// A trace that is being taken. Dropping it ends it.
 pub(crate) struct Recording {

@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::recorded::{Stack, Weighed};
-use super::{Entry, Table};
+use crate::waits::recorded::{Stack, Weighed};
+use crate::waits::{Entry, Table};
 
 /// Threads that were created. The table's time is how many have ended.
 static BORN: OnceLock<Table> = OnceLock::new();

@@ -19,15 +19,28 @@
 //! ```
 
 mod rates;
+#[cfg(intercepted)]
+#[allow(unsafe_code)]
+pub(crate) mod raw;
 
 #[cfg(intercepted)]
 pub(crate) mod births;
+#[cfg(intercepted)]
+pub(crate) mod block;
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) mod block_sampled;
+#[cfg(all(any(feature = "sampler", intercepted), stacks))]
+pub(crate) mod encode;
+#[cfg(intercepted)]
+pub(crate) mod mutex;
 #[cfg(intercepted)]
 pub(crate) mod record;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
 pub(crate) mod recorded;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod sampled;
+#[cfg(all(any(feature = "sampler", intercepted), stacks))]
+pub(crate) mod site;
 #[cfg(intercepted)]
 pub(crate) mod so_far;
 #[cfg(intercepted)]
@@ -38,11 +51,11 @@ mod waiters;
 pub(crate) mod yields;
 
 #[cfg(intercepted)]
-pub(crate) use rates::{BLOCK_RATE, MUTEX_FRACTION, Raised};
+pub(crate) use crate::waits::rates::{BLOCK_RATE, MUTEX_FRACTION, Raised};
 #[cfg(intercepted)]
-pub(crate) use table::{Entry, Table};
+pub(crate) use crate::waits::table::{Entry, Table};
 #[cfg(intercepted)]
-pub(crate) use waiters::SITE;
+pub(crate) use crate::waits::waiters::SITE;
 
 /// Addresses of a stack that are kept; what is beyond the root's side is cut.
 #[cfg(intercepted)]
@@ -71,8 +84,8 @@ fn switched_on(since: u64) -> u64 {
     if since == 0 {
         record::prepare();
         so_far::note_threads();
-        crate::sys::capture::refresh();
-        return crate::sys::intercept::now();
+        crate::stacks::raw::capture::refresh();
+        return crate::waits::raw::now();
     }
     since
 }

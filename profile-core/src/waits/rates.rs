@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(intercepted)]
-use super::recorded::Of;
+use crate::waits::recorded::Of;
 
 /// Nanoseconds of waiting for one event of `block`; 0 is never. In force.
 pub(crate) static BLOCK_RATE: AtomicU64 = AtomicU64::new(0);
@@ -43,7 +43,7 @@ pub(super) fn change<T>(change: impl FnOnce(&mut Wanted) -> T) -> T {
     BLOCK_RATE.store(block, Ordering::Relaxed);
     MUTEX_RATE.store(mutex_rate, Ordering::Relaxed);
     MUTEX_FRACTION.store(wanted.mutex, Ordering::Relaxed);
-    let since = if is_on { super::switched_on(SINCE.load(Ordering::Relaxed)) } else { 0 };
+    let since = if is_on { crate::waits::switched_on(SINCE.load(Ordering::Relaxed)) } else { 0 };
     SINCE.store(since, Ordering::SeqCst);
     changed
 }

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use libc::c_long;
 
-use super::rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
-use super::recorded::Weighed;
-use super::table::Table;
-use super::waiters::{Site, Waiters};
-use super::yields;
-use crate::sys::intercept::now;
+use crate::waits::rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
+use crate::waits::raw::now;
+use crate::waits::recorded::Weighed;
+use crate::waits::table::Table;
+use crate::waits::waiters::{Site, Waiters};
+use crate::waits::yields;
 
 /// What waits and wakes are recorded in, once anything was switched on.
 pub(crate) struct Records {

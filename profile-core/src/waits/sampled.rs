@@ -10,12 +10,13 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::recorded::{Recorded, Stack, Weighed};
 use crate::OwnWork;
+use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
+use crate::stacks::raw::task::{Tasks, Text, spare_files};
+use crate::stacks::unwind;
+use crate::stacks::unwind::{End, Unwinder};
 use crate::stats::waits::Ran;
-use crate::sys::blocked::{Blocked, BlockedStack, Reading, ThreadState};
-use crate::sys::task::{Tasks, Text, spare_files};
-use crate::sys::unwind::{self, End, Unwinder};
+use crate::waits::recorded::{Recorded, Stack, Weighed};
 
 /// The time between two looks, on average: 15 a second.
 const PERIOD: Duration = Duration::from_micros(66_667);

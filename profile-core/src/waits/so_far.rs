@@ -5,14 +5,15 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::record::{self, records};
-use super::recorded::{Of, Recorded, Stack, Weighed};
-use super::waiters::Waiting;
-use super::{DEPTH, Entry, Table};
-use crate::sys::blocked::{Blocked, BlockedStack, Reading, ThreadState};
-use crate::sys::intercept::now;
-use crate::sys::task::{Tasks, Text};
-use crate::sys::unwind::{End, Unwinder};
+use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
+use crate::stacks::raw::task::{Tasks, Text};
+use crate::stacks::unwind::{End, Unwinder};
+use crate::waits::raw::now;
+use crate::waits::record;
+use crate::waits::record::records;
+use crate::waits::recorded::{Of, Recorded, Stack, Weighed};
+use crate::waits::waiters::Waiting;
+use crate::waits::{DEPTH, Entry, Table};
 
 /// What was recorded up to a moment.
 #[derive(Default)]

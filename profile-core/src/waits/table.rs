@@ -5,9 +5,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::DEPTH;
-use super::recorded::Weighed;
-use crate::sys::words::zeroed;
+use crate::waits::DEPTH;
+use crate::waits::raw::words::zeroed;
+use crate::waits::recorded::Weighed;
 
 /// Distinct stacks. At 1 KiB each this is at most 4 MiB.
 const STACKS: usize = 4096;

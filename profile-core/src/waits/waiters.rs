@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::sys::words::zeroed;
+use crate::waits::raw::words::zeroed;
 
 /// Threads that can be waiting at once. A further one is recorded when its wait ends, and not before.
 const SLOTS: usize = 4096;

@@ -6,13 +6,12 @@ use std::io::{self, Read, Write};
 use std::time::{Duration, SystemTime};
 
 use profile_archive::{BundleReader, Contents, EntryName, Header, Limits, Problem, Source};
-use profile_core::Kind;
 use ureq::Body;
 use ureq::http::{HeaderMap, Response, header};
 use url::Url;
 
 use super::exchange::{content_type, failed, shown};
-use super::losses::{self, Sorted};
+use super::losses::{self, Sorted, kind};
 use super::output::{End, Output, Theirs};
 use super::patience::Budget;
 use super::{Client, Collected, Progress, Request};
@@ -137,13 +136,6 @@ fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec
         }
     }
     empty
-}
-
-/// The kind of an entry, by its name.
-pub(super) fn kind(name: &EntryName) -> String {
-    let stem = name.as_str().split('.').next().unwrap_or_default();
-    let known = Kind::at_endpoint(stem).or_else(|| stem.parse().ok());
-    known.map_or_else(|| stem.to_owned(), |kind| kind.name().to_owned())
 }
 
 /// What is known of a bundle that doesn't say it itself.

@@ -1,9 +1,9 @@
 //! What a bundle lost on its way, as far as the bundle itself tells.
 
-use profile_archive::{Manifest, Problem, Warning};
+use profile_archive::{EntryName, Manifest, Problem, Warning};
+use profile_core::Kind;
 use url::Url;
 
-use super::consolidated::kind;
 use super::exchange::shown;
 use crate::Error;
 
@@ -63,6 +63,13 @@ fn ends_early(problem: &Problem) -> bool {
             | Problem::BadHeader
             | Problem::Limit { .. }
     )
+}
+
+/// The kind of an entry, by its name.
+pub(super) fn kind(name: &EntryName) -> String {
+    let stem = name.as_str().split('.').next().unwrap_or_default();
+    let known = Kind::at_endpoint(stem).or_else(|| stem.parse().ok());
+    known.map_or_else(|| stem.to_owned(), |kind| kind.name().to_owned())
 }
 
 /// The kind that a loss is about, by the manifest or else by the entry's name.

@@ -1,0 +1,22 @@
+//! Whether `SIGPROF` is free to be used, and who uses it where it is not.
+
+use crate::cpu::raw::sigprof::Owner;
+use crate::stacks::objects;
+use crate::{Error, Kind};
+
+/// The error of a CPU engine that can't have `SIGPROF`.
+pub(crate) fn in_use(owner: Owner) -> Error {
+    let holder = match owner {
+        Owner::Free => "nobody".to_owned(),
+        Owner::Timer => "a timer (ITIMER_PROF) that something else has set".to_owned(),
+        Owner::Handler(handler) => {
+            let handler = handler as u64;
+            let object = objects::loaded().into_iter().find(|object| {
+                object.segments.iter().any(|s| (s.start..s.limit).contains(&handler))
+            });
+            let object = object.map_or_else(|| "?".into(), |o| o.path.display().to_string());
+            format!("a signal handler at {handler:#x} of {object}")
+        }
+    };
+    Error::InUse { kind: Kind::Cpu, what: "SIGPROF", holder }
+}

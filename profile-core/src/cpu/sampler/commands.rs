@@ -1,0 +1,116 @@
+//! What the controller is told, and how its answer is waited for.
+
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::cpu::sampler::{Stacks, StartError};
+
+/// How long an answer is waited for, in slices: a process that was stopped all the while, by a debugger
+/// or `SIGSTOP`, has used up one of them.
+const SLICE: Duration = Duration::from_millis(100);
+const SLICES: u32 = 100;
+
+/// What the controller is told.
+#[derive(Default)]
+pub(crate) struct Commands {
+    state: Mutex<State>,
+    /// Told when the state changes.
+    changed: Condvar,
+    /// Told when the controller has taken notice.
+    noticed: Condvar,
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) subscribers: Vec<Arc<Mutex<Stacks>>>,
+    /// Windows that are to be closed.
+    pub(crate) leaving: Vec<Arc<Mutex<Stacks>>>,
+    /// Counts what was asked, and how much of it is done.
+    pub(crate) asked: u64,
+    pub(crate) done: u64,
+    pub(crate) stop: bool,
+    /// Why nothing can be sampled, where that was found at the start.
+    pub(crate) failed: Option<StartError>,
+}
+
+/// The controller did not answer in time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NoAnswer;
+
+impl Commands {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state, and waits until the controller has acted on it, for ten seconds at most (`SLICE` times `SLICES`).
+    pub(crate) fn ask(
+        &self,
+        change: impl FnOnce(&mut State),
+    ) -> Result<MutexGuard<'_, State>, NoAnswer> {
+        let mut state = self.lock();
+        change(&mut state);
+        state.asked += 1;
+        let ticket = state.asked;
+        self.changed.notify_all();
+        self.wait_until(state, SLICES, |state| state.done >= ticket)
+    }
+
+    /// Asks the controller to end, and waits for that as long.
+    pub(crate) fn stop(&self) -> Result<(), NoAnswer> {
+        let mut state = self.lock();
+        state.stop = true;
+        self.changed.notify_all();
+        self.wait_until(state, SLICES, |state| state.done == u64::MAX).map(drop)
+    }
+
+    fn wait_until<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        slices: u32,
+        is_done: impl Fn(&State) -> bool,
+    ) -> Result<MutexGuard<'a, State>, NoAnswer> {
+        for _ in 0..slices {
+            let waited = self.noticed.wait_timeout_while(state, SLICE, |state| !is_done(state));
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if is_done(&state) {
+                return Ok(state);
+            }
+        }
+        Err(NoAnswer)
+    }
+
+    /// Waits until something is asked, or for so long.
+    pub(crate) fn wait_for_orders(&self, time: Duration) -> MutexGuard<'_, State> {
+        let idle = |state: &mut State| state.asked == state.done && !state.stop;
+        let waited = self.changed.wait_timeout_while(self.lock(), time, idle);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Says that everything up to a ticket is done.
+    pub(crate) fn answer(&self, ticket: u64) {
+        self.lock().done = ticket;
+        self.noticed.notify_all();
+    }
+}
+
+/// Answers everybody who waits, now and later, when the controller ends: even by a panic.
+pub(crate) struct LastWord(pub(crate) Arc<Commands>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.answer(u64::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_does_not_come_is_not_waited_for_without_end() {
+        let commands = Commands::default();
+        assert!(commands.wait_until(commands.lock(), 2, |_| false).is_err());
+        commands.answer(u64::MAX);
+        assert!(commands.ask(|_| {}).is_ok() && commands.stop().is_ok());
+    }
+}

@@ -1,0 +1,71 @@
+//! Samples one by one, each with its time: the newest of them, as many as there is room for.
+
+use std::collections::VecDeque;
+
+/// Addresses that are kept, and as many words of times and threads: 16 MiB at most.
+const MOST: usize = 1 << 20;
+
+/// The samples of a window, oldest first.
+#[derive(Debug, Default)]
+pub(crate) struct Moments {
+    samples: VecDeque<Moment>,
+    addresses: usize,
+    names: Vec<String>,
+    /// Older samples that there was no room for.
+    pub(crate) lost: u64,
+}
+
+/// A thread was at work at this moment.
+#[derive(Debug)]
+pub(crate) struct Moment {
+    pub(crate) at: u64,
+    pub(crate) thread: u32,
+    /// The thread's name, as an index.
+    name: u64,
+    /// The interrupted instruction first, then an address inside each caller's call.
+    pub(crate) addresses: Box<[u64]>,
+}
+
+impl Moments {
+    /// `key` has the thread name's index in front of the addresses.
+    pub(crate) fn add(&mut self, at: u64, thread: u32, key: &[u64]) {
+        let Some((&name, addresses)) = key.split_first() else { return };
+        self.addresses += addresses.len().max(1);
+        while self.addresses > MOST
+            && let Some(oldest) = self.samples.pop_front()
+        {
+            self.addresses -= oldest.addresses.len().max(1);
+            self.lost += 1;
+        }
+        self.samples.push_back(Moment { at, thread, name, addresses: addresses.into() });
+    }
+
+    pub(crate) fn close(&mut self, names: &[String]) {
+        self.names = names.to_vec();
+    }
+
+    /// What the thread of a sample is called.
+    pub(crate) fn name(&self, moment: &Moment) -> &str {
+        self.names.get(moment.name as usize).map_or("", String::as_str)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Moment> {
+        self.samples.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_are_lost_and_counted() {
+        let mut moments = Moments::default();
+        let fit = (MOST / 64) as u64;
+        (0..fit + 10).for_each(|at| moments.add(at, 1, &[at; 65]));
+        assert_eq!(moments.lost, 10);
+        let kept: Vec<u64> = moments.iter().map(|moment| moment.at).collect();
+        assert_eq!(kept, (10..fit + 10).collect::<Vec<_>>());
+        assert!(moments.iter().all(|moment| moment.addresses[..] == [moment.at; 64]));
+    }
+}

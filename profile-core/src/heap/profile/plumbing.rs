@@ -1,0 +1,147 @@
+//! Which frames of an allocation's stack belong to the allocator, and cutting them off the leaf.
+//!
+//! Left in, they would take all of the flat value: every allocation happens in `malloc`.
+
+use std::collections::HashMap;
+
+use crate::heap::owner::{ALLOCATOR_DEPTH, Owner};
+use crate::profile::{Builder, Line, Profile};
+
+/// Cuts allocator frames off the leaf end of stacks.
+pub(crate) struct Trimmer {
+    /// What is left of each location that was looked at.
+    leaves: HashMap<u32, Leaf>,
+}
+
+/// What is left of a location when it is looked at as a leaf.
+#[derive(Clone, Copy)]
+struct Leaf {
+    /// The location without the lines that are not the user's; `None` where all are of that kind.
+    user: Option<u32>,
+    /// Whether the allocator itself is among its lines. Whatever stands below is the allocator's
+    /// too, though its static functions have names that say nothing.
+    enters_allocator: bool,
+}
+
+impl Trimmer {
+    pub(crate) fn new() -> Trimmer {
+        Trimmer { leaves: HashMap::new() }
+    }
+
+    /// The stack without the allocator's frames; the whole of it where nothing would be left.
+    pub(crate) fn trim<'a>(&mut self, builder: &mut Builder, stack: &'a mut [u32]) -> &'a [u32] {
+        let entry = stack
+            .iter()
+            .take(ALLOCATOR_DEPTH)
+            .rposition(|&location| self.leaf(builder, location).enters_allocator);
+        for first in entry.unwrap_or(0)..stack.len() {
+            if let Some(user) = self.leaf(builder, stack[first]).user {
+                stack[first] = user;
+                return &stack[first..];
+            }
+        }
+        stack
+    }
+
+    fn leaf(&mut self, builder: &mut Builder, location: u32) -> Leaf {
+        if let Some(&leaf) = self.leaves.get(&location) {
+            return leaf;
+        }
+        let leaf = look(builder, location);
+        self.leaves.insert(location, leaf);
+        leaf
+    }
+}
+
+fn look(builder: &mut Builder, index: u32) -> Leaf {
+    let profile = builder.profile_mut();
+    let location = profile.locations[index as usize].clone();
+    let lines = profile.lines_of(&location);
+    let owners: Vec<Owner> = lines.iter().map(|line| owner(profile, line)).collect();
+    let allocator = owners.iter().rposition(|&owner| owner == Owner::Allocator);
+    let above = allocator.map_or(0, |at| at + 1);
+    let user = owners[above..].iter().position(|&owner| owner == Owner::User);
+    let user = match user.map(|at| above + at) {
+        Some(0) => Some(index),
+        Some(first) => {
+            let lines: Vec<Line> = lines[first..].to_vec();
+            Some(builder.location(location.mapping, location.address, &lines))
+        }
+        None => None,
+    };
+    Leaf { user, enters_allocator: allocator.is_some() }
+}
+
+fn owner(profile: &Profile, line: &Line) -> Owner {
+    let function = profile.functions[line.function as usize];
+    Owner::of(profile.str(function.name), profile.str(function.filename))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::profile::Function;
+
+    const STD: &str = "/rustc/0123/library/alloc/src";
+
+    /// A stack of locations, each a list of (function, file), innermost first.
+    fn trimmed(stack: &[&[(&str, &str)]]) -> Vec<Vec<String>> {
+        let mut builder = Builder::new(&[]);
+        let mut locations: Vec<u32> = stack
+            .iter()
+            .map(|lines| {
+                let lines: Vec<Line> = lines
+                    .iter()
+                    .map(|&(name, file)| {
+                        let (name, filename) = (builder.str(name), builder.str(file));
+                        let function =
+                            builder.function(Function { name, filename, ..Function::default() });
+                        Line { function, ..Line::default() }
+                    })
+                    .collect();
+                builder.location(None, 0, &lines)
+            })
+            .collect();
+        let left = Trimmer::new().trim(&mut builder, &mut locations).to_vec();
+        let profile = builder.finish();
+        left.iter()
+            .map(|&location| {
+                let lines = profile.lines_of(&profile.locations[location as usize]);
+                lines
+                    .iter()
+                    .map(|line| {
+                        profile.str(profile.functions[line.function as usize].name).to_owned()
+                    })
+                    .collect()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn the_leaf_is_the_function_that_asked_for_memory() {
+        let alloc = format!("{STD}/alloc.rs");
+        let vec = format!("{STD}/vec/mod.rs");
+        let left = trimmed(&[
+            &[("prof_backtrace_impl", "")],
+            &[("imalloc_sample", ""), ("imalloc", ""), ("_rjem_je_malloc_default", "")],
+            &[("<tikv_jemallocator::Jemalloc as core::alloc::GlobalAlloc>::alloc", "")],
+            &[("__rustc::__rust_alloc", "")],
+            &[("alloc::raw_vec::RawVecInner<A>::finish_grow", "")],
+            &[("alloc", &alloc), ("with_capacity", &vec), ("demo::leak", "src/demo.rs")],
+            &[("demo::main", "src/demo.rs")],
+        ]);
+        assert_eq!(left, [vec!["with_capacity", "demo::leak"], vec!["demo::main"]]);
+    }
+
+    #[test]
+    fn a_stack_of_plumbing_alone_is_kept() {
+        assert_eq!(trimmed(&[&[("_rjem_malloc", "")], &[("__rust_alloc", "")]]).len(), 2);
+        assert!(trimmed(&[]).is_empty());
+    }
+
+    #[test]
+    fn users_may_call_their_functions_alike() {
+        let left = trimmed(&[&[("_rjem_malloc", "")], &[("alloc", "src/pool.rs")]]);
+        assert_eq!(left, [["alloc"]]);
+    }
+}

@@ -1,0 +1,115 @@
+//! From the record, which the wrapper or jemalloc's hooks write.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::heap::profile::{Source, Stacks};
+use crate::heap::recorder::Health;
+use crate::heap::{Feeder, countdown, recorded, recorder};
+use crate::profile::{Function, Line, Profile};
+use crate::stacks::raw::capture;
+use crate::{BoxError, Kind, Unavailable};
+
+pub(crate) struct Record;
+
+impl Source for Record {
+    fn check(&self, kind: Kind) -> Result<(), Unavailable> {
+        match recorded::feeder() {
+            Some(_) => Ok(()),
+            None => Err(Unavailable::new(
+                kind,
+                "the program's global allocator is not wrapped in profilez::alloc::Sampled",
+                "make `profilez::alloc::Sampled::new(std::alloc::System)`, or the same around another \
+                 allocator, the #[global_allocator]",
+            )),
+        }
+    }
+
+    fn rate(&self) -> Option<u64> {
+        recorded::feeder().map(recorded::rate_of)
+    }
+
+    fn sampling(&self) -> Result<Box<dyn Send>, BoxError> {
+        // What was loaded since the last time is to have its stacks.
+        capture::refresh();
+        match recorded::feeder() {
+            Some(Feeder::Sampled) => Ok(Box::new(Sampling::on())),
+            _ => recorded::sampling(),
+        }
+    }
+
+    fn profile(&self, kind: Kind) -> Result<Profile, BoxError> {
+        let feeder = recorded::feeder().ok_or("nothing is recorded")?;
+        // A window is over when its profile is written, and sampling may be off again.
+        let rate = recorded::rate_when_on(feeder);
+        capture::refresh();
+        let mut stacks = Stacks::new(kind, rate);
+        for (site, amounts) in recorded::sites() {
+            let values = [
+                amounts.alloc_objects,
+                amounts.alloc_bytes,
+                amounts.inuse_objects,
+                amounts.inuse_bytes,
+            ];
+            if site.stack().len() == 0 {
+                // Stacks that found no room.
+                let name = stacks.builder.str("[stack not recorded]");
+                let function = stacks.builder.function(Function { name, ..Function::default() });
+                let line = Line { function, ..Line::default() };
+                let location = stacks.builder.location(None, 0, &[line]);
+                crate::heap::profile::add(&mut stacks.builder, &[location], values);
+            } else {
+                stacks.add(site.stack(), values);
+            }
+        }
+        let engine = match feeder {
+            Feeder::Sampled => "profilez, a sampling allocator",
+            Feeder::Jemalloc => "jemalloc's sampling, recorded by profilez since it was started",
+        };
+        stacks
+            .builder
+            .comment(&format!("engine: {engine}, one sample every {rate} bytes, unwind tables"));
+        let Health { sites, live, dropped, stackless, truncated } = recorder::health();
+        stacks.builder.comment(&format!("recorder: {sites} stacks, {live} sampled blocks in use"));
+        for (count, what) in [
+            (dropped, "sampled blocks found no room"),
+            (stackless, "sampled blocks have no stack, which found no room"),
+            (truncated, "sampled blocks have a stack without its beginning"),
+        ] {
+            if count > 0 {
+                stacks.builder.comment(&format!("lost: {count} {what}"));
+            }
+        }
+        Ok(stacks.builder.finish())
+    }
+}
+
+/// The wrapper samples while one of these lives. The last to go restores what the first found.
+struct Sampling;
+
+/// How many there are, and whether they have switched sampling on.
+static USERS: Mutex<(usize, bool)> = Mutex::new((0, false));
+
+impl Sampling {
+    fn on() -> Sampling {
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if users.0 == 0 {
+            users.1 = countdown::rate() == 0;
+            if users.1 {
+                countdown::set_rate(countdown::DEFAULT_RATE);
+            }
+        }
+        users.0 += 1;
+        Sampling
+    }
+}
+
+impl Drop for Sampling {
+    fn drop(&mut self) {
+        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
+        users.0 -= 1;
+        // Somebody else may have set another rate meanwhile, who wants it kept.
+        if users.0 == 0 && users.1 && countdown::rate() == countdown::DEFAULT_RATE {
+            countdown::set_rate(0);
+        }
+    }
+}

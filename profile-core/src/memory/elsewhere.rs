@@ -1,5 +1,0 @@
-//! The process's resident set where nobody was asked yet.
-
-pub(super) fn resident() -> (Option<u64>, Option<u64>) {
-    (None, None)
-}

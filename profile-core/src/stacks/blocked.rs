@@ -1,0 +1,166 @@
+//! A thread that is blocked in the kernel: what in, and its stack, without disturbing it.
+
+use std::fs::File;
+
+use crate::stacks::raw::task::{Tasks, Text};
+use crate::stacks::raw::window::Window;
+use crate::stacks::unwind::{End, Prologues, Scratch, Unwinder};
+
+/// What a thread was doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ThreadState {
+    /// Running, or ready to.
+    Running,
+    /// Blocked in a system call of this number, with its first arguments.
+    Blocked { call: i64, arguments: [u64; 2] },
+    /// Blocked outside a system call, as in a page fault.
+    Faulting,
+    /// Neither blocked nor answering: the signal is blocked, or the thread can't be interrupted.
+    NoAnswer,
+}
+
+/// Where a blocked thread is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Where {
+    pub(crate) state: ThreadState,
+    pub(crate) pc: u64,
+    pub(crate) sp: u64,
+}
+
+/// A blocked thread's stack.
+#[derive(Debug)]
+pub(crate) struct BlockedStack {
+    pub(crate) at: Where,
+    /// The place of the leaf, then an address inside each caller's call.
+    pub(crate) addresses: Vec<u64>,
+    pub(crate) end: End,
+}
+
+/// What reading stacks takes, for one after the other.
+#[derive(Default)]
+pub(crate) struct Reading {
+    scratch: Scratch,
+    prologues: Prologues,
+    window: Window,
+}
+
+/// A thread's files. They can be read as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Blocked {
+    tid: u32,
+    call: File,
+    /// Opened where it is needed.
+    schedule: Option<File>,
+}
+
+impl Blocked {
+    /// `None` where the thread has ended, or the process may not be traced.
+    pub(crate) fn open(tasks: &Tasks, tid: u32) -> Option<Blocked> {
+        Some(Blocked { tid, call: tasks.file(tid, "syscall")?, schedule: None })
+    }
+
+    /// Where the thread is, if it is blocked.
+    pub(crate) fn place(&self) -> Option<Where> {
+        Text::read(&self.call).str().and_then(parse)
+    }
+
+    /// How often and how long the thread has run; `None` where the kernel doesn't count it.
+    pub(crate) fn ran(&mut self, tasks: &Tasks) -> Option<Text> {
+        if self.schedule.is_none() {
+            self.schedule = tasks.file(self.tid, "schedstat");
+        }
+        self.schedule.as_ref().map(Text::read).filter(|ran| !ran.bytes().is_empty())
+    }
+
+    /// Its stack, at most `depth` addresses of it, if it is blocked and was so all the time.
+    pub(crate) fn stack(
+        &mut self,
+        tasks: &Tasks,
+        unwinder: &Unwinder,
+        reading: &mut Reading,
+        depth: usize,
+    ) -> Option<BlockedStack> {
+        self.stack_where(|_| true, tasks, unwinder, reading, depth)
+    }
+
+    /// The same of a thread that is blocked in what is asked for.
+    pub(crate) fn stack_where(
+        &mut self,
+        wanted: impl Fn(ThreadState) -> bool,
+        tasks: &Tasks,
+        unwinder: &Unwinder,
+        reading: &mut Reading,
+        depth: usize,
+    ) -> Option<BlockedStack> {
+        const TRIES: usize = 4;
+        for _ in 0..TRIES {
+            // Whenever a thread begins to run the kernel counts it.
+            let before = self.schedule.as_ref().map(Text::read);
+            let blocked = Text::read(&self.call);
+            let at = blocked.str().and_then(parse).filter(|at| wanted(at.state))?;
+            let Reading { scratch, prologues, window } = reading;
+            window.forget();
+            let (addresses, end) =
+                unwinder.unwind_blocked(scratch, prologues, (at.pc, at.sp), window, depth);
+            let stayed = match &before {
+                Some(before) => self.schedule.as_ref().map(Text::read).as_ref() == Some(before),
+                // One copy takes less than it takes a thread to run and to wait again. Most stacks
+                // fit into one, and the count costs a fifth of all this.
+                None => window.copies() <= 1 && Text::read(&self.call) == blocked,
+            };
+            if stayed {
+                return Some(BlockedStack { at, addresses: programs(addresses), end });
+            }
+            self.schedule = self.schedule.take().or_else(|| tasks.file(self.tid, "schedstat"));
+        }
+        None
+    }
+}
+
+/// A stack without our own frames at its leaf, where the thread came to wait through them.
+#[cfg(intercepted)]
+fn programs(mut addresses: Vec<u64>) -> Vec<u64> {
+    use crate::waits::raw::syscall::{OURS, is_kernel};
+    if addresses.first().is_some_and(|&leaf| is_kernel(leaf)) {
+        addresses.drain(..addresses.len().min(OURS));
+    }
+    addresses
+}
+
+/// None of ours is on a thread's stack.
+#[cfg(not(intercepted))]
+fn programs(addresses: Vec<u64>) -> Vec<u64> {
+    addresses
+}
+
+/// Reads `NUMBER ARGUMENTS SP PC`, or `-1 SP PC` outside a system call. None where it is running.
+fn parse(text: &str) -> Option<Where> {
+    let mut words = text.split_ascii_whitespace();
+    let call: i64 = words.next()?.parse().ok()?;
+    let mut hex = words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
+    if call < 0 {
+        let (sp, pc) = (hex.next()??, hex.next()??);
+        return Some(Where { state: ThreadState::Faulting, pc, sp });
+    }
+    let arguments = [hex.next()??, hex.next()??];
+    let mut rest = hex.skip(4);
+    let (sp, pc) = (rest.next()??, rest.next()??);
+    Some(Where { state: ThreadState::Blocked { call, arguments }, pc, sp })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_what_the_kernel_says_of_a_thread() {
+        let blocked = parse("202 0x7f01 0x80 0x2 0x0 0x0 0xffffffff 0x7ffe10 0x7f20\n").unwrap();
+        assert_eq!(blocked.state, ThreadState::Blocked { call: 202, arguments: [0x7f01, 0x80] });
+        assert_eq!((blocked.sp, blocked.pc), (0x7ffe10, 0x7f20));
+        let faulting = parse("-1 0x7ffe10 0x7f20\n").unwrap();
+        assert_eq!(faulting.state, ThreadState::Faulting);
+        for text in ["running\n", "", "202 0x1", "x y z"] {
+            assert!(parse(text).is_none(), "{text:?}");
+        }
+    }
+}

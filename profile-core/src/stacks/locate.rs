@@ -1,0 +1,123 @@
+//! What collectors of stacks share: raw addresses to the locations of a profile, and its times.
+
+use std::collections::HashMap;
+use std::time::SystemTime;
+
+use crate::process::hex;
+use crate::profile::{Builder, Function, Line, Mapping};
+use crate::stacks::symbol::Symbolizer;
+
+/// Whether a profile names its functions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Symbols {
+    /// Functions, files, lines and inlined frames are in the profile.
+    #[default]
+    Resolved,
+    /// The profile holds addresses, mappings and build ids, and its reader resolves them. Costs no
+    /// time and memory here; the reader needs the same files.
+    Raw,
+}
+
+/// Turns addresses of this process into locations with mappings, functions and lines.
+pub(crate) struct Locator {
+    symbolizer: Symbolizer,
+    symbols: Symbols,
+    /// The mapping of each segment of each object, once it was used.
+    mappings: HashMap<(usize, usize), u32>,
+    /// The location of each address.
+    locations: HashMap<u64, u32>,
+}
+
+impl Locator {
+    /// A locator for `builder`, whose first mapping becomes the main program's code.
+    pub(crate) fn new(builder: &mut Builder, symbols: Symbols) -> Locator {
+        let mut locator = Locator {
+            symbolizer: Symbolizer::new(),
+            symbols,
+            mappings: HashMap::new(),
+            locations: HashMap::new(),
+        };
+        if locator.symbolizer.objects().first().is_some_and(|main| !main.segments.is_empty()) {
+            locator.mapping(builder, (0, 0));
+        }
+        locator
+    }
+
+    /// The location of an instruction. For a caller that is the call's own address: the return
+    /// address less one.
+    pub(crate) fn location(&mut self, builder: &mut Builder, address: u64) -> u32 {
+        if let Some(&location) = self.locations.get(&address) {
+            return location;
+        }
+        let (mapping, lines) = match self.symbolizer.find(address) {
+            Some(place) => {
+                let mapping = self.mapping(builder, place);
+                let lines = match self.symbols {
+                    Symbols::Resolved => self.lines(builder, place.0, address),
+                    Symbols::Raw => Vec::new(),
+                };
+                (Some(mapping), lines)
+            }
+            // Code that no object holds, such as that of a JIT compiler.
+            None => {
+                let name = builder.str(&format!("[{address:#x}]"));
+                let function = builder.function(Function { name, ..Function::default() });
+                (None, vec![Line { function, ..Line::default() }])
+            }
+        };
+        let location = builder.location(mapping, address, &lines);
+        self.locations.insert(address, location);
+        location
+    }
+
+    fn lines(&mut self, builder: &mut Builder, object: usize, address: u64) -> Vec<Line> {
+        let frames = self.symbolizer.frames(object, address);
+        frames
+            .iter()
+            .map(|frame| {
+                let function = Function {
+                    name: builder.str(&frame.name),
+                    system_name: builder.str(&frame.system_name),
+                    filename: builder.str(&frame.file),
+                    start_line: 0,
+                };
+                Line {
+                    function: builder.function(function),
+                    line: frame.line.into(),
+                    column: frame.column.into(),
+                }
+            })
+            .collect()
+    }
+
+    fn mapping(&mut self, builder: &mut Builder, place: (usize, usize)) -> u32 {
+        if let Some(&mapping) = self.mappings.get(&place) {
+            return mapping;
+        }
+        let object = &self.symbolizer.objects()[place.0];
+        let segment = object.segments[place.1];
+        let filename = builder.str(&object.path.to_string_lossy());
+        let build_id = builder.str(&hex(&object.build_id));
+        // Everything that can be resolved here is: a reader need not try.
+        let resolved = self.symbols == Symbols::Resolved;
+        let mapping = builder.mapping(Mapping {
+            start: segment.start,
+            limit: segment.limit,
+            offset: segment.offset,
+            filename,
+            build_id,
+            has_functions: resolved,
+            has_filenames: resolved,
+            has_line_numbers: resolved,
+            has_inline_frames: resolved,
+        });
+        self.mappings.insert(place, mapping);
+        mapping
+    }
+}
+
+/// A time as profiles write it, 0 where the clock is before 1970.
+pub(crate) fn unix_nanos(time: SystemTime) -> i64 {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,20 @@
+//! Stacks of this process: unwinding them from any place, and naming what is in them.
+
+#[cfg(stacks)]
+#[allow(dead_code)]
+pub(crate) mod blocked;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
+pub(crate) mod locate;
+pub(crate) mod names;
+// Without an engine the build id is all that is asked for.
+#[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
+pub(crate) mod objects;
+#[cfg(stacks)]
+#[allow(unsafe_code)]
+pub(crate) mod raw;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
+pub(crate) mod symbol;
+pub(crate) mod symbols;
+#[cfg(stacks)]
+#[allow(dead_code)]
+pub(crate) mod unwind;

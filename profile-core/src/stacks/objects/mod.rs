@@ -1,0 +1,38 @@
+//! The files mapped into this process as code.
+
+use std::path::PathBuf;
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+mod raw;
+
+/// One executable file mapped into the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Object {
+    /// Its path, or a name in brackets where it has none.
+    pub(crate) path: PathBuf,
+    /// What to add to an address in the file's own terms to get one of this process.
+    pub(crate) bias: u64,
+    /// Its executable segments.
+    pub(crate) segments: Vec<Segment>,
+    /// Its build id; empty where it has none.
+    pub(crate) build_id: Vec<u8>,
+    /// Its bytes, where no file has them: the vDSO's.
+    pub(crate) image: Option<&'static [u8]>,
+}
+
+/// An executable segment, widened to whole pages as `/proc/self/maps` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) start: u64,
+    pub(crate) limit: u64,
+    pub(crate) offset: u64,
+}
+
+/// Every object, the main program first. None where the system is not asked for them yet.
+pub(crate) fn loaded() -> Vec<Object> {
+    #[cfg(target_os = "linux")]
+    return raw::loaded();
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
+}

@@ -1,0 +1,214 @@
+//! What differs between processors: aarch64.
+
+use core::arch::asm;
+use core::ffi::c_void;
+
+use crate::stacks::raw::scratch::Slot;
+use crate::stacks::unwind::Registers;
+
+/// The DWARF number of the stack pointer.
+pub(crate) const DWARF_SP: u16 = 31;
+/// The DWARF number of the frame pointer.
+pub(crate) const DWARF_FP: u16 = 29;
+/// The DWARF number of the return address.
+pub(crate) const DWARF_RA: u16 = 30;
+
+/// Where a signal frame, seen from its return trampoline, keeps the interrupted registers: offsets
+/// from the stack pointer, which points at a `siginfo` of 128 bytes and then a `ucontext` whose
+/// registers begin at 176 + 8 (Linux, arch/arm64/include/uapi/asm/ucontext.h and sigcontext.h).
+pub(crate) const SIGNAL_FRAME: SignalFrame =
+    SignalFrame { pc: REGISTERS + 8 * 32, sp: REGISTERS + 8 * 31, fp: REGISTERS + 8 * 29 };
+const REGISTERS: u64 = 128 + 176 + 8;
+
+/// Offsets of registers in a signal frame.
+pub(crate) struct SignalFrame {
+    pub(crate) pc: u64,
+    pub(crate) sp: u64,
+    pub(crate) fp: u64,
+}
+
+/// The registers that a signal interrupted.
+///
+/// # Safety
+///
+/// `context` is the third argument of a signal handler installed with `SA_SIGINFO`.
+pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
+    // SAFETY: the caller's promise; the kernel passes a `ucontext_t` (sigaction(2)).
+    let context = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    Registers { pc: context.pc, sp: context.sp, fp: context.regs[29], lr: strip(context.regs[30]) }
+}
+
+/// An address without the pointer authentication code in its upper bits.
+pub(crate) fn strip(address: u64) -> u64 {
+    address & 0x0000_ffff_ffff_ffff
+}
+
+/// The thread's own block at the top of its stack mapping.
+pub(crate) fn thread_pointer() -> u64 {
+    let pointer: u64;
+    // SAFETY: the aarch64 ABI of ELF keeps the thread pointer in `tpidr_el0`.
+    unsafe {
+        asm!("mrs {}, tpidr_el0", out(reg) pointer, options(nostack, nomem, preserves_flags))
+    };
+    pointer
+}
+
+/// The registers here: of the function that this is inlined into.
+#[inline(always)]
+pub(crate) fn here() -> Registers {
+    let (pc, sp, fp, lr): (u64, u64, u64, u64);
+    // SAFETY: reads registers only.
+    unsafe {
+        asm!(
+            "adr {pc}, .", "mov {sp}, sp", "mov {fp}, x29", "mov {lr}, x30",
+            pc = out(reg) pc, sp = out(reg) sp, fp = out(reg) fp, lr = out(reg) lr,
+            options(nostack, nomem, preserves_flags),
+        );
+    }
+    Registers { pc, sp, fp, lr: strip(lr) }
+}
+
+/// A system call that goes around libc, which may be interposed and sets `errno`. The result is the
+/// kernel's: an error is `-errno`.
+///
+/// # Safety
+///
+/// As the system call says.
+pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isize {
+    let result: isize;
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the aarch64 system call convention (syscall(2)).
+    unsafe {
+        asm!(
+            "svc 0",
+            inlateout("x0") a as isize => result,
+            in("x1") b, in("x2") c, in("x3") d, in("x4") e, in("x5") f, in("x8") number,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// What is called on another stack.
+pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
+
+/// Calls `entry` on the stack below `top`; see the one for x86_64.
+///
+/// # Safety
+///
+/// `top` is a multiple of 16, the stack is large enough and nobody else's, and `entry` does not unwind.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_on(
+    argument: *mut c_void,
+    slot: *const Slot,
+    top: usize,
+    entry: Entry,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "stp x29, x30, [sp, #-16]!",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset x29, -16",
+        ".cfi_offset x30, -8",
+        "mov x29, sp",
+        ".cfi_def_cfa_register x29",
+        "mov sp, x2",
+        "blr x3",
+        "mov sp, x29",
+        ".cfi_def_cfa sp, 16",
+        "ldp x29, x30, [sp], #16",
+        ".cfi_def_cfa_offset 0",
+        ".cfi_restore x29",
+        ".cfi_restore x30",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
+/// Defines a signal handler that runs `$work` on a stack of our own and takes nothing of the stack that
+/// the kernel put its frame on. It claims the first free slot from one that goes by the thread, as
+/// [`crate::stacks::raw::scratch`] does; where none is free, `$missed` is counted up. Registers need not be kept: the
+/// kernel restores all of them.
+#[cfg(feature = "sampler")]
+macro_rules! signal_entry {
+    ($(#[$attributes:meta])* $name:ident, $work:path, $missed:path) => {
+        $(#[$attributes])*
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name(
+            _signal: libc::c_int,
+            _info: *const libc::siginfo_t,
+            _context: *const libc::c_void,
+        ) {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                ".cfi_undefined x30",
+                // `bti c`, by a name that every assembler knows: the kernel comes here as a call does.
+                "hint #34",
+                "adrp x9, :got:{table}",
+                "ldr x9, [x9, :got_lo12:{table}]",
+                "ldr x9, [x9]",
+                "cbz x9, 5f",
+                "mrs x3, tpidr_el0",
+                "lsr x3, x3, #12",
+                "mov w4, #{slots}",
+                "2:",
+                "and x3, x3, #{slots} - 1",
+                "add x5, x9, x3, lsl #6",
+                "ldaxr x6, [x5]",
+                "tbnz x6, #0, 3f",
+                "add x7, x6, #1",
+                "stlxr w8, x7, [x5]",
+                "cbz w8, 4f",
+                "3:",
+                "clrex",
+                "add x3, x3, #1",
+                "subs w4, w4, #1",
+                "b.ne 2b",
+                "5:",
+                "adrp x9, :got:{missed}",
+                "ldr x9, [x9, :got_lo12:{missed}]",
+                "6:",
+                "ldxr x6, [x9]",
+                "add x6, x6, #1",
+                "stxr w8, x6, [x9]",
+                "cbnz w8, 6b",
+                "ret",
+                "4:",
+                "dmb ish",
+                "mov x7, #{stride}",
+                "madd x7, x3, x7, x9",
+                "mov x6, #{first_top}",
+                "add x7, x7, x6",
+                "mov x6, sp",
+                "mov sp, x7",
+                "stp x6, x5, [sp, #-32]!",
+                "str x30, [sp, #16]",
+                "mov x0, x1",
+                "mov x1, x2",
+                "mov x2, x5",
+                "bl {work}",
+                "ldr x30, [sp, #16]",
+                "ldp x6, x5, [sp]",
+                "mov sp, x6",
+                // Nobody else writes to a slot that is held.
+                "ldr x7, [x5]",
+                // Counts up above the stack pointer, and takes back the one.
+                "mov x8, #{count}",
+                "add x7, x7, x8",
+                "sub x7, x7, #1",
+                "stlr x7, [x5]",
+                "ret",
+                ".cfi_endproc",
+                table = sym $crate::stacks::raw::scratch::TABLE,
+                slots = const $crate::stacks::raw::scratch::SLOTS,
+                stride = const $crate::stacks::raw::scratch::STRIDE,
+                first_top = const $crate::stacks::raw::scratch::FIRST_TOP,
+                count = const $crate::stacks::raw::scratch::GIVE_BACK + 1,
+                work = sym $work,
+                missed = sym $missed,
+            )
+        }
+    };
+}
+#[cfg(feature = "sampler")]
+pub(crate) use signal_entry;

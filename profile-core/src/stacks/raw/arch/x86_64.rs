@@ -1,0 +1,198 @@
+//! What differs between processors: x86_64.
+
+use core::arch::{asm, naked_asm};
+use core::ffi::c_void;
+
+use crate::stacks::raw::scratch::Slot;
+use crate::stacks::unwind::Registers;
+
+/// The DWARF number of the stack pointer.
+pub(crate) const DWARF_SP: u16 = 7;
+/// The DWARF number of the frame pointer.
+pub(crate) const DWARF_FP: u16 = 6;
+/// The DWARF number of the return address.
+pub(crate) const DWARF_RA: u16 = 16;
+
+/// Where a signal frame, seen from its return trampoline, keeps the interrupted registers: offsets
+/// from the stack pointer, which points at a `ucontext` (Linux, arch/x86/include/asm/sigframe.h).
+pub(crate) const SIGNAL_FRAME: SignalFrame = SignalFrame { pc: 0xa8, sp: 0xa0, fp: 0x78 };
+
+/// Offsets of registers in a signal frame.
+pub(crate) struct SignalFrame {
+    pub(crate) pc: u64,
+    pub(crate) sp: u64,
+    pub(crate) fp: u64,
+}
+
+/// The registers that a signal interrupted.
+///
+/// # Safety
+///
+/// `context` is the third argument of a signal handler installed with `SA_SIGINFO`.
+pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
+    // SAFETY: the caller's promise; the kernel passes a `ucontext_t` (sigaction(2)).
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    Registers {
+        pc: registers[libc::REG_RIP as usize] as u64,
+        sp: registers[libc::REG_RSP as usize] as u64,
+        fp: registers[libc::REG_RBP as usize] as u64,
+        lr: 0,
+    }
+}
+
+/// A return address as it is: nothing is mixed into it here.
+pub(crate) fn strip(address: u64) -> u64 {
+    address
+}
+
+/// The thread's own block at the top of its stack mapping.
+pub(crate) fn thread_pointer() -> u64 {
+    let pointer: u64;
+    // SAFETY: the x86_64 ABI of ELF keeps the thread pointer in the first word at `fs`.
+    unsafe { asm!("mov {}, fs:0", out(reg) pointer, options(nostack, readonly, preserves_flags)) };
+    pointer
+}
+
+/// The registers here: of the function that this is inlined into.
+#[inline(always)]
+pub(crate) fn here() -> Registers {
+    let (pc, sp, fp): (u64, u64, u64);
+    // SAFETY: reads registers only.
+    unsafe {
+        asm!(
+            "lea {pc}, [rip]", "mov {sp}, rsp", "mov {fp}, rbp",
+            pc = out(reg) pc, sp = out(reg) sp, fp = out(reg) fp,
+            options(nostack, nomem, preserves_flags),
+        );
+    }
+    Registers { pc, sp, fp, lr: 0 }
+}
+
+/// A system call that goes around libc, which may be interposed and sets `errno`. The result is the
+/// kernel's: an error is `-errno`.
+///
+/// # Safety
+///
+/// As the system call says.
+pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isize {
+    let result: isize;
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: the x86_64 system call convention; the kernel overwrites rcx and r11 (syscall(2)).
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d, in("r8") e, in("r9") f,
+            lateout("rcx") _, lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// What is called on another stack.
+pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
+
+/// Calls `entry` on the stack below `top`. The way up from there is known to every unwinder.
+///
+/// # Safety
+///
+/// `top` is a multiple of 16, the stack is large enough and nobody else's, and `entry` does not unwind.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn call_on(
+    argument: *mut c_void,
+    slot: *const Slot,
+    top: usize,
+    entry: Entry,
+) {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "mov rsp, rdx",
+        "call rcx",
+        "mov rsp, rbp",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
+/// Defines a signal handler that runs `$work` on a stack of our own and takes nothing of the stack that
+/// the kernel put its frame on. It claims the first free slot from one that goes by the thread, as
+/// [`crate::stacks::raw::scratch`] does; where none is free, `$missed` is counted up. Registers need not be kept: the
+/// kernel restores all of them.
+#[cfg(feature = "sampler")]
+macro_rules! signal_entry {
+    ($(#[$attributes:meta])* $name:ident, $work:path, $missed:path) => {
+        $(#[$attributes])*
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name(
+            _signal: libc::c_int,
+            _info: *const libc::siginfo_t,
+            _context: *const libc::c_void,
+        ) {
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                ".cfi_undefined rip",
+                "mov r8, qword ptr [rip + {table}@GOTPCREL]",
+                "mov r8, qword ptr [r8]",
+                "test r8, r8",
+                "jz 5f",
+                "mov rdi, qword ptr fs:[0]",
+                "shr rdi, 12",
+                "mov ecx, {slots}",
+                "2:",
+                "and edi, {slots} - 1",
+                "mov r11d, edi",
+                "shl r11, 6",
+                "add r11, r8",
+                "mov rax, qword ptr [r11]",
+                "test al, 1",
+                "jnz 3f",
+                "lea r10, [rax + 1]",
+                "lock cmpxchg qword ptr [r11], r10",
+                "je 4f",
+                "3:",
+                "inc edi",
+                "dec ecx",
+                "jnz 2b",
+                "5:",
+                "mov r8, qword ptr [rip + {missed}@GOTPCREL]",
+                "lock inc qword ptr [r8]",
+                "ret",
+                "4:",
+                "imul rdi, rdi, {stride}",
+                "lea rax, [r8 + rdi + {first_top}]",
+                "mov r9, rsp",
+                "mov rsp, rax",
+                "push r9",
+                "push r11",
+                "mov rdi, rsi",
+                "mov rsi, rdx",
+                "mov rdx, r11",
+                "call {work}",
+                "pop r11",
+                "mov rsp, qword ptr [rsp]",
+                // Nobody else writes to a slot that is held.
+                "mov rax, {give_back}",
+                "add qword ptr [r11], rax",
+                "ret",
+                ".cfi_endproc",
+                table = sym $crate::stacks::raw::scratch::TABLE,
+                slots = const $crate::stacks::raw::scratch::SLOTS,
+                stride = const $crate::stacks::raw::scratch::STRIDE,
+                first_top = const $crate::stacks::raw::scratch::FIRST_TOP,
+                give_back = const $crate::stacks::raw::scratch::GIVE_BACK,
+                work = sym $work,
+                missed = sym $missed,
+            )
+        }
+    };
+}
+#[cfg(feature = "sampler")]
+pub(crate) use signal_entry;

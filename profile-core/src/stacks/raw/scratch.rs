@@ -1,0 +1,497 @@
+//! Stacks of our own, for what runs in the program's place: signal handlers, hooks of allocators and
+//! interposed functions. A program's stack may have a few hundred bytes left, be a coroutine's of four
+//! kilobytes, or an alternate one of the least size there is; unwinding takes seven and more.
+//!
+//! Claiming one does not allocate, lock, wait, panic, call into libc, set `errno` or touch a
+//! thread-local. A forked child finds all of them free. Nothing that runs there calls back into the
+//! program, but for the allocator where unwind tables are read for the first time.
+//!
+//! Whoever holds one has every signal blocked, those that libc keeps for itself included, so that no
+//! handler of the program's that is left by `siglongjmp`, no asynchronous cancellation and no other
+//! handler of ours can begin there: what was claimed is given back. Blocking takes two system calls,
+//! which is more than all the rest where a system call takes a microsecond. [`run_on_own_stack`] does
+//! without: a handler may begin there, and where it doesn't come back the thread finds by its stack
+//! pointer what it has left behind, the next time it claims one.
+
+use std::ffi::c_void;
+use std::mem::{ManuallyDrop, MaybeUninit};
+use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::stacks::raw::arch;
+use crate::stacks::raw::window::Window;
+use crate::stacks::unwind::{Memo, Scratch};
+
+/// Stacks there are. One is held for microseconds, so that more than there are processors are in use
+/// only where their holders were preempted.
+pub(crate) const SLOTS: usize = 64;
+/// Bytes of a stack: a debug build makes a [`Room`] on it, and the allocator may run there.
+const STACK: usize = 256 << 10;
+/// Bytes between two stacks that nobody may touch.
+const GUARD: usize = 64 << 10;
+/// Bytes from one stack's top to the next's. Pages of all sizes there are divide it.
+pub(crate) const STRIDE: usize = STACK + GUARD + ROOM;
+/// Bytes for a [`Room`], above its stack.
+const ROOM: usize = 64 << 10;
+/// Bytes from the table's beginning to the first stack's top.
+pub(crate) const FIRST_TOP: usize = GUARD + GUARD + STACK;
+
+/// The slots, in memory of their own that a forked child finds zeroed; null until [`prepare`].
+pub(crate) static TABLE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
+
+/// One stack's word. The layout is known to the entry of signal handlers, in [`arch`].
+#[repr(C, align(64))]
+pub(crate) struct Slot {
+    /// Odd while somebody is at it, with their stack pointer where signals are not blocked; and above
+    /// that how often somebody was.
+    state: AtomicU64,
+    /// 0 until the room is made.
+    made: AtomicU8,
+}
+
+/// The part of a state that counts. Below it is room for a stack pointer without its last four bits,
+/// which are always zero.
+const ONE: u64 = 1 << 45;
+/// Added to the state of a slot that is given back, where it was claimed by adding one.
+pub(crate) const GIVE_BACK: u64 = ONE - 1;
+
+/// The state of a slot in this state while a thread with a stack pointer holds it; 0 for one whose
+/// signals are blocked.
+fn held(state: u64, sp: u64) -> u64 {
+    state & !(ONE - 1) | sp >> 3 & (ONE - 1) | 1
+}
+
+/// The stack pointer of a slot's holder, with its last bits cleared, where signals are not blocked.
+fn holder(state: u64) -> Option<u64> {
+    let sp = (state & (ONE - 2)) << 3;
+    if state & 1 != 0 && sp != 0 { Some(sp) } else { None }
+}
+
+/// Working memory beside a stack.
+#[derive(Default)]
+pub(crate) struct Room {
+    pub(crate) scratch: Scratch,
+    /// Of the last stack that was sampled here: most often the same thread's.
+    pub(crate) memo: Memo,
+    pub(crate) window: Window,
+}
+
+const _: () = assert!(size_of::<Room>() <= ROOM && size_of::<Slot>() == 64);
+
+/// Makes the stacks, where that was not done. They take memory when they are used. Where the system
+/// refuses there are none.
+pub(crate) fn prepare() {
+    static STATE: AtomicU8 = AtomicU8::new(0);
+    if STATE.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
+        return;
+    }
+    if let Some(table) = map() {
+        TABLE.store(table, Ordering::SeqCst);
+    }
+}
+
+/// The table of slots, and after it the stacks, in one mapping.
+fn map() -> Option<*mut Slot> {
+    // By system call: an allocator may be on its first allocation.
+    let call = |number, arguments| {
+        // SAFETY: mmap(2) of new private memory at an address of the kernel's choice, and mprotect(2)
+        // and madvise(2) of parts of it, which nobody knows yet.
+        unsafe { arch::syscall(number, arguments) }
+    };
+    let (read_write, private) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANON);
+    let length = GUARD + SLOTS * STRIDE;
+    let flags = (private | libc::MAP_NORESERVE) as usize;
+    let start =
+        call(libc::SYS_mmap, [0, length, read_write as usize, flags, usize::MAX, 0]) as usize;
+    if start as isize <= 0 && start as isize >= -4095 {
+        return None;
+    }
+    // Kernels before 4.14 can't: there a child may find stacks taken that nobody holds.
+    call(libc::SYS_madvise, [start, GUARD, libc::MADV_WIPEONFORK as usize, 0, 0, 0]);
+    for slot in 0..SLOTS {
+        let guard = start + GUARD + slot * STRIDE;
+        call(libc::SYS_mprotect, [guard, GUARD, libc::PROT_NONE as usize, 0, 0, 0]);
+    }
+    Some(std::ptr::with_exposed_provenance_mut(start))
+}
+
+impl Slot {
+    /// Ends what is held in this state, if it still is: a handler may have forked, and then a child is
+    /// here whose slots were all given back.
+    fn give_back(&self, held: u64) {
+        let free = (held & !(ONE - 1)).wrapping_add(ONE);
+        let _ = self.state.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed);
+    }
+
+    /// The upper end of this slot's stack, where its room begins.
+    fn top(&self) -> usize {
+        let table = TABLE.load(Ordering::Relaxed).addr();
+        let number = (std::ptr::from_ref(self).addr() - table) / size_of::<Slot>();
+        table + FIRST_TOP + number * STRIDE
+    }
+
+    /// Whether a stack pointer is in this slot's stack.
+    #[inline(always)]
+    fn is_under(&self, sp: u64) -> bool {
+        let top = self.top() as u64;
+        sp <= top && top - STACK as u64 <= sp
+    }
+
+    fn claim(&self, free: u64, held: u64) -> bool {
+        self.state.compare_exchange(free, held, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// The slot's room, which is its holder's.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the slot, and runs on the slot's stack or one as large.
+    pub(crate) unsafe fn room(&self) -> *mut Room {
+        let room = std::ptr::with_exposed_provenance_mut::<Room>(self.top());
+        if self.made.load(Ordering::Relaxed) == 0 {
+            // SAFETY: memory of our own, large enough and aligned to a page.
+            unsafe { room.write(Room::default()) };
+            self.made.store(1, Ordering::Relaxed);
+        }
+        room
+    }
+}
+
+/// The slots; none before [`prepare`].
+fn slots() -> &'static [Slot] {
+    let table = TABLE.load(Ordering::SeqCst);
+    if table.is_null() {
+        return &[];
+    }
+    // SAFETY: the beginning of a mapping that stays: zeroed memory, or what was stored through shared
+    // references to atomics.
+    unsafe { std::slice::from_raw_parts(table, SLOTS) }
+}
+
+/// A slot that this thread holds, and its state.
+struct Held(&'static Slot, u64);
+
+/// A thread's stack as it claims a slot with its signals not blocked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnStack {
+    pub(crate) sp: u64,
+    /// Where it is mapped. `sp` is in there.
+    pub(crate) mapped: (u64, u64),
+}
+
+impl OwnStack {
+    /// Whether the holder of a slot was this thread, further down its stack than it is now: then it was
+    /// left for good.
+    #[inline(always)]
+    fn has_left(&self, state: u64) -> bool {
+        let Some(sp) = holder(state) else { return false };
+        // A handler may run on an alternate stack that is a part of this one, above what it interrupts.
+        self.mapped.0 <= sp && sp <= self.sp && !on_alternate_stack()
+    }
+}
+
+/// Whether this thread runs on its alternate stack for signals.
+#[cold]
+fn on_alternate_stack() -> bool {
+    let mut now = MaybeUninit::<libc::stack_t>::uninit();
+    let arguments = [0, now.as_mut_ptr().expose_provenance(), 0, 0, 0, 0];
+    // SAFETY: sigaltstack(2) writes the present one to room that lives during the call.
+    let failed = unsafe { arch::syscall(libc::SYS_sigaltstack, arguments) } != 0;
+    // SAFETY: written where the call did not fail.
+    failed || unsafe { now.assume_init() }.ss_flags & libc::SS_ONSTACK != 0
+}
+
+impl Held {
+    /// Claims a slot; with `own` where this thread's signals are not blocked.
+    fn claim(own: Option<OwnStack>) -> Option<Held> {
+        let slots = slots();
+        // Threads begin at different ones, and at the same one again.
+        let first = arch::thread_pointer() as usize >> 12;
+        let (sp, mark) = match own {
+            Some(own) => (own.sp, own.sp),
+            None => (arch::here().sp, 0),
+        };
+        // No iterators: where nothing is optimised each takes some hundred bytes of the stack.
+        let mut n = 0;
+        while n < slots.len() {
+            let slot = &slots[(first + n) % SLOTS];
+            n += 1;
+            // In a child that was forked by a handler in the midst of a run the run's own slot is free.
+            if slot.is_under(sp) {
+                continue;
+            }
+            let mut state = slot.state.load(Ordering::Relaxed);
+            if let Some(own) = &own
+                && own.has_left(state)
+            {
+                slot.give_back(state);
+                state = slot.state.load(Ordering::Relaxed);
+            }
+            // Only what was claimed is given back.
+            if state & 1 == 0 && slot.claim(state, held(state, mark)) {
+                return Some(Held(slot, held(state, mark)));
+            }
+        }
+        None
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.give_back(self.1);
+    }
+}
+
+/// Every signal of this thread blocked, until dropped.
+struct AllBlocked {
+    before: u64,
+}
+
+impl AllBlocked {
+    #[inline(always)]
+    fn new() -> AllBlocked {
+        let (all, mut before) = (u64::MAX, 0u64);
+        mask(&raw const all, &raw mut before);
+        AllBlocked { before }
+    }
+}
+
+impl Drop for AllBlocked {
+    #[inline(always)]
+    fn drop(&mut self) {
+        mask(&raw const self.before, std::ptr::null_mut());
+    }
+}
+
+/// Sets this thread's signal mask as the kernel has it. libc's function keeps some signals back.
+#[inline(always)]
+fn mask(new: *const u64, before: *mut u64) {
+    let how = libc::SIG_SETMASK as usize;
+    let arguments = [how, new.expose_provenance(), before.expose_provenance(), 8, 0, 0];
+    // SAFETY: rt_sigprocmask(2) with masks of the kernel's size, 8 bytes, that live during the call.
+    unsafe { arch::syscall(libc::SYS_rt_sigprocmask, arguments) };
+}
+
+/// Runs `work` on a stack of our own with its room, with every signal blocked. `None`, and nothing
+/// done, where none is free.
+#[inline(always)]
+pub(crate) fn run<R>(work: impl FnOnce(&mut Room) -> R) -> Option<R> {
+    let _blocked = AllBlocked::new();
+    run_in(&Held::claim(None)?, work)
+}
+
+/// The same with signals as they are, for a thread that is on a stack of its own. `work` may be left in
+/// the midst of it, for ever.
+#[inline(always)]
+pub(crate) fn run_on_own_stack<R>(own: OwnStack, work: impl FnOnce(&mut Room) -> R) -> Option<R> {
+    run_in(&Held::claim(Some(own))?, work)
+}
+
+/// Not part of its callers' frames, so that no more than one of them and of what claims takes room on
+/// the stack at a time.
+#[inline(never)]
+fn run_in<R, F: FnOnce(&mut Room) -> R>(held: &Held, work: F) -> Option<R> {
+    struct Call<F, R> {
+        work: ManuallyDrop<F>,
+        result: MaybeUninit<R>,
+    }
+
+    extern "C" fn begin<R, F: FnOnce(&mut Room) -> R>(call: *mut c_void, slot: *const Slot) {
+        // SAFETY: `run_in` passes these pointers and waits; it holds the slot, and this is its stack.
+        let (call, room) = unsafe { (&mut *call.cast::<Call<F, R>>(), &mut *(*slot).room()) };
+        // SAFETY: taken this once.
+        let work = unsafe { ManuallyDrop::take(&mut call.work) };
+        call.result.write(work(room));
+    }
+
+    let mut call = Call { work: ManuallyDrop::new(work), result: MaybeUninit::uninit() };
+    // SAFETY: the stack's top is aligned to pages, nobody else uses the stack, and `begin` does not
+    // unwind: it is `extern "C"`.
+    unsafe { arch::call_on((&raw mut call).cast(), held.0, held.0.top(), begin::<R, F>) };
+    // SAFETY: `begin` wrote it.
+    Some(unsafe { call.result.assume_init() })
+}
+
+/// Those who were at work at one moment, and may be using what they found then.
+#[derive(Debug, Default)]
+pub(crate) struct AtWork {
+    /// Slots and their states.
+    slots: Vec<(usize, u64)>,
+}
+
+impl AtWork {
+    /// Those who are at work now.
+    pub(crate) fn now() -> AtWork {
+        let state = |slot: &Slot| slot.state.load(Ordering::SeqCst);
+        let slots = slots().iter().map(state).enumerate();
+        AtWork { slots: slots.filter(|(_, state)| !state.is_multiple_of(2)).collect() }
+    }
+
+    /// Returns whether all of them have ended since.
+    pub(crate) fn have_ended(&mut self) -> bool {
+        let now = slots();
+        self.slots.retain(|&(slot, state)| now[slot].state.load(Ordering::SeqCst) == state);
+        self.slots.is_empty()
+    }
+
+    /// Waits until all of them have ended, which takes microseconds; but no longer than `most`, where
+    /// one of them is stopped by a debugger. Returns whether they have.
+    pub(crate) fn wait(mut self, most: Duration) -> bool {
+        let began = Instant::now();
+        while !self.have_ended() {
+            if began.elapsed() > most {
+                return false;
+            }
+            std::thread::sleep(Duration::from_micros(20));
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A run's own stack pointer, and what it was given.
+    fn place() -> u64 {
+        arch::here().sp
+    }
+
+    #[test]
+    fn work_runs_elsewhere_and_comes_back() {
+        prepare();
+        let here = place();
+        let numbers = [1, 2, 3];
+        let (there, sum) = run(|room| {
+            room.window.forget();
+            (place(), numbers.iter().sum::<i32>())
+        })
+        .unwrap();
+        assert_eq!(sum, 6);
+        assert!(here.abs_diff(there) > 64 << 10, "{here:x} and {there:x}");
+        assert!(here.abs_diff(place()) < 4096);
+    }
+
+    #[test]
+    fn stacks_are_given_back_and_signals_let_in_again() {
+        prepare();
+        let mask = || {
+            let mut now = 0u64;
+            // An empty set more is blocked.
+            let arguments =
+                [libc::SIG_BLOCK as usize, 0, (&raw mut now).expose_provenance(), 8, 0, 0];
+            // SAFETY: rt_sigprocmask(2) writes the present mask to a word that lives during the call.
+            unsafe { arch::syscall(libc::SYS_rt_sigprocmask, arguments) };
+            now
+        };
+        let before = mask();
+        for _ in 0..10 * SLOTS {
+            // Signals 9 and 19 can't be blocked.
+            let blocked = run(|_| mask()).expect("a free stack");
+            assert_eq!(blocked | 1 << 8 | 1 << 18, u64::MAX);
+        }
+        assert_eq!(mask(), before);
+    }
+
+    /// Runs something and never comes back from it, as a handler that ends by `siglongjmp` does.
+    fn leave(own: OwnStack) {
+        std::mem::forget(Held::claim(Some(own)).expect("a free stack"));
+    }
+
+    /// Slots that are held with a stack pointer between two addresses.
+    fn slots_of((low, high): (u64, u64)) -> usize {
+        let holders = slots().iter().map(|slot| holder(slot.state.load(Ordering::Relaxed)));
+        holders.flatten().filter(|sp| (low..high).contains(sp)).count()
+    }
+
+    fn held_with(sp: u64) -> usize {
+        slots_of((sp, sp + 1))
+    }
+
+    #[test]
+    fn what_a_thread_has_left_behind_is_found_and_what_it_is_in_is_not() {
+        prepare();
+        // Nobody's stack, so that no other test's threads are met.
+        let mapped = (0x10_0000, 0x20_0000);
+        let own = |sp| OwnStack { sp, mapped };
+        // Left at one depth, over and over: one slot at a time.
+        for _ in 0..10 * SLOTS {
+            leave(own(0x18_0000));
+        }
+        assert_eq!(held_with(0x18_0000), 1);
+        // Further down, as in a handler: the one above may be waiting for it to return.
+        leave(own(0x17_0000));
+        assert_eq!((held_with(0x18_0000), held_with(0x17_0000)), (1, 1));
+        // Another thread's stack.
+        let other = OwnStack { sp: 0x30_0000, mapped: (0x20_0000, 0x30_1000) };
+        drop(Held::claim(Some(other)));
+        assert_eq!((held_with(0x18_0000), held_with(0x17_0000)), (1, 1));
+        // Further up what is met is taken back: no more are left than there were.
+        let before = slots_of(mapped);
+        for _ in 0..10 * SLOTS {
+            leave(own(0x18_8000));
+        }
+        let after = slots_of(mapped);
+        assert!(before == 2 && after <= 2, "{before}, then {after}");
+    }
+
+    #[test]
+    fn a_state_tells_its_holder_and_counts() {
+        for sp in [0x7fff_ffff_fff0, 0xffff_ffff_fff0, 0x10] {
+            for times in [0, 1, (1 << 19) - 1] {
+                let free = ONE.wrapping_mul(times);
+                assert_eq!(holder(held(free, sp)), Some(sp));
+                assert_eq!(holder(free), None);
+                assert_eq!(holder(held(free, 0)), None);
+                let slot = Slot { state: AtomicU64::new(held(free, sp)), made: AtomicU8::new(0) };
+                slot.give_back(held(free, sp));
+                assert_eq!(slot.state.into_inner(), free.wrapping_add(ONE));
+                assert_eq!(held(free, 0).wrapping_add(GIVE_BACK), free.wrapping_add(ONE));
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_else_is_on_a_stack_that_is_held() {
+        prepare();
+        let threads = |number: u64| {
+            move || {
+                for _ in 0..2000 {
+                    let stays = run(|_| {
+                        let mut words = [0; 64];
+                        words.fill(std::hint::black_box(number));
+                        for _ in 0..20 {
+                            std::thread::yield_now();
+                        }
+                        std::hint::black_box(&words).iter().all(|&word| word == number)
+                    });
+                    assert_ne!(stays, Some(false));
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            (0..8).for_each(|number| drop(scope.spawn(threads(number))));
+        });
+    }
+
+    #[test]
+    fn those_at_work_are_waited_for_and_no_longer_than_said() {
+        prepare();
+        let (begun, end) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                run(|_| {
+                    begun.wait();
+                    end.wait();
+                })
+            });
+            begun.wait();
+            let mut at_work = AtWork::now();
+            assert!(!at_work.have_ended());
+            assert!(!AtWork::now().wait(Duration::from_millis(5)));
+            end.wait();
+            assert!(at_work.wait(Duration::from_secs(60)));
+        });
+    }
+}

@@ -1,0 +1,122 @@
+//! The threads of this process as the kernel shows them under `/proc/self/task`.
+//!
+//! Files are opened from the folder's descriptor: a path from the root would be walked anew each
+//! time, which costs as much as what is read.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::fd::{AsRawFd as _, FromRawFd as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+/// The folder of threads.
+pub(crate) struct Tasks {
+    folder: File,
+}
+
+/// The beginning of a short file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    bytes: [u8; 192],
+    len: usize,
+}
+
+impl Tasks {
+    pub(crate) fn open() -> io::Result<Tasks> {
+        Ok(Tasks { folder: File::open("/proc/self/task")? })
+    }
+
+    /// The ids of all threads there are now.
+    pub(crate) fn ids() -> io::Result<Vec<u32>> {
+        let mut ids = Vec::new();
+        for task in fs::read_dir("/proc/self/task")? {
+            ids.extend(task?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()));
+        }
+        Ok(ids)
+    }
+
+    /// How many threads there are now, and a constant: much less work than a list of them.
+    pub(crate) fn count(&self) -> io::Result<u64> {
+        // The kernel counts each thread's folder as a link to this one.
+        Ok(self.folder.metadata()?.nlink())
+    }
+
+    /// A file of a thread; `None` where the thread has ended, or the file is not to be read.
+    pub(crate) fn file(&self, tid: u32, name: &str) -> Option<File> {
+        let mut path = [0u8; 32];
+        // The last byte stays 0.
+        let room = path.len() - 1;
+        write!(&mut path[..room], "{tid}/{name}").ok()?;
+        let flags = libc::O_RDONLY | libc::O_CLOEXEC;
+        // SAFETY: openat(2) with a path that ends in NUL.
+        let file = unsafe { libc::openat(self.folder.as_raw_fd(), path.as_ptr().cast(), flags) };
+        // SAFETY: a descriptor that was opened just now and belongs to nobody else.
+        (file >= 0).then(|| unsafe { File::from_raw_fd(file) })
+    }
+
+    /// What a short file of a thread says.
+    pub(crate) fn text(&self, tid: u32, name: &str) -> Option<Text> {
+        Some(Text::read(&self.file(tid, name)?))
+    }
+}
+
+impl Text {
+    /// Reads from the file's beginning, so that a file can be read again.
+    pub(crate) fn read(file: &File) -> Text {
+        let mut bytes = [0; 192];
+        let len = file.read_at(&mut bytes, 0).unwrap_or(0);
+        Text { bytes, len }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    /// As text; `None` where it is none.
+    pub(crate) fn str(&self) -> Option<&str> {
+        std::str::from_utf8(self.bytes()).ok()
+    }
+}
+
+/// Files that may be kept open without taking a noticeable part of those that the process can have.
+pub(crate) fn spare_files() -> usize {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: getrlimit(2) writes to a structure that lives during the call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0;
+    if known { (limit.rlim_cur / 8).min(4096) as usize } else { 0 }
+}
+
+/// A thread's name; "(ended)" where it has ended.
+pub(crate) fn name_of(tid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
+        .map_or_else(|_| "(ended)".to_owned(), |name| name.trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_threads_files_are_read_by_its_id() {
+        let named = std::thread::Builder::new().name("reads-itself".to_owned());
+        let read = || {
+            // SAFETY: gettid(2) has no arguments and no effect.
+            let tid = unsafe { libc::gettid() } as u32;
+            let tasks = Tasks::open().unwrap();
+            assert!(Tasks::ids().unwrap().contains(&tid));
+            // Other tests' threads come and go.
+            let one_more = || {
+                let before = tasks.count().unwrap();
+                let during = std::thread::scope(|scope| {
+                    scope.spawn(|| tasks.count().unwrap()).join().unwrap()
+                });
+                during == before + 1
+            };
+            assert!((0..1000).any(|_| one_more()));
+            let name = tasks.text(tid, "comm").unwrap();
+            assert_eq!(name.str(), Some("reads-itself\n"));
+            assert!(tasks.file(tid, "no such file").is_none());
+            assert!(tasks.file(tid, "a name that has no room in the path").is_none());
+        };
+        named.spawn(read).unwrap().join().unwrap();
+    }
+}

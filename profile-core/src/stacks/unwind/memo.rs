@@ -1,0 +1,288 @@
+//! The last stack, so that the next one is unwound only as far as it differs.
+//!
+//! From one sample to the next most of a thread's stack stays. How a frame leads to its caller depends on
+//! its address, its registers, and the words of the stack that are read on the way: a frame that was
+//! here before leads where it led then if those words are what they were. To look at them takes a
+//! fraction of what the rules take, and reads memory in order.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::stacks::raw::arch;
+use crate::stacks::unwind::rule::{Fp, Ra, Rule};
+use crate::stacks::unwind::{Place, Registers, Stack};
+
+/// Frames that are remembered.
+const MOST: usize = 128;
+
+/// A frame and how it leads to the next one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Frame {
+    lookup: u64,
+    sp: u64,
+    fp: u64,
+    link: Link,
+}
+
+/// Where the words are that lead from one frame to the next: offsets from the next one's stack pointer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// It does not lead there by such words alone, or there is no next one.
+    None,
+    Words {
+        pc: i16,
+        fp: Option<i16>,
+    },
+}
+
+/// The frames of the stack that was unwound last, of whichever thread.
+pub(crate) struct Memo {
+    /// Whose rules they were found by.
+    unwinder: u64,
+    /// `frames[start..]`, the leaf first.
+    frames: [Frame; MOST],
+    start: usize,
+    /// Where the next frame is looked for.
+    at: usize,
+    /// The frames of the stack that is being unwound: `new[..len]`, and after them `frames[same]`. With a `len`
+    /// beyond [`MOST`] they are too many to be remembered.
+    new: [Frame; MOST],
+    len: usize,
+    same: Range<usize>,
+}
+
+impl Link {
+    /// From a frame whose caller was found by a rule.
+    pub(crate) fn of(rule: Rule) -> Link {
+        match rule {
+            Rule::Frame { fp, ra: Ra::At(pc), .. } => {
+                let fp = match fp {
+                    Fp::Same => None,
+                    Fp::At(offset) => Some(offset),
+                };
+                Link::Words { pc, fp }
+            }
+            // By the frame pointer.
+            Rule::Unknown => Link::Words { pc: -8, fp: Some(-16) },
+            _ => Link::None,
+        }
+    }
+}
+
+impl Default for Memo {
+    fn default() -> Memo {
+        let none = Frame { lookup: 0, sp: 0, fp: 0, link: Link::None };
+        Memo {
+            unwinder: 0,
+            frames: [none; MOST],
+            start: MOST,
+            at: MOST,
+            new: [none; MOST],
+            len: 0,
+            same: 0..0,
+        }
+    }
+}
+
+impl Memo {
+    /// Another stack is unwound, by this unwinder.
+    pub(crate) fn begin(&mut self, unwinder: u64) {
+        if self.unwinder != unwinder {
+            self.unwinder = unwinder;
+            self.start = MOST;
+        }
+        self.at = self.start;
+        self.len = 0;
+        self.same = 0..0;
+    }
+
+    /// Goes up from a caller for as long as the last stack went the same way. Writes the frames that it
+    /// leaves behind to `out`, of which it leaves one word at least, and says how many they are.
+    #[inline]
+    pub(crate) fn follow(
+        &mut self,
+        place: &mut Place,
+        stack: &mut impl Stack,
+        out: &[AtomicU64],
+    ) -> usize {
+        let Registers { sp, fp, .. } = place.registers;
+        let lower = self.frames[self.at..].iter().take_while(|frame| frame.sp < sp).count();
+        self.at += lower;
+        let last = &self.frames[self.at..];
+        let is_known = last
+            .first()
+            .is_some_and(|frame| frame.sp == sp && frame.lookup == place.lookup && frame.fp == fp);
+        let (Some((_, room)), true) = (out.split_last(), is_known) else { return 0 };
+        let mut followed = 0;
+        for (pair, out) in last.windows(2).zip(room) {
+            let (frame, next) = (&pair[0], &pair[1]);
+            let Link::Words { pc, fp } = frame.link else { break };
+            let mut read = |offset: i16| stack.read(next.sp.wrapping_add_signed(offset.into()));
+            let lookup = read(pc).map(|pc| arch::strip(pc).wrapping_sub(1));
+            if lookup != Some(next.lookup) || fp.is_some_and(|fp| read(fp) != Some(next.fp)) {
+                break;
+            }
+            out.store(frame.lookup, Ordering::Relaxed);
+            followed += 1;
+        }
+        if followed > 0 {
+            let now = &last[followed];
+            place.registers =
+                Registers { pc: now.lookup.wrapping_add(1), sp: now.sp, fp: now.fp, lr: 0 };
+            place.lookup = now.lookup;
+            self.keep(followed);
+        }
+        followed
+    }
+
+    /// The next so many of the last stack's frames are this one's, too.
+    fn keep(&mut self, count: usize) {
+        if self.same.end != self.at {
+            self.settle();
+            self.same = self.at..self.at;
+        }
+        self.at += count;
+        self.same.end = self.at;
+    }
+
+    /// A frame that was found by its rule, and how it leads to the next one.
+    #[inline]
+    pub(crate) fn found(&mut self, place: &Place, link: Link) {
+        let Registers { sp, fp, .. } = place.registers;
+        let frame = Frame { lookup: place.lookup, sp, fp, link };
+        if !self.same.is_empty() {
+            if self.frames.get(self.same.end) == Some(&frame) {
+                self.at = self.same.end;
+                return self.keep(1);
+            }
+            self.settle();
+        }
+        if let Some(new) = self.new.get_mut(self.len) {
+            *new = frame;
+        }
+        self.len += 1;
+    }
+
+    /// Makes what is the same a part of what is new.
+    fn settle(&mut self) {
+        let same = &self.frames[std::mem::take(&mut self.same)];
+        if let Some(new) = self.new.get_mut(self.len..self.len + same.len()) {
+            new.copy_from_slice(same);
+        }
+        self.len += same.len();
+    }
+
+    /// The stack ends: it is the last one from here on.
+    pub(crate) fn end(&mut self) {
+        if self.same.end != MOST || self.len > self.same.start {
+            self.settle();
+            self.same = MOST..MOST;
+        }
+        let Some(new) = self.new.get(..self.len) else {
+            self.start = MOST;
+            return;
+        };
+        self.start = self.same.start - new.len();
+        self.frames[self.start..self.same.start].copy_from_slice(new);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::black_box;
+
+    use super::*;
+    use crate::stacks::raw::mapping;
+    use crate::stacks::raw::window::{Mapped, Window};
+    use crate::stacks::unwind::{End, Scratch, Unwinder};
+
+    /// Calls itself or [`other`] from two places, as the bits say.
+    #[inline(never)]
+    fn one(bits: u64, depth: u32, then: &mut dyn FnMut()) {
+        match (depth, bits & 3) {
+            (0, _) => then(),
+            (_, 0) => one(bits >> 2, depth - 1, then),
+            (_, 1) => {
+                one(bits >> 2, depth - 1, then);
+                black_box(bits);
+            }
+            _ => other(bits >> 2, depth - 1, then),
+        }
+        black_box(depth);
+    }
+
+    /// The same with a larger frame.
+    #[inline(never)]
+    fn other(bits: u64, depth: u32, then: &mut dyn FnMut()) {
+        let frame = black_box([bits; 7]);
+        one(frame[3], depth, then);
+        black_box(frame);
+    }
+
+    fn unwind(unwinder: &Unwinder, memo: &mut Memo, most: usize) -> (Vec<u64>, End) {
+        let registers = arch::here();
+        let (low, high) = mapping::own_stack().unwrap();
+        assert!((low..high).contains(&registers.sp));
+        let mut window = Window::default();
+        let mut stack = Mapped { low: registers.sp, high, window: &mut window };
+        let out: Vec<AtomicU64> = (0..most).map(|_| AtomicU64::new(0)).collect();
+        let mut scratch = Scratch::new();
+        let (len, end) = unwinder.unwind(&mut scratch, memo, registers, &mut stack, &out);
+        (out[..len].iter().map(|word| word.load(Ordering::Relaxed)).collect(), end)
+    }
+
+    /// The same stack twice, from the same place.
+    fn with_and_without(unwinder: &Unwinder, memo: &mut Memo, most: usize) -> [(Vec<u64>, End); 2] {
+        [memo, &mut Memo::default()].map(|memo| unwind(unwinder, memo, most))
+    }
+
+    #[test]
+    fn a_stack_is_the_same_whatever_the_last_one_was() {
+        let unwinder = Unwinder::load();
+        let (mut memo, mut random) = (Memo::default(), 1_u64);
+        let (mut frames, mut same, mut bits) = (0, 0, 0);
+        for round in 0..3000 {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            // A call that is another one, anywhere; sometimes all of them.
+            bits ^= if round % 50 == 0 { random } else { 3 << (random >> 58) };
+            let depth = if round % 3 == 0 { random >> 40 & 63 } else { 30 } as u32;
+            let most = if round % 7 == 0 { 1 + (random >> 30 & 63) as usize } else { MOST };
+            one(bits, depth, &mut || {
+                let [remembered, anew] = with_and_without(&unwinder, &mut memo, most);
+                assert_eq!(remembered, anew, "round {round}");
+                frames += anew.0.len();
+                same += memo.same.len();
+                assert_eq!(MOST - memo.start, anew.0.len());
+            });
+        }
+        assert!(same * 4 > frames, "{same} of {frames} frames were known");
+    }
+
+    #[test]
+    fn another_unwinder_may_have_other_rules() {
+        let mut memo = Memo::default();
+        for unwinder in [Unwinder::load(), Unwinder::load()] {
+            for known in [false, true] {
+                let (stack, _) = unwind(&unwinder, &mut memo, MOST);
+                assert_eq!(!memo.same.is_empty(), known, "{} frames", stack.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_stack_beyond_what_is_remembered_is_no_harm() {
+        let unwinder = Unwinder::load();
+        let mut memo = Memo::default();
+        one(0, 300, &mut || {
+            for _ in 0..3 {
+                let (stack, end) = unwind(&unwinder, &mut memo, 2 * MOST);
+                assert_eq!((stack.len(), end), (2 * MOST, End::Full));
+                assert_eq!(memo.start, MOST);
+            }
+        });
+        one(0, 30, &mut || {
+            let [remembered, anew] = with_and_without(&unwinder, &mut memo, MOST);
+            assert_eq!(remembered, anew);
+        });
+    }
+}

@@ -1,0 +1,245 @@
+//! From registers to a stack of addresses, without disturbing anything.
+//!
+//! [`Unwinder::unwind`] runs inside signal handlers. It does not allocate, lock, panic on purpose,
+//! format, call into libc or touch a thread-local; and it reads the stack through a [`Stack`] that says
+//! no where memory may not be there. It takes some seven kilobytes itself: it runs on a stack of our own.
+
+mod blocked;
+mod memo;
+#[allow(unsafe_code)]
+mod raw;
+mod rule;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use crate::stacks::unwind::blocked::Prologues;
+use crate::stacks::unwind::memo::Link;
+pub(crate) use crate::stacks::unwind::memo::Memo;
+use crate::stacks::unwind::raw::Modules;
+pub(crate) use crate::stacks::unwind::raw::{Generation, generation};
+pub(crate) use crate::stacks::unwind::rule::Scratch;
+use crate::stacks::unwind::rule::{Base, Fp, Ra, Rule};
+
+use crate::stacks::raw::arch;
+
+/// The registers that unwinding needs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registers {
+    pub(crate) pc: u64,
+    pub(crate) sp: u64,
+    pub(crate) fp: u64,
+    /// The link register, where the processor has one.
+    pub(crate) lr: u64,
+}
+
+/// The stack that is being unwound.
+pub(crate) trait Stack {
+    /// The word at an address, if it can be read.
+    fn read(&mut self, address: u64) -> Option<u64>;
+}
+
+/// How a walk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// At the thread's first function.
+    Root,
+    /// There was no room for more.
+    Full,
+    /// The way up could not be found.
+    Lost,
+}
+
+/// The unwind tables of everything that is loaded, and what was found in them so far.
+pub(crate) struct Unwinder {
+    /// No other unwinder's.
+    id: u64,
+    modules: Modules,
+    /// The rules of addresses seen before. Direct-mapped; written by whoever looks one up.
+    cache: Box<[Cached]>,
+}
+
+/// A rule and the address it is for, mixed with it. Two words that were written by two writers at
+/// once don't fit each other, and count as nothing.
+#[derive(Default)]
+struct Cached {
+    rule: AtomicU64,
+    mixed: AtomicU64,
+}
+
+/// A power of two. At 16 bytes each this is 64 KiB.
+const CACHE: usize = 4096;
+
+impl Unwinder {
+    /// An unwinder for what is loaded now.
+    pub(crate) fn load() -> Unwinder {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let cache = (0..CACHE).map(|_| Cached::default()).collect();
+        let id = IDS.fetch_add(1, Ordering::Relaxed);
+        Unwinder { id, modules: Modules::load(), cache }
+    }
+
+    /// Writes the addresses of a stack to `out`, the leaf first: the interrupted instruction, then
+    /// of each caller an address inside its call. How many there are, and how the walk ended. What the
+    /// stack shares with the last one that was unwound with this memo is not unwound again.
+    pub(crate) fn unwind(
+        &self,
+        scratch: &mut Scratch,
+        memo: &mut Memo,
+        registers: Registers,
+        stack: &mut impl Stack,
+        out: &[AtomicU64],
+    ) -> (usize, End) {
+        memo.begin(self.id);
+        let place = Place { registers, lookup: registers.pc, leaf: true };
+        let walked = self.walk(scratch, Some(memo), place, stack, out);
+        memo.end();
+        walked
+    }
+
+    /// The same without the function that the registers are in: its caller comes first, by an
+    /// address inside the call.
+    pub(crate) fn unwind_callers(
+        &self,
+        scratch: &mut Scratch,
+        registers: Registers,
+        stack: &mut impl Stack,
+        out: &[AtomicU64],
+    ) -> (usize, End) {
+        let leaf = Place { registers, lookup: registers.pc, leaf: true };
+        match step(self.rule(scratch, leaf.lookup), &leaf, stack) {
+            Ok(caller) => self.walk(scratch, None, caller, stack, out),
+            Err(end) => (0, end),
+        }
+    }
+
+    #[inline(always)]
+    fn walk(
+        &self,
+        scratch: &mut Scratch,
+        mut memo: Option<&mut Memo>,
+        mut place: Place,
+        stack: &mut impl Stack,
+        out: &[AtomicU64],
+    ) -> (usize, End) {
+        let mut depth = 0;
+        while depth < out.len() {
+            if let Some(memo) = &mut memo
+                && !place.leaf
+            {
+                depth += memo.follow(&mut place, stack, &out[depth..]);
+            }
+            let rule = self.rule(scratch, place.lookup);
+            if rule == Rule::Nowhere && depth > 0 {
+                return (depth, End::Lost);
+            }
+            out[depth].store(place.lookup, Ordering::Relaxed);
+            depth += 1;
+            let next = step(rule, &place, stack);
+            if let Some(memo) = &mut memo {
+                memo.found(&place, if next.is_ok() { Link::of(rule) } else { Link::None });
+            }
+            match next {
+                Ok(next) => place = next,
+                Err(end) => return (depth, end),
+            }
+        }
+        (out.len(), End::Full)
+    }
+
+    /// The rule for an address, from the cache or the tables.
+    fn rule(&self, scratch: &mut Scratch, address: u64) -> Rule {
+        let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - CACHE.ilog2());
+        let cached = &self.cache[hash as usize];
+        let packed = cached.rule.load(Ordering::Relaxed);
+        if packed != 0 && cached.mixed.load(Ordering::Relaxed) == packed ^ address {
+            return Rule::unpack(packed);
+        }
+        let rule = self.modules.rule(scratch, address);
+        if let Some(packed) = rule.pack() {
+            cached.rule.store(packed, Ordering::Relaxed);
+            cached.mixed.store(packed ^ address, Ordering::Relaxed);
+        }
+        rule
+    }
+}
+
+/// A frame that is being unwound.
+pub(crate) struct Place {
+    registers: Registers,
+    /// Where its rule is: an address inside its call; of an interrupted function, the instruction's.
+    lookup: u64,
+    /// Whether it may have no frame of its own yet.
+    leaf: bool,
+}
+
+/// The frame above, or what the walk ends with.
+fn step(rule: Rule, place: &Place, stack: &mut impl Stack) -> Result<Place, End> {
+    let registers = &place.registers;
+    let found = match rule {
+        Rule::Frame { base, offset, fp, ra } => {
+            let base = match base {
+                Base::Sp => registers.sp,
+                Base::Fp => registers.fp,
+            };
+            caller(base.wrapping_add_signed(offset.into()), fp, ra, place, stack)
+        }
+        Rule::Plt { threshold } => {
+            let pushed = u64::from(registers.pc & 15 >= u64::from(threshold)) * 8;
+            let cfa = registers.sp.wrapping_add(8 + pushed);
+            caller(cfa, Fp::Same, Ra::At(-8), place, stack)
+        }
+        Rule::Signal => interrupted(registers, stack),
+        Rule::Root => return Err(End::Root),
+        Rule::Unknown | Rule::Nowhere => by_frame_pointer(registers, stack),
+    };
+    match found {
+        Some(place) if place.registers.pc == 0 => Err(End::Root),
+        Some(place) => Ok(place),
+        None => Err(End::Lost),
+    }
+}
+
+fn caller(cfa: u64, fp: Fp, ra: Ra, place: &Place, stack: &mut impl Stack) -> Option<Place> {
+    let Place { registers, leaf, .. } = *place;
+    let pc = match ra {
+        Ra::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
+        // Only a function that calls nothing still has its return address there.
+        Ra::InRegister if leaf && registers.lr != 0 => registers.lr,
+        Ra::InRegister => return None,
+    };
+    let fp = match fp {
+        Fp::Same => registers.fp,
+        Fp::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
+    };
+    // A caller's frame is above its callee's; on some processors a leaf needs none of its own.
+    let rises = if leaf && ra == Ra::InRegister { cfa >= registers.sp } else { cfa > registers.sp };
+    rises.then(|| Place::caller(pc, cfa, fp))
+}
+
+impl Place {
+    /// A frame that has called, by its return address.
+    fn caller(pc: u64, sp: u64, fp: u64) -> Place {
+        let pc = arch::strip(pc);
+        let registers = Registers { pc, sp, fp, lr: 0 };
+        Place { registers, lookup: pc.wrapping_sub(1), leaf: false }
+    }
+}
+
+/// The frame that a signal interrupted.
+fn interrupted(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
+    let frame = arch::SIGNAL_FRAME;
+    let mut read = |offset: u64| stack.read(registers.sp.wrapping_add(offset));
+    let registers =
+        Registers { pc: read(frame.pc)?, sp: read(frame.sp)?, fp: read(frame.fp)?, lr: 0 };
+    Some(Place { registers, lookup: registers.pc, leaf: false })
+}
+
+/// Code without unwind tables, such as that of a JIT compiler, may keep frame pointers.
+fn by_frame_pointer(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
+    let fp = registers.fp;
+    if fp < registers.sp || !fp.is_multiple_of(8) {
+        return None;
+    }
+    let pc = stack.read(fp.wrapping_add(8))?;
+    Some(Place::caller(pc, fp.wrapping_add(16), stack.read(fp)?))
+}

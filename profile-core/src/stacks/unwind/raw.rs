@@ -1,0 +1,273 @@
+//! The unwind tables of everything that is loaded, as they lie in memory.
+//!
+//! The tables of the program, libc and the dynamic linker stay where they are for as long as the
+//! process lives and are read in place. Those of any other object are copied, because it could be
+//! unloaded while a signal handler reads them.
+
+use std::ffi::CStr;
+use std::ops::Range;
+
+use gimli::BaseAddresses;
+
+use crate::stacks::unwind::rule;
+use crate::stacks::unwind::rule::{Rule, Scratch};
+
+/// Counts what was ever loaded and unloaded: it changes whenever the tables do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Generation {
+    added: u64,
+    removed: u64,
+}
+
+/// The present generation.
+pub(crate) fn generation() -> Generation {
+    let mut generation = Generation { added: 0, removed: 0 };
+    // SAFETY: dl_iterate_phdr(3) hands the pointer through to `read`, which takes it as what it is.
+    unsafe { libc::dl_iterate_phdr(Some(read), (&raw mut generation).cast()) };
+    return generation;
+
+    unsafe extern "C" fn read(
+        info: *mut libc::dl_phdr_info,
+        _size: libc::size_t,
+        generation: *mut libc::c_void,
+    ) -> libc::c_int {
+        // SAFETY: the dynamic linker's structure, and the pointer passed above.
+        unsafe {
+            let info = &*info;
+            *generation.cast::<Generation>() =
+                Generation { added: info.dlpi_adds, removed: info.dlpi_subs };
+        }
+        // The counts are the same for every object: one is enough.
+        1
+    }
+}
+
+/// Every object with unwind tables, by address.
+pub(crate) struct Modules {
+    modules: Vec<Module>,
+    /// The tables of objects that could be unloaded.
+    copies: Vec<u8>,
+}
+
+struct Module {
+    /// Its code, and what lies between.
+    start: u64,
+    limit: u64,
+    hdr: Table,
+    frames: Table,
+    bases: BaseAddresses,
+}
+
+/// Where a table's bytes are.
+enum Table {
+    InPlace(&'static [u8]),
+    Copied(Range<usize>),
+}
+
+impl Modules {
+    /// Reads the tables of everything that is loaded.
+    ///
+    /// The dynamic linker holds its lock while it shows what is loaded, and an allocator may want that
+    /// lock while it holds its own. So nothing is allocated meanwhile: where the room that was made
+    /// doesn't do, more is made, and all of it is read again.
+    pub(crate) fn load() -> Modules {
+        let mut loading = Loading::default();
+        loop {
+            // SAFETY: dl_iterate_phdr(3) hands the pointer through to `add`, which takes it as what
+            // it is. Nothing is unloaded during the call.
+            unsafe { libc::dl_iterate_phdr(Some(add), (&raw mut loading).cast()) };
+            if loading.has_all() {
+                break;
+            }
+            loading.make_room();
+        }
+        let Loading { mut modules, copies, .. } = loading;
+        modules.sort_unstable_by_key(|module| module.start);
+        Modules { modules, copies }
+    }
+
+    /// Whether an address is code of an object.
+    pub(crate) fn contains(&self, address: u64) -> bool {
+        self.find(address).is_some()
+    }
+
+    pub(crate) fn rule(&self, scratch: &mut Scratch, address: u64) -> Rule {
+        match self.find(address) {
+            Some(module) => {
+                let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
+                rule::look_up(scratch, hdr, frames, &module.bases, address)
+            }
+            None => Rule::Nowhere,
+        }
+    }
+
+    /// Where the function that holds an address begins.
+    pub(crate) fn function(&self, address: u64) -> Option<u64> {
+        let module = self.find(address)?;
+        let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
+        rule::function(hdr, frames, &module.bases, address)
+    }
+
+    fn find(&self, address: u64) -> Option<&Module> {
+        let after = self.modules.partition_point(|module| module.start <= address);
+        self.modules[..after].last().filter(|module| address < module.limit)
+    }
+
+    fn bytes<'a>(&'a self, table: &'a Table) -> &'a [u8] {
+        match table {
+            Table::InPlace(bytes) => bytes,
+            Table::Copied(range) => &self.copies[range.clone()],
+        }
+    }
+}
+
+/// What is filled while the dynamic linker shows its objects, and what there was to fill in.
+#[derive(Default)]
+struct Loading {
+    /// Objects so far; the first is the program.
+    seen: usize,
+    modules: Vec<Module>,
+    modules_wanted: usize,
+    copies: Vec<u8>,
+    bytes_wanted: usize,
+}
+
+impl Loading {
+    fn has_all(&self) -> bool {
+        self.modules.len() == self.modules_wanted && self.copies.len() == self.bytes_wanted
+    }
+
+    /// Makes room for what there was and a little more, and begins again.
+    fn make_room(&mut self) {
+        let modules = Vec::with_capacity(self.modules_wanted + 4);
+        let copies = Vec::with_capacity(self.bytes_wanted + self.bytes_wanted / 8);
+        *self = Loading { modules, copies, ..Loading::default() };
+    }
+
+    /// Takes an object if there is room for it.
+    fn add(&mut self, found: Found) {
+        let Found { start, limit, hdr, frames, bases, can_be_unloaded } = found;
+        let bytes = if can_be_unloaded { hdr.len() + frames.len() } else { 0 };
+        self.modules_wanted += 1;
+        self.bytes_wanted += bytes;
+        let room = self.copies.capacity() - self.copies.len();
+        if self.modules.len() == self.modules.capacity() || room < bytes {
+            return;
+        }
+        let (hdr, frames) = if can_be_unloaded {
+            (self.copy(hdr), self.copy(frames))
+        } else {
+            (Table::InPlace(hdr), Table::InPlace(frames))
+        };
+        self.modules.push(Module { start, limit, hdr, frames, bases });
+    }
+
+    fn copy(&mut self, table: &[u8]) -> Table {
+        let begin = self.copies.len();
+        self.copies.extend_from_slice(table);
+        Table::Copied(begin..self.copies.len())
+    }
+}
+
+/// An object with its tables where they lie.
+struct Found {
+    start: u64,
+    limit: u64,
+    hdr: &'static [u8],
+    frames: &'static [u8],
+    bases: BaseAddresses,
+    can_be_unloaded: bool,
+}
+
+/// # Safety
+///
+/// To be called by `dl_iterate_phdr` only, with a pointer to a [`Loading`].
+unsafe extern "C" fn add(
+    info: *mut libc::dl_phdr_info,
+    _size: libc::size_t,
+    loading: *mut libc::c_void,
+) -> libc::c_int {
+    // SAFETY: `load` passed this pointer and nobody else uses it during the call.
+    let loading = unsafe { &mut *loading.cast::<Loading>() };
+    // SAFETY: the dynamic linker passes a structure that is valid during the call.
+    let info = unsafe { &*info };
+    if !info.dlpi_phdr.is_null()
+        // SAFETY: `info` describes an object that is loaded, for the whole of this call.
+        && let Some(found) = unsafe { find(info, loading.seen == 0) }
+    {
+        loading.add(found);
+    }
+    loading.seen += 1;
+    0
+}
+
+/// # Safety
+///
+/// `info` describes an object that stays loaded for as long as what is found is used.
+unsafe fn find(info: &libc::dl_phdr_info, is_program: bool) -> Option<Found> {
+    // SAFETY: `dlpi_phdr` points at `dlpi_phnum` program headers, mapped as long as the object.
+    let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
+    let bias = info.dlpi_addr;
+    let range = |header: &libc::Elf64_Phdr| {
+        let start = bias.wrapping_add(header.p_vaddr);
+        start..start.wrapping_add(header.p_memsz)
+    };
+    let loads = || headers.iter().filter(|header| header.p_type == libc::PT_LOAD);
+    let code = || loads().filter(|header| header.p_flags & libc::PF_X != 0).map(range);
+    let start = code().map(|range| range.start).min()?;
+    let limit = code().map(|range| range.end).max()?;
+
+    let hdr_range = headers.iter().find(|h| h.p_type == libc::PT_GNU_EH_FRAME).map(range)?;
+    // SAFETY: PT_GNU_EH_FRAME lies inside a loaded segment of the object.
+    let hdr: &'static [u8] = unsafe { memory(&hdr_range) };
+    let bases = BaseAddresses::default().set_eh_frame_hdr(hdr_range.start);
+    let parsed = gimli::EhFrameHdr::new(hdr, gimli::NativeEndian).parse(&bases, 8).ok()?;
+    let frames_start = parsed.eh_frame_ptr().direct().ok()?;
+    let segment = loads().map(range).find(|range| range.contains(&frames_start))?;
+    // SAFETY: from the tables' start to the end of the loaded segment that holds them.
+    let to_end: &'static [u8] = unsafe { memory(&(frames_start..segment.end)) };
+    let frames = &to_end[..length(to_end)];
+    let bases = bases.set_eh_frame(frames_start);
+    let can_be_unloaded = !(is_program || never_unloaded(info));
+    Some(Found { start, limit, hdr, frames, bases, can_be_unloaded })
+}
+
+/// # Safety
+///
+/// The range is mapped and readable; what becomes of the slice after the object is unloaded is the
+/// caller's to prevent.
+unsafe fn memory(range: &std::ops::Range<u64>) -> &'static [u8] {
+    let len = usize::try_from(range.end - range.start).unwrap_or(0);
+    // SAFETY: the caller's promise.
+    unsafe { std::slice::from_raw_parts(range.start as *const u8, len) }
+}
+
+/// The length of the tables: entries, each with its length in front, until one of length 0.
+fn length(tables: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(word) = tables.get(at..at + 4) {
+        let len = u32::from_ne_bytes(word.try_into().expect("4 bytes"));
+        if len == 0 {
+            return at + 4;
+        }
+        // 64-bit entries are allowed and written by nobody.
+        let Some(next) = at.checked_add(4 + len as usize).filter(|_| len != u32::MAX) else {
+            break;
+        };
+        at = next;
+    }
+    tables.len()
+}
+
+/// Whether an object is one that nothing can unload.
+fn never_unloaded(info: &libc::dl_phdr_info) -> bool {
+    if info.dlpi_name.is_null() {
+        return false;
+    }
+    // SAFETY: `dlpi_name` is a NUL-terminated text that lives as long as the object.
+    let path = unsafe { CStr::from_ptr(info.dlpi_name) }.to_bytes();
+    let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or(path);
+    [&b"libc.so"[..], b"libc.musl", b"ld-linux", b"ld-musl", b"linux-vdso"]
+        .iter()
+        .any(|known| name.starts_with(known))
+}

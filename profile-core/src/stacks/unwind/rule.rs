@@ -1,0 +1,239 @@
+//! How to get from one place in the code to its caller, in eight bytes.
+
+use gimli::{
+    BaseAddresses, CfaRule, EhFrame, EhFrameHdr, EndianSlice, NativeEndian, Register, RegisterRule,
+    UnwindContext, UnwindContextStorage, UnwindSection as _, UnwindTableRow,
+};
+
+use crate::stacks::raw::arch::{DWARF_FP, DWARF_RA, DWARF_SP};
+
+/// How to find a caller's registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rule {
+    /// The frame begins at a register plus an offset; the rest is found from there.
+    Frame { base: Base, offset: i32, fp: Fp, ra: Ra },
+    /// A stub of the procedure linkage table, whose frame grows by a word at this byte of 16.
+    Plt { threshold: u8 },
+    /// The trampoline that a signal handler returns to.
+    Signal,
+    /// The thread's first function.
+    Root,
+    /// Code without unwind tables.
+    Unknown,
+    /// No code of any object.
+    Nowhere,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Base {
+    Sp,
+    Fp,
+}
+
+/// Where the caller's frame pointer is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fp {
+    Same,
+    /// At this offset from the frame's beginning.
+    At(i16),
+}
+
+/// Where the return address is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ra {
+    InRegister,
+    /// At this offset from the frame's beginning.
+    At(i16),
+}
+
+impl Rule {
+    /// The rule as a word that is not 0; `None` where an offset is too large for one.
+    pub(crate) fn pack(self) -> Option<u64> {
+        // A tag in the lowest three bits; offsets as multiples of 8, or of 1 where they are not.
+        Some(match self {
+            Rule::Unknown => 1,
+            Rule::Root => 2,
+            Rule::Signal => 3,
+            Rule::Nowhere => 6,
+            Rule::Plt { threshold } => 4 | u64::from(threshold) << 8,
+            Rule::Frame { base, offset, fp, ra } => {
+                let offset = u64::from(offset as u32);
+                // Offsets of saved registers are kept in 13 bits of words below the frame.
+                let word = |at: i16| {
+                    let words = -(i32::from(at) / 8);
+                    (at % 8 == 0 && (0..0x1000).contains(&words)).then_some(words as u64)
+                };
+                let fp = match fp {
+                    Fp::Same => 0,
+                    Fp::At(at) => word(at)? << 1 | 1,
+                };
+                let ra = match ra {
+                    Ra::InRegister => 0,
+                    Ra::At(at) => word(at)? << 1 | 1,
+                };
+                5 | u64::from(base == Base::Fp) << 3 | fp << 4 | ra << 17 | offset << 32
+            }
+        })
+    }
+
+    pub(crate) fn unpack(packed: u64) -> Rule {
+        let at = |bits: u64| -(((bits >> 1 & 0xfff) * 8) as i16);
+        match packed & 7 {
+            2 => Rule::Root,
+            3 => Rule::Signal,
+            6 => Rule::Nowhere,
+            4 => Rule::Plt { threshold: (packed >> 8) as u8 },
+            5 => {
+                let (fp, ra) = (packed >> 4 & 0x1fff, packed >> 17 & 0x1fff);
+                Rule::Frame {
+                    base: if packed & 8 == 0 { Base::Sp } else { Base::Fp },
+                    offset: (packed >> 32) as u32 as i32,
+                    fp: if fp & 1 == 0 { Fp::Same } else { Fp::At(at(fp)) },
+                    ra: if ra & 1 == 0 { Ra::InRegister } else { Ra::At(at(ra)) },
+                }
+            }
+            _ => Rule::Unknown,
+        }
+    }
+}
+
+/// Room for evaluating unwind tables, so that none is taken from the stack or the heap.
+pub(crate) struct Scratch {
+    context: UnwindContext<usize, Small>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Scratch {
+        Scratch { context: UnwindContext::new_in() }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Scratch {
+        Scratch::new()
+    }
+}
+
+/// Few registers are saved by any function, and rows are remembered two deep at most.
+struct Small;
+
+impl UnwindContextStorage<usize> for Small {
+    type Rules = [(Register, RegisterRule<usize>); 32];
+    type Stack = [UnwindTableRow<usize, Self>; 4];
+}
+
+type Slice<'a> = EndianSlice<'a, NativeEndian>;
+
+/// Looks an address up in an object's tables.
+pub(crate) fn look_up(
+    scratch: &mut Scratch,
+    hdr: &[u8],
+    frames: &[u8],
+    bases: &BaseAddresses,
+    address: u64,
+) -> Rule {
+    find(scratch, hdr, frames, bases, address).unwrap_or(Rule::Unknown)
+}
+
+fn find(
+    scratch: &mut Scratch,
+    hdr: &[u8],
+    frames: &[u8],
+    bases: &BaseAddresses,
+    address: u64,
+) -> Option<Rule> {
+    let hdr = EhFrameHdr::new(hdr, NativeEndian).parse(bases, 8).ok()?;
+    let section: EhFrame<Slice<'_>> = EhFrame::new(frames, NativeEndian);
+    let fde =
+        hdr.table()?.fde_for_address(&section, bases, address, EhFrame::cie_from_offset).ok()?;
+    if fde.cie().is_signal_trampoline() {
+        return Some(Rule::Signal);
+    }
+    let row = fde.unwind_info_for_address(&section, bases, &mut scratch.context, address).ok()?;
+    of_row(row, &section)
+}
+
+/// Where the function that holds an address begins.
+pub(crate) fn function(
+    hdr: &[u8],
+    frames: &[u8],
+    bases: &BaseAddresses,
+    address: u64,
+) -> Option<u64> {
+    let hdr = EhFrameHdr::new(hdr, NativeEndian).parse(bases, 8).ok()?;
+    let section: EhFrame<Slice<'_>> = EhFrame::new(frames, NativeEndian);
+    let fde = hdr.table()?.fde_for_address(&section, bases, address, EhFrame::cie_from_offset);
+    Some(fde.ok()?.initial_address())
+}
+
+fn of_row(row: &UnwindTableRow<usize, Small>, section: &EhFrame<Slice<'_>>) -> Option<Rule> {
+    let ra = match row.register(Register(DWARF_RA)) {
+        Some(RegisterRule::Undefined) => return Some(Rule::Root),
+        Some(RegisterRule::Offset(offset)) => Ra::At(i16::try_from(offset).ok()?),
+        None | Some(RegisterRule::SameValue) => Ra::InRegister,
+        Some(_) => return None,
+    };
+    let fp = match row.register(Register(DWARF_FP)) {
+        Some(RegisterRule::Offset(offset)) => Fp::At(i16::try_from(offset).ok()?),
+        None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => Fp::Same,
+        Some(_) => return None,
+    };
+    match row.cfa() {
+        CfaRule::RegisterAndOffset { register, offset } => {
+            let base = match register.0 {
+                DWARF_SP => Base::Sp,
+                DWARF_FP => Base::Fp,
+                _ => return None,
+            };
+            Some(Rule::Frame { base, offset: i32::try_from(*offset).ok()?, fp, ra })
+        }
+        CfaRule::Expression(expression) => plt(expression.get(section).ok()?.0.slice()),
+    }
+}
+
+/// Linkers describe every stub of the procedure linkage table by one expression:
+/// `rsp + 8 + (((rip & 15) >= N) << 3)`.
+fn plt(expression: &[u8]) -> Option<Rule> {
+    const LIT0: u8 = 0x30;
+    match *expression {
+        [0x77, 0x08, 0x80, 0x00, 0x3f, 0x1a, threshold, 0x2a, 0x33, 0x24, 0x22] => {
+            Some(Rule::Plt { threshold: threshold.checked_sub(LIT0)? })
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_survive_packing() {
+        let mut rules = vec![
+            Rule::Unknown,
+            Rule::Nowhere,
+            Rule::Root,
+            Rule::Signal,
+            Rule::Plt { threshold: 11 },
+            Rule::Plt { threshold: 10 },
+        ];
+        for base in [Base::Sp, Base::Fp] {
+            for offset in [8, 16, 0x1234, -8, i32::MAX & !7] {
+                for fp in [Fp::Same, Fp::At(-16), Fp::At(-32760), Fp::At(0)] {
+                    for ra in [Ra::InRegister, Ra::At(-8), Ra::At(-16)] {
+                        rules.push(Rule::Frame { base, offset, fp, ra });
+                    }
+                }
+            }
+        }
+        for rule in rules {
+            let packed = rule.pack().unwrap();
+            assert_ne!(packed, 0);
+            assert_eq!(Rule::unpack(packed), rule, "{packed:#x}");
+        }
+        let odd = Rule::Frame { base: Base::Sp, offset: 8, fp: Fp::At(-12), ra: Ra::At(-8) };
+        assert_eq!(odd.pack(), None, "what doesn't fit is not remembered");
+        let above = Rule::Frame { base: Base::Sp, offset: 8, fp: Fp::At(8), ra: Ra::At(-8) };
+        assert_eq!(above.pack(), None);
+    }
+}

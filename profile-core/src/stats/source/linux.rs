@@ -1,0 +1,88 @@
+//! Where the figures come from on Linux. Descriptors stay open, and texts are read into the stack.
+
+use std::fs::File;
+use std::time::SystemTime;
+
+use crate::memory;
+use crate::stats::cgroup::Group;
+use crate::stats::point::{Cpu, Memory, Point, Runtime, Switches};
+use crate::stats::text::Text;
+use crate::stats::waits;
+use crate::sys::raw::directory::Directory;
+use crate::sys::raw::usage;
+
+/// The open files. One that can't be opened costs its figures.
+#[derive(Debug)]
+pub(crate) struct Source {
+    statm: Option<File>,
+    descriptors: Option<Directory>,
+    tasks: Option<Directory>,
+    group: Group,
+    page: u64,
+}
+
+impl Source {
+    pub(crate) fn open() -> Source {
+        Source {
+            statm: File::open("/proc/self/statm").ok(),
+            descriptors: Directory::open("/proc/self/fd").ok(),
+            tasks: Directory::open("/proc/self/task").ok(),
+            group: Group::open(),
+            page: usage::page_size(),
+        }
+    }
+
+    /// Looks which threads have run since the last time.
+    pub(crate) fn note_waits(&mut self) {
+        if let Some(tasks) = &self.tasks {
+            waits::note(tasks);
+        }
+    }
+
+    pub(crate) fn read(&mut self, runtime: Runtime) -> Point {
+        let used = usage::usage();
+        let group = self.group.read();
+        let [mapped, resident, shared] = self.pages();
+        let names = |directory: &Option<Directory>| directory.as_ref()?.numbers(|_| ()).ok();
+        Point {
+            taken: SystemTime::now(),
+            interval: None,
+            memory: Memory {
+                resident,
+                resident_private: resident
+                    .zip(shared)
+                    .map(|(all, shared)| all.saturating_sub(shared)),
+                mapped,
+                limit: group.memory_limit,
+                group_used: group.memory_used,
+                pressure_percent: group.memory_pressure,
+                minor_faults: used.map(|used| used.minor_faults),
+                major_faults: used.map(|used| used.major_faults),
+            },
+            allocator: memory::stats(),
+            cpu: Cpu {
+                user: used.map(|used| used.user),
+                system: used.map(|used| used.system),
+                limit_cores: group.cpu_limit,
+                throttled: group.throttled,
+                throttled_periods: group.throttled_periods,
+                ..Cpu::default()
+            },
+            threads: names(&self.tasks),
+            descriptors: names(&self.descriptors),
+            descriptor_limit: usage::descriptor_limit(),
+            switches: used.map(|used| Switches {
+                voluntary: used.voluntary_switches,
+                involuntary: used.involuntary_switches,
+            }),
+            runtime,
+        }
+    }
+
+    /// Mapped, resident and shared bytes: the first three words of `statm`, in pages.
+    fn pages(&self) -> [Option<u64>; 3] {
+        let text = Text::<128>::read(self.statm.as_ref());
+        let mut words = text.as_str().split_ascii_whitespace();
+        [(); 3].map(|()| Some(words.next()?.parse::<u64>().ok()?.saturating_mul(self.page)))
+    }
+}

@@ -1,0 +1,11 @@
+//! The unsafe code of asking the operating system.
+
+#[cfg(target_os = "linux")]
+pub(crate) mod directory;
+pub(crate) mod host;
+pub(crate) mod place;
+pub(crate) mod region;
+pub(crate) mod this_thread;
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+pub(crate) mod thread_switch;
+pub(crate) mod usage;

@@ -1,0 +1,11 @@
+//! Ranges of words that live as long as the process.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(not(unix))]
+mod unsupported;
+
+#[cfg(unix)]
+pub(crate) use unix::*;
+#[cfg(not(unix))]
+pub(crate) use unsupported::*;

@@ -1,0 +1,65 @@
+//! The calling thread's id and name, for code that may not allocate or lock.
+
+use std::cell::Cell;
+
+thread_local! {
+    /// 0 until it was first asked for. Constant and without a destructor, so that it can be read anywhere.
+    static TID: Cell<u32> = const { Cell::new(0) };
+}
+
+/// The thread's id, as `/proc` has it.
+#[inline]
+pub(crate) fn tid() -> u32 {
+    match TID.get() {
+        0 => look_up(),
+        tid => tid,
+    }
+}
+
+#[cold]
+fn look_up() -> u32 {
+    // SAFETY: gettid(2) has no arguments and no effect.
+    let tid = unsafe { libc::gettid() } as u32;
+    TID.set(tid);
+    tid
+}
+
+/// Whether there is no thread of this id in the process any more. It makes two system calls, and leaves
+/// `errno` as it is.
+#[cfg(stacks)]
+pub(crate) fn has_ended(tid: u32) -> bool {
+    use crate::stacks::raw::arch;
+    // SAFETY: getpid(2) has no arguments and no effect.
+    let process = unsafe { arch::syscall(libc::SYS_getpid, [0; 6]) };
+    // SAFETY: tgkill(2) without a signal only looks whether there is such a thread.
+    let found =
+        unsafe { arch::syscall(libc::SYS_tgkill, [process as usize, tid as usize, 0, 0, 0, 0]) };
+    found == -libc::ESRCH as isize
+}
+
+/// Not known here.
+#[cfg(not(stacks))]
+pub(crate) fn has_ended(_tid: u32) -> bool {
+    false
+}
+
+/// Runs this in every process that is forked from now on, by the one thread that it has.
+pub(crate) fn in_forks(child: extern "C" fn()) {
+    // SAFETY: pthread_atfork(3) keeps the pointer, to a function that is there for good. Where it fails for
+    // want of memory, forks are as they were.
+    unsafe { libc::pthread_atfork(None, None, Some(child)) };
+}
+
+/// The thread that forks has another id in the new process.
+pub(crate) extern "C" fn forget() {
+    TID.set(0);
+}
+
+/// The thread's name, padded with zeros, as two words of its bytes.
+pub(crate) fn name() -> [u64; 2] {
+    let mut name = [0_u8; 16];
+    // SAFETY: prctl(2): PR_GET_NAME writes at most 16 bytes.
+    unsafe { libc::prctl(libc::PR_GET_NAME, name.as_mut_ptr()) };
+    let (low, high) = name.split_at(8);
+    [low, high].map(|half| half.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
+}

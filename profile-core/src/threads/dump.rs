@@ -1,0 +1,378 @@
+//! `goroutine`: every OS thread, what it waits for, and its stack; and every task that is known.
+//!
+//! What is measured: one sample for each thread, with labels `thread` (its name), `state` and
+//! `category`; and the same as text in the grammar of Go's `debug=2` dumps. Cost: about 20 µs of CPU
+//! for each thread. Threads that wait are not disturbed: they are read through `/proc`. A thread
+//! that is running gets one signal and answers it from a handler; one that does not answer within a
+//! second is listed as such.
+//!
+//! Threads that seem to wait for each other's locks are a `DEADLOCK?` among the comments, and have the
+//! label `deadlock`.
+//!
+//! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is known
+//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
+//! [`Stats`](crate::stats::Stats) collector has seen them wait; and async tasks that nobody named are
+//! only counted, where anybody counts them.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use profile_format::{DUMP_FILE_NAME, ProfileShape};
+
+use crate::collector::{Collector, File, Pending, Window};
+use crate::profile::{Builder, Profile};
+use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::task::Detail;
+use crate::threads::deadlock;
+use crate::threads::deadlock::{Cycle, Lock};
+use crate::threads::raw;
+use crate::threads::raw::{ThreadStack, ThreadState};
+use crate::threads::tasks::{Stack, Tasks};
+use crate::threads::text::{label, wait};
+use crate::waits::encode::Names;
+use crate::waits::site;
+use crate::{Error, Kind, Unavailable};
+
+/// Thread dumps, with what tasks wait in where that is asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct ThreadDump {
+    tasks: Option<Detail>,
+}
+
+impl Collector for ThreadDump {
+    fn kind(&self) -> Kind {
+        Kind::Goroutine
+    }
+
+    fn check(&self) -> Result<(), Unavailable> {
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Box<dyn Window>, Error> {
+        Ok(Box::new(*self))
+    }
+
+    fn with_tasks(&self, detail: Detail) -> Result<Arc<dyn Collector>, Unavailable> {
+        detail.check()?;
+        Ok(Arc::new(ThreadDump { tasks: Some(detail) }))
+    }
+}
+
+impl Window for ThreadDump {
+    fn close(self: Box<Self>) -> Pending {
+        Box::new(move || {
+            let taken = SystemTime::now();
+            let tasks = self.tasks.map_or_else(Tasks::now, Tasks::in_detail);
+            let threads = raw::all().map_err(|source| Error::Collect {
+                kind: Kind::Goroutine,
+                source: source.into(),
+            })?;
+            let dump = Dump::new(&threads, &tasks, taken);
+            let mut text = dump.text();
+            text.push_str(&tasks.text(|tid| dump.stack_of(tid)));
+            Ok(vec![
+                File {
+                    name: Kind::Goroutine.file_name(),
+                    bytes: dump.profile.encode_gzip().into(),
+                },
+                File { name: DUMP_FILE_NAME, bytes: text.into_bytes().into() },
+            ])
+        })
+    }
+}
+
+/// Bytes of a header, more or less.
+const HEADER: usize = 80;
+
+/// Threads with their stacks resolved, each distinct stack once.
+struct Dump<'a> {
+    threads: &'a [ThreadStack],
+    profile: Profile,
+    /// The index of each thread's stack.
+    stacks: Vec<usize>,
+    /// Of each stack its locations, and its frames as text.
+    locations: Vec<Vec<u32>>,
+    frames: Vec<String>,
+    /// Threads that seem to wait for each other.
+    cycles: Vec<Cycle>,
+}
+
+impl<'a> Dump<'a> {
+    fn new(threads: &'a [ThreadStack], tasks: &Tasks, taken: SystemTime) -> Dump<'a> {
+        let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
+        let mut locator = Locator::new(&mut builder, Symbols::Resolved);
+        let mut known: HashMap<&[u64], usize> = HashMap::new();
+        let mut locations: Vec<Vec<u32>> = Vec::new();
+        let mut stacks = Vec::with_capacity(threads.len());
+        // Threads of the same name, state and stack are one sample, in the order they come.
+        let mut groups: Vec<(&str, &str, usize, Option<usize>, i64)> = Vec::new();
+        let mut group_of: HashMap<(&str, &str, usize, Option<usize>), usize> = HashMap::new();
+        for thread in threads {
+            let stack = *known.entry(&thread.addresses).or_insert_with(|| {
+                let addresses = thread.addresses.iter();
+                locations.push(addresses.map(|&at| locator.location(&mut builder, at)).collect());
+                locations.len() - 1
+            });
+            stacks.push(stack);
+        }
+        let told: Vec<Told> = locations.iter().map(|stack| Told::of(&builder, stack)).collect();
+        let waiting = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, told[at].lock));
+        let cycles = deadlock::find(waiting);
+        for (thread, &stack) in threads.iter().zip(&stacks) {
+            let cycle = cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
+            let key = (thread.name.as_str(), state_word(thread.state), stack, cycle);
+            let group = *group_of.entry(key).or_insert_with(|| {
+                groups.push((key.0, key.1, key.2, key.3, 0));
+                groups.len() - 1
+            });
+            groups[group].4 += 1;
+        }
+        for (name, state, stack, cycle, count) in groups {
+            let mut labels = vec![
+                builder.text_label("thread", name),
+                builder.text_label("state", state),
+                builder.text_label("category", told[stack].category(name)),
+            ];
+            if let Some(cycle) = cycle {
+                labels.push(builder.text_label("deadlock", &cycle_word(cycle)));
+            }
+            builder.sample(&locations[stack], &[count], &labels);
+        }
+        let locations_of = |tid: u32| {
+            let index = threads.iter().position(|thread| thread.tid == tid)?;
+            Some((locations[stacks[index]].as_slice(), ""))
+        };
+        tasks.add_to(&mut builder, locations_of);
+        builder
+            .comment("engine: profilez, /proc for threads that wait, a signal for those that run");
+        for cycle in &cycles {
+            builder.comment(&finding(cycle, threads));
+        }
+        let truncated = threads.iter().filter(|thread| thread.truncated).count();
+        if truncated > 0 {
+            builder
+                .comment(&format!("truncated: {truncated} stacks without a way up to their root"));
+        }
+        builder.profile_mut().time_nanos = unix_nanos(taken);
+        let profile = builder.finish();
+        let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();
+        Dump { threads, profile, stacks, locations, frames, cycles }
+    }
+
+    /// The stack of a thread.
+    fn stack_of(&self, tid: u32) -> Option<Stack<'_>> {
+        let index = self.threads.iter().position(|thread| thread.tid == tid)?;
+        let stack = self.stacks[index];
+        Some((&self.locations[stack], &self.frames[stack]))
+    }
+
+    /// `goroutine TID [state] {thread: name}:` and the frames, thread by thread.
+    fn text(&self) -> String {
+        // Growing by and by would copy all of it again.
+        let mut text = String::with_capacity(
+            self.stacks.iter().map(|&at| HEADER + self.frames[at].len()).sum(),
+        );
+        for (thread, &stack) in self.threads.iter().zip(&self.stacks) {
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            // Writing to a string can't fail.
+            let (state, name) = (state_word(thread.state), label(&thread.name));
+            let wait = wait(thread.waited);
+            let cycle = self.cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
+            let deadlock =
+                cycle.map_or_else(String::new, |at| format!(", deadlock: {}", cycle_word(at)));
+            let _ = writeln!(
+                text,
+                "goroutine {} [{state}{wait}] {{thread: {name}{deadlock}}}:",
+                thread.tid
+            );
+            text.push_str(&self.frames[stack]);
+            if thread.addresses.is_empty() {
+                text.push_str("\tgoroutine running on other thread; stack unavailable\n");
+            }
+        }
+        text
+    }
+}
+
+/// What a stack alone tells of the threads that are in it.
+struct Told {
+    lock: Option<Lock>,
+    is_idle: bool,
+}
+
+impl Told {
+    fn of(builder: &Builder, stack: &[u32]) -> Told {
+        let names = Names::of(builder, stack);
+        Told { lock: Lock::of(&names.iter()), is_idle: site::idle(names.iter()).is_some() }
+    }
+
+    /// What a thread is there for: a worker that waits for something to do, or one of the profiler's
+    /// own, is in the background. More is for who has rules to ask.
+    fn category(&self, name: &str) -> &'static str {
+        if self.is_idle || name.starts_with("profilez") { "background" } else { "unknown" }
+    }
+}
+
+/// What a cycle is called in labels.
+fn cycle_word(index: usize) -> String {
+    format!("cycle_{}", index + 1)
+}
+
+/// What there is to say of a cycle.
+fn finding(cycle: &Cycle, threads: &[ThreadStack]) -> String {
+    let name = |tid: &u32| {
+        let thread = threads.iter().find(|thread| thread.tid == *tid);
+        format!("{} {tid}", thread.map_or("", |thread| &thread.name))
+    };
+    let names: Vec<String> = cycle.tids.iter().map(name).collect();
+    match &names[..] {
+        [one] => format!("DEADLOCK? {one} waits for a lock that it holds itself"),
+        several => format!(
+            "DEADLOCK? each waits for a lock that the next seems to hold, the last for the first's: {}",
+            several.join(", ")
+        ),
+    }
+}
+
+/// The frames of a stack in Go's grammar: a line for the function, and one for its place.
+fn frames(profile: &Profile, stack: &[u32]) -> String {
+    let mut text = String::new();
+    for &index in stack {
+        let lines = profile.lines_of(&profile.locations[index as usize]);
+        for (depth, line) in lines.iter().enumerate() {
+            let function = profile.functions[line.function as usize];
+            let name = profile.str(function.name).replace(['\n', '\r', '\t'], " ");
+            let arguments = if depth + 1 < lines.len() { "(...)" } else { "()" };
+            let file = match profile.str(function.filename) {
+                "" => "?",
+                file => file,
+            };
+            // Writing to a string can't fail.
+            let _ = writeln!(text, "{name}{arguments}\n\t{file}:{}", line.line);
+        }
+    }
+    text
+}
+
+/// What a thread does, as a word: of a thread that waits, what for.
+fn state_word(state: ThreadState) -> &'static str {
+    match state {
+        ThreadState::Running => "running",
+        ThreadState::NoAnswer => "no response",
+        ThreadState::Faulting => "page fault",
+        ThreadState::Blocked { call, arguments } => call_word(call, arguments),
+    }
+}
+
+fn call_word(call: i64, [_, operation]: [u64; 2]) -> &'static str {
+    const FUTEX_COMMAND: u64 = 0x7f;
+    match call {
+        libc::SYS_futex => match operation & FUTEX_COMMAND {
+            0 | 9 => "futex wait",
+            6 | 11 | 13 => "futex lock",
+            _ => "futex",
+        },
+        libc::SYS_epoll_pwait | libc::SYS_epoll_pwait2 => "epoll wait",
+        libc::SYS_nanosleep | libc::SYS_clock_nanosleep => "sleep",
+        libc::SYS_ppoll => "poll",
+        libc::SYS_pselect6 => "select",
+        libc::SYS_read | libc::SYS_readv | libc::SYS_pread64 | libc::SYS_preadv => "read",
+        libc::SYS_write | libc::SYS_writev | libc::SYS_pwrite64 | libc::SYS_pwritev => "write",
+        libc::SYS_recvfrom | libc::SYS_recvmsg | libc::SYS_recvmmsg => "receive",
+        libc::SYS_sendto | libc::SYS_sendmsg | libc::SYS_sendmmsg => "send",
+        libc::SYS_accept | libc::SYS_accept4 => "accept",
+        libc::SYS_connect => "connect",
+        libc::SYS_wait4 | libc::SYS_waitid => "wait for child",
+        libc::SYS_fsync | libc::SYS_fdatasync | libc::SYS_sync => "sync to disk",
+        libc::SYS_flock => "file lock",
+        libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => "signal wait",
+        libc::SYS_io_uring_enter => "io_uring wait",
+        call => older_call_word(call),
+    }
+}
+
+/// System calls that newer processors' kernels don't have.
+#[cfg(target_arch = "x86_64")]
+fn older_call_word(call: i64) -> &'static str {
+    match call {
+        libc::SYS_epoll_wait => "epoll wait",
+        libc::SYS_poll => "poll",
+        libc::SYS_select => "select",
+        libc::SYS_pause => "signal wait",
+        _ => "syscall",
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn older_call_word(_call: i64) -> &'static str {
+    "syscall"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_shows_every_thread_with_its_place() {
+        use std::sync::mpsc;
+        use std::thread;
+
+        #[inline(never)]
+        fn waits_for_the_test(done: &mpsc::Receiver<()>) {
+            let _ = done.recv();
+            std::hint::black_box(());
+        }
+        let senders: Vec<_> = (0..20)
+            .map(|n| {
+                let (sender, receiver) = mpsc::channel();
+                let name = format!("waiter-{n}");
+                let thread = thread::Builder::new()
+                    .name(name)
+                    .spawn(move || waits_for_the_test(&receiver))
+                    .unwrap();
+                (sender, thread)
+            })
+            .collect();
+        let waiting = || {
+            let threads = raw::all().unwrap();
+            let text = {
+                let dump = Dump::new(&threads, &Tasks::now(), SystemTime::now());
+                dump.profile.check().unwrap();
+                for sample in dump.profile.samples.iter() {
+                    let keys: Vec<_> =
+                        sample.labels.iter().map(|l| dump.profile.str(l.key)).collect();
+                    assert!(keys.contains(&"state") && keys.contains(&"category"), "{keys:?}");
+                }
+                dump.text()
+            };
+            (text, threads)
+        };
+        // Threads take a moment to get where they wait.
+        let (dumped, threads) = loop {
+            let (dumped, threads) = waiting();
+            let waiting = dumped.matches("[futex wait] {thread: \"waiter-").count();
+            if waiting == 20 && dumped.matches("waits_for_the_test()").count() == 20 {
+                break (dumped, threads);
+            }
+            thread::yield_now();
+        };
+        for n in 0..20 {
+            let header = format!("[futex wait] {{thread: \"waiter-{n}\"}}:\n");
+            assert!(dumped.contains(&header), "{header} is not in\n{dumped}");
+        }
+        let waiters = threads.iter().filter(|thread| thread.name.starts_with("waiter-"));
+        for waiter in waiters {
+            assert!(!waiter.truncated, "{waiter:?}\n{dumped}");
+        }
+        // The thread that takes the dump is running, and answers itself.
+        assert!(dumped.contains("[running]"), "{dumped}");
+        for (sender, thread) in senders {
+            drop(sender);
+            thread.join().unwrap();
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! The tasks of a dump: beside the threads, in the same grammar.
+//!
+//! A task's frames are the place where it says that it waits, and the place where it was started. One
+//! that has been running for [`BLOCKING`] keeps its worker from everything else, and shows that thread's
+//! stack above them. Where a request asks for it, what a task waits in stands above its own frames.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::profile::{Builder, Function, Line};
+use crate::task;
+use crate::task::{Awaited, Awaits, Detail, State, Status, TaskKind};
+use crate::threads::text::{label, wait};
+
+/// How long a task may run until it is said to block its worker.
+const BLOCKING: Duration = Duration::from_millis(100);
+/// The number of the line for tasks that nobody named: beyond threads, before tasks.
+const UNNAMED: u64 = 9_999_999;
+
+/// The tasks that are alive, but for those that run as a group of their kind, and as text.
+#[derive(Default)]
+pub(crate) struct Tasks {
+    groups: Vec<Group>,
+    running: Vec<(Status, Option<Awaits>)>,
+    text: String,
+    /// Tasks of which only what they wait in is known, and the id of the first.
+    others: Vec<Awaits>,
+    first_other: u64,
+    unknown: usize,
+    notes: Vec<String>,
+}
+
+/// Tasks that have the same name, state and places.
+struct Group {
+    kind: Arc<TaskKind>,
+    state: State,
+    awaits: Option<(&'static str, u32)>,
+    /// What they wait in, where that was asked for: from the outside to the inside.
+    path: Path,
+    count: i64,
+    /// What is the same in the text of each of them, behind its header.
+    text: String,
+}
+
+/// Functions or spans, each with its place.
+type Path = Vec<(String, String, u32)>;
+
+/// What groups are told apart by.
+type Key = (usize, State, Option<(&'static str, u32)>, Path);
+
+/// A thread's stack: locations, and text.
+pub(crate) type Stack<'a> = (&'a [u32], &'a str);
+
+impl Tasks {
+    /// The tasks as they are now.
+    pub(crate) fn now() -> Tasks {
+        let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
+        let mut known: HashMap<Key, usize> = HashMap::new();
+        task::all(&mut |status| tasks.add(status, None, &mut known));
+        tasks
+    }
+
+    /// The tasks as they are now, with what they wait in by these means.
+    pub(crate) fn in_detail(detail: Detail) -> Tasks {
+        let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
+        // Before a task dump polls all of them.
+        let mut statuses = Vec::new();
+        task::all(&mut |status| statuses.push(status.clone()));
+        let mut details = task::details(detail);
+        let mut known: HashMap<Key, usize> = HashMap::new();
+        for status in &statuses {
+            tasks.add(status, details.take(status.id), &mut known);
+        }
+        tasks.others = details.others;
+        tasks.first_other = task::fresh_ids(tasks.others.len() as u64);
+        if detail == Detail::TaskDump {
+            // Those that the runtime's count told of.
+            tasks.unknown = tasks.unknown.saturating_sub(tasks.others.len());
+        }
+        tasks.notes = details.notes;
+        tasks
+    }
+
+    fn add(&mut self, status: &Status, awaits: Option<Awaits>, known: &mut HashMap<Key, usize>) {
+        if let State::Running { .. } = status.state {
+            self.running.push((status.clone(), awaits));
+            return;
+        }
+        let path = awaits.as_ref().map(path).unwrap_or_default();
+        let key = (Arc::as_ptr(&status.kind) as usize, status.state, status.awaits, path);
+        let index = match known.get(&key) {
+            Some(&index) => index,
+            None => {
+                let index = self.groups.len();
+                self.groups.push(Group::new(status, key.3.clone()));
+                known.insert(key, index);
+                index
+            }
+        };
+        let group = &mut self.groups[index];
+        group.count += 1;
+        header(&mut self.text, status.id, state_word(status), status.since);
+        match &awaits {
+            None => self.text.push_str(&group.text),
+            Some(awaits) => {
+                // Writing to a string can't fail, here and below.
+                let _ = writeln!(self.text, "{{{}}}:", labels(&status.kind));
+                frames(&mut self.text, awaits);
+                self.text.push_str(&own_frames(&status.kind, status.awaits));
+            }
+        }
+    }
+
+    /// Adds the tasks to a profile. `stack_of` gives the stack of a thread.
+    pub(crate) fn add_to<'a>(
+        &self,
+        builder: &mut Builder,
+        stack_of: impl Fn(u32) -> Option<Stack<'a>>,
+    ) {
+        let mut places = HashMap::new();
+        for Group { kind, state, awaits, path, count, .. } in &self.groups {
+            let mut stack = locations(builder, &mut places, path);
+            let waits = format!("{}::await", kind.name());
+            stack.extend(awaits.map(|place| location(builder, &mut places, &waits, place)));
+            stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
+            let state = match state {
+                State::New => "task new",
+                State::Woken => "task woken",
+                _ => "task idle",
+            };
+            sample(builder, &stack, *count, kind, state);
+        }
+        for (status, awaits) in &self.running {
+            let mut stack = Vec::new();
+            if let Some((thread, _)) = blocked(status, &stack_of) {
+                stack.extend_from_slice(thread);
+            }
+            if let Some(awaits) = awaits {
+                stack.extend(locations(builder, &mut places, &path(awaits)));
+            }
+            let kind = &status.kind;
+            stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
+            sample(builder, &stack, 1, kind, state_word(status));
+            if status.since >= BLOCKING {
+                builder.comment(&format!(
+                    "task {:?} ({}:{}) has been blocking its worker for {:.1?}",
+                    kind.name(),
+                    kind.file(),
+                    kind.line(),
+                    status.since
+                ));
+            }
+        }
+        for awaits in &self.others {
+            let mut stack = locations(builder, &mut places, &path(awaits));
+            if stack.is_empty() {
+                stack.push(location(builder, &mut places, &awaits.name, ("", 0)));
+            }
+            let labels = [
+                builder.text_label("task", &awaits.name),
+                builder.text_label("state", other_word(awaits)),
+                builder.text_label("category", "unknown"),
+            ];
+            builder.sample(&stack, &[1], &labels);
+        }
+        if self.unknown > 0 {
+            let place = location(builder, &mut places, "unnamed_tasks", ("", 0));
+            let labels = [
+                builder.text_label("task", "(unnamed)"),
+                builder.text_label("state", "task unknown"),
+                builder.text_label("category", "unknown"),
+            ];
+            builder.sample(&[place], &[self.unknown as i64], &labels);
+        }
+        for note in &self.notes {
+            builder.comment(note);
+        }
+    }
+
+    /// The tasks as text, each with an empty line before it, and what could not be told at the end.
+    pub(crate) fn text<'a>(self, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> String {
+        let Tasks { running, mut text, others, first_other, unknown, notes, .. } = self;
+        for (status, awaits) in &running {
+            header(&mut text, status.id, state_word(status), status.since);
+            let mut labels = labels(&status.kind);
+            if let State::Running { thread } = status.state {
+                let _ = write!(labels, ", worker: {thread}");
+            }
+            let above = blocked(status, &stack_of).map_or("", |(_, text)| text);
+            let _ = write!(text, "{{{labels}}}:\n{above}");
+            awaits.iter().for_each(|awaits| frames(&mut text, awaits));
+            text.push_str(&own_frames(&status.kind, None));
+        }
+        for (id, awaits) in (first_other..).zip(&others) {
+            let innermost = awaits.path().next_back().and_then(|place| place.since);
+            header(&mut text, id, other_word(awaits), innermost.unwrap_or_default());
+            let (name, key) = (label(&awaits.name), label(&awaits.key));
+            let _ = writeln!(text, "{{task: {name}, key: {key}, category: unknown}}:");
+            frames(&mut text, awaits);
+            if awaits.places.is_empty() {
+                let _ = write!(text, "{}()\n\t?:0\n", function(&awaits.name));
+            }
+        }
+        if unknown > 0 {
+            header(&mut text, UNNAMED, "task unknown", Duration::ZERO);
+            let _ = write!(text, "{{tasks: {unknown}}}:\nunnamed_tasks()\n\t?:0\n");
+        }
+        for note in &notes {
+            let _ = write!(text, "\n# {}\n", one_line(note));
+        }
+        text
+    }
+}
+
+impl Group {
+    fn new(status: &Status, path: Path) -> Group {
+        let Status { kind, state, awaits, .. } = status;
+        let text = format!("{{{}}}:\n{}", labels(kind), own_frames(kind, *awaits));
+        Group { kind: Arc::clone(kind), state: *state, awaits: *awaits, path, count: 0, text }
+    }
+}
+
+fn path(awaits: &Awaits) -> Path {
+    awaits.path().map(|place| (place.name.clone(), place.file.clone(), place.line)).collect()
+}
+
+/// What a task waits in as frames, the innermost first. Where it waits for several things at once, those of
+/// the last come first, and the frame that all are in says how many they are. What stands in the place
+/// of arguments does not make frames different.
+fn frames(text: &mut String, awaits: &Awaits) {
+    for (at, Awaited { name, file, line, since, .. }) in awaits.places.iter().enumerate().rev() {
+        let mut said = Vec::new();
+        let branches = awaits.branches(at);
+        said.extend((branches > 1).then(|| format!("{branches} at once")));
+        said.extend(since.map(|since| format!("{:.1}s", since.as_secs_f64())));
+        let (name, said) = (function(name), said.join(", "));
+        let file = if file.is_empty() { Cow::Borrowed("?") } else { one_line(file) };
+        let _ = writeln!(text, "{name}({said})\n\t{file}:{line}");
+    }
+}
+
+fn other_word(awaits: &Awaits) -> &'static str {
+    if awaits.running { "task running" } else { "task idle" }
+}
+
+/// A name that comes from anywhere as that of a function: one line that can't be taken for another kind of line.
+fn function(name: &str) -> Cow<'_, str> {
+    // How the lines of a dump begin that are no function's.
+    const OTHERS: [&str; 7] =
+        ["goroutine ", "created by ", "runtime: ", "stack: frame={", "non-Go function", "...", "["];
+    let name = one_line(name);
+    let is_plain = name.starts_with(|c: char| !c.is_whitespace())
+        && !OTHERS.iter().any(|other| name.starts_with(other));
+    if is_plain { name } else { format!("\"{name}\"").into() }
+}
+
+/// A text as one line, whoever reads it.
+fn one_line(text: &str) -> Cow<'_, str> {
+    let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    if text.contains(ends) { text.replace(ends, " ").into() } else { text.into() }
+}
+
+/// The stack of the thread that a task blocks.
+fn blocked<'a>(status: &Status, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> Option<Stack<'a>> {
+    match status.state {
+        State::Running { thread } if status.since >= BLOCKING => stack_of(thread),
+        _ => None,
+    }
+}
+
+fn state_word(status: &Status) -> &'static str {
+    match status.state {
+        State::New => "task new",
+        State::Woken => "task woken",
+        State::Idle => "task idle",
+        State::Running { .. } if status.since >= BLOCKING => "task blocking",
+        State::Running { .. } => "task running",
+    }
+}
+
+/// An empty line, and `goroutine ID [state, N minutes] `.
+fn header(text: &mut String, id: u64, state: &str, since: Duration) {
+    let _ = write!(text, "\ngoroutine {id} [{state}");
+    text.push_str(&wait(Some(since)));
+    text.push_str("] ");
+}
+
+fn labels(kind: &TaskKind) -> String {
+    format!("task: {}, category: {}", label(kind.name()), label(&kind.category().to_string()))
+}
+
+/// Where a task waits, where it was started, and the same as its creator.
+fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
+    let mut text = String::new();
+    let (name, line) = (function(kind.name()), kind.line());
+    if let Some((file, line)) = awaits {
+        let _ = writeln!(text, "{name}::await()\n\t{file}:{line}");
+    }
+    let file = if kind.file().is_empty() { "?" } else { kind.file() };
+    let _ = write!(text, "{name}()\n\t{file}:{line}\ncreated by task spawn\n\t{file}:{line}\n");
+    text
+}
+
+/// The locations of a path, the innermost first.
+fn locations(
+    builder: &mut Builder,
+    known: &mut HashMap<(String, String, u32), u32>,
+    path: &Path,
+) -> Vec<u32> {
+    let places = path.iter().rev();
+    places.map(|(name, file, line)| location(builder, known, name, (file, *line))).collect()
+}
+
+/// The location of a place in the source that has no address.
+fn location(
+    builder: &mut Builder,
+    known: &mut HashMap<(String, String, u32), u32>,
+    name: &str,
+    (file, line): (&str, u32),
+) -> u32 {
+    *known.entry((name.to_owned(), file.to_owned(), line)).or_insert_with(|| {
+        let name = builder.str(name);
+        let filename = builder.str(file);
+        let function =
+            builder.function(Function { name, system_name: name, filename, start_line: 0 });
+        builder.location(None, 0, &[Line { function, line: line.into(), column: 0 }])
+    })
+}
+
+fn sample(builder: &mut Builder, stack: &[u32], count: i64, kind: &TaskKind, state: &str) {
+    let labels = [
+        builder.text_label("task", kind.name()),
+        builder.text_label("state", state),
+        builder.text_label("category", &kind.category().to_string()),
+    ];
+    builder.sample(stack, &[count], &labels);
+}

@@ -1,0 +1,165 @@
+//! What `block` and `mutex` share: from stacks and times to a profile.
+
+use profile_format::ProfileShape;
+
+use crate::profile::Builder;
+use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::waits::recorded::{Of, Recorded, Weighed};
+use crate::waits::site::{Wait, idle, releases, waits_for};
+
+/// How a profile is to be written.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Style {
+    pub(crate) of: Of,
+    pub(crate) symbols: Symbols,
+    /// Whether threads that have nothing to do are in it.
+    pub(crate) idle: bool,
+    /// Whether it is of a window, and not of all since the start.
+    pub(crate) is_window: bool,
+}
+
+/// Waiting, of threads with something to do and of those without.
+#[derive(Default)]
+struct LeftOut {
+    stacks: usize,
+    nanos: u64,
+}
+
+/// A profile of what was recorded.
+pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec<u8> {
+    let mut builder = ProfileShape::CONTENTION.builder(ProfileShape::CONTENTION.period);
+    // What a stack is told from are names, also where the profile has none.
+    let mut locator = Locator::new(&mut builder, style.symbols);
+    let mut left_out = LeftOut::default();
+    let mut truncated = 0;
+    let mut stacks: Vec<_> = recorded.stacks.iter().collect();
+    stacks.sort_by_key(|(stack, weighed)| (std::cmp::Reverse(weighed.nanos), *stack));
+    for ((addresses, is_truncated), weighed) in stacks {
+        let (waiter, addresses) = addresses.split_at(site(style.of).min(addresses.len()));
+        let mut locate = |addresses: &[u64]| -> Vec<u32> {
+            let known = addresses.iter().filter(|&&address| address != 0);
+            known.map(|&address| locator.location(&mut builder, address)).collect()
+        };
+        let (waiter, locations) = (locate(waiter), locate(addresses));
+        let names = Names::of(&builder, &locations);
+        let mut labels = Vec::new();
+        let (decides, idles) = match style.of {
+            _ if style.symbols == Symbols::Raw => (0, None),
+            Of::Block => {
+                let idles = idle(names.iter());
+                let (wait, index) = waits_for(names.iter());
+                labels.push(("wait", wait.word()));
+                (index, idles)
+            }
+            Of::Mutex => {
+                let (wait, _) = waits_for(Names::of(&builder, &waiter).iter());
+                if !matches!(wait, Wait::Mutex | Wait::RwLock) {
+                    // A condition, a channel or a thread was woken: nobody held it.
+                    continue;
+                }
+                labels.push(("wait", wait.word()));
+                (releases(names.iter()).unwrap_or(0), None)
+            }
+        };
+        if let Some(what) = idles {
+            if !style.idle {
+                left_out.stacks += 1;
+                left_out.nanos += weighed.nanos;
+                continue;
+            }
+            labels.push(("idle", what));
+        }
+        let first = names.location(decides);
+        let labels: Vec<_> =
+            labels.into_iter().map(|(key, text)| builder.text_label(key, text)).collect();
+        truncated += usize::from(*is_truncated);
+        builder.sample(&locations[first..], &values(*weighed), &labels);
+    }
+    for note in notes {
+        builder.comment(note);
+    }
+    if left_out.nanos > 0 {
+        builder.comment(&format!(
+            "idle: {:.1} s of workers with nothing to do are left out, {} stacks",
+            left_out.nanos as f64 / 1e9,
+            left_out.stacks,
+        ));
+    }
+    if recorded.open > 0 && style.of == Of::Block {
+        builder.comment(&format!(
+            "open: {} waits were still under way, and count up to then",
+            recorded.open
+        ));
+    }
+    if truncated > 0 {
+        builder.comment(&format!("truncated: {truncated} stacks without a way up to their root"));
+    }
+    if recorded.lost != Weighed::default() {
+        builder.comment(&format!(
+            "dropped: {} events of {:.1} s at stacks beyond those there is room for",
+            recorded.lost.count(),
+            recorded.lost.nanos as f64 / 1e9,
+        ));
+    }
+    if recorded.unlisted > 0 {
+        builder.comment(&format!(
+            "{} waits began while too many others were under way to follow them to the end",
+            recorded.unlisted
+        ));
+    }
+    let profile = builder.profile_mut();
+    let from = recorded.from.filter(|_| style.is_window);
+    profile.time_nanos = unix_nanos(from.unwrap_or(recorded.to));
+    if let Some(from) = from {
+        let duration = recorded.to.duration_since(from).unwrap_or_default();
+        profile.duration_nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
+    }
+    builder.finish().encode_gzip()
+}
+
+/// Addresses at the beginning of a stack that are the waiter's: of a stack that wakes others, what
+/// they waited for is told by theirs, as the functions that wake are often inlined or jumped from.
+#[cfg(intercepted)]
+fn site(of: Of) -> usize {
+    if of == Of::Mutex { crate::waits::SITE } else { 0 }
+}
+
+#[cfg(not(intercepted))]
+fn site(_: Of) -> usize {
+    0
+}
+
+fn values(weighed: Weighed) -> [i64; 2] {
+    let nanos = i64::try_from(weighed.nanos).unwrap_or(i64::MAX);
+    [i64::try_from(weighed.count()).unwrap_or(i64::MAX).max(1), nanos]
+}
+
+/// The names of a stack's functions, the leaf first and inlined ones included.
+pub(crate) struct Names {
+    /// Each with the index of its location in the stack.
+    names: Vec<(String, usize)>,
+}
+
+impl Names {
+    /// Of the functions nearest to the leaf: as many as any decision takes, and the root's.
+    pub(crate) fn of(builder: &Builder, locations: &[u32]) -> Names {
+        let profile = builder.profile();
+        let named = locations.iter().enumerate().flat_map(|(at, &location)| {
+            let lines = profile.lines_of(&profile.locations[location as usize]);
+            lines.iter().map(move |line| {
+                let function = profile.functions[line.function as usize];
+                (profile.str(function.name).to_owned(), at)
+            })
+        });
+        Names { names: named.collect() }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
+        self.names.iter().map(|(name, _)| name.as_str())
+    }
+
+    /// The index in the stack of the location that a name is of.
+    pub(crate) fn location(&self, index: usize) -> usize {
+        self.names.get(index).map_or(0, |&(_, location)| location)
+    }
+}
