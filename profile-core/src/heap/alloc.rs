@@ -14,12 +14,12 @@
 //! }
 //! ```
 
-use crate::heap::recorded;
+use crate::heap::feeds;
 pub use crate::heap::wrapper::Sampled;
 
 /// The mean of bytes allocated between two samples of [`Sampled`]; 0 where nothing is sampled.
 pub fn rate() -> u64 {
-    recorded::rate()
+    feeds::RECORD.first().map_or(0, |record| (record.rate)())
 }
 
 /// Sets the mean of bytes allocated between two samples of [`Sampled`], and gives what it was before:
@@ -36,5 +36,5 @@ pub fn rate() -> u64 {
 /// # }
 /// ```
 pub fn set_rate(rate: u64) -> u64 {
-    recorded::set_rate(rate)
+    feeds::RECORD.first().map_or(0, |record| (record.set_rate)(rate))
 }

@@ -16,6 +16,13 @@
 pub mod alloc;
 #[cfg(all(feature = "heap", stacks))]
 pub(crate) mod countdown;
+// What no feed writes nobody reads.
+#[cfg_attr(not(all(feature = "heap", stacks)), allow(dead_code))]
+mod feed;
+#[cfg_attr(not(all(feature = "heap", stacks)), allow(dead_code))]
+pub(crate) mod feeds;
+#[cfg(all(feature = "jemalloc", stacks))]
+mod hooks_feed;
 mod jemalloc_config;
 #[cfg(all(feature = "heap", stacks))]
 pub(crate) mod live;
@@ -28,8 +35,7 @@ pub(crate) mod profile;
 #[cfg(feature = "heap")]
 #[allow(unsafe_code)]
 pub(crate) mod raw;
-#[cfg_attr(all(feature = "heap", stacks), path = "recorded.rs")]
-#[cfg_attr(not(all(feature = "heap", stacks)), path = "not_recorded.rs")]
+#[cfg(all(feature = "heap", stacks))]
 pub(crate) mod recorded;
 #[cfg(all(feature = "heap", stacks))]
 pub(crate) mod recorder;
@@ -39,8 +45,12 @@ pub(crate) mod sites;
 pub(crate) mod weight;
 #[cfg(feature = "heap")]
 pub(crate) mod wrapper;
+#[cfg(all(feature = "heap", stacks))]
+mod wrapper_feed;
 
 use std::sync::Arc;
+
+use crate::OwnWork;
 
 /// Who writes the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,7 +132,8 @@ impl Frame {
 /// Making [`Collectors`](crate::Collectors) calls it. It changes nothing else: jemalloc samples or
 /// doesn't as before.
 pub fn install() -> Option<Feeder> {
-    recorded::install()
+    let _own = OwnWork::begin();
+    feeds::install().map(|feed| feed.feeder)
 }
 
 /// The `n` stacks that allocated most, and the `n` with most in use: with the same names, but cheaper
@@ -131,5 +142,6 @@ pub fn install() -> Option<Feeder> {
 /// Names are kept for the next call, in 24 MiB at most. With a thousand stacks whose names are
 /// known it takes less than a millisecond; new names take as long as in a profile.
 pub fn top(n: usize) -> Option<Top> {
-    recorded::top(n)
+    let feed = feeds::installed()?;
+    feeds::RECORD.first().map(|record| (record.top)(n, feed))
 }

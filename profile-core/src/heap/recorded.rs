@@ -4,52 +4,15 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::OwnWork;
+use crate::heap::feed::{HeapFeed, HeapRecord};
 use crate::heap::names::Names;
-use crate::heap::raw::sampled;
 use crate::heap::sites::SiteView;
-use crate::heap::{Amounts, Feeder, Top, TopSite, countdown, recorder};
+use crate::heap::{Amounts, Top, TopSite, countdown, recorder};
 use crate::stacks::raw::capture;
 
-#[cfg_attr(feature = "jemalloc", path = "hooked.rs")]
-#[cfg_attr(not(feature = "jemalloc"), path = "not_hooked.rs")]
-mod hooked;
-
-pub(super) fn install() -> Option<Feeder> {
-    let _own = OwnWork::begin();
-    if sampled::is_used() {
-        capture::refresh();
-        return Some(Feeder::Sampled);
-    }
-    hooked::install().then_some(Feeder::Jemalloc)
-}
-
-/// Who writes the record, if anybody does.
-pub(crate) fn feeder() -> Option<Feeder> {
-    if sampled::is_used() {
-        return Some(Feeder::Sampled);
-    }
-    hooked::is_installed().then_some(Feeder::Jemalloc)
-}
-
-/// Bytes between two samples; 0 while sampling is off.
-pub(crate) fn rate_of(feeder: Feeder) -> u64 {
-    match feeder {
-        Feeder::Sampled => countdown::rate(),
-        Feeder::Jemalloc => hooked::rate(),
-    }
-}
-
-/// Bytes between two samples while sampling is on.
-pub(crate) fn rate_when_on(feeder: Feeder) -> u64 {
-    match (feeder, countdown::rate()) {
-        (Feeder::Sampled, 0) => countdown::DEFAULT_RATE,
-        (Feeder::Sampled, rate) => rate,
-        (Feeder::Jemalloc, _) => hooked::rate_when_on(),
-    }
-}
-
-pub(crate) use crate::heap::recorded::hooked::sampling;
-pub(crate) use countdown::{rate, set_rate};
+/// What is read of the record.
+pub(crate) const RECORD: HeapRecord =
+    HeapRecord { top, rate: countdown::rate, set_rate: countdown::set_rate };
 
 /// Every site at which anything was allocated.
 pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {
@@ -76,8 +39,7 @@ pub(crate) fn total() -> Amounts {
 /// Fewer stacks than this are named all, so that those that only differ in addresses are joined.
 const NAMED: usize = 1000;
 
-pub(super) fn top(n: usize) -> Option<Top> {
-    let feeder = feeder()?;
+fn top(n: usize, feed: &HeapFeed) -> Top {
     let _own = OwnWork::begin();
     capture::refresh();
     let mut total = Amounts::default();
@@ -110,14 +72,14 @@ pub(super) fn top(n: usize) -> Option<Top> {
         };
         found.map(site).collect()
     };
-    Some(Top {
-        feeder,
-        rate: rate_of(feeder),
+    Top {
+        feeder: feed.feeder,
+        rate: (feed.rate)(),
         total,
         by_alloc: best(|amounts| amounts.alloc_bytes),
         by_inuse: best(|amounts| amounts.inuse_bytes),
         dropped: recorder::health().dropped,
-    })
+    }
 }
 
 /// Puts the `n` largest in front, in no order.

@@ -10,16 +10,11 @@ mod process;
 #[allow(unsafe_code)]
 mod raw;
 
-#[cfg_attr(all(feature = "jemalloc", target_os = "linux"), path = "jemalloc.rs")]
-#[cfg_attr(not(all(feature = "jemalloc", target_os = "linux")), path = "no_jemalloc.rs")]
-mod jemalloc;
-
-#[cfg_attr(all(target_os = "linux", target_env = "gnu"), path = "glibc.rs")]
-#[cfg_attr(not(all(target_os = "linux", target_env = "gnu")), path = "no_glibc.rs")]
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod glibc;
-
-#[cfg_attr(all(feature = "heap", stacks), path = "sampled.rs")]
-#[cfg_attr(not(all(feature = "heap", stacks)), path = "not_sampled.rs")]
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+mod jemalloc;
+#[cfg(all(feature = "heap", stacks))]
 mod sampled;
 
 use crate::OwnWork;
@@ -66,6 +61,24 @@ pub enum Source {
     Glibc,
 }
 
+/// Reads an allocator's numbers; `None` where the program doesn't allocate through it.
+type ReadStats = fn() -> Option<MemoryStats>;
+
+/// The sources of this build.
+static SOURCES: &[(Source, ReadStats)] = &[
+    #[cfg(all(feature = "jemalloc", target_os = "linux"))]
+    (Source::Jemalloc, jemalloc::stats),
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    (Source::Glibc, glibc::stats),
+    #[cfg(all(feature = "heap", stacks))]
+    (Source::Sampled, sampled::stats),
+];
+
+/// Asks a source, if this build has it.
+fn ask(source: Source) -> Option<MemoryStats> {
+    SOURCES.iter().find(|(known, _)| *known == source).and_then(|(_, stats)| stats())
+}
+
 /// The numbers as they are now.
 ///
 /// ```
@@ -78,11 +91,9 @@ pub enum Source {
 /// ```
 pub fn stats() -> MemoryStats {
     let _own = OwnWork::begin();
-    let allocator = jemalloc::stats().unwrap_or_else(|| {
+    let allocator = ask(Source::Jemalloc).unwrap_or_else(|| {
         // glibc counts bytes exactly, and what was sampled knows what glibc doesn't count.
-        let glibc = glibc::stats();
-        let sampled = sampled::stats();
-        match (glibc, sampled) {
+        match (ask(Source::Glibc), ask(Source::Sampled)) {
             (Some(glibc), Some(sampled)) => MemoryStats {
                 source: glibc.source,
                 alloc: glibc.alloc,

@@ -1,11 +1,11 @@
 //! Estimates from what was sampled.
 
-use crate::heap::{Feeder, recorded};
+use crate::heap::{Feeder, feeds, recorded};
 use crate::memory::{MemoryStats, Source};
 
 /// Only the wrapper's are complete: it has sampled from the first allocation on.
 pub(super) fn stats() -> Option<MemoryStats> {
-    (recorded::feeder() == Some(Feeder::Sampled)).then_some(())?;
+    feeds::installed().filter(|feed| feed.feeder == Feeder::Sampled)?;
     let total = recorded::total();
     Some(MemoryStats {
         source: Some(Source::Sampled),

@@ -23,8 +23,7 @@ mod point;
 mod source;
 #[cfg(target_os = "linux")]
 mod text;
-#[cfg(target_os = "linux")]
-#[cfg_attr(not(all(feature = "sampler", stacks)), path = "waits_none.rs")]
+#[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod waits;
 
 pub use crate::stats::collect::{Settings, Stats};

@@ -15,13 +15,12 @@ use std::time::SystemTime;
 use crate::task::{KindId, State, Status, TaskKind, kind};
 use crate::trace::json::{micros, number, text};
 use crate::trace::ring::Event;
-use crate::trace::samples::Samples;
-use crate::trace::tree::{Sample, Tree};
+use crate::trace::tree::{ResolveSamples, Sample, Tree};
 use crate::trace::window::Recorded;
 use profile_format::Content;
 
 /// A trace as JSON.
-pub(crate) fn encode((trace, samples): (Recorded, Samples)) -> io::Result<Content> {
+pub(crate) fn encode((trace, samples): (Recorded, ResolveSamples)) -> io::Result<Content> {
     let whole = Whole::new(trace, samples);
     Content::written(move |to| whole.write(to))
 }
@@ -73,8 +72,8 @@ struct Slice<'a> {
 }
 
 impl Whole {
-    fn new(trace: Recorded, samples: Samples) -> Whole {
-        let tree = samples.resolve();
+    fn new(trace: Recorded, samples: ResolveSamples) -> Whole {
+        let tree = samples();
         let mut wakes: HashMap<u64, Vec<(u64, u32)>> = HashMap::new();
         let mut threads: BTreeMap<u32, String> = BTreeMap::new();
         let running = |status: &Status| (status.id, began(&trace, status));

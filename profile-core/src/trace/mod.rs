@@ -6,12 +6,13 @@
 
 pub(crate) mod collector;
 mod counters;
+#[cfg(all(feature = "sampler", stacks))]
+mod cpu_samples;
 mod encode;
 mod json;
 #[cfg(feature = "tracing")]
 mod layer;
 pub(crate) mod ring;
-#[cfg_attr(not(all(feature = "sampler", stacks)), path = "no_samples.rs")]
 mod samples;
 mod tree;
 mod window;

@@ -2,9 +2,14 @@
 
 use std::collections::HashMap;
 
+/// Ends the taking of samples.
+pub(crate) type StopSampling = Box<dyn FnOnce() -> ResolveSamples + Send>;
+/// Looks up the functions of samples that were taken.
+pub(crate) type ResolveSamples = Box<dyn FnOnce() -> Tree + Send>;
+
 /// What was sampled.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
+pub(crate) struct Tree {
     /// Where samples come from, or why there are none.
     pub(super) source: String,
     /// Older samples that there was no room for.
@@ -21,7 +26,7 @@ pub(super) struct Tree {
 
 /// A thread was at work at this moment, in this frame.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(crate) struct Sample {
     pub(super) at: u64,
     pub(super) thread: u32,
     pub(super) frame: u32,

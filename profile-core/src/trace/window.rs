@@ -10,13 +10,14 @@ use crate::task::{State, Status, TaskKind};
 use crate::trace::counters::{Counters, Reading};
 use crate::trace::ring;
 use crate::trace::ring::{Closed, Open, OpenError};
-use crate::trace::samples::{Samples, Sampling};
+use crate::trace::samples;
+use crate::trace::tree::{ResolveSamples, StopSampling};
 
 /// A trace that is being taken. Dropping it ends it.
 pub(crate) struct Recording {
     open: Open,
     counters: Counters,
-    sampling: Sampling,
+    sampling: StopSampling,
     began: u64,
     wall: SystemTime,
 }
@@ -60,16 +61,16 @@ impl Recording {
         let open = ring::open(bytes).map_err(StartError::Buffer)?;
         let (began, wall) = (clock::precise(), SystemTime::now());
         let counters = Counters::start().map_err(StartError::Thread)?;
-        Ok(Recording { open, counters, sampling: Sampling::start(), began, wall })
+        Ok(Recording { open, counters, sampling: samples::start(), began, wall })
     }
 
     /// Ends it.
-    pub(crate) fn stop(self) -> (Recorded, Samples) {
+    pub(crate) fn stop(self) -> (Recorded, ResolveSamples) {
         let ended = clock::precise();
         let mut running = Vec::new();
         let alive = alive(self.began, ended, &mut running);
         let Recording { open, counters, sampling, began, wall } = self;
-        let (events, readings, samples) = (open.close(), counters.stop(), sampling.stop());
+        let (events, readings, samples) = (open.close(), counters.stop(), sampling());
         (Recorded { events, readings, began, ended, wall, running, alive }, samples)
     }
 }

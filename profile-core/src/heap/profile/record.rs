@@ -1,10 +1,8 @@
 //! From the record, which the wrapper or jemalloc's hooks write.
 
-use std::sync::{Mutex, PoisonError};
-
 use crate::heap::profile::{Source, Stacks};
 use crate::heap::recorder::Health;
-use crate::heap::{Feeder, countdown, recorded, recorder};
+use crate::heap::{Feeder, feeds, recorded, recorder};
 use crate::profile::{Function, Line, Profile};
 use crate::stacks::raw::capture;
 use crate::{BoxError, Kind, Unavailable};
@@ -13,7 +11,7 @@ pub(crate) struct Record;
 
 impl Source for Record {
     fn check(&self, kind: Kind) -> Result<(), Unavailable> {
-        match recorded::feeder() {
+        match feeds::installed() {
             Some(_) => Ok(()),
             None => Err(Unavailable::new(
                 kind,
@@ -25,22 +23,20 @@ impl Source for Record {
     }
 
     fn rate(&self) -> Option<u64> {
-        recorded::feeder().map(recorded::rate_of)
+        feeds::installed().map(|feed| (feed.rate)())
     }
 
     fn sampling(&self) -> Result<Box<dyn Send>, BoxError> {
         // What was loaded since the last time is to have its stacks.
         capture::refresh();
-        match recorded::feeder() {
-            Some(Feeder::Sampled) => Ok(Box::new(Sampling::on())),
-            _ => recorded::sampling(),
-        }
+        let feed = feeds::installed().ok_or("nothing is recorded")?;
+        (feed.sampling)()
     }
 
     fn profile(&self, kind: Kind) -> Result<Profile, BoxError> {
-        let feeder = recorded::feeder().ok_or("nothing is recorded")?;
+        let feed = feeds::installed().ok_or("nothing is recorded")?;
         // A window is over when its profile is written, and sampling may be off again.
-        let rate = recorded::rate_when_on(feeder);
+        let rate = (feed.rate_when_on)();
         capture::refresh();
         let mut stacks = Stacks::new(kind, rate);
         for (site, amounts) in recorded::sites() {
@@ -61,7 +57,7 @@ impl Source for Record {
                 stacks.add(site.stack(), values);
             }
         }
-        let engine = match feeder {
+        let engine = match feed.feeder {
             Feeder::Sampled => "profilez, a sampling allocator",
             Feeder::Jemalloc => "jemalloc's sampling, recorded by profilez since it was started",
         };
@@ -80,36 +76,5 @@ impl Source for Record {
             }
         }
         Ok(stacks.builder.finish())
-    }
-}
-
-/// The wrapper samples while one of these lives. The last to go restores what the first found.
-struct Sampling;
-
-/// How many there are, and whether they have switched sampling on.
-static USERS: Mutex<(usize, bool)> = Mutex::new((0, false));
-
-impl Sampling {
-    fn on() -> Sampling {
-        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if users.0 == 0 {
-            users.1 = countdown::rate() == 0;
-            if users.1 {
-                countdown::set_rate(countdown::DEFAULT_RATE);
-            }
-        }
-        users.0 += 1;
-        Sampling
-    }
-}
-
-impl Drop for Sampling {
-    fn drop(&mut self) {
-        let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
-        users.0 -= 1;
-        // Somebody else may have set another rate meanwhile, who wants it kept.
-        if users.0 == 0 && users.1 && countdown::rate() == countdown::DEFAULT_RATE {
-            countdown::set_rate(0);
-        }
     }
 }

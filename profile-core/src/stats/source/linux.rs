@@ -7,6 +7,13 @@ use crate::memory;
 use crate::stats::cgroup::Group;
 use crate::stats::point::{Cpu, Memory, Point, Runtime, Switches};
 use crate::stats::text::Text;
+/// Looks which threads have run, for those who ask how long they have waited.
+static WATCHERS: &[fn(&Directory)] = &[
+    #[cfg(all(feature = "sampler", stacks))]
+    waits::note,
+];
+
+#[cfg(all(feature = "sampler", stacks))]
 use crate::stats::waits;
 use crate::sys::raw::directory::Directory;
 use crate::sys::raw::usage;
@@ -35,7 +42,7 @@ impl Source {
     /// Looks which threads have run since the last time.
     pub(crate) fn note_waits(&mut self) {
         if let Some(tasks) = &self.tasks {
-            waits::note(tasks);
+            WATCHERS.iter().for_each(|note| note(tasks));
         }
     }
 

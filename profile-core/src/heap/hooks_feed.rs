@@ -1,17 +1,23 @@
-//! jemalloc's hooks: when they are put in, and what they say.
+//! The feed by jemalloc's hooks: when they are put in, and what they say.
 
 use std::sync::OnceLock;
 
 use crate::BoxError;
+use crate::heap::Feeder;
+use crate::heap::feed::HeapFeed;
 use crate::heap::raw::hooks;
 use crate::heap::raw::jemalloc;
 use crate::heap::raw::jemalloc::Flag;
 
-/// Whether they are in, once that was tried.
+/// jemalloc's sampling hooks.
+pub(crate) const FEED: HeapFeed =
+    HeapFeed { feeder: Feeder::Jemalloc, install, is_installed, rate, rate_when_on, sampling };
+
+/// Tells whether they are in, once that was tried.
 static INSTALLED: OnceLock<bool> = OnceLock::new();
 
 /// Puts the hooks in where jemalloc is the global allocator and could sample.
-pub(super) fn install() -> bool {
+fn install() -> bool {
     *INSTALLED.get_or_init(|| {
         let can_sample =
             jemalloc::is_global_allocator() && jemalloc::flag(Flag::OptProf) == Some(true);
@@ -19,22 +25,22 @@ pub(super) fn install() -> bool {
     })
 }
 
-pub(super) fn is_installed() -> bool {
+fn is_installed() -> bool {
     INSTALLED.get().is_some_and(|installed| *installed)
 }
 
 /// Bytes between two samples; 0 while sampling is off.
-pub(super) fn rate() -> u64 {
+fn rate() -> u64 {
     let is_active = jemalloc::flag(Flag::ProfActive) == Some(true);
     if is_active { rate_when_on() } else { 0 }
 }
 
 /// Bytes between two samples while sampling is on.
-pub(super) fn rate_when_on() -> u64 {
+fn rate_when_on() -> u64 {
     jemalloc::sample_rate().unwrap_or(0)
 }
 
 /// Switches jemalloc's sampling on, if it is off, until the value is dropped.
-pub(crate) fn sampling() -> Result<Box<dyn Send>, BoxError> {
+fn sampling() -> Result<Box<dyn Send>, BoxError> {
     Ok(Box::new(jemalloc::Sampling::on()?))
 }

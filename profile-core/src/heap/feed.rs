@@ -1,0 +1,26 @@
+//! The contract of what writes the record of allocations, and of what reads it.
+
+use crate::BoxError;
+use crate::heap::{Feeder, Top};
+
+/// Writes the record of allocations.
+pub(crate) struct HeapFeed {
+    pub(crate) feeder: Feeder,
+    /// Begins to write, where that is possible. Returns whether it writes now.
+    pub(crate) install: fn() -> bool,
+    /// Returns whether it writes.
+    pub(crate) is_installed: fn() -> bool,
+    /// Returns the bytes between two samples; 0 while sampling is off.
+    pub(crate) rate: fn() -> u64,
+    /// Returns the bytes between two samples while sampling is on.
+    pub(crate) rate_when_on: fn() -> u64,
+    /// Switches sampling on, if it is off, until the value is dropped.
+    pub(crate) sampling: fn() -> Result<Box<dyn Send>, BoxError>,
+}
+
+/// Reads the record of allocations.
+pub(crate) struct HeapRecord {
+    pub(crate) top: fn(usize, &HeapFeed) -> Top,
+    pub(crate) rate: fn() -> u64,
+    pub(crate) set_rate: fn(u64) -> u64,
+}
