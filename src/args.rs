@@ -161,8 +161,7 @@ pub(crate) struct CollectArgs {
     #[arg(short, long, value_name = "LIST", env = "PROFILEZ_PROFILES")]
     pub(crate) profiles: Option<String>,
 
-    /// Say also what each task of the service waits in: `await-tree` or `taskdump`, if it was built with
-    /// that. Read docs/tasks.md before `taskdump` is used on a service that matters.
+    /// Say also what each task of the service waits in: `await-tree`, if it was built with that.
     #[arg(long, value_name = "HOW", env = "PROFILEZ_TASKS", value_parser = detail)]
     pub(crate) tasks: Option<Detail>,
 

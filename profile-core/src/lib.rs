@@ -35,8 +35,6 @@
 //! - `jemalloc`: the same, and heap profiles from jemalloc, where it is the process's allocator.
 //! - `tokio`: starting named tasks on a tokio runtime, and counting all of its tasks.
 //! - `await-tree`: what tasks wait in by the trees of the crate `await-tree`, where a dump is asked for them.
-//! - `taskdump`: the same by tokio's own task dump, in a program that is built with `--cfg tokio_unstable`
-//!   (Linux on x86_64 and aarch64).
 //! - `tracing`: spans and events of `tracing` in traces.
 //!
 //! A kind whose source is not built in stays in the API and answers with an [`Unavailable`] that

@@ -325,10 +325,10 @@ mod tests {
             PlanError::RepeatedParameter("seconds".into())
         );
         assert_eq!(refused("tasks=stacks"), PlanError::InvalidTasks(UnknownDetail));
-        assert_eq!(refused("tasks=taskdump&profiles=heap"), PlanError::TasksWithoutDump);
+        assert_eq!(refused("tasks=await-tree&profiles=heap"), PlanError::TasksWithoutDump);
         assert!(matches!(
-            refused("tasks=taskdump"),
-            PlanError::TasksUnavailable { detail: Detail::TaskDump, .. }
+            refused("tasks=await-tree"),
+            PlanError::TasksUnavailable { detail: Detail::AwaitTree, .. }
         ));
         assert_eq!(Plan::parse("tasks=", &all()).unwrap().tasks(), None);
         for rate in ["0", "1001", "fast"] {

@@ -52,7 +52,6 @@ const CRATES: &[Crate] = &[
             "jemalloc",
             "tokio",
             "await-tree",
-            "taskdump",
             "tracing",
         ],
         // Without `sampler` there is another CPU engine or none, without `intercept` waits are
@@ -87,7 +86,6 @@ const CRATES: &[Crate] = &[
             "jemalloc",
             "tokio",
             "await-tree",
-            "taskdump",
             "tracing",
             "tower",
         ],
@@ -218,7 +216,6 @@ serde = "1"
                 "--no-default-features --features jemalloc",
                 "--no-default-features --features tokio",
                 "--no-default-features --features await-tree",
-                "--no-default-features --features taskdump",
                 "--no-default-features --features tracing",
             ]
         );

@@ -65,7 +65,6 @@ impl Tasks {
     /// The tasks as they are now, with what they wait in by these means.
     pub(super) fn in_detail(detail: Detail) -> Tasks {
         let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
-        // Before a task dump polls all of them.
         let mut statuses = Vec::new();
         task::all(&mut |status| statuses.push(status.clone()));
         let mut details = task::details(detail);
@@ -75,10 +74,6 @@ impl Tasks {
         }
         tasks.others = details.others;
         tasks.first_other = task::fresh_ids(tasks.others.len() as u64);
-        if detail == Detail::TaskDump {
-            // Those that the runtime's count told of.
-            tasks.unknown = tasks.unknown.saturating_sub(tasks.others.len());
-        }
         tasks.notes = details.notes;
         tasks
     }

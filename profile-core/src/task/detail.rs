@@ -26,10 +26,6 @@ pub enum Detail {
     /// By the trees of the crate `await-tree`, which the program keeps and has handed over with
     /// `task::show_trees`. Every tree is copied, and meanwhile none can be registered.
     AwaitTree,
-    /// By tokio's own task dump, of the runtimes that were handed over with `task::watch`, once in each one's life. All of
-    /// its workers stop, and every idle task is polled twice, so that all have just been polled when
-    /// the next dump is taken.
-    TaskDump,
 }
 
 /// How long a dump waits for what was asked for by name.
@@ -37,18 +33,17 @@ pub const DETAIL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A word that names no [`Detail`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("valid values: await-tree, taskdump")]
+#[error("valid values: await-tree")]
 pub struct UnknownDetail;
 
 impl Detail {
     /// All of them.
-    pub const ALL: [Detail; 2] = [Detail::AwaitTree, Detail::TaskDump];
+    pub const ALL: [Detail; 1] = [Detail::AwaitTree];
 
     /// Its name in requests.
     pub const fn name(self) -> &'static str {
         match self {
             Detail::AwaitTree => "await-tree",
-            Detail::TaskDump => "taskdump",
         }
     }
 
@@ -65,15 +60,6 @@ impl Detail {
                     "build with the feature `await-tree`",
                     "no registry of await-tree was handed over",
                     "call `task::show_trees(&registry)`",
-                ],
-            ),
-            Detail::TaskDump => (
-                cfg!(taskdump),
-                [
-                    "build with the feature `taskdump` and `--cfg tokio_unstable`, for Linux on x86_64 or \
-                     aarch64",
-                    "no tokio runtime was handed over",
-                    "call `task::watch(runtime.handle())`",
                 ],
             ),
         };
@@ -332,7 +318,7 @@ mod tests {
 
     impl TaskSource for Source {
         fn offers(&self, detail: Detail) -> Option<Result<(), Unavailable>> {
-            (detail == Detail::TaskDump).then_some(Ok(()))
+            (detail == Detail::AwaitTree).then_some(Ok(()))
         }
 
         fn awaits(
@@ -362,23 +348,27 @@ mod tests {
     /// One after the other, as they ask the same sources.
     #[test]
     fn what_is_told_is_bounded_in_time_and_size() {
+        if !cfg!(feature = "await-tree") {
+            let why = Detail::AwaitTree.check().unwrap_err();
+            assert_eq!(why.reason, "tasks=await-tree: this build has no await-tree");
+        }
         let (let_it, wait) = mpsc::channel();
         let registered = register(Source { places: 1000, wait: Mutex::new(wait) });
-        assert_eq!(Detail::TaskDump.check(), Ok(()));
+        assert_eq!(Detail::AwaitTree.check(), Ok(()));
 
         let began = Instant::now();
-        let details = collect(Detail::TaskDump);
+        let details = collect(Detail::AwaitTree);
         assert!(began.elapsed() >= DETAIL_TIMEOUT);
         assert_eq!(ours(&details).len(), 0);
-        assert_eq!(details.notes, ["tasks=taskdump: timed out after 2s"]);
+        assert_eq!(details.notes, ["tasks=await-tree: timed out after 2s"]);
 
-        let details = collect(Detail::TaskDump);
-        let still = "tasks=taskdump: an earlier request of this kind is still under way";
+        let details = collect(Detail::AwaitTree);
+        let still = "tasks=await-tree: an earlier request of this kind is still under way";
         assert_eq!(details.notes, [still]);
 
         drop(let_it);
         let told = loop {
-            let details = collect(Detail::TaskDump);
+            let details = collect(Detail::AwaitTree);
             if details.notes.is_empty() {
                 break details;
             }
@@ -409,6 +399,6 @@ mod tests {
             assert_eq!(detail.name().parse(), Ok(detail));
         }
         assert_eq!("".parse::<Detail>(), Err(UnknownDetail));
-        assert_eq!("Taskdump".parse::<Detail>(), Err(UnknownDetail));
+        assert_eq!("Await-tree".parse::<Detail>(), Err(UnknownDetail));
     }
 }

@@ -90,11 +90,6 @@ impl Live {
     pub(super) fn enter(&self) -> registry::Polling {
         registry::enter(self.slot)
     }
-
-    /// The task's id.
-    pub(super) fn id(&self) -> u64 {
-        registry::id(self.slot)
-    }
 }
 
 impl Drop for Live {
@@ -114,8 +109,6 @@ impl<F: Future> Future for Pinned<F, Live> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let (future, live) = self.project();
         let polling = registry::enter(live.slot);
-        #[cfg(taskdump)]
-        super::dumped::polled(|| registry::id(live.slot));
         let unwinding = Unwinding(polling);
         let poll = wakes::poll(
             &mut live.wakes,

@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
-use super::TaskId;
 use super::future::{Live, named};
 use super::registry::Polling;
 
@@ -47,12 +46,6 @@ pub(super) fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(NAMED.replace(true));
     spawn()
-}
-
-/// Our id of a task that the hooks brought in.
-#[cfg_attr(not(taskdump), allow(dead_code))]
-pub(super) fn id_of(id: Id) -> Option<TaskId> {
-    shard(id).as_ref().and_then(|shard| Some(TaskId(shard.get(&id)?.id())))
 }
 
 fn spawned(task: &TaskMeta<'_>) {

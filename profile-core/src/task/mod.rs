@@ -24,9 +24,6 @@
 
 #[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 mod detail;
-#[cfg(feature = "tokio")]
-#[cfg_attr(not(taskdump), path = "not_dumped.rs")]
-mod dumped;
 mod future;
 #[cfg(all(feature = "tokio", tokio_unstable))]
 mod hooks;

@@ -259,13 +259,6 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
     Polling { slot, began, outer, due }
 }
 
-/// A task's id.
-#[cfg(all(feature = "tokio", tokio_unstable))]
-#[inline]
-pub(super) fn id(slot: &Slot) -> u64 {
-    slot.id.load(Ordering::Relaxed)
-}
-
 /// Where a task's wakers say that it was woken.
 #[inline]
 pub(super) fn mark(slot: &'static Slot) -> Mark {
