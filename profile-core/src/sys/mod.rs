@@ -21,7 +21,6 @@ pub(crate) mod memory_file;
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
 pub(crate) mod own_work;
-pub(crate) mod pinned;
 pub(crate) mod place;
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub(crate) mod pprof_handler;

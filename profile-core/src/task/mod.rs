@@ -38,7 +38,7 @@ mod trees;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) use detail::collect as details;
 pub use detail::{Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES, UnknownDetail};
-pub use future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
+pub use future::{AwaitPoint, Instrument, Instrumented, Task, named};
 #[cfg(all(feature = "tokio", tokio_unstable))]
 pub use hooks::see_every_task;
 #[cfg(any(feature = "tracing", test))]
