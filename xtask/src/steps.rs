@@ -1,10 +1,9 @@
 //! The steps of `ci`: first `tools`, which the tests with real clients need, then the quick ones,
 //! so that a mistake shows early. Each can be run alone.
 
-use std::path::Path;
-
 use crate::error::{Error, Result};
-use crate::process::{capture, cargo, host, root, run};
+use crate::packages::workspace_packages;
+use crate::process::{capture, cargo, host, run};
 use crate::{bench, demo, features, tools};
 
 /// One check.
@@ -135,7 +134,7 @@ fn doc() -> Result<()> {
 /// Bench targets only: without `--bench`, cargo would build every library's unit tests a second
 /// time, optimised. With it, no benchmark at all would be an error.
 fn benches() -> Result<()> {
-    if !has_benches(root()) && !features::packages()?.iter().any(|package| has_benches(package)) {
+    if !workspace_packages()?.iter().any(|package| package.has_benches) {
         println!("no benchmarks yet");
         return Ok(());
     }
@@ -176,14 +175,6 @@ fn statically_linked() -> Result<()> {
 fn passed(output: &str) -> usize {
     let counts = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
     counts.filter_map(|counts| counts.split_once(" passed")?.0.parse::<usize>().ok()).sum()
-}
-
-fn has_benches(package: &Path) -> bool {
-    let Ok(entries) = package.join("benches").read_dir() else { return false };
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        path.extension().is_some_and(|ending| ending == "rs") || path.join("main.rs").is_file()
-    })
 }
 
 /// The first back end in the output of `cargo tree --prefix none`: one crate a line, its name
