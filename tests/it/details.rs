@@ -10,10 +10,10 @@ use profilez::analysis::dump::{self, Options};
 use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::task::{self, DETAIL_TIMEOUT, State};
 
-use crate::collection::{real, unpack};
 use crate::command::{self, run};
-use crate::http::{Answer, get};
-use crate::own_process::is_own_process;
+use crate::support::http::{Answer, get};
+use crate::support::own_process::is_own_process;
+use crate::support::server::{real, unpack};
 use crate::tasks::{blocks, runtime};
 
 /// Would be another goroutine, a creator and a label, if it were written as it is.

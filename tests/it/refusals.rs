@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use profilez::core::Kind;
 use profilez::http::server::{DebugService, Server};
 
-use crate::fakes::{Fake, Fault, service};
-use crate::http::{Answer, get, receive, request, send};
+use crate::support::fakes::{Fake, Fault, service};
+use crate::support::http::{Answer, get, receive, request, send};
 
 fn serve() -> Server {
     service([Fake::new(Kind::Heap, 10)]).build().serve("127.0.0.1:0").unwrap()
