@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::Resettable;
-use clap::{Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{
+    Args as ClapArgs, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum,
+};
 use profilez::analysis::top::By;
-use profilez::core::task::{Detail, UnknownDetail};
-use profilez::core::{CpuRate, InvalidRate};
+use profilez::core::CpuRate;
+use profilez::core::task::Detail;
 use profilez::format::{DurationError, parse_duration};
 
 /// Collect every profile of a running service in one request, and read them.
@@ -161,14 +163,13 @@ pub(crate) struct CollectArgs {
     #[arg(short, long, value_name = "LIST", env = "PROFILEZ_PROFILES")]
     pub(crate) profiles: Option<String>,
 
-    /// Say also what each task of the service waits in: `await-tree` or `taskdump`, if it was built with
-    /// that. Read docs/tasks.md before `taskdump` is used on a service that matters.
-    #[arg(long, value_name = "HOW", env = "PROFILEZ_TASKS", value_parser = detail)]
+    /// Say also what each task of the service waits in: `await-tree`, if it was built with that.
+    #[arg(long, value_name = "HOW", env = "PROFILEZ_TASKS")]
     pub(crate) tasks: Option<Detail>,
 
     /// Samples of the CPU profile for each second of CPU time, from 1 to 1000. The service's default is
     /// 100.
-    #[arg(long, value_name = "RATE", env = "PROFILEZ_HZ", value_parser = cpu_rate)]
+    #[arg(long, value_name = "RATE", env = "PROFILEZ_HZ")]
     pub(crate) hz: Option<CpuRate>,
 
     // The environment is not read here: clap would take its variables for arguments, and these two
@@ -350,11 +351,9 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub(crate) cum: bool,
 
-    /// What a row is: `function`, which is the default; `caller`, with the standard library and
-    /// allocators charged to who called them; `line`; `file`; or `site`, a whole stack with its inlined
-    /// frames.
-    #[arg(long, value_name = "WHAT", value_parser = by)]
-    pub(crate) by: Option<By>,
+    /// What a row is; by default `function`.
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) by: Option<RankingRow>,
 
     /// The most rows; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
@@ -394,14 +393,42 @@ pub(crate) struct Select {
     pub(crate) tagignore: Option<String>,
 }
 
-fn by(text: &str) -> Result<By, String> {
-    match text {
-        "function" => Ok(By::Function),
-        "caller" => Ok(By::Caller),
-        "line" => Ok(By::Line),
-        "file" => Ok(By::File),
-        "site" => Ok(By::Site),
-        _ => Err("it has to be function, caller, line, file or site".to_owned()),
+/// A row of a ranking, as the command line calls it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RankingRow {
+    /// A function by its name.
+    Function,
+    /// A function, with the standard library and allocators charged to who called them.
+    Caller,
+    /// A line of a function.
+    Line,
+    /// A source file.
+    File,
+    /// A whole stack with its inlined frames.
+    Site,
+}
+
+impl From<RankingRow> for By {
+    fn from(row: RankingRow) -> By {
+        match row {
+            RankingRow::Function => By::Function,
+            RankingRow::Caller => By::Caller,
+            RankingRow::Line => By::Line,
+            RankingRow::File => By::File,
+            RankingRow::Site => By::Site,
+        }
+    }
+}
+
+impl RankingRow {
+    /// Reads a word that clap has not seen as one of these.
+    fn from_word(word: &str) -> Result<RankingRow, String> {
+        RankingRow::from_str(word, false).map_err(|_| {
+            let values =
+                RankingRow::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+            let names: Vec<String> = values.map(|value| value.get_name().to_owned()).collect();
+            format!("it has to be one of {}", names.join(", "))
+        })
     }
 }
 
@@ -475,7 +502,9 @@ pub(crate) struct DiffArgs {
 impl DiffArgs {
     /// What a row of a profile is.
     pub(crate) fn by_of_profiles(&self) -> Result<By, String> {
-        self.by.as_deref().map_or(Ok(By::Function), by)
+        self.by
+            .as_deref()
+            .map_or(Ok(By::Function), |word| RankingRow::from_word(word).map(By::from))
     }
 
     /// What a row of a dump is.
@@ -521,14 +550,6 @@ pub(crate) struct TraceArgs {
 /// How many rows; 0 stands for all.
 fn rows(text: &str) -> Result<usize, ParseIntError> {
     text.parse().map(|rows| if rows == 0 { usize::MAX } else { rows })
-}
-
-fn detail(text: &str) -> Result<Detail, String> {
-    text.parse().map_err(|error: UnknownDetail| error.to_string())
-}
-
-fn cpu_rate(text: &str) -> Result<CpuRate, String> {
-    text.parse().map_err(|error: InvalidRate| error.to_string())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -592,6 +613,15 @@ mod tests {
     fn no_rows_are_all_rows() {
         assert_eq!((rows("0"), rows("7")), (Ok(usize::MAX), Ok(7)));
         assert!(rows("-1").is_err());
+    }
+
+    #[test]
+    fn rows_of_rankings_have_names() {
+        assert_eq!(RankingRow::from_word("caller"), Ok(RankingRow::Caller));
+        for wrong in ["", "Caller", "lines", "top:3"] {
+            let why = "it has to be one of function, caller, line, file, site";
+            assert_eq!(RankingRow::from_word(wrong), Err(why.to_owned()), "{wrong}");
+        }
     }
 
     #[test]

@@ -38,7 +38,6 @@
 //! - `jemalloc`: heap profiles from jemalloc, and `heap`.
 //! - `tokio`: starting named tasks on a tokio runtime, and counting all of its tasks.
 //! - `await-tree`: what tasks wait in by the trees of the crate `await-tree`, where a dump is asked for them.
-//! - `taskdump`: the same by tokio's own task dump, in a program that is built with `--cfg tokio_unstable`.
 //! - `tracing`: spans and events of `tracing` in traces.
 //! - `tower`: a layer that makes each request a task in dumps and traces.
 //!

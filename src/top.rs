@@ -15,7 +15,7 @@ const CALLED: [ProfileShape; 2] = [ProfileShape::HEAP, ProfileShape::CONTENTION]
 pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
     let (name, bytes) = profiles::choose(&args.file, &args.select)?;
     let profile = profiles::read(&name, &bytes, &args.select)?;
-    let by = args.by.unwrap_or(By::Function);
+    let by = args.by.map_or(By::Function, By::from);
     let options = TopOptions {
         sample_type: args.select.sample_type.clone(),
         by,

@@ -1,8 +1,8 @@
 //! The sampling allocator around the system's, in a program that has it as its own.
 
-#[path = "it/go.rs"]
+#[path = "it/support/go.rs"]
 mod go;
-#[path = "it/own_process.rs"]
+#[path = "it/support/own_process.rs"]
 mod own_process;
 #[path = "heap/sites.rs"]
 mod sites;

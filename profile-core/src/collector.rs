@@ -4,8 +4,10 @@ use std::sync::Arc;
 
 use profile_format::Content;
 
+use crate::error::Error;
+use crate::rate::CpuRate;
 use crate::task::Detail;
-use crate::{CpuRate, Error, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// Takes one kind of profile. Put your own in with [`Collectors::with`].
 pub trait Collector: Send + Sync {

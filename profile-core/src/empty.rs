@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use crate::Unavailable;
-use crate::profile::Profile;
+use profile_format::Unavailable;
+use profile_format::profile::Profile;
 
 /// A profile without samples that is otherwise as the kind's own: its sample types, its period type
 /// and its default, with comments that say why it is empty.
@@ -25,7 +25,7 @@ pub fn empty_profile(why: &Unavailable) -> Option<Profile> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Kind;
+    use profile_format::Kind;
 
     #[test]
     fn an_empty_profile_is_one_that_stores_take() {

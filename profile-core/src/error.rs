@@ -2,7 +2,7 @@
 
 use profile_format::chain;
 
-use crate::{BoxError, Kind, Unavailable};
+use profile_format::{BoxError, Kind, Unavailable};
 
 /// A profile could not be taken.
 #[derive(Debug, thiserror::Error)]

@@ -35,19 +35,19 @@
 //! - `jemalloc`: the same, and heap profiles from jemalloc, where it is the process's allocator.
 //! - `tokio`: starting named tasks on a tokio runtime, and counting all of its tasks.
 //! - `await-tree`: what tasks wait in by the trees of the crate `await-tree`, where a dump is asked for them.
-//! - `taskdump`: the same by tokio's own task dump, in a program that is built with `--cfg tokio_unstable`
-//!   (Linux on x86_64 and aarch64).
 //! - `tracing`: spans and events of `tracing` in traces.
 //!
 //! A kind whose source is not built in stays in the API and answers with an [`Unavailable`] that
 //! says what to switch on.
 #![deny(unsafe_code)]
 
+mod available;
 pub mod collect;
 mod collector;
 mod cpu;
 mod empty;
 mod error;
+mod events;
 mod gate;
 pub mod heap;
 pub mod memory;
@@ -64,11 +64,12 @@ mod threads;
 pub mod trace;
 pub mod waits;
 
-pub use crate::collect::{Available, Collectors};
+pub use crate::available::{Available, DEFAULT_MAX_WINDOW};
+pub use crate::collect::Collectors;
 pub use crate::collector::Collector;
 pub use crate::error::Error;
 pub use crate::gate::{Busy, Gate, Permit};
-pub use crate::plan::{DEFAULT_MAX_WINDOW, DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
+pub use crate::plan::{DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
 pub use crate::process::Process;
 pub use crate::rate::{CpuRate, InvalidRate};
 pub use crate::stacks::names::Symbol;

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use profile_format::{format_duration, parse_duration};
 
+use crate::available::Available;
+use crate::rate::{CpuRate, InvalidRate};
 use crate::task::{Detail, UnknownDetail};
-use crate::{Available, CpuRate, DurationError, InvalidRate, Kind, Unavailable};
+use profile_format::{DurationError, Kind, Unavailable};
 
 /// The window of a request that names none.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(10);
 /// The shortest window: below it a 100 Hz sampler sees nothing.
 pub const MIN_WINDOW: Duration = Duration::from_millis(10);
-/// The longest window, unless the process offers another.
-pub const DEFAULT_MAX_WINDOW: Duration = Duration::from_secs(60);
 
 /// The words of `profiles` that are read: each kind several times.
 const MOST_WORDS: usize = 64;
@@ -263,6 +263,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::available::DEFAULT_MAX_WINDOW;
 
     fn all() -> Available {
         Available::new(Kind::ALL.map(|kind| (kind, Ok(()))))
@@ -325,10 +326,10 @@ mod tests {
             PlanError::RepeatedParameter("seconds".into())
         );
         assert_eq!(refused("tasks=stacks"), PlanError::InvalidTasks(UnknownDetail));
-        assert_eq!(refused("tasks=taskdump&profiles=heap"), PlanError::TasksWithoutDump);
+        assert_eq!(refused("tasks=await-tree&profiles=heap"), PlanError::TasksWithoutDump);
         assert!(matches!(
-            refused("tasks=taskdump"),
-            PlanError::TasksUnavailable { detail: Detail::TaskDump, .. }
+            refused("tasks=await-tree"),
+            PlanError::TasksUnavailable { detail: Detail::AwaitTree, .. }
         ));
         assert_eq!(Plan::parse("tasks=", &all()).unwrap().tasks(), None);
         for rate in ["0", "1001", "fast"] {

@@ -24,16 +24,7 @@ impl Process {
             .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
             .unwrap_or_default();
         let build_id =
-            objects::loaded().first().map(|main| hex(&main.build_id)).unwrap_or_default();
+            objects::loaded().first().map(|main| objects::hex(&main.build_id)).unwrap_or_default();
         Process { pid: std::process::id(), host: host::host_name(), program, build_id }
     }
-}
-
-/// Bytes in lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }

@@ -9,9 +9,12 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::collect::Collectors;
 use crate::collector::{File, Pending, Window};
+use crate::error::Error;
+use crate::gate::Permit;
+use crate::plan::Plan;
 use crate::sys::own_work::OwnWork;
-use crate::{Error, Kind, Permit, Plan};
 use profile_format::Content;
+use profile_format::Kind;
 
 /// A session whose window is open.
 #[must_use = "dropping a recording ends its window and throws away what it recorded"]
@@ -160,7 +163,8 @@ mod tests {
 
     use super::*;
     use crate::collector::Collector;
-    use crate::{Gate, Unavailable};
+    use crate::gate::Gate;
+    use profile_format::Unavailable;
 
     /// Counts what is switched on; behaves as told.
     struct Fake {

@@ -5,8 +5,9 @@
 
 use crate::collect::Collectors;
 use crate::collector::{File, Pending, Window};
+use crate::error::Error;
 use crate::session::contain;
-use crate::{Error, Kind};
+use profile_format::Kind;
 
 /// The open window of one kind. Dropping it ends the window and throws away what it recorded.
 #[must_use = "dropping it ends the window and throws away what it recorded"]

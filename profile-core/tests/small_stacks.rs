@@ -1,7 +1,7 @@
 //! What ours takes of the program's stacks, painted and measured, and whether programs live that have
 //! next to nothing of them. Of a program of its own, with the allocator and libc's functions stood in for.
 
-#[path = "../../tests/it/own_process.rs"]
+#[path = "../../tests/it/support/own_process.rs"]
 mod own_process;
 
 use std::alloc::System;

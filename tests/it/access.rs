@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use profilez::core::Kind;
 use profilez::http::server::{Denied, Identity, Token};
 
-use crate::fakes::{Fake, service};
-use crate::http::{receive, request, write_head};
+use crate::support::fakes::{Fake, service};
+use crate::support::http::{receive, request, write_head};
 
 const PATH: &str = "/debug/profile?duration=10ms";
 

@@ -17,9 +17,9 @@ use profilez::core::profile::{Builder, DecodeLimits, Function, Line, Profile};
 use profilez::core::{Collector, Collectors, Error, Kind, Unavailable};
 use profilez::http::server::{DebugService, Token};
 
-use crate::collection::real;
-use crate::go::{go, pprof};
-use crate::http::get;
+use crate::support::go::{go, pprof};
+use crate::support::http::get;
+use crate::support::server::real;
 
 /// The endpoint of each kind.
 const KINDS: [(&str, Kind); 7] = [

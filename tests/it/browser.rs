@@ -13,8 +13,8 @@ use profilez::analysis::rules::RuleSet;
 use profilez::http::server::{DebugService, Server, Token};
 use profilez::task::{self, Instrument as _};
 
-use crate::collection::real;
-use crate::own_process::is_own_process;
+use crate::support::own_process::is_own_process;
+use crate::support::server::real;
 use driver::Browser;
 
 fn serve() -> (Server, String) {

@@ -1,67 +1,17 @@
 //! Collections that succeed, in whole or in part, with the real collectors where they matter.
 
-use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::io::Read as _;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use profilez::core::Kind;
 use profilez::core::profile::{DecodeLimits, Profile};
-use profilez::http::server::{DebugService, Server};
 
-use crate::disconnect::heap_sampling;
-use crate::fakes::{Fake, Fault, service};
-use crate::http::{Answer, get, receive, request, send};
-
-/// The real collectors are the process's: one test at a time.
-pub(crate) fn real() -> (MutexGuard<'static, ()>, Server, SocketAddr) {
-    static ONE: Mutex<()> = Mutex::new(());
-    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server =
-        DebugService::builder("shop api").version("1.2.3").build().serve("127.0.0.1:0").unwrap();
-    let address = server.local_addr().unwrap();
-    (one, server, address)
-}
-
-/// A bundle as programs that others wrote read it.
-pub(crate) struct Unpacked {
-    pub(crate) names: Vec<String>,
-    pub(crate) files: BTreeMap<String, Vec<u8>>,
-    modes: Vec<(u32, u64)>,
-}
-
-#[track_caller]
-pub(crate) fn unpack(answer: &Answer) -> Unpacked {
-    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
-    assert!(answer.whole, "the answer breaks off");
-    let mut archive = tar::Archive::new(flate2::read::GzDecoder::new(&answer.body[..]));
-    let mut unpacked = Unpacked { names: Vec::new(), files: BTreeMap::new(), modes: Vec::new() };
-    for entry in archive.entries().unwrap() {
-        let mut entry = entry.unwrap();
-        let name = entry.path().unwrap().to_str().unwrap().to_owned();
-        let mut bytes = Vec::new();
-        entry.read_to_end(&mut bytes).unwrap();
-        let header = entry.header();
-        unpacked.modes.push((header.mode().unwrap(), header.mtime().unwrap()));
-        unpacked.names.push(name.clone());
-        unpacked.files.insert(name, bytes);
-    }
-    unpacked
-}
-
-impl Unpacked {
-    pub(crate) fn manifest(&self) -> serde_json::Value {
-        serde_json::from_slice(&self.files["manifest.json"]).unwrap()
-    }
-
-    pub(crate) fn profile(&self, name: &str) -> Profile {
-        Profile::decode(&self.files[name], &DecodeLimits::default()).unwrap()
-    }
-}
+use crate::support::burn::burn_until;
+use crate::support::fakes::{Fake, Fault, service};
+use crate::support::http::{get, receive, request, send};
+use crate::support::server::{heap_sampling, real, unpack};
 
 fn sum(profile: &Profile, type_index: usize) -> i64 {
     profile.samples.iter().map(|sample| sample.values[type_index]).sum()
@@ -72,15 +22,10 @@ fn names_in(profile: &Profile) -> Vec<&str> {
 }
 
 #[inline(never)]
-fn burn_for_the_test(stop: &AtomicBool) -> u64 {
-    let mut state = 1u64;
-    while !stop.load(Ordering::Relaxed) {
-        for _ in 0..10_000 {
-            state = (state * 1_664_525 + 1_013_904_223) & 0xffff_ffff;
-        }
-        black_box(state);
-    }
-    state
+fn burn_for_the_test(stop: &AtomicBool) {
+    burn_until(stop);
+    // Not the last call, which would take this function's place on the stack.
+    black_box(());
 }
 
 #[inline(never)]

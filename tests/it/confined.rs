@@ -6,7 +6,7 @@ use std::thread;
 use profilez::analysis::top::{TopOptions, top};
 use profilez::core::{Collectors, Kind};
 
-use crate::own_process::is_own_process;
+use crate::support::own_process::is_own_process;
 
 #[inline(never)]
 fn burns_for_the_test(until: &std::sync::atomic::AtomicBool) {

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use profilez::core::Kind;
 use profilez::http::server::{Server, Token};
 
-use crate::fakes::{Fake, noise, service};
-use crate::http::{get, receive, receive_head, request, send, write_head};
-use crate::own_process::is_own_process;
+use crate::support::fakes::{Fake, noise, service};
+use crate::support::http::{get, receive, receive_head, request, send, write_head};
+use crate::support::own_process::is_own_process;
 
 /// How long whoever was let in may wait for an answer that takes no time.
 const AT_ONCE: Duration = Duration::from_secs(1);

@@ -9,12 +9,11 @@ use await_tree::{Config, InstrumentAwait as _, Registry, span};
 use profilez::analysis::dump::{self, Options};
 use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::task::{self, DETAIL_TIMEOUT, State};
-use serde_json::Value;
 
-use crate::collection::{real, unpack};
 use crate::command::{self, run};
-use crate::http::{Answer, get};
-use crate::own_process::is_own_process;
+use crate::support::http::{Answer, get};
+use crate::support::own_process::is_own_process;
+use crate::support::server::{real, unpack};
 use crate::tasks::{blocks, runtime};
 
 /// Would be another goroutine, a creator and a label, if it were written as it is.
@@ -155,7 +154,7 @@ fn trees_stand_in_the_blocks_of_their_tasks() {
     let shown = run(["groups", "--json", &dump]).code(0).json().to_string();
     assert!(shown.contains("handle order") && shown.contains("wait for level 0"), "{shown}");
     let refused = run(["collect", &url, "--tasks", "stacks", "-o", &file]).code(2);
-    assert!(refused.stderr.contains("valid values: await-tree, taskdump"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("valid values: await-tree"), "{}", refused.stderr);
 
     // Without being asked nothing of it is there.
     let plain = text(&get(address, path));
@@ -244,24 +243,5 @@ fn trees_that_are_not_told_in_time_are_left_out() {
         }
         assert!(began.elapsed() < Duration::from_secs(20), "{dumped}");
     }
-    server.shut_down();
-}
-
-/// What this build has not is refused with what to do about it.
-#[test]
-fn a_task_dump_is_refused_where_it_is_not_built_in() {
-    if cfg!(tokio_unstable) {
-        return;
-    }
-    let (_one, server, address) = real();
-    let refused: Value = get(address, "/debug/profile?duration=10ms&tasks=taskdump").json();
-    let detail = refused["detail"].as_str().unwrap();
-    assert!(
-        detail.starts_with("tasks=taskdump: this build has no taskdump; build with"),
-        "{detail}"
-    );
-    assert!(detail.contains("--cfg tokio_unstable"), "{detail}");
-    let refused = get(address, "/debug/pprof/goroutine?tasks=taskdump");
-    assert_eq!((refused.status, refused.header("x-go-pprof")), (501, Some("1")));
     server.shut_down();
 }

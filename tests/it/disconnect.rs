@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use profilez::core::{Gate, Kind};
 
-use crate::collection::{real, unpack};
-use crate::fakes::{Fake, service};
-use crate::http::{get, receive_head, send};
+use crate::support::fakes::{Fake, service};
+use crate::support::http::{get, receive_head, send};
+use crate::support::server::{heap_sampling, real, unpack};
 
 /// What the real collectors switch on, as the system tells it.
 #[derive(Debug, PartialEq)]
@@ -26,12 +26,6 @@ fn switches() -> Switches {
     });
     let timers = !std::fs::read_to_string("/proc/self/timers").unwrap().is_empty();
     Switches { cpu_sampling: (engine, timers), heap_sampling: heap_sampling() }
-}
-
-/// Whether jemalloc is sampling allocations.
-pub(crate) fn heap_sampling() -> bool {
-    // SAFETY: `prof.active` is a C `bool` (jemalloc(3)), and the name ends in NUL.
-    unsafe { tikv_jemalloc_ctl::raw::read::<bool>(b"prof.active\0") }.unwrap()
 }
 
 const OFF: Switches = Switches { cpu_sampling: (false, false), heap_sampling: false };

@@ -13,7 +13,7 @@ use profilez::analysis::groups::{GroupOptions, Row, group};
 use profilez::analysis::rules::RuleSet;
 use serde_json::Value;
 
-use crate::go::go;
+use crate::support::go::go;
 
 /// The Go program, built once, in a folder whose name is a trap.
 fn program() -> Option<&'static Path> {

@@ -10,11 +10,10 @@ use profilez::core::{Collector, Collectors, Error, Gate, Kind, Unavailable};
 use profilez::http::server::{DebugService, Identity};
 use tracing::field::{Field, Visit};
 
-use crate::collection::{real, unpack};
-use crate::disconnect::heap_sampling;
-use crate::fakes::{Fake, Fault, noise, service};
-use crate::http::{get, receive_head, send};
-use crate::own_process::is_own_process;
+use crate::support::fakes::{Fake, Fault, noise, service};
+use crate::support::http::{get, receive_head, send};
+use crate::support::own_process::is_own_process;
+use crate::support::server::{heap_sampling, real, unpack};
 
 #[test]
 fn nothing_is_switched_on_that_was_not_asked_for() {

@@ -9,7 +9,7 @@ use std::process::Command;
 use profilez::core::profile::{Builder, Function, Line, Mapping};
 use serde_json::Value;
 
-use crate::go::{go, pprof};
+use crate::support::go::{go, pprof};
 
 /// Functions from the leaf of every stack on; the first three are of one location each, and
 /// `inlined` is mixed into `caller`.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tempfile::tempdir;
 
 use crate::command::{path, run};
-use crate::go::{go, pprof};
+use crate::support::go::{go, pprof};
 
 /// The program while it runs; it ends with its standard input.
 struct Service {

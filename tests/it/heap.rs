@@ -7,9 +7,10 @@ use profilez::core::heap::{self, Amounts, Feeder};
 use profilez::core::{Collectors, Kind};
 use profilez::format::jemalloc::{HeapDump, HeapDumpLimits, unbias};
 
-use crate::disconnect::heap_sampling;
-use crate::own_process::is_own_process;
-use crate::{go, sites};
+use crate::sites;
+use crate::support::go;
+use crate::support::own_process::is_own_process;
+use crate::support::server::heap_sampling;
 
 /// As `main` has set it.
 const RATE: u64 = 1 << 16;

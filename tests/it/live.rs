@@ -11,9 +11,9 @@ use profilez::core::stats::Settings;
 use profilez::http::server::{DebugService, DebugServiceBuilder, Server, Token};
 use serde_json::Value;
 
-use crate::collection::real;
-use crate::fakes::{Fake, service};
-use crate::http::{get, receive, request, send};
+use crate::support::fakes::{Fake, service};
+use crate::support::http::{get, receive, request, send};
+use crate::support::server::real;
 
 fn serve(service: DebugServiceBuilder) -> (Server, SocketAddr) {
     let server = service.build().serve("127.0.0.1:0").unwrap();

@@ -12,18 +12,14 @@ mod crowds;
 mod details;
 mod disconnect;
 mod dumps;
-mod fakes;
 mod faults;
 mod filters;
-mod go;
 mod go_service;
 mod heap;
-mod http;
 mod live;
 mod memory;
 mod mounting;
 mod odd_dumps;
-mod own_process;
 mod parity;
 mod pprof;
 mod refusals;
@@ -38,6 +34,8 @@ mod tasks;
 mod threads;
 mod traces;
 mod waits;
+
+mod support;
 
 #[path = "../heap/sites.rs"]
 mod sites;

@@ -4,9 +4,9 @@ use std::io::Read as _;
 
 use profilez::core::Kind;
 
-use crate::fakes::{Fake, service};
-use crate::http::send;
-use crate::own_process::is_own_process;
+use crate::support::fakes::{Fake, service};
+use crate::support::http::send;
+use crate::support::own_process::is_own_process;
 
 /// A value of `/proc/self/status` in bytes.
 fn status(name: &str) -> u64 {

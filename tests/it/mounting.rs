@@ -8,9 +8,9 @@ use http::Version;
 use profilez::core::Kind;
 use profilez::http::server::{DebugServiceBuilder, Peer, Token};
 
-use crate::collection::unpack;
-use crate::fakes::{Fake, service};
-use crate::http::{get, request};
+use crate::support::fakes::{Fake, service};
+use crate::support::http::{get, request};
+use crate::support::server::unpack;
 
 fn debug() -> DebugServiceBuilder {
     service([Fake::new(Kind::Heap, 10)])

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use profilez::analysis::dump::{self, Dump, Options, facts};
 
-use crate::go::go;
+use crate::support::go::go;
 
 fn program() -> Option<&'static Path> {
     static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();

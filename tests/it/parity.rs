@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
-use crate::collection::real;
-use crate::go::go;
-use crate::http::{Answer, get, receive, request, send};
+use crate::support::go::go;
+use crate::support::http::{Answer, get, receive, request, send};
+use crate::support::server::real;
 
 /// The Go program, until it is dropped.
 struct Reference {

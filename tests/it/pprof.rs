@@ -8,10 +8,9 @@ use std::thread;
 use profilez::core::Collector as _;
 use profilez::core::collect::{SampledCpu, Symbols};
 
-use crate::collection::{real, unpack};
-use crate::disconnect::heap_sampling;
-use crate::go::{go, pprof};
-use crate::http::get;
+use crate::support::go::{go, pprof};
+use crate::support::http::get;
+use crate::support::server::{heap_sampling, real, unpack};
 
 /// A name that readers cut at the first `<` if they take it for C++.
 trait Grow<T> {

@@ -5,8 +5,8 @@ use std::io::{Read as _, Write as _};
 use profilez::core::Kind;
 use profilez::http::server::{DebugService, Server};
 
-use crate::fakes::{Fake, Fault, service};
-use crate::http::{Answer, get, receive, request, send};
+use crate::support::fakes::{Fake, Fault, service};
+use crate::support::http::{Answer, get, receive, request, send};
 
 fn serve() -> Server {
     service([Fake::new(Kind::Heap, 10)]).build().serve("127.0.0.1:0").unwrap()
@@ -85,10 +85,10 @@ fn a_kind_this_process_can_not_give() {
 #[test]
 fn what_tasks_wait_in_where_nobody_can_tell() {
     let server = service([Fake::new(Kind::Goroutine, 10)]).build().serve("127.0.0.1:0").unwrap();
-    let path = "/debug/profile?tasks=taskdump&profiles=goroutine";
+    let path = "/debug/profile?tasks=await-tree&profiles=goroutine";
     let answer = get(server.local_addr().unwrap(), path);
     assert_eq!(answer.status, 501);
-    assert_eq!(answer.refusal().0, "tasks=taskdump is not available in this process.");
+    assert_eq!(answer.refusal().0, "tasks=await-tree is not available in this process.");
     server.shut_down();
 }
 

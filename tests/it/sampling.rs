@@ -9,17 +9,14 @@ use profilez::core::collect::{SampledCpu, Window};
 use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::core::{Collector, Kind};
 
-use crate::own_process::is_own_process;
+use crate::support::burn::burn_until;
+use crate::support::own_process::is_own_process;
 
 #[inline(never)]
 fn work_for_the_sampler(stop: &AtomicBool) {
-    let mut state = 1u64;
-    while !stop.load(Ordering::Relaxed) {
-        for _ in 0..1000 {
-            state = (state * 1_664_525 + 1_013_904_223) & 0xffff_ffff;
-        }
-        black_box(state);
-    }
+    burn_until(stop);
+    // Not the last call, which would take this function's place on the stack.
+    black_box(());
 }
 
 /// CPU time that a thread has used, by its own clock: what `/proc` says of a running one is as old as

@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::http::server::DebugService;
 
-use crate::collection::unpack;
-use crate::go::go;
-use crate::http::get;
-use crate::own_process::is_own_process;
+use crate::support::burn::compute;
+use crate::support::go::go;
+use crate::support::http::get;
+use crate::support::own_process::is_own_process;
+use crate::support::server::unpack;
 
 /// How long the rhythm goes on, and how long one beat is.
 struct Rhythm {
@@ -47,9 +48,7 @@ fn work(stop: &AtomicBool) {
     let mut kept = std::collections::VecDeque::new();
     let mut state = 1u64;
     while !stop.load(Ordering::Relaxed) {
-        for _ in 0..100_000 {
-            state = (state * 1_664_525 + 1_013_904_223) & 0xffff_ffff;
-        }
+        state = compute(state, 100_000);
         kept.push_back(black_box(vec![state as u8; 100_000]));
         if kept.len() > 50 {
             kept.pop_front();

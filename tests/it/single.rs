@@ -9,8 +9,8 @@ use profilez::core::collect::{File, Pending, Window};
 use profilez::core::{Collector, Collectors, Error, Kind, Unavailable};
 use profilez::http::server::{DebugService, Token};
 
-use crate::fakes::{Fake, Fault, service};
-use crate::http::{Answer, get, receive, request, send, write_head};
+use crate::support::fakes::{Fake, Fault, service};
+use crate::support::http::{Answer, get, receive, request, send, write_head};
 
 #[track_caller]
 fn check(answer: &Answer, status: u16, text: &str) {

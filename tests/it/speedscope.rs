@@ -15,7 +15,7 @@ use serde_json::Value;
 use tempfile::tempdir;
 
 use crate::command::{path, run};
-use crate::own_process::is_own_process;
+use crate::support::own_process::is_own_process;
 use crate::tasks::{Trace, Truth, polled, runtime, waiter};
 use page::{Shown, show};
 

@@ -7,9 +7,9 @@ use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, SystemTime};
 
-use crate::collection::real;
-use crate::fakes::service;
-use crate::http::{Answer, get};
+use crate::support::fakes::service;
+use crate::support::http::{Answer, get};
+use crate::support::server::real;
 
 /// A message's fields, read without any of the code under test.
 struct Message<'a>(Vec<(u64, Value<'a>)>);

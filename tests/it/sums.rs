@@ -7,7 +7,7 @@ use std::path::Path;
 use profilez::analysis::Filter;
 use profilez::core::profile::{Builder, DecodeLimits, Function, Label, Line, Mapping, Profile};
 
-use crate::go::{go, pprof};
+use crate::support::go::{go, pprof};
 
 /// A profile of two sample types with some 200 samples. Other seeds give other samples, addresses and
 /// values of the same functions.

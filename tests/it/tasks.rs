@@ -15,7 +15,7 @@ use profilez::task::{self, Instrument as _};
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
-use crate::own_process::is_own_process;
+use crate::support::own_process::is_own_process;
 
 pub(crate) fn runtime(workers: usize) -> Runtime {
     Builder::new_multi_thread()

@@ -18,9 +18,9 @@ use profilez::core::{Collectors, Kind};
 use profilez::task::{self, Instrument as _};
 use serde_json::Value;
 
-use crate::collection::{real, unpack};
-use crate::http::get;
-use crate::own_process::is_own_process;
+use crate::support::http::get;
+use crate::support::own_process::is_own_process;
+use crate::support::server::{real, unpack};
 use crate::tasks::{Trace, in_firefox_profiler, runtime};
 
 /// Where this much CPU time goes.

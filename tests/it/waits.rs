@@ -8,7 +8,7 @@ use profilez::core::collect::{BlockProfile, MutexProfile};
 use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::core::{Collector, Collectors, Kind, waits};
 
-use crate::own_process::is_own_process;
+use crate::support::own_process::is_own_process;
 
 /// The profile of what happens in a window of this collector.
 fn window(collector: &impl Collector, during: impl FnOnce()) -> Profile {

@@ -2,16 +2,12 @@
 //! by hand, so that a change to it is seen in review; `check` compares it with the manifests, so that
 //! no feature goes unseen.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-
 use crate::error::{Error, Result};
-use crate::process::root;
+use crate::packages::{WorkspacePackage, workspace_packages};
 
-/// A package, its folder and its public features, in the order of its manifest.
+/// A package and its public features.
 struct Crate {
     package: &'static str,
-    folder: &'static str,
     features: &'static [&'static str],
     /// The sets whose tests run: those that select other code than larger ones do. What a feature
     /// only adds is tested with all of them.
@@ -38,12 +34,11 @@ impl Set {
 }
 
 const CRATES: &[Crate] = &[
-    Crate { package: "profile-format", folder: "profile-format", features: &[], tested: &[] },
-    Crate { package: "profile-archive", folder: "profile-archive", features: &[], tested: &[] },
-    Crate { package: "profile-analysis", folder: "profile-analysis", features: &[], tested: &[] },
+    Crate { package: "profile-format", features: &[], tested: &[] },
+    Crate { package: "profile-archive", features: &[], tested: &[] },
+    Crate { package: "profile-analysis", features: &[], tested: &[] },
     Crate {
         package: "profile-core",
-        folder: "profile-core",
         features: &[
             "sampler",
             "intercept",
@@ -52,7 +47,6 @@ const CRATES: &[Crate] = &[
             "jemalloc",
             "tokio",
             "await-tree",
-            "taskdump",
             "tracing",
         ],
         // Without `sampler` there is another CPU engine or none, without `intercept` waits are
@@ -68,13 +62,11 @@ const CRATES: &[Crate] = &[
     },
     Crate {
         package: "profile-http",
-        folder: "profile-http",
         features: &["server", "tower", "client", "tls"],
         tested: &[Set::One("server"), Set::One("client"), Set::All],
     },
     Crate {
         package: "profilez",
-        folder: ".",
         features: &[
             "cli",
             "server",
@@ -87,7 +79,6 @@ const CRATES: &[Crate] = &[
             "jemalloc",
             "tokio",
             "await-tree",
-            "taskdump",
             "tracing",
             "tower",
         ],
@@ -112,59 +103,24 @@ pub(crate) fn tested() -> Vec<(&'static str, String)> {
     CRATES.iter().flat_map(|of| of.tested.iter().map(|set| (of.package, set.flags()))).collect()
 }
 
-/// Compares the table with the manifest of every package in the repository.
+/// Compares the table with the manifest of every package in the workspace.
 pub(crate) fn check() -> Result<()> {
-    compare(root(), ".")?;
-    for package in packages()? {
-        let folder = package.file_name().unwrap_or_default().to_string_lossy();
-        compare(&package, &folder)?;
-    }
-    Ok(())
+    workspace_packages()?.iter().try_for_each(compare)
 }
 
-/// The folders with a manifest just below the root, where all packages but the root's are. What is a
-/// workspace of its own has features of its own.
-pub(crate) fn packages() -> Result<Vec<PathBuf>> {
-    let file_error = |source| Error::File { path: root().to_owned(), source };
-    let mut packages = Vec::new();
-    for entry in root().read_dir().map_err(file_error)? {
-        let path = entry.map_err(file_error)?.path();
-        let manifest = fs::read_to_string(path.join("Cargo.toml"));
-        if manifest.is_ok_and(|manifest| !manifest.contains("[workspace]")) {
-            packages.push(path);
-        }
-    }
-    packages.sort();
-    Ok(packages)
-}
-
-fn compare(package: &Path, folder: &str) -> Result<()> {
-    let path = package.join("Cargo.toml");
-    let manifest = fs::read_to_string(&path).map_err(|source| Error::File { path, source })?;
-    let declared = declared(&manifest);
-    let listed = CRATES.iter().find(|known| known.folder == folder).map_or(&[][..], |c| c.features);
-    if declared == listed {
+fn compare(package: &WorkspacePackage) -> Result<()> {
+    let known = CRATES.iter().find(|known| known.package == package.name);
+    let mut listed = known.map_or_else(Vec::new, |known| known.features.to_vec());
+    listed.sort_unstable();
+    if package.features == listed {
         return Ok(());
     }
     Err(Error::Check(format!(
-        "{folder}/Cargo.toml declares the features [{}], but xtask/src/features.rs lists [{}]",
-        declared.join(", "),
+        "the manifest of {} declares the features [{}], but xtask/src/features.rs lists [{}]",
+        package.name,
+        package.features.join(", "),
         listed.join(", ")
     )))
-}
-
-/// The names in the `[features]` section but for `default` and those with a leading underscore,
-/// which only other features turn on. It reads the layout that our manifests have: a name stands
-/// first in its line, and the lines of a list that go on below it begin with a quote or a bracket.
-fn declared(manifest: &str) -> Vec<&str> {
-    let section = manifest.lines().map(str::trim).skip_while(|line| *line != "[features]").skip(1);
-    section
-        .take_while(|line| !line.starts_with('[') || line.starts_with("[\""))
-        .filter(|line| !line.starts_with(['#', '"', ']']))
-        .filter_map(|line| line.split_once('='))
-        .map(|(name, _)| name.trim().trim_matches('"'))
-        .filter(|name| *name != "default" && !name.starts_with('_'))
-        .collect()
 }
 
 #[cfg(test)]
@@ -172,29 +128,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    #[test]
-    fn names_are_read_from_the_features_section_only() {
-        let manifest = r#"
-[package]
-name = "x"
-
-[features]
-default = ["cli"]
-# A comment with a = sign.
-cli = [
-    "server", "dep:clap", # why = because
-]
-server = ["dep:http"]
-bare=[]
-_inner = []
-
-[dependencies]
-serde = "1"
-"#;
-        assert_eq!(declared(manifest), ["cli", "server", "bare"]);
-        assert_eq!(declared("[package]\nname = \"x\"\n"), [""; 0]);
-    }
 
     #[test]
     fn the_table_is_what_the_manifests_declare() {
@@ -218,7 +151,6 @@ serde = "1"
                 "--no-default-features --features jemalloc",
                 "--no-default-features --features tokio",
                 "--no-default-features --features await-tree",
-                "--no-default-features --features taskdump",
                 "--no-default-features --features tracing",
             ]
         );

@@ -11,6 +11,7 @@ mod tools;
 
 mod error;
 mod features;
+mod packages;
 mod process;
 mod services;
 mod steps;

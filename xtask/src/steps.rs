@@ -1,10 +1,9 @@
 //! The steps of `ci`: first `tools`, which the tests with real clients need, then the quick ones,
 //! so that a mistake shows early. Each can be run alone.
 
-use std::path::Path;
-
 use crate::error::{Error, Result};
-use crate::process::{capture, cargo, host, root, run};
+use crate::packages::workspace_packages;
+use crate::process::{capture, cargo, host, run};
 use crate::{bench, demo, features, tools};
 
 /// One check.
@@ -121,13 +120,10 @@ fn features() -> Result<()> {
 /// What is there only with `--cfg tokio_unstable`, and nothing else. With a target named, the flag is
 /// for what is tested alone, and build scripts and macros are those of the other steps.
 fn hooks() -> Result<()> {
-    let flags = "test -p profile-core --no-default-features --features sampler,taskdump";
+    let flags = "test -p profile-core --no-default-features --features sampler,tokio";
     let host = host()?;
-    for tests in ["--test taskdump", "--lib -- task::"] {
-        let mut test = cargo(&format!("{flags} --target {host} {tests}"));
-        run(test.env("RUSTFLAGS", "--cfg tokio_unstable"))?;
-    }
-    Ok(())
+    let mut test = cargo(&format!("{flags} --target {host} --lib -- task::"));
+    run(test.env("RUSTFLAGS", "--cfg tokio_unstable"))
 }
 
 fn doc() -> Result<()> {
@@ -138,7 +134,7 @@ fn doc() -> Result<()> {
 /// Bench targets only: without `--bench`, cargo would build every library's unit tests a second
 /// time, optimised. With it, no benchmark at all would be an error.
 fn benches() -> Result<()> {
-    if !has_benches(root()) && !features::packages()?.iter().any(|package| has_benches(package)) {
+    if !workspace_packages()?.iter().any(|package| package.has_benches) {
         println!("no benchmarks yet");
         return Ok(());
     }
@@ -179,14 +175,6 @@ fn statically_linked() -> Result<()> {
 fn passed(output: &str) -> usize {
     let counts = output.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
     counts.filter_map(|counts| counts.split_once(" passed")?.0.parse::<usize>().ok()).sum()
-}
-
-fn has_benches(package: &Path) -> bool {
-    let Ok(entries) = package.join("benches").read_dir() else { return false };
-    entries.flatten().any(|entry| {
-        let path = entry.path();
-        path.extension().is_some_and(|ending| ending == "rs") || path.join("main.rs").is_file()
-    })
 }
 
 /// The first back end in the output of `cargo tree --prefix none`: one crate a line, its name

@@ -1,7 +1,8 @@
 //! The stand-in for a kind whose source is not there: it says so, and what to switch on.
 
 use crate::collector::{Collector, Window};
-use crate::{Error, Kind, Unavailable};
+use crate::error::Error;
+use profile_format::{Kind, Unavailable};
 
 pub(super) struct Missing {
     why: Unavailable,

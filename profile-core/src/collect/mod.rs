@@ -5,6 +5,7 @@ mod missing;
 #[doc(no_inline)]
 pub use profile_format::Content;
 
+pub use crate::available::Available;
 pub use crate::collector::{Collector, File, Pending, Window};
 #[cfg(all(feature = "pprof-rs", target_os = "linux"))]
 pub use crate::cpu::pprof::PprofCpu;
@@ -22,14 +23,14 @@ pub use crate::waits::block_sampled::SampledBlock;
 pub use crate::waits::mutex::MutexProfile;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 use crate::heap::profile::Heap;
+use crate::rate::CpuRate;
 use crate::task::Detail;
 #[cfg(any(all(feature = "sampler", stacks), intercepted))]
 use crate::threads;
-use crate::{CpuRate, DEFAULT_MAX_WINDOW, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// One collector for each kind.
 #[derive(Clone)]
@@ -86,7 +87,9 @@ impl Collectors {
         let dumps = self.collector(Kind::Goroutine);
         let tasks = Detail::ALL.map(|detail| dumps.with_tasks(detail).map(drop));
         let rate = self.collector(Kind::Cpu).with_hz(CpuRate::LEAST).map(drop);
-        Available { tasks, rate, ..Available::new(kinds) }
+        let mut available = Available::new(kinds);
+        (available.tasks, available.rate) = (tasks, rate);
+        available
     }
 }
 
@@ -127,69 +130,5 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         // With every feature on no kind is left.
         #[allow(unreachable_patterns)]
         kind => Arc::new(missing::Missing::new(kind)),
-    }
-}
-
-/// What a process can give: for each kind yes, or why not; and the longest window.
-#[derive(Clone, Debug)]
-pub struct Available {
-    by_kind: [Result<(), Unavailable>; Kind::ALL.len()],
-    tasks: [Result<(), Unavailable>; Detail::ALL.len()],
-    rate: Result<(), Unavailable>,
-    max_window: Duration,
-}
-
-impl Available {
-    /// What can be given, kind by kind. A kind that is not named is taken as available.
-    pub fn new(kinds: impl IntoIterator<Item = (Kind, Result<(), Unavailable>)>) -> Available {
-        let mut by_kind = Kind::ALL.map(|_| Ok(()));
-        for (kind, answer) in kinds {
-            by_kind[kind as usize] = answer;
-        }
-        let tasks = Detail::ALL.map(Detail::check);
-        Available { by_kind, tasks, rate: Ok(()), max_window: DEFAULT_MAX_WINDOW }
-    }
-
-    /// The same, with another longest window.
-    #[must_use]
-    pub fn with_max_window(self, max_window: Duration) -> Available {
-        Available { max_window, ..self }
-    }
-
-    /// Whether a kind can be given.
-    ///
-    /// # Errors
-    ///
-    /// Why it can't.
-    pub fn check(&self, kind: Kind) -> Result<(), &Unavailable> {
-        self.by_kind[kind as usize].as_ref().copied()
-    }
-
-    /// Whether a dump can tell what tasks wait in by these means.
-    ///
-    /// # Errors
-    ///
-    /// Why it can't.
-    pub fn check_tasks(&self, detail: Detail) -> Result<(), &Unavailable> {
-        self.tasks[detail as usize].as_ref().copied()
-    }
-
-    /// Whether CPU profiles can have the rate that a request asks for.
-    ///
-    /// # Errors
-    ///
-    /// Why they have one only.
-    pub fn check_rate(&self) -> Result<(), &Unavailable> {
-        self.rate.as_ref().copied()
-    }
-
-    /// Every kind that can't be given, with the reason: what to log when a program starts.
-    pub fn missing(&self) -> impl Iterator<Item = &Unavailable> {
-        self.by_kind.iter().filter_map(|answer| answer.as_ref().err())
-    }
-
-    /// The longest window.
-    pub fn max_window(&self) -> Duration {
-        self.max_window
     }
 }

@@ -1,8 +1,9 @@
 //! Whether `SIGPROF` is free to be used, and who uses it where it is not.
 
 use crate::cpu::raw::sigprof::Owner;
+use crate::error::Error;
 use crate::stacks::objects;
-use crate::{Error, Kind};
+use profile_format::Kind;
 
 /// The error of a CPU engine that can't have `SIGPROF`.
 pub(crate) fn in_use(owner: Owner) -> Error {

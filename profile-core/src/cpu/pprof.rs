@@ -19,8 +19,9 @@ use crate::cpu::owner;
 use crate::cpu::raw::pprof_handler;
 use crate::cpu::raw::sigprof;
 use crate::cpu::raw::sigprof::Owner;
+use crate::error::Error;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
-use crate::{Error, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// The `pprof` crate as CPU engine.
 #[derive(Clone, Copy, Debug)]

@@ -20,8 +20,10 @@ use crate::collector::{Collector, File, Pending, Window};
 use crate::cpu::owner;
 use crate::cpu::sampler;
 use crate::cpu::sampler::{DEPTH, Stacks, StartError, Subscription};
+use crate::error::Error;
+use crate::rate::CpuRate;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
-use crate::{CpuRate, Error, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// CPU profiles by our own sampler.
 #[derive(Clone, Copy, Debug)]

@@ -112,7 +112,7 @@ fn xorshift(state: &Cell<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::OwnWork;
+    use crate::sys::own_work::OwnWork;
 
     /// How many of so many allocations of a size are sampled, on a thread of its own.
     fn sampled(size: usize, count: u64) -> u64 {

@@ -1,7 +1,7 @@
 //! The contract of what writes the record of allocations, and of what reads it.
 
-use crate::BoxError;
 use crate::heap::{Feeder, Top};
+use profile_format::BoxError;
 
 /// Writes the record of allocations.
 pub(crate) struct HeapFeed {

@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
-use crate::BoxError;
 use crate::heap::Feeder;
 use crate::heap::feed::HeapFeed;
 use crate::heap::raw::hooks;
 use crate::heap::raw::jemalloc;
 use crate::heap::raw::jemalloc::Flag;
+use profile_format::BoxError;
 
 /// jemalloc's sampling hooks.
 pub(crate) const FEED: HeapFeed =

@@ -50,7 +50,7 @@ mod wrapper_feed;
 
 use std::sync::Arc;
 
-use crate::OwnWork;
+use crate::sys::own_work::OwnWork;
 
 /// Who writes the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

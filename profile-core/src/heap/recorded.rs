@@ -3,12 +3,12 @@
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
-use crate::OwnWork;
 use crate::heap::feed::{HeapFeed, HeapRecord};
 use crate::heap::names::Names;
 use crate::heap::sites::SiteView;
 use crate::heap::{Amounts, Top, TopSite, countdown, recorder};
 use crate::stacks::raw::capture;
+use crate::sys::own_work::OwnWork;
 
 /// What is read of the record.
 pub(crate) const RECORD: HeapRecord =

@@ -17,7 +17,7 @@ mod jemalloc;
 #[cfg(all(feature = "heap", stacks))]
 mod sampled;
 
-use crate::OwnWork;
+use crate::sys::own_work::OwnWork;
 
 /// Numbers of the process's memory, in bytes but for the counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -109,28 +109,12 @@ impl Blocked {
                 None => window.copies() <= 1 && Text::read(&self.call) == blocked,
             };
             if stayed {
-                return Some(BlockedStack { at, addresses: programs(addresses), end });
+                return Some(BlockedStack { at, addresses, end });
             }
             self.schedule = self.schedule.take().or_else(|| tasks.file(self.tid, "schedstat"));
         }
         None
     }
-}
-
-/// A stack without our own frames at its leaf, where the thread came to wait through them.
-#[cfg(intercepted)]
-fn programs(mut addresses: Vec<u64>) -> Vec<u64> {
-    use crate::waits::raw::syscall::{OURS, is_kernel};
-    if addresses.first().is_some_and(|&leaf| is_kernel(leaf)) {
-        addresses.drain(..addresses.len().min(OURS));
-    }
-    addresses
-}
-
-/// None of ours is on a thread's stack.
-#[cfg(not(intercepted))]
-fn programs(addresses: Vec<u64>) -> Vec<u64> {
-    addresses
 }
 
 /// Reads `NUMBER ARGUMENTS SP PC`, or `-1 SP PC` outside a system call. None where it is running.

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-use crate::process::hex;
-use crate::profile::{Builder, Function, Line, Mapping};
+use crate::stacks::objects::hex;
 use crate::stacks::symbol::Symbolizer;
+use profile_format::profile::{Builder, Function, Line, Mapping};
 
 /// Whether a profile names its functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

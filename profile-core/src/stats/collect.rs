@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use crate::stats::point::{Point, Runtime, RuntimeSource};
 use crate::stats::source::Source;
-use crate::{OwnWork, task};
+use crate::sys::own_work::OwnWork;
+use crate::task;
 
 /// How often to look, and how long to remember.
 #[derive(Clone)]

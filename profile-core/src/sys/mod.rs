@@ -3,6 +3,4 @@
 pub(crate) mod clock;
 pub(crate) mod own_work;
 #[allow(unsafe_code)]
-pub(crate) mod pinned;
-#[allow(unsafe_code)]
 pub(crate) mod raw;

@@ -6,52 +6,19 @@
 //! What is told is foreign text, and is bounded here.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
 use std::ops::ControlFlow;
-use std::str::FromStr;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::sys::own_work::OwnWork;
-use crate::task::TaskId;
+use crate::task::awaits::{Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES};
 use crate::task::source::sources;
-use crate::{Kind, Unavailable};
-
-/// By what means tasks tell what they wait in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Detail {
-    /// By the trees of the crate `await-tree`, which the program keeps and has handed over with
-    /// `task::show_trees`. Every tree is copied, and meanwhile none can be registered.
-    AwaitTree,
-    /// By tokio's own task dump, of the runtimes that were handed over with `task::watch`, once in each one's life. All of
-    /// its workers stop, and every idle task is polled twice, so that all have just been polled when
-    /// the next dump is taken.
-    TaskDump,
-}
-
-/// How long a dump waits for what was asked for by name.
-pub const DETAIL_TIMEOUT: Duration = Duration::from_secs(2);
-
-/// A word that names no [`Detail`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("valid values: await-tree, taskdump")]
-pub struct UnknownDetail;
+use crate::task::status::TaskId;
+use profile_format::Unavailable;
 
 impl Detail {
-    /// All of them.
-    pub const ALL: [Detail; 2] = [Detail::AwaitTree, Detail::TaskDump];
-
-    /// Its name in requests.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Detail::AwaitTree => "await-tree",
-            Detail::TaskDump => "taskdump",
-        }
-    }
-
     /// Whether it can be had in this process now.
     ///
     /// # Errors
@@ -65,15 +32,6 @@ impl Detail {
                     "build with the feature `await-tree`",
                     "no registry of await-tree was handed over",
                     "call `task::show_trees(&registry)`",
-                ],
-            ),
-            Detail::TaskDump => (
-                cfg!(taskdump),
-                [
-                    "build with the feature `taskdump` and `--cfg tokio_unstable`, for Linux on x86_64 or \
-                     aarch64",
-                    "no tokio runtime was handed over",
-                    "call `task::watch(runtime.handle())`",
                 ],
             ),
         };
@@ -93,60 +51,8 @@ impl Detail {
             }
         }))
     }
-
-    /// That it can't be had.
-    pub(super) fn unavailable(self, reason: &str, hint: &str) -> Unavailable {
-        Unavailable::new(Kind::Goroutine, format!("tasks={self}: {reason}"), hint)
-    }
 }
 
-impl fmt::Display for Detail {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Detail {
-    type Err = UnknownDetail;
-
-    fn from_str(name: &str) -> Result<Detail, UnknownDetail> {
-        Detail::ALL.into_iter().find(|detail| detail.name() == name).ok_or(UnknownDetail)
-    }
-}
-
-/// What one task waits in.
-#[derive(Clone, Debug)]
-pub struct Awaits {
-    /// Which task it is, where it is one that profilez knows.
-    pub task: Option<TaskId>,
-    /// What it is called, and by what it can be told from others of this name. Of no interest where `task` is
-    /// known.
-    pub name: String,
-    /// See `name`.
-    pub key: String,
-    /// Whether it is being polled.
-    pub running: bool,
-    /// What it waits in, from the outside to the inside: each before what it is waiting for.
-    pub places: Vec<Awaited>,
-}
-
-/// A place that a task waits in: a span, or a function.
-#[derive(Clone, Debug, Default)]
-pub struct Awaited {
-    /// How many others it is inside of. Of several that are as deep, beside each other, each is waited for.
-    pub depth: u32,
-    /// What it is called.
-    pub name: String,
-    /// The source file; empty where unknown.
-    pub file: String,
-    /// The line there; 0 where unknown.
-    pub line: u32,
-    /// For how long it has been waited for, where that is known.
-    pub since: Option<Duration>,
-}
-
-/// Places of one task that are kept, and their depth.
-pub const MOST_PLACES: usize = 128;
 /// Places of all tasks of a source together: some 50 MB at the worst.
 const MOST: usize = 1 << 18;
 /// Bytes of a name or a path.
@@ -322,6 +228,7 @@ impl Awaits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::awaits::UnknownDetail;
     use crate::task::{TaskSource, register};
 
     /// Tells what it is told to, once it is let.
@@ -332,7 +239,7 @@ mod tests {
 
     impl TaskSource for Source {
         fn offers(&self, detail: Detail) -> Option<Result<(), Unavailable>> {
-            (detail == Detail::TaskDump).then_some(Ok(()))
+            (detail == Detail::AwaitTree).then_some(Ok(()))
         }
 
         fn awaits(
@@ -362,23 +269,27 @@ mod tests {
     /// One after the other, as they ask the same sources.
     #[test]
     fn what_is_told_is_bounded_in_time_and_size() {
+        if !cfg!(feature = "await-tree") {
+            let why = Detail::AwaitTree.check().unwrap_err();
+            assert_eq!(why.reason, "tasks=await-tree: this build has no await-tree");
+        }
         let (let_it, wait) = mpsc::channel();
         let registered = register(Source { places: 1000, wait: Mutex::new(wait) });
-        assert_eq!(Detail::TaskDump.check(), Ok(()));
+        assert_eq!(Detail::AwaitTree.check(), Ok(()));
 
         let began = Instant::now();
-        let details = collect(Detail::TaskDump);
+        let details = collect(Detail::AwaitTree);
         assert!(began.elapsed() >= DETAIL_TIMEOUT);
         assert_eq!(ours(&details).len(), 0);
-        assert_eq!(details.notes, ["tasks=taskdump: timed out after 2s"]);
+        assert_eq!(details.notes, ["tasks=await-tree: timed out after 2s"]);
 
-        let details = collect(Detail::TaskDump);
-        let still = "tasks=taskdump: an earlier request of this kind is still under way";
+        let details = collect(Detail::AwaitTree);
+        let still = "tasks=await-tree: an earlier request of this kind is still under way";
         assert_eq!(details.notes, [still]);
 
         drop(let_it);
         let told = loop {
-            let details = collect(Detail::TaskDump);
+            let details = collect(Detail::AwaitTree);
             if details.notes.is_empty() {
                 break details;
             }
@@ -409,6 +320,6 @@ mod tests {
             assert_eq!(detail.name().parse(), Ok(detail));
         }
         assert_eq!("".parse::<Detail>(), Err(UnknownDetail));
-        assert_eq!("Taskdump".parse::<Detail>(), Err(UnknownDetail));
+        assert_eq!("Await-tree".parse::<Detail>(), Err(UnknownDetail));
     }
 }

@@ -6,7 +6,8 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::sys::pinned::Pinned;
+use pin_project_lite::pin_project;
+
 use crate::task::kinds;
 use crate::task::kinds::Category;
 use crate::task::raw;
@@ -67,9 +68,9 @@ impl Task {
     }
 }
 
-/// What keeps a task among those that are known. Dropping it ends the task.
+/// Keeps a task among those that are known. Dropping it ends the task.
 #[derive(Debug)]
-pub struct Live {
+pub(super) struct Live {
     slot: &'static Slot,
     wakes: Kept,
 }
@@ -93,11 +94,6 @@ impl Live {
     pub(super) fn enter(&self) -> registry::Polling {
         registry::enter(self.slot)
     }
-
-    /// The task's id.
-    pub(super) fn id(&self) -> u64 {
-        registry::id(self.slot)
-    }
 }
 
 impl Drop for Live {
@@ -107,18 +103,25 @@ impl Drop for Live {
     }
 }
 
-/// A future that is known as a task for as long as it lives.
-pub type Instrumented<F> = Pinned<F, Live>;
+pin_project! {
+    /// A future that is known as a task for as long as it lives.
+    #[derive(Debug)]
+    pub struct Instrumented<F> {
+        // Dropped before `live`, so that the task is known until its future is gone.
+        #[pin]
+        future: F,
+        live: Live,
+    }
+}
 
-impl<F: Future> Future for Pinned<F, Live> {
+impl<F: Future> Future for Instrumented<F> {
     type Output = F::Output;
 
     #[inline(always)]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let (future, live) = self.project();
+        let this = self.project();
+        let live = this.live;
         let polling = registry::enter(live.slot);
-        #[cfg(taskdump)]
-        crate::task::dumped::polled(|| registry::id(live.slot));
         let unwinding = Unwinding(polling);
         let poll = raw::poll(
             &mut live.wakes,
@@ -126,7 +129,7 @@ impl<F: Future> Future for Pinned<F, Live> {
             || registry::mark(live.slot),
             polling.due(),
             |woken| polling.due_to(woken),
-            |cx| future.poll(cx),
+            |cx| this.future.poll(cx),
         );
         std::mem::forget(unwinding);
         if poll.is_ready() {
@@ -138,22 +141,25 @@ impl<F: Future> Future for Pinned<F, Live> {
     }
 }
 
-/// A place where a task waits.
-#[derive(Clone, Copy, Debug)]
-pub struct MarkedAt(&'static Location<'static>);
+pin_project! {
+    /// A future that says where it is awaited.
+    #[derive(Debug)]
+    pub struct AwaitPoint<F> {
+        #[pin]
+        future: F,
+        place: &'static Location<'static>,
+    }
+}
 
-/// A future that says where it is awaited.
-pub type AwaitPoint<F> = Pinned<F, MarkedAt>;
-
-impl<F: Future> Future for Pinned<F, MarkedAt> {
+impl<F: Future> Future for AwaitPoint<F> {
     type Output = F::Output;
 
     #[inline]
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let (future, place) = self.project();
-        let poll = future.poll(cx);
+        let this = self.project();
+        let poll = this.future.poll(cx);
         if poll.is_pending() {
-            registry::awaits(place.0);
+            registry::awaits(this.place);
         }
         poll
     }
@@ -165,7 +171,7 @@ pub trait Instrument: Future + Sized {
     /// unless it is instrumented itself.
     #[inline]
     fn instrument(self, task: Task) -> Instrumented<Self> {
-        Pinned::new(self, Live::begin(&task))
+        Instrumented { future: self, live: Live::begin(&task) }
     }
 
     /// The future, saying where it is awaited: a task that waits in it shows this place in dumps. Where
@@ -180,7 +186,7 @@ pub trait Instrument: Future + Sized {
     /// ```
     #[track_caller]
     fn await_point(self) -> AwaitPoint<Self> {
-        Pinned::new(self, MarkedAt(Location::caller()))
+        AwaitPoint { future: self, place: Location::caller() }
     }
 }
 

@@ -8,7 +8,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
-use crate::task::TaskId;
 use crate::task::future::{Live, named};
 use crate::task::registry::Polling;
 
@@ -47,12 +46,6 @@ pub(super) fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
     }
     let _restore = Restore(NAMED.replace(true));
     spawn()
-}
-
-/// Our id of a task that the hooks brought in.
-#[cfg_attr(not(taskdump), allow(dead_code))]
-pub(super) fn id_of(id: Id) -> Option<TaskId> {
-    shard(id).as_ref().and_then(|shard| Some(TaskId(shard.get(&id)?.id())))
 }
 
 fn spawned(task: &TaskMeta<'_>) {
@@ -129,8 +122,8 @@ mod tests {
     fn the_last_poll_is_the_tasks_too() {
         let mut builder = Builder::new_current_thread();
         let runtime = see_every_task(&mut builder).build().unwrap();
-        let _turn = crate::trace::ring::turn();
-        let window = crate::trace::ring::open(0).unwrap();
+        let _turn = crate::events::ring::turn();
+        let window = crate::events::ring::open(0).unwrap();
         let (id, current) = runtime.block_on(async {
             let task = tokio::spawn(async {
                 let id = task::current();
@@ -144,7 +137,7 @@ mod tests {
         let closed = window.close();
         let polls = closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>());
         let polls = polls.filter(|event| {
-            matches!(event, crate::trace::ring::Event::Poll { task, .. } if Some(*task) == id.map(|id| id.0))
+            matches!(event, crate::events::ring::Event::Poll { task, .. } if Some(*task) == id.map(|id| id.0))
         });
         assert_eq!(polls.count(), 2);
     }

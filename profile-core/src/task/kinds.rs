@@ -7,6 +7,7 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
+use crate::events::KindId;
 use crate::sys::own_work::OwnWork;
 
 /// Whether a task is part of the program or belongs to one request.
@@ -66,10 +67,6 @@ impl TaskKind {
         self.category
     }
 }
-
-/// The number of a kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct KindId(pub(crate) u32);
 
 /// So many kinds are told apart; names that come after them are one.
 const MOST: usize = 8192;

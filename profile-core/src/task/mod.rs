@@ -22,11 +22,9 @@
 //! # assert!(std::future::Future::poll(work, &mut cx).is_ready());
 //! ```
 
+mod awaits;
 #[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 mod detail;
-#[cfg(feature = "tokio")]
-#[cfg_attr(not(taskdump), path = "not_dumped.rs")]
-mod dumped;
 mod future;
 #[cfg(all(feature = "tokio", tokio_unstable))]
 mod hooks;
@@ -35,31 +33,31 @@ mod kinds;
 pub(crate) mod raw;
 mod registry;
 mod source;
+mod status;
 #[cfg(feature = "tokio")]
 mod tokio;
 #[cfg(feature = "await-tree")]
 mod trees;
 
-#[cfg(all(feature = "sampler", stacks))]
-pub(crate) use crate::task::detail::collect as details;
-pub use crate::task::detail::{
+pub use crate::task::awaits::{
     Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES, UnknownDetail,
 };
-pub use crate::task::future::{AwaitPoint, Instrument, Instrumented, Live, MarkedAt, Task, named};
+#[cfg(all(feature = "sampler", stacks))]
+pub(crate) use crate::task::detail::collect as details;
+pub use crate::task::future::{AwaitPoint, Instrument, Instrumented, Task, named};
 #[cfg(all(feature = "tokio", tokio_unstable))]
 pub use crate::task::hooks::see_every_task;
+pub(crate) use crate::task::kinds::find as kind;
 #[cfg(any(feature = "tracing", test))]
 pub(crate) use crate::task::kinds::intern;
 pub use crate::task::kinds::{Category, TaskKind};
-pub(crate) use crate::task::kinds::{KindId, find as kind};
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) use crate::task::registry::fresh_ids;
 pub(crate) use crate::task::registry::is_polling;
 pub(crate) use crate::task::source::all_at;
 pub(crate) use crate::task::source::is_used;
-pub use crate::task::source::{
-    Alive, Registration, State, Status, TaskId, TaskSource, alive, all, current, register,
-};
+pub use crate::task::source::{Alive, Registration, TaskSource, alive, all, current, register};
+pub use crate::task::status::{State, Status, TaskId};
 #[cfg(feature = "tokio")]
 pub use crate::task::tokio::{RuntimeTasks, spawn, watch};
 #[cfg(feature = "await-tree")]

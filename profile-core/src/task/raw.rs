@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, RawWaker, RawWakerVTable, Waker};
 
+use crate::events::ring;
 use crate::sys::clock;
 use crate::sys::raw::this_thread;
 use crate::task;
-use crate::trace::ring;
 
 /// Where a waker leaves its mark: [`WOKEN`] in a word, as long as the word is this owner's.
 #[derive(Clone, Copy, Debug)]

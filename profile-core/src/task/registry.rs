@@ -10,16 +10,16 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
+use crate::events::KindId;
+use crate::events::ring;
+use crate::events::ring::Event;
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::sys::raw::place::Place;
 use crate::sys::raw::this_thread;
 use crate::task::kinds;
-use crate::task::kinds::KindId;
 use crate::task::raw::{BELOW, FINISHED, Mark, POLLED, WOKEN, Woken};
-use crate::task::source::{State, Status};
-use crate::trace::ring;
-use crate::trace::ring::Event;
+use crate::task::status::{State, Status};
 
 /// Slots that are made at a time: 16 KiB.
 const PAGE: usize = 256;
@@ -259,13 +259,6 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
         slot.nested(flags);
     }
     Polling { slot, began, outer, due }
-}
-
-/// A task's id.
-#[cfg(all(feature = "tokio", tokio_unstable))]
-#[inline]
-pub(super) fn id(slot: &Slot) -> u64 {
-    slot.id.load(Ordering::Relaxed)
 }
 
 /// Where a task's wakers say that it was woken.

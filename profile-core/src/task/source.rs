@@ -1,15 +1,14 @@
 //! Where tasks are known from: our own registry, and sources that a program adds.
 
-use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use crate::Unavailable;
 use crate::sys::clock;
-use crate::task::detail::{Awaits, Detail};
-use crate::task::{TaskKind, registry};
+use crate::task::awaits::{Awaits, Detail};
+use crate::task::registry;
+use crate::task::status::{Status, TaskId};
+use profile_format::Unavailable;
 
 /// Knows tasks that nobody else knows: those of a runtime of one's own, or of another registry.
 ///
@@ -55,101 +54,9 @@ pub trait TaskSource: Send + Sync {
     }
 }
 
-/// The number of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TaskId(pub(super) u64);
-
-impl TaskId {
-    /// The number, as dumps and traces show it.
-    pub fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for TaskId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
 /// The task that this thread is polling, if it has a name; of one inside another, the inner.
 pub fn current() -> Option<TaskId> {
     registry::current().map(TaskId)
-}
-
-/// What a task is doing.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct Status {
-    /// Its number, beyond those of threads.
-    pub id: u64,
-    /// Its name, where it was started, its category.
-    pub kind: Arc<TaskKind>,
-    /// What it is doing.
-    pub state: State,
-    /// For how long: since its poll began, since the last one ended, or since it was started.
-    pub since: Duration,
-    /// How long ago it was started.
-    pub age: Duration,
-    /// Finished polls.
-    pub polls: u64,
-    /// Time in them. Measured by a clock that ticks every few milliseconds, unless a trace is being
-    /// taken: right in the sum, not for one short poll.
-    pub busy: Duration,
-    /// The longest of them, by the same clock.
-    pub longest: Duration,
-    /// The file and line where it said that it waits.
-    pub awaits: Option<(&'static str, u32)>,
-    /// Whether it is polled as a part of another task.
-    pub nested: bool,
-}
-
-impl Status {
-    /// A task that has only begun.
-    pub fn new(id: u64, kind: Arc<TaskKind>, state: State) -> Status {
-        Status {
-            id,
-            kind,
-            state,
-            since: Duration::ZERO,
-            age: Duration::ZERO,
-            polls: 0,
-            busy: Duration::ZERO,
-            longest: Duration::ZERO,
-            awaits: None,
-            nested: false,
-        }
-    }
-}
-
-/// The state of a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum State {
-    /// It was not polled yet.
-    New,
-    /// It is being polled by the thread with this id.
-    Running {
-        /// The id, as the operating system counts threads.
-        thread: u32,
-    },
-    /// It was woken since its last poll began, and waits for a worker.
-    Woken,
-    /// It was polled, and is not now: it waits. One whose wakes are not followed may be ready as well, and
-    /// in a queue; see [`Task::following_wakes`](crate::task::Task::following_wakes).
-    Idle,
-}
-
-impl State {
-    /// The state as a word.
-    pub const fn word(self) -> &'static str {
-        match self {
-            State::New => "new",
-            State::Running { .. } => "running",
-            State::Woken => "woken",
-            State::Idle => "idle",
-        }
-    }
 }
 
 /// How many tasks there are.

@@ -2,17 +2,13 @@
 
 use std::borrow::Cow;
 use std::future::Future;
-use std::ops::ControlFlow;
 
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use crate::Unavailable;
 #[cfg(tokio_unstable)]
 use crate::task::hooks::of_a_named_task;
-use crate::task::{
-    Awaits, Detail, Instrument as _, Registration, Task, TaskSource, dumped, named, register,
-};
+use crate::task::{Instrument as _, Registration, Task, TaskSource, named, register};
 
 /// Spawns a task that is known by this name, on the runtime that is current: [`tokio::spawn`] with a
 /// name.
@@ -82,21 +78,6 @@ impl TaskSource for RuntimeTasks {
 
     fn queued(&self) -> Option<usize> {
         Some(self.0.metrics().global_queue_depth())
-    }
-
-    fn offers(&self, detail: Detail) -> Option<Result<(), Unavailable>> {
-        match detail {
-            Detail::TaskDump => dumped::offers(&self.0),
-            Detail::AwaitTree => None,
-        }
-    }
-
-    fn awaits(
-        &self,
-        _: Detail,
-        tell: &mut dyn FnMut(Awaits) -> ControlFlow<()>,
-    ) -> Result<(), Unavailable> {
-        dumped::awaits(&self.0, tell)
     }
 }
 

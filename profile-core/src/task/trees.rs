@@ -10,9 +10,9 @@ use std::time::Duration;
 use await_tree::{AnyKey, Registry, Tree};
 use serde::ser::{Impossible, Serialize, SerializeSeq, SerializeStruct, Serializer};
 
-use crate::Unavailable;
-use crate::task::detail::{Awaited, Awaits, Detail, MOST_PLACES};
+use crate::task::awaits::{Awaited, Awaits, Detail, MOST_PLACES};
 use crate::task::{Registration, TaskId, TaskSource, register};
+use profile_format::Unavailable;
 
 /// Shows the trees of a registry in dumps that are asked for them, for as long as the result lives.
 ///

@@ -22,7 +22,7 @@ use std::time::SystemTime;
 use profile_format::{DUMP_FILE_NAME, ProfileShape};
 
 use crate::collector::{Collector, File, Pending, Window};
-use crate::profile::{Builder, Profile};
+use crate::error::Error;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
 use crate::task::Detail;
 use crate::threads::deadlock;
@@ -33,7 +33,8 @@ use crate::threads::tasks::{Stack, Tasks};
 use crate::threads::text::{label, wait};
 use crate::waits::encode::Names;
 use crate::waits::site;
-use crate::{Error, Kind, Unavailable};
+use profile_format::profile::{Builder, Profile};
+use profile_format::{Kind, Unavailable};
 
 /// Thread dumps, with what tasks wait in where that is asked for.
 #[derive(Clone, Copy, Debug, Default)]

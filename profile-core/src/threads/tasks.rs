@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::profile::{Builder, Function, Line};
 use crate::task;
 use crate::task::{Awaited, Awaits, Detail, State, Status, TaskKind};
 use crate::threads::text::{label, wait};
+use profile_format::profile::{Builder, Function, Line};
 
 /// How long a task may run until it is said to block its worker.
 const BLOCKING: Duration = Duration::from_millis(100);
@@ -66,7 +66,6 @@ impl Tasks {
     /// The tasks as they are now, with what they wait in by these means.
     pub(crate) fn in_detail(detail: Detail) -> Tasks {
         let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
-        // Before a task dump polls all of them.
         let mut statuses = Vec::new();
         task::all(&mut |status| statuses.push(status.clone()));
         let mut details = task::details(detail);
@@ -76,10 +75,6 @@ impl Tasks {
         }
         tasks.others = details.others;
         tasks.first_other = task::fresh_ids(tasks.others.len() as u64);
-        if detail == Detail::TaskDump {
-            // Those that the runtime's count told of.
-            tasks.unknown = tasks.unknown.saturating_sub(tasks.others.len());
-        }
         tasks.notes = details.notes;
         tasks
     }

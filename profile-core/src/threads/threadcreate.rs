@@ -12,13 +12,14 @@ use std::time::SystemTime;
 use profile_format::ProfileShape;
 
 use crate::collector::{Collector, File, Pending, Window};
-use crate::profile::Builder;
+use crate::error::Error;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
 use crate::waits::births;
 use crate::waits::births::Creator;
 use crate::waits::block::check_intercepted;
 use crate::waits::encode::Names;
-use crate::{Error, Kind, Unavailable};
+use profile_format::profile::Builder;
+use profile_format::{Kind, Unavailable};
 
 /// Profiles of thread creation.
 #[derive(Clone, Copy, Debug, Default)]

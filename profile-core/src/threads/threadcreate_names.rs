@@ -11,10 +11,11 @@ use std::time::SystemTime;
 use profile_format::ProfileShape;
 
 use crate::collector::{Collector, File, Pending, Window};
-use crate::profile::{Function, Line};
+use crate::error::Error;
 use crate::stacks::locate::unix_nanos;
 use crate::stacks::raw::task::Tasks;
-use crate::{Error, Kind, Unavailable};
+use profile_format::profile::{Function, Line};
+use profile_format::{Kind, Unavailable};
 
 /// Live threads by name.
 #[derive(Clone, Copy, Debug, Default)]

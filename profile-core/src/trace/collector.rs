@@ -10,9 +10,10 @@
 //! oldest events, and says how many.
 
 use crate::collector::{Collector, File, Pending, Window};
-use crate::trace::ring::OpenError;
+use crate::error::Error;
+use crate::events::ring::OpenError;
 use crate::trace::{Recording, StartError, encode};
-use crate::{Error, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// Traces of the whole process, one at a time.
 #[derive(Clone, Copy, Debug)]

@@ -12,9 +12,10 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::SystemTime;
 
-use crate::task::{KindId, State, Status, TaskKind, kind};
+use crate::events::KindId;
+use crate::events::ring::Event;
+use crate::task::{State, Status, TaskKind, kind};
 use crate::trace::json::{micros, number, text};
-use crate::trace::ring::Event;
 use crate::trace::tree::{ResolveSamples, Sample, Tree};
 use crate::trace::window::Recorded;
 use profile_format::Content;
@@ -508,11 +509,11 @@ mod tests {
     use std::future::Future as _;
 
     use super::*;
+    use crate::events::ring::{record, turn};
     use crate::sys::clock;
     use crate::task;
     use crate::task::{Category, Instrument as _, intern};
     use crate::trace::Recording;
-    use crate::trace::ring::{record, turn};
 
     /// The events of a trace that `record` makes, a line each.
     fn traced(work: impl FnOnce()) -> Vec<String> {

@@ -15,11 +15,12 @@ use tracing_subscriber::filter::Filtered;
 use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::events::KindId;
+use crate::events::ring;
+use crate::events::ring::Event as Recorded;
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
-use crate::task::{Category, KindId, TaskKind, intern};
-use crate::trace::ring;
-use crate::trace::ring::Event as Recorded;
+use crate::task::{Category, TaskKind, intern};
 
 /// Puts spans and events into traces. Made by [`layer`].
 #[derive(Debug)]

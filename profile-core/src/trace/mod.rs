@@ -12,7 +12,6 @@ mod encode;
 mod json;
 #[cfg(feature = "tracing")]
 mod layer;
-pub(crate) mod ring;
 mod samples;
 mod tree;
 mod window;

@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::events::ring;
+use crate::events::ring::{Closed, Open, OpenError};
 use crate::sys::clock;
 use crate::task;
 use crate::task::{State, Status, TaskKind};
 use crate::trace::counters::{Counters, Reading};
-use crate::trace::ring;
-use crate::trace::ring::{Closed, Open, OpenError};
 use crate::trace::samples;
 use crate::trace::tree::{ResolveSamples, StopSampling};
 

@@ -13,6 +13,7 @@
 //! tasks, which are not threads; sleeping, and waits for I/O.
 
 use crate::collector::{Collector, File, Pending, Window};
+use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
 use crate::waits::encode::{Style, encode};
@@ -20,7 +21,7 @@ use crate::waits::raw::{births, syscall};
 use crate::waits::recorded::Of;
 use crate::waits::so_far::SoFar;
 use crate::waits::{BLOCK_RATE, Raised};
-use crate::{Error, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that waited.
 #[derive(Clone, Copy, Debug)]

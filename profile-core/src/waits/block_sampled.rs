@@ -14,11 +14,12 @@
 use std::time::{Duration, Instant};
 
 use crate::collector::{Collector, File, Pending, Window};
+use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::waits::encode::{Style, encode};
 use crate::waits::recorded::Of;
 use crate::waits::sampled::Sampler;
-use crate::{Error, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// Sampled profiles of waiting, where nothing is interposed.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +121,7 @@ mod tests {
     use std::thread;
 
     use super::*;
-    use crate::profile::{DecodeLimits, Profile};
+    use profile_format::profile::{DecodeLimits, Profile};
 
     #[inline(never)]
     fn waits_for_the_sampler(lock: &Mutex<()>) {

@@ -2,10 +2,10 @@
 
 use profile_format::ProfileShape;
 
-use crate::profile::Builder;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
 use crate::waits::recorded::{Of, Recorded, Weighed};
 use crate::waits::site::{Wait, idle, releases, waits_for};
+use profile_format::profile::Builder;
 
 /// How a profile is to be written.
 #[derive(Clone, Copy, Debug)]

@@ -33,6 +33,8 @@ pub(crate) mod block_sampled;
 pub(crate) mod encode;
 #[cfg(intercepted)]
 pub(crate) mod mutex;
+#[cfg(all(any(feature = "sampler", intercepted), stacks))]
+pub(crate) mod own_frames;
 #[cfg(intercepted)]
 pub(crate) mod record;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
@@ -85,7 +87,7 @@ fn switched_on(since: u64) -> u64 {
         record::prepare();
         so_far::note_threads();
         crate::stacks::raw::capture::refresh();
-        return crate::waits::raw::now();
+        return crate::sys::raw::monotonic::now();
     }
     since
 }

@@ -14,6 +14,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::collector::{Collector, File, Pending, Window};
+use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
 use crate::waits::block::check_intercepted;
@@ -21,7 +22,7 @@ use crate::waits::encode::{Style, encode};
 use crate::waits::recorded::Of;
 use crate::waits::so_far::SoFar;
 use crate::waits::{MUTEX_FRACTION, Raised};
-use crate::{Error, Kind, Unavailable};
+use profile_format::{Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that others waited for.
 #[derive(Clone, Copy, Debug)]

@@ -10,12 +10,13 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::OwnWork;
 use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
 use crate::stacks::raw::task::{Tasks, Text, spare_files};
 use crate::stacks::unwind;
 use crate::stacks::unwind::{End, Unwinder};
 use crate::stats::waits::Ran;
+use crate::sys::own_work::OwnWork;
+use crate::waits::own_frames::without_own_frames;
 use crate::waits::recorded::{Recorded, Stack, Weighed};
 
 /// The time between two looks, on average: 15 a second.
@@ -243,7 +244,7 @@ impl Looking {
         if truncated && is_own(tasks, tid)? {
             return None;
         }
-        let stack = (addresses, truncated);
+        let stack = (without_own_frames(addresses), truncated);
         if let Some(&index) = self.index.get(&stack) {
             return Some(index);
         }

@@ -8,7 +8,8 @@ use std::time::SystemTime;
 use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
 use crate::stacks::raw::task::{Tasks, Text};
 use crate::stacks::unwind::{End, Unwinder};
-use crate::waits::raw::now;
+use crate::sys::raw::monotonic::now;
+use crate::waits::own_frames::without_own_frames;
 use crate::waits::record;
 use crate::waits::record::records;
 use crate::waits::recorded::{Of, Recorded, Stack, Weighed};
@@ -134,7 +135,8 @@ fn open() -> HashMap<Stack, Weighed> {
                 since_on
             }
         };
-        let sum: &mut Weighed = open.entry((addresses, end != End::Root)).or_default();
+        let sum: &mut Weighed =
+            open.entry((without_own_frames(addresses), end != End::Root)).or_default();
         sum.count += Weighed::ONE;
         sum.nanos += now().saturating_sub(since);
     }

@@ -374,7 +374,7 @@ mod tests {
             "",
         );
         check("h/debug?profiles=heap", short().kinds("cpu"), "?duration=300ms&profiles=cpu", "");
-        check("h/?tasks=await-tree", none().tasks(Detail::TaskDump), "?tasks=taskdump", "");
+        check("h/?tasks=await-tree", none().tasks(Detail::AwaitTree), "?tasks=await-tree", "");
         check("h?tasks=await-tree", none(), "?tasks=await-tree", "");
         check("h?tasks=", none(), "", "");
         check("h/debug/pprof/profile?hz=99&seconds=5", none(), "?hz=99", "");

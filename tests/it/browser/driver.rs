@@ -12,7 +12,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::http::receive_head;
+use crate::support::http::receive_head;
 
 /// A browser with one tab. It ends with this.
 pub(crate) struct Browser {

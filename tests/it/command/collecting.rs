@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 use super::sources::{HEAD, Then, answering, bundle, chunk, nobody};
 use super::{Ran, listed, path, profilez, run};
-use crate::fakes::{Fake, Fault, service};
+use crate::support::fakes::{Fake, Fault, service};
 
 const WINDOW: &str = "-d10ms";
 

@@ -6,8 +6,8 @@ use profilez::core::profile::{DecodeLimits, Function, Profile};
 use tempfile::tempdir;
 
 use super::{interrupt, listed, path, run, start};
-use crate::collection::real;
-use crate::http::get;
+use crate::support::http::get;
+use crate::support::server::real;
 
 #[test]
 fn shows_what_its_workload_does_and_keeps_the_bundle() {

@@ -14,6 +14,7 @@ use tempfile::tempdir;
 
 use super::sources::{profile, reply, serving};
 use super::{Ran, interrupt, listed, path, profilez, run, start};
+use crate::support::fakes::noise;
 
 const NOT_FOUND: &str = "404 page not found\n";
 
@@ -533,14 +534,8 @@ fn an_interrupt_keeps_what_was_taken_before() {
 
 #[test]
 fn a_full_disk_keeps_what_fitted() {
-    // What a generator of random numbers gives can't be compressed.
-    let mut state = 7_u32;
-    let noise: Vec<u8> = std::iter::repeat_with(|| {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 24) as u8
-    })
-    .take(200_000)
-    .collect();
+    // Can't be compressed.
+    let noise = noise(200_000);
     let url = odd(move |name, query, stream| {
         let is_it = name == "goroutine" && query == "debug=2";
         if is_it {

@@ -11,7 +11,7 @@ use tempfile::tempdir;
 
 use super::sources::{HEAD, Then, answering, bundle, chunk};
 use super::{Ran, interrupt, listed, path, run, start};
-use crate::fakes::{Fake, service};
+use crate::support::fakes::{Fake, service};
 
 /// Waits for what will come, or fails.
 #[track_caller]

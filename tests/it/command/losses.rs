@@ -15,8 +15,8 @@ use tempfile::tempdir;
 
 use super::sources::serving;
 use super::{listed, path, run};
-use crate::fakes::{Fake, service};
-use crate::http::get;
+use crate::support::fakes::{Fake, service};
+use crate::support::http::get;
 
 const BLOCK: usize = 512;
 /// Two blocks of zeros.

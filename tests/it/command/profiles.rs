@@ -92,7 +92,7 @@ fn top_ranks_as_go_tool_pprof_does() {
     let nothing = run(["top", "--focus", "zzz", &file]).code(0);
     assert!(nothing.stderr.contains("no stack matches"), "{}", nothing.stderr);
     let usage = run(["top", "--by", "stack", &file]).code(2);
-    assert!(usage.stderr.contains("function, caller, line, file or site"), "{}", usage.stderr);
+    assert!(usage.stderr.contains("function, caller, line, file, site"), "{}", usage.stderr);
 }
 
 #[test]

@@ -11,8 +11,8 @@ use crate::heap::profile::{Source, Stacks};
 use crate::heap::raw::jemalloc;
 use crate::heap::raw::jemalloc::{Flag, Sampling};
 use crate::heap::raw::memory_file::MemoryFile;
-use crate::profile::Profile;
-use crate::{BoxError, Kind, Unavailable};
+use profile_format::profile::Profile;
+use profile_format::{BoxError, Kind, Unavailable};
 
 pub(crate) struct Dump;
 

@@ -21,9 +21,10 @@ use std::time::SystemTime;
 use profile_format::ProfileShape;
 
 use crate::collector::{Collector, File, Pending, Window};
-use crate::profile::{Builder, Profile};
+use crate::error::Error;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
-use crate::{BoxError, Error, Kind, Unavailable};
+use profile_format::profile::{Builder, Profile};
+use profile_format::{BoxError, Kind, Unavailable};
 
 /// `heap` or `allocs`.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use crate::heap::owner::{ALLOCATOR_DEPTH, Owner};
-use crate::profile::{Builder, Line, Profile};
+use profile_format::profile::{Builder, Line, Profile};
 
 /// Cuts allocator frames off the leaf end of stacks.
 pub(crate) struct Trimmer {
@@ -80,7 +80,7 @@ fn owner(profile: &Profile, line: &Line) -> Owner {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::profile::Function;
+    use profile_format::profile::Function;
 
     const STD: &str = "/rustc/0123/library/alloc/src";
 

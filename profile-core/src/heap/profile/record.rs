@@ -3,9 +3,9 @@
 use crate::heap::profile::{Source, Stacks};
 use crate::heap::recorder::Health;
 use crate::heap::{Feeder, feeds, recorded, recorder};
-use crate::profile::{Function, Line, Profile};
 use crate::stacks::raw::capture;
-use crate::{BoxError, Kind, Unavailable};
+use profile_format::profile::{Function, Line, Profile};
+use profile_format::{BoxError, Kind, Unavailable};
 
 pub(crate) struct Record;
 

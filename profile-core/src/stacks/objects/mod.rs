@@ -36,3 +36,12 @@ pub(crate) fn loaded() -> Vec<Object> {
     #[cfg(not(target_os = "linux"))]
     Vec::new()
 }
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

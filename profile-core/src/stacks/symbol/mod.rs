@@ -14,10 +14,10 @@ use addr2line::Loader;
 use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, SymbolKind};
 
-use crate::process::hex;
 use crate::stacks::names::Symbol;
 use crate::stacks::objects;
 use crate::stacks::objects::Object;
+use crate::stacks::objects::hex;
 use crate::stacks::symbol::known::Known;
 
 /// The objects of this process, with their debug information as far as it was needed.

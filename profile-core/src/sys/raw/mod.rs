@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 pub(crate) mod directory;
 pub(crate) mod host;
+#[cfg(intercepted)]
+pub(crate) mod monotonic;
 pub(crate) mod place;
 pub(crate) mod region;
 pub(crate) mod this_thread;

@@ -11,9 +11,9 @@ use core::arch::naked_asm;
 
 use libc::{c_int, c_long};
 
+use crate::events::ring;
 use crate::stacks::raw::capture::capture_interruptible;
 use crate::sys::own_work;
-use crate::trace::ring;
 use crate::waits::recorded::Weighed;
 use crate::waits::{DEPTH, SITE, Table, record};
 
@@ -175,11 +175,12 @@ pub(crate) unsafe extern "C-unwind" fn kernel(
     )
 }
 
-/// Whether a place in code is in the function that threads wait in when they wait through `syscall`.
-pub(crate) fn is_kernel(address: u64) -> bool {
+/// Counts our frames at the leaf of a stack, where it waits in [`kernel`].
+pub(crate) fn own_frames(stack: &[u64]) -> usize {
     // It is some ten instructions long.
     let begin = kernel as *const () as u64;
-    (begin..begin + 48).contains(&address)
+    let waits_in_kernel = stack.first().is_some_and(|leaf| (begin..begin + 48).contains(leaf));
+    if waits_in_kernel { OURS.min(stack.len()) } else { 0 }
 }
 
 /// The kernel's error as libc's functions return it.
@@ -273,7 +274,7 @@ fn traced(waits: bool, operation: usize, address: u64) -> Option<ring::Wait> {
 
 /// Our frames in what [`save`] captures, and in a stack that waits in [`kernel`]: theirs and
 /// [`futex`]'s.
-pub(crate) const OURS: usize = 2;
+const OURS: usize = 2;
 
 /// Adds to the caller's stack, behind a site where it belongs to one. The stack is the program's from
 /// `syscall`'s caller on.

@@ -9,7 +9,7 @@
 use libc::{SYS_sched_yield, c_int};
 
 use crate::sys::own_work;
-use crate::waits::raw::now;
+use crate::sys::raw::monotonic::now;
 use crate::waits::raw::syscall::{kernel, returned};
 use crate::waits::{record, yields};
 

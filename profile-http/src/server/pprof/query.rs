@@ -218,11 +218,11 @@ mod tests {
         let gc = snapshot(Kind::Allocs, &Form::new("gc=1"), MAX).unwrap();
         assert_eq!(gc, Job::Now { kind: Kind::Allocs, gc: false, tasks });
         let dump = |query| snapshot(Kind::Goroutine, &Form::new(query), MAX);
-        let (kind, tasks) = (Kind::Goroutine, Some(Detail::TaskDump));
-        assert_eq!(dump("tasks=taskdump").unwrap(), Job::Now { kind, gc: false, tasks });
-        assert_eq!(dump("tasks=taskdump&debug=2").unwrap(), Job::Text { kind, debug: 2, tasks });
+        let (kind, tasks) = (Kind::Goroutine, Some(Detail::AwaitTree));
+        assert_eq!(dump("tasks=await-tree").unwrap(), Job::Now { kind, gc: false, tasks });
+        assert_eq!(dump("tasks=await-tree&debug=2").unwrap(), Job::Text { kind, debug: 2, tasks });
         assert_eq!(dump("tasks=").unwrap(), Job::Now { kind, gc: false, tasks: None });
-        assert!(dump("tasks=taskdump&seconds=1").is_err());
+        assert!(dump("tasks=await-tree&seconds=1").is_err());
         assert!(dump("tasks=all").is_err());
         assert!(snapshot(Kind::Heap, &Form::new("tasks=all"), MAX).is_ok(), "Go ignores it");
     }

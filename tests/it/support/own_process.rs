@@ -5,7 +5,7 @@ use std::process::Command;
 /// Set in the process that a test starts for itself.
 const CHILD: &str = "PROFILEZ_TEST_CHILD";
 
-/// Whether this is the test's own process. Elsewhere starts one that runs the test of this name
+/// Says if this is the test's own process. Elsewhere it starts one that runs the test of this name
 /// alone, and fails with it.
 #[track_caller]
 pub(crate) fn is_own_process(test: &str) -> bool {

@@ -13,8 +13,8 @@ use std::sync::{Once, OnceLock};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::events::KindId;
 use crate::sys::raw::{region, this_thread};
-use crate::task::KindId;
 
 /// Words of an event.
 const EVENT: usize = 4;
@@ -188,14 +188,14 @@ pub(crate) struct Wait {
 #[cfg(intercepted)]
 #[inline]
 pub(crate) fn wait(address: u64) -> Option<Wait> {
-    is_on().then(|| Wait { began: crate::waits::raw::now(), address })
+    is_on().then(|| Wait { began: crate::sys::raw::monotonic::now(), address })
 }
 
 #[cfg(intercepted)]
 impl Drop for Wait {
     fn drop(&mut self) {
         let Wait { began, address } = *self;
-        record(Event::Wait { began, ended: crate::waits::raw::now(), address });
+        record(Event::Wait { began, ended: crate::sys::raw::monotonic::now(), address });
     }
 }
 
@@ -204,7 +204,7 @@ impl Drop for Wait {
 #[inline]
 pub(crate) fn wake(address: u64) {
     if is_on() {
-        record(Event::Wake { at: crate::waits::raw::now(), address });
+        record(Event::Wake { at: crate::sys::raw::monotonic::now(), address });
     }
 }
 
@@ -494,7 +494,7 @@ mod tests {
         assert_eq!(numbers(&closed), [2]);
         drop(closed);
         assert_eq!(
-            numbers(&crate::trace::ring::open(0).unwrap().close()),
+            numbers(&crate::events::ring::open(0).unwrap().close()),
             [],
             "the memory was given back"
         );

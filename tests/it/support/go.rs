@@ -5,7 +5,7 @@ use std::process::Command;
 
 use profilez::core::profile::{DecodeLimits, Profile};
 
-/// Where it is. Without it the tests are skipped, except in CI.
+/// Finds it. Without it the tests are skipped, except in CI.
 pub(crate) fn go() -> Option<PathBuf> {
     let go = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/go");
     if go.exists() {
@@ -17,7 +17,7 @@ pub(crate) fn go() -> Option<PathBuf> {
     None
 }
 
-/// What `go tool pprof` prints, which must succeed.
+/// Returns what `go tool pprof` prints, which must succeed.
 #[track_caller]
 pub(crate) fn pprof(go: &Path, arguments: &[&str]) -> String {
     let output = Command::new(go).args(["tool", "pprof"]).args(arguments).output().unwrap();
@@ -27,7 +27,7 @@ pub(crate) fn pprof(go: &Path, arguments: &[&str]) -> String {
     text
 }
 
-/// Whether `go tool pprof -top` finds the same totals in a profile as are in it, for every type.
+/// Checks that `go tool pprof -top` finds the same totals in a profile as are in it, for every type.
 #[track_caller]
 pub(crate) fn check_totals(path: &Path, bytes: &[u8]) {
     let profile = Profile::decode(bytes, &DecodeLimits::default()).unwrap();

@@ -8,7 +8,7 @@ pub(crate) struct Answer {
     pub(crate) status: u16,
     headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// Whether the body ended as its framing says.
+    /// Says that the body ended as its framing says.
     pub(crate) whole: bool,
 }
 

@@ -32,7 +32,7 @@ impl Fake {
         Fake { fault: Some(fault), ..Fake::new(kind, 10) }
     }
 
-    /// How many windows are open.
+    /// Counts the windows that are open.
     pub(crate) fn on(&self) -> usize {
         self.on.load(Ordering::SeqCst)
     }
