@@ -15,6 +15,7 @@ mod packages;
 mod process;
 mod services;
 mod steps;
+mod structure;
 
 use std::io::Write;
 use std::process::ExitCode;

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::packages::workspace_packages;
 use crate::process::{capture, cargo, host, run};
-use crate::{bench, demo, features, tools};
+use crate::{bench, demo, features, structure, tools};
 
 /// One check.
 pub(crate) struct Step {
@@ -23,6 +23,11 @@ pub(crate) const STEPS: &[Step] = &[
         name: "manifests",
         about: "features are listed, back ends are optional",
         run: manifests,
+    },
+    Step {
+        name: "structure",
+        about: "imports run one way, unsafe code is in `raw`, names and docs are telling",
+        run: structure::check,
     },
     Step { name: "clippy", about: "no warning in any target", run: clippy },
     Step { name: "test", about: "all tests with all features, doc tests included", run: test },
