@@ -97,7 +97,7 @@ impl Stats {
         let thread = {
             let shared = Arc::clone(&shared);
             thread::Builder::new().name("profilez-stats".to_owned()).spawn(move || {
-                let _own = OwnWork::begin();
+                let _own = OwnWork::of_thread();
                 shared.run(points);
             })?
         };

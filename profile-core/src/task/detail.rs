@@ -148,7 +148,7 @@ pub(crate) fn collect(detail: Detail) -> Details {
         };
         let sender = sender.clone();
         let ask = move || {
-            let _own = OwnWork::begin();
+            let _own = OwnWork::of_thread();
             let mut told = Told { deadline, awaits: Vec::new(), places: 0, left_out: 0 };
             let result = source.awaits(detail, &mut |awaits| told.take(awaits));
             drop(turn);

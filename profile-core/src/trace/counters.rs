@@ -82,7 +82,7 @@ impl Shared {
     }
 
     fn run(&self) {
-        let _own = OwnWork::begin();
+        let _own = OwnWork::of_thread();
         loop {
             let reading = read();
             let mut state = self.lock();

@@ -15,7 +15,7 @@ use crate::stacks::raw::task::{Tasks, Text, spare_files};
 use crate::stacks::unwind;
 use crate::stacks::unwind::{End, Unwinder};
 use crate::stats::waits::Ran;
-use crate::sys::own_work::OwnWork;
+use crate::sys::own_work::{OwnWork, is_own_thread};
 use crate::waits::own_frames::without_own_frames;
 use crate::waits::recorded::{Recorded, Stack, Weighed};
 
@@ -41,7 +41,7 @@ impl Sampler {
     pub(crate) fn start() -> io::Result<Sampler> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("profilez-block".to_owned()).spawn(move || {
-            let _own = OwnWork::begin();
+            let _own = OwnWork::of_thread();
             let mut looking = Looking::new();
             loop {
                 let wait = looking.jitter(PERIOD);
@@ -241,14 +241,14 @@ impl Looking {
             blocked.stack_where(waits, tasks, &self.unwinder, &mut self.reading, DEPTH)?;
         let truncated = end != End::Root;
         // What is left of such a stack of ours may be the same as of one of the program's.
-        if truncated && is_own(tasks, tid)? {
+        if truncated && is_own_thread(tid) {
             return None;
         }
         let stack = (without_own_frames(addresses), truncated);
         if let Some(&index) = self.index.get(&stack) {
             return Some(index);
         }
-        let own = !truncated && is_own(tasks, tid)?;
+        let own = !truncated && is_own_thread(tid);
         self.sums.push(Sum { waited: Weighed::default(), own });
         self.index.insert(stack, self.sums.len() - 1);
         Some(self.sums.len() - 1)
@@ -273,9 +273,4 @@ impl Looking {
             unlisted: 0,
         }
     }
-}
-
-/// Whether a thread is one of the profiler's own; `None` where it has ended.
-fn is_own(tasks: &Tasks, tid: u32) -> Option<bool> {
-    Some(tasks.text(tid, "comm")?.bytes().starts_with(b"profilez-"))
 }

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
 use crate::stacks::raw::task::{Tasks, Text};
 use crate::stacks::unwind::{End, Unwinder};
+use crate::sys::own_work::is_own_thread;
 use crate::sys::raw::monotonic::now;
 use crate::waits::own_frames::without_own_frames;
 use crate::waits::record;
@@ -113,7 +114,7 @@ fn open() -> HashMap<Stack, Weighed> {
         let Some(mut task) = Blocked::open(&tasks, tid) else { continue };
         let Some(address) = futex(&task) else { continue };
         // Its own threads are the profiler's, not the program's.
-        if tasks.text(tid, "comm").is_none_or(|name| name.bytes().starts_with(b"profilez-")) {
+        if is_own_thread(tid) {
             continue;
         }
         let Some(BlockedStack { at, addresses, end }) =

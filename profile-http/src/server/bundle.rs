@@ -61,7 +61,7 @@ pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) 
     let thread = thread::Builder::new()
         .name("profilez-bundle".to_owned())
         .spawn(move || {
-            let _own = OwnWork::begin();
+            let _own = OwnWork::of_thread();
             tracing::dispatcher::with_default(&dispatch, || {
                 collection.run(permit, writer, started);
             });

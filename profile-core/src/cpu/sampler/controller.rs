@@ -230,7 +230,7 @@ impl Running {
     }
 
     fn run(mut self) {
-        let _own = OwnWork::begin();
+        let _own = OwnWork::of_thread();
         let _last_word = LastWord(Arc::clone(&self.commands));
         let mut is_first = true;
         loop {

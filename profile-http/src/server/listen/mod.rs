@@ -129,7 +129,7 @@ impl DebugService {
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("profilez-http".to_owned()).spawn(move || {
-            let _own = OwnWork::begin();
+            let _own = OwnWork::of_thread();
             runtime.spawn(accept::accept(self, listener));
             runtime.block_on(async {
                 if stopped.await.is_err() {

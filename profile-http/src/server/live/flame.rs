@@ -58,7 +58,7 @@ pub(in super::super) async fn flame(shared: &Arc<Shared>, query: &str) -> Reply 
     thread::Builder::new()
         .name("profilez-flame".to_owned())
         .spawn(move || {
-            let _own = OwnWork::begin();
+            let _own = OwnWork::of_thread();
             let _slot = slot;
             // Nobody to tell is no failure.
             let _ = done.send(record(&work, &query, &gone));

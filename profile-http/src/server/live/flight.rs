@@ -70,7 +70,7 @@ impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
         thread::Builder::new()
             .name("profilez-live".to_owned())
             .spawn(move || {
-                let _own = OwnWork::begin();
+                let _own = OwnWork::of_thread();
                 let computed = compute();
                 let mut flights = all.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Some(flight) = flights.iter_mut().find(|flight| flight.key == own) {

@@ -10,7 +10,7 @@ use profile_core::collect::{Content, File, empty_profile};
 use profile_core::profile::{DecodeLimits, Profile, TextForm};
 use profile_core::single::{self, Unfinished};
 use profile_core::task::Detail;
-use profile_core::{Collectors, CpuRate, Error, Kind, Unavailable, symbols};
+use profile_core::{Collectors, CpuRate, Error, Kind, OwnWork, Unavailable, symbols};
 use profile_format::DUMP_FILE_NAME;
 
 use super::super::access::Identity;
@@ -58,6 +58,7 @@ fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Res
     thread::scope(|scope| {
         let (done, finished) = mpsc::channel();
         let finish = move || {
+            let _own = OwnWork::of_thread();
             let _one = shared.taking.finishing(kind);
             let _ = done.send(main_file(kind, unfinished.finish()));
         };

@@ -129,7 +129,7 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
     let thread = thread::Builder::new()
         .name("profilez-pprof".to_owned())
         .spawn(move || {
-            let _own = OwnWork::begin();
+            let _own = OwnWork::of_thread();
             tracing::dispatcher::with_default(&dispatch, || {
                 work(&place.0, &Client(left), Answer(sender));
             });
