@@ -10,11 +10,14 @@
 //! no HTTP and no tar.
 //!
 //! ```
+//! use std::time::Duration;
+//!
 //! use profile_core::{Collectors, Gate, Plan, session};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let collectors = Collectors::new();
-//! let plan = Plan::parse("duration=20ms", &collectors.available())?;
+//! let request = Plan::request().window(Duration::from_millis(20));
+//! let plan = request.check(&collectors.available())?;
 //! let permit = Gate::process().try_enter(plan.window())?;
 //! let recording = session::start(&plan, &collectors, permit)?;
 //! std::thread::sleep(recording.window());
@@ -69,7 +72,7 @@ pub use crate::collect::Collectors;
 pub use crate::collector::Collector;
 pub use crate::error::Error;
 pub use crate::gate::{Busy, Gate, Permit};
-pub use crate::plan::{DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError};
+pub use crate::plan::{DEFAULT_WINDOW, MIN_WINDOW, Plan, PlanError, PlanRequest};
 pub use crate::process::Process;
 pub use crate::rate::{CpuRate, InvalidRate};
 pub use crate::stacks::names::Symbol;

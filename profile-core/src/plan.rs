@@ -28,6 +28,89 @@ pub struct Plan {
     left_out: Vec<Unavailable>,
 }
 
+/// A request that is not checked yet. Made by [`Plan::request`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use = "a request is no plan before it is checked"]
+pub struct PlanRequest {
+    kinds: Vec<Kind>,
+    window: Option<Duration>,
+    tasks: Option<Detail>,
+    hz: Option<CpuRate>,
+}
+
+impl PlanRequest {
+    /// Asks for these kinds, which all have to be available. None stand for [`Kind::DEFAULT`] less what the
+    /// process can't give.
+    pub fn kinds(self, kinds: impl IntoIterator<Item = Kind>) -> PlanRequest {
+        let mut named: Vec<Kind> = Vec::new();
+        for kind in kinds {
+            if !named.contains(&kind) {
+                named.push(kind);
+            }
+        }
+        PlanRequest { kinds: named, ..self }
+    }
+
+    /// Asks for a window of this length, for the kinds that are timed.
+    pub fn window(self, window: Duration) -> PlanRequest {
+        PlanRequest { window: Some(window), ..self }
+    }
+
+    /// Asks for a dump that tells what tasks wait in, by these means.
+    pub fn tasks(self, detail: Detail) -> PlanRequest {
+        PlanRequest { tasks: Some(detail), ..self }
+    }
+
+    /// Asks for a CPU profile of this rate.
+    pub fn hz(self, rate: CpuRate) -> PlanRequest {
+        PlanRequest { hz: Some(rate), ..self }
+    }
+
+    /// Checks the request against what the process offers.
+    ///
+    /// # Errors
+    ///
+    /// A window that is out of range, which is never clamped in silence; a kind that was named but can't be
+    /// given; and what is asked of a kind that is not.
+    pub fn check(self, available: &Available) -> Result<Plan, PlanError> {
+        let PlanRequest { kinds, window, tasks, hz } = self;
+        let max = available.max_window();
+        let window = match window {
+            Some(window) => check_window(window, max)?,
+            None => DEFAULT_WINDOW.min(max),
+        };
+        let mut plan = Plan { kinds, window, tasks, hz, left_out: Vec::new() };
+        for &kind in &plan.kinds {
+            available.check(kind).map_err(|why| PlanError::Unavailable(why.clone()))?;
+        }
+        if plan.kinds.is_empty() {
+            for kind in Kind::DEFAULT {
+                match available.check(kind) {
+                    Ok(()) => plan.kinds.push(kind),
+                    Err(unavailable) => plan.left_out.push(unavailable.clone()),
+                }
+            }
+        }
+        if let Some(detail) = tasks {
+            if !plan.kinds.contains(&Kind::Goroutine) {
+                return Err(PlanError::TasksWithoutDump);
+            }
+            available
+                .check_tasks(detail)
+                .map_err(|why| PlanError::TasksUnavailable { detail, why: why.clone() })?;
+        }
+        if let Some(rate) = hz {
+            if !plan.kinds.contains(&Kind::Cpu) {
+                return Err(PlanError::RateWithoutCpu);
+            }
+            available
+                .check_rate()
+                .map_err(|why| PlanError::RateUnavailable { rate, why: why.clone() })?;
+        }
+        Ok(plan)
+    }
+}
+
 /// Why a request is not a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -136,61 +219,41 @@ impl Plan {
                 return Err(PlanError::RepeatedParameter(key.into_owned()));
             }
         }
-        let window = match duration.as_deref() {
-            None | Some("") => DEFAULT_WINDOW.min(available.max_window()),
-            Some(text) => parse_window(text, available.max_window())?,
-        };
-        let named = parse_kinds(profiles.as_deref().unwrap_or_default())?;
-        let mut plan = if named.is_empty() {
-            Plan::default_kinds(window, available)
-        } else {
-            Plan::named_kinds(named, window, available)?
-        };
+        let max = available.max_window();
+        let mut request =
+            Plan::request().kinds(parse_kinds(profiles.as_deref().unwrap_or_default())?);
+        if let Some(text) = duration.as_deref().filter(|text| !text.is_empty()) {
+            request = request.window(parse_window(text, max)?);
+        }
         if let Some(name) = tasks.as_deref().filter(|name| !name.is_empty()) {
-            let detail: Detail = name.parse().map_err(PlanError::InvalidTasks)?;
-            if !plan.kinds.contains(&Kind::Goroutine) {
-                return Err(PlanError::TasksWithoutDump);
-            }
-            available
-                .check_tasks(detail)
-                .map_err(|why| PlanError::TasksUnavailable { detail, why: why.clone() })?;
-            plan.tasks = Some(detail);
+            request = request.tasks(name.parse().map_err(PlanError::InvalidTasks)?);
         }
         if let Some(rate) = hz.as_deref().filter(|rate| !rate.is_empty()) {
-            let rate: CpuRate = rate.parse().map_err(PlanError::InvalidRate)?;
-            if !plan.kinds.contains(&Kind::Cpu) {
-                return Err(PlanError::RateWithoutCpu);
-            }
-            available
-                .check_rate()
-                .map_err(|why| PlanError::RateUnavailable { rate, why: why.clone() })?;
-            plan.hz = Some(rate);
+            request = request.hz(rate.parse().map_err(PlanError::InvalidRate)?);
         }
-        Ok(plan)
+        request.check(available)
     }
 
-    /// The default kinds for `window`, less what the process can't give.
-    fn default_kinds(window: Duration, available: &Available) -> Plan {
-        let mut plan =
-            Plan { kinds: Vec::new(), window, tasks: None, hz: None, left_out: Vec::new() };
-        for kind in Kind::DEFAULT {
-            match available.check(kind) {
-                Ok(()) => plan.kinds.push(kind),
-                Err(unavailable) => plan.left_out.push(unavailable.clone()),
-            }
-        }
-        plan
-    }
-
-    fn named_kinds(
-        kinds: Vec<Kind>,
-        window: Duration,
-        available: &Available,
-    ) -> Result<Plan, PlanError> {
-        for &kind in &kinds {
-            available.check(kind).map_err(|why| PlanError::Unavailable(why.clone()))?;
-        }
-        Ok(Plan { kinds, window, tasks: None, hz: None, left_out: Vec::new() })
+    /// Begins a request in code: of the default kinds, for [`DEFAULT_WINDOW`], unless its methods say
+    /// otherwise.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use profile_core::{Collectors, Kind, Plan};
+    ///
+    /// # fn main() -> Result<(), profile_core::PlanError> {
+    /// let available = Collectors::new().available();
+    /// let plan = Plan::request()
+    ///     .kinds([Kind::Trace])
+    ///     .window(Duration::from_millis(20))
+    ///     .check(&available)?;
+    /// assert_eq!(plan.kinds(), [Kind::Trace]);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn request() -> PlanRequest {
+        PlanRequest::default()
     }
 
     /// The kinds, without repetition, in the order they were asked for.
@@ -226,6 +289,10 @@ fn parse_window(text: &str, max: Duration) -> Result<Duration, PlanError> {
         Err(DurationError::Overflow(_)) => return Err(PlanError::TooLong { max }),
         Err(source) => return Err(PlanError::InvalidDuration { source, max }),
     };
+    check_window(window, max)
+}
+
+fn check_window(window: Duration, max: Duration) -> Result<Duration, PlanError> {
     if window.is_zero() {
         Err(PlanError::NotPositive { max })
     } else if window < MIN_WINDOW {

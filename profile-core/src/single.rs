@@ -3,11 +3,13 @@
 //! What goes wrong in a collector, a panic included, is an error here, and what the profiler itself
 //! allocates is left out of the heap profile, as in a session.
 
+use std::ops::Deref;
+
 use crate::collect::Collectors;
 use crate::collector::{File, Pending, Window};
 use crate::error::Error;
 use crate::session::contain;
-use profile_format::Kind;
+use profile_format::{Content, Kind};
 
 /// The open window of one kind. Dropping it ends the window and throws away what it recorded.
 #[must_use = "dropping it ends the window and throws away what it recorded"]
@@ -23,6 +25,44 @@ pub struct Unfinished {
     pending: Pending,
 }
 
+/// The finished files of one kind: its main one, and what stands beside it in a bundle.
+#[derive(Debug)]
+pub struct KindFiles {
+    kind: Kind,
+    files: Vec<File>,
+}
+
+impl KindFiles {
+    /// Returns the main file, which has the name that the kind's profiles have in a bundle.
+    ///
+    /// # Errors
+    ///
+    /// The collector gave others only.
+    pub fn main(self) -> Result<Content, Error> {
+        let KindFiles { kind, files } = self;
+        let main = files.into_iter().find(|file| file.name == kind.file_name());
+        let source = || format!("its collector gave no {}", kind.file_name()).into();
+        main.map(|file| file.bytes).ok_or_else(|| Error::Collect { kind, source: source() })
+    }
+}
+
+impl Deref for KindFiles {
+    type Target = [File];
+
+    fn deref(&self) -> &[File] {
+        &self.files
+    }
+}
+
+impl IntoIterator for KindFiles {
+    type Item = File;
+    type IntoIter = std::vec::IntoIter<File>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.files.into_iter()
+    }
+}
+
 /// Opens a window.
 ///
 /// # Errors
@@ -35,8 +75,8 @@ pub struct Unfinished {
 /// # fn main() -> Result<(), profile_core::Error> {
 /// # if !cfg!(target_os = "linux") || !cfg!(feature = "sampler") { return Ok(()) }
 /// let window = single::open(&Collectors::new(), Kind::Goroutine)?;
-/// let files = window.close()?.finish()?;
-/// assert_eq!(files[0].name, "goroutine.prof");
+/// let profile = window.close()?.finish()?.main()?.into_vec();
+/// assert!(!profile.is_empty());
 /// # Ok(())
 /// # }
 /// ```
@@ -50,8 +90,9 @@ pub fn open(collectors: &Collectors, kind: Kind) -> Result<Single, Error> {
 /// # Errors
 ///
 /// The kind can't be had now.
-pub fn snapshot(collectors: &Collectors, kind: Kind) -> Result<Vec<File>, Error> {
-    contain(kind, || collectors.collector(kind).snapshot())
+pub fn snapshot(collectors: &Collectors, kind: Kind) -> Result<KindFiles, Error> {
+    let files = contain(kind, || collectors.collector(kind).snapshot())?;
+    Ok(KindFiles { kind, files })
 }
 
 impl Single {
@@ -73,7 +114,9 @@ impl Unfinished {
     /// # Errors
     ///
     /// The collector failed.
-    pub fn finish(self) -> Result<Vec<File>, Error> {
-        contain(self.kind, self.pending)
+    pub fn finish(self) -> Result<KindFiles, Error> {
+        let Unfinished { kind, pending } = self;
+        let files = contain(kind, pending)?;
+        Ok(KindFiles { kind, files })
     }
 }

@@ -6,9 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
-use profile_core::collect::{Content, File, empty_profile};
+use profile_core::collect::{Content, empty_profile};
 use profile_core::profile::{DecodeLimits, Profile, TextForm};
-use profile_core::single::{self, Unfinished};
+use profile_core::single::{self, KindFiles, Unfinished};
 use profile_core::task::Detail;
 use profile_core::{Collectors, CpuRate, Error, Kind, OwnWork, Unavailable, symbols};
 use profile_format::DUMP_FILE_NAME;
@@ -60,7 +60,7 @@ fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Res
         let finish = move || {
             let _own = OwnWork::of_thread();
             let _one = shared.taking.finishing(kind);
-            let _ = done.send(main_file(kind, unfinished.finish()));
+            let _ = done.send(main_file(unfinished.finish()));
         };
         let name = "profilez-finish".to_owned();
         if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, finish) {
@@ -167,13 +167,13 @@ fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal
             // Their windows tell the difference, exactly.
             let unfinished = record(&shared.collectors, kind, window, client, failed)?;
             let _one = shared.taking.finishing(kind);
-            main_file(kind, unfinished.finish()).map(Content::into_vec)
+            main_file(unfinished.finish()).map(Content::into_vec)
         }
         Job::Delta { kind, window } => difference(shared, kind, window, client),
         Job::Now { kind, gc, tasks } => {
             let collectors = in_detail(shared, tasks)?;
             let _one = shared.taking.finishing(kind);
-            let bytes = main_file(kind, single::snapshot(&collectors, kind))?.into_vec();
+            let bytes = main_file(single::snapshot(&collectors, kind))?.into_vec();
             if gc {
                 with_note(&bytes, "gc: there is no garbage to collect first")
             } else {
@@ -221,7 +221,7 @@ fn as_text(
         let text = files.into_iter().find(|file| file.name == DUMP_FILE_NAME);
         return text.map(|file| file.bytes.into_vec()).ok_or_else(|| no_file(kind));
     }
-    let profile = decode(&main_file(kind, Ok(files))?)?;
+    let profile = decode(&main_file(Ok(files))?)?;
     Ok(text_of(kind, &profile).into_bytes())
 }
 
@@ -249,7 +249,7 @@ fn difference(
     let open = single::open(&shared.collectors, kind).map_err(|error| failed(&error))?;
     let take = || {
         let _one = shared.taking.finishing(kind);
-        let mut profile = decode(&main_file(kind, single::snapshot(&shared.collectors, kind))?)?;
+        let mut profile = decode(&main_file(single::snapshot(&shared.collectors, kind))?)?;
         profile.time_nanos = unix_nanos(SystemTime::now());
         Ok(profile)
     };
@@ -288,10 +288,8 @@ fn with_note(bytes: &[u8], note: &str) -> Result<Vec<u8>, Refusal> {
     Ok(profile.encode_gzip())
 }
 
-fn main_file(kind: Kind, files: Result<Vec<File>, Error>) -> Result<Content, Refusal> {
-    let files = files.map_err(|error| failed(&error))?;
-    let main = files.into_iter().find(|file| file.name == kind.file_name());
-    main.map(|file| file.bytes).ok_or_else(|| no_file(kind))
+fn main_file(files: Result<KindFiles, Error>) -> Result<Content, Refusal> {
+    files.and_then(KindFiles::main).map_err(|error| failed(&error))
 }
 
 fn decode(bytes: &[u8]) -> Result<Profile, Refusal> {
