@@ -51,7 +51,7 @@ impl Content {
         self.shortfall.as_deref()
     }
 
-    /// How many bytes it is.
+    /// Returns the number of bytes.
     pub fn len(&self) -> u64 {
         match &self.form {
             Form::Whole(bytes) => bytes.len() as u64,
@@ -59,7 +59,7 @@ impl Content {
         }
     }
 
-    /// Whether it is no bytes.
+    /// Returns whether it is no bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

@@ -37,8 +37,9 @@ const UNSEEN: [(char, char); 26] = [
     ('\u{e0000}', '\u{e0fff}'),
 ];
 
-/// Whether a character of a foreign text does anything but show: a terminal obeys it, it turns the
-/// writing's direction or breaks the line, or it can't be seen, so that a name could look like another.
+/// Returns whether a character of a foreign text does anything but show: a terminal obeys it, it
+/// turns the writing's direction or breaks the line, or it can't be seen, so that a name could look
+/// like another.
 pub fn is_unseen(c: char) -> bool {
     if c < '\u{7f}' {
         return c < ' ';

@@ -8,7 +8,7 @@ use flate2::bufread::GzDecoder;
 /// The first two bytes of gzip'd data.
 pub const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// What is decompressed at a time into a vector.
+/// Number of bytes that are decompressed at a time into a vector.
 const PIECE: usize = 128 << 10;
 
 /// Tells whether bytes begin as gzip'd data does.
@@ -16,7 +16,7 @@ pub fn is_gzip(bytes: &[u8]) -> bool {
     bytes.starts_with(&GZIP_MAGIC)
 }
 
-/// How much is decompressed.
+/// Limits on how much is decompressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GunzipLimits {
     /// Decompressed bytes; and as many compressed ones, so that an endless input ends that
@@ -35,7 +35,7 @@ impl GunzipLimits {
     }
 }
 
-/// Why there is no more to decompress.
+/// The reason why there is no more to decompress.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum GunzipError {
@@ -60,7 +60,7 @@ pub enum GunzipError {
     /// There are more bytes for the compressed ones than [`GunzipLimits::max_ratio`].
     #[error("more than {most} bytes for what it has compressed")]
     TooDense {
-        /// How many there may be.
+        /// Number of bytes that there may be.
         most: u64,
     },
 }
@@ -70,7 +70,7 @@ pub enum GunzipError {
 pub struct Gunzip<R> {
     /// `None` after the last member, and after an error.
     decoder: Option<Box<GzDecoder<Counted<R>>>>,
-    /// What the next read reports.
+    /// The error that the next read reports.
     failed: Option<GunzipError>,
     limits: GunzipLimits,
     produced: u64,

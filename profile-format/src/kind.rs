@@ -29,14 +29,14 @@ pub enum Kind {
     Goroutine,
     /// The stack that created each thread.
     Threadcreate,
-    /// What happened when, as Chrome trace events.
+    /// A record of what happened when, as Chrome trace events.
     Trace,
 }
 
 /// The name of the second file of [`Kind::Goroutine`] in a bundle: the dump as text.
 pub const DUMP_FILE_NAME: &str = "goroutine.txt";
 
-/// What is known of a kind.
+/// Facts that are known of a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KindFacts {
@@ -44,21 +44,21 @@ pub struct KindFacts {
     pub kind: Kind,
     /// Its name in requests, manifests and file names.
     pub name: &'static str,
-    /// What its profiles hold, for people.
+    /// Description of what its profiles hold, for people.
     pub about: &'static str,
     /// The name of its main file in a bundle.
     pub file_name: &'static str,
     /// The last part of its path below `/debug/pprof/`.
     pub endpoint: &'static str,
-    /// What a window is to it.
+    /// The use that it makes of a window.
     pub window: WindowUse,
     /// A request that names no kind asks for it.
     pub is_default: bool,
-    /// What its profiles look like; `None` where its file is no profile.proto.
+    /// The shape of its profiles; `None` where its file is no profile.proto.
     pub profile: Option<ProfileShape>,
 }
 
-/// What a window is to a kind.
+/// The use that a kind makes of a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WindowUse {
     /// The kind exists only as a recording of a window.
@@ -70,7 +70,7 @@ pub enum WindowUse {
     Snapshot,
 }
 
-/// What a kind's profiles look like, whichever way they are taken.
+/// The shape of a kind's profiles, whichever way they are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ProfileShape {
@@ -79,7 +79,7 @@ pub struct ProfileShape {
     pub sample_types: &'static [(&'static str, &'static str)],
     /// The sample type to show first; empty for the last one.
     pub default_sample_type: &'static str,
-    /// What a period counts, and its unit.
+    /// The thing that a period counts, and its unit.
     pub period_type: (&'static str, &'static str),
     /// The period where nobody has set another rate.
     pub period: i64,
@@ -246,7 +246,7 @@ const FACTS: &[KindFacts; 8] = &[
     },
 ];
 
-/// How many kinds a request gets that names none.
+/// Number of kinds that a request gets that names none.
 const DEFAULTS: usize = {
     let (mut defaults, mut at) = (0, 0);
     while at < FACTS.len() {
@@ -301,8 +301,8 @@ impl Kind {
         Kind::ALL.into_iter().find(|kind| kind.facts().endpoint == name)
     }
 
-    /// Whether the kind exists only as a recording of the window, so that a failure to start it
-    /// leaves nothing to wait for.
+    /// Returns whether the kind exists only as a recording of the window, so that a failure to
+    /// start it leaves nothing to wait for.
     pub const fn is_timed(self) -> bool {
         matches!(self.facts().window, WindowUse::Recorded)
     }

@@ -8,9 +8,9 @@ use crate::Kind;
 pub struct Unavailable {
     /// The kind that was asked for.
     pub kind: Kind,
-    /// Why it can't be had, as one sentence without a full stop.
+    /// The reason why it can't be had, as one sentence without a full stop.
     pub reason: String,
-    /// What to switch on or change to get it; empty where nothing helps.
+    /// The thing to switch on or change to get it; empty where nothing helps.
     pub hint: String,
 }
 

@@ -42,7 +42,8 @@ pub(crate) fn passes(size: usize) -> bool {
     })
 }
 
-/// What to do with the allocation that did not pass: sample it, at the rate that led to it, or not.
+/// Decides about an allocation that did not pass: returns the rate that led to it where it is to be
+/// sampled, else `None`.
 ///
 /// The way to the next sample is forgotten wherever it is interrupted and drawn anew: the samples of
 /// a Poisson process don't know of each other, so that this changes no probability.
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
     use crate::sys::own_work::OwnWork;
 
-    /// How many of so many allocations of a size are sampled, on a thread of its own.
+    /// Returns the number of sampled allocations, of `count` of one size, on a thread of its own.
     fn sampled(size: usize, count: u64) -> u64 {
         let count_them = move || {
             let is_sampled = |_: &u64| !passes(size) && due(size).is_some();

@@ -15,7 +15,7 @@ use crate::heap::weight::Weight;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u64);
 
-/// Who found a block.
+/// The part that found a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Finder {
     /// The wrapper.
@@ -32,7 +32,7 @@ impl Key {
     }
 }
 
-/// What is known of a block.
+/// The facts that are kept of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Block {
     pub(crate) site: Site,
@@ -42,7 +42,7 @@ pub(crate) struct Block {
 /// The blocks.
 pub(crate) struct Live {
     tables: [Table; TABLES],
-    /// How many are in use.
+    /// Number of blocks that are in use.
     count: AtomicU64,
 }
 
@@ -116,12 +116,12 @@ impl Live {
         Some(block)
     }
 
-    /// Whether a block is there.
+    /// Returns whether a block is there.
     pub(crate) fn contains(&self, key: Key) -> bool {
         self.find(key).is_some()
     }
 
-    /// How many blocks there are.
+    /// Returns the number of blocks.
     pub(crate) fn len(&self) -> u64 {
         self.count.load(Relaxed)
     }

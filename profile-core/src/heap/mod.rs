@@ -52,7 +52,7 @@ use std::sync::Arc;
 
 use crate::sys::own_work::OwnWork;
 
-/// Who writes the record.
+/// The part that writes the record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feeder {
@@ -62,7 +62,7 @@ pub enum Feeder {
     Jemalloc,
 }
 
-/// What was allocated, and what of it is in use: estimates from what was sampled.
+/// Amounts that were allocated, and that are in use of them: estimates from samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Amounts {
     /// Blocks allocated.
@@ -79,7 +79,7 @@ pub struct Amounts {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Top {
-    /// Who recorded it.
+    /// The part that recorded it.
     pub feeder: Feeder,
     /// Bytes between two samples on average; 0 where sampling is off.
     pub rate: u64,
@@ -102,7 +102,7 @@ pub struct TopSite {
     /// The stack, the function that asked for memory first, inlined functions included; without the
     /// allocator's own frames. Empty for all stacks that found no room.
     pub stack: Arc<[Frame]>,
-    /// What was allocated there.
+    /// Amounts that were allocated there.
     pub amounts: Amounts,
 }
 

@@ -17,7 +17,7 @@ pub(super) struct Names {
     ids: HashMap<Frame, u32>,
     texts: HashSet<Arc<str>>,
     by_address: HashMap<u64, Box<[u32]>>,
-    /// What is loaded as long as the addresses mean the same.
+    /// The set of loaded objects for which the addresses mean the same.
     generation: Option<unwind::Generation>,
     /// Memory that all this takes, roughly.
     bytes: usize,

@@ -10,7 +10,7 @@ use crate::heap::{Amounts, Top, TopSite, countdown, recorder};
 use crate::stacks::raw::capture;
 use crate::sys::own_work::OwnWork;
 
-/// What is read of the record.
+/// The functions that read the record.
 pub(crate) const RECORD: HeapRecord =
     HeapRecord { top, rate: countdown::rate, set_rate: countdown::set_rate };
 

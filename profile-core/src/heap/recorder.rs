@@ -46,7 +46,7 @@ pub(crate) fn freed(key: Key) -> bool {
     true
 }
 
-/// Whether a block is a sampled one.
+/// Returns whether a block is a sampled one.
 pub(crate) fn holds(key: Key) -> bool {
     LIVE.contains(key)
 }
@@ -56,7 +56,7 @@ pub(crate) fn sites() -> impl Iterator<Item = SiteView> {
     SITES.iter()
 }
 
-/// How the recording went.
+/// Figures of how the recording went.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Health {
     pub(crate) sites: usize,

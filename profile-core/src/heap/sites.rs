@@ -13,7 +13,7 @@ use crate::heap::weight::Weight;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Site(pub(crate) u32);
 
-/// Where stacks are counted that found no room.
+/// The site at which stacks are counted that found no room.
 pub(crate) const OVERFLOW: Site = Site(0);
 
 /// The sites of a recorder. A site is a header in the arena with the words of its stack behind it.
@@ -23,7 +23,7 @@ pub(crate) struct Sites {
     chunks: [Words; CHUNKS],
     /// The first word that no site has.
     next: AtomicU64,
-    /// How many there are.
+    /// Number of sites.
     count: AtomicU64,
 }
 
@@ -43,7 +43,7 @@ const FREED_OBJECTS: usize = 4;
 const FREED_BYTES: usize = 5;
 const HEADER: usize = 6;
 
-/// What a site's counters hold.
+/// Totals that a site's counters hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) alloc: Weight,
@@ -152,7 +152,7 @@ impl Sites {
         }
     }
 
-    /// How many sites there are.
+    /// Returns the number of sites.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Relaxed) as usize
     }

@@ -15,8 +15,8 @@ pub(crate) struct Weight {
 pub(crate) const PARTS: f64 = (1 << 16) as f64;
 
 impl Weight {
-    /// What a sampled block of `size` bytes stands for, where one byte of `rate` is sampled on
-    /// average. Such a block is sampled with probability `1 - exp(-size / rate)`.
+    /// Returns the weight that a sampled block of `size` bytes stands for, where one byte of `rate`
+    /// is sampled on average. Such a block is sampled with probability `1 - exp(-size / rate)`.
     pub(crate) fn of(size: u64, rate: u64) -> Weight {
         if rate <= 1 {
             return Weight { objects: PARTS as u64, bytes: size };
@@ -33,7 +33,7 @@ impl Weight {
         (self.objects as f64 / PARTS).round() as u64
     }
 
-    /// What is left when another weight is taken away, no less than nothing.
+    /// Returns the rest when another weight is taken away, no less than nothing.
     pub(crate) fn less(self, other: Weight) -> Weight {
         Weight {
             objects: self.objects.saturating_sub(other.objects),

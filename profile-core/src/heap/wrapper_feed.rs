@@ -35,7 +35,7 @@ fn rate_when_on() -> u64 {
 /// The wrapper samples while one of these lives. The last to go restores what the first found.
 struct Sampling;
 
-/// How many there are, and whether they have switched sampling on.
+/// The number of users, and whether they have switched sampling on.
 static USERS: Mutex<(usize, bool)> = Mutex::new((0, false));
 
 impl Sampling {

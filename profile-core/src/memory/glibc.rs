@@ -25,8 +25,8 @@ pub(super) fn stats() -> Option<MemoryStats> {
     })
 }
 
-/// Whether an allocation moves glibc's count. Other threads may free meanwhile: one of some tries is
-/// enough.
+/// Returns whether an allocation moves glibc's count. Other threads may free meanwhile: one of some
+/// tries is enough.
 fn is_global_allocator() -> bool {
     const SIZE: usize = 64 << 10;
     (0..5).any(|_| {

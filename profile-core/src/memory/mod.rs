@@ -23,7 +23,7 @@ use crate::sys::own_work::OwnWork;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryStats {
-    /// Where the allocator's numbers come from.
+    /// The source of the allocator's numbers.
     pub source: Option<Source>,
     /// Go's `Alloc` and `HeapAlloc`: bytes of blocks in use.
     pub alloc: Option<u64>,

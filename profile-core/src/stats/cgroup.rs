@@ -16,7 +16,7 @@ pub(super) struct Group {
     cpu_stat: Option<File>,
 }
 
-/// Where a CPU limit stands.
+/// The files that a CPU limit stands in.
 #[derive(Debug)]
 enum Quota {
     /// `cpu.max`: `QUOTA PERIOD`, or `max PERIOD`.
@@ -25,7 +25,7 @@ enum Quota {
     V1(File, File),
 }
 
-/// What a control group says of itself.
+/// Figures that a control group gives of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Figures {
     pub(super) memory_limit: Option<u64>,

@@ -13,14 +13,14 @@ use crate::stats::source::Source;
 use crate::sys::own_work::OwnWork;
 use crate::task;
 
-/// How often to look, and how long to remember.
+/// Settings that say how often to look, and how long to remember.
 #[derive(Clone)]
 pub struct Settings {
     /// The time between two looks; at least 10 ms.
     pub period: Duration,
-    /// How far back the history goes.
+    /// Length of the history.
     pub keep: Duration,
-    /// Where the async runtime's figures come from.
+    /// The source of the async runtime's figures.
     pub runtime: Option<Arc<dyn RuntimeSource>>,
 }
 
@@ -58,7 +58,7 @@ struct Shared {
 struct State {
     source: Source,
     history: VecDeque<Point>,
-    /// When the last point of the history was taken.
+    /// Time at which the last point of the history was taken.
     last: Option<Instant>,
     stopped: bool,
 }
@@ -109,7 +109,7 @@ impl Stats {
         &self.shared.settings
     }
 
-    /// What is remembered, oldest first.
+    /// Returns the points that are remembered, oldest first.
     pub fn history(&self) -> Vec<Point> {
         self.shared.lock().history.iter().copied().collect()
     }

@@ -4,17 +4,17 @@ use std::time::{Duration, SystemTime};
 
 use crate::memory::MemoryStats;
 
-/// What the process used at one moment, and since the look before.
+/// The figures of the process at one moment, and since the look before.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Point {
-    /// When it was taken.
+    /// Time at which it was taken.
     pub taken: SystemTime,
     /// The time since the look before; `None` for the first.
     pub interval: Option<Duration>,
     /// Memory, in bytes.
     pub memory: Memory,
-    /// What the allocator says, where it says anything.
+    /// Figures that the allocator gives, where it gives any.
     pub allocator: MemoryStats,
     /// CPU time.
     pub cpu: Cpu,
@@ -22,11 +22,11 @@ pub struct Point {
     pub threads: Option<u64>,
     /// Open file descriptors.
     pub descriptors: Option<u64>,
-    /// How many descriptors may be open.
+    /// Number of descriptors that may be open.
     pub descriptor_limit: Option<u64>,
     /// Context switches since the start.
     pub switches: Option<Switches>,
-    /// What the async runtime says of itself, where a source was given.
+    /// Figures that the async runtime gives of itself, where a source was given.
     pub runtime: Runtime,
 }
 
@@ -34,15 +34,15 @@ pub struct Point {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Memory {
-    /// What is in RAM.
+    /// Bytes that are in RAM.
     pub resident: Option<u64>,
     /// Of that, what is not shared with files, as the kernel counts it.
     pub resident_private: Option<u64>,
-    /// What is mapped.
+    /// Bytes that are mapped.
     pub mapped: Option<u64>,
-    /// What the control group may use: the lowest limit on the way to the root.
+    /// Bytes that the control group may use: the lowest limit on the way to the root.
     pub limit: Option<u64>,
-    /// What the control group with that limit uses, its page cache included.
+    /// Bytes that the control group with that limit uses, its page cache included.
     pub group_used: Option<u64>,
     /// The share of the last ten seconds in which some task of the control group waited for memory.
     pub pressure_percent: Option<f64>,
@@ -66,11 +66,11 @@ pub struct Cpu {
     pub interval_system: Option<Duration>,
     /// Both, in the last interval, in percent of one core.
     pub percent: Option<f64>,
-    /// How many cores' time the control group may use.
+    /// Number of cores whose time the control group may use.
     pub limit_cores: Option<f64>,
-    /// How long the control group was held back since it was made.
+    /// Time for which the control group was held back since it was made.
     pub throttled: Option<Duration>,
-    /// How long it was held back in the last interval.
+    /// Time for which it was held back in the last interval.
     pub interval_throttled: Option<Duration>,
     /// In how many of the quota's periods it was held back.
     pub throttled_periods: Option<u64>,
@@ -85,7 +85,7 @@ pub struct Switches {
     pub involuntary: u64,
 }
 
-/// What an async runtime says of itself.
+/// Figures that an async runtime gives of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runtime {
     /// Worker threads.
@@ -94,9 +94,9 @@ pub struct Runtime {
     pub tasks: Option<u64>,
     /// Tasks that are ready and wait in the queue that workers share.
     pub queued: Option<u64>,
-    /// How long workers were busy since the start, all together.
+    /// Time for which workers were busy since the start, all together.
     pub busy: Option<Duration>,
-    /// How often workers had nothing to do and went to sleep, all together.
+    /// Number of times that workers had nothing to do and went to sleep, all together.
     pub parks: Option<u64>,
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::stats::text::Text;
 use crate::sys::raw::directory::Directory;
 
-/// How much a thread has run.
+/// Time for which a thread has run, in nanoseconds, and the number of times that it was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ran {
     nanos: u64,
@@ -37,7 +37,7 @@ struct Seen {
     since: Instant,
 }
 
-/// What the looks of all collectors found, by thread id.
+/// Findings of the looks of all collectors, by thread id.
 #[derive(Debug)]
 struct Table {
     seen: Vec<Seen>,
@@ -74,14 +74,14 @@ pub(super) fn note(tasks: &Directory) {
     std::mem::swap(seen, spare);
 }
 
-/// How long a thread that has run so much has been waiting, at least. `None` where no look found it
-/// like that.
+/// Returns the time for which a thread that has run so much has been waiting, at least. `None`
+/// where no look found it like that.
 pub(crate) fn waited(tid: u32, ran: Ran) -> Option<Duration> {
     let table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     Some(find(&table.seen, tid).filter(|seen| seen.ran == ran)?.since.elapsed())
 }
 
-/// Whether any collector has looked.
+/// Returns whether any collector has looked.
 pub(crate) fn is_watched() -> bool {
     !TABLE.lock().unwrap_or_else(PoisonError::into_inner).seen.is_empty()
 }

@@ -16,7 +16,7 @@ pub enum Detail {
     AwaitTree,
 }
 
-/// How long a dump waits for what was asked for by name.
+/// Time for which a dump waits for what was asked for by name.
 pub const DETAIL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A word that names no [`Detail`].
@@ -55,28 +55,30 @@ impl FromStr for Detail {
     }
 }
 
-/// What one task waits in.
+/// The places that one task waits in.
 #[derive(Clone, Debug)]
 pub struct Awaits {
-    /// Which task it is, where it is one that profilez knows.
+    /// The id of the task, where it is one that profilez knows.
     pub task: Option<TaskId>,
-    /// What it is called, and by what it can be told from others of this name. Of no interest where `task` is
-    /// known.
+    /// Name of the task, and a key by which it can be told from others of this name. Of no interest
+    /// where `task` is known.
     pub name: String,
     /// See `name`.
     pub key: String,
-    /// Whether it is being polled.
+    /// True while it is being polled.
     pub running: bool,
-    /// What it waits in, from the outside to the inside: each before what it is waiting for.
+    /// The places that it waits in, from the outside to the inside: each before what it is waiting
+    /// for.
     pub places: Vec<Awaited>,
 }
 
 /// A place that a task waits in: a span, or a function.
 #[derive(Clone, Debug, Default)]
 pub struct Awaited {
-    /// How many others it is inside of. Of several that are as deep, beside each other, each is waited for.
+    /// Number of others that it is inside of. Of several that are as deep, beside each other, each
+    /// is waited for.
     pub depth: u32,
-    /// What it is called.
+    /// Name of the place.
     pub name: String,
     /// The source file; empty where unknown.
     pub file: String,

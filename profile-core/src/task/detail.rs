@@ -19,7 +19,7 @@ use crate::task::status::TaskId;
 use profile_format::Unavailable;
 
 impl Detail {
-    /// Whether it can be had in this process now.
+    /// Checks that the detail can be had in this process now.
     ///
     /// # Errors
     ///
@@ -58,17 +58,17 @@ const MOST: usize = 1 << 18;
 /// Bytes of a name or a path.
 const NAME: usize = 256;
 
-/// What was told, and what there is to say about it.
+/// Details that sources gave, with notes on them.
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     known: HashMap<TaskId, Awaits>,
     /// Those of tasks that profilez does not know.
     pub(crate) others: Vec<Awaits>,
-    /// What could not be told, and why.
+    /// Notes on what could not be told, and why.
     pub(crate) notes: Vec<String>,
 }
 
-/// What one source tells.
+/// The awaits that one source gives, up to its limits.
 struct Told {
     deadline: Instant,
     awaits: Vec<Awaits>,
@@ -182,7 +182,7 @@ pub(crate) fn collect(detail: Detail) -> Details {
 }
 
 impl Details {
-    /// What the task of this id waits in, once.
+    /// Takes the places that the task of this id waits in; each is given once.
     pub(crate) fn take(&mut self, task: u64) -> Option<Awaits> {
         self.known.remove(&TaskId(task))
     }
@@ -210,7 +210,7 @@ impl Details {
 }
 
 impl Awaits {
-    /// How many places there are right inside the one of this number.
+    /// Returns the number of places right inside the one with this number.
     pub(crate) fn branches(&self, at: usize) -> usize {
         let depth = self.places[at].depth;
         let inside = self.places[at + 1..].iter().take_while(|place| place.depth > depth);

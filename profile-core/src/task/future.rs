@@ -15,8 +15,8 @@ use crate::task::raw::Kept;
 use crate::task::registry;
 use crate::task::registry::{Slot, Unwinding};
 
-/// How a task is to be known: its name, where it is started, and whether it belongs to the program
-/// or to a request. Made by [`named`].
+/// Description of a task: its name, the place where it is started, and whether it belongs to the
+/// program or to a request. Made by [`named`].
 #[derive(Clone, Debug)]
 #[must_use = "a description starts nothing; instrument or spawn a future with it"]
 pub struct Task {

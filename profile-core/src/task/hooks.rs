@@ -16,7 +16,7 @@ static TASKS: [Mutex<Option<HashMap<Id, Live>>>; SHARDS] = [const { Mutex::new(N
 const SHARDS: usize = 32;
 
 thread_local! {
-    /// Whether this thread is spawning a task that is known by its name already.
+    /// True while this thread is spawning a task that is known by its name already.
     static NAMED: Cell<bool> = const { Cell::new(false) };
     /// The polls that this thread is in.
     static POLLING: RefCell<Vec<(Id, Polling)>> = const { RefCell::new(Vec::new()) };

@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use crate::events::KindId;
 use crate::sys::own_work::OwnWork;
 
-/// Whether a task is part of the program or belongs to one request.
+/// Says whether a task is part of the program or belongs to one request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Category {
     /// Nobody said.
@@ -32,7 +32,7 @@ impl fmt::Display for Category {
     }
 }
 
-/// What tasks that were started at one place under one name have in common.
+/// The facts that tasks have in common which were started at one place under one name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskKind {
     name: Arc<str>,
@@ -47,7 +47,7 @@ impl TaskKind {
         TaskKind { name: bounded(name).into(), file, line, category }
     }
 
-    /// What the task is called.
+    /// Returns the task's name.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -62,7 +62,7 @@ impl TaskKind {
         self.line
     }
 
-    /// Whether it belongs to the program or to a request.
+    /// Returns whether it belongs to the program or to a request.
     pub fn category(&self) -> Category {
         self.category
     }

@@ -15,13 +15,14 @@ use crate::sys::clock;
 use crate::sys::raw::this_thread;
 use crate::task;
 
-/// Where a waker leaves its mark: [`WOKEN`] in a word, as long as the word is this owner's.
+/// The place in which a waker leaves its mark: [`WOKEN`] in a word, as long as the word is this
+/// owner's.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark {
     pub(crate) word: &'static AtomicU32,
     /// The thread that polls the owner, or did last, with [`POLLED`].
     pub(crate) thread: &'static AtomicU32,
-    /// What the word has above its two lowest bits.
+    /// The bits that the word has above its two lowest.
     pub(crate) owner: u32,
 }
 
@@ -31,11 +32,11 @@ pub(crate) const WOKEN: u32 = 2;
 pub(crate) const POLLED: u32 = 1 << 31;
 /// Instead of a thread's id: the last poll is over.
 pub(crate) const FINISHED: u32 = u32::MAX;
-/// What a word has below its owner.
+/// Number of bits that a word has below its owner.
 pub(crate) const BELOW: u32 = 2;
 
 impl Mark {
-    /// Whether it was not there.
+    /// Sets the mark. Returns false if it was already set, or the word is another owner's.
     fn leave(self) -> bool {
         let mut known = self.word.load(Ordering::Relaxed);
         while known >> BELOW == self.owner && known & WOKEN == 0 {
@@ -49,7 +50,7 @@ impl Mark {
     }
 }
 
-/// What a future's wakers share, once there are any.
+/// The part that a future's wakers share, once there are any.
 #[derive(Debug)]
 pub(crate) struct Kept {
     /// From an `Arc`; null where there is none, [`UNUSED`] where there was no poll, [`IGNORED`] where wakers are left
@@ -57,7 +58,7 @@ pub(crate) struct Kept {
     owned: AtomicPtr<Owned>,
 }
 
-/// What owned wakers share: 48 bytes, and 16 for its counts.
+/// The part that owned wakers share: 48 bytes, and 16 for its counts.
 #[derive(Debug)]
 struct Owned {
     inner: Waker,
@@ -101,7 +102,8 @@ impl Owned {
         }
     }
 
-    /// What was noted for a poll that began then. What was noted since is the next poll's.
+    /// Takes the wake-up that was noted for a poll that began then. One noted since is the next
+    /// poll's.
     #[inline]
     fn woken(&self, began: u64) -> Option<Woken> {
         let at = self.woken_at.load(Ordering::Acquire);
@@ -113,7 +115,7 @@ impl Owned {
     }
 }
 
-/// What a lent waker points at, for the time of one poll.
+/// The state that a lent waker points at, for the time of one poll.
 struct Lent<'a> {
     inner: &'a Waker,
     mark: Mark,
@@ -320,8 +322,8 @@ mod tests {
         Mark { word, thread: Box::leak(Box::default()), owner: 7 }
     }
 
-    /// How often the inner waker was used since the last look, and whether the mark is there, which is
-    /// taken away.
+    /// Returns the number of uses of the inner waker since the last look, and whether the mark is
+    /// there, which is taken away.
     fn seen(inner: &Inner, mark: Mark) -> (usize, bool) {
         let word = mark.word.swap(7 << BELOW, Ordering::Relaxed);
         (inner.0.swap(0, Ordering::Relaxed), word == 7 << BELOW | WOKEN)

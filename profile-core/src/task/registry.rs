@@ -36,7 +36,8 @@ pub(super) struct Slot {
     /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was none, and
     /// [`FINISHED`] after the last poll.
     thread: AtomicU32,
-    /// When its poll began, or the last one ended; when the task began, where there was none.
+    /// Time at which its poll began, or the last one ended; at which the task began, where there
+    /// was none.
     since: AtomicU64,
     spawned: AtomicU64,
     busy: AtomicU64,
@@ -46,7 +47,7 @@ pub(super) struct Slot {
     /// nothing of the next one.
     flags: AtomicU32,
     polls: AtomicU64,
-    /// Where it said that it waits.
+    /// The place where it said that it waits.
     awaits: Place,
 }
 
@@ -61,7 +62,7 @@ struct Slab {
 
 static SLAB: Mutex<Slab> = Mutex::new(Slab { pages: Vec::new(), free: Vec::new() });
 
-/// What a thread has at hand, so that most tasks begin and end without a lock.
+/// Slots and ids that a thread has at hand, so that most tasks begin and end without a lock.
 struct AtHand {
     /// Slots, as many as `count` says.
     free: [Cell<Option<&'static Slot>>; AT_HAND],
@@ -211,7 +212,7 @@ pub(super) struct Polling {
     slot: &'static Slot,
     began: u64,
     outer: Option<&'static Slot>,
-    /// Whether a wake-up that a trace is to know of came before it.
+    /// True where a wake-up that a trace is to know of came before it.
     due: bool,
 }
 
@@ -235,7 +236,7 @@ pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)
 }
 
-/// Whether this thread is polling a task.
+/// Returns whether this thread is polling a task.
 pub(crate) fn is_polling() -> bool {
     CURRENT.get().is_some()
 }
@@ -261,7 +262,7 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
     Polling { slot, began, outer, due }
 }
 
-/// Where a task's wakers say that it was woken.
+/// Returns the place where a task's wakers say that it was woken.
 #[inline]
 pub(super) fn mark(slot: &'static Slot) -> Mark {
     let owner = owner(slot.id.load(Ordering::Relaxed));
@@ -274,7 +275,8 @@ fn owner(id: u64) -> u32 {
 }
 
 impl Polling {
-    /// When it began, if it may be due to a wake-up that a trace is to know of.
+    /// Returns the time at which it began, if it may be due to a wake-up that a trace is to know
+    /// of.
     #[inline]
     pub(super) fn due(self) -> Option<u64> {
         self.due.then_some(self.began)
@@ -341,13 +343,13 @@ fn slots() -> impl Iterator<Item = &'static Slot> {
     pages.into_iter().flatten()
 }
 
-/// Whether there has ever been a task.
+/// Returns whether there has ever been a task.
 #[inline]
 pub(super) fn is_used() -> bool {
     NEXT_ID.load(Ordering::Relaxed) != FIRST_ID
 }
 
-/// How many tasks there are, and how many of them are inside others.
+/// Counts the tasks, and those of them that are inside others.
 pub(super) fn count() -> (usize, usize) {
     let (mut all, mut nested) = (0, 0);
     for slot in slots() {
@@ -447,8 +449,8 @@ impl Slot {
         KindId(self.kind.load(Ordering::Relaxed))
     }
 
-    /// What the task is doing. `None` where the slot is free, or changed hands while it was read, and of a task that
-    /// is finished, and only kept.
+    /// Reads the task's status. `None` where the slot is free, or changed hands while it was read,
+    /// and of a task that is finished, and only kept.
     fn status(&self, now: u64, known: &mut KnownKinds) -> Option<Status> {
         let id = self.id.load(Ordering::Acquire);
         if id == 0 {

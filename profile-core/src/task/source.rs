@@ -20,19 +20,20 @@ pub trait TaskSource: Send + Sync {
         let _ = each;
     }
 
-    /// How many tasks are alive in all, those included that are not known one by one. `None` where
-    /// nobody counts.
+    /// Returns the number of tasks that are alive in all, those included that are not known one by
+    /// one. `None` where nobody counts.
     fn alive(&self) -> Option<usize> {
         None
     }
 
-    /// How many tasks are ready and wait for a worker. `None` where nobody counts.
+    /// Returns the number of tasks that are ready and wait for a worker. `None` where nobody
+    /// counts.
     fn queued(&self) -> Option<usize> {
         None
     }
 
-    /// Whether it can tell what its tasks wait in, by these means, or why not now. `None` where it has nothing to do
-    /// with them.
+    /// Tells whether this source can give the detail of its tasks: `Ok` where it can, the reason
+    /// where it can't now, `None` where it has nothing to do with that detail.
     fn offers(&self, detail: Detail) -> Option<Result<(), Unavailable>> {
         let _ = detail;
         None
@@ -59,7 +60,7 @@ pub fn current() -> Option<TaskId> {
     registry::current().map(TaskId)
 }
 
-/// How many tasks there are.
+/// Numbers of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alive {
     /// Those that are known one by one.
@@ -122,7 +123,8 @@ pub(crate) fn all_at(now: u64, each: &mut dyn FnMut(&Status)) {
     }
 }
 
-/// Whether there has ever been a task, or who knows of tasks. Much less than counting them.
+/// Returns whether there has ever been a task, or a source that knows of tasks. Costs much less
+/// than counting them.
 #[inline]
 pub(crate) fn is_used() -> bool {
     registry::is_used() || NEXT.load(Ordering::Relaxed) != 0

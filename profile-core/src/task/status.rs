@@ -23,7 +23,7 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What a task is doing.
+/// The state of a task at one moment.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
@@ -31,11 +31,11 @@ pub struct Status {
     pub id: u64,
     /// Its name, where it was started, its category.
     pub kind: Arc<TaskKind>,
-    /// What it is doing.
+    /// The task's activity: polled, waiting, woken or new.
     pub state: State,
     /// For how long: since its poll began, since the last one ended, or since it was started.
     pub since: Duration,
-    /// How long ago it was started.
+    /// Time since it was started.
     pub age: Duration,
     /// Finished polls.
     pub polls: u64,
@@ -46,7 +46,7 @@ pub struct Status {
     pub longest: Duration,
     /// The file and line where it said that it waits.
     pub awaits: Option<(&'static str, u32)>,
-    /// Whether it is polled as a part of another task.
+    /// True where it is polled as a part of another task.
     pub nested: bool,
 }
 

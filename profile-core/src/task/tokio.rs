@@ -66,7 +66,7 @@ impl Task {
     }
 }
 
-/// What a tokio runtime counts: the tasks that are alive, and those in its queue. With it, tasks that
+/// Counts of a tokio runtime: the tasks that are alive, and those in its queue. With it, tasks that
 /// nobody named are known to be there.
 #[derive(Clone, Debug)]
 pub struct RuntimeTasks(Handle);

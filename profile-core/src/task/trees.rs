@@ -68,7 +68,7 @@ fn awaits(key: &AnyKey, tree: &Tree) -> Awaits {
     Awaits { task, name, key, running, places: found.places }
 }
 
-/// What is found in a tree.
+/// The places that are found in a tree.
 #[derive(Default)]
 struct Found {
     places: Vec<Awaited>,
@@ -77,7 +77,7 @@ struct Found {
     root: u64,
 }
 
-/// Where a value stands.
+/// The field that a value stands in.
 #[derive(Clone, Copy, PartialEq)]
 enum Field {
     Current,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use crate::threads::raw::{ThreadStack, ThreadState, is_still, memory};
 use crate::waits::site::{Wait, waits_for};
 
-/// What a stack waits in: a kind of lock whose holder can be looked for.
+/// A kind of lock whose holder can be looked for, as a stack that waits tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Lock {
     /// One of std's. The word that is waited on is so many bytes behind the lock's first.
@@ -43,7 +43,7 @@ const STUCK: Duration = Duration::from_millis(500);
 const WORDS: usize = 4096;
 /// Threads that are looked at: each with each other.
 const THREADS: usize = 512;
-/// How far behind the beginning of an `Arc`'s memory its content begins.
+/// Offset at which the content of an `Arc` begins in its memory.
 const IN_ARC: u64 = 16;
 
 impl Lock {

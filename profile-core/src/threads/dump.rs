@@ -199,7 +199,7 @@ impl<'a> Dump<'a> {
     }
 }
 
-/// What a stack alone tells of the threads that are in it.
+/// Facts that a stack alone tells of the threads that are in it.
 struct Told {
     lock: Option<Lock>,
     is_idle: bool,
@@ -211,19 +211,19 @@ impl Told {
         Told { lock: Lock::of(&names.iter()), is_idle: site::idle(names.iter()).is_some() }
     }
 
-    /// What a thread is there for: a worker that waits for something to do, or one of the profiler's
-    /// own, is in the background. More is for who has rules to ask.
+    /// Returns the category of a thread: a worker that waits for something to do, or one of the
+    /// profiler's own, is in the background. More is for who has rules to ask.
     fn category(&self, name: &str) -> &'static str {
         if self.is_idle || name.starts_with("profilez") { "background" } else { "unknown" }
     }
 }
 
-/// What a cycle is called in labels.
+/// Returns the name of a cycle in labels.
 fn cycle_word(index: usize) -> String {
     format!("cycle_{}", index + 1)
 }
 
-/// What there is to say of a cycle.
+/// Describes a cycle in a sentence.
 fn finding(cycle: &Cycle, threads: &[ThreadStack]) -> String {
     let name = |tid: &u32| {
         let thread = threads.iter().find(|thread| thread.tid == *tid);
@@ -259,7 +259,7 @@ fn frames(profile: &Profile, stack: &[u32]) -> String {
     text
 }
 
-/// What a thread does, as a word: of a thread that waits, what for.
+/// Returns the word for what a thread does: of a thread that waits, what for.
 fn state_word(state: ThreadState) -> &'static str {
     match state {
         ThreadState::Running => "running",

@@ -31,20 +31,20 @@ pub(crate) struct ThreadStack {
     pub(crate) tid: u32,
     pub(crate) name: String,
     pub(crate) state: ThreadState,
-    /// How long it has not been running: where there are not too many threads to ask as the kernel
-    /// tells, elsewhere as the looks of a statistics collector tell.
+    /// Time for which it has not been running: where there are not too many threads to ask as the
+    /// kernel tells, elsewhere as the looks of a statistics collector tell.
     pub(crate) waited: Option<Duration>,
     /// The place of the leaf, then an address inside each caller's call. Empty where unknown.
     pub(crate) addresses: Vec<u64>,
-    /// Whether the stack goes on beyond its last address.
+    /// True where the stack goes on beyond its last address.
     pub(crate) truncated: bool,
-    /// Where the stack's memory begins; 0 where the thread is not blocked.
+    /// Address at which the stack's memory begins; 0 where the thread is not blocked.
     pub(crate) sp: u64,
 }
 
 /// Addresses of a stack that are kept.
 const DEPTH: usize = 512;
-/// How long running threads have to answer.
+/// Time that running threads have to answer.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Asking how long a thread has waited costs as much as its stack: beyond so many it is left to the
@@ -127,7 +127,7 @@ fn blocked_or_running(
     thread(at.state, addresses, end != End::Root, at.sp)
 }
 
-/// Whether a thread is still blocked where it was.
+/// Returns whether a thread is still blocked where it was.
 pub(crate) fn is_still(thread: &ThreadStack) -> bool {
     let task = Tasks::open().ok().and_then(|tasks| Blocked::open(&tasks, thread.tid));
     let place = task.and_then(|task| task.place());
@@ -147,12 +147,12 @@ pub(crate) fn memory(address: u64, words: usize) -> Vec<u64> {
     crate::stacks::raw::window::words(address, words)
 }
 
-/// When a thread last ran, by the scheduler's clock.
+/// Returns the time at which a thread last ran, by the scheduler's clock.
 fn last_ran(tid: u32) -> Option<Duration> {
     exec_start(&fs::read_to_string(format!("/proc/self/task/{tid}/sched")).ok()?)
 }
 
-/// How long a statistics collector has seen a thread wait.
+/// Returns the time for which a statistics collector has seen a thread wait.
 fn seen_waiting(tasks: &Tasks, tid: u32) -> Option<Duration> {
     waits::waited(tid, Ran::parse(tasks.text(tid, "schedstat")?.str()?)?)
 }

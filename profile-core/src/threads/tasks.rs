@@ -15,7 +15,7 @@ use crate::task::{Awaited, Awaits, Detail, State, Status, TaskKind};
 use crate::threads::text::{label, wait};
 use profile_format::profile::{Builder, Function, Line};
 
-/// How long a task may run until it is said to block its worker.
+/// Time that a task may run until it is said to block its worker.
 const BLOCKING: Duration = Duration::from_millis(100);
 /// The number of the line for tasks that nobody named: beyond threads, before tasks.
 const UNNAMED: u64 = 9_999_999;
@@ -38,17 +38,17 @@ struct Group {
     kind: Arc<TaskKind>,
     state: State,
     awaits: Option<(&'static str, u32)>,
-    /// What they wait in, where that was asked for: from the outside to the inside.
+    /// The places they wait in, where that was asked for: from the outside to the inside.
     path: Path,
     count: i64,
-    /// What is the same in the text of each of them, behind its header.
+    /// The part of the text that is the same for each of them, behind its header.
     text: String,
 }
 
 /// Functions or spans, each with its place.
 type Path = Vec<(String, String, u32)>;
 
-/// What groups are told apart by.
+/// The properties by which groups are told apart.
 type Key = (usize, State, Option<(&'static str, u32)>, Path);
 
 /// A thread's stack: locations, and text.
@@ -222,9 +222,9 @@ fn path(awaits: &Awaits) -> Path {
     awaits.path().map(|place| (place.name.clone(), place.file.clone(), place.line)).collect()
 }
 
-/// What a task waits in as frames, the innermost first. Where it waits for several things at once, those of
-/// the last come first, and the frame that all are in says how many they are. What stands in the place
-/// of arguments does not make frames different.
+/// Writes the places that a task waits in as frames, the innermost first. Where it waits for
+/// several things at once, those of the last come first, and the frame that all are in says how
+/// many they are. What stands in the place of arguments does not make frames different.
 fn frames(text: &mut String, awaits: &Awaits) {
     for (at, Awaited { name, file, line, since, .. }) in awaits.places.iter().enumerate().rev() {
         let mut said = Vec::new();
@@ -287,7 +287,8 @@ fn labels(kind: &TaskKind) -> String {
     format!("task: {}, category: {}", label(kind.name()), label(&kind.category().to_string()))
 }
 
-/// Where a task waits, where it was started, and the same as its creator.
+/// Returns the frames of the place where a task waits, of the place where it was started, and the
+/// same as its creator.
 fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
     let mut text = String::new();
     let (name, line) = (function(kind.name()), kind.line());

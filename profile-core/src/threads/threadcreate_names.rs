@@ -49,7 +49,7 @@ impl Window for ThreadNames {
     }
 }
 
-/// How many threads have each name.
+/// Counts the threads of each name.
 fn names() -> std::io::Result<BTreeMap<String, i64>> {
     let tasks = Tasks::open()?;
     let mut names = BTreeMap::new();

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::waits::recorded::{Stack, Weighed};
 use crate::waits::{Entry, Table};
 
-/// Threads that were created. The table's time is how many have ended.
+/// Stacks that threads were created at. The table's count is that of the threads that were created,
+/// and its nanoseconds are used as a second count, of those that have ended.
 static BORN: OnceLock<Table> = OnceLock::new();
 /// Threads that were created before there was a table.
 static EARLY: AtomicU64 = AtomicU64::new(0);
 
-/// Where threads were created: a stack, how many there, and how many of them live.
+/// A stack at which threads were created, how many there, and how many of them live.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Creator {
     pub(crate) stack: Stack,
@@ -27,8 +28,8 @@ pub(crate) fn prepare() {
 const ONE: Weighed = Weighed { count: Weighed::ONE, nanos: 0 };
 const ENDED: Weighed = Weighed { count: 0, nanos: 1 };
 
-/// A thread is about to be created at a stack. Runs inside the interposed function: it neither
-/// allocates nor locks.
+/// Counts a thread that is about to be created at a stack. Runs inside the interposed function: it
+/// neither allocates nor locks.
 pub(crate) fn born(stack: &[u64], truncated: bool) -> Option<Entry> {
     match BORN.get() {
         Some(table) => table.add(stack, truncated, ONE),
@@ -39,21 +40,22 @@ pub(crate) fn born(stack: &[u64], truncated: bool) -> Option<Entry> {
     }
 }
 
-/// The thread could not be created after all. Runs inside the interposed function.
+/// Takes back a thread that could not be created after all. Runs inside the interposed function.
 pub(crate) fn unborn(entry: Entry) {
     if let Some(table) = BORN.get() {
         table.subtract(entry, ONE);
     }
 }
 
-/// A thread ends. Runs in it, as the last of its code: it neither allocates nor locks.
+/// Counts a thread that ends. Runs in it, as the last of its code: it neither allocates nor locks.
 pub(crate) fn ended(entry: Entry) {
     if let Some(table) = BORN.get() {
         table.add_to(entry, ENDED);
     }
 }
 
-/// Every stack at which threads were created, and how many threads' stacks are not known.
+/// Returns every stack at which threads were created, and the number of threads whose stacks are
+/// not known.
 pub(crate) fn creators() -> (Vec<Creator>, u64) {
     let Some(table) = BORN.get() else { return (Vec::new(), EARLY.load(Ordering::Relaxed)) };
     let creators = table

@@ -72,7 +72,7 @@ impl Default for BlockProfile {
     }
 }
 
-/// Whether the symbols that stand in for libc's are those that the program calls.
+/// Checks that the symbols that stand in for libc's are those that the program calls.
 pub(crate) fn check_intercepted(kind: Kind) -> Result<(), Unavailable> {
     if syscall::present() && births::present() {
         return Ok(());
@@ -97,7 +97,7 @@ impl Collector for BlockProfile {
         Some(self.nanos)
     }
 
-    /// What was recorded since the program started, at the rate that it has set.
+    /// Encodes everything recorded since the program started, at the rate that it has set.
     fn snapshot(&self) -> Result<Vec<File>, Error> {
         self.check()?;
         let recorded = SoFar::take(Of::Block).since(Of::Block, &SoFar::default());

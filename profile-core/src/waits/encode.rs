@@ -7,14 +7,14 @@ use crate::waits::recorded::{Of, Recorded, Weighed};
 use crate::waits::site::{Wait, idle, releases, waits_for};
 use profile_format::profile::Builder;
 
-/// How a profile is to be written.
+/// Settings of the way in which a profile is to be written.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Style {
     pub(crate) of: Of,
     pub(crate) symbols: Symbols,
-    /// Whether threads that have nothing to do are in it.
+    /// True where threads that have nothing to do are in it.
     pub(crate) idle: bool,
-    /// Whether it is of a window, and not of all since the start.
+    /// True where it is of a window, and not of all since the start.
     pub(crate) is_window: bool,
 }
 

@@ -70,7 +70,7 @@ impl Collector for MutexProfile {
         Some(self.nanos)
     }
 
-    /// What was recorded since the program started, with the fraction that it has set.
+    /// Encodes everything recorded since the program started, with the fraction that it has set.
     fn snapshot(&self) -> Result<Vec<File>, Error> {
         self.check()?;
         let recorded = SoFar::take(Of::Mutex).since(Of::Mutex, &SoFar::default());

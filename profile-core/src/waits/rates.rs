@@ -12,13 +12,13 @@ pub(crate) static BLOCK_RATE: AtomicU64 = AtomicU64::new(0);
 pub(crate) static MUTEX_FRACTION: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds of others' waiting for one event of `mutex`; 0 is never. In force.
 pub(crate) static MUTEX_RATE: AtomicU64 = AtomicU64::new(0);
-/// When the first of them was set, on the clock of waits; 0 while none is.
+/// Time at which the first of them was set, on the clock of waits; 0 while none is.
 pub(crate) static SINCE: AtomicU64 = AtomicU64::new(0);
 
 static WANTED: Mutex<Wanted> =
     Mutex::new(Wanted { block: 0, mutex: 0, block_windows: Vec::new(), mutex_windows: Vec::new() });
 
-/// What is wanted, and by whom.
+/// The rates that are wanted, and by whom.
 pub(super) struct Wanted {
     /// The program's rate of `block`.
     pub(super) block: u64,

@@ -16,7 +16,7 @@ use crate::waits::table::Table;
 use crate::waits::waiters::{Site, Waiters};
 use crate::waits::yields;
 
-/// What waits and wakes are recorded in, once anything was switched on.
+/// Tables in which waits and wakes are recorded, once anything was switched on.
 pub(crate) struct Records {
     pub(crate) blocked: Table,
     pub(crate) released: Table,
@@ -27,7 +27,7 @@ pub(crate) struct Records {
 
 static RECORDS: OnceLock<Records> = OnceLock::new();
 
-/// What was recorded so far; `None` where nothing was ever switched on.
+/// Returns the records so far; `None` where nothing was ever switched on.
 pub(crate) fn records() -> Option<&'static Records> {
     RECORDS.get()
 }
@@ -42,7 +42,8 @@ pub(crate) fn prepare() {
     });
 }
 
-/// When recording was switched on; 0 while it is off. All that the program pays then.
+/// Returns the time at which recording was switched on; 0 while it is off. This load is all that
+/// the program pays then.
 #[inline(always)]
 pub(crate) fn since() -> u64 {
     SINCE.load(Ordering::Relaxed)
@@ -86,7 +87,8 @@ impl Wait {
         }
     }
 
-    /// What is to be recorded, now that the kernel has answered.
+    /// Returns the table and the weight with which the wait is to be recorded, now that the kernel
+    /// has answered; `None` where it is not.
     pub(crate) fn ended(&self, answer: c_long) -> Option<(&'static Table, Weighed)> {
         blocked(self.since, answer)
     }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 /// A stack: its addresses, and whether it goes on beyond the last.
 pub(crate) type Stack = (Vec<u64>, bool);
 
-/// Which of two profiles.
+/// Names one of the two profiles of waiting.
 #[cfg_attr(not(intercepted), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Of {
@@ -45,15 +45,15 @@ impl Weighed {
     }
 }
 
-/// What was recorded in between.
+/// Stacks and waits that were recorded in a window.
 #[derive(Debug)]
 pub(crate) struct Recorded {
     pub(crate) from: Option<SystemTime>,
     pub(crate) to: SystemTime,
     pub(crate) stacks: HashMap<Stack, Weighed>,
-    /// How many waits were still under way at the end.
+    /// Number of waits that were still under way at the end.
     pub(crate) open: u64,
-    /// What found no room.
+    /// Waits that found no room.
     pub(crate) lost: Weighed,
     /// Waits that could not be followed while they lasted.
     pub(crate) unlisted: u64,

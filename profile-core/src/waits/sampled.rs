@@ -21,7 +21,7 @@ use crate::waits::recorded::{Recorded, Stack, Weighed};
 
 /// The time between two looks, on average: 15 a second.
 const PERIOD: Duration = Duration::from_micros(66_667);
-/// How often the list of threads is read: when there are more or fewer, and else.
+/// Times after which the list of threads is read again: when there are more or fewer, and else.
 const LIST: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3));
 /// The longest that a thread is left alone.
 const ALONE: Duration = Duration::from_secs(3);
@@ -87,19 +87,19 @@ struct Followed {
     seen: bool,
 }
 
-/// What threads have waited at a stack.
+/// Sum of the times that threads have waited at a stack.
 struct Sum {
     waited: Weighed,
-    /// Whether it is a stack of the profiler's own, which no thread of the program can have.
+    /// True for a stack of the profiler's own, which no thread of the program can have.
     own: bool,
 }
 
-/// What the sampler's thread works on.
+/// The state that the sampler's thread works on.
 struct Looking {
     from: SystemTime,
     tasks: Option<Tasks>,
     threads: HashMap<u32, Followed>,
-    /// When the list was read, and how many threads there were.
+    /// The time at which the list was read, and the number of threads then.
     listed: Option<(Instant, u64)>,
     unwinder: Unwinder,
     generation: unwind::Generation,

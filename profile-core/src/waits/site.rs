@@ -4,7 +4,7 @@
 //! Names are those of std since 1.81, `parking_lot`, glibc and musl. They are the same with and without
 //! debug information, as none of the functions that decide is ever inlined.
 
-/// What a thread waits for.
+/// The kind of thing that a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
     Mutex,
@@ -57,7 +57,8 @@ const WAITING: [(&str, Wait); 18] = [
     ("thread::park", Wait::Park),
 ];
 
-/// What a stack that ends in a wait waits for, and the index of the function that says so.
+/// Finds the thing that a stack which ends in a wait waits for, and the index of the function that
+/// says so.
 pub(crate) fn waits_for<'a>(names: impl Iterator<Item = &'a str> + Clone) -> (Wait, usize) {
     let found = names.clone().take(NEAR).enumerate().find_map(|(index, name)| {
         let (_, wait) = WAITING.iter().find(|(part, _)| has(name, part))?;
@@ -118,7 +119,7 @@ const IDLE: [(&str, &str); 11] = [
     ("profile_http::", "profilez"),
 ];
 
-/// What a thread is that waits for something to do.
+/// Names the worker that a thread is which waits for something to do; `None` for other threads.
 pub(crate) fn idle<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
     // A wait inside libc that is no lock: it is seen only where it lasts, as of a thread that is
     // joined, or that waits for a signal.
@@ -168,8 +169,9 @@ fn plain(name: &str) -> &str {
     name.trim_start_matches(['<', '&'])
 }
 
-/// Whether a name is that of a function, or begins with it: `futex::Mutex::wake` is in
-/// `<std::sys::sync::mutex::futex::Mutex>::wake`, and `Mutex::lock_slow` in `a::Mutex<R>::lock_slow`.
+/// Returns whether a name is that of a function, or begins with it: `futex::Mutex::wake` is in
+/// `<std::sys::sync::mutex::futex::Mutex>::wake`, and `Mutex::lock_slow` in
+/// `a::Mutex<R>::lock_slow`.
 fn has(name: &str, part: &str) -> bool {
     let Some((kind, function)) = part.rsplit_once("::") else {
         // libc's own names have underscores before and after, and a version behind.

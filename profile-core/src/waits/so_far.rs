@@ -17,7 +17,7 @@ use crate::waits::recorded::{Of, Recorded, Stack, Weighed};
 use crate::waits::waiters::Waiting;
 use crate::waits::{DEPTH, Entry, Table};
 
-/// What was recorded up to a moment.
+/// The sums that were recorded up to a moment.
 #[derive(Default)]
 pub(crate) struct SoFar {
     at: Option<SystemTime>,
@@ -28,8 +28,8 @@ pub(crate) struct SoFar {
     unlisted: u64,
 }
 
-/// What each thread had run when recording was switched on: one that hasn't run since, and waits,
-/// has waited all the time.
+/// The `schedstat` of each thread when recording was switched on: a thread that hasn't run since,
+/// and waits, has waited all the time.
 static THREADS: Mutex<Option<HashMap<u32, Text>>> = Mutex::new(None);
 
 /// Notes what each thread has run so far.
@@ -41,7 +41,7 @@ pub(super) fn note_threads() {
 }
 
 impl SoFar {
-    /// What was recorded up to now.
+    /// Reads the sums that were recorded up to now.
     pub(crate) fn take(of: Of) -> SoFar {
         let at = Some(SystemTime::now());
         let Some(records) = records() else { return SoFar { at, ..SoFar::default() } };
@@ -57,7 +57,7 @@ impl SoFar {
         }
     }
 
-    /// What was recorded since `before`.
+    /// Returns the difference: what was recorded since `before`.
     pub(crate) fn since(self, of: Of, before: &SoFar) -> Recorded {
         let mut stacks = HashMap::new();
         let ended: HashMap<Entry, Weighed> = before.ended.iter().copied().collect();
@@ -154,7 +154,7 @@ fn futex(task: &Blocked) -> Option<u64> {
     }
 }
 
-/// Whether a wait that is listed is that of a thread with this stack pointer.
+/// Returns whether a wait that is listed is that of a thread with this stack pointer.
 fn waits_at(waiting: &Waiting, address: u64, sp: u64) -> bool {
     // The frame of our `futex` is the next above the kernel's entry.
     const FRAME: u64 = 4096;

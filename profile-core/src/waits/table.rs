@@ -140,7 +140,7 @@ impl Table {
         (stack, len & TRUNCATED != 0)
     }
 
-    /// What found no room.
+    /// Returns the sum of what found no room.
     pub(crate) fn lost(&self) -> Weighed {
         Weighed {
             count: self.lost.count.load(Ordering::Relaxed),

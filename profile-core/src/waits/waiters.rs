@@ -86,8 +86,8 @@ impl Waiters {
         }
     }
 
-    /// How long those who wait on an address have been waiting since somebody was charged with it, and
-    /// where one of them waits.
+    /// Charges the waiters of an address: returns the time for which they have been waiting since
+    /// somebody was charged with it, summed up, and where one of them waits.
     pub(crate) fn charge(&self, address: u64, now: u64, from: u64) -> (u64, Site) {
         let first = first(address);
         let mut total = 0u64;
@@ -110,7 +110,7 @@ impl Waiters {
         (0..SLOTS).filter_map(|slot| self.at(slot)).collect()
     }
 
-    /// Whether a wait is still the same.
+    /// Returns whether a wait is still the same.
     pub(crate) fn still(&self, waiting: &Waiting) -> bool {
         self.at(waiting.slot).as_ref() == Some(waiting)
     }

@@ -28,7 +28,7 @@ impl Series {
         Series { yields: self.yields.saturating_add(1), began: self.began, ended }
     }
 
-    /// When a wait began whose sleep begins now.
+    /// Returns the time at which a wait began whose sleep begins now.
     fn and_sleep(self, now: u64) -> u64 {
         let belongs = (1..=MOST).contains(&self.yields) && now.saturating_sub(self.ended) <= NEAR;
         if belongs { self.began.min(now) } else { now }
@@ -45,7 +45,8 @@ pub(crate) fn note(began: u64, ended: u64) {
     LAST.set(LAST.get().and(began, ended));
 }
 
-/// When this thread's wait began, now that it is about to sleep. The yields before it count once.
+/// Returns the time at which this thread's wait began, now that it is about to sleep. The yields
+/// before it count once.
 pub(crate) fn wait_began(now: u64) -> u64 {
     LAST.replace(NONE).and_sleep(now)
 }

@@ -6,13 +6,13 @@ pub(super) struct Line<'a, P> {
     /// Empty where something on it is no address.
     pub(super) text: &'a [u8],
     pub(super) places: Vec<P>,
-    /// Where each address begins, in bytes from the end of the line.
+    /// Offsets at which the addresses begin, in bytes from the end of the line.
     pub(super) begins: Vec<usize>,
 }
 
 /// The last addresses of a line that are also the last of the next.
 pub(super) struct Shared {
-    /// How many come before them.
+    /// Number of addresses that come before them.
     pub(super) skip: usize,
     /// Their bytes.
     pub(super) len: usize,
@@ -29,7 +29,7 @@ impl<'a, P: Copy> Line<'a, P> {
         self.begins.clear();
     }
 
-    /// What ends `next` as it ends this line.
+    /// Returns the addresses that end `next` as they end this line.
     pub(super) fn shared(&self, next: &[u8]) -> Shared {
         let common = common_end(self.text, next);
         // An address is the same one where the blank before it is the same too.
@@ -44,7 +44,7 @@ impl<'a, P: Copy> Line<'a, P> {
     }
 }
 
-/// How many bytes at the end of both texts are the same.
+/// Returns the number of bytes at the end of both texts that are the same.
 fn common_end(one: &[u8], other: &[u8]) -> usize {
     let words = one.rchunks_exact(16).zip(other.rchunks_exact(16));
     let same = 16 * words.take_while(|(one, other)| one == other).count();

@@ -73,7 +73,7 @@ struct Converter<P, F> {
     addresses: Addresses,
     accumulates: bool,
     emit: F,
-    /// What the index of an address becomes.
+    /// The type that the index of an address becomes.
     place: PhantomData<fn(u32) -> P>,
 }
 
@@ -152,7 +152,7 @@ fn add_mappings(builder: &mut Builder, regions: &[MappedRegion]) -> Vec<MappedRa
     ranges
 }
 
-/// Whether a mapped file looks like a program, not like a library or a name in brackets.
+/// Returns whether a mapped file looks like a program, not like a library or a name in brackets.
 fn is_program(path: &str) -> bool {
     path.starts_with('/')
         && !path.contains(".so.")

@@ -29,8 +29,8 @@ impl Digits {
     }
 }
 
-/// What stands for each text. Files can be made so that texts meet in one place of the table; a random
-/// number in the hash is against that.
+/// Map from each text to its place. Files can be made so that texts meet in one place of the table;
+/// a random number in the hash is against that.
 pub(super) struct Known<P> {
     /// A power of two; no text is empty.
     slots: Vec<Slot<P>>,
@@ -81,7 +81,7 @@ impl<P: Copy + Default> Known<P> {
         }
     }
 
-    /// Where a text is, or would be.
+    /// Returns the slot where a text is, or would be.
     #[inline]
     fn find(&self, words: [u64; 2]) -> usize {
         // Either factor depends on the text and on what nobody knows.

@@ -16,8 +16,8 @@ use std::fmt;
 
 pub use convert::{convert, unbias};
 
-/// What a `heap_v2` dump says, as it says it: sampled counts, not yet scaled up by [`unbias`], and
-/// return addresses.
+/// A `heap_v2` dump as it stands: sampled counts, not yet scaled up by [`unbias`], and return
+/// addresses.
 #[derive(Clone, Debug, Default)]
 pub struct HeapDump {
     /// Mean bytes between two samples.
@@ -27,7 +27,7 @@ pub struct HeapDump {
     pub total: Counts,
     /// Regions of memory of the process, from its `/proc/self/maps`.
     pub regions: Vec<MappedRegion>,
-    /// What could not be read, in the order of the bytes.
+    /// Warnings of what could not be read, in the order of the bytes.
     pub warnings: Vec<Warning>,
     addresses: Vec<u64>,
     ends: Vec<usize>,
@@ -52,7 +52,7 @@ pub struct Counts {
 pub struct HeapStack<'a> {
     /// Return addresses, the leaf first. The first few are in jemalloc itself.
     pub addresses: &'a [u64],
-    /// What was allocated there.
+    /// Counts of what was allocated there.
     pub counts: Counts,
 }
 
@@ -65,7 +65,7 @@ pub struct MappedRegion {
     pub limit: u64,
     /// Offset in the file of the first address.
     pub offset: u64,
-    /// Whether the region holds code.
+    /// True where the region holds code.
     pub executable: bool,
     /// The file, a name in brackets such as `[heap]`, or nothing.
     pub path: String,
@@ -76,7 +76,7 @@ pub struct MappedRegion {
 pub struct Warning {
     /// The byte of the dump at which it stands.
     pub offset: usize,
-    /// What is wrong there.
+    /// The fault that is there.
     pub message: &'static str,
 }
 
@@ -86,7 +86,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// How much of a dump is read.
+/// Limits on how much of a dump is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeapDumpLimits {
     /// Stacks; what follows is left out, with a warning.
@@ -102,7 +102,7 @@ impl Default for HeapDumpLimits {
     }
 }
 
-/// Why bytes are no `heap_v2` dump.
+/// The reason why bytes are no `heap_v2` dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeapDumpError {

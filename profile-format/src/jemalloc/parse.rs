@@ -22,10 +22,10 @@ const HEADER: &[u8] = b"heap_v2/";
 
 /// Takes the stacks of a dump as they come.
 pub(super) trait Visitor {
-    /// What stands for an address.
+    /// The value that stands for an address.
     type Place: Copy + Default;
 
-    /// What stands for a return address.
+    /// Returns the value that stands for a return address.
     fn place(&mut self, return_address: u64) -> Self::Place;
 
     /// Takes a stack, and what was counted there.
@@ -46,7 +46,7 @@ impl Visitor for HeapDump {
     }
 }
 
-/// What stands around the stacks.
+/// The parts of a dump around the stacks.
 #[derive(Default)]
 pub(super) struct Surroundings {
     total: Counts,
@@ -99,7 +99,7 @@ struct Parser<'a, 'b, V: Visitor> {
     len: usize,
     /// Stacks so far.
     count: usize,
-    /// Where the stack began whose counts are still to come.
+    /// Offset at which the stack began whose counts are still to come.
     stack: Option<usize>,
     /// Its addresses.
     line: Line<'b, V::Place>,
@@ -241,7 +241,7 @@ fn region(line: &[u8]) -> Option<MappedRegion> {
     (start < limit).then_some(MappedRegion { start, limit, offset, executable, path })
 }
 
-/// What is left of the text.
+/// The rest of the text.
 struct Cursor<'a> {
     rest: &'a [u8],
 }
@@ -256,7 +256,7 @@ impl<'a> Cursor<'a> {
         self.rest = &self.rest[end..];
     }
 
-    /// What is left of the line, without its end.
+    /// Returns the rest of the line, without its end.
     fn line(&self) -> &'a [u8] {
         &self.rest[..memchr(b'\n', self.rest).unwrap_or(self.rest.len())]
     }

@@ -6,7 +6,7 @@
 
 use super::{Profile, StrId, ValueType};
 
-/// What a validator would refuse.
+/// A fault for which a validator would refuse a profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
@@ -24,15 +24,15 @@ pub enum CheckError {
     /// Something refers past the end of what it refers to.
     #[error("{owner} {number} refers to {target} {index} of {count}")]
     OutOfRange {
-        /// What refers.
+        /// The kind of thing that refers.
         owner: &'static str,
         /// Its index.
         number: usize,
-        /// What it refers to.
+        /// The kind of thing that it refers to.
         target: &'static str,
         /// The index that is too large.
         index: usize,
-        /// How many there are.
+        /// Number of things of that kind.
         count: usize,
     },
     /// A label without a name.

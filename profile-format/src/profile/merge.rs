@@ -66,8 +66,9 @@ impl Profile {
         Ok(merged)
     }
 
-    /// What was added since an earlier profile of the same process, as Go's `?seconds=` writes it:
-    /// the earlier one is subtracted, the time is this one's and the duration lies between the two.
+    /// Returns the difference from an earlier profile of the same process, as Go's `?seconds=`
+    /// writes it: the earlier one is subtracted, the time is this one's and the duration lies
+    /// between the two.
     ///
     /// What has become less is negative.
     ///
@@ -136,7 +137,7 @@ pub(super) fn position(profile: &Profile, kind: &str, unit: &str) -> Option<usiz
         .position(|&t| profile.str(t.kind) == kind && profile.str(t.unit) == unit)
 }
 
-/// What the header of a merged profile says.
+/// Writes the header of a merged profile.
 fn header(merged: &mut Builder, parts: &[(&Profile, i64)]) {
     let (first, _) = parts[0];
     let mut comments = Vec::new();
@@ -188,7 +189,7 @@ struct Merge {
     width: usize,
 }
 
-/// What makes two mappings the same file.
+/// The properties that make two mappings the same file.
 #[derive(PartialEq)]
 struct MappingKey {
     size: u64,

@@ -28,7 +28,7 @@ pub use text::TextForm;
 /// A profile: samples with their stacks, and what the stacks' addresses mean.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// What each value of a sample counts, and in which unit.
+    /// The thing that each value of a sample counts, and the unit.
     pub sample_types: Vec<ValueType>,
     /// The sample type to show first; the empty string stands for the last one.
     pub default_sample_type: StrId,
@@ -48,17 +48,17 @@ pub struct Profile {
     pub drop_frames: StrId,
     /// Frames to keep although `drop_frames` matches.
     pub keep_frames: StrId,
-    /// When the recording began, in nanoseconds since 1970.
+    /// Time at which the recording began, in nanoseconds since 1970.
     pub time_nanos: i64,
-    /// How long it took, in nanoseconds; 0 where the profile is not of a window.
+    /// Time that it took, in nanoseconds; 0 where the profile is not of a window.
     pub duration_nanos: i64,
-    /// What a period counts.
+    /// The thing that a period counts.
     pub period_type: Option<ValueType>,
     /// Events between two samples.
     pub period: i64,
     /// Notes for people.
     pub comments: Vec<StrId>,
-    /// Where the profile is explained.
+    /// Address of a document that explains the profile.
     pub doc_url: StrId,
 }
 
@@ -66,10 +66,10 @@ pub struct Profile {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StrId(pub u32);
 
-/// What a value counts (`alloc_space`) and its unit (`bytes`).
+/// The thing that a value counts (`alloc_space`) and its unit (`bytes`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ValueType {
-    /// What is counted.
+    /// The thing that is counted.
     pub kind: StrId,
     /// In which unit.
     pub unit: StrId,
@@ -196,12 +196,12 @@ impl Samples {
         Samples { width, values, ..self }
     }
 
-    /// How many samples there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.stack_ends.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.stack_ends.is_empty()
     }
@@ -250,7 +250,7 @@ impl Strings {
         StrId(u32::try_from(self.ends.len() - 1).expect("fewer than 2^32 texts"))
     }
 
-    /// How many texts there are; at least one, the empty one.
+    /// Returns the number of texts; at least one, the empty one.
     pub fn count(&self) -> usize {
         self.ends.len()
     }

@@ -178,7 +178,8 @@ impl Text<'_> {
     }
 }
 
-/// What was sampled, of what was scaled up by the mean size of blocks. Readers do the reverse.
+/// Returns the sampled counts of those that were scaled up by the mean size of blocks. Readers do
+/// the reverse.
 fn unscaled(objects: i64, bytes: i64, rate: i64) -> (i64, i64) {
     if objects <= 0 || bytes <= 0 || rate <= 1 {
         return (objects, bytes);

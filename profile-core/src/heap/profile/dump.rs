@@ -16,7 +16,7 @@ use profile_format::{BoxError, Kind, Unavailable};
 
 pub(crate) struct Dump;
 
-/// How to set a jemalloc option, for the hints.
+/// Hint that tells how to set a jemalloc option.
 const HOW: &str = "put `profilez::jemalloc_config!();` at the top of main.rs, or start the program \
                    with _RJEM_MALLOC_CONF=prof:true,prof_active:true";
 

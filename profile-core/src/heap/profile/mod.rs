@@ -32,9 +32,9 @@ pub(crate) struct Heap {
     kind: Kind,
 }
 
-/// Where a profile comes from.
+/// The origin of a profile: the record or jemalloc's own dump.
 trait Source: Sync {
-    /// Whether it has a kind.
+    /// Returns an error where it does not have a kind.
     fn check(&self, kind: Kind) -> Result<(), Unavailable>;
 
     /// Bytes between two samples.
@@ -43,7 +43,7 @@ trait Source: Sync {
     /// Switches sampling on, if it is off, until the value is dropped.
     fn sampling(&self) -> Result<Box<dyn Send>, BoxError>;
 
-    /// What is known now, as a profile.
+    /// Builds a profile of what is known now.
     fn profile(&self, kind: Kind) -> Result<Profile, BoxError>;
 }
 

@@ -9,16 +9,16 @@ use profile_format::profile::{Builder, Line, Profile};
 
 /// Cuts allocator frames off the leaf end of stacks.
 pub(crate) struct Trimmer {
-    /// What is left of each location that was looked at.
+    /// For each location that was looked at, the rest of it as a leaf.
     leaves: HashMap<u32, Leaf>,
 }
 
-/// What is left of a location when it is looked at as a leaf.
+/// The rest of a location when it is looked at as a leaf.
 #[derive(Clone, Copy)]
 struct Leaf {
     /// The location without the lines that are not the user's; `None` where all are of that kind.
     user: Option<u32>,
-    /// Whether the allocator itself is among its lines. Whatever stands below is the allocator's
+    /// True where the allocator itself is among its lines. Whatever stands below is the allocator's
     /// too, though its static functions have names that say nothing.
     enters_allocator: bool,
 }

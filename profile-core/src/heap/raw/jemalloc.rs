@@ -99,7 +99,7 @@ pub(crate) fn dump(path: &Path) -> io::Result<()> {
         .map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// Whether Rust's global allocator is this jemalloc: an allocation must move its counter.
+/// Returns whether Rust's global allocator is this jemalloc: an allocation must move its counter.
 pub(crate) fn is_global_allocator() -> bool {
     // SAFETY: `thread.allocated` is a `uint64_t` (jemalloc(3)).
     let allocated = || unsafe { raw::read::<u64>(b"thread.allocated\0") }.unwrap_or(0);

@@ -25,7 +25,7 @@ const TAG: usize = 1024;
 /// Set by the first allocation, which is always due.
 static USED: AtomicBool = AtomicBool::new(false);
 
-/// Whether the program allocates through a wrapper.
+/// Returns whether the program allocates through a wrapper.
 pub(crate) fn is_used() -> bool {
     USED.load(Relaxed)
 }
@@ -81,7 +81,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
     }
 }
 
-/// How an allocator is asked for a block.
+/// The function by which an allocator is asked for a block.
 type Ask<A> = unsafe fn(&A, Layout) -> *mut u8;
 
 /// An allocation that did not pass.

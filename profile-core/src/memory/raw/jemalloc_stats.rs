@@ -13,7 +13,7 @@ pub(crate) struct Sizes {
     pub(crate) retained: Option<u64>,
 }
 
-/// What was ever allocated: blocks and their bytes.
+/// Sums since the start: blocks allocated and freed, and the bytes of the allocated ones.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Ever {
     pub(crate) allocated: u64,

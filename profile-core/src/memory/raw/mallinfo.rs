@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-/// What malloc has and holds, in bytes.
+/// Sizes of the memory that malloc has and holds, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mallinfo {
     /// Of the system, for small blocks.

@@ -14,7 +14,7 @@ use crate::sys::own_work;
 use crate::sys::own_work::OwnWork;
 use crate::waits::{DEPTH, Entry, births};
 
-/// What a thread runs.
+/// The function that a thread runs.
 type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 /// The function's type, libc's and ours.
 type Create =
@@ -83,7 +83,7 @@ extern "C" fn prepare() {
     }
 }
 
-/// What libc's function of the same name does, and counts the thread.
+/// Does the same as libc's function of the same name, and counts the thread.
 #[unsafe(no_mangle)]
 #[inline(never)]
 unsafe extern "C" fn pthread_create(
@@ -154,7 +154,7 @@ unsafe extern "C" fn end(entry: *mut c_void) {
     }
 }
 
-/// Where the function is that ours stands in for.
+/// The function that ours stands in for.
 #[cfg(not(target_feature = "crt-static"))]
 mod libcs {
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -175,8 +175,8 @@ mod libcs {
     }
 }
 
-/// Where the function is that ours stands in for: a statically linked libc has it under a name of its
-/// own as well.
+/// The function that ours stands in for: a statically linked libc has it under a name of its own as
+/// well.
 #[cfg(target_feature = "crt-static")]
 mod libcs {
     use super::Create;

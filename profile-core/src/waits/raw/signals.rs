@@ -13,7 +13,8 @@ unsafe extern "C" {
     fn __sigaction(signal: c_int, new: *const Action, old: *mut Action) -> c_int;
 }
 
-/// What libc's function of the same name does.
+/// Does the same as libc's function of the same name, except that handlers on an alternate stack
+/// also keep out the profiler's signals.
 ///
 /// # Safety
 ///

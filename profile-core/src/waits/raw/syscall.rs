@@ -20,14 +20,15 @@ use crate::waits::{DEPTH, SITE, Table, record};
 /// A number that no system call has. Our `syscall` answers it itself; see [`present`].
 const PRESENT: c_long = -0x7072_6f66;
 
-/// Whether the program's `syscall` is this one, and not that of another library which interposes it.
+/// Returns whether the program's `syscall` is this one, and not that of another library which
+/// interposes it.
 pub(crate) fn present() -> bool {
     // SAFETY: a system call that doesn't exist: the kernel refuses it with ENOSYS.
     unsafe { libc::syscall(PRESENT, 0, 0, 0, 0, 0, 0) == PRESENT }
 }
 
-/// What libc's function of the same name does. It is variadic in C; what isn't passed is read all the
-/// same, as libc reads it, and ignored by the kernel.
+/// Does the same as libc's function of the same name. It is variadic in C; what isn't passed is
+/// read all the same, as libc reads it, and ignored by the kernel.
 ///
 /// It has no frame of its own, so that a call which returns on another stack, or twice, works.
 #[cfg(target_arch = "x86_64")]
@@ -102,7 +103,7 @@ pub(crate) unsafe extern "C-unwind" fn kernel(
     )
 }
 
-/// What libc's function of the same name does; see the one for x86_64.
+/// Does the same as libc's function of the same name; see the one for x86_64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(no_mangle)]
 #[unsafe(naked)]

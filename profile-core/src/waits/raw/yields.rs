@@ -13,7 +13,7 @@ use crate::sys::raw::monotonic::now;
 use crate::waits::raw::syscall::{kernel, returned};
 use crate::waits::{record, yields};
 
-/// What libc's function of the same name does.
+/// Does the same as libc's function of the same name, and notes the yield while waits are recorded.
 #[unsafe(no_mangle)]
 extern "C" fn sched_yield() -> c_int {
     // SAFETY: sched_yield(2) takes no arguments.

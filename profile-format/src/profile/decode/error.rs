@@ -2,7 +2,7 @@
 
 use crate::error::BoxError;
 
-/// Why bytes could not be read as a profile.
+/// The reason why bytes could not be read as a profile.
 ///
 /// Offsets count the bytes of the raw protobuf form, after decompression.
 #[derive(Debug, thiserror::Error)]
@@ -14,9 +14,9 @@ pub enum DecodeError {
     /// The gzip stream is broken, cut short, or followed by something else.
     #[error("bad gzip data after {offset} decompressed bytes")]
     Gzip {
-        /// How much could be decompressed.
+        /// Number of bytes that could be decompressed.
         offset: u64,
-        /// What the decompressor says.
+        /// The decompressor's error.
         source: BoxError,
     },
     /// The decompressed bytes are gzip again.
@@ -25,7 +25,7 @@ pub enum DecodeError {
     /// The profile is larger than a [`DecodeLimits`](super::DecodeLimits) allows.
     #[error("the profile has more than {limit} {what}")]
     TooLarge {
-        /// What there is too much of.
+        /// The thing of which there is too much.
         what: &'static str,
         /// The limit.
         limit: u64,
@@ -35,9 +35,9 @@ pub enum DecodeError {
     Field {
         /// The message and field by their names in profile.proto, such as `sample.location_id`.
         field: &'static str,
-        /// Where the field, or the message that holds it, begins.
+        /// Offset at which the field, or the message that holds it, begins.
         offset: u64,
-        /// What is wrong.
+        /// The fault of the field.
         problem: FieldProblem,
     },
     /// No sample type says what the values count.
@@ -49,12 +49,12 @@ pub enum DecodeError {
     /// A second start time: two profiles one after the other.
     #[error("a second profile begins at byte {offset}")]
     Concatenated {
-        /// Where the second start time stands.
+        /// Offset of the second start time.
         offset: u64,
     },
 }
 
-/// What is wrong with a field.
+/// The fault of a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FieldProblem {
@@ -80,7 +80,7 @@ pub enum FieldProblem {
     NoString {
         /// The index; a negative one shows as a number past 2^63.
         index: u64,
-        /// How many strings there are.
+        /// Number of strings.
         count: u64,
     },
     /// The first string is not the empty one.

@@ -117,7 +117,7 @@ impl Refs {
         }
     }
 
-    /// How many ids did not fit.
+    /// Returns the number of ids that did not fit.
     pub(super) fn large(&self) -> usize {
         self.large.len()
     }

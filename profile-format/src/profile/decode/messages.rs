@@ -9,7 +9,7 @@ use crate::profile::{
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
-/// What has been read, with references not yet resolved.
+/// The parts that have been read, with references not yet resolved.
 #[derive(Default)]
 pub(super) struct Parts {
     /// The profile. Its stacks and lines hold references, and so do its locations' mappings.
@@ -23,7 +23,7 @@ pub(super) struct Parts {
     pub(super) mapping_refs: Refs,
     pub(super) location_refs: Refs,
     pub(super) function_refs: Refs,
-    /// How many values the first sample has, and where it stands: the others are held to it.
+    /// The number of values that the first sample has, and its offset: the others are held to it.
     pub(super) first_sample: Option<(usize, u64)>,
 }
 

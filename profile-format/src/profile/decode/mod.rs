@@ -26,7 +26,7 @@ use self::messages::Parts;
 use self::source::Source;
 use super::{Function, Label, Line, Location, Profile};
 
-/// How large a profile may be.
+/// Limits on how large a profile may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Bytes of the raw protobuf form, after decompression.
@@ -88,7 +88,7 @@ impl Profile {
     }
 }
 
-/// What turned out to be wrong after the last byte.
+/// An error that turned out after the last byte.
 enum Unresolved {
     /// The error as it stands.
     Known(DecodeError),

@@ -17,14 +17,14 @@ pub(super) struct Reader<'a> {
 pub(super) struct Field<'a> {
     /// The field's number.
     pub(super) number: u64,
-    /// Where the field begins.
+    /// Offset at which the field begins.
     pub(super) offset: u64,
     pub(super) value: Value<'a>,
     /// The offset of the field's end.
     end: u64,
 }
 
-/// What a field holds.
+/// The value of a field.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
     Number(u64),

@@ -11,7 +11,7 @@ use crate::profile::wire::Sink;
 /// Samples from whose size the number of all is guessed.
 const MEASURED: u64 = 1000;
 
-/// What has been read.
+/// The parts and samples that have been read.
 pub(super) struct Reading {
     /// Everything but samples.
     parts: Parts,
@@ -19,7 +19,7 @@ pub(super) struct Reading {
     facts: SampleFacts,
     /// The most bytes of memory.
     max_memory: u64,
-    /// How large the profile will be, near enough.
+    /// Size that the profile will have, near enough.
     expected: usize,
     /// The least and the greatest id of a location in any stack, but for those seen by four.
     least: u64,
@@ -31,10 +31,10 @@ pub(super) struct Reading {
     pieces: Vec<u8>,
 }
 
-/// Where the bytes of a field are that is being read.
+/// The place in which the bytes of a field are that is being read.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Standing {
-    /// Where they are kept.
+    /// In the place where they are kept.
     InPlace,
     /// In memory that is used again.
     Apart,
@@ -185,7 +185,7 @@ impl Reading {
         })
     }
 
-    /// Whether so many bytes more fit into memory.
+    /// Checks that so many bytes more fit into memory.
     #[inline]
     pub(super) fn fits(&self, more: u64) -> Result<(), DecodeError> {
         let stacks = self.table.len() as u64 * self.table.stack_size() + self.table.copied();
@@ -256,7 +256,7 @@ impl Four {
         true
     }
 
-    /// Whether any of them was too long since this was asked last.
+    /// Returns whether any of them was too long since this was asked last.
     #[inline]
     fn take_too_long(&mut self) -> bool {
         std::mem::take(&mut self.too_long) & 0x0080_0080_0080_0080 != 0

@@ -85,7 +85,7 @@ pub struct Inflate<'a> {
     gunzip: Gunzip<&'a [u8]>,
     /// The size that the last member ends with.
     stated: u32,
-    /// What came out so far.
+    /// Number of bytes that came out so far.
     total: u64,
     max_bytes: u64,
 }
@@ -103,13 +103,14 @@ impl<'a> Inflate<'a> {
         Some(Inflate { gunzip, stated, total: 0, max_bytes })
     }
 
-    /// How large the profile seems to be: the size that the last member ends with, which anyone can
-    /// write there.
+    /// Returns the size that the profile seems to have: the size that the last member ends with,
+    /// which anyone can write there.
     pub fn size_hint(&self) -> usize {
         usize::try_from(u64::from(self.stated).min(self.max_bytes)).unwrap_or(0)
     }
 
-    /// What to decompress at a time: it stays in the processor's cache until it is read.
+    /// Number of bytes to decompress at a time: they stay in the processor's cache until they are
+    /// read.
     pub const PIECE: usize = 128 << 10;
 
     /// Fills a piece with the next bytes; how many, which are fewer at the end of the stream alone, which
@@ -163,7 +164,7 @@ impl fmt::Debug for Inflate<'_> {
 }
 
 impl DecodeLimits {
-    /// Whether a raw profile of this size may be read.
+    /// Checks that a raw profile of this size may be read.
     pub(super) fn check_raw(&self, length: u64) -> Result<(), DecodeError> {
         if length > self.max_bytes {
             return Err(too_large("bytes", self.max_bytes));
@@ -172,7 +173,7 @@ impl DecodeLimits {
     }
 }
 
-/// Why there is no more of a profile, after so many bytes.
+/// Returns the error of a profile that could not be decompressed further, after so many bytes.
 fn refused(error: GunzipError, offset: u64) -> DecodeError {
     match error {
         GunzipError::TooLarge { max_bytes } => too_large("bytes", max_bytes),

@@ -15,7 +15,7 @@ use crate::profile::stacks::{Raw, Stacks};
 pub struct StacksReader {
     limits: DecodeLimits,
     raw: Raw<'static>,
-    /// What has come of a field that is not there as a whole.
+    /// The bytes so far of a field that is not there as a whole.
     open: Vec<u8>,
     reading: Reading,
 }
@@ -99,7 +99,7 @@ fn within_offsets(limits: &DecodeLimits) -> DecodeLimits {
     DecodeLimits { max_bytes: limits.max_bytes.min(Raw::MOST), ..*limits }
 }
 
-/// What comes after the bytes that are there.
+/// Says whether more bytes come after those that are there.
 #[derive(Clone, Copy, PartialEq)]
 enum Then {
     More,

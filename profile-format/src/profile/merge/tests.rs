@@ -42,7 +42,7 @@ fn profile(base: u64, rows: &[Row<'_>]) -> Profile {
     builder.finish()
 }
 
-/// What a profile says, whatever the order of its tables.
+/// Returns the content of a profile, whatever the order of its tables.
 fn content(profile: &Profile) -> BTreeMap<String, Vec<i128>> {
     let mut content = BTreeMap::<String, Vec<i128>>::new();
     for sample in profile.samples.iter() {

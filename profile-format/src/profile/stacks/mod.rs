@@ -30,15 +30,15 @@ pub struct Stacks<'a> {
     facts: SampleFacts,
 }
 
-/// What the samples were, before they were added up.
+/// Facts about the samples before they were added up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SampleFacts {
-    /// How many samples there were.
+    /// Number of samples.
     pub samples: u64,
-    /// How many had no stack.
+    /// Number of samples that had no stack.
     pub without_stack: u64,
-    /// How many had a value below zero.
+    /// Number of samples that had a value below zero.
     pub negative: u64,
     /// The first one with a label that has no name.
     pub without_label_key: Option<u64>,
@@ -83,7 +83,7 @@ impl<'a> Stacks<'a> {
         Stacks { profile, raw, table, index, facts }
     }
 
-    /// What was read, whose ids have all been found.
+    /// Makes stacks of what was read, whose ids have all been found.
     pub(super) fn from_parts(
         profile: Profile,
         raw: Raw<'a>,
@@ -94,23 +94,23 @@ impl<'a> Stacks<'a> {
         Stacks { profile: Cow::Owned(profile), raw, table, index, facts }
     }
 
-    /// What the stacks mean: types, locations, functions, texts. Its samples are none where it was
-    /// read by a [`StacksReader`](super::StacksReader).
+    /// Returns the profile that the stacks refer to: types, locations, functions, texts. Its
+    /// samples are none where it was read by a [`StacksReader`](super::StacksReader).
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// What the samples were.
+    /// Returns the facts about the samples.
     pub fn facts(&self) -> SampleFacts {
         self.facts
     }
 
-    /// How many distinct stacks there are; the empty one counts.
+    /// Returns the number of distinct stacks; the empty one counts.
     pub fn len(&self) -> usize {
         self.table.len()
     }
 
-    /// Whether there are no samples.
+    /// Returns whether there are no samples.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -125,7 +125,7 @@ impl<'a> Stacks<'a> {
         self.table.value(stack, sample_type)
     }
 
-    /// Whether a stack has any locations.
+    /// Returns whether a stack has any locations.
     ///
     /// # Panics
     ///

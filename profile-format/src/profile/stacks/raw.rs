@@ -35,7 +35,7 @@ impl<'a> Raw<'a> {
         self.pieces.push(Cow::Owned(piece));
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes.
     pub(in crate::profile) fn len(&self) -> u64 {
         self.length
     }

@@ -5,7 +5,7 @@ use std::mem::take;
 
 use super::{Overflow, Raw};
 
-/// Where the bytes of a stack are: in the profile's own, or behind [`COPIED`] in a copy.
+/// The place of the bytes of a stack: in the profile's own, or behind [`COPIED`] in a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::profile) struct Place {
     offset: u32,
@@ -66,7 +66,7 @@ impl Table {
         self.values.reserve_exact(more * self.width);
     }
 
-    /// How many stacks there are, without those of the samples that wait.
+    /// Returns the number of stacks, without those of the samples that wait.
     pub(in crate::profile) fn len(&self) -> usize {
         self.places.len()
     }
@@ -88,7 +88,7 @@ impl Table {
         bytes(raw, &self.copies, self.places[stack])
     }
 
-    /// Whether a stack has any ids; looks at none of them.
+    /// Returns whether a stack has any ids; looks at none of them.
     #[inline]
     pub(in crate::profile) fn has_bytes(&self, stack: usize) -> bool {
         self.places[stack].length > 0
