@@ -23,8 +23,8 @@ enum Form {
 type Make = dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync;
 
 impl Content {
-    /// Content that `write` makes, which must write the same bytes each time. It is run once here, to
-    /// count them.
+    /// Makes content of what `write` writes, which must be the same bytes each time. It is run once
+    /// here, to count them.
     ///
     /// # Errors
     ///
@@ -39,8 +39,8 @@ impl Content {
         Ok(Content { form, shortfall: None })
     }
 
-    /// The same content, of which most is missing that should be in it: a bundle has it, and an error beside
-    /// it that says so.
+    /// Returns the same content, of which most is missing that should be in it: a bundle has it,
+    /// and an error beside it that says so.
     #[must_use]
     pub fn with_shortfall(self, reason: String) -> Content {
         Content { shortfall: Some(reason), ..self }
@@ -64,7 +64,7 @@ impl Content {
         self.len() == 0
     }
 
-    /// The bytes where they are in memory.
+    /// Returns the bytes where they are in memory.
     pub fn in_memory(&self) -> Option<&[u8]> {
         match &self.form {
             Form::Whole(bytes) => Some(bytes),
@@ -92,7 +92,7 @@ impl Content {
         }
     }
 
-    /// All of it in memory.
+    /// Returns all of it in memory.
     pub fn into_vec(self) -> Vec<u8> {
         match self.form {
             Form::Whole(bytes) => bytes,
@@ -103,7 +103,7 @@ impl Content {
     }
 }
 
-/// Writing to a vector can't fail, and what else fails leaves it short.
+/// Runs the writer. Writing to a vector can't fail, and what else fails leaves it short.
 fn made(write: &Make) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = write(&mut bytes);

@@ -85,7 +85,7 @@ enum NumberError {
     Overflow,
 }
 
-/// `number × unit` in nanoseconds, digits below a nanosecond cut off.
+/// Returns `number × unit` in nanoseconds, digits below a nanosecond cut off.
 fn scale(number: &str, unit_nanos: u64) -> Result<u64, NumberError> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -109,7 +109,7 @@ fn scale(number: &str, unit_nanos: u64) -> Result<u64, NumberError> {
     total.checked_add(part.round() as u64).ok_or(NumberError::Overflow)
 }
 
-/// The text, cut so that an error message stays short whatever came in.
+/// Cuts the text, so that an error message stays short whatever came in.
 fn excerpt(text: &str) -> String {
     const MOST: usize = 40;
     match text.char_indices().nth(MOST) {
@@ -142,7 +142,7 @@ pub fn format_duration(duration: Duration) -> String {
     }
 }
 
-/// `nanos / unit` as a decimal number without trailing zeros; `unit` is a power of ten.
+/// Writes `nanos / unit` as a decimal number without trailing zeros; `unit` is a power of ten.
 fn decimal(nanos: u128, unit: u128) -> String {
     let (whole, fraction) = (nanos / unit, nanos % unit);
     if fraction == 0 {

@@ -3,7 +3,7 @@
 /// An error of whatever kind.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Any error and its sources, joined by `: `, as one line.
+/// Joins any error and its sources by `: `, as one line.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -48,7 +48,7 @@ pub fn is_unseen(c: char) -> bool {
     after.checked_sub(1).is_some_and(|range| c <= UNSEEN[range].1)
 }
 
-/// A foreign text as a terminal may get it: what is unseen is shown, as `\u{1b}`.
+/// Returns a foreign text as a terminal may get it: what is unseen is shown, as `\u{1b}`.
 ///
 /// ```
 /// assert_eq!(profile_format::escaped("a\x1b[2Jb\u{202e}c"), r"a\u{1b}[2Jb\u{202e}c");

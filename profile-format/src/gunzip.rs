@@ -29,7 +29,7 @@ pub struct GunzipLimits {
 }
 
 impl GunzipLimits {
-    /// So many bytes, however well they are compressed.
+    /// Limits the output to so many bytes, however well they are compressed.
     pub fn bytes(max_bytes: u64) -> GunzipLimits {
         GunzipLimits { max_bytes, max_ratio: u64::MAX, ratio_free_bytes: u64::MAX }
     }
@@ -284,7 +284,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// All there is, how it ended, and the number of members.
+    /// Reads all there is, and returns it, how it ended, and the number of members.
     fn read_all(input: &[u8], limits: GunzipLimits) -> (Vec<u8>, String, u64) {
         let mut gunzip = Gunzip::new(input, limits);
         let (mut all, mut buffer) = (Vec::new(), [0; 1000]);

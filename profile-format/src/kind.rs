@@ -88,7 +88,7 @@ pub struct ProfileShape {
 }
 
 impl ProfileShape {
-    /// Of `cpu`.
+    /// The shape of `cpu`.
     pub const CPU: ProfileShape = ProfileShape {
         sample_types: &[("samples", "count"), ("cpu", "nanoseconds")],
         default_sample_type: "",
@@ -97,7 +97,7 @@ impl ProfileShape {
         text_form: TextForm::Count,
     };
 
-    /// Of `heap`, and but for the type that is shown first of `allocs`.
+    /// The shape of `heap`, and but for the type that is shown first of `allocs`.
     pub const HEAP: ProfileShape = ProfileShape {
         sample_types: &[
             ("alloc_objects", "count"),
@@ -111,7 +111,7 @@ impl ProfileShape {
         text_form: TextForm::Heap,
     };
 
-    /// Of `block`, and but for its text of `mutex`.
+    /// The shape of `block`, and but for its text of `mutex`.
     pub const CONTENTION: ProfileShape = ProfileShape {
         sample_types: &[("contentions", "count"), ("delay", "nanoseconds")],
         default_sample_type: "",
@@ -120,13 +120,13 @@ impl ProfileShape {
         text_form: TextForm::Contention,
     };
 
-    /// Of `goroutine`.
+    /// The shape of `goroutine`.
     pub const GOROUTINE: ProfileShape = ProfileShape::counting(&[("goroutine", "count")]);
 
-    /// Of `threadcreate`.
+    /// The shape of `threadcreate`.
     pub const THREADCREATE: ProfileShape = ProfileShape::counting(&[("threadcreate", "count")]);
 
-    /// Of a kind that has a sample for each thing.
+    /// Makes the shape of a kind that has a sample for each thing.
     const fn counting(types: &'static [(&'static str, &'static str)]) -> ProfileShape {
         ProfileShape {
             sample_types: types,
@@ -161,7 +161,7 @@ impl ProfileShape {
     }
 }
 
-/// In the order of [`Kind`], which is that of the documentation.
+/// Facts in the order of [`Kind`], which is that of the documentation.
 const FACTS: &[KindFacts; 8] = &[
     KindFacts {
         kind: Kind::Cpu,
@@ -286,12 +286,12 @@ impl Kind {
         &FACTS[self as usize]
     }
 
-    /// The kind's name, as it stands in requests, manifests and file names.
+    /// Returns the kind's name, as it stands in requests, manifests and file names.
     pub const fn name(self) -> &'static str {
         self.facts().name
     }
 
-    /// The name of the kind's main file in a bundle.
+    /// Returns the name of the kind's main file in a bundle.
     pub const fn file_name(self) -> &'static str {
         self.facts().file_name
     }

@@ -15,7 +15,7 @@ pub struct Unavailable {
 }
 
 impl Unavailable {
-    /// A kind that can't be had, with its reason and hint.
+    /// Makes the refusal of a kind that can't be had, with its reason and hint.
     pub fn new(kind: Kind, reason: impl Into<String>, hint: impl Into<String>) -> Unavailable {
         Unavailable { kind, reason: reason.into(), hint: hint.into() }
     }

@@ -17,7 +17,8 @@
 use crate::heap::feeds;
 pub use crate::heap::wrapper::Sampled;
 
-/// The mean of bytes allocated between two samples of [`Sampled`]; 0 where nothing is sampled.
+/// Returns the mean of bytes allocated between two samples of [`Sampled`]; 0 where nothing is
+/// sampled.
 pub fn rate() -> u64 {
     feeds::RECORD.first().map_or(0, |record| (record.rate)())
 }

@@ -31,7 +31,7 @@ struct Thread {
 /// While sampling is off a thread looks this often whether it still is.
 const LOOK: i64 = 256 << 10;
 
-/// Counts an allocation. Whether that is all there is to do; else [`due`] is to be called.
+/// Counts an allocation. Returns true where that is all there is to do; else [`due`] is to be called.
 #[inline(always)]
 pub(crate) fn passes(size: usize) -> bool {
     THREAD.with(|thread| {
@@ -81,12 +81,12 @@ pub(crate) fn due(size: usize) -> Option<u64> {
     })
 }
 
-/// Sets the rate, and gives the one before.
+/// Sets the rate, and returns the previous one.
 pub(crate) fn set_rate(rate: u64) -> u64 {
     RATE.swap(rate, Relaxed)
 }
 
-/// The rate.
+/// Returns the rate in force.
 pub(crate) fn rate() -> u64 {
     RATE.load(Relaxed)
 }

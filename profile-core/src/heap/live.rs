@@ -26,7 +26,8 @@ pub(crate) enum Finder {
 }
 
 impl Key {
-    /// Sampled blocks are aligned to more than the bit that tells the finder.
+    /// Makes the key of a block. Sampled blocks are aligned to more than the bit that tells the
+    /// finder.
     pub(crate) fn new(address: usize, finder: Finder) -> Key {
         Key(address as u64 & !3 | finder as u64)
     }
@@ -139,7 +140,7 @@ impl Live {
 }
 
 impl Table {
-    /// The places where a block may be.
+    /// Returns the places where a block may be.
     fn window(&self, key: Key) -> std::ops::Range<usize> {
         let hash = key.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.bits);
         let first = hash as usize & !(WINDOW - 1);

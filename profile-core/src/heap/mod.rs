@@ -85,9 +85,9 @@ pub struct Top {
     pub rate: u64,
     /// All that was allocated.
     pub total: Amounts,
-    /// Those that allocated most bytes, the largest first.
+    /// Stacks that allocated most bytes, the largest first.
     pub by_alloc: Vec<TopSite>,
-    /// Those with most bytes in use, the largest first.
+    /// Stacks with most bytes in use, the largest first.
     pub by_inuse: Vec<TopSite>,
     /// Sampled blocks that found no room in the record.
     pub dropped: u64,
@@ -97,7 +97,7 @@ pub struct Top {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TopSite {
-    /// The same for the same stack, as long as the process lives.
+    /// Identity of the stack, which stays the same as long as the process lives.
     pub id: u64,
     /// The stack, the function that asked for memory first, inlined functions included; without the
     /// allocator's own frames. Empty for all stacks that found no room.
@@ -119,7 +119,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A frame of these texts.
+    /// Makes a frame of these texts.
     pub fn new(function: &str, file: &str, line: u32) -> Frame {
         Frame { function: function.into(), file: file.into(), line }
     }
@@ -136,8 +136,8 @@ pub fn install() -> Option<Feeder> {
     feeds::install().map(|feed| feed.feeder)
 }
 
-/// The `n` stacks that allocated most, and the `n` with most in use: with the same names, but cheaper
-/// than a profile. `None` where nothing is recorded.
+/// Returns the `n` stacks that allocated most, and the `n` with most in use: with the same names,
+/// but cheaper than a profile. `None` where nothing is recorded.
 ///
 /// Names are kept for the next call, in 24 MiB at most. With a thousand stacks whose names are
 /// known it takes less than a millisecond; new names take as long as in a profile.

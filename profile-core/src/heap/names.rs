@@ -27,7 +27,7 @@ pub(super) struct Names {
 struct Known {
     frame: Frame,
     owner: Owner,
-    /// Of the frame's texts, and so the same when they are learnt again.
+    /// Hash of the frame's texts, and so the same when they are learnt again.
     hash: u64,
 }
 
@@ -43,7 +43,7 @@ struct Stacks {
 
 /// A stack of names, the allocator's left out.
 struct Stack {
-    /// The same for the same names, as long as the process lives.
+    /// Identity that is the same for the same names, as long as the process lives.
     id: u64,
     numbers: Arc<[u32]>,
     /// Once somebody wants them.
@@ -174,12 +174,12 @@ impl Locked {
         self.0.get_or_insert_default().learn_sites(sites);
     }
 
-    /// The number of a known site's stack. It holds as long as this lock.
+    /// Returns the number of a known site's stack. It holds as long as this lock.
     pub(super) fn number(&self, site: SiteView) -> Option<u32> {
         self.0.as_ref()?.stacks.by_site.get(&site.key()).copied()
     }
 
-    /// The identity and the frames of a stack.
+    /// Returns the identity and the frames of a stack.
     pub(super) fn stack(&mut self, number: u32) -> (u64, Arc<[Frame]>) {
         let names = self.0.get_or_insert_default();
         let stack = &mut names.stacks.all[number as usize];

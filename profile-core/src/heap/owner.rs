@@ -2,10 +2,10 @@
 
 use crate::heap::{raw, wrapper};
 
-/// jemalloc, the wrapper and Rust's own functions around them take no more places in the code.
+/// The most places in the code that jemalloc, the wrapper and Rust's own functions around them take.
 pub(crate) const ALLOCATOR_DEPTH: usize = 12;
 
-/// Whose a frame is.
+/// The owner of a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Owner {
     /// An allocator's, or ours inside it.
@@ -17,7 +17,8 @@ pub(crate) enum Owner {
 }
 
 impl Owner {
-    /// Inlined functions have short names only (`alloc`, `grow_one`), so the file tells as well.
+    /// Tells the owner by a function's name and file. Inlined functions have short names only
+    /// (`alloc`, `grow_one`), so the file tells as well.
     pub(crate) fn of(name: &str, file: &str) -> Owner {
         let allocator = name.starts_with("_rjem_")
             || name.starts_with("prof_backtrace")

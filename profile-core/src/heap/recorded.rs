@@ -14,7 +14,7 @@ use crate::sys::own_work::OwnWork;
 pub(crate) const RECORD: HeapRecord =
     HeapRecord { top, rate: countdown::rate, set_rate: countdown::set_rate };
 
-/// Every site at which anything was allocated.
+/// Returns every site at which anything was allocated.
 pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {
     recorder::sites().filter_map(|site| {
         let totals = site.totals();
@@ -29,7 +29,7 @@ pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {
     })
 }
 
-/// All that was allocated.
+/// Returns the sum of all that was allocated.
 pub(crate) fn total() -> Amounts {
     let mut total = Amounts::default();
     sites().for_each(|(_, amounts)| total.add(amounts));

@@ -51,7 +51,7 @@ pub(crate) fn holds(key: Key) -> bool {
     LIVE.contains(key)
 }
 
-/// Every site.
+/// Returns every site.
 pub(crate) fn sites() -> impl Iterator<Item = SiteView> {
     SITES.iter()
 }

@@ -67,7 +67,7 @@ impl Sites {
         }
     }
 
-    /// The site of a stack, made where it is new; `OVERFLOW` where there is no room.
+    /// Returns the site of a stack, made where it is new; `OVERFLOW` where there is no room.
     pub(crate) fn intern(&self, stack: &[u64]) -> Site {
         let Some(buckets) = self.buckets.get() else { return OVERFLOW };
         let hash = hash(stack);
@@ -130,7 +130,7 @@ impl Sites {
         }
     }
 
-    /// A site's header and what lies behind it in the chunk.
+    /// Returns a site's header and what lies behind it in the chunk.
     fn words(&self, site: Site) -> Option<&'static [AtomicU64]> {
         let at = site.0 as usize;
         self.chunks[at / CHUNK].get()?.get(at % CHUNK..)
@@ -157,7 +157,7 @@ impl Sites {
         self.count.load(Relaxed) as usize
     }
 
-    /// Every site, those that are made meanwhile perhaps; `OVERFLOW` first.
+    /// Returns every site, those that are made meanwhile perhaps; `OVERFLOW` first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = SiteView> {
         let overflow = self.chunks[0].existing().map(|words| SiteView { words: &words[..HEADER] });
         let buckets = self.buckets.existing().unwrap_or_default();
@@ -174,7 +174,7 @@ impl Sites {
 }
 
 impl SiteView {
-    /// The site's own, as long as the process lives.
+    /// Returns the site's own key, the same as long as the process lives.
     pub(crate) fn key(&self) -> usize {
         self.words.as_ptr().addr()
     }

@@ -6,7 +6,8 @@
 /// Objects and bytes, estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weight {
-    /// In parts of [`PARTS`] an object, so that a large number of weights adds up without an error.
+    /// Number of objects in parts of [`PARTS`], so that a large number of weights adds up without
+    /// an error.
     pub(crate) objects: u64,
     pub(crate) bytes: u64,
 }
@@ -28,7 +29,7 @@ impl Weight {
         }
     }
 
-    /// Whole objects.
+    /// Returns the number of whole objects.
     pub(crate) fn whole_objects(self) -> u64 {
         (self.objects as f64 / PARTS).round() as u64
     }

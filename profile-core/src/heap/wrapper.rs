@@ -19,7 +19,7 @@ pub(crate) const MODULE: &str = concat!(module_path!(), "::");
 pub struct Sampled<A>(pub(crate) A);
 
 impl<A> Sampled<A> {
-    /// The allocator with sampling around it.
+    /// Makes the allocator with sampling around it.
     pub const fn new(allocator: A) -> Sampled<A> {
         Sampled(allocator)
     }

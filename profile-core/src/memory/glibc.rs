@@ -7,7 +7,8 @@ use crate::memory::raw::mallinfo;
 use crate::memory::raw::mallinfo::Mallinfo;
 use crate::memory::{MemoryStats, Source};
 
-/// `None` where glibc is too old, or its malloc is not what Rust code allocates with.
+/// Reads glibc's numbers. `None` where glibc is too old, or its malloc is not what Rust code
+/// allocates with.
 pub(super) fn stats() -> Option<MemoryStats> {
     static IS_GLOBAL: OnceLock<bool> = OnceLock::new();
     let info = mallinfo::read()?;

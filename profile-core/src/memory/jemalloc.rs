@@ -4,7 +4,8 @@ use crate::heap::raw::jemalloc;
 use crate::memory::raw::jemalloc_stats;
 use crate::memory::{MemoryStats, Source};
 
-/// `None` where jemalloc is not the global allocator, or was built without `stats`.
+/// Reads jemalloc's numbers. `None` where jemalloc is not the global allocator, or was built
+/// without `stats`.
 pub(super) fn stats() -> Option<MemoryStats> {
     if !jemalloc::is_global_allocator() {
         return None;

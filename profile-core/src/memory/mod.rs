@@ -49,7 +49,7 @@ pub struct MemoryStats {
     pub peak_sys: Option<u64>,
 }
 
-/// Whose numbers they are.
+/// The source of the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Source {
@@ -79,7 +79,7 @@ fn ask(source: Source) -> Option<MemoryStats> {
     SOURCES.iter().find(|(known, _)| *known == source).and_then(|(_, stats)| stats())
 }
 
-/// The numbers as they are now.
+/// Returns the numbers as they are now.
 ///
 /// ```
 /// let stats = profile_core::memory::stats();

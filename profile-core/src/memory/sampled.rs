@@ -3,7 +3,8 @@
 use crate::heap::{Feeder, feeds, recorded};
 use crate::memory::{MemoryStats, Source};
 
-/// Only the wrapper's are complete: it has sampled from the first allocation on.
+/// Estimates the numbers from the wrapper's samples. Only these are complete: it has sampled from
+/// the first allocation on.
 pub(super) fn stats() -> Option<MemoryStats> {
     feeds::installed().filter(|feed| feed.feeder == Feeder::Sampled)?;
     let total = recorded::total();

@@ -45,7 +45,8 @@ impl Group {
         Group::below(Path::new("/sys/fs/cgroup"), &groups)
     }
 
-    /// The group that `/proc/self/cgroup` names, where control groups are mounted at `root`.
+    /// Returns the group that `/proc/self/cgroup` names, where control groups are mounted at
+    /// `root`.
     fn below(root: &Path, groups: &str) -> Group {
         let memory_v1 = root.join("memory");
         let cpu_v1 = ["cpu,cpuacct", "cpu"].map(|name| root.join(name));
@@ -115,7 +116,8 @@ impl Quota {
     }
 }
 
-/// The path of a controller's group, by its name among `ID:NAME,NAME:PATH`; version 2 has no name.
+/// Returns the path of a controller's group, by its name among `ID:NAME,NAME:PATH`; version 2 has
+/// no name.
 fn path_of<'a>(groups: &'a str, controller: &str) -> Option<&'a str> {
     groups.lines().find_map(|line| {
         let (_, rest) = line.split_once(':')?;
@@ -124,15 +126,16 @@ fn path_of<'a>(groups: &'a str, controller: &str) -> Option<&'a str> {
     })
 }
 
-/// A group and those around it, innermost first. In a container the path may be one of the host's,
-/// which isn't there; then the mount itself is the group.
+/// Returns a group and those around it, innermost first. In a container the path may be one of the
+/// host's, which isn't there; then the mount itself is the group.
 fn levels(mount: &Path, path: &str) -> Vec<PathBuf> {
     let own = mount.join(path.trim_start_matches('/'));
     let levels = own.ancestors().take_while(|level| level.starts_with(mount));
     levels.filter(|level| level.is_dir()).map(Path::to_owned).collect()
 }
 
-/// The limit and the use of the level whose limit is the lowest; without any limit, of the innermost.
+/// Returns the limit and the use of the level whose limit is the lowest; without any limit, of the
+/// innermost.
 fn lowest(levels: &[PathBuf], [limit, used]: [&str; 2]) -> Option<(File, Option<File>)> {
     let found =
         levels.iter().filter_map(|level| Some((level, File::open(level.join(limit)).ok()?)));
@@ -140,7 +143,7 @@ fn lowest(levels: &[PathBuf], [limit, used]: [&str; 2]) -> Option<(File, Option<
     Some((limit, File::open(level.join(used)).ok()))
 }
 
-/// The file of this name in the innermost level that has it.
+/// Returns the file of this name in the innermost level that has it.
 fn first(levels: &[PathBuf], name: &str) -> Option<File> {
     levels.iter().find_map(|level| File::open(level.join(name)).ok())
 }
@@ -149,18 +152,18 @@ fn limit_in(file: &File) -> Option<u64> {
     number_in(file).filter(|&limit| limit < NO_LIMIT)
 }
 
-/// The number that a file holds; `None` for `max` and `-1`.
+/// Returns the number that a file holds; `None` for `max` and `-1`.
 fn number_in(file: &File) -> Option<u64> {
     Text::<64>::read(Some(file)).as_str().trim().parse().ok()
 }
 
-/// The number after a name, of lines `NAME NUMBER`.
+/// Returns the number after a name, of lines `NAME NUMBER`.
 fn value_of(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     line.trim().parse().ok()
 }
 
-/// The average over ten seconds of `some avg10=1.23 avg60=… avg300=… total=…`.
+/// Returns the average over ten seconds of `some avg10=1.23 avg60=… avg300=… total=…`.
 fn average(pressure: &str) -> Option<f64> {
     let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
     some.split(' ').find_map(|word| word.strip_prefix("avg10="))?.parse().ok()

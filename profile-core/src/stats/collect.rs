@@ -63,13 +63,13 @@ struct State {
     stopped: bool,
 }
 
-/// More often than that it would measure itself.
+/// The shortest period: with a shorter one the collector would measure itself.
 const SHORTEST_PERIOD: Duration = Duration::from_millis(10);
 /// However long the history is asked to be.
 const MOST_POINTS: usize = 100_000;
 /// The second look comes early, so that there is a CPU figure soon after the start.
 const SECOND_LOOK: Duration = Duration::from_secs(1);
-/// Over less time than that, CPU time comes in steps and percent mean little.
+/// The shortest interval: over less time CPU time comes in steps and percent mean little.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 
 impl Stats {
@@ -104,7 +104,7 @@ impl Stats {
         Ok(Stats { shared, thread: Some(thread) })
     }
 
-    /// The settings in force.
+    /// Returns the settings in force.
     pub fn settings(&self) -> &Settings {
         &self.shared.settings
     }
@@ -114,8 +114,8 @@ impl Stats {
         self.shared.lock().history.iter().copied().collect()
     }
 
-    /// A look now, which is not kept. What has changed is since the last look that was, or what
-    /// changed up to that one where it was only just taken.
+    /// Looks now, without keeping the point. Changes in it are those since the last point of the
+    /// history; where that was only just taken, those since the one before.
     pub fn now(&self) -> Point {
         let runtime = self.shared.runtime();
         let mut state = self.shared.lock();

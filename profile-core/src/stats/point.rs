@@ -36,7 +36,7 @@ pub struct Point {
 pub struct Memory {
     /// Bytes that are in RAM.
     pub resident: Option<u64>,
-    /// Of that, what is not shared with files, as the kernel counts it.
+    /// The part of it that is not shared with files, as the kernel counts it.
     pub resident_private: Option<u64>,
     /// Bytes that are mapped.
     pub mapped: Option<u64>,
@@ -56,13 +56,13 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Cpu {
-    /// In user mode, since the start of the process.
+    /// CPU time in user mode since the start of the process.
     pub user: Option<Duration>,
-    /// In the kernel, since the start of the process.
+    /// CPU time in the kernel since the start of the process.
     pub system: Option<Duration>,
-    /// In user mode, in the last interval.
+    /// CPU time in user mode in the last interval.
     pub interval_user: Option<Duration>,
-    /// In the kernel, in the last interval.
+    /// CPU time in the kernel in the last interval.
     pub interval_system: Option<Duration>,
     /// Both, in the last interval, in percent of one core.
     pub percent: Option<f64>,
@@ -72,7 +72,7 @@ pub struct Cpu {
     pub throttled: Option<Duration>,
     /// Time for which it was held back in the last interval.
     pub interval_throttled: Option<Duration>,
-    /// In how many of the quota's periods it was held back.
+    /// Number of the quota's periods in which it was held back.
     pub throttled_periods: Option<u64>,
 }
 
@@ -102,7 +102,8 @@ pub struct Runtime {
 
 /// Tells what an async runtime says of itself. Any closure is one.
 pub trait RuntimeSource: Send + Sync {
-    /// The figures now. Called on the collector's thread once a period, so it should be quick.
+    /// Reads the figures as they are now. Called on the collector's thread once a period, so it
+    /// should be quick.
     fn read(&self) -> Runtime;
 }
 
@@ -113,7 +114,7 @@ impl<F: Fn() -> Runtime + Send + Sync> RuntimeSource for F {
 }
 
 impl Point {
-    /// The same, with what has changed since an earlier look.
+    /// Returns the same point, with what has changed since an earlier look.
     pub(super) fn since(mut self, before: &Point, elapsed: Duration) -> Point {
         if elapsed.is_zero() {
             return self;

@@ -10,14 +10,14 @@ pub(super) struct Text<const N: usize> {
 }
 
 impl<const N: usize> Text<N> {
-    /// Empty where the file can't be read.
+    /// Reads the beginning of a file. Empty where the file can't be read.
     pub(super) fn read(file: Option<&File>) -> Text<N> {
         let mut bytes = [0; N];
         let len = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
         Text { bytes, len }
     }
 
-    /// The text up to the first byte that is none.
+    /// Returns the text up to the first byte that is none.
     pub(super) fn as_str(&self) -> &str {
         let bytes = &self.bytes[..self.len];
         match std::str::from_utf8(bytes) {

@@ -50,7 +50,7 @@ static TABLE: Mutex<Table> = Mutex::new(Table { seen: Vec::new(), spare: Vec::ne
 /// Asking a thread takes about 3 µs. Of more threads than that the rest isn't asked.
 const MOST_THREADS: usize = 2048;
 
-/// For so many there is room from the first look on.
+/// Number of threads that there is room for from the first look on.
 const FIRST_THREADS: usize = 128;
 
 /// Looks how much each thread has run.

@@ -7,11 +7,11 @@ use std::time::Duration;
 use crate::task::status::TaskId;
 use profile_format::{Kind, Unavailable};
 
-/// By what means tasks tell what they wait in.
+/// The means by which tasks tell what they wait in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Detail {
-    /// By the trees of the crate `await-tree`, which the program keeps and has handed over with
+    /// The trees of the crate `await-tree`, which the program keeps and has handed over with
     /// `task::show_trees`. Every tree is copied, and meanwhile none can be registered.
     AwaitTree,
 }
@@ -35,7 +35,7 @@ impl Detail {
         }
     }
 
-    /// That it can't be had.
+    /// Makes the refusal that says that it can't be had.
     pub(crate) fn unavailable(self, reason: &str, hint: &str) -> Unavailable {
         Unavailable::new(Kind::Goroutine, format!("tasks={self}: {reason}"), hint)
     }
@@ -63,7 +63,7 @@ pub struct Awaits {
     /// Name of the task, and a key by which it can be told from others of this name. Of no interest
     /// where `task` is known.
     pub name: String,
-    /// See `name`.
+    /// Key of the task, for which see `name`.
     pub key: String,
     /// True while it is being polled.
     pub running: bool,
@@ -84,7 +84,7 @@ pub struct Awaited {
     pub file: String,
     /// The line there; 0 where unknown.
     pub line: u32,
-    /// For how long it has been waited for, where that is known.
+    /// Time for which it has been waited for, where that is known.
     pub since: Option<Duration>,
 }
 

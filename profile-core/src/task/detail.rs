@@ -62,7 +62,7 @@ const NAME: usize = 256;
 #[derive(Debug, Default)]
 pub(crate) struct Details {
     known: HashMap<TaskId, Awaits>,
-    /// Those of tasks that profilez does not know.
+    /// Awaits of tasks that profilez does not know.
     pub(crate) others: Vec<Awaits>,
     /// Notes on what could not be told, and why.
     pub(crate) notes: Vec<String>,
@@ -217,7 +217,8 @@ impl Awaits {
         inside.filter(|place| place.depth == depth + 1).count()
     }
 
-    /// The places down to the first one that nothing is inside of, from the outside to the inside.
+    /// Returns the places down to the first one that nothing is inside of, from the outside to the
+    /// inside.
     pub(crate) fn path(&self) -> impl DoubleEndedIterator<Item = &Awaited> {
         let depth = |(at, place): &(usize, &Awaited)| place.depth as usize == *at;
         let end = self.places.iter().enumerate().take_while(depth).count();

@@ -42,18 +42,18 @@ pub fn named(name: impl Into<Cow<'static, str>>) -> Task {
 }
 
 impl Task {
-    /// The same, as a part of the program: to wait for long is what it is for.
+    /// Returns the same task as a part of the program: to wait for long is what it is for.
     pub fn background(self) -> Task {
         Task { category: Category::Background, ..self }
     }
 
-    /// The same, as the work for one request: to wait for long is a finding.
+    /// Returns the same task as the work for one request: to wait for long is a finding.
     pub fn per_request(self) -> Task {
         Task { category: Category::PerRequest, ..self }
     }
 
-    /// The same, telling also whether it was woken and waits for a worker. Tasks that are spawned by
-    /// [`Task::spawn`] and its like do so anyway.
+    /// Returns the same task, telling also whether it was woken and waits for a worker. Tasks that
+    /// are spawned by [`Task::spawn`] and its like do so anyway.
     ///
     /// The future is polled with a waker around its executor's, which is kept as long as the future. On
     /// tokio that changes nothing; an executor that ends a task once nobody can wake it does not notice
@@ -62,7 +62,7 @@ impl Task {
         Task { follow: true, ..self }
     }
 
-    /// The same, started at another place.
+    /// Returns the same task, started at another place.
     pub fn started_at(self, place: &'static Location<'static>) -> Task {
         Task { place, ..self }
     }
@@ -167,15 +167,15 @@ impl<F: Future> Future for AwaitPoint<F> {
 
 /// Makes futures known.
 pub trait Instrument: Future + Sized {
-    /// The future as a task, from now until it is dropped. What else is polled inside it is part of it,
-    /// unless it is instrumented itself.
+    /// Makes the future a task, from now until it is dropped. What else is polled inside it is part
+    /// of it, unless it is instrumented itself.
     #[inline]
     fn instrument(self, task: Task) -> Instrumented<Self> {
         Instrumented { future: self, live: Live::begin(&task) }
     }
 
-    /// The future, saying where it is awaited: a task that waits in it shows this place in dumps. Where
-    /// several wait in one task, the innermost of the first is shown.
+    /// Makes the future say where it is awaited: a task that waits in it shows this place in dumps.
+    /// Where several wait in one task, the innermost of the first is shown.
     ///
     /// ```
     /// # use profile_core::task::Instrument as _;

@@ -73,7 +73,7 @@ fn after_poll(id: Id) {
     }
 }
 
-/// A task has ended, most often in its last poll, which ends with it.
+/// Ends a task, most often in its last poll, which ends with it.
 fn terminated(id: Id) {
     after_poll(id);
     let live = shard(id).as_mut().and_then(|shard| shard.remove(&id));

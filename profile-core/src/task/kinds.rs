@@ -42,7 +42,7 @@ pub struct TaskKind {
 }
 
 impl TaskKind {
-    /// A kind. Of the name 128 bytes are kept, without control characters.
+    /// Makes a kind. Of the name 128 bytes are kept, without control characters.
     pub fn new(name: &str, file: &'static str, line: u32, category: Category) -> TaskKind {
         TaskKind { name: bounded(name).into(), file, line, category }
     }
@@ -52,12 +52,12 @@ impl TaskKind {
         &self.name
     }
 
-    /// The source file in which it was started; empty where unknown.
+    /// Returns the source file in which it was started; empty where unknown.
     pub fn file(&self) -> &'static str {
         self.file
     }
 
-    /// The line there; 0 where unknown.
+    /// Returns the line there; 0 where unknown.
     pub fn line(&self) -> u32 {
         self.line
     }
@@ -96,7 +96,7 @@ impl Kinds {
     }
 }
 
-/// The number of a kind, a new one where it is new.
+/// Returns the number of a kind, a new one where it is new.
 pub(crate) fn intern(kind: TaskKind) -> KindId {
     let known = kinds().read().unwrap_or_else(PoisonError::into_inner);
     if let Some(&id) = known.ids.get(&kind) {
@@ -114,7 +114,7 @@ pub(crate) fn intern(kind: TaskKind) -> KindId {
     KindId(if kinds.all.len() < MOST { kinds.add(kind) } else { 0 })
 }
 
-/// The kind of a number.
+/// Returns the kind of a number.
 pub(crate) fn find(id: KindId) -> Arc<TaskKind> {
     let kinds = kinds().read().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(kinds.all.get(id.0 as usize).unwrap_or(&kinds.all[0]))
@@ -132,7 +132,7 @@ thread_local! {
         const { [const { Cell::new(((0, 0, 0, Category::Unknown), 0)) }; REMEMBERED] };
 }
 
-/// The number of the kind of a task that is started at `place`.
+/// Returns the number of the kind of a task that is started at `place`.
 #[inline]
 pub(super) fn of(
     name: &'static str,
@@ -153,7 +153,8 @@ pub(super) fn of(
     })
 }
 
-/// The same for a name that was made up as the program runs, so that it may count: `connection-17`.
+/// Returns the same for a name that was made up as the program runs, so that it may count:
+/// `connection-17`.
 pub(super) fn of_made_up(
     name: &str,
     place: &'static Location<'static>,
@@ -168,7 +169,7 @@ fn look_up(name: &str, place: &'static Location<'static>, category: Category) ->
     intern(TaskKind::new(name, place.file(), place.line(), category))
 }
 
-/// A name without a number at its end, and what sets the number apart.
+/// Returns a name without a number at its end, and without what sets the number apart.
 fn without_number(name: &str) -> &str {
     let rest = name.trim_end_matches(|c: char| c.is_ascii_digit());
     let bare = rest.trim_end_matches(['-', '_', '#', ':', ' ']);

@@ -53,8 +53,8 @@ impl Mark {
 /// The part that a future's wakers share, once there are any.
 #[derive(Debug)]
 pub(crate) struct Kept {
-    /// From an `Arc`; null where there is none, [`UNUSED`] where there was no poll, [`IGNORED`] where wakers are left
-    /// as they are.
+    /// The shared part, from an `Arc`; null where there is none, [`UNUSED`] where there was no
+    /// poll, [`IGNORED`] where wakers are left as they are.
     owned: AtomicPtr<Owned>,
 }
 
@@ -87,9 +87,9 @@ impl Owned {
         self.inner.wake_by_ref();
     }
 
-    /// That a task wakes itself is no news, and neither is that the worker does which polled it last and is in no
-    /// task now: of one that yields, which may be every poll. What was noted before is of an earlier mark, and
-    /// taken back.
+    /// Notes a wake-up for the trace. That a task wakes itself is no news, and neither is that the
+    /// worker does which polled it last and is in no task now: of one that yields, which may be
+    /// every poll. What was noted before is of an earlier mark, and taken back.
     #[cold]
     #[inline(never)]
     fn note(&self) {
@@ -127,32 +127,33 @@ const UNUSED: *mut Owned = ptr::without_provenance_mut(1);
 /// The largest of them.
 const IGNORED: *mut Owned = ptr::without_provenance_mut(2);
 
-/// The shared part, if there is one: from an `Arc` that is given up by nobody who has only a reference to what
-/// is kept.
+/// Returns the shared part, if there is one: from an `Arc` that is given up by nobody who has only
+/// a reference to what is kept.
 #[inline]
 fn owned(kept: *mut Owned) -> Option<*const Owned> {
     (kept.addr() > IGNORED.addr()).then_some(kept.cast_const())
 }
 
 impl Kept {
-    /// Of a future that was not polled yet.
+    /// Makes the state of a future that was not polled yet.
     pub(crate) fn new() -> Kept {
         Kept { owned: AtomicPtr::new(UNUSED) }
     }
 
-    /// Of a future that is polled with the wakers that come.
+    /// Makes the state of a future that is polled with the wakers that come.
     pub(crate) fn ignored() -> Kept {
         Kept { owned: AtomicPtr::new(IGNORED) }
     }
 
-    /// The shared part of a future that is polled by somebody else than before, or for a second time.
+    /// Returns the shared part of a future that is polled by somebody else than before, or for a
+    /// second time.
     #[cold]
     fn made_anew(&mut self, inner: &Waker, mark: Mark) -> *const Owned {
         *self = Kept::new();
         self.get_or_make(inner, mark)
     }
 
-    /// The shared part, made where there is none.
+    /// Returns the shared part, made where there is none.
     fn get_or_make(&self, inner: &Waker, mark: Mark) -> *const Owned {
         let known = self.owned.load(Ordering::Acquire);
         if let Some(owned) = owned(known) {
@@ -182,7 +183,7 @@ impl Drop for Kept {
 /// A wake-up while a trace was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Woken {
-    /// By the precise clock.
+    /// Time of the wake-up, by the precise clock.
     pub(crate) at: u64,
     /// The thread.
     pub(crate) by: u32,
@@ -230,7 +231,7 @@ pub(crate) fn poll<R>(
     poll(&mut Context::from_waker(&waker))
 }
 
-/// Of wakers that nobody owns, so that the second and the last are never called.
+/// Functions of wakers that nobody owns, so that the second and the last are never called.
 static LENT: RawWakerVTable = RawWakerVTable::new(keep, wake_lent, wake_lent, |_| {});
 static OWNED: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_owned);
 

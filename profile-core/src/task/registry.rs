@@ -216,21 +216,22 @@ pub(super) struct Polling {
     due: bool,
 }
 
-/// Out of the way of polls that nobody traces: those are to have one straight path.
+/// Reads the precise clock, out of the way of polls that nobody traces: those are to have one
+/// straight path.
 #[cold]
 #[inline(never)]
 fn precise() -> u64 {
     clock::precise()
 }
 
-/// The task that this thread is polling; inside of others, the innermost.
+/// Returns the task that this thread is polling; inside of others, the innermost.
 pub(super) fn current() -> Option<u64> {
     let id = CURRENT.try_with(Cell::get).ok().flatten()?.id.load(Ordering::Relaxed);
     // One that ends its own task's slot is in none any more.
     (id != 0).then_some(id)
 }
 
-/// The first of so many ids that are no other task's.
+/// Returns the first of so many ids that are no other task's.
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)
@@ -269,7 +270,7 @@ pub(super) fn mark(slot: &'static Slot) -> Mark {
     Mark { word: &slot.flags, thread: &slot.thread, owner }
 }
 
-/// A task's id, as far as there is room for it beside the flags.
+/// Returns as much of a task's id as there is room for beside the flags.
 fn owner(id: u64) -> u32 {
     (id as u32) << BELOW >> BELOW
 }
@@ -337,7 +338,7 @@ pub(super) fn each(now: u64, each: &mut dyn FnMut(&Status)) {
     }
 }
 
-/// Every slot, free or not.
+/// Returns every slot, free or not.
 fn slots() -> impl Iterator<Item = &'static Slot> {
     let pages = lock().pages.clone();
     pages.into_iter().flatten()
@@ -377,7 +378,7 @@ impl KnownKinds {
 }
 
 impl Slot {
-    /// A poll has ended.
+    /// Ends a poll.
     #[inline(always)]
     fn polled(&'static self, began: u64, outer: Option<&'static Slot>) {
         if ring::is_on() {
@@ -390,8 +391,8 @@ impl Slot {
         self.ended(ended, outer);
     }
 
-    /// The same where a trace may be taken. Not cold, which would be slow code: only off the path of polls that
-    /// are not traced.
+    /// Does the same where a trace may be taken. Not cold, which would be slow code: only off the
+    /// path of polls that are not traced.
     #[inline(never)]
     fn polled_out_of_line(&'static self, began: u64, outer: Option<&'static Slot>) {
         let traced = ring::is_on();
@@ -403,7 +404,7 @@ impl Slot {
         }
     }
 
-    /// The end of a poll, whose time is counted. Nobody else writes while the task is being polled.
+    /// Ends a poll whose time is counted. Nobody else writes while the task is being polled.
     #[inline(always)]
     fn ended(&'static self, ended: u64, outer: Option<&'static Slot>) {
         self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
@@ -412,7 +413,7 @@ impl Slot {
         CURRENT.set(outer);
     }
 
-    /// A poll took this long.
+    /// Counts the time that a poll took.
     #[inline]
     fn took(&self, took: u64) {
         self.busy.store(self.busy.load(Ordering::Relaxed) + took, Ordering::Relaxed);
@@ -422,14 +423,14 @@ impl Slot {
         }
     }
 
-    /// The coarse clock has ticked during a poll: of few polls.
+    /// Counts a poll during which the coarse clock has ticked: there are few of these.
     #[cold]
     #[inline(never)]
     fn ticked(&self, took: u64) {
         self.took(took);
     }
 
-    /// It is polled inside another task's poll.
+    /// Marks the task as one that is polled inside another task's poll.
     #[cold]
     #[inline(never)]
     fn nested(&self, flags: u32) {
@@ -438,7 +439,7 @@ impl Slot {
         }
     }
 
-    /// A poll that began then was due to a wake-up.
+    /// Hands the wake-up that a poll was due to, which began then, to the trace.
     #[cold]
     fn due_to(&self, began: u64, Woken { at, by }: Woken) {
         let (kind, task) = (self.kind(), self.id.load(Ordering::Relaxed));
@@ -501,7 +502,7 @@ mod tests {
     use crate::task;
     use crate::task::{Category, Instrument as _};
 
-    /// The tasks of this name.
+    /// Returns the tasks of this name.
     fn named(name: &str) -> Vec<Status> {
         let mut found = Vec::new();
         task::all(&mut |status| {

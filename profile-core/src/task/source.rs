@@ -55,7 +55,8 @@ pub trait TaskSource: Send + Sync {
     }
 }
 
-/// The task that this thread is polling, if it has a name; of one inside another, the inner.
+/// Returns the task that this thread is polling, if it has a name; of one inside another, the
+/// inner.
 pub fn current() -> Option<TaskId> {
     registry::current().map(TaskId)
 }
@@ -63,11 +64,11 @@ pub fn current() -> Option<TaskId> {
 /// Numbers of tasks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Alive {
-    /// Those that are known one by one.
+    /// Number of tasks that are known one by one.
     pub known: usize,
-    /// Those that only a count of all tells of.
+    /// Number of tasks that only a count of all tells of.
     pub unknown: usize,
-    /// Those that are ready and wait for a worker; `None` where nobody counts.
+    /// Number of tasks that are ready and wait for a worker; `None` where nobody counts.
     pub queued: Option<usize>,
 }
 
@@ -104,7 +105,8 @@ pub fn register(source: impl TaskSource + 'static) -> Registration {
     Registration(number)
 }
 
-/// The sources as they are now with their numbers, so that none is called with the list locked.
+/// Returns the sources as they are now with their numbers, so that none is called with the list
+/// locked.
 pub(super) fn sources() -> Sources {
     lock().clone()
 }
@@ -114,8 +116,8 @@ pub fn all(each: &mut dyn FnMut(&Status)) {
     all_at(clock::precise(), each);
 }
 
-/// The same, with times as they were at a moment shortly before, by the precise clock. Other sources tell
-/// theirs as they are.
+/// Gives the same, with times as they were at a moment shortly before, by the precise clock. Other
+/// sources tell theirs as they are.
 pub(crate) fn all_at(now: u64, each: &mut dyn FnMut(&Status)) {
     registry::each(now, each);
     for (_, source) in sources() {

@@ -11,7 +11,7 @@ use crate::task::kinds::TaskKind;
 pub struct TaskId(pub(crate) u64);
 
 impl TaskId {
-    /// The number, as dumps and traces show it.
+    /// Returns the number, as dumps and traces show it.
     pub fn get(self) -> u64 {
         self.0
     }
@@ -33,7 +33,8 @@ pub struct Status {
     pub kind: Arc<TaskKind>,
     /// The task's activity: polled, waiting, woken or new.
     pub state: State,
-    /// For how long: since its poll began, since the last one ended, or since it was started.
+    /// Time for which it has been in this state: since its poll began, since the last one ended, or
+    /// since it was started.
     pub since: Duration,
     /// Time since it was started.
     pub age: Duration,
@@ -51,7 +52,7 @@ pub struct Status {
 }
 
 impl Status {
-    /// A task that has only begun.
+    /// Makes the status of a task that has only begun.
     pub fn new(id: u64, kind: Arc<TaskKind>, state: State) -> Status {
         Status {
             id,
@@ -87,7 +88,7 @@ pub enum State {
 }
 
 impl State {
-    /// The state as a word.
+    /// Returns the state as a word.
     pub const fn word(self) -> &'static str {
         match self {
             State::New => "new",

@@ -47,7 +47,7 @@ const THREADS: usize = 512;
 const IN_ARC: u64 = 16;
 
 impl Lock {
-    /// Of a stack, by the names of its functions.
+    /// Tells the lock of a stack, by the names of its functions.
     pub(crate) fn of<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Option<Lock> {
         let near = |part: &str| names.clone().take(8).any(|name| name.contains(part));
         let (wait, _) = waits_for(names.clone());
@@ -62,7 +62,7 @@ impl Lock {
     }
 }
 
-/// The cycles among threads, given with what their stacks wait in.
+/// Returns the cycles among threads, given with what their stacks wait in.
 pub(crate) fn find<'a>(
     threads: impl Iterator<Item = (&'a ThreadStack, Option<Lock>)>,
 ) -> Vec<Cycle> {
@@ -111,15 +111,15 @@ fn waiter(thread: &ThreadStack, lock: Lock) -> Option<Waiter<'_>> {
     Some(Waiter { thread, lock, owner })
 }
 
-/// Whom each waits for, as far as can be told.
+/// Edges from each waiter to those it waits for, as far as can be told.
 struct Edges {
-    /// By owners that locks name, and by addresses of locks, as guards have them.
+    /// Edges by owners that locks name, and by addresses of locks, as guards have them.
     guards: Vec<Vec<usize>>,
-    /// By addresses of `Arc`s of locks too.
+    /// The same, and edges by addresses of `Arc`s of locks.
     all: Vec<Vec<usize>>,
 }
 
-/// Whom each waits for. `stack` reads a waiter's.
+/// Finds whom each waits for. `stack` reads a waiter's stack.
 fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Edges {
     let mut guards: Vec<Vec<usize>> = vec![Vec::new(); waiters.len()];
     let mut arcs = guards.clone();
@@ -160,7 +160,7 @@ fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Edg
     Edges { all: all.collect(), guards }
 }
 
-/// The shortest way from a waiter back to itself.
+/// Returns the shortest way from a waiter back to itself.
 fn back_to(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
     let mut from: Vec<Option<usize>> = vec![None; edges.len()];
     let mut reached = VecDeque::from([start]);
@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(back_to(5, &edges), Some(vec![5]), "for itself");
     }
 
-    /// Threads, each with the lock that it waits for, the lock's owner, and its stack.
+    /// Checks the cycles of threads, each with the lock that it waits for, the lock's owner, and
+    /// its stack.
     #[track_caller]
     fn check_edges(threads: &[(u64, Option<u32>, &[u64])], expected: &[&[usize]]) {
         let call = ThreadState::Blocked { call: libc::SYS_futex, arguments: [0, 0] };

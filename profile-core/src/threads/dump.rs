@@ -93,7 +93,7 @@ struct Dump<'a> {
     profile: Profile,
     /// The index of each thread's stack.
     stacks: Vec<usize>,
-    /// Of each stack its locations, and its frames as text.
+    /// Locations of each stack, and its frames as text.
     locations: Vec<Vec<u32>>,
     frames: Vec<String>,
     /// Threads that seem to wait for each other.
@@ -162,14 +162,14 @@ impl<'a> Dump<'a> {
         Dump { threads, profile, stacks, locations, frames, cycles }
     }
 
-    /// The stack of a thread.
+    /// Returns the stack of a thread.
     fn stack_of(&self, tid: u32) -> Option<Stack<'_>> {
         let index = self.threads.iter().position(|thread| thread.tid == tid)?;
         let stack = self.stacks[index];
         Some((&self.locations[stack], &self.frames[stack]))
     }
 
-    /// `goroutine TID [state] {thread: name}:` and the frames, thread by thread.
+    /// Writes `goroutine TID [state] {thread: name}:` and the frames, thread by thread.
     fn text(&self) -> String {
         // Growing by and by would copy all of it again.
         let mut text = String::with_capacity(
@@ -239,7 +239,7 @@ fn finding(cycle: &Cycle, threads: &[ThreadStack]) -> String {
     }
 }
 
-/// The frames of a stack in Go's grammar: a line for the function, and one for its place.
+/// Writes the frames of a stack in Go's grammar: a line for the function, and one for its place.
 fn frames(profile: &Profile, stack: &[u32]) -> String {
     let mut text = String::new();
     for &index in stack {
@@ -296,7 +296,7 @@ fn call_word(call: i64, [_, operation]: [u64; 2]) -> &'static str {
     }
 }
 
-/// System calls that newer processors' kernels don't have.
+/// Names the system calls that newer processors' kernels don't have.
 #[cfg(target_arch = "x86_64")]
 fn older_call_word(call: i64) -> &'static str {
     match call {

@@ -51,7 +51,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// statistics collector.
 const WAITS: usize = 256;
 
-/// The stacks of all threads of this process.
+/// Returns the stacks of all threads of this process.
 pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     static ONE: Mutex<()> = Mutex::new(());
     // Handlers work for one dump at a time.
@@ -96,7 +96,7 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     Ok(threads)
 }
 
-/// A thread as `/proc` shows it; without addresses where only a signal can get them.
+/// Reads a thread as `/proc` shows it; without addresses where only a signal can get them.
 fn blocked_or_running(
     tasks: &Tasks,
     tid: u32,
@@ -142,7 +142,7 @@ pub(crate) fn prepare() {
     }
 }
 
-/// So many words of this process's memory, or fewer where it can't be read.
+/// Reads so many words of this process's memory, or fewer where it can't be read.
 pub(crate) fn memory(address: u64, words: usize) -> Vec<u64> {
     crate::stacks::raw::window::words(address, words)
 }
@@ -216,7 +216,7 @@ impl Signal {
         Ok(Signal { number })
     }
 
-    /// The last one that has no handler but ours.
+    /// Finds the last signal that has no handler but ours.
     fn find() -> io::Result<libc::c_int> {
         let is_free = |&number: &libc::c_int| {
             // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
@@ -232,7 +232,7 @@ impl Signal {
     }
 }
 
-/// The address of our handler.
+/// Returns the address of our handler.
 fn our_handler() -> usize {
     handler::on_dump as *const () as usize
 }

@@ -55,7 +55,7 @@ type Key = (usize, State, Option<(&'static str, u32)>, Path);
 pub(crate) type Stack<'a> = (&'a [u32], &'a str);
 
 impl Tasks {
-    /// The tasks as they are now.
+    /// Returns the tasks as they are now.
     pub(crate) fn now() -> Tasks {
         let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
         let mut known: HashMap<Key, usize> = HashMap::new();
@@ -63,7 +63,7 @@ impl Tasks {
         tasks
     }
 
-    /// The tasks as they are now, with what they wait in by these means.
+    /// Returns the tasks as they are now, with what they wait in by these means.
     pub(crate) fn in_detail(detail: Detail) -> Tasks {
         let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
         let mut statuses = Vec::new();
@@ -175,7 +175,8 @@ impl Tasks {
         }
     }
 
-    /// The tasks as text, each with an empty line before it, and what could not be told at the end.
+    /// Writes the tasks as text, each with an empty line before it, and what could not be told at
+    /// the end.
     pub(crate) fn text<'a>(self, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> String {
         let Tasks { running, mut text, others, first_other, unknown, notes, .. } = self;
         for (status, awaits) in &running {
@@ -241,7 +242,8 @@ fn other_word(awaits: &Awaits) -> &'static str {
     if awaits.running { "task running" } else { "task idle" }
 }
 
-/// A name that comes from anywhere as that of a function: one line that can't be taken for another kind of line.
+/// Writes a name that comes from anywhere as that of a function: one line that can't be taken for
+/// another kind of line.
 fn function(name: &str) -> Cow<'_, str> {
     // How the lines of a dump begin that are no function's.
     const OTHERS: [&str; 7] =
@@ -252,13 +254,13 @@ fn function(name: &str) -> Cow<'_, str> {
     if is_plain { name } else { format!("\"{name}\"").into() }
 }
 
-/// A text as one line, whoever reads it.
+/// Writes a text as one line, whoever reads it.
 fn one_line(text: &str) -> Cow<'_, str> {
     let ends = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
     if text.contains(ends) { text.replace(ends, " ").into() } else { text.into() }
 }
 
-/// The stack of the thread that a task blocks.
+/// Returns the stack of the thread that a task blocks.
 fn blocked<'a>(status: &Status, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> Option<Stack<'a>> {
     match status.state {
         State::Running { thread } if status.since >= BLOCKING => stack_of(thread),
@@ -276,7 +278,7 @@ fn state_word(status: &Status) -> &'static str {
     }
 }
 
-/// An empty line, and `goroutine ID [state, N minutes] `.
+/// Writes an empty line, and `goroutine ID [state, N minutes] `.
 fn header(text: &mut String, id: u64, state: &str, since: Duration) {
     let _ = write!(text, "\ngoroutine {id} [{state}");
     text.push_str(&wait(Some(since)));
@@ -300,7 +302,7 @@ fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
     text
 }
 
-/// The locations of a path, the innermost first.
+/// Returns the locations of a path, the innermost first.
 fn locations(
     builder: &mut Builder,
     known: &mut HashMap<(String, String, u32), u32>,
@@ -310,7 +312,7 @@ fn locations(
     places.map(|(name, file, line)| location(builder, known, name, (file, *line))).collect()
 }
 
-/// The location of a place in the source that has no address.
+/// Returns the location of a place in the source that has no address.
 fn location(
     builder: &mut Builder,
     known: &mut HashMap<(String, String, u32), u32>,

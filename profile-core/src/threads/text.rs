@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// A wait as Go writes it: in whole minutes, and only from one on.
+/// Writes a wait as Go does: in whole minutes, and only from one on.
 pub(crate) fn wait(waited: Option<Duration>) -> String {
     match waited.map_or(0, |waited| waited.as_secs() / 60) {
         0 => String::new(),
@@ -11,7 +11,7 @@ pub(crate) fn wait(waited: Option<Duration>) -> String {
     }
 }
 
-/// A label's value as Go 1.27 writes it: quoted unless it is plain.
+/// Writes a label's value as Go 1.27 does: quoted unless it is plain.
 pub(crate) fn label(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "./_".contains(c);
     if !value.is_empty() && value.chars().all(plain) {

@@ -79,7 +79,7 @@ fn encode(mut creators: Vec<Creator>, unknown: u64, taken: SystemTime) -> Vec<u8
     builder.finish().encode_gzip()
 }
 
-/// A stack without std's functions at its leaf: every thread begins in those.
+/// Cuts std's functions off the leaf of a stack: every thread begins in those.
 fn without_std<'a>(builder: &Builder, locations: &'a [u32]) -> &'a [u32] {
     let is_std = |location: &u32| {
         let names = Names::of(builder, std::slice::from_ref(location));

@@ -36,26 +36,26 @@ pub struct BlockProfile {
 const RATE: u64 = 1_000_000;
 
 impl BlockProfile {
-    /// One event for each millisecond of waiting within a window.
+    /// Makes a collector of one event for each millisecond of waiting within a window.
     pub fn new() -> BlockProfile {
         BlockProfile { nanos: RATE, idle: false, symbols: Symbols::Resolved }
     }
 
-    /// The same with one event for each `nanos` nanoseconds; every wait at 1.
+    /// Returns the same with one event for each `nanos` nanoseconds; every wait at 1.
     #[must_use]
     pub fn rate(self, nanos: u64) -> BlockProfile {
         BlockProfile { nanos: nanos.max(1), ..self }
     }
 
-    /// The same with or without workers that have nothing to do. They have the label `idle`, and are
-    /// left out unless asked for.
+    /// Returns the same with or without workers that have nothing to do. They have the label
+    /// `idle`, and are left out unless asked for.
     #[must_use]
     pub fn idle(self, idle: bool) -> BlockProfile {
         BlockProfile { idle, ..self }
     }
 
-    /// The same, naming functions in the profile or leaving that to its reader. Without names nothing
-    /// tells idle workers from others, nor what is waited for.
+    /// Returns the same, naming functions in the profile or leaving that to its reader. Without
+    /// names nothing tells idle workers from others, nor what is waited for.
     #[must_use]
     pub fn symbols(self, symbols: Symbols) -> BlockProfile {
         BlockProfile { symbols, ..self }

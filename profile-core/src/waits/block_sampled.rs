@@ -33,13 +33,13 @@ const HZ: u64 = 15;
 const SHORT: Duration = Duration::from_millis(200);
 
 impl SampledBlock {
-    /// About fifteen looks a second.
+    /// Makes a collector of about fifteen looks a second.
     pub fn new() -> SampledBlock {
         SampledBlock { idle: false }
     }
 
-    /// The same with or without workers that have nothing to do. They have the label `idle`, and are
-    /// left out unless asked for.
+    /// Returns the same with or without workers that have nothing to do. They have the label
+    /// `idle`, and are left out unless asked for.
     #[must_use]
     pub fn idle(self, idle: bool) -> SampledBlock {
         SampledBlock { idle }

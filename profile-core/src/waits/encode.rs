@@ -25,7 +25,7 @@ struct LeftOut {
     nanos: u64,
 }
 
-/// A profile of what was recorded.
+/// Encodes what was recorded as a profile.
 pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec<u8> {
     let mut builder = ProfileShape::CONTENTION.builder(ProfileShape::CONTENTION.period);
     // What a stack is told from are names, also where the profile has none.
@@ -141,7 +141,8 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Of the functions nearest to the leaf: as many as any decision takes, and the root's.
+    /// Collects the names of the functions nearest to the leaf: as many as any decision takes, and
+    /// the root's.
     pub(crate) fn of(builder: &Builder, locations: &[u32]) -> Names {
         let profile = builder.profile();
         let named = locations.iter().enumerate().flat_map(|(at, &location)| {
@@ -158,7 +159,7 @@ impl Names {
         self.names.iter().map(|(name, _)| name.as_str())
     }
 
-    /// The index in the stack of the location that a name is of.
+    /// Returns the index in the stack of the location that a name is of.
     pub(crate) fn location(&self, index: usize) -> usize {
         self.names.get(index).map_or(0, |&(_, location)| location)
     }

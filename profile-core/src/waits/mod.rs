@@ -59,28 +59,29 @@ pub(crate) use crate::waits::table::{Entry, Table};
 #[cfg(intercepted)]
 pub(crate) use crate::waits::waiters::SITE;
 
-/// Addresses of a stack that are kept; what is beyond the root's side is cut.
+/// Number of a stack's addresses that are kept, from the leaf on; those on the root's side are cut.
 #[cfg(intercepted)]
 pub(crate) const DEPTH: usize = 128;
 
 /// Records one event of `block` for each `nanos` nanoseconds that a thread is blocked, on average; all
-/// of them at 1, none at 0, which is how a program starts. The rate before.
+/// of them at 1, none at 0, which is how a program starts. Returns the previous rate.
 ///
-/// As Go's `runtime.SetBlockProfileRate`: waits that are longer are all recorded, shorter ones as
+/// Does as Go's `runtime.SetBlockProfileRate`: waits that are longer are all recorded, shorter ones as
 /// likely as they are long, and with the weight of those left out.
 pub fn set_block_profile_rate(nanos: u64) -> u64 {
     rates::change(|wanted| std::mem::replace(&mut wanted.block, nanos))
 }
 
 /// Records one of `events` wakes that end others' waiting, on average, for `mutex`; all of them at 1,
-/// none at 0, which is how a program starts. The fraction before.
+/// none at 0, which is how a program starts. Returns the previous fraction.
 ///
-/// As Go's `runtime.SetMutexProfileFraction`.
+/// Does as Go's `runtime.SetMutexProfileFraction`.
 pub fn set_mutex_profile_fraction(events: u64) -> u64 {
     rates::change(|wanted| std::mem::replace(&mut wanted.mutex, events))
 }
 
-/// Makes ready for recording, where it was off until now. Since when it is on; 0 where it can't be.
+/// Prepares for recording, where it was off before. Returns the time since which it is on, on the
+/// clock of waits; 0 where it can't be on.
 fn switched_on(since: u64) -> u64 {
     #[cfg(intercepted)]
     if since == 0 {

@@ -35,12 +35,12 @@ pub struct MutexProfile {
 const RATE: u64 = 1_000_000;
 
 impl MutexProfile {
-    /// One event for each millisecond that others wait within a window.
+    /// Makes a collector of one event for each millisecond that others wait within a window.
     pub fn new() -> MutexProfile {
         MutexProfile { nanos: RATE, symbols: Symbols::Resolved }
     }
 
-    /// The same with one event for each `nanos` nanoseconds; every one at 1.
+    /// Returns the same with one event for each `nanos` nanoseconds; every one at 1.
     #[must_use]
     pub fn rate(self, nanos: u64) -> MutexProfile {
         MutexProfile { nanos: nanos.max(1), ..self }

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 #[cfg(intercepted)]
 use crate::waits::recorded::Of;
 
-/// Nanoseconds of waiting for one event of `block`; 0 is never. In force.
+/// The rate of `block` that is in force: nanoseconds of waiting for one event; 0 is never.
 pub(crate) static BLOCK_RATE: AtomicU64 = AtomicU64::new(0);
-/// Events of `mutex` of which one is recorded; 0 is none. In force.
+/// The fraction of `mutex` that is in force: events of which one is recorded; 0 is none.
 pub(crate) static MUTEX_FRACTION: AtomicU64 = AtomicU64::new(0);
-/// Nanoseconds of others' waiting for one event of `mutex`; 0 is never. In force.
+/// The rate of `mutex` that is in force: nanoseconds of others' waiting for one event; 0 is never.
 pub(crate) static MUTEX_RATE: AtomicU64 = AtomicU64::new(0);
 /// Time at which the first of them was set, on the clock of waits; 0 while none is.
 pub(crate) static SINCE: AtomicU64 = AtomicU64::new(0);
@@ -57,7 +57,7 @@ pub(crate) struct Raised {
 }
 #[cfg(intercepted)]
 impl Raised {
-    /// At least one event for each `nanos` nanoseconds, which are not 0.
+    /// Asks for at least one event for each `nanos` nanoseconds, which are not 0.
     pub(crate) fn new(of: Of, nanos: u64) -> Raised {
         change(|wanted| wanted.windows(of).push(nanos));
         Raised { of, nanos }

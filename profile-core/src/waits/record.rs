@@ -64,8 +64,8 @@ thread_local! {
 }
 
 impl Wait {
-    /// This thread is about to sleep: its wait begins now, or at its yields right before. `frame` is an
-    /// address in its stack.
+    /// Begins the wait of this thread, which is about to sleep: now, or at its yields right before.
+    /// `frame` is an address in its stack.
     pub(crate) fn new(address: u64, frame: u64) -> Wait {
         Wait { address, since: yields::wait_began(now()), frame, slot: None }
     }
@@ -103,7 +103,8 @@ impl Drop for Wait {
     }
 }
 
-/// A wait that began while recording was off has ended while it is on: it counts from then.
+/// Weighs a wait that began while recording was off and has ended while it is on: it counts from
+/// then.
 pub(crate) fn late_wait(answer: c_long) -> Option<(&'static Table, Weighed)> {
     blocked(since(), answer)
 }
@@ -121,8 +122,8 @@ fn blocked(since: u64, answer: c_long) -> Option<(&'static Table, Weighed)> {
     Some((&records()?.blocked, by_time(nanos, rate)?))
 }
 
-/// A thread wakes those who wait on an address: what it is charged with, where that is to be
-/// recorded, and where they wait.
+/// Charges a thread that wakes those who wait on an address: returns the weight, where that is to
+/// be recorded, and where they wait.
 pub(crate) fn release(address: u64) -> Option<(&'static Table, Weighed, Site)> {
     let fraction = MUTEX_FRACTION.load(Ordering::Relaxed);
     let rate = MUTEX_RATE.load(Ordering::Relaxed);
@@ -137,8 +138,8 @@ pub(crate) fn release(address: u64) -> Option<(&'static Table, Weighed, Site)> {
     Some((&records.released, by_fraction_or_time(nanos, fraction, rate)?, site))
 }
 
-/// One event for each `rate` nanoseconds: a long one always, a shorter one as likely as it is long,
-/// and with the weight of those that were left out.
+/// Weighs an event, of which there is one for each `rate` nanoseconds: a long one always, a shorter
+/// one as likely as it is long, and with the weight of those that were left out.
 fn by_time(nanos: u64, rate: u64) -> Option<Weighed> {
     if nanos >= rate {
         return Some(Weighed { count: Weighed::ONE, nanos });
@@ -151,7 +152,8 @@ fn by_time(nanos: u64, rate: u64) -> Option<Weighed> {
     Some(Weighed { count: count as u64, nanos: rate })
 }
 
-/// One of `fraction` events, or one for each `rate` nanoseconds: whichever is more. 0 is never.
+/// Weighs an event: one of `fraction` counts, or one for each `rate` nanoseconds, whichever is
+/// more. 0 is never.
 fn by_fraction_or_time(nanos: u64, fraction: u64, rate: u64) -> Option<Weighed> {
     let more_by_time = rate != 0 && u128::from(nanos) * u128::from(fraction) >= u128::from(rate);
     if fraction == 0 || more_by_time {
@@ -163,7 +165,7 @@ fn by_fraction_or_time(nanos: u64, fraction: u64, rate: u64) -> Option<Weighed> 
     })
 }
 
-/// A number that nothing in the program is in step with.
+/// Returns a number that nothing in the program is in step with.
 fn random() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = const { Cell::new(0) };

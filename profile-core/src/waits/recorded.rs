@@ -17,7 +17,7 @@ pub(crate) enum Of {
 /// A count and a time that a sample stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Weighed {
-    /// In units of [`Weighed::ONE`].
+    /// Number of events, in units of [`Weighed::ONE`].
     pub(crate) count: u64,
     pub(crate) nanos: u64,
 }
@@ -26,7 +26,7 @@ impl Weighed {
     /// One event. Counts are fractions: a sample of one in 1.5 events stands for 1.5.
     pub(crate) const ONE: u64 = 1 << 16;
 
-    /// Whole events.
+    /// Returns the number of whole events.
     pub(crate) fn count(self) -> u64 {
         (self.count + Weighed::ONE / 2) / Weighed::ONE
     }

@@ -79,7 +79,7 @@ struct Followed {
     schedule: Option<File>,
     ran: Option<Ran>,
     looked: Instant,
-    /// Since when it is known not to have run.
+    /// Time since which it is known not to have run.
     still_since: Instant,
     next: Instant,
     /// The stack at which it waits.
@@ -132,7 +132,7 @@ impl Looking {
         looking
     }
 
-    /// From half to one and a half of a time, so that nothing in the program keeps step.
+    /// Returns from half to one and a half of a time, so that nothing in the program keeps step.
     fn jitter(&mut self, time: Duration) -> Duration {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
@@ -197,8 +197,8 @@ impl Looking {
         });
     }
 
-    /// The time between two looks at a thread counts half for what it did at the first, and half for
-    /// what it does at the second; as a whole where it hasn't run in between.
+    /// Looks at a thread. The time between two looks counts half for what it did at the first, and
+    /// half for what it does at the second; as a whole where it hasn't run in between.
     fn look(&mut self, tasks: &Tasks, tid: u32, thread: &mut Followed) {
         let now = Instant::now();
         let gap = now - thread.looked;
@@ -228,7 +228,7 @@ impl Looking {
         }
     }
 
-    /// The stack of a thread that waits on a futex.
+    /// Returns the stack of a thread that waits on a futex.
     fn stack(&mut self, tasks: &Tasks, tid: u32) -> Option<usize> {
         let waits = |state| match state {
             ThreadState::Blocked { call: libc::SYS_futex, arguments: [_, operation] } => {

@@ -17,7 +17,7 @@ pub(crate) enum Wait {
 }
 
 impl Wait {
-    /// As profiles say it.
+    /// Returns the word that profiles have for it.
     pub(crate) fn word(self) -> &'static str {
         match self {
             Wait::Mutex => "mutex",
@@ -96,8 +96,8 @@ const RELEASING: [&str; 12] = [
     "__lll_lock_wake",
 ];
 
-/// The index of the function that releases a lock, in a stack that wakes others. `None` where it is
-/// anything else that they waited for.
+/// Returns the index of the function that releases a lock, in a stack that wakes others. `None`
+/// where it is anything else that they waited for.
 pub(crate) fn releases<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize> {
     names.take(NEAR).position(|name| RELEASING.iter().any(|part| has(name, part)))
 }
@@ -164,7 +164,8 @@ fn is_plumbing(name: &str) -> bool {
     PARTS.iter().any(|part| plain.starts_with(part)) || plain.starts_with("__")
 }
 
-/// A name without the brackets that an implementation's has: `<a::B as c::D>::e` begins as `a::B`.
+/// Returns a name without the brackets that an implementation's has: `<a::B as c::D>::e` begins as
+/// `a::B`.
 fn plain(name: &str) -> &str {
     name.trim_start_matches(['<', '&'])
 }

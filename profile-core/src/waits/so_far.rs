@@ -100,7 +100,7 @@ fn table(of: Of) -> Option<&'static Table> {
     })
 }
 
-/// The waits that are under way, by their stacks.
+/// Returns the waits that are under way, by their stacks.
 fn open() -> HashMap<Stack, Weighed> {
     let since_on = record::since();
     let mut open = HashMap::new();
@@ -144,7 +144,7 @@ fn open() -> HashMap<Stack, Weighed> {
     open
 }
 
-/// The futex that a thread waits on.
+/// Returns the futex that a thread waits on.
 fn futex(task: &Blocked) -> Option<u64> {
     match task.place()?.state {
         ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, operation] } => {

@@ -23,7 +23,7 @@ pub(crate) struct Table {
     /// Its length, 0 until it can be read.
     lens: Box<[AtomicU64]>,
     stacks: Box<[AtomicU64]>,
-    /// In units of [`Weighed::ONE`].
+    /// Counts in units of [`Weighed::ONE`].
     counts: Box<[AtomicU64]>,
     nanos: Box<[AtomicU64]>,
     lost: Counter,
@@ -37,7 +37,7 @@ struct Counter {
 }
 
 impl Entry {
-    /// As a number that is not 0, and back.
+    /// Returns the entry as a number that is not 0; [`of_number`](Self::of_number) is the way back.
     pub(crate) fn number(self) -> usize {
         self.0 + 1
     }
@@ -87,7 +87,8 @@ impl Table {
         self.nanos[index].fetch_sub(weighed.nanos, Ordering::Relaxed);
     }
 
-    /// Two stacks of the same hash, of 64 bits, are taken for one.
+    /// Finds the stack's entry, or takes a free one. Two stacks of the same hash, of 64 bits, are
+    /// taken for one.
     fn place(&self, stack: &[u64], truncated: bool) -> Option<Entry> {
         let stack = &stack[..stack.len().min(DEPTH)];
         let hash = hash(stack);
@@ -120,7 +121,7 @@ impl Table {
         None
     }
 
-    /// Every stack with what was added to it.
+    /// Returns every stack with what was added to it.
     pub(crate) fn entries(&self) -> impl Iterator<Item = (Entry, Weighed)> + '_ {
         (0..STACKS).filter(|&index| self.keys[index].load(Ordering::Relaxed) != 0).map(|index| {
             let weighed = Weighed {
@@ -131,7 +132,8 @@ impl Table {
         })
     }
 
-    /// A stack's addresses, and whether it goes on beyond the last. Empty while it is being written.
+    /// Returns a stack's addresses, and whether it goes on beyond the last. Empty while it is being
+    /// written.
     pub(crate) fn stack(&self, Entry(index): Entry) -> (Vec<u64>, bool) {
         let len = self.lens[index].load(Ordering::Acquire);
         let addresses = (len & (TRUNCATED - 1)).saturating_sub(1) as usize;
@@ -149,7 +151,7 @@ impl Table {
     }
 }
 
-/// Never 0.
+/// Hashes a stack. Never 0.
 fn hash(stack: &[u64]) -> u64 {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ stack.len() as u64;
     for &address in stack {

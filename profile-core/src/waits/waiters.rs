@@ -20,7 +20,7 @@ pub(crate) struct Waiters {
     /// The futex's address, 0 where nobody waits.
     keys: Box<[AtomicU64]>,
     since: Box<[AtomicU64]>,
-    /// Up to when the wait was charged to those who woke others.
+    /// Time up to which the wait was charged to those who woke others.
     charged: Box<[AtomicU64]>,
     /// An address in the waiting function's frame, which tells threads apart.
     frames: Box<[AtomicU64]>,
@@ -50,7 +50,7 @@ impl Waiters {
         }
     }
 
-    /// A slot for a wait, near its address's hash if there is one.
+    /// Takes a slot for a wait, near its address's hash if there is one.
     pub(crate) fn enter(
         &self,
         address: u64,
@@ -78,7 +78,7 @@ impl Waiters {
         None
     }
 
-    /// The wait with this frame is over, if it was not taken out before.
+    /// Ends the wait with this frame, if it was not taken out before.
     pub(crate) fn leave(&self, slot: usize, frame: u64) {
         if self.frames[slot].load(Ordering::Relaxed) == frame {
             self.frames[slot].store(0, Ordering::Relaxed);
@@ -105,7 +105,7 @@ impl Waiters {
         (total, site)
     }
 
-    /// The waits that are under way.
+    /// Returns the waits that are under way.
     pub(crate) fn all(&self) -> Vec<Waiting> {
         (0..SLOTS).filter_map(|slot| self.at(slot)).collect()
     }

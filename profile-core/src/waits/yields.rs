@@ -40,7 +40,7 @@ thread_local! {
     static LAST: Cell<Series> = const { Cell::new(NONE) };
 }
 
-/// This thread has yielded.
+/// Notes that this thread has yielded.
 pub(crate) fn note(began: u64, ended: u64) {
     LAST.set(LAST.get().and(began, ended));
 }

@@ -16,7 +16,7 @@ impl Addresses {
         Addresses { slots: vec![(0, 0); 1 << 12], count: 0, random }
     }
 
-    /// The index of an address; where it is new that which `add` gives.
+    /// Returns the index of an address; where it is new that which `add` gives.
     #[inline]
     pub(super) fn index(&mut self, address: u64, add: impl FnOnce() -> u32) -> u32 {
         let mut at = self.start(address);

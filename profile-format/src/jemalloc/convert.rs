@@ -25,8 +25,8 @@ pub fn unbias(count: u64, bytes: u64, rate: u64) -> (u64, u64) {
     ((count as f64 * scale).round() as u64, (bytes as f64 * scale).round() as u64)
 }
 
-/// A dump as a gzip'd profile, the same as [`HeapDump::to_profile`] gives. Stacks go straight from one
-/// text to the other, so that little more memory is needed than for both.
+/// Converts a dump to a gzip'd profile, the same as [`HeapDump::to_profile`] gives. Stacks go
+/// straight from one text to the other, so that little more memory is needed than for both.
 ///
 /// # Errors
 ///
@@ -43,8 +43,8 @@ pub fn convert(bytes: &[u8], limits: &HeapDumpLimits) -> Result<Vec<u8>, HeapDum
 }
 
 impl HeapDump {
-    /// The dump as a profile with the four sample types of a Go heap profile, estimates of what
-    /// the whole process allocated.
+    /// Converts the dump to a profile with the four sample types of a Go heap profile, estimates of
+    /// what the whole process allocated.
     ///
     /// Addresses are those of the calls, one less than the dump's return addresses, and have no
     /// names. Samples have no label `bytes`, as Go's have: a dump does not tell the sizes of blocks,
@@ -85,7 +85,7 @@ impl<P, F: FnMut(&[P], &[i64; 4])> Converter<P, F> {
         Converter { builder, rate, addresses, accumulates: false, emit, place }
     }
 
-    /// The profile without its samples.
+    /// Returns the profile without its samples.
     fn finish(mut self, regions: &[MappedRegion]) -> Profile {
         if !self.accumulates {
             self.builder.comment("alloc_objects, alloc_space: not collected, prof_accum was off");
@@ -159,7 +159,7 @@ fn is_program(path: &str) -> bool {
         && !path.trim_end_matches(" (deleted)").ends_with(".so")
 }
 
-/// The mapping whose range holds an address. Ranges of a real process do not overlap.
+/// Returns the mapping whose range holds an address. Ranges of a real process do not overlap.
 fn mapping_of(ranges: &[MappedRange], address: u64) -> Option<u32> {
     let after = ranges.partition_point(|&(start, ..)| start <= address);
     let &(_, limit, index) = ranges.get(after.checked_sub(1)?)?;

@@ -11,7 +11,7 @@ pub(super) struct Digits {
 const EACH: u64 = 0x0101_0101_0101_0101;
 
 impl Digits {
-    /// `None` for a text of more than fifteen bytes, and near the end.
+    /// Packs a text. `None` for one of more than fifteen bytes, and near the end.
     #[inline]
     pub(super) fn of(text: &[u8]) -> Option<Digits> {
         let bytes = text.first_chunk::<16>()?;
@@ -46,7 +46,7 @@ struct Slot<P> {
     place: P,
 }
 
-/// More are read anew each time.
+/// The most texts that are kept; more are read anew each time.
 const MOST: usize = 1 << 20;
 
 impl<P: Copy + Default> Known<P> {

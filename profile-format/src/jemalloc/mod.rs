@@ -96,7 +96,7 @@ pub struct HeapDumpLimits {
 }
 
 impl Default for HeapDumpLimits {
-    /// Ten million stacks, a hundred warnings.
+    /// Returns limits of ten million stacks and a hundred warnings.
     fn default() -> HeapDumpLimits {
         HeapDumpLimits { max_stacks: 10_000_000, max_warnings: 100 }
     }
@@ -115,7 +115,7 @@ pub enum HeapDumpError {
 }
 
 impl HeapDump {
-    /// The stacks in order.
+    /// Returns the stacks in order.
     pub fn stacks(&self) -> impl ExactSizeIterator<Item = HeapStack<'_>> {
         self.counts.iter().enumerate().map(|(index, &counts)| {
             let start = if index == 0 { 0 } else { self.ends[index - 1] };

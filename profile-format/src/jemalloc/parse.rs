@@ -67,7 +67,7 @@ impl HeapDump {
     }
 }
 
-/// The sampling rate, from the first line.
+/// Reads the sampling rate, from the first line.
 pub(super) fn rate(bytes: &[u8]) -> Result<u64, HeapDumpError> {
     let rest = bytes.strip_prefix(HEADER).ok_or(HeapDumpError::NoHeader)?;
     Cursor { rest }.decimal().ok_or(HeapDumpError::NoRate)

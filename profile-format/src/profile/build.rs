@@ -13,7 +13,7 @@ pub struct Builder {
 }
 
 impl Builder {
-    /// An empty profile with these sample types, as pairs of what is counted and its unit.
+    /// Makes an empty profile with these sample types, as pairs of what is counted and its unit.
     pub fn new(sample_types: &[(&str, &str)]) -> Builder {
         let mut builder = Builder {
             profile: Profile::default(),
@@ -28,7 +28,7 @@ impl Builder {
         builder
     }
 
-    /// The id of a text, added where it is new.
+    /// Returns the id of a text, added where it is new.
     pub fn str(&mut self, text: &str) -> StrId {
         if let Some(&id) = self.strings.get(text) {
             return id;
@@ -38,22 +38,22 @@ impl Builder {
         id
     }
 
-    /// A value type.
+    /// Makes a value type.
     pub fn value_type(&mut self, kind: &str, unit: &str) -> ValueType {
         ValueType { kind: self.str(kind), unit: self.str(unit) }
     }
 
-    /// A label with a text.
+    /// Makes a label with a text.
     pub fn text_label(&mut self, key: &str, text: &str) -> Label {
         Label { key: self.str(key), str: self.str(text), ..Label::default() }
     }
 
-    /// A label with a number.
+    /// Makes a label with a number.
     pub fn number_label(&mut self, key: &str, num: i64, unit: &str) -> Label {
         Label { key: self.str(key), num, num_unit: self.str(unit), ..Label::default() }
     }
 
-    /// The index of a function, added where it is new.
+    /// Returns the index of a function, added where it is new.
     pub fn function(&mut self, function: Function) -> u32 {
         *self.functions.entry(function).or_insert_with(|| {
             self.profile.functions.push(function);
@@ -87,29 +87,29 @@ impl Builder {
         self.profile.comments.push(id);
     }
 
-    /// The period and what it counts.
+    /// Sets the period and what it counts.
     pub fn period(&mut self, kind: &str, unit: &str, period: i64) {
         self.profile.period_type = Some(self.value_type(kind, unit));
         self.profile.period = period;
     }
 
-    /// The profile so far.
+    /// Returns the profile so far.
     pub fn profile(&self) -> &Profile {
         &self.profile
     }
 
-    /// The profile so far, for fields that need no interning.
+    /// Returns the profile so far, for fields that need no interning.
     pub fn profile_mut(&mut self) -> &mut Profile {
         &mut self.profile
     }
 
-    /// The finished profile.
+    /// Returns the finished profile.
     pub fn finish(self) -> Profile {
         self.profile
     }
 }
 
-/// The index of the element pushed last.
+/// Returns the index of the element pushed last.
 fn index(len: usize) -> u32 {
     u32::try_from(len - 1).expect("fewer than 2^32 entries")
 }

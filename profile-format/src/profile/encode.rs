@@ -5,7 +5,7 @@ use super::wire::{Message, Sink};
 use super::{Function, Label, Line, Location, Mapping, Profile, Sample, StrId, ValueType};
 
 impl Profile {
-    /// The profile as raw protobuf. Ids are indices plus one, in order.
+    /// Encodes the profile as raw protobuf. Ids are indices plus one, in order.
     ///
     /// Consumers expect gzip; see [`Profile::encode_gzip`].
     pub fn encode(&self) -> Vec<u8> {
@@ -14,7 +14,7 @@ impl Profile {
         out
     }
 
-    /// The profile as a single gzip member, as every tool expects it.
+    /// Encodes the profile as a single gzip member, as every tool expects it.
     ///
     /// The raw form is never held as a whole.
     pub fn encode_gzip(&self) -> Vec<u8> {
@@ -68,7 +68,7 @@ fn flag<S: Sink>(sink: &mut S, field: u32, set: bool) {
     sink.number(field, u64::from(set));
 }
 
-/// The id on the wire of the element at an index.
+/// Returns the id on the wire of the element at an index.
 fn id(index: u32) -> u64 {
     u64::from(index) + 1
 }

@@ -24,7 +24,7 @@ pub enum MergeError {
     /// Periods count different things, so that samples of the one are none of the other.
     #[error("the profiles have different period types: {first} and {other}")]
     PeriodType {
-        /// That of the first profile, as `kind/unit`; `none` where it has none.
+        /// Period type of the first profile, as `kind/unit`; `none` where it has none.
         first: String,
         /// The one that differs.
         other: String,
@@ -32,9 +32,9 @@ pub enum MergeError {
     /// No sample type is in every profile.
     #[error("the profiles have no sample type in common: {first} and {other}")]
     SampleTypes {
-        /// Those of the first profile that all before `other` have too.
+        /// Sample types of the first profile that all before `other` have too.
         first: String,
-        /// Those of the profile that has none of them.
+        /// Sample types of the profile that has none of them.
         other: String,
     },
 }
@@ -87,8 +87,8 @@ fn is_zero(values: &[i64]) -> bool {
     values.iter().all(|&value| value == 0)
 }
 
-/// One pass over all profiles. Samples that were zero from the start are not taken along; those that
-/// came to zero stay.
+/// Adds all profiles up in one pass. Samples that were zero from the start are not taken along;
+/// those that came to zero stay.
 fn sum(parts: &[(&Profile, i64)]) -> Result<Profile, MergeError> {
     let &(first, _) = parts.first().ok_or(MergeError::Nothing)?;
     let types = common_types(parts)?;
@@ -102,7 +102,7 @@ fn sum(parts: &[(&Profile, i64)]) -> Result<Profile, MergeError> {
     Ok(merged.finish())
 }
 
-/// The sample types of the first profile that all have.
+/// Returns the sample types of the first profile that all have.
 pub(super) fn common_types(parts: &[(&Profile, i64)]) -> Result<Vec<ValueType>, MergeError> {
     let (first, _) = parts[0];
     let period = |profile: &Profile| {
@@ -129,7 +129,7 @@ pub(super) fn common_types(parts: &[(&Profile, i64)]) -> Result<Vec<ValueType>, 
     Ok(common)
 }
 
-/// The index of a sample type.
+/// Returns the index of a sample type.
 pub(super) fn position(profile: &Profile, kind: &str, unit: &str) -> Option<usize> {
     profile
         .sample_types
@@ -264,7 +264,7 @@ impl Merge {
         }
     }
 
-    /// The index of the sample with this stack and these labels.
+    /// Returns the index of the sample with this stack and these labels.
     fn sample(&mut self, stack: &[u32], labels: &[Label]) -> usize {
         let Merge { hasher, stacks, .. } = self;
         let hash = hasher.hash_one((stack, labels));

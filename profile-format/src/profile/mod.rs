@@ -71,7 +71,7 @@ pub struct StrId(pub u32);
 pub struct ValueType {
     /// The thing that is counted.
     pub kind: StrId,
-    /// In which unit.
+    /// The unit in which it is counted.
     pub unit: StrId,
 }
 
@@ -171,7 +171,7 @@ pub struct Sample<'a> {
 }
 
 impl Samples {
-    /// No samples, of `width` values each.
+    /// Makes an empty list of samples, of `width` values each.
     pub fn new(width: usize) -> Samples {
         Samples { width, ..Samples::default() }
     }
@@ -190,7 +190,7 @@ impl Samples {
         self.label_ends.push(self.labels.len());
     }
 
-    /// The same stacks and labels with other values, `width` for each sample.
+    /// Returns the same stacks and labels with other values, `width` for each sample.
     fn with_values(self, width: usize, values: Vec<i64>) -> Samples {
         debug_assert_eq!(values.len(), self.len() * width);
         Samples { width, values, ..self }
@@ -206,7 +206,7 @@ impl Samples {
         self.stack_ends.is_empty()
     }
 
-    /// The sample at an index.
+    /// Returns the sample at an index.
     ///
     /// # Panics
     ///
@@ -223,7 +223,7 @@ impl Samples {
         }
     }
 
-    /// The samples in order.
+    /// Returns the samples in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Sample<'_>> {
         (0..self.len()).map(|index| self.get(index))
     }
@@ -255,7 +255,7 @@ impl Strings {
         self.ends.len()
     }
 
-    /// The text of an id.
+    /// Returns the text of an id.
     ///
     /// # Panics
     ///
@@ -266,19 +266,19 @@ impl Strings {
         &self.text[start..self.ends[index]]
     }
 
-    /// The texts in order.
+    /// Returns the texts in order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &str> {
         (0..self.count()).map(|index| self.get(StrId(index as u32)))
     }
 }
 
 impl Profile {
-    /// The text of an id.
+    /// Returns the text of an id.
     pub fn str(&self, id: StrId) -> &str {
         self.strings.get(id)
     }
 
-    /// The lines of a location, the innermost inlined function first.
+    /// Returns the lines of a location, the innermost inlined function first.
     pub fn lines_of(&self, location: &Location) -> &[Line] {
         &self.lines[location.lines.start as usize..location.lines.end as usize]
     }

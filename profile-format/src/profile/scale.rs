@@ -75,13 +75,14 @@ impl Profile {
         self.samples = kept;
     }
 
-    /// The sum of a sample type, by its index.
+    /// Returns the sum of a sample type, by its index.
     fn total(&self, index: usize) -> i128 {
         self.samples.iter().map(|sample| i128::from(sample.values[index])).sum()
     }
 }
 
-/// Exact where nothing is to be done, and where there is a sign alone to change.
+/// Multiplies a value. Exact where nothing is to be done, and where there is a sign alone to
+/// change.
 fn times(value: i64, ratio: f64) -> i64 {
     if ratio == 1.0 {
         value

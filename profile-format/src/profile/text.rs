@@ -25,7 +25,7 @@ pub enum TextForm {
 }
 
 impl Profile {
-    /// The profile as text, the largest samples first, and its comments at the end.
+    /// Writes the profile as text, the largest samples first, and its comments at the end.
     ///
     /// `start_of` gives where the function at an address begins; without an answer an offset is
     /// counted from the address itself.
@@ -127,7 +127,7 @@ impl Text<'_> {
         order.into_iter().map(|index| samples.get(index))
     }
 
-    /// The rest of a row, the sample's labels, and its frames.
+    /// Writes the rest of a row, the sample's labels, and its frames.
     fn stack(&self, out: &mut String, sample: Sample<'_>) -> fmt::Result {
         let locations = || sample.stack.iter().map(|&at| &self.profile.locations[at as usize]);
         for location in locations() {
@@ -218,7 +218,7 @@ fn on_one_line(text: &str) -> String {
     text.replace(['\n', '\r', '\t'], " ")
 }
 
-/// A text in quotes, as Go writes it.
+/// Writes a text in quotes, as Go does.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {

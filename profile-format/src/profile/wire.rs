@@ -86,14 +86,14 @@ fn tag(field: u32, wire_type: u32) -> u64 {
     u64::from(field << 3 | wire_type)
 }
 
-/// The bytes of a message, without its tag and length.
+/// Returns the number of bytes of a message, without its tag and length.
 fn measure<M: Message>(message: &M) -> u64 {
     let mut count = Count(0);
     message.write(&mut count);
     count.0
 }
 
-/// The bytes of a varint: one for every seven bits, at least one.
+/// Returns the number of bytes of a varint: one for every seven bits, at least one.
 fn varint_len(value: u64) -> u64 {
     let highest = u64::from((value | 1).ilog2());
     (highest * 9 + 73) / 64

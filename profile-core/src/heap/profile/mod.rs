@@ -62,8 +62,8 @@ impl Heap {
         Heap { kind }
     }
 
-    /// The first source that has the kind; else why the last one doesn't, which is the one with most
-    /// to say.
+    /// Returns the first source that has the kind; else the reason of the last one, which is the
+    /// one with most to say.
     fn source(self) -> Result<&'static dyn Source, Unavailable> {
         let mut why = None;
         for source in SOURCES {

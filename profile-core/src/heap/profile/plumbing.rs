@@ -28,7 +28,8 @@ impl Trimmer {
         Trimmer { leaves: HashMap::new() }
     }
 
-    /// The stack without the allocator's frames; the whole of it where nothing would be left.
+    /// Returns the stack without the allocator's frames; the whole of it where nothing would be
+    /// left.
     pub(crate) fn trim<'a>(&mut self, builder: &mut Builder, stack: &'a mut [u32]) -> &'a [u32] {
         let entry = stack
             .iter()
@@ -84,7 +85,7 @@ mod tests {
 
     const STD: &str = "/rustc/0123/library/alloc/src";
 
-    /// A stack of locations, each a list of (function, file), innermost first.
+    /// Trims a stack of locations, each a list of (function, file), innermost first.
     fn trimmed(stack: &[&[(&str, &str)]]) -> Vec<Vec<String>> {
         let mut builder = Builder::new(&[]);
         let mut locations: Vec<u32> = stack

@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use tikv_jemalloc_ctl::raw;
 
-/// A flag that can only be read, such as `opt.prof`. `None` where this build has no such name.
+/// Reads a flag that can only be read, such as `opt.prof`. `None` where this build has no such
+/// name.
 pub(crate) fn flag(name: Flag) -> Option<bool> {
     // SAFETY: the names of `Flag` end in NUL and hold a C `bool` (jemalloc(3), MALLCTL NAMESPACE),
     // which jemalloc writes as 0 or 1.

@@ -13,7 +13,7 @@ pub(crate) struct MemoryFile {
 }
 
 impl MemoryFile {
-    /// An empty file. `name` shows in `/proc/self/fd` only.
+    /// Makes an empty file. `name` shows in `/proc/self/fd` only.
     ///
     /// Where `memfd_create` is forbidden (an old kernel, a seccomp filter), an unlinked file in the
     /// temporary directory takes its place.
@@ -28,13 +28,13 @@ impl MemoryFile {
         Ok(MemoryFile { file: fd.into() })
     }
 
-    /// A path under which this process can open the file for writing.
+    /// Returns a path under which this process can open the file for writing.
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
     }
 
-    /// The content, mapped. The file is owned and its path known to no one else, so that nobody
-    /// writes while it is read.
+    /// Maps the content. The file is owned and its path known to no one else, so that nobody writes
+    /// while it is read.
     pub(crate) fn map(self) -> io::Result<Mmap> {
         // SAFETY: the contract of a file mapping is that the file doesn't change while mapped. It
         // has no name in any directory and its descriptor is consumed here.

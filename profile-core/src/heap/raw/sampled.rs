@@ -84,7 +84,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
 /// The function by which an allocator is asked for a block.
 type Ask<A> = unsafe fn(&A, Layout) -> *mut u8;
 
-/// An allocation that did not pass.
+/// Allocates where the allocation did not pass.
 ///
 /// # Safety
 ///
@@ -104,7 +104,7 @@ where
     }
 }
 
-/// A sampled block; one that is not sampled where there is no room for it.
+/// Allocates a sampled block; one that is not sampled where there is no room for it.
 ///
 /// # Safety
 ///
@@ -139,8 +139,8 @@ unsafe fn free<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout) {
     unsafe { inner.dealloc(block, layout) };
 }
 
-/// A reallocation that is due, or of a block that may be a sampled one. As Go counts, it is a block of
-/// the new size that is allocated, and one of the old that is freed.
+/// Resizes a block where that is due, or the block may be a sampled one. As Go counts, it is a
+/// block of the new size that is allocated, and one of the old that is freed.
 ///
 /// # Safety
 ///
@@ -179,7 +179,7 @@ unsafe fn resize<A: GlobalAlloc>(
     new
 }
 
-/// The layout of a sampled block.
+/// Returns the layout of a sampled block.
 fn tagged(layout: Layout) -> Option<Layout> {
     Layout::from_size_align(layout.size(), layout.align().max(TAG)).ok()
 }
@@ -225,7 +225,8 @@ struct Filter {
 }
 
 impl Filter {
-    /// Whoever frees a block got it from whoever allocated it, and sees what was counted before.
+    /// Returns false where the block is certainly not a sampled one. Whoever frees a block got it
+    /// from whoever allocated it, and sees what was counted before.
     #[inline(always)]
     fn may_hold(&self, block: *mut u8) -> bool {
         block.addr().is_multiple_of(TAG) && self.count(block).load(Relaxed) != 0

@@ -20,7 +20,7 @@ impl Words {
         Words { len, at: AtomicPtr::new(ptr::null_mut()) }
     }
 
-    /// The words, if somebody has used them before.
+    /// Returns the words, if somebody has used them before.
     #[inline]
     pub(crate) fn existing(&self) -> Option<&'static [AtomicU64]> {
         let at = self.at.load(Ordering::Acquire);
@@ -28,7 +28,7 @@ impl Words {
         (!at.is_null()).then(|| unsafe { std::slice::from_raw_parts(at, self.len) })
     }
 
-    /// The words. `None` where the kernel gives no memory.
+    /// Returns the words. `None` where the kernel gives no memory.
     pub(crate) fn get(&self) -> Option<&'static [AtomicU64]> {
         if let Some(words) = self.existing() {
             return Some(words);

@@ -1,6 +1,6 @@
 //! The process's resident set, by `/proc/self/status`.
 
-/// The resident set and the largest it ever was.
+/// Returns the resident set and the largest it ever was.
 pub(crate) fn resident() -> (Option<u64>, Option<u64>) {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bytes = |name: &str| {

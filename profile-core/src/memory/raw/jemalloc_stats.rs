@@ -21,7 +21,7 @@ pub(crate) struct Ever {
     pub(crate) bytes: u64,
 }
 
-/// `None` where this jemalloc keeps no statistics.
+/// Reads the sizes. `None` where this jemalloc keeps no statistics.
 pub(crate) fn sizes() -> Option<Sizes> {
     // SAFETY: `epoch` is a `uint64_t` (jemalloc(3)); writing it brings the statistics up to date.
     unsafe { raw::write(b"epoch\0", 1u64) }.ok()?;
@@ -49,7 +49,7 @@ struct Class {
 /// The sum over all arenas (MALLCTL_ARENAS_ALL).
 const ALL: &str = "stats.arenas.4096";
 
-/// As of the last [`sizes`]. `None` where this jemalloc doesn't say.
+/// Reads the sums as of the last [`sizes`]. `None` where this jemalloc doesn't say.
 pub(crate) fn ever() -> Option<Ever> {
     static CLASSES: OnceLock<Option<Vec<Class>>> = OnceLock::new();
     let classes = CLASSES.get_or_init(classes).as_ref()?;

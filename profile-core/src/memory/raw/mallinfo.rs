@@ -5,17 +5,17 @@ use std::sync::OnceLock;
 /// Sizes of the memory that malloc has and holds, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mallinfo {
-    /// Of the system, for small blocks.
+    /// Memory that malloc has of the system for small blocks.
     pub(crate) arena: u64,
-    /// Of the system, a mapping for each large block.
+    /// Memory that malloc has of the system in mappings, one for each large block.
     pub(crate) mapped: u64,
-    /// In small blocks that are in use.
+    /// Memory in small blocks that are in use.
     pub(crate) in_use: u64,
-    /// In small blocks that are free.
+    /// Memory in small blocks that are free.
     pub(crate) free: u64,
 }
 
-/// The figures now. `None` where glibc is older.
+/// Reads the figures as they are now. `None` where glibc is older.
 pub(crate) fn read() -> Option<Mallinfo> {
     type Function = unsafe extern "C" fn() -> libc::mallinfo2;
     static FUNCTION: OnceLock<Option<Function>> = OnceLock::new();

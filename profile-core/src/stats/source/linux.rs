@@ -86,7 +86,7 @@ impl Source {
         }
     }
 
-    /// Mapped, resident and shared bytes: the first three words of `statm`, in pages.
+    /// Reads the mapped, resident and shared bytes: the first three words of `statm`, in pages.
     fn pages(&self) -> [Option<u64>; 3] {
         let text = Text::<128>::read(self.statm.as_ref());
         let mut words = text.as_str().split_ascii_whitespace();

@@ -40,7 +40,8 @@ impl Starting {
         }
     }
 
-    /// A free place, for what a thread is to run. None where as many threads are being started.
+    /// Takes a free place for what a thread is to run. `None` where as many threads are being
+    /// started.
     fn take(
         start: Start,
         argument: *mut c_void,
@@ -60,8 +61,8 @@ impl Starting {
     }
 }
 
-/// Of each thread the entry it was counted at, and what tells when it ends. 0 is none: a key is kept
-/// as one more.
+/// For each thread the entry it was counted at, which is also what tells when the thread ends. 0 is
+/// none: a key is kept as one more.
 static ENTRY_KEY: AtomicU32 = AtomicU32::new(0);
 
 /// Runs before `main`: so that the first thread that the program creates is seen with its stack.
@@ -127,7 +128,7 @@ fn count() -> Option<Entry> {
     counted.unwrap_or_else(|| births::born(&[], true))
 }
 
-/// The first code of a thread. It lets a forced unwinding pass, as of `pthread_exit`.
+/// Runs as the first code of a thread. It lets a forced unwinding pass, as of `pthread_exit`.
 unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
     // SAFETY: `pthread_create` passed a pointer to a static place.
     let place = unsafe { &*place.cast_const().cast::<Starting>() };
@@ -147,7 +148,7 @@ unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
     unsafe { start(argument) }
 }
 
-/// The last code of a thread, however it ends.
+/// Runs as the last code of a thread, however it ends.
 unsafe extern "C" fn end(entry: *mut c_void) {
     if let Some(entry) = Entry::of_number(entry.addr()) {
         births::ended(entry);

@@ -13,8 +13,8 @@ unsafe extern "C" {
     fn __sigaction(signal: c_int, new: *const Action, old: *mut Action) -> c_int;
 }
 
-/// Does the same as libc's function of the same name, except that handlers on an alternate stack
-/// also keep out the profiler's signals.
+/// Does the same as libc's function of the same name, and adds the profiler's signals to the mask of
+/// handlers that run on alternate stacks.
 ///
 /// # Safety
 ///

@@ -74,9 +74,9 @@ unsafe extern "C" fn syscall(
     )
 }
 
-/// The same without any looking, and with the kernel's own answer. A thread that waits is in here: a
-/// function without a frame, so that the way up its stack is known in every build. The compiler writes
-/// no unwind table for it, hence the directives.
+/// Makes the same call without any looking, and returns the kernel's own answer. A thread that
+/// waits is in here: a function without a frame, so that the way up its stack is known in every
+/// build. The compiler writes no unwind table for it, hence the directives.
 #[cfg(target_arch = "x86_64")]
 #[unsafe(naked)]
 pub(crate) unsafe extern "C-unwind" fn kernel(
@@ -149,7 +149,7 @@ unsafe extern "C" fn syscall(
     )
 }
 
-/// The same without any looking; see the one for x86_64.
+/// Makes the same call without any looking; see the one for x86_64.
 #[cfg(target_arch = "aarch64")]
 #[unsafe(naked)]
 pub(crate) unsafe extern "C-unwind" fn kernel(
@@ -184,7 +184,7 @@ pub(crate) fn own_frames(stack: &[u64]) -> usize {
     if waits_in_kernel { OURS.min(stack.len()) } else { 0 }
 }
 
-/// The kernel's error as libc's functions return it.
+/// Returns the kernel's error as libc's functions return it.
 unsafe extern "C" fn fail(answer: c_long) -> c_long {
     // SAFETY: the address of this thread's `errno`, which always exists.
     unsafe { *libc::__errno_location() = -answer as c_int };
@@ -196,7 +196,7 @@ pub(crate) fn returned(answer: c_long) -> c_long {
     if (-4095..0).contains(&answer) { unsafe { fail(answer) } } else { answer }
 }
 
-/// A futex call: waits are timed, and wakes charged with what others have waited.
+/// Makes a futex call: waits are timed, and wakes charged with what others have waited.
 ///
 /// Calls [`kernel`] and [`save`] from its own frame, never from one in between: the stacks that they
 /// are in begin with ours by count. An asynchronous cancellation unwinds it while it waits.

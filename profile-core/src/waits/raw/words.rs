@@ -2,8 +2,8 @@
 
 use std::sync::atomic::AtomicU64;
 
-/// So many words, all zero. The kernel gives pages to what is written first, so that a table is as
-/// large as what is in it.
+/// Makes so many words, all zero. The kernel gives pages to what is written first, so that a table
+/// is as large as what is in it.
 pub(crate) fn zeroed(count: usize) -> Box<[AtomicU64]> {
     let words = vec![0u64; count].into_boxed_slice();
     // SAFETY: `AtomicU64` has the size and the bit validity of `u64`, and on the processors that this

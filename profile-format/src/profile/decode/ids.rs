@@ -29,7 +29,7 @@ impl Ids {
         self.count += 1;
     }
 
-    /// The way from id to index, or the index of the first thing whose id was given before.
+    /// Returns the way from id to index, or the index of the first thing whose id was given before.
     pub(super) fn index(&self) -> Result<Index, u32> {
         let Some(ids) = &self.listed else { return Ok(Index::Sequential(self.count)) };
         let max = ids.iter().copied().max().unwrap_or(0);
@@ -53,7 +53,7 @@ impl Ids {
         Ok(Index::Map(map))
     }
 
-    /// The id of the thing at an index.
+    /// Returns the id of the thing at an index.
     pub(super) fn id(&self, index: u32) -> u64 {
         match &self.listed {
             Some(ids) => ids[index as usize],
@@ -71,7 +71,7 @@ pub(in crate::profile) enum Index {
 }
 
 impl Index {
-    /// The index of what has this id.
+    /// Returns the index of what has this id.
     #[inline]
     pub(in crate::profile) fn get(&self, id: u64) -> Option<u32> {
         match self {
@@ -95,7 +95,7 @@ pub(super) struct Refs {
 }
 
 impl Refs {
-    /// A reference to an id.
+    /// Makes a reference to an id.
     #[inline]
     pub(super) fn shorten(&mut self, id: u64) -> u32 {
         if id < u64::from(LARGE) { id as u32 } else { self.shorten_large(id) }
@@ -109,7 +109,7 @@ impl Refs {
         })
     }
 
-    /// The id of a reference.
+    /// Returns the id of a reference.
     pub(super) fn id(&self, reference: u32) -> u64 {
         match reference.checked_sub(LARGE) {
             Some(index) => self.large[index as usize],
@@ -122,7 +122,7 @@ impl Refs {
         self.large.len()
     }
 
-    /// The index that a reference means.
+    /// Returns the index that a reference means.
     pub(super) fn resolve(&self, reference: u32, index: &Index) -> Option<u32> {
         index.get(self.id(reference))
     }

@@ -45,13 +45,13 @@ impl DecodeLimits {
     /// The most that a byte of a field can become: an empty label is 2 bytes on the wire.
     const GROWTH: u64 = size_of::<Label>() as u64 / 2;
 
-    /// Up to here no count of things, of 8 bytes at least, passes 32 bits.
+    /// The most memory: up to here no count of things, of 8 bytes at least, passes 32 bits.
     const MOST_MEMORY: u64 = 16 << 30;
 }
 
 impl Default for DecodeLimits {
-    /// 1 GiB raw, 4 GiB decoded, ratio 100: writers add equal stacks up, so that large profiles compress to
-    /// a tenth, and fast deflate gets to 158 on zeros.
+    /// Returns limits of 1 GiB raw, 4 GiB decoded, ratio 100: writers add equal stacks up, so that
+    /// large profiles compress to a tenth, and fast deflate gets to 158 on zeros.
     fn default() -> DecodeLimits {
         DecodeLimits { max_bytes: 1 << 30, max_ratio: 100, max_memory: 4 << 30 }
     }
@@ -122,7 +122,7 @@ impl Unresolved {
 }
 
 impl Parts {
-    /// The memory in use, near enough.
+    /// Returns the memory in use, near enough.
     fn memory(&self) -> u64 {
         let profile = &self.profile;
         let samples = &profile.samples;

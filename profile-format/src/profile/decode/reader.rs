@@ -39,13 +39,13 @@ impl<'a> Reader<'a> {
         Reader { message, rest: bytes, end: offset + bytes.len() as u64 }
     }
 
-    /// The bytes not read yet.
+    /// Returns the number of bytes not read yet.
     pub(super) fn left(&self) -> usize {
         self.rest.len()
     }
 
-    /// The bytes of the next field with its tag, where the tag and length can be read. The length
-    /// may lead past the end.
+    /// Returns the number of bytes of the next field with its tag, where the tag and length can be
+    /// read. The length may lead past the end.
     pub(super) fn extent(&self) -> Option<usize> {
         let mut rest = self.rest;
         let tag = varint(&mut rest).ok()?;
@@ -56,7 +56,7 @@ impl<'a> Reader<'a> {
         length.checked_add(self.rest.len() - rest.len())
     }
 
-    /// The next field.
+    /// Reads the next field.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
         if self.rest.is_empty() {
@@ -113,17 +113,17 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Field<'a> {
-    /// The field's bytes, with its tag.
+    /// Returns the number of the field's bytes, with its tag.
     pub(super) fn size(&self) -> u64 {
         self.end - self.offset
     }
 
-    /// An error about this field, which is `name`.
+    /// Makes an error about this field, which is `name`.
     pub(super) fn error(&self, name: &'static str, problem: FieldProblem) -> DecodeError {
         DecodeError::Field { field: name, offset: self.offset, problem }
     }
 
-    /// The field as a number.
+    /// Reads the field as a number.
     pub(super) fn number(&self, name: &'static str) -> Result<u64, DecodeError> {
         match self.value {
             Value::Number(number) => Ok(number),
@@ -131,17 +131,17 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The field as a number with a sign.
+    /// Reads the field as a number with a sign.
     pub(super) fn signed(&self, name: &'static str) -> Result<i64, DecodeError> {
         self.number(name).map(|number| number as i64)
     }
 
-    /// The field as a truth value.
+    /// Reads the field as a truth value.
     pub(super) fn flag(&self, name: &'static str) -> Result<bool, DecodeError> {
         self.number(name).map(|number| number != 0)
     }
 
-    /// The field as bytes.
+    /// Returns the field as bytes.
     pub(super) fn bytes(&self, name: &'static str) -> Result<&'a [u8], DecodeError> {
         match self.value {
             Value::Bytes(bytes) => Ok(bytes),
@@ -149,17 +149,17 @@ impl<'a> Field<'a> {
         }
     }
 
-    /// The offset of the field's end.
+    /// Returns the offset of the field's end.
     pub(super) fn end(&self) -> u64 {
         self.end
     }
 
-    /// The field as a message.
+    /// Returns the field as a message.
     pub(super) fn message(&self, name: &'static str) -> Result<Reader<'a>, DecodeError> {
         Ok(Reader { message: name, rest: self.bytes(name)?, end: self.end })
     }
 
-    /// The field's numbers, packed or a single one.
+    /// Gives each of the field's numbers, packed or a single one.
     #[inline]
     pub(super) fn each_number(
         &self,

@@ -267,7 +267,7 @@ impl Four {
     }
 }
 
-/// The error of the first sample with a location that is not there, found by reading once more.
+/// Finds the error of the first sample with a location that is not there, by reading once more.
 fn unknown_location(raw: &[u8], limits: &DecodeLimits, index: &Index) -> DecodeError {
     let mut reader = Reader::new("profile", raw, 0);
     let mut nth = 0;

@@ -39,7 +39,8 @@ impl<'a> Source<'a> {
         Ok(Source { raw: &[], gzip: Some(gzip), position: 0 })
     }
 
-    /// The next field, or `None` at the end, which for gzip is checked to be the stream's end.
+    /// Reads the next field, or `None` at the end, which for gzip is checked to be the stream's
+    /// end.
     pub(super) fn next(&mut self) -> Result<Option<Field<'_>>, DecodeError> {
         if let Some(gzip) = &mut self.gzip {
             self.position = gzip.fill(self.position, MAX_HEADER)?;
@@ -91,7 +92,7 @@ pub struct Inflate<'a> {
 }
 
 impl<'a> Inflate<'a> {
-    /// Ready to decompress; `None` where the bytes are not gzip'd.
+    /// Gets ready to decompress; `None` where the bytes are not gzip'd.
     pub fn new(bytes: &'a [u8], limits: &DecodeLimits) -> Option<Inflate<'a>> {
         if !is_gzip(bytes) {
             return None;

@@ -48,7 +48,7 @@ impl<'a> Stacks<'a> {
 }
 
 impl StacksReader {
-    /// A reader of a profile of about so many bytes, which come in pieces of a size.
+    /// Makes a reader of a profile of about so many bytes, which come in pieces of a size.
     ///
     /// # Panics
     ///

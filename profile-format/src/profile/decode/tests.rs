@@ -45,7 +45,7 @@ fn raw() -> Raw {
     Raw::default()
 }
 
-/// A profile with one sample type, no samples and the strings `"", "a"`.
+/// Makes a profile with one sample type, no samples and the strings `"", "a"`.
 fn header() -> Raw {
     raw().bytes(1, raw().number(1, 1)).bytes(6, "").bytes(6, "a")
 }
@@ -374,7 +374,7 @@ fn small_messages_in_great_numbers_stay_small() {
     assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
 }
 
-/// A profile that uses every field of the model.
+/// Makes a profile that uses every field of the model.
 fn full() -> Profile {
     let mut builder = Builder::new(&[("alloc_space", "bytes"), ("inuse_space", "bytes")]);
     let filename = builder.str("/bin/service");
@@ -476,7 +476,7 @@ fn fields_may_come_in_any_order() {
     assert_eq!(accepts(backwards).samples.get(0).values, [5]);
 }
 
-/// Places, functions and samples, all referring to what is there.
+/// Makes profiles whose places, functions and samples all refer to what is there.
 fn profiles() -> impl Strategy<Value = Profile> {
     let texts = vec("\\PC{0,6}", 1..8);
     let locations = vec((any::<u64>(), vec((any::<u8>(), any::<i64>()), 0..4)), 1..12);

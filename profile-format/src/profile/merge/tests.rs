@@ -12,7 +12,7 @@ const TYPES: [(&str, &str); 2] = [("a", "count"), ("b", "bytes")];
 /// A stack of named functions, two values, and a label where there is a text.
 type Row<'a> = (&'a [&'a str], [i64; 2], &'a str);
 
-/// A profile of a program that was loaded at `base`. Tables are filled in the order of use.
+/// Makes a profile of a program that was loaded at `base`. Tables are filled in the order of use.
 fn profile(base: u64, rows: &[Row<'_>]) -> Profile {
     let mut builder = Builder::new(&TYPES);
     builder.period("b", "bytes", 512);

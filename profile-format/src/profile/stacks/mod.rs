@@ -115,7 +115,7 @@ impl<'a> Stacks<'a> {
         self.len() == 0
     }
 
-    /// The sum of a stack's values of one sample type. Sums are exact.
+    /// Returns the sum of a stack's values of one sample type. Sums are exact.
     ///
     /// # Panics
     ///
@@ -135,7 +135,7 @@ impl<'a> Stacks<'a> {
         self.table.has_bytes(stack)
     }
 
-    /// The sums of one sample type, stack by stack.
+    /// Returns the sums of one sample type, stack by stack.
     ///
     /// # Panics
     ///
@@ -144,7 +144,8 @@ impl<'a> Stacks<'a> {
         self.table.column(sample_type)
     }
 
-    /// The sum of all values of one sample type. 64 bits are added at a time, so it is exact.
+    /// Returns the sum of all values of one sample type. 64 bits are added at a time, so it is
+    /// exact.
     ///
     /// # Panics
     ///
@@ -153,7 +154,7 @@ impl<'a> Stacks<'a> {
         self.values(sample_type).sum()
     }
 
-    /// The indices of a stack's locations, the leaf first.
+    /// Returns the indices of a stack's locations, the leaf first.
     ///
     /// # Panics
     ///
@@ -171,13 +172,13 @@ impl<'a> Stacks<'a> {
 }
 
 impl From<Profile> for Stacks<'_> {
-    /// As [`Stacks::of`], of a profile that nobody else needs.
+    /// Does the same as [`Stacks::of`], for a profile that nobody else needs.
     fn from(profile: Profile) -> Self {
         Stacks::added(Cow::Owned(profile))
     }
 }
 
-/// The ids of a stack's bytes.
+/// Returns the ids of a stack's bytes.
 #[inline]
 pub(super) fn ids(mut bytes: &[u8]) -> impl Iterator<Item = u64> {
     std::iter::from_fn(move || {

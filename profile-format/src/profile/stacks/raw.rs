@@ -16,7 +16,7 @@ impl<'a> Raw<'a> {
     /// Offsets of more don't fit.
     pub(in crate::profile) const MOST: u64 = (1 << 31) - 1;
 
-    /// All of the bytes, [`MOST`](Self::MOST) at most.
+    /// Takes all of the bytes, [`MOST`](Self::MOST) at most.
     pub(in crate::profile) fn whole(bytes: &'a [u8]) -> Raw<'a> {
         Raw { pieces: vec![Cow::Borrowed(bytes)], shift: 31, length: bytes.len() as u64 }
     }
@@ -40,7 +40,7 @@ impl<'a> Raw<'a> {
         self.length
     }
 
-    /// The piece that came last.
+    /// Returns the piece that came last.
     pub(in crate::profile) fn last(&self) -> &[u8] {
         self.pieces.last().map_or(&[], |piece| piece)
     }
@@ -52,7 +52,7 @@ impl<'a> Raw<'a> {
         &self.pieces[(offset >> self.shift) as usize][within as usize..][..length as usize]
     }
 
-    /// All bytes one after the other.
+    /// Returns all bytes one after the other.
     pub(in crate::profile) fn joined(&self) -> Cow<'_, [u8]> {
         match &*self.pieces {
             [Cow::Borrowed(bytes)] => Cow::Borrowed(bytes),

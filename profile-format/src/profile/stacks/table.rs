@@ -13,7 +13,8 @@ pub(in crate::profile) struct Place {
 }
 
 impl Place {
-    /// The place of bytes that end at an offset of the profile, which is [`Raw::MOST`] at most.
+    /// Returns the place of bytes that end at an offset of the profile, which is [`Raw::MOST`] at
+    /// most.
     pub(in crate::profile) fn of(bytes: &[u8], end: u64) -> Place {
         let length = bytes.len() as u32;
         Place { offset: end as u32 - length, length }
@@ -44,7 +45,7 @@ pub(in crate::profile) struct Table {
 }
 
 impl Table {
-    /// No stacks of samples of `width` values, with room for a number of them.
+    /// Makes a table without stacks, of samples of `width` values, with room for a number of them.
     pub(in crate::profile) fn new(width: usize, room: usize) -> Table {
         Table {
             copies: Vec::new(),
@@ -71,18 +72,18 @@ impl Table {
         self.places.len()
     }
 
-    /// The bytes of memory that a stack more takes.
+    /// Returns the number of bytes of memory that a stack more takes.
     pub(in crate::profile) fn stack_size(&self) -> u64 {
         // A slot of the table is eight bytes; it is at least seven sixteenths full.
         (size_of::<Place>() + self.width * size_of::<i64>() + 19) as u64
     }
 
-    /// The bytes of memory for copies.
+    /// Returns the number of bytes of memory for copies.
     pub(in crate::profile) fn copied(&self) -> u64 {
         self.copies.len() as u64
     }
 
-    /// The bytes of a stack: its ids as varints.
+    /// Returns the bytes of a stack: its ids as varints.
     #[inline]
     pub(in crate::profile) fn bytes<'t>(&'t self, raw: &'t Raw<'_>, stack: usize) -> &'t [u8] {
         bytes(raw, &self.copies, self.places[stack])
@@ -94,7 +95,7 @@ impl Table {
         self.places[stack].length > 0
     }
 
-    /// The sum of a column.
+    /// Returns the sum of a column.
     #[inline]
     pub(in crate::profile) fn value(&self, stack: usize, column: usize) -> i128 {
         assert!(column < self.width, "a sample type of the profile");
@@ -106,7 +107,7 @@ impl Table {
         self.overflow.get(&index).copied().unwrap_or(value)
     }
 
-    /// The sums of a column, stack by stack.
+    /// Returns the sums of a column, stack by stack.
     pub(in crate::profile) fn column(&self, column: usize) -> impl Iterator<Item = i128> + '_ {
         assert!(column < self.width || self.values.is_empty(), "a sample type of the profile");
         let sums = self.values.get(column..).unwrap_or_default().iter().step_by(self.width.max(1));
@@ -275,7 +276,7 @@ impl Known {
         std::hint::black_box(seen);
     }
 
-    /// The number of the stack with this hash that is the same, else `next`, which it gets.
+    /// Returns the number of the stack with this hash that is the same, else `next`, which it gets.
     #[inline]
     fn number(&mut self, hash: u32, next: u32, same: impl Fn(u32) -> bool) -> u32 {
         let mut slot = self.slot(hash);
