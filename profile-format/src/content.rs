@@ -11,16 +11,16 @@ use std::sync::OnceLock;
 ///
 /// It can be read as a slice in either form. The second is then made whole, once, and kept.
 pub struct Content {
-    form: Form,
+    form: ContentForm,
     shortfall: Option<String>,
 }
 
-enum Form {
+enum ContentForm {
     Whole(Vec<u8>),
-    Written { len: u64, write: Box<Make>, whole: OnceLock<Vec<u8>> },
+    Written { len: u64, write: Box<WriteContent>, whole: OnceLock<Vec<u8>> },
 }
 
-type Make = dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync;
+type WriteContent = dyn Fn(&mut dyn Write) -> io::Result<()> + Send + Sync;
 
 impl Content {
     /// Makes content of what `write` writes, which must be the same bytes each time. It is run once
@@ -32,10 +32,10 @@ impl Content {
     pub fn written(
         write: impl Fn(&mut dyn Write) -> io::Result<()> + Send + Sync + 'static,
     ) -> io::Result<Content> {
-        let mut counted = Counted { bytes: 0, inner: io::sink() };
+        let mut counted = CountingWriter { bytes: 0, inner: io::sink() };
         write(&mut counted)?;
         let whole = OnceLock::new();
-        let form = Form::Written { len: counted.bytes, write: Box::new(write), whole };
+        let form = ContentForm::Written { len: counted.bytes, write: Box::new(write), whole };
         Ok(Content { form, shortfall: None })
     }
 
@@ -54,8 +54,8 @@ impl Content {
     /// Returns the number of bytes.
     pub fn len(&self) -> u64 {
         match &self.form {
-            Form::Whole(bytes) => bytes.len() as u64,
-            Form::Written { len, .. } => *len,
+            ContentForm::Whole(bytes) => bytes.len() as u64,
+            ContentForm::Written { len, .. } => *len,
         }
     }
 
@@ -67,8 +67,8 @@ impl Content {
     /// Returns the bytes where they are in memory.
     pub fn in_memory(&self) -> Option<&[u8]> {
         match &self.form {
-            Form::Whole(bytes) => Some(bytes),
-            Form::Written { whole, .. } => whole.get().map(Vec::as_slice),
+            ContentForm::Whole(bytes) => Some(bytes),
+            ContentForm::Written { whole, .. } => whole.get().map(Vec::as_slice),
         }
     }
 
@@ -79,9 +79,9 @@ impl Content {
     /// Those of the writer; and that what was written now is longer or shorter than it was said to be.
     pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
         match &self.form {
-            Form::Whole(bytes) => writer.write_all(bytes),
-            Form::Written { len, write, .. } => {
-                let mut counted = Counted { bytes: 0, inner: writer };
+            ContentForm::Whole(bytes) => writer.write_all(bytes),
+            ContentForm::Written { len, write, .. } => {
+                let mut counted = CountingWriter { bytes: 0, inner: writer };
                 write(&mut counted)?;
                 if counted.bytes == *len {
                     return Ok(());
@@ -95,8 +95,8 @@ impl Content {
     /// Returns all of it in memory.
     pub fn into_vec(self) -> Vec<u8> {
         match self.form {
-            Form::Whole(bytes) => bytes,
-            Form::Written { write, whole, .. } => {
+            ContentForm::Whole(bytes) => bytes,
+            ContentForm::Written { write, whole, .. } => {
                 whole.into_inner().unwrap_or_else(|| made(&*write))
             }
         }
@@ -104,7 +104,7 @@ impl Content {
 }
 
 /// Runs the writer. Writing to a vector can't fail, and what else fails leaves it short.
-fn made(write: &Make) -> Vec<u8> {
+fn made(write: &WriteContent) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = write(&mut bytes);
     bytes
@@ -112,7 +112,7 @@ fn made(write: &Make) -> Vec<u8> {
 
 impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Content {
-        Content { form: Form::Whole(bytes), shortfall: None }
+        Content { form: ContentForm::Whole(bytes), shortfall: None }
     }
 }
 
@@ -121,8 +121,8 @@ impl Deref for Content {
 
     fn deref(&self) -> &[u8] {
         match &self.form {
-            Form::Whole(bytes) => bytes,
-            Form::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
+            ContentForm::Whole(bytes) => bytes,
+            ContentForm::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
         }
     }
 }
@@ -140,12 +140,12 @@ impl fmt::Debug for Content {
 }
 
 /// Counts what goes through.
-struct Counted<W> {
+struct CountingWriter<W> {
     bytes: u64,
     inner: W,
 }
 
-impl<W: Write> Write for Counted<W> {
+impl<W: Write> Write for CountingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.inner.write(bytes)?;
         self.bytes += written as u64;

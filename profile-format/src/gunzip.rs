@@ -69,7 +69,7 @@ pub enum GunzipError {
 #[derive(Debug)]
 pub struct Gunzip<R> {
     /// `None` after the last member, and after an error.
-    decoder: Option<Box<GzDecoder<Counted<R>>>>,
+    decoder: Option<Box<GzDecoder<CountedInput<R>>>>,
     /// The error that the next read reports.
     failed: Option<GunzipError>,
     limits: GunzipLimits,
@@ -80,7 +80,8 @@ pub struct Gunzip<R> {
 impl<R: BufRead> Gunzip<R> {
     /// Begins to read the first header. What is wrong with it is said by [`Gunzip::read`].
     pub fn new(input: R, limits: GunzipLimits) -> Gunzip<R> {
-        let input = Counted { inner: input, consumed: 0, most: limits.max_bytes, failure: None };
+        let input =
+            CountedInput { inner: input, consumed: 0, most: limits.max_bytes, failure: None };
         let decoder = Some(Box::new(GzDecoder::new(input)));
         Gunzip { decoder, failed: None, limits, produced: 0, members: 1 }
     }
@@ -169,8 +170,8 @@ impl<R: BufRead> Gunzip<R> {
     fn end(&mut self, error: io::Error) -> GunzipError {
         let failure = self.decoder.take().and_then(|decoder| decoder.get_ref().failure);
         match (failure, error.kind()) {
-            (Some(Failure::Io), _) => GunzipError::Input(error),
-            (Some(Failure::TooMuch), _) => self.too_large(),
+            (Some(InputFailure::Io), _) => GunzipError::Input(error),
+            (Some(InputFailure::TooMuch), _) => self.too_large(),
             (None, io::ErrorKind::UnexpectedEof) => GunzipError::CutShort(error),
             (None, _) => GunzipError::Damaged(error),
         }
@@ -210,7 +211,7 @@ impl<R: BufRead> Gunzip<R> {
             Ok(Some(_)) => self.failed = Some(GunzipError::Trailing),
             Err(error) => {
                 self.failed = Some(match input.failure {
-                    Some(Failure::TooMuch) => self.too_large(),
+                    Some(InputFailure::TooMuch) => self.too_large(),
                     _ => GunzipError::Input(error),
                 });
             }
@@ -220,25 +221,25 @@ impl<R: BufRead> Gunzip<R> {
 
 /// The compressed input: counted, bounded, and with its own failures told apart from the decoder's.
 #[derive(Debug)]
-struct Counted<R> {
+struct CountedInput<R> {
     inner: R,
     consumed: u64,
     most: u64,
-    failure: Option<Failure>,
+    failure: Option<InputFailure>,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Failure {
+enum InputFailure {
     Io,
     TooMuch,
 }
 
-impl<R: BufRead> BufRead for Counted<R> {
+impl<R: BufRead> BufRead for CountedInput<R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         // The decoder loops for as long as there is input and no output, which an endless row of
         // empty blocks would make for ever.
         if self.consumed > self.most {
-            self.failure = Some(Failure::TooMuch);
+            self.failure = Some(InputFailure::TooMuch);
             return Err(io::ErrorKind::FileTooLarge.into());
         }
         let ended = loop {
@@ -246,7 +247,7 @@ impl<R: BufRead> BufRead for Counted<R> {
                 Ok(bytes) => break bytes.is_empty(),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.failure = Some(Failure::Io);
+                    self.failure = Some(InputFailure::Io);
                     return Err(error);
                 }
             }
@@ -261,7 +262,7 @@ impl<R: BufRead> BufRead for Counted<R> {
     }
 }
 
-impl<R: BufRead> Read for Counted<R> {
+impl<R: BufRead> Read for CountedInput<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.fill_buf()?.read(buffer)?;
         self.consume(read);

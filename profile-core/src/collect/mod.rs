@@ -25,7 +25,7 @@ pub use crate::waits::mutex::MutexProfile;
 use std::sync::Arc;
 
 #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
-use crate::heap::profile::Heap;
+use crate::heap::profile::HeapCollector;
 use crate::rate::CpuRate;
 use crate::task::Detail;
 #[cfg(any(all(feature = "sampler", stacks), intercepted))]
@@ -125,7 +125,7 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         #[cfg(all(feature = "sampler", stacks, not(intercepted)))]
         Kind::Threadcreate => Arc::new(threads::threadcreate_names::ThreadNames),
         #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
-        Kind::Heap | Kind::Allocs => Arc::new(Heap::new(kind)),
+        Kind::Heap | Kind::Allocs => Arc::new(HeapCollector::new(kind)),
         Kind::Trace => Arc::new(EventTrace::new()),
         // With every feature on no kind is left.
         #[allow(unreachable_patterns)]

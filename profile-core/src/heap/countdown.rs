@@ -16,11 +16,11 @@ static RATE: AtomicU64 = AtomicU64::new(DEFAULT_RATE);
 static SEED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    static THREAD: Thread =
-        const { Thread { left: Cell::new(0), rate: Cell::new(0), random: Cell::new(0) } };
+    static THREAD: ThreadCountdown =
+        const { ThreadCountdown { left: Cell::new(0), rate: Cell::new(0), random: Cell::new(0) } };
 }
 
-struct Thread {
+struct ThreadCountdown {
     left: Cell<i64>,
     /// The rate that `left` was drawn at; 0 where it was not drawn, but is the way to the next look
     /// at `RATE`.
@@ -91,7 +91,7 @@ pub(crate) fn rate() -> u64 {
     RATE.load(Relaxed)
 }
 
-fn seed(thread: &Thread) -> u64 {
+fn seed(thread: &ThreadCountdown) -> u64 {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let number = SEED.fetch_add(GOLDEN, Relaxed);
     // Addresses are random from run to run. The rest is splitmix64.

@@ -6,7 +6,7 @@ use crate::heap::Feeder;
 use crate::heap::feed::HeapFeed;
 use crate::heap::raw::hooks;
 use crate::heap::raw::jemalloc;
-use crate::heap::raw::jemalloc::Flag;
+use crate::heap::raw::jemalloc::JemallocFlag;
 use profile_format::BoxError;
 
 /// jemalloc's sampling hooks.
@@ -20,7 +20,7 @@ static INSTALLED: OnceLock<bool> = OnceLock::new();
 fn install() -> bool {
     *INSTALLED.get_or_init(|| {
         let can_sample =
-            jemalloc::is_global_allocator() && jemalloc::flag(Flag::OptProf) == Some(true);
+            jemalloc::is_global_allocator() && jemalloc::flag(JemallocFlag::OptProf) == Some(true);
         can_sample && jemalloc::sample_rate().is_some_and(hooks::install)
     })
 }
@@ -31,7 +31,7 @@ fn is_installed() -> bool {
 
 /// Bytes between two samples; 0 while sampling is off.
 fn rate() -> u64 {
-    let is_active = jemalloc::flag(Flag::ProfActive) == Some(true);
+    let is_active = jemalloc::flag(JemallocFlag::ProfActive) == Some(true);
     if is_active { rate_when_on() } else { 0 }
 }
 
@@ -42,5 +42,5 @@ fn rate_when_on() -> u64 {
 
 /// Switches jemalloc's sampling on, if it is off, until the value is dropped.
 fn sampling() -> Result<Box<dyn Send>, BoxError> {
-    Ok(Box::new(jemalloc::Sampling::on()?))
+    Ok(Box::new(jemalloc::JemallocSampling::on()?))
 }

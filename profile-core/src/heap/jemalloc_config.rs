@@ -29,17 +29,17 @@ macro_rules! jemalloc_config {
     ($options:literal) => {
         const _: () = {
             /// A thin pointer to a text that ends in NUL, as C has it.
-            type Text = ::core::option::Option<&'static u8>;
-            const OPTIONS: Text = ::core::concat!($options, "\0").as_bytes().first();
+            type OptionsText = ::core::option::Option<&'static u8>;
+            const OPTIONS: OptionsText = ::core::concat!($options, "\0").as_bytes().first();
 
             // SAFETY: jemalloc declares these as `const char *` with a weak definition of its own,
             // which is never written (jemalloc(3), TUNING). `Option<&u8>` is such a pointer.
             #[unsafe(export_name = "_rjem_malloc_conf")]
             #[used]
-            static PREFIXED: Text = OPTIONS;
+            static PREFIXED: OptionsText = OPTIONS;
             #[unsafe(export_name = "malloc_conf")]
             #[used]
-            static UNPREFIXED: Text = OPTIONS;
+            static UNPREFIXED: OptionsText = OPTIONS;
         };
     };
 }

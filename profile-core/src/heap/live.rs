@@ -7,17 +7,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
-use crate::heap::raw::words::Words;
-use crate::heap::sites::Site;
-use crate::heap::weight::Weight;
+use crate::heap::raw::words::LazyWords;
+use crate::heap::sites::SiteId;
+use crate::heap::weight::SampleWeight;
 
 /// A block: its address and who found it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key(u64);
+pub(crate) struct BlockKey(u64);
 
 /// The part that found a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Finder {
+pub(crate) enum BlockFinder {
     /// The wrapper.
     Wrapper = 0,
     /// jemalloc's hooks.
@@ -25,32 +25,32 @@ pub(crate) enum Finder {
     Jemalloc = 2,
 }
 
-impl Key {
+impl BlockKey {
     /// Makes the key of a block. Sampled blocks are aligned to more than the bit that tells the
     /// finder.
-    pub(crate) fn new(address: usize, finder: Finder) -> Key {
-        Key(address as u64 & !3 | finder as u64)
+    pub(crate) fn new(address: usize, finder: BlockFinder) -> BlockKey {
+        BlockKey(address as u64 & !3 | finder as u64)
     }
 }
 
 /// The facts that are kept of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Block {
-    pub(crate) site: Site,
-    pub(crate) weight: Weight,
+pub(crate) struct LiveBlock {
+    pub(crate) site: SiteId,
+    pub(crate) weight: SampleWeight,
 }
 
 /// The blocks.
-pub(crate) struct Live {
-    tables: [Table; TABLES],
+pub(crate) struct LiveBlocks {
+    tables: [BlockTable; TABLES],
     /// Number of blocks that are in use.
     count: AtomicU64,
 }
 
-struct Table {
-    keys: Words,
+struct BlockTable {
+    keys: LazyWords,
     /// Three words a block.
-    blocks: Words,
+    blocks: LazyWords,
     bits: u32,
 }
 
@@ -66,20 +66,20 @@ const FREE: u64 = 0;
 /// The key of a place that is being filled.
 const TAKEN: u64 = 1;
 
-impl Live {
-    pub(crate) const fn new() -> Live {
-        const fn table(number: u32) -> Table {
+impl LiveBlocks {
+    pub(crate) const fn new() -> LiveBlocks {
+        const fn table(number: u32) -> BlockTable {
             let bits = FIRST_BITS + 2 * number;
-            Table { keys: Words::new(1 << bits), blocks: Words::new(3 << bits), bits }
+            BlockTable { keys: LazyWords::new(1 << bits), blocks: LazyWords::new(3 << bits), bits }
         }
-        Live {
+        LiveBlocks {
             tables: [table(0), table(1), table(2), table(3), table(4), table(5)],
             count: AtomicU64::new(0),
         }
     }
 
     /// Adds a block, unless there is no room.
-    pub(crate) fn insert(&self, key: Key, block: Block) -> bool {
+    pub(crate) fn insert(&self, key: BlockKey, block: LiveBlock) -> bool {
         for table in &self.tables {
             let (Some(keys), Some(blocks)) = (table.keys.get(), table.blocks.get()) else {
                 return false;
@@ -102,15 +102,15 @@ impl Live {
     }
 
     /// Takes a block out. Only whoever frees it may ask.
-    pub(crate) fn remove(&self, key: Key) -> Option<Block> {
+    pub(crate) fn remove(&self, key: BlockKey) -> Option<LiveBlock> {
         let (table, place) = self.find(key)?;
         let (keys, blocks) = (table.keys.existing()?, table.blocks.existing()?);
-        let block = Block {
-            weight: Weight {
+        let block = LiveBlock {
+            weight: SampleWeight {
                 objects: blocks[3 * place].load(Relaxed),
                 bytes: blocks[3 * place + 1].load(Relaxed),
             },
-            site: Site(blocks[3 * place + 2].load(Relaxed) as u32),
+            site: SiteId(blocks[3 * place + 2].load(Relaxed) as u32),
         };
         keys[place].store(FREE, Release);
         self.count.fetch_sub(1, Relaxed);
@@ -118,7 +118,7 @@ impl Live {
     }
 
     /// Returns whether a block is there.
-    pub(crate) fn contains(&self, key: Key) -> bool {
+    pub(crate) fn contains(&self, key: BlockKey) -> bool {
         self.find(key).is_some()
     }
 
@@ -127,7 +127,7 @@ impl Live {
         self.count.load(Relaxed)
     }
 
-    fn find(&self, key: Key) -> Option<(&Table, usize)> {
+    fn find(&self, key: BlockKey) -> Option<(&BlockTable, usize)> {
         for table in &self.tables {
             let keys = table.keys.existing()?;
             if let Some(place) = table.window(key).find(|&place| keys[place].load(Acquire) == key.0)
@@ -139,9 +139,9 @@ impl Live {
     }
 }
 
-impl Table {
+impl BlockTable {
     /// Returns the places where a block may be.
-    fn window(&self, key: Key) -> std::ops::Range<usize> {
+    fn window(&self, key: BlockKey) -> std::ops::Range<usize> {
         let hash = key.0.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - self.bits);
         let first = hash as usize & !(WINDOW - 1);
         first..first + WINDOW
@@ -152,18 +152,24 @@ impl Table {
 mod tests {
     use super::*;
 
-    fn block(number: u64) -> Block {
-        Block { site: Site(number as u32), weight: Weight { objects: number, bytes: 2 * number } }
+    fn block(number: u64) -> LiveBlock {
+        LiveBlock {
+            site: SiteId(number as u32),
+            weight: SampleWeight { objects: number, bytes: 2 * number },
+        }
     }
 
     #[test]
     fn every_thread_finds_what_it_put_in() {
-        static LIVE: Live = Live::new();
+        static LIVE: LiveBlocks = LiveBlocks::new();
         std::thread::scope(|scope| {
             for thread in 0..4u64 {
                 scope.spawn(move || {
                     let key = |number: u64| {
-                        Key::new(((thread * 20_000 + number) << 10) as usize, Finder::Wrapper)
+                        BlockKey::new(
+                            ((thread * 20_000 + number) << 10) as usize,
+                            BlockFinder::Wrapper,
+                        )
                     };
                     for number in 1..20_000 {
                         assert!(LIVE.insert(key(number), block(number)));
@@ -182,14 +188,16 @@ mod tests {
             }
         });
         assert_eq!(LIVE.len(), 0);
-        assert!(!LIVE.contains(Key::new(1 << 10, Finder::Wrapper)));
+        assert!(!LIVE.contains(BlockKey::new(1 << 10, BlockFinder::Wrapper)));
     }
 
     #[test]
     fn finders_do_not_meet() {
-        static LIVE: Live = Live::new();
-        let (ours, theirs) =
-            (Key::new(0x7000, Finder::Wrapper), Key::new(0x7000, Finder::Jemalloc));
+        static LIVE: LiveBlocks = LiveBlocks::new();
+        let (ours, theirs) = (
+            BlockKey::new(0x7000, BlockFinder::Wrapper),
+            BlockKey::new(0x7000, BlockFinder::Jemalloc),
+        );
         assert!(LIVE.insert(ours, block(1)));
         assert!(!LIVE.contains(theirs));
         assert_eq!(LIVE.remove(theirs), None);
@@ -198,9 +206,9 @@ mod tests {
 
     #[test]
     fn a_block_without_room_is_refused() {
-        static LIVE: Live = Live::new();
+        static LIVE: LiveBlocks = LiveBlocks::new();
         // One address over and over meets one window of each table.
-        let key = Key::new(0x5000, Finder::Wrapper);
+        let key = BlockKey::new(0x5000, BlockFinder::Wrapper);
         let room = (0..).take_while(|_| LIVE.insert(key, block(7))).count();
         assert_eq!(room, WINDOW * TABLES);
         assert_eq!(LIVE.len(), room as u64);

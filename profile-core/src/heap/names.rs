@@ -5,15 +5,15 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::heap::Frame;
-use crate::heap::owner::{ALLOCATOR_DEPTH, Owner};
+use crate::heap::owner::{ALLOCATOR_DEPTH, FrameOwner};
 use crate::heap::sites::SiteView;
 use crate::stacks::symbol::Symbolizer;
 use crate::stacks::unwind;
 
 /// Every frame that was asked for, those of each address, and those of each site.
 #[derive(Default)]
-pub(super) struct Names {
-    frames: Vec<Known>,
+pub(super) struct SiteNames {
+    frames: Vec<KnownFrame>,
     ids: HashMap<Frame, u32>,
     texts: HashSet<Arc<str>>,
     by_address: HashMap<u64, Box<[u32]>>,
@@ -21,28 +21,28 @@ pub(super) struct Names {
     generation: Option<unwind::Generation>,
     /// Memory that all this takes, roughly.
     bytes: usize,
-    stacks: Stacks,
+    stacks: NamedStacks,
 }
 
-struct Known {
+struct KnownFrame {
     frame: Frame,
-    owner: Owner,
+    owner: FrameOwner,
     /// Hash of the frame's texts, and so the same when they are learnt again.
     hash: u64,
 }
 
 /// Stacks of names. Sites whose addresses differ may have the same one.
 #[derive(Default)]
-struct Stacks {
+struct NamedStacks {
     by_site: HashMap<usize, u32>,
     by_frames: HashMap<Arc<[u32]>, u32>,
-    all: Vec<Stack>,
+    all: Vec<NamedStack>,
     /// Memory that all this takes, roughly.
     bytes: usize,
 }
 
 /// A stack of names, the allocator's left out.
-struct Stack {
+struct NamedStack {
     /// Identity that is the same for the same names, as long as the process lives.
     id: u64,
     numbers: Arc<[u32]>,
@@ -55,23 +55,23 @@ const LIMIT: usize = 16 << 20;
 /// Beyond this the stacks are.
 const STACKS_LIMIT: usize = 8 << 20;
 
-static NAMES: Mutex<Option<Names>> = Mutex::new(None);
+static NAMES: Mutex<Option<SiteNames>> = Mutex::new(None);
 
 /// The names, for one reader at a time.
-pub(super) struct Locked(MutexGuard<'static, Option<Names>>);
+pub(super) struct LockedNames(MutexGuard<'static, Option<SiteNames>>);
 
-impl Names {
-    pub(super) fn lock() -> Locked {
+impl SiteNames {
+    pub(super) fn lock() -> LockedNames {
         let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
         let generation = Some(unwind::generation());
-        let usable = |names: &Names| names.generation == generation && names.bytes <= LIMIT;
+        let usable = |names: &SiteNames| names.generation == generation && names.bytes <= LIMIT;
         if !names.as_ref().is_some_and(usable) {
-            *names = Some(Names { generation, ..Names::default() });
+            *names = Some(SiteNames { generation, ..SiteNames::default() });
         }
         if let Some(names) = names.as_mut().filter(|names| names.stacks.bytes > STACKS_LIMIT) {
-            names.stacks = Stacks::default();
+            names.stacks = NamedStacks::default();
         }
-        Locked(names)
+        LockedNames(names)
     }
 
     /// Names the stacks of the sites that are new.
@@ -97,7 +97,7 @@ impl Names {
         let numbers: Arc<[u32]> = stack.into();
         let number = self.stacks.all.len() as u32;
         self.stacks.by_frames.insert(Arc::clone(&numbers), number);
-        self.stacks.all.push(Stack { id, numbers, frames: None });
+        self.stacks.all.push(NamedStack { id, numbers, frames: None });
         self.stacks.bytes += 96 + 4 * stack.len();
         number
     }
@@ -128,9 +128,9 @@ impl Names {
             return id;
         }
         let id = self.frames.len() as u32;
-        let owner = Owner::of(function, file);
+        let owner = FrameOwner::of(function, file);
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&frame);
-        self.frames.push(Known { frame: frame.clone(), owner, hash });
+        self.frames.push(KnownFrame { frame: frame.clone(), owner, hash });
         self.ids.insert(frame, id);
         self.bytes += 2 * size_of::<Frame>() + 40;
         id
@@ -159,16 +159,16 @@ impl Names {
             }
         }
         let owner = |id: &u32| self.frames[*id as usize].owner;
-        let entry = stack[..low].iter().rposition(|id| owner(id) == Owner::Allocator);
+        let entry = stack[..low].iter().rposition(|id| owner(id) == FrameOwner::Allocator);
         let above = entry.map_or(0, |at| at + 1);
-        if let Some(user) = stack[above..].iter().position(|id| owner(id) == Owner::User) {
+        if let Some(user) = stack[above..].iter().position(|id| owner(id) == FrameOwner::User) {
             stack.drain(..above + user);
         }
         stack
     }
 }
 
-impl Locked {
+impl LockedNames {
     /// Looks up what is new among these sites.
     pub(super) fn learn(&mut self, sites: impl Iterator<Item = SiteView>) {
         self.0.get_or_insert_default().learn_sites(sites);

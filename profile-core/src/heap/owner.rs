@@ -7,7 +7,7 @@ pub(crate) const ALLOCATOR_DEPTH: usize = 12;
 
 /// The owner of a frame.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Owner {
+pub(crate) enum FrameOwner {
     /// An allocator's, or ours inside it.
     Allocator,
     /// The standard library's way to it.
@@ -16,10 +16,10 @@ pub(crate) enum Owner {
     User,
 }
 
-impl Owner {
+impl FrameOwner {
     /// Tells the owner by a function's name and file. Inlined functions have short names only
     /// (`alloc`, `grow_one`), so the file tells as well.
-    pub(crate) fn of(name: &str, file: &str) -> Owner {
+    pub(crate) fn of(name: &str, file: &str) -> FrameOwner {
         let allocator = name.starts_with("_rjem_")
             || name.starts_with("prof_backtrace")
             || name.contains("tikv_jemallocator::")
@@ -39,11 +39,11 @@ impl Owner {
             || file.contains("/library/alloc/src/raw_vec")
             || file.contains("/library/core/src/alloc/");
         if allocator {
-            Owner::Allocator
+            FrameOwner::Allocator
         } else if plumbing {
-            Owner::Plumbing
+            FrameOwner::Plumbing
         } else {
-            Owner::User
+            FrameOwner::User
         }
     }
 }

@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use crate::heap::feed::{HeapFeed, HeapRecord};
-use crate::heap::names::Names;
+use crate::heap::names::SiteNames;
 use crate::heap::sites::SiteView;
 use crate::heap::{Amounts, Top, TopSite, countdown, recorder};
 use crate::stacks::raw::capture;
@@ -53,7 +53,7 @@ fn top(n: usize, feed: &HeapFeed) -> Top {
         sites = chosen;
     }
 
-    let mut names = Names::lock();
+    let mut names = SiteNames::lock();
     names.learn(sites.iter().map(|&(site, _)| site));
     let mut merged: HashMap<u32, Amounts> = HashMap::with_capacity(sites.len());
     for (site, amounts) in sites {

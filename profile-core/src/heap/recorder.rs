@@ -4,12 +4,12 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use crate::heap::live::{Block, Key, Live};
-use crate::heap::sites::{OVERFLOW, SiteView, Sites};
-use crate::heap::weight::Weight;
+use crate::heap::live::{BlockKey, LiveBlock, LiveBlocks};
+use crate::heap::sites::{OVERFLOW, SiteArena, SiteView};
+use crate::heap::weight::SampleWeight;
 
-static SITES: Sites = Sites::new();
-static LIVE: Live = Live::new();
+static SITES: SiteArena = SiteArena::new();
+static LIVE: LiveBlocks = LiveBlocks::new();
 /// Blocks that were sampled and found no room.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Blocks whose stack found no room.
@@ -22,11 +22,17 @@ pub(crate) const DEPTH: usize = 128;
 
 /// Records a block of `size` bytes that was sampled at one byte of `rate`. `false` where there is no
 /// room: nothing is recorded then.
-pub(crate) fn allocated(key: Key, size: u64, rate: u64, stack: &[u64], truncated: bool) -> bool {
+pub(crate) fn allocated(
+    key: BlockKey,
+    size: u64,
+    rate: u64,
+    stack: &[u64],
+    truncated: bool,
+) -> bool {
     let site = SITES.intern(stack);
-    let weight = Weight::of(size, rate);
+    let weight = SampleWeight::of(size, rate);
     // Once it is in there it can be freed, but not before the allocator has handed it out.
-    if !LIVE.insert(key, Block { site, weight }) {
+    if !LIVE.insert(key, LiveBlock { site, weight }) {
         DROPPED.fetch_add(1, Relaxed);
         return false;
     }
@@ -40,14 +46,14 @@ pub(crate) fn allocated(key: Key, size: u64, rate: u64, stack: &[u64], truncated
 }
 
 /// Records that a block is freed. `false` where it is not a sampled one.
-pub(crate) fn freed(key: Key) -> bool {
+pub(crate) fn freed(key: BlockKey) -> bool {
     let Some(block) = LIVE.remove(key) else { return false };
     SITES.count_free(block.site, block.weight);
     true
 }
 
 /// Returns whether a block is a sampled one.
-pub(crate) fn holds(key: Key) -> bool {
+pub(crate) fn holds(key: BlockKey) -> bool {
     LIVE.contains(key)
 }
 
@@ -58,7 +64,7 @@ pub(crate) fn sites() -> impl Iterator<Item = SiteView> {
 
 /// Figures of how the recording went.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Health {
+pub(crate) struct RecorderHealth {
     pub(crate) sites: usize,
     pub(crate) live: u64,
     pub(crate) dropped: u64,
@@ -66,8 +72,8 @@ pub(crate) struct Health {
     pub(crate) truncated: u64,
 }
 
-pub(crate) fn health() -> Health {
-    Health {
+pub(crate) fn health() -> RecorderHealth {
+    RecorderHealth {
         sites: SITES.len(),
         live: LIVE.len(),
         dropped: DROPPED.load(Relaxed),

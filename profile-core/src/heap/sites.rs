@@ -6,21 +6,21 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
-use crate::heap::raw::words::Words;
-use crate::heap::weight::Weight;
+use crate::heap::raw::words::LazyWords;
+use crate::heap::weight::SampleWeight;
 
 /// A site's place in the arena. 0 is the site of all stacks that found no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Site(pub(crate) u32);
+pub(crate) struct SiteId(pub(crate) u32);
 
 /// The site at which stacks are counted that found no room.
-pub(crate) const OVERFLOW: Site = Site(0);
+pub(crate) const OVERFLOW: SiteId = SiteId(0);
 
 /// The sites of a recorder. A site is a header in the arena with the words of its stack behind it.
-pub(crate) struct Sites {
+pub(crate) struct SiteArena {
     /// The first site of each chain, 0 for none.
-    buckets: Words,
-    chunks: [Words; CHUNKS],
+    buckets: LazyWords,
+    chunks: [LazyWords; CHUNKS],
     /// The first word that no site has.
     next: AtomicU64,
     /// Number of sites.
@@ -45,9 +45,9 @@ const HEADER: usize = 6;
 
 /// Totals that a site's counters hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Totals {
-    pub(crate) alloc: Weight,
-    pub(crate) freed: Weight,
+pub(crate) struct SiteTotals {
+    pub(crate) alloc: SampleWeight,
+    pub(crate) freed: SampleWeight,
 }
 
 /// A site as a snapshot finds it.
@@ -56,11 +56,11 @@ pub(crate) struct SiteView {
     words: &'static [AtomicU64],
 }
 
-impl Sites {
-    pub(crate) const fn new() -> Sites {
-        Sites {
-            buckets: Words::new(BUCKETS),
-            chunks: [const { Words::new(CHUNK) }; CHUNKS],
+impl SiteArena {
+    pub(crate) const fn new() -> SiteArena {
+        SiteArena {
+            buckets: LazyWords::new(BUCKETS),
+            chunks: [const { LazyWords::new(CHUNK) }; CHUNKS],
             // The first is OVERFLOW.
             next: AtomicU64::new(HEADER as u64),
             count: AtomicU64::new(0),
@@ -68,7 +68,7 @@ impl Sites {
     }
 
     /// Returns the site of a stack, made where it is new; `OVERFLOW` where there is no room.
-    pub(crate) fn intern(&self, stack: &[u64]) -> Site {
+    pub(crate) fn intern(&self, stack: &[u64]) -> SiteId {
         let Some(buckets) = self.buckets.get() else { return OVERFLOW };
         let hash = hash(stack);
         let bucket = &buckets[hash as usize % BUCKETS];
@@ -86,7 +86,7 @@ impl Sites {
             match bucket.compare_exchange(head.into(), new.into(), AcqRel, Acquire) {
                 Ok(_) => {
                     self.count.fetch_add(1, Relaxed);
-                    return Site(new);
+                    return SiteId(new);
                 }
                 Err(now) => {
                     // What another thread put there may be this very stack; then ours is lost.
@@ -100,14 +100,14 @@ impl Sites {
     }
 
     /// Looks for a stack along a chain, up to a site that was looked at before.
-    fn find(&self, mut site: u32, seen: u32, hash: u64, stack: &[u64]) -> Option<Site> {
+    fn find(&self, mut site: u32, seen: u32, hash: u64, stack: &[u64]) -> Option<SiteId> {
         while site != seen && site != 0 {
-            let words = self.words(Site(site))?;
+            let words = self.words(SiteId(site))?;
             let link = words[LINK].load(Relaxed);
             if words[HASH].load(Relaxed) == hash && (link >> 32) as usize == stack.len() {
                 let mut pairs = words[HEADER..].iter().zip(stack);
                 if pairs.all(|(word, address)| word.load(Relaxed) == *address) {
-                    return Some(Site(site));
+                    return Some(SiteId(site));
                 }
             }
             site = link as u32;
@@ -131,20 +131,20 @@ impl Sites {
     }
 
     /// Returns a site's header and what lies behind it in the chunk.
-    fn words(&self, site: Site) -> Option<&'static [AtomicU64]> {
+    fn words(&self, site: SiteId) -> Option<&'static [AtomicU64]> {
         let at = site.0 as usize;
         self.chunks[at / CHUNK].get()?.get(at % CHUNK..)
     }
 
-    pub(crate) fn count_alloc(&self, site: Site, weight: Weight) {
+    pub(crate) fn count_alloc(&self, site: SiteId, weight: SampleWeight) {
         self.add(site, ALLOC_OBJECTS, weight);
     }
 
-    pub(crate) fn count_free(&self, site: Site, weight: Weight) {
+    pub(crate) fn count_free(&self, site: SiteId, weight: SampleWeight) {
         self.add(site, FREED_OBJECTS, weight);
     }
 
-    fn add(&self, site: Site, first: usize, weight: Weight) {
+    fn add(&self, site: SiteId, first: usize, weight: SampleWeight) {
         if let Some(words) = self.words(site) {
             words[first].fetch_add(weight.objects, Relaxed);
             // What is freed was counted as allocated before.
@@ -164,7 +164,7 @@ impl Sites {
         overflow.into_iter().chain(buckets.iter().flat_map(move |bucket| {
             let mut next = bucket.load(Acquire) as u32;
             std::iter::from_fn(move || {
-                let words = (next != 0).then(|| self.words(Site(next)))??;
+                let words = (next != 0).then(|| self.words(SiteId(next)))??;
                 let link = words[LINK].load(Relaxed);
                 next = link as u32;
                 Some(SiteView { words: &words[..HEADER + (link >> 32) as usize] })
@@ -184,14 +184,14 @@ impl SiteView {
         self.words[HEADER..].iter().map(|word| word.load(Relaxed))
     }
 
-    pub(crate) fn totals(&self) -> Totals {
+    pub(crate) fn totals(&self) -> SiteTotals {
         let read = |first: usize| {
             let bytes = self.words[first + 1].load(Acquire);
-            Weight { objects: self.words[first].load(Relaxed), bytes }
+            SampleWeight { objects: self.words[first].load(Relaxed), bytes }
         };
         // In this order, so that no more is freed than was allocated.
         let freed = read(FREED_OBJECTS);
-        Totals { freed, alloc: read(ALLOC_OBJECTS) }
+        SiteTotals { freed, alloc: read(ALLOC_OBJECTS) }
     }
 }
 
@@ -208,11 +208,11 @@ fn hash(stack: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
-    const ONE: Weight = Weight { objects: 1, bytes: 100 };
+    const ONE: SampleWeight = SampleWeight { objects: 1, bytes: 100 };
 
     #[test]
     fn a_stack_has_one_site_whoever_comes_first() {
-        static SITES: Sites = Sites::new();
+        static SITES: SiteArena = SiteArena::new();
         let stacks: Vec<Vec<u64>> = (0..2000u64)
             .map(|stack| (0..stack % 90).map(|frame| frame * stack).collect())
             .collect();
@@ -233,7 +233,10 @@ mod tests {
         for site in SITES.iter().skip(1) {
             let stack: Vec<u64> = site.stack().collect();
             let times = stacks.iter().filter(|other| **other == stack).count() as u64;
-            assert_eq!(site.totals().alloc, Weight { objects: 4 * times, bytes: 400 * times });
+            assert_eq!(
+                site.totals().alloc,
+                SampleWeight { objects: 4 * times, bytes: 400 * times }
+            );
             found.push(stack);
         }
         found.sort();
@@ -242,7 +245,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_counted_all_the_same() {
-        static SITES: Sites = Sites::new();
+        static SITES: SiteArena = SiteArena::new();
         SITES.next.store((CHUNK * CHUNKS - 20) as u64, Relaxed);
         assert_ne!(SITES.intern(&[1; 10]), OVERFLOW);
         let lost = SITES.intern(&[2; 10]);
@@ -252,7 +255,7 @@ mod tests {
         SITES.count_free(lost, ONE);
         let overflow = SITES.iter().next().unwrap();
         assert_eq!(overflow.stack().len(), 0);
-        assert_eq!(overflow.totals(), Totals { alloc: ONE, freed: ONE });
+        assert_eq!(overflow.totals(), SiteTotals { alloc: ONE, freed: ONE });
         assert_eq!(SITES.iter().count(), 2);
     }
 }

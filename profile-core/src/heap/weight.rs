@@ -5,7 +5,7 @@
 
 /// Objects and bytes, estimated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Weight {
+pub(crate) struct SampleWeight {
     /// Number of objects in parts of [`PARTS`], so that a large number of weights adds up without
     /// an error.
     pub(crate) objects: u64,
@@ -15,15 +15,15 @@ pub(crate) struct Weight {
 /// Parts of an object that are counted.
 pub(crate) const PARTS: f64 = (1 << 16) as f64;
 
-impl Weight {
+impl SampleWeight {
     /// Returns the weight that a sampled block of `size` bytes stands for, where one byte of `rate`
     /// is sampled on average. Such a block is sampled with probability `1 - exp(-size / rate)`.
-    pub(crate) fn of(size: u64, rate: u64) -> Weight {
+    pub(crate) fn of(size: u64, rate: u64) -> SampleWeight {
         if rate <= 1 {
-            return Weight { objects: PARTS as u64, bytes: size };
+            return SampleWeight { objects: PARTS as u64, bytes: size };
         }
         let objects = -1.0 / (-(size as f64) / rate as f64).exp_m1();
-        Weight {
+        SampleWeight {
             objects: (objects * PARTS).round() as u64,
             bytes: (objects * size as f64).round() as u64,
         }
@@ -35,8 +35,8 @@ impl Weight {
     }
 
     /// Returns the rest when another weight is taken away, no less than nothing.
-    pub(crate) fn less(self, other: Weight) -> Weight {
-        Weight {
+    pub(crate) fn less(self, other: SampleWeight) -> SampleWeight {
+        SampleWeight {
             objects: self.objects.saturating_sub(other.objects),
             bytes: self.bytes.saturating_sub(other.bytes),
         }
@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_block_stands_for_the_inverse_of_its_probability() {
         let whole = |size, rate| {
-            let weight = Weight::of(size, rate);
+            let weight = SampleWeight::of(size, rate);
             (weight.whole_objects(), weight.bytes)
         };
         assert_eq!(whole(100, 1), (1, 100));
@@ -59,8 +59,8 @@ mod tests {
         assert_eq!(whole(16, 524_288), (32_769, 524_296));
         assert_eq!(whole(1 << 30, 524_288), (1, 1 << 30));
         // As large as the rate: 1 / (1 - 1/e) = 1.5820.
-        assert_eq!(Weight::of(524_288, 524_288).objects, 103_676);
+        assert_eq!(SampleWeight::of(524_288, 524_288).objects, 103_676);
         // A size of nothing has a chance of nothing: the limit is as far as numbers go.
-        assert_eq!(Weight::of(0, 524_288).objects, u64::MAX);
+        assert_eq!(SampleWeight::of(0, 524_288).objects, u64::MAX);
     }
 }

@@ -14,7 +14,7 @@ pub(crate) const FEED: HeapFeed = HeapFeed {
     is_installed: sampled::is_used,
     rate: countdown::rate,
     rate_when_on,
-    sampling: || Ok(Box::new(Sampling::on())),
+    sampling: || Ok(Box::new(WrapperSampling::on())),
 };
 
 fn install() -> bool {
@@ -33,13 +33,13 @@ fn rate_when_on() -> u64 {
 }
 
 /// The wrapper samples while one of these lives. The last to go restores what the first found.
-struct Sampling;
+struct WrapperSampling;
 
 /// The number of users, and whether they have switched sampling on.
 static USERS: Mutex<(usize, bool)> = Mutex::new((0, false));
 
-impl Sampling {
-    fn on() -> Sampling {
+impl WrapperSampling {
+    fn on() -> WrapperSampling {
         let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         if users.0 == 0 {
             users.1 = countdown::rate() == 0;
@@ -48,11 +48,11 @@ impl Sampling {
             }
         }
         users.0 += 1;
-        Sampling
+        WrapperSampling
     }
 }
 
-impl Drop for Sampling {
+impl Drop for WrapperSampling {
     fn drop(&mut self) {
         let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         users.0 -= 1;

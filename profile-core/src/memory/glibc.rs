@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::OnceLock;
 
 use crate::memory::raw::mallinfo;
-use crate::memory::raw::mallinfo::Mallinfo;
+use crate::memory::raw::mallinfo::MallocSizes;
 use crate::memory::{MemoryStats, Source};
 
 /// Reads glibc's numbers. `None` where glibc is too old, or its malloc is not what Rust code
@@ -15,7 +15,7 @@ pub(super) fn stats() -> Option<MemoryStats> {
     if !*IS_GLOBAL.get_or_init(is_global_allocator) {
         return None;
     }
-    let Mallinfo { arena, mapped, in_use, free } = info;
+    let MallocSizes { arena, mapped, in_use, free } = info;
     Some(MemoryStats {
         source: Some(Source::Glibc),
         alloc: Some(in_use + mapped),

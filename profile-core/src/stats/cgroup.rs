@@ -4,21 +4,21 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::stats::text::Text;
+use crate::stats::text::FileText;
 
 /// The open files of the process's control group.
 #[derive(Debug, Default)]
-pub(super) struct Group {
+pub(super) struct ControlGroup {
     /// The level with the lowest memory limit, its limit and its use.
     memory: Option<(File, Option<File>)>,
     pressure: Option<File>,
-    cpu: Option<Quota>,
+    cpu: Option<QuotaFiles>,
     cpu_stat: Option<File>,
 }
 
 /// The files that a CPU limit stands in.
 #[derive(Debug)]
-enum Quota {
+enum QuotaFiles {
     /// `cpu.max`: `QUOTA PERIOD`, or `max PERIOD`.
     V2(File),
     /// `cpu.cfs_quota_us`, −1 for none, and `cpu.cfs_period_us`.
@@ -27,7 +27,7 @@ enum Quota {
 
 /// Figures that a control group gives of itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub(super) struct Figures {
+pub(super) struct GroupFigures {
     pub(super) memory_limit: Option<u64>,
     pub(super) memory_used: Option<u64>,
     pub(super) memory_pressure: Option<f64>,
@@ -39,20 +39,20 @@ pub(super) struct Figures {
 /// Version 1 writes "no limit" as the largest number of pages.
 const NO_LIMIT: u64 = 1 << 60;
 
-impl Group {
-    pub(super) fn open() -> Group {
+impl ControlGroup {
+    pub(super) fn open() -> ControlGroup {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        Group::below(Path::new("/sys/fs/cgroup"), &groups)
+        ControlGroup::below(Path::new("/sys/fs/cgroup"), &groups)
     }
 
     /// Returns the group that `/proc/self/cgroup` names, where control groups are mounted at
     /// `root`.
-    fn below(root: &Path, groups: &str) -> Group {
+    fn below(root: &Path, groups: &str) -> ControlGroup {
         let memory_v1 = root.join("memory");
         let cpu_v1 = ["cpu,cpuacct", "cpu"].map(|name| root.join(name));
         let cpu_v1 = cpu_v1.into_iter().find(|mount| mount.is_dir());
         let v2 = path_of(groups, "");
-        let mut group = Group::default();
+        let mut group = ControlGroup::default();
         match path_of(groups, "memory").filter(|_| memory_v1.is_dir()) {
             Some(path) => {
                 let files = ["memory.limit_in_bytes", "memory.usage_in_bytes"];
@@ -72,13 +72,13 @@ impl Group {
                 let quota = first(&levels, "cpu.cfs_quota_us");
                 group.cpu = quota
                     .zip(first(&levels, "cpu.cfs_period_us"))
-                    .map(|(quota, period)| Quota::V1(quota, period));
+                    .map(|(quota, period)| QuotaFiles::V1(quota, period));
                 group.cpu_stat = first(&levels, "cpu.stat");
             }
             None => {
                 if let Some(path) = v2 {
                     let levels = levels(root, path);
-                    group.cpu = first(&levels, "cpu.max").map(Quota::V2);
+                    group.cpu = first(&levels, "cpu.max").map(QuotaFiles::V2);
                     group.cpu_stat = first(&levels, "cpu.stat");
                 }
             }
@@ -86,31 +86,31 @@ impl Group {
         group
     }
 
-    pub(super) fn read(&self) -> Figures {
-        let throttling = Text::<1024>::read(self.cpu_stat.as_ref());
+    pub(super) fn read(&self) -> GroupFigures {
+        let throttling = FileText::<1024>::read(self.cpu_stat.as_ref());
         let stat = |name| value_of(throttling.as_str(), name);
         let micros = stat("throttled_usec").map(Duration::from_micros);
-        let pressure = Text::<256>::read(self.pressure.as_ref());
-        Figures {
+        let pressure = FileText::<256>::read(self.pressure.as_ref());
+        GroupFigures {
             memory_limit: self.memory.as_ref().and_then(|(limit, _)| limit_in(limit)),
             memory_used: self.memory.as_ref().and_then(|(_, used)| number_in(used.as_ref()?)),
             memory_pressure: average(pressure.as_str()),
-            cpu_limit: self.cpu.as_ref().and_then(Quota::cores),
+            cpu_limit: self.cpu.as_ref().and_then(QuotaFiles::cores),
             throttled: micros.or_else(|| stat("throttled_time").map(Duration::from_nanos)),
             throttled_periods: stat("nr_throttled"),
         }
     }
 }
 
-impl Quota {
+impl QuotaFiles {
     fn cores(&self) -> Option<f64> {
         let (quota, period) = match self {
-            Quota::V2(file) => {
-                let text = Text::<64>::read(Some(file));
+            QuotaFiles::V2(file) => {
+                let text = FileText::<64>::read(Some(file));
                 let (quota, period) = text.as_str().trim().split_once(' ')?;
                 (quota.parse::<u64>().ok()?, period.parse::<u64>().ok()?)
             }
-            Quota::V1(quota, period) => (number_in(quota)?, number_in(period)?),
+            QuotaFiles::V1(quota, period) => (number_in(quota)?, number_in(period)?),
         };
         (period > 0).then(|| quota as f64 / period as f64)
     }
@@ -154,7 +154,7 @@ fn limit_in(file: &File) -> Option<u64> {
 
 /// Returns the number that a file holds; `None` for `max` and `-1`.
 fn number_in(file: &File) -> Option<u64> {
-    Text::<64>::read(Some(file)).as_str().trim().parse().ok()
+    FileText::<64>::read(Some(file)).as_str().trim().parse().ok()
 }
 
 /// Returns the number after a name, of lines `NAME NUMBER`.
@@ -173,10 +173,10 @@ fn average(pressure: &str) -> Option<f64> {
 mod tests {
     use super::*;
 
-    struct Tree(PathBuf);
+    struct GroupTree(PathBuf);
 
-    impl Tree {
-        fn new(name: &str, files: &[(&str, &str)]) -> Tree {
+    impl GroupTree {
+        fn new(name: &str, files: &[(&str, &str)]) -> GroupTree {
             let root =
                 std::env::temp_dir().join(format!("profilez-cgroup-{name}-{}", std::process::id()));
             for (path, text) in files {
@@ -184,15 +184,15 @@ mod tests {
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
                 fs::write(path, text).unwrap();
             }
-            Tree(root)
+            GroupTree(root)
         }
 
-        fn figures(&self, groups: &str) -> Figures {
-            Group::below(&self.0, groups).read()
+        fn figures(&self, groups: &str) -> GroupFigures {
+            ControlGroup::below(&self.0, groups).read()
         }
     }
 
-    impl Drop for Tree {
+    impl Drop for GroupTree {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
         }
@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn version_2_takes_the_lowest_limit_on_the_way_up() {
-        let tree = Tree::new(
+        let tree = GroupTree::new(
             "v2",
             &[
                 ("cgroup.controllers", "cpu memory\n"),
@@ -213,7 +213,7 @@ mod tests {
                 ("shop/api/cpu.stat", "usage_usec 1\nnr_throttled 3\nthrottled_usec 2500\n"),
             ],
         );
-        let expected = Figures {
+        let expected = GroupFigures {
             memory_limit: Some(1 << 20),
             memory_used: Some(7000),
             memory_pressure: Some(1.5),
@@ -226,20 +226,20 @@ mod tests {
 
     #[test]
     fn no_limit_is_no_limit() {
-        let tree = Tree::new(
+        let tree = GroupTree::new(
             "none",
             &[("memory.max", "max\n"), ("memory.current", "5\n"), ("cpu.max", "max 100000\n")],
         );
         // A path of the host's that a container does not see.
         let figures = tree.figures("0::/kubepods/pod1/abc\n");
-        assert_eq!(figures, Figures { memory_used: Some(5), ..Figures::default() });
-        assert_eq!(tree.figures(""), Figures::default());
-        assert_eq!(tree.figures("nonsense\n1:cpuset:/\n"), Figures::default());
+        assert_eq!(figures, GroupFigures { memory_used: Some(5), ..GroupFigures::default() });
+        assert_eq!(tree.figures(""), GroupFigures::default());
+        assert_eq!(tree.figures("nonsense\n1:cpuset:/\n"), GroupFigures::default());
     }
 
     #[test]
     fn version_1_has_a_tree_for_each_controller() {
-        let tree = Tree::new(
+        let tree = GroupTree::new(
             "v1",
             &[
                 ("memory/memory.limit_in_bytes", "9223372036854771712\n"),
@@ -254,12 +254,12 @@ mod tests {
             ],
         );
         let groups = "5:memory:/docker/a\n4:cpu,cpuacct:/docker/a\n0::/docker/a\n";
-        let expected = Figures {
+        let expected = GroupFigures {
             memory_limit: Some(4096),
             memory_used: Some(1024),
             throttled: Some(Duration::from_nanos(5)),
             throttled_periods: Some(1),
-            ..Figures::default()
+            ..GroupFigures::default()
         };
         assert_eq!(tree.figures(groups), expected);
     }

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::stats::point::{Point, Runtime, RuntimeSource};
-use crate::stats::source::Source;
+use crate::stats::source::FigureSource;
 use crate::sys::own_work::OwnWork;
 use crate::task;
 
@@ -43,20 +43,20 @@ impl fmt::Debug for Settings {
 /// A running collector. Dropping it ends its thread.
 #[derive(Debug)]
 pub struct Stats {
-    shared: Arc<Shared>,
+    shared: Arc<SharedStats>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Debug)]
-struct Shared {
+struct SharedStats {
     settings: Settings,
-    state: Mutex<State>,
+    state: Mutex<StatsState>,
     wake: Condvar,
 }
 
 #[derive(Debug)]
-struct State {
-    source: Source,
+struct StatsState {
+    source: FigureSource,
     history: VecDeque<Point>,
     /// Time at which the last point of the history was taken.
     last: Option<Instant>,
@@ -83,13 +83,13 @@ impl Stats {
         let period = settings.period.max(SHORTEST_PERIOD);
         let points = settings.keep.as_nanos() / period.as_nanos() + 1;
         let points = usize::try_from(points).unwrap_or(MOST_POINTS).min(MOST_POINTS);
-        let state = State {
-            source: Source::open(),
+        let state = StatsState {
+            source: FigureSource::open(),
             history: VecDeque::with_capacity(points),
             last: None,
             stopped: false,
         };
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(SharedStats {
             settings: Settings { period, ..settings },
             state: Mutex::new(state),
             wake: Condvar::new(),
@@ -147,8 +147,8 @@ impl Drop for Stats {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl SharedStats {
+    fn lock(&self) -> MutexGuard<'_, StatsState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -196,7 +196,7 @@ impl Shared {
     }
 }
 
-impl State {
+impl StatsState {
     fn look(&mut self, runtime: Runtime, points: usize) {
         let now = Instant::now();
         self.source.note_waits();

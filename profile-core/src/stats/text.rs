@@ -4,17 +4,17 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 /// The first `N` bytes of a file.
-pub(super) struct Text<const N: usize> {
+pub(super) struct FileText<const N: usize> {
     bytes: [u8; N],
     len: usize,
 }
 
-impl<const N: usize> Text<N> {
+impl<const N: usize> FileText<N> {
     /// Reads the beginning of a file. Empty where the file can't be read.
-    pub(super) fn read(file: Option<&File>) -> Text<N> {
+    pub(super) fn read(file: Option<&File>) -> FileText<N> {
         let mut bytes = [0; N];
         let len = file.and_then(|file| file.read_at(&mut bytes, 0).ok()).unwrap_or(0);
-        Text { bytes, len }
+        FileText { bytes, len }
     }
 
     /// Returns the text up to the first byte that is none.

@@ -9,43 +9,43 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::stats::text::Text;
+use crate::stats::text::FileText;
 use crate::sys::raw::directory::Directory;
 
 /// Time for which a thread has run, in nanoseconds, and the number of times that it was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ran {
+pub(crate) struct SchedStat {
     nanos: u64,
     times: u64,
 }
 
-impl Ran {
+impl SchedStat {
     /// Reads `schedstat`: nanoseconds run, nanoseconds waited for a core, times run.
-    pub(crate) fn parse(schedstat: &str) -> Option<Ran> {
+    pub(crate) fn parse(schedstat: &str) -> Option<SchedStat> {
         let mut words = schedstat.split_ascii_whitespace();
         let nanos = words.next()?.parse().ok()?;
         let times = words.nth(1)?.parse().ok()?;
-        Some(Ran { nanos, times })
+        Some(SchedStat { nanos, times })
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Seen {
+struct SeenThread {
     tid: u32,
-    ran: Ran,
+    ran: SchedStat,
     /// The first look that found it to have run so much.
     since: Instant,
 }
 
 /// Findings of the looks of all collectors, by thread id.
 #[derive(Debug)]
-struct Table {
-    seen: Vec<Seen>,
+struct SeenThreads {
+    seen: Vec<SeenThread>,
     /// The table of the look before, whose memory is used again.
-    spare: Vec<Seen>,
+    spare: Vec<SeenThread>,
 }
 
-static TABLE: Mutex<Table> = Mutex::new(Table { seen: Vec::new(), spare: Vec::new() });
+static TABLE: Mutex<SeenThreads> = Mutex::new(SeenThreads { seen: Vec::new(), spare: Vec::new() });
 
 /// Asking a thread takes about 3 µs. Of more threads than that the rest isn't asked.
 const MOST_THREADS: usize = 2048;
@@ -56,7 +56,7 @@ const FIRST_THREADS: usize = 128;
 /// Looks how much each thread has run.
 pub(super) fn note(tasks: &Directory) {
     let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
-    let Table { seen, spare } = &mut *table;
+    let SeenThreads { seen, spare } = &mut *table;
     spare.clear();
     // At once what most processes need: while a table grows it leaves smaller ones behind.
     spare.reserve(FIRST_THREADS);
@@ -68,7 +68,7 @@ pub(super) fn note(tasks: &Directory) {
         }
         let Some(ran) = ran(tid) else { return };
         let before = find(seen, tid).filter(|before| before.ran == ran);
-        spare.push(Seen { tid, ran, since: before.map_or(now, |before| before.since) });
+        spare.push(SeenThread { tid, ran, since: before.map_or(now, |before| before.since) });
     });
     spare.sort_unstable_by_key(|seen| seen.tid);
     std::mem::swap(seen, spare);
@@ -76,7 +76,7 @@ pub(super) fn note(tasks: &Directory) {
 
 /// Returns the time for which a thread that has run so much has been waiting, at least. `None`
 /// where no look found it like that.
-pub(crate) fn waited(tid: u32, ran: Ran) -> Option<Duration> {
+pub(crate) fn waited(tid: u32, ran: SchedStat) -> Option<Duration> {
     let table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     Some(find(&table.seen, tid).filter(|seen| seen.ran == ran)?.since.elapsed())
 }
@@ -86,17 +86,17 @@ pub(crate) fn is_watched() -> bool {
     !TABLE.lock().unwrap_or_else(PoisonError::into_inner).seen.is_empty()
 }
 
-fn find(seen: &[Seen], tid: u32) -> Option<&Seen> {
+fn find(seen: &[SeenThread], tid: u32) -> Option<&SeenThread> {
     seen.binary_search_by_key(&tid, |seen| seen.tid).ok().map(|at| &seen[at])
 }
 
-fn ran(tid: u32) -> Option<Ran> {
+fn ran(tid: u32) -> Option<SchedStat> {
     let mut path = Cursor::new([0u8; 48]);
     write!(path, "/proc/self/task/{tid}/schedstat").ok()?;
     let len = path.position() as usize;
     let path = std::str::from_utf8(&path.get_ref()[..len]).ok()?;
     let file = File::open(Path::new(path)).ok()?;
-    Ran::parse(Text::<96>::read(Some(&file)).as_str())
+    SchedStat::parse(FileText::<96>::read(Some(&file)).as_str())
 }
 
 #[cfg(test)]
@@ -108,9 +108,9 @@ mod tests {
 
     #[test]
     fn reads_what_the_scheduler_writes() {
-        assert_eq!(Ran::parse("120 7 3\n"), Some(Ran { nanos: 120, times: 3 }));
+        assert_eq!(SchedStat::parse("120 7 3\n"), Some(SchedStat { nanos: 120, times: 3 }));
         for bad in ["", "1 2", "a b c", "-1 2 3"] {
-            assert_eq!(Ran::parse(bad), None, "{bad}");
+            assert_eq!(SchedStat::parse(bad), None, "{bad}");
         }
     }
 

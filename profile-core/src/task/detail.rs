@@ -60,7 +60,7 @@ const NAME: usize = 256;
 
 /// Details that sources gave, with notes on them.
 #[derive(Debug, Default)]
-pub(crate) struct Details {
+pub(crate) struct TaskDetails {
     known: HashMap<TaskId, Awaits>,
     /// Awaits of tasks that profilez does not know.
     pub(crate) others: Vec<Awaits>,
@@ -69,14 +69,14 @@ pub(crate) struct Details {
 }
 
 /// The awaits that one source gives, up to its limits.
-struct Told {
+struct BoundedAwaits {
     deadline: Instant,
     awaits: Vec<Awaits>,
     places: usize,
     left_out: u64,
 }
 
-impl Told {
+impl BoundedAwaits {
     fn take(&mut self, mut awaits: Awaits) -> ControlFlow<()> {
         if Instant::now() >= self.deadline {
             return ControlFlow::Break(());
@@ -111,16 +111,16 @@ fn cut(text: &mut String) {
 static ASKED: Mutex<Option<HashSet<u64>>> = Mutex::new(None);
 
 /// The turn of whoever asks a source.
-struct Turn(u64);
+struct SourceTurn(u64);
 
-impl Turn {
-    fn take(source: u64) -> Option<Turn> {
+impl SourceTurn {
+    fn take(source: u64) -> Option<SourceTurn> {
         let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
-        asked.get_or_insert_with(HashSet::new).insert(source).then(|| Turn(source))
+        asked.get_or_insert_with(HashSet::new).insert(source).then(|| SourceTurn(source))
     }
 }
 
-impl Drop for Turn {
+impl Drop for SourceTurn {
     fn drop(&mut self) {
         let mut asked = ASKED.lock().unwrap_or_else(PoisonError::into_inner);
         asked.get_or_insert_with(HashSet::new).remove(&self.0);
@@ -128,9 +128,9 @@ impl Drop for Turn {
 }
 
 /// Asks every source that has something to do with it.
-pub(crate) fn collect(detail: Detail) -> Details {
+pub(crate) fn collect(detail: Detail) -> TaskDetails {
     let deadline = Instant::now() + DETAIL_TIMEOUT;
-    let mut details = Details::default();
+    let mut details = TaskDetails::default();
     let (sender, told) = mpsc::channel();
     let mut awaited = 0;
     for (number, source) in sources() {
@@ -142,14 +142,14 @@ pub(crate) fn collect(detail: Detail) -> Details {
             }
             Some(Ok(())) => {}
         }
-        let Some(turn) = Turn::take(number) else {
+        let Some(turn) = SourceTurn::take(number) else {
             details.note(detail, "an earlier request of this kind is still under way");
             continue;
         };
         let sender = sender.clone();
         let ask = move || {
             let _own = OwnWork::of_thread();
-            let mut told = Told { deadline, awaits: Vec::new(), places: 0, left_out: 0 };
+            let mut told = BoundedAwaits { deadline, awaits: Vec::new(), places: 0, left_out: 0 };
             let result = source.awaits(detail, &mut |awaits| told.take(awaits));
             drop(turn);
             // Nobody is there any more where it took too long.
@@ -181,7 +181,7 @@ pub(crate) fn collect(detail: Detail) -> Details {
     details
 }
 
-impl Details {
+impl TaskDetails {
     /// Takes the places that the task of this id waits in; each is given once.
     pub(crate) fn take(&mut self, task: u64) -> Option<Awaits> {
         self.known.remove(&TaskId(task))
@@ -191,7 +191,7 @@ impl Details {
         self.notes.push(format!("tasks={detail}: {what}"));
     }
 
-    fn add(&mut self, detail: Detail, told: Told, result: Result<(), Unavailable>) {
+    fn add(&mut self, detail: Detail, told: BoundedAwaits, result: Result<(), Unavailable>) {
         if let Err(why) = result {
             self.notes.push(why.reason);
         }
@@ -233,12 +233,12 @@ mod tests {
     use crate::task::{TaskSource, register};
 
     /// Tells what it is told to, once it is let.
-    struct Source {
+    struct SlowSource {
         places: usize,
         wait: Mutex<mpsc::Receiver<()>>,
     }
 
-    impl TaskSource for Source {
+    impl TaskSource for SlowSource {
         fn offers(&self, detail: Detail) -> Option<Result<(), Unavailable>> {
             (detail == Detail::AwaitTree).then_some(Ok(()))
         }
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    fn ours(details: &Details) -> Vec<&Awaits> {
+    fn ours(details: &TaskDetails) -> Vec<&Awaits> {
         details.others.iter().filter(|awaits| awaits.name == "from the test").collect()
     }
 
@@ -275,7 +275,7 @@ mod tests {
             assert_eq!(why.reason, "tasks=await-tree: this build has no await-tree");
         }
         let (let_it, wait) = mpsc::channel();
-        let registered = register(Source { places: 1000, wait: Mutex::new(wait) });
+        let registered = register(SlowSource { places: 1000, wait: Mutex::new(wait) });
         assert_eq!(Detail::AwaitTree.check(), Ok(()));
 
         let began = Instant::now();

@@ -11,9 +11,9 @@ use pin_project_lite::pin_project;
 use crate::task::kinds;
 use crate::task::kinds::Category;
 use crate::task::raw;
-use crate::task::raw::Kept;
+use crate::task::raw::FutureWakers;
 use crate::task::registry;
-use crate::task::registry::{Slot, Unwinding};
+use crate::task::registry::{EndOnUnwind, TaskSlot};
 
 /// Description of a task: its name, the place where it is started, and whether it belongs to the
 /// program or to a request. Made by [`named`].
@@ -70,33 +70,33 @@ impl Task {
 
 /// Keeps a task among those that are known. Dropping it ends the task.
 #[derive(Debug)]
-pub(super) struct Live {
-    slot: &'static Slot,
-    wakes: Kept,
+pub(super) struct LiveTask {
+    slot: &'static TaskSlot,
+    wakes: FutureWakers,
 }
 
-impl Live {
+impl LiveTask {
     #[inline]
-    pub(super) fn begin(task: &Task) -> Live {
+    pub(super) fn begin(task: &Task) -> LiveTask {
         let Task { name, place, category, follow } = task;
         let slot = registry::begin(match name {
             Cow::Borrowed(name) => kinds::of(name, place, *category),
             Cow::Owned(name) => kinds::of_made_up(name, place, *category),
         });
-        let wakes = if *follow { Kept::new() } else { Kept::ignored() };
-        Live { slot, wakes }
+        let wakes = if *follow { FutureWakers::new() } else { FutureWakers::ignored() };
+        LiveTask { slot, wakes }
     }
 }
 
 #[cfg(all(feature = "tokio", tokio_unstable))]
-impl Live {
+impl LiveTask {
     /// Begins a poll that others do.
-    pub(super) fn enter(&self) -> registry::Polling {
+    pub(super) fn enter(&self) -> registry::OpenPoll {
         registry::enter(self.slot)
     }
 }
 
-impl Drop for Live {
+impl Drop for LiveTask {
     #[inline]
     fn drop(&mut self) {
         registry::end(self.slot);
@@ -110,7 +110,7 @@ pin_project! {
         // Dropped before `live`, so that the task is known until its future is gone.
         #[pin]
         future: F,
-        live: Live,
+        live: LiveTask,
     }
 }
 
@@ -122,7 +122,7 @@ impl<F: Future> Future for Instrumented<F> {
         let this = self.project();
         let live = this.live;
         let polling = registry::enter(live.slot);
-        let unwinding = Unwinding(polling);
+        let unwinding = EndOnUnwind(polling);
         let poll = raw::poll(
             &mut live.wakes,
             cx,
@@ -171,7 +171,7 @@ pub trait Instrument: Future + Sized {
     /// of it, unless it is instrumented itself.
     #[inline]
     fn instrument(self, task: Task) -> Instrumented<Self> {
-        Instrumented { future: self, live: Live::begin(&task) }
+        Instrumented { future: self, live: LiveTask::begin(&task) }
     }
 
     /// Makes the future say where it is awaited: a task that waits in it shows this place in dumps.

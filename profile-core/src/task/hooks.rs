@@ -8,18 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
-use crate::task::future::{Live, named};
-use crate::task::registry::Polling;
+use crate::task::future::{LiveTask, named};
+use crate::task::registry::OpenPoll;
 
 /// Tasks that the hooks brought in, in shards.
-static TASKS: [Mutex<Option<HashMap<Id, Live>>>; SHARDS] = [const { Mutex::new(None) }; SHARDS];
+static TASKS: [Mutex<Option<HashMap<Id, LiveTask>>>; SHARDS] = [const { Mutex::new(None) }; SHARDS];
 const SHARDS: usize = 32;
 
 thread_local! {
     /// True while this thread is spawning a task that is known by its name already.
     static NAMED: Cell<bool> = const { Cell::new(false) };
     /// The polls that this thread is in.
-    static POLLING: RefCell<Vec<(Id, Polling)>> = const { RefCell::new(Vec::new()) };
+    static POLLING: RefCell<Vec<(Id, OpenPoll)>> = const { RefCell::new(Vec::new()) };
     /// A task that ended before it was told of: a runtime that is shut down ends what is spawned on it at
     /// once, and only then says that it was spawned.
     static STILLBORN: Cell<Option<Id>> = const { Cell::new(None) };
@@ -38,20 +38,20 @@ pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
 
 /// Runs what spawns a task that has a name.
 pub(super) fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
-    struct Restore(bool);
-    impl Drop for Restore {
+    struct RestoreNamed(bool);
+    impl Drop for RestoreNamed {
         fn drop(&mut self) {
             NAMED.set(self.0);
         }
     }
-    let _restore = Restore(NAMED.replace(true));
+    let _restore = RestoreNamed(NAMED.replace(true));
     spawn()
 }
 
 fn spawned(task: &TaskMeta<'_>) {
     let is_over = STILLBORN.try_with(Cell::take).ok().flatten() == Some(task.id());
     if !NAMED.get() && !is_over {
-        let live = Live::begin(&named("task").started_at(task.spawned_at()));
+        let live = LiveTask::begin(&named("task").started_at(task.spawned_at()));
         shard(task.id()).get_or_insert_with(HashMap::new).insert(task.id(), live);
     }
 }
@@ -82,7 +82,7 @@ fn terminated(id: Id) {
     }
 }
 
-fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, Live>>> {
+fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, LiveTask>>> {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(id);
     TASKS[hash as usize % SHARDS].lock().unwrap_or_else(PoisonError::into_inner)

@@ -73,21 +73,21 @@ const MOST: usize = 8192;
 const NAME: usize = 128;
 
 #[derive(Default)]
-struct Kinds {
+struct KindTable {
     ids: HashMap<Arc<TaskKind>, u32>,
     all: Vec<Arc<TaskKind>>,
 }
 
-fn kinds() -> &'static RwLock<Kinds> {
-    static KINDS: OnceLock<RwLock<Kinds>> = OnceLock::new();
+fn kinds() -> &'static RwLock<KindTable> {
+    static KINDS: OnceLock<RwLock<KindTable>> = OnceLock::new();
     KINDS.get_or_init(|| {
-        let mut kinds = Kinds::default();
+        let mut kinds = KindTable::default();
         kinds.add(TaskKind::new("(too many names)", "", 0, Category::Unknown));
         RwLock::new(kinds)
     })
 }
 
-impl Kinds {
+impl KindTable {
     fn add(&mut self, kind: TaskKind) -> u32 {
         let (kind, id) = (Arc::new(kind), self.all.len() as u32);
         self.ids.insert(Arc::clone(&kind), id);
@@ -121,14 +121,14 @@ pub(crate) fn find(id: KindId) -> Arc<TaskKind> {
 }
 
 /// Name, place and category as addresses: what names a kind without looking at texts.
-type Key = (usize, usize, usize, Category);
+type KindKey = (usize, usize, usize, Category);
 
 /// Entries of a thread's memory of kinds.
 const REMEMBERED: usize = 64;
 
 thread_local! {
     /// Kinds that this thread has used. Without it every task would take the lock above.
-    static RECENT: [Cell<(Key, u32)>; REMEMBERED] =
+    static RECENT: [Cell<(KindKey, u32)>; REMEMBERED] =
         const { [const { Cell::new(((0, 0, 0, Category::Unknown), 0)) }; REMEMBERED] };
 }
 

@@ -18,7 +18,7 @@ use crate::task;
 /// The place in which a waker leaves its mark: [`WOKEN`] in a word, as long as the word is this
 /// owner's.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct WakeMark {
     pub(crate) word: &'static AtomicU32,
     /// The thread that polls the owner, or did last, with [`POLLED`].
     pub(crate) thread: &'static AtomicU32,
@@ -35,7 +35,7 @@ pub(crate) const FINISHED: u32 = u32::MAX;
 /// Number of bits that a word has below its owner.
 pub(crate) const BELOW: u32 = 2;
 
-impl Mark {
+impl WakeMark {
     /// Sets the mark. Returns false if it was already set, or the word is another owner's.
     fn leave(self) -> bool {
         let mut known = self.word.load(Ordering::Relaxed);
@@ -52,17 +52,17 @@ impl Mark {
 
 /// The part that a future's wakers share, once there are any.
 #[derive(Debug)]
-pub(crate) struct Kept {
+pub(crate) struct FutureWakers {
     /// The shared part, from an `Arc`; null where there is none, [`UNUSED`] where there was no
     /// poll, [`IGNORED`] where wakers are left as they are.
-    owned: AtomicPtr<Owned>,
+    owned: AtomicPtr<OwnedWaker>,
 }
 
 /// The part that owned wakers share: 48 bytes, and 16 for its counts.
 #[derive(Debug)]
-struct Owned {
+struct OwnedWaker {
     inner: Waker,
-    /// The parts of a [`Mark`].
+    /// The parts of a [`WakeMark`].
     word: &'static AtomicU32,
     thread: &'static AtomicU32,
     owner: u32,
@@ -72,16 +72,16 @@ struct Owned {
     woken_at: AtomicU64,
 }
 
-impl Owned {
-    fn new(inner: Waker, Mark { word, thread, owner }: Mark) -> Owned {
+impl OwnedWaker {
+    fn new(inner: Waker, WakeMark { word, thread, owner }: WakeMark) -> OwnedWaker {
         let (woken_by, woken_at) = (AtomicU32::new(0), AtomicU64::new(0));
-        Owned { inner, word, thread, owner, woken_by, woken_at }
+        OwnedWaker { inner, word, thread, owner, woken_by, woken_at }
     }
 
     #[inline(always)]
     fn wake(&self) {
-        let Owned { word, thread, owner, .. } = *self;
-        if (Mark { word, thread, owner }).leave() && ring::is_on() {
+        let OwnedWaker { word, thread, owner, .. } = *self;
+        if (WakeMark { word, thread, owner }).leave() && ring::is_on() {
             self.note();
         }
         self.inner.wake_by_ref();
@@ -105,61 +105,61 @@ impl Owned {
     /// Takes the wake-up that was noted for a poll that began then. One noted since is the next
     /// poll's.
     #[inline]
-    fn woken(&self, began: u64) -> Option<Woken> {
+    fn woken(&self, began: u64) -> Option<WakeUp> {
         let at = self.woken_at.load(Ordering::Acquire);
         if at == 0 || at > began {
             return None;
         }
         self.woken_at.store(0, Ordering::Relaxed);
-        Some(Woken { at, by: self.woken_by.load(Ordering::Relaxed) })
+        Some(WakeUp { at, by: self.woken_by.load(Ordering::Relaxed) })
     }
 }
 
 /// The state that a lent waker points at, for the time of one poll.
-struct Lent<'a> {
+struct LentWaker<'a> {
     inner: &'a Waker,
-    mark: Mark,
-    kept: &'a Kept,
+    mark: WakeMark,
+    kept: &'a FutureWakers,
 }
 
-/// Addresses that are no `Owned`'s.
-const UNUSED: *mut Owned = ptr::without_provenance_mut(1);
+/// Addresses that are no `OwnedWaker`'s.
+const UNUSED: *mut OwnedWaker = ptr::without_provenance_mut(1);
 /// The largest of them.
-const IGNORED: *mut Owned = ptr::without_provenance_mut(2);
+const IGNORED: *mut OwnedWaker = ptr::without_provenance_mut(2);
 
 /// Returns the shared part, if there is one: from an `Arc` that is given up by nobody who has only
 /// a reference to what is kept.
 #[inline]
-fn owned(kept: *mut Owned) -> Option<*const Owned> {
+fn owned(kept: *mut OwnedWaker) -> Option<*const OwnedWaker> {
     (kept.addr() > IGNORED.addr()).then_some(kept.cast_const())
 }
 
-impl Kept {
+impl FutureWakers {
     /// Makes the state of a future that was not polled yet.
-    pub(crate) fn new() -> Kept {
-        Kept { owned: AtomicPtr::new(UNUSED) }
+    pub(crate) fn new() -> FutureWakers {
+        FutureWakers { owned: AtomicPtr::new(UNUSED) }
     }
 
     /// Makes the state of a future that is polled with the wakers that come.
-    pub(crate) fn ignored() -> Kept {
-        Kept { owned: AtomicPtr::new(IGNORED) }
+    pub(crate) fn ignored() -> FutureWakers {
+        FutureWakers { owned: AtomicPtr::new(IGNORED) }
     }
 
     /// Returns the shared part of a future that is polled by somebody else than before, or for a
     /// second time.
     #[cold]
-    fn made_anew(&mut self, inner: &Waker, mark: Mark) -> *const Owned {
-        *self = Kept::new();
+    fn made_anew(&mut self, inner: &Waker, mark: WakeMark) -> *const OwnedWaker {
+        *self = FutureWakers::new();
         self.get_or_make(inner, mark)
     }
 
     /// Returns the shared part, made where there is none.
-    fn get_or_make(&self, inner: &Waker, mark: Mark) -> *const Owned {
+    fn get_or_make(&self, inner: &Waker, mark: WakeMark) -> *const OwnedWaker {
         let known = self.owned.load(Ordering::Acquire);
         if let Some(owned) = owned(known) {
             return owned;
         }
-        let made = Arc::into_raw(Arc::new(Owned::new(inner.clone(), mark))).cast_mut();
+        let made = Arc::into_raw(Arc::new(OwnedWaker::new(inner.clone(), mark))).cast_mut();
         match self.owned.compare_exchange(known, made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => made,
             Err(other) => {
@@ -171,7 +171,7 @@ impl Kept {
     }
 }
 
-impl Drop for Kept {
+impl Drop for FutureWakers {
     fn drop(&mut self) {
         if let Some(owned) = owned(*self.owned.get_mut()) {
             // SAFETY: `get_or_make` took it out of an `Arc`, once.
@@ -182,7 +182,7 @@ impl Drop for Kept {
 
 /// A wake-up while a trace was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Woken {
+pub(crate) struct WakeUp {
     /// Time of the wake-up, by the precise clock.
     pub(crate) at: u64,
     /// The thread.
@@ -194,11 +194,11 @@ pub(crate) struct Woken {
 /// at `due`, where a trace is taken.
 #[inline]
 pub(crate) fn poll<R>(
-    kept: &mut Kept,
+    kept: &mut FutureWakers,
     cx: &mut Context<'_>,
-    mark: impl FnOnce() -> Mark,
+    mark: impl FnOnce() -> WakeMark,
     due: Option<u64>,
-    woken: impl FnOnce(Woken),
+    woken: impl FnOnce(WakeUp),
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
     let known = *kept.owned.get_mut();
@@ -219,7 +219,7 @@ pub(crate) fn poll<R>(
         return poll(cx);
     } else if known == UNUSED {
         *kept.owned.get_mut() = ptr::null_mut();
-        lent = Lent { inner, mark: mark(), kept };
+        lent = LentWaker { inner, mark: mark(), kept };
         RawWaker::new(ptr::from_ref(&lent).cast(), &LENT)
     } else {
         RawWaker::new(kept.made_anew(inner, mark()).cast(), &OWNED)
@@ -240,7 +240,7 @@ static OWNED: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 /// `data` is that of a lent waker whose poll is under way.
 unsafe fn keep(data: *const ()) -> RawWaker {
     // SAFETY: `poll` made it of a reference to this type, which outlives the poll.
-    let lent = unsafe { &*data.cast::<Lent<'_>>() };
+    let lent = unsafe { &*data.cast::<LentWaker<'_>>() };
     let owned = lent.kept.get_or_make(lent.inner, lent.mark);
     // SAFETY: `kept` has a count of it.
     unsafe { clone(owned.cast()) }
@@ -251,17 +251,17 @@ unsafe fn keep(data: *const ()) -> RawWaker {
 /// As that of [`keep`].
 unsafe fn wake_lent(data: *const ()) {
     // SAFETY: as in `keep`.
-    let lent = unsafe { &*data.cast::<Lent<'_>>() };
+    let lent = unsafe { &*data.cast::<LentWaker<'_>>() };
     lent.mark.leave();
     lent.inner.wake_by_ref();
 }
 
 /// # Safety
 ///
-/// `data` is of an `Arc<Owned>` of which somebody has a count.
+/// `data` is of an `Arc<OwnedWaker>` of which somebody has a count.
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: the caller's promise.
-    unsafe { Arc::increment_strong_count(data.cast::<Owned>()) };
+    unsafe { Arc::increment_strong_count(data.cast::<OwnedWaker>()) };
     RawWaker::new(data, &OWNED)
 }
 
@@ -270,13 +270,13 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 /// As that of [`clone`].
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the caller's promise.
-    let owned = unsafe { &*data.cast::<Owned>() };
+    let owned = unsafe { &*data.cast::<OwnedWaker>() };
     owned.wake();
 }
 
 /// # Safety
 ///
-/// `data` is a count of an `Arc<Owned>`, which is the caller's and is given up.
+/// `data` is a count of an `Arc<OwnedWaker>`, which is the caller's and is given up.
 unsafe fn wake(data: *const ()) {
     // SAFETY: the caller's promise.
     unsafe {
@@ -290,7 +290,7 @@ unsafe fn wake(data: *const ()) {
 /// As that of [`wake`].
 unsafe fn drop_owned(data: *const ()) {
     // SAFETY: the caller's promise.
-    drop(unsafe { Arc::from_raw(data.cast::<Owned>()) });
+    drop(unsafe { Arc::from_raw(data.cast::<OwnedWaker>()) });
 }
 
 #[cfg(test)]
@@ -302,39 +302,39 @@ mod tests {
     use super::*;
 
     fn poll<R>(
-        kept: &mut Kept,
+        kept: &mut FutureWakers,
         inner: &Waker,
-        mark: impl FnOnce() -> Mark,
+        mark: impl FnOnce() -> WakeMark,
         polled: impl FnOnce(&mut Context<'_>) -> R,
     ) -> R {
         crate::task::raw::poll(kept, &mut Context::from_waker(inner), mark, None, |_| (), polled)
     }
 
-    struct Inner(AtomicUsize);
+    struct CountingWaker(AtomicUsize);
 
-    impl Wake for Inner {
+    impl Wake for CountingWaker {
         fn wake(self: Arc<Self>) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn mark() -> Mark {
+    fn mark() -> WakeMark {
         let word = Box::leak(Box::new(AtomicU32::new(7 << BELOW)));
-        Mark { word, thread: Box::leak(Box::default()), owner: 7 }
+        WakeMark { word, thread: Box::leak(Box::default()), owner: 7 }
     }
 
     /// Returns the number of uses of the inner waker since the last look, and whether the mark is
     /// there, which is taken away.
-    fn seen(inner: &Inner, mark: Mark) -> (usize, bool) {
+    fn seen(inner: &CountingWaker, mark: WakeMark) -> (usize, bool) {
         let word = mark.word.swap(7 << BELOW, Ordering::Relaxed);
         (inner.0.swap(0, Ordering::Relaxed), word == 7 << BELOW | WOKEN)
     }
 
     #[test]
     fn every_way_to_wake_leaves_a_mark_and_is_handed_on() {
-        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let (counts, mark) = (Arc::new(CountingWaker(AtomicUsize::new(0))), mark());
         let inner = Waker::from(Arc::clone(&counts));
-        let mut kept = Kept::new();
+        let mut kept = FutureWakers::new();
         poll(&mut kept, &inner, || mark, |cx| cx.waker().wake_by_ref());
         assert_eq!(seen(&counts, mark), (1, true));
         assert_eq!(Arc::strong_count(&counts), 2, "nobody kept it");
@@ -358,7 +358,7 @@ mod tests {
     #[test]
     fn a_mark_that_is_no_news_takes_back_what_was_noted() {
         let mark = mark();
-        let owned = Owned::new(Waker::noop().clone(), mark);
+        let owned = OwnedWaker::new(Waker::noop().clone(), mark);
         owned.note();
         assert_eq!(owned.woken(u64::MAX).map(|woken| woken.by), Some(this_thread::tid()));
         owned.note();
@@ -369,9 +369,9 @@ mod tests {
 
     #[test]
     fn a_word_of_another_owner_is_left_alone() {
-        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let (counts, mark) = (Arc::new(CountingWaker(AtomicUsize::new(0))), mark());
         let inner = Waker::from(Arc::clone(&counts));
-        let waker = poll(&mut Kept::new(), &inner, || mark, |cx| cx.waker().clone());
+        let waker = poll(&mut FutureWakers::new(), &inner, || mark, |cx| cx.waker().clone());
         mark.word.store(8 << BELOW, Ordering::Relaxed);
         waker.wake();
         assert_eq!(mark.word.load(Ordering::Relaxed), 8 << BELOW);
@@ -380,13 +380,13 @@ mod tests {
 
     #[test]
     fn a_future_finds_the_waker_that_it_kept() {
-        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let (counts, mark) = (Arc::new(CountingWaker(AtomicUsize::new(0))), mark());
         let inner = Waker::from(Arc::clone(&counts));
-        let mut kept = Kept::new();
+        let mut kept = FutureWakers::new();
         let mine = poll(&mut kept, &inner, || mark, |cx| cx.waker().clone());
         assert!(poll(&mut kept, &inner, || mark, |cx| cx.waker().will_wake(&mine)));
         // Elsewhere it is another one.
-        let others = Arc::new(Inner(AtomicUsize::new(0)));
+        let others = Arc::new(CountingWaker(AtomicUsize::new(0)));
         let other = Waker::from(Arc::clone(&others));
         let elsewhere = poll(&mut kept, &other, || mark, |cx| cx.waker().clone());
         assert!(!elsewhere.will_wake(&mine));
@@ -398,9 +398,9 @@ mod tests {
 
     #[test]
     fn threads_may_keep_it_during_a_poll() {
-        let (counts, mark) = (Arc::new(Inner(AtomicUsize::new(0))), mark());
+        let (counts, mark) = (Arc::new(CountingWaker(AtomicUsize::new(0))), mark());
         let inner = Waker::from(Arc::clone(&counts));
-        let mut kept = Kept::new();
+        let mut kept = FutureWakers::new();
         poll(
             &mut kept,
             &inner,

@@ -18,7 +18,7 @@ use crate::sys::own_work::OwnWork;
 use crate::sys::raw::place::Place;
 use crate::sys::raw::this_thread;
 use crate::task::kinds;
-use crate::task::raw::{BELOW, FINISHED, Mark, POLLED, WOKEN, Woken};
+use crate::task::raw::{BELOW, FINISHED, POLLED, WOKEN, WakeMark, WakeUp};
 use crate::task::status::{State, Status};
 
 /// Slots that are made at a time: 16 KiB.
@@ -29,7 +29,7 @@ pub(super) const FIRST_ID: u64 = 10_000_000;
 /// A live task, 64 bytes. Times are of the coarse clock, or of the precise one while a trace is taken.
 #[derive(Debug, Default)]
 #[repr(align(64))]
-pub(super) struct Slot {
+pub(super) struct TaskSlot {
     /// 0 where the slot is free.
     id: AtomicU64,
     kind: AtomicU32,
@@ -55,17 +55,17 @@ pub(super) struct Slot {
 const NESTED: u32 = 1;
 
 /// Slots that nobody of the threads has at hand, and the pages of all.
-struct Slab {
-    pages: Vec<&'static [Slot]>,
-    free: Vec<&'static Slot>,
+struct SlotPool {
+    pages: Vec<&'static [TaskSlot]>,
+    free: Vec<&'static TaskSlot>,
 }
 
-static SLAB: Mutex<Slab> = Mutex::new(Slab { pages: Vec::new(), free: Vec::new() });
+static SLAB: Mutex<SlotPool> = Mutex::new(SlotPool { pages: Vec::new(), free: Vec::new() });
 
 /// Slots and ids that a thread has at hand, so that most tasks begin and end without a lock.
-struct AtHand {
+struct ThreadCache {
     /// Slots, as many as `count` says.
-    free: [Cell<Option<&'static Slot>>; AT_HAND],
+    free: [Cell<Option<&'static TaskSlot>>; AT_HAND],
     count: Cell<usize>,
     /// The next of its ids, which nobody else gives out, and how many are left.
     next_id: Cell<u64>,
@@ -81,18 +81,18 @@ const IDS: u64 = 1024;
 static NEXT_ID: AtomicU64 = AtomicU64::new(FIRST_ID);
 
 thread_local! {
-    static HERE: AtHand = const { AtHand::new() };
+    static HERE: ThreadCache = const { ThreadCache::new() };
     /// The task that this thread is polling.
-    static CURRENT: Cell<Option<&'static Slot>> = const { Cell::new(None) };
+    static CURRENT: Cell<Option<&'static TaskSlot>> = const { Cell::new(None) };
 }
 
-fn lock() -> MutexGuard<'static, Slab> {
+fn lock() -> MutexGuard<'static, SlotPool> {
     SLAB.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl AtHand {
-    const fn new() -> AtHand {
-        AtHand {
+impl ThreadCache {
+    const fn new() -> ThreadCache {
+        ThreadCache {
             free: [const { Cell::new(None) }; AT_HAND],
             count: Cell::new(0),
             next_id: Cell::new(0),
@@ -101,7 +101,7 @@ impl AtHand {
     }
 
     #[inline]
-    fn slot(&self) -> &'static Slot {
+    fn slot(&self) -> &'static TaskSlot {
         let count = self.count.get();
         match count.checked_sub(1).and_then(|last| self.free.get(last)?.get()) {
             Some(slot) => {
@@ -114,13 +114,14 @@ impl AtHand {
 
     #[cold]
     #[inline(never)]
-    fn fetch(&self) -> &'static Slot {
+    fn fetch(&self) -> &'static TaskSlot {
         let _own = OwnWork::begin();
         static ONCE: Once = Once::new();
         ONCE.call_once(|| this_thread::in_forks(this_thread::forget));
         let mut slab = lock();
         if slab.free.is_empty() {
-            let page: &'static [Slot] = Box::leak((0..PAGE).map(|_| Slot::default()).collect());
+            let page: &'static [TaskSlot] =
+                Box::leak((0..PAGE).map(|_| TaskSlot::default()).collect());
             slab.pages.push(page);
             slab.free.extend(page.iter().rev());
         }
@@ -137,7 +138,7 @@ impl AtHand {
     }
 
     #[inline]
-    fn give_back(&self, slot: &'static Slot) {
+    fn give_back(&self, slot: &'static TaskSlot) {
         if self.count.get() == AT_HAND {
             self.give_back_some(BATCH);
         }
@@ -166,7 +167,7 @@ impl AtHand {
     }
 }
 
-impl Drop for AtHand {
+impl Drop for ThreadCache {
     fn drop(&mut self) {
         self.give_back_some(0);
     }
@@ -174,13 +175,13 @@ impl Drop for AtHand {
 
 /// Runs with what the thread has at hand; where the thread is ending, with what is there for all.
 #[inline]
-fn at_hand<R>(run: impl Fn(&AtHand) -> R) -> R {
-    HERE.try_with(&run).unwrap_or_else(|_| run(&AtHand::new()))
+fn at_hand<R>(run: impl Fn(&ThreadCache) -> R) -> R {
+    HERE.try_with(&run).unwrap_or_else(|_| run(&ThreadCache::new()))
 }
 
 /// Enters a task of this kind.
 #[inline]
-pub(super) fn begin(kind: KindId) -> &'static Slot {
+pub(super) fn begin(kind: KindId) -> &'static TaskSlot {
     let now = clock::coarse();
     let (slot, id) = at_hand(|at_hand| (at_hand.slot(), at_hand.id()));
     // Who sees any of what follows sees that the slot's last task is gone.
@@ -200,18 +201,18 @@ pub(super) fn begin(kind: KindId) -> &'static Slot {
 
 /// Gives a task's slot back.
 #[inline]
-pub(super) fn end(slot: &'static Slot) {
+pub(super) fn end(slot: &'static TaskSlot) {
     slot.id.store(0, Ordering::Release);
     at_hand(|at_hand| at_hand.give_back(slot));
 }
 
-/// A poll under way, until [`Polling::end`] or [`Polling::finish`]. Its parts are handed on one by one, so that they
+/// A poll under way, until [`OpenPoll::end`] or [`OpenPoll::finish`]. Its parts are handed on one by one, so that they
 /// stay in registers: by way of memory a poll takes a third longer.
 #[derive(Clone, Copy)]
-pub(super) struct Polling {
-    slot: &'static Slot,
+pub(super) struct OpenPoll {
+    slot: &'static TaskSlot,
     began: u64,
-    outer: Option<&'static Slot>,
+    outer: Option<&'static TaskSlot>,
     /// True where a wake-up that a trace is to know of came before it.
     due: bool,
 }
@@ -244,7 +245,7 @@ pub(crate) fn is_polling() -> bool {
 
 /// Begins a poll.
 #[inline(always)]
-pub(super) fn enter(slot: &'static Slot) -> Polling {
+pub(super) fn enter(slot: &'static TaskSlot) -> OpenPoll {
     let began = if ring::is_on() { precise() } else { clock::coarse() };
     slot.awaits.set(None);
     slot.since.store(began, Ordering::Relaxed);
@@ -260,14 +261,14 @@ pub(super) fn enter(slot: &'static Slot) -> Polling {
     if outer.is_some() {
         slot.nested(flags);
     }
-    Polling { slot, began, outer, due }
+    OpenPoll { slot, began, outer, due }
 }
 
 /// Returns the place where a task's wakers say that it was woken.
 #[inline]
-pub(super) fn mark(slot: &'static Slot) -> Mark {
+pub(super) fn mark(slot: &'static TaskSlot) -> WakeMark {
     let owner = owner(slot.id.load(Ordering::Relaxed));
-    Mark { word: &slot.flags, thread: &slot.thread, owner }
+    WakeMark { word: &slot.flags, thread: &slot.thread, owner }
 }
 
 /// Returns as much of a task's id as there is room for beside the flags.
@@ -275,7 +276,7 @@ fn owner(id: u64) -> u32 {
     (id as u32) << BELOW >> BELOW
 }
 
-impl Polling {
+impl OpenPoll {
     /// Returns the time at which it began, if it may be due to a wake-up that a trace is to know
     /// of.
     #[inline]
@@ -285,7 +286,7 @@ impl Polling {
 
     /// Tells the trace of the wake-up that it is due to.
     #[inline]
-    pub(super) fn due_to(self, woken: Woken) {
+    pub(super) fn due_to(self, woken: WakeUp) {
         self.slot.due_to(self.began, woken);
     }
 
@@ -308,12 +309,12 @@ impl Polling {
 }
 
 /// Ends a poll that is left by a panic.
-pub(super) struct Unwinding(pub(super) Polling);
+pub(super) struct EndOnUnwind(pub(super) OpenPoll);
 
-impl Drop for Unwinding {
+impl Drop for EndOnUnwind {
     #[inline]
     fn drop(&mut self) {
-        let Polling { slot, began, outer, .. } = self.0;
+        let OpenPoll { slot, began, outer, .. } = self.0;
         slot.polled_out_of_line(began, outer);
     }
 }
@@ -339,7 +340,7 @@ pub(super) fn each(now: u64, each: &mut dyn FnMut(&Status)) {
 }
 
 /// Returns every slot, free or not.
-fn slots() -> impl Iterator<Item = &'static Slot> {
+fn slots() -> impl Iterator<Item = &'static TaskSlot> {
     let pages = lock().pages.clone();
     pages.into_iter().flatten()
 }
@@ -377,10 +378,10 @@ impl KnownKinds {
     }
 }
 
-impl Slot {
+impl TaskSlot {
     /// Ends a poll.
     #[inline(always)]
-    fn polled(&'static self, began: u64, outer: Option<&'static Slot>) {
+    fn polled(&'static self, began: u64, outer: Option<&'static TaskSlot>) {
         if ring::is_on() {
             return self.polled_out_of_line(began, outer);
         }
@@ -394,7 +395,7 @@ impl Slot {
     /// Does the same where a trace may be taken. Not cold, which would be slow code: only off the
     /// path of polls that are not traced.
     #[inline(never)]
-    fn polled_out_of_line(&'static self, began: u64, outer: Option<&'static Slot>) {
+    fn polled_out_of_line(&'static self, began: u64, outer: Option<&'static TaskSlot>) {
         let traced = ring::is_on();
         let ended = if traced { clock::precise() } else { clock::coarse() };
         self.took(ended.saturating_sub(began));
@@ -406,7 +407,7 @@ impl Slot {
 
     /// Ends a poll whose time is counted. Nobody else writes while the task is being polled.
     #[inline(always)]
-    fn ended(&'static self, ended: u64, outer: Option<&'static Slot>) {
+    fn ended(&'static self, ended: u64, outer: Option<&'static TaskSlot>) {
         self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.since.store(ended, Ordering::Relaxed);
         self.thread.store(self.thread.load(Ordering::Relaxed) | POLLED, Ordering::Release);
@@ -441,7 +442,7 @@ impl Slot {
 
     /// Hands the wake-up that a poll was due to, which began then, to the trace.
     #[cold]
-    fn due_to(&self, began: u64, Woken { at, by }: Woken) {
+    fn due_to(&self, began: u64, WakeUp { at, by }: WakeUp) {
         let (kind, task) = (self.kind(), self.id.load(Ordering::Relaxed));
         ring::record(Event::Woken { kind, by, at, began, task });
     }
@@ -652,6 +653,6 @@ mod tests {
         // Other tests have tasks as well.
         assert!(pages() <= before + 2, "{} pages, {before} before", pages());
         assert!(named("many").is_empty());
-        assert_eq!(size_of::<Slot>(), 64);
+        assert_eq!(size_of::<TaskSlot>(), 64);
     }
 }

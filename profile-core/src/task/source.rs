@@ -72,13 +72,13 @@ pub struct Alive {
     pub queued: Option<usize>,
 }
 
-type Sources = Vec<(u64, Arc<dyn TaskSource>)>;
+type SourceList = Vec<(u64, Arc<dyn TaskSource>)>;
 
-static SOURCES: Mutex<Sources> = Mutex::new(Vec::new());
+static SOURCES: Mutex<SourceList> = Mutex::new(Vec::new());
 /// The number of the next one.
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
-fn lock() -> MutexGuard<'static, Sources> {
+fn lock() -> MutexGuard<'static, SourceList> {
     SOURCES.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -107,7 +107,7 @@ pub fn register(source: impl TaskSource + 'static) -> Registration {
 
 /// Returns the sources as they are now with their numbers, so that none is called with the list
 /// locked.
-pub(super) fn sources() -> Sources {
+pub(super) fn sources() -> SourceList {
     lock().clone()
 }
 
@@ -153,22 +153,22 @@ mod tests {
     use super::*;
 
     /// Has sources of its own.
-    struct Owner(#[allow(dead_code)] Registration);
+    struct SourceOwner(#[allow(dead_code)] Registration);
 
-    impl TaskSource for Owner {
+    impl TaskSource for SourceOwner {
         fn each(&self, _: &mut dyn FnMut(&Status)) {}
     }
 
-    struct None;
+    struct NoTasks;
 
-    impl TaskSource for None {
+    impl TaskSource for NoTasks {
         fn each(&self, _: &mut dyn FnMut(&Status)) {}
     }
 
     #[test]
     fn a_source_may_end_others() {
         let before = sources().len();
-        let owner = register(Owner(register(None)));
+        let owner = register(SourceOwner(register(NoTasks)));
         drop(owner);
         assert!(sources().len() <= before);
     }

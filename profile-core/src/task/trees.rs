@@ -1,7 +1,7 @@
 //! Trees of the crate `await-tree` as what tasks wait in.
 //!
 //! The only way to a tree's nodes is through its serialization: the text form has names and structure in
-//! one. [`Walk`] is a serializer that keeps what it is given, and goes no deeper than it has room.
+//! one. [`TreeWalk`] is a serializer that keeps what it is given, and goes no deeper than it has room.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -33,12 +33,12 @@ use profile_format::Unavailable;
 /// let _task = work.instrument(task::named("checkout"));
 /// ```
 pub fn show_trees(registry: &Registry) -> Registration {
-    register(Trees(registry.clone()))
+    register(AwaitTrees(registry.clone()))
 }
 
-struct Trees(Registry);
+struct AwaitTrees(Registry);
 
-impl TaskSource for Trees {
+impl TaskSource for AwaitTrees {
     fn offers(&self, detail: Detail) -> Option<Result<(), Unavailable>> {
         (detail == Detail::AwaitTree).then_some(Ok(()))
     }
@@ -58,9 +58,9 @@ impl TaskSource for Trees {
 }
 
 fn awaits(key: &AnyKey, tree: &Tree) -> Awaits {
-    let mut found = Found::default();
+    let mut found = TreePlaces::default();
     // What is read before an error stays, and there is none.
-    let _ = tree.serialize(Walk { found: &mut found, depth: 0, field: Field::Other });
+    let _ = tree.serialize(TreeWalk { found: &mut found, depth: 0, field: TreeField::Other });
     let task = key.downcast_ref::<TaskId>().copied();
     let name = found.places.first().map_or_else(String::new, |root| root.name.clone());
     let key = if task.is_some() { String::new() } else { key.to_string() };
@@ -70,7 +70,7 @@ fn awaits(key: &AnyKey, tree: &Tree) -> Awaits {
 
 /// The places that are found in a tree.
 #[derive(Default)]
-struct Found {
+struct TreePlaces {
     places: Vec<Awaited>,
     /// The node that is being polled; the root where none is.
     current: u64,
@@ -79,7 +79,7 @@ struct Found {
 
 /// The field that a value stands in.
 #[derive(Clone, Copy, PartialEq)]
-enum Field {
+enum TreeField {
     Current,
     Id,
     Name,
@@ -89,40 +89,40 @@ enum Field {
     Other,
 }
 
-impl Field {
-    fn new(name: &str) -> Field {
+impl TreeField {
+    fn new(name: &str) -> TreeField {
         match name {
-            "current" => Field::Current,
-            "id" => Field::Id,
-            "name" => Field::Name,
-            "elapsed_ns" => Field::Elapsed,
-            "children" => Field::Children,
-            "detached" => Field::Detached,
-            _ => Field::Other,
+            "current" => TreeField::Current,
+            "id" => TreeField::Id,
+            "name" => TreeField::Name,
+            "elapsed_ns" => TreeField::Elapsed,
+            "children" => TreeField::Children,
+            "detached" => TreeField::Detached,
+            _ => TreeField::Other,
         }
     }
 }
 
 /// Takes one value of a tree, at a depth of it.
-struct Walk<'a> {
-    found: &'a mut Found,
+struct TreeWalk<'a> {
+    found: &'a mut TreePlaces,
     depth: u32,
-    field: Field,
+    field: TreeField,
 }
 
-impl Walk<'_> {
+impl TreeWalk<'_> {
     fn number(self, number: u128) {
-        let Found { places, current, root } = self.found;
+        let TreePlaces { places, current, root } = self.found;
         match (self.field, places.last_mut()) {
-            (Field::Current, _) => *current = number as u64,
+            (TreeField::Current, _) => *current = number as u64,
             // A node begins with its id.
-            (Field::Id, last) => {
+            (TreeField::Id, last) => {
                 if last.is_none() {
                     *root = number as u64;
                 }
                 places.push(Awaited { depth: self.depth, ..Awaited::default() });
             }
-            (Field::Elapsed, Some(last)) => {
+            (TreeField::Elapsed, Some(last)) => {
                 let nanos = u64::try_from(number).unwrap_or(u64::MAX);
                 last.since = Some(Duration::from_nanos(nanos));
             }
@@ -131,7 +131,7 @@ impl Walk<'_> {
     }
 }
 
-impl SerializeStruct for Walk<'_> {
+impl SerializeStruct for TreeWalk<'_> {
     type Ok = ();
     type Error = fmt::Error;
 
@@ -140,7 +140,11 @@ impl SerializeStruct for Walk<'_> {
         name: &'static str,
         value: &T,
     ) -> fmt::Result {
-        value.serialize(Walk { found: self.found, depth: self.depth, field: Field::new(name) })
+        value.serialize(TreeWalk {
+            found: self.found,
+            depth: self.depth,
+            field: TreeField::new(name),
+        })
     }
 
     fn end(self) -> fmt::Result {
@@ -148,13 +152,17 @@ impl SerializeStruct for Walk<'_> {
     }
 }
 
-impl SerializeSeq for Walk<'_> {
+impl SerializeSeq for TreeWalk<'_> {
     type Ok = ();
     type Error = fmt::Error;
 
     fn serialize_element<T: Serialize + ?Sized>(&mut self, value: &T) -> fmt::Result {
         if self.found.places.len() < MOST_PLACES {
-            value.serialize(Walk { found: self.found, depth: self.depth, field: Field::Other })?;
+            value.serialize(TreeWalk {
+                found: self.found,
+                depth: self.depth,
+                field: TreeField::Other,
+            })?;
         }
         Ok(())
     }
@@ -171,7 +179,7 @@ macro_rules! nothing {
     };
 }
 
-impl Serializer for Walk<'_> {
+impl Serializer for TreeWalk<'_> {
     type Ok = ();
     type Error = fmt::Error;
     type SerializeSeq = Self;
@@ -211,7 +219,7 @@ impl Serializer for Walk<'_> {
     }
 
     fn serialize_str(self, text: &str) -> fmt::Result {
-        if self.field == Field::Name
+        if self.field == TreeField::Name
             && let Some(last) = self.found.places.last_mut()
         {
             last.name = text.to_owned();
@@ -243,8 +251,8 @@ impl Serializer for Walk<'_> {
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Self, fmt::Error> {
         // What was detached is inside of nothing.
-        let depth = if self.field == Field::Children { self.depth + 1 } else { 0 };
-        Ok(Walk { depth, ..self })
+        let depth = if self.field == TreeField::Children { self.depth + 1 } else { 0 };
+        Ok(TreeWalk { depth, ..self })
     }
 
     fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, fmt::Error> {
@@ -302,7 +310,7 @@ mod tests {
 
     fn told(registry: &Registry) -> Vec<Awaits> {
         let mut told = Vec::new();
-        let all = Trees(registry.clone()).awaits(Detail::AwaitTree, &mut |awaits| {
+        let all = AwaitTrees(registry.clone()).awaits(Detail::AwaitTree, &mut |awaits| {
             told.push(awaits);
             ControlFlow::Continue(())
         });
@@ -367,15 +375,16 @@ mod tests {
     fn a_tree_that_is_polled_is_running_and_a_deep_one_is_cut() {
         let registry = Registry::new(Config::default());
         let inside = registry.clone();
-        type Nested = std::pin::Pin<Box<dyn Future<Output = ()>>>;
+        type NestedFuture = std::pin::Pin<Box<dyn Future<Output = ()>>>;
         let look = async move {
             let [tree] = &told(&inside)[..] else { panic!("one tree") };
             assert!(tree.running);
             assert_eq!(tree.places.len(), MOST_PLACES);
             assert_eq!(tree.places.last().unwrap().depth as usize, MOST_PLACES - 1);
         };
-        let nested = (0..300)
-            .fold(Box::pin(look) as Nested, |inner, _| Box::pin(inner.instrument_await("deeper")));
+        let nested = (0..300).fold(Box::pin(look) as NestedFuture, |inner, _| {
+            Box::pin(inner.instrument_await("deeper"))
+        });
         let work = pin!(registry.register(1, "root").instrument(nested));
         assert!(work.poll(&mut Context::from_waker(Waker::noop())).is_ready());
     }

@@ -12,11 +12,11 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::threads::raw::{ThreadStack, ThreadState, is_still, memory};
-use crate::waits::site::{Wait, waits_for};
+use crate::waits::site::{WaitKind, waits_for};
 
 /// A kind of lock whose holder can be looked for, as a stack that waits tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lock {
+pub(crate) enum AwaitedLock {
     /// One of std's. The word that is waited on is so many bytes behind the lock's first.
     Std { behind: u64 },
     /// A mutex of glibc, which names its owner.
@@ -24,7 +24,7 @@ pub(crate) enum Lock {
 }
 
 /// A thread that waits for a lock.
-struct Waiter<'a> {
+struct LockWaiter<'a> {
     thread: &'a ThreadStack,
     lock: u64,
     /// The owner that the lock names.
@@ -33,7 +33,7 @@ struct Waiter<'a> {
 
 /// Threads in a cycle, each waiting for the next; the last for the first.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Cycle {
+pub(crate) struct LockCycle {
     pub(crate) tids: Vec<u32>,
 }
 
@@ -46,30 +46,30 @@ const THREADS: usize = 512;
 /// Offset at which the content of an `Arc` begins in its memory.
 const IN_ARC: u64 = 16;
 
-impl Lock {
+impl AwaitedLock {
     /// Tells the lock of a stack, by the names of its functions.
-    pub(crate) fn of<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Option<Lock> {
+    pub(crate) fn of<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Option<AwaitedLock> {
         let near = |part: &str| names.clone().take(8).any(|name| name.contains(part));
         let (wait, _) = waits_for(names.clone());
-        if !matches!(wait, Wait::Mutex | Wait::RwLock) || near("parking_lot") {
+        if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) || near("parking_lot") {
             None
         } else if near("pthread_mutex") || near("__lll_lock_wait") {
-            Some(Lock::Pthread)
+            Some(AwaitedLock::Pthread)
         } else {
             // Writers wait on the second word of a lock.
-            Some(Lock::Std { behind: if near("write_contended") { 4 } else { 0 } })
+            Some(AwaitedLock::Std { behind: if near("write_contended") { 4 } else { 0 } })
         }
     }
 }
 
 /// Returns the cycles among threads, given with what their stacks wait in.
 pub(crate) fn find<'a>(
-    threads: impl Iterator<Item = (&'a ThreadStack, Option<Lock>)>,
-) -> Vec<Cycle> {
+    threads: impl Iterator<Item = (&'a ThreadStack, Option<AwaitedLock>)>,
+) -> Vec<LockCycle> {
     let waiting = threads.filter_map(|(thread, lock)| waiter(thread, lock?));
-    let waiters: Vec<Waiter<'_>> = waiting.take(THREADS).collect();
+    let waiters: Vec<LockWaiter<'_>> = waiting.take(THREADS).collect();
     let edges = edges(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
-    let mut cycles: Vec<Cycle> = Vec::new();
+    let mut cycles: Vec<LockCycle> = Vec::new();
     // First by what guards hold; then by `Arc`s of locks too, which many have that hold no lock.
     for edges in [&edges.guards, &edges.all] {
         for start in 0..waiters.len() {
@@ -85,14 +85,14 @@ pub(crate) fn find<'a>(
             let is_still = |&index: &usize| is_still(waiters[index].thread);
             if !path.iter().any(is_known) && path.iter().all(is_still) {
                 let tids = path.into_iter().map(|index| waiters[index].thread.tid).collect();
-                cycles.push(Cycle { tids });
+                cycles.push(LockCycle { tids });
             }
         }
     }
     cycles
 }
 
-fn waiter(thread: &ThreadStack, lock: Lock) -> Option<Waiter<'_>> {
+fn waiter(thread: &ThreadStack, lock: AwaitedLock) -> Option<LockWaiter<'_>> {
     let ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, _] } = thread.state
     else {
         return None;
@@ -101,18 +101,18 @@ fn waiter(thread: &ThreadStack, lock: Lock) -> Option<Waiter<'_>> {
         return None;
     }
     let (lock, owner) = match lock {
-        Lock::Std { behind } => (address.wrapping_sub(behind), None),
+        AwaitedLock::Std { behind } => (address.wrapping_sub(behind), None),
         // `lock`, `count` and `owner` are the first words of a mutex of glibc.
-        Lock::Pthread => {
+        AwaitedLock::Pthread => {
             let word = memory(address.wrapping_add(8) & !7, 1).first().map(|&word| word as u32);
             (address, word)
         }
     };
-    Some(Waiter { thread, lock, owner })
+    Some(LockWaiter { thread, lock, owner })
 }
 
 /// Edges from each waiter to those it waits for, as far as can be told.
-struct Edges {
+struct WaitGraph {
     /// Edges by owners that locks name, and by addresses of locks, as guards have them.
     guards: Vec<Vec<usize>>,
     /// The same, and edges by addresses of `Arc`s of locks.
@@ -120,7 +120,7 @@ struct Edges {
 }
 
 /// Finds whom each waits for. `stack` reads a waiter's stack.
-fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Edges {
+fn edges(waiters: &[LockWaiter<'_>], stack: impl Fn(&LockWaiter<'_>) -> Vec<u64>) -> WaitGraph {
     let mut guards: Vec<Vec<usize>> = vec![Vec::new(); waiters.len()];
     let mut arcs = guards.clone();
     // Locks that don't name their owner, each with who waits for it, in the order of addresses.
@@ -157,7 +157,7 @@ fn edges(waiters: &[Waiter<'_>], stack: impl Fn(&Waiter<'_>) -> Vec<u64>) -> Edg
         let more = arcs.into_iter().filter(|holder| !guards.contains(holder));
         guards.iter().copied().chain(more).collect()
     });
-    Edges { all: all.collect(), guards }
+    WaitGraph { all: all.collect(), guards }
 }
 
 /// Returns the shortest way from a waiter back to itself.
@@ -204,8 +204,8 @@ mod tests {
         let call = ThreadState::Blocked { call: libc::SYS_futex, arguments: [0, 0] };
         let stacks: Vec<ThreadStack> =
             (0..threads.len() as u32).map(|tid| thread(tid, call)).collect();
-        let waiter = |(thread, &(lock, owner, _))| Waiter { thread, lock, owner };
-        let waiters: Vec<Waiter<'_>> = stacks.iter().zip(threads).map(waiter).collect();
+        let waiter = |(thread, &(lock, owner, _))| LockWaiter { thread, lock, owner };
+        let waiters: Vec<LockWaiter<'_>> = stacks.iter().zip(threads).map(waiter).collect();
         let found = edges(&waiters, |waiter| threads[waiter.thread.tid as usize].2.to_vec());
         assert_eq!(found.all, expected);
     }
@@ -241,8 +241,8 @@ mod tests {
             [(0x100, &[0x200]), (0x200, &[0xf0, 0x300]), (0x300, &[0x1f0])];
         let call = ThreadState::Blocked { call: libc::SYS_futex, arguments: [0, 0] };
         let stacks = threads.map(|(lock, _)| thread(lock as u32, call));
-        let waiter = |thread| Waiter { thread, lock: u64::from(thread.tid), owner: None };
-        let waiters: Vec<Waiter<'_>> = stacks.iter().map(waiter).collect();
+        let waiter = |thread| LockWaiter { thread, lock: u64::from(thread.tid), owner: None };
+        let waiters: Vec<LockWaiter<'_>> = stacks.iter().map(waiter).collect();
         let found = edges(&waiters, |waiter| {
             threads.iter().find(|(lock, _)| *lock == waiter.lock).unwrap().1.to_vec()
         });
@@ -264,17 +264,18 @@ mod tests {
 
     #[test]
     fn locks_are_told_by_their_functions() {
-        let check = |names: &[&str], lock| assert_eq!(Lock::of(&names.iter().copied()), lock);
+        let check =
+            |names: &[&str], lock| assert_eq!(AwaitedLock::of(&names.iter().copied()), lock);
         let futex = "std::sys::pal::unix::futex::futex_wait";
         check(
             &[futex, "std::sys::sync::mutex::futex::Mutex::lock_contended", "a"],
-            Some(Lock::Std { behind: 0 }),
+            Some(AwaitedLock::Std { behind: 0 }),
         );
         check(
             &[futex, "std::sys::sync::rwlock::futex::RwLock::write_contended", "a"],
-            Some(Lock::Std { behind: 4 }),
+            Some(AwaitedLock::Std { behind: 4 }),
         );
-        check(&["__lll_lock_wait", "pthread_mutex_lock", "a"], Some(Lock::Pthread));
+        check(&["__lll_lock_wait", "pthread_mutex_lock", "a"], Some(AwaitedLock::Pthread));
         check(&["syscall", "parking_lot::raw_mutex::RawMutex::lock_slow", "a"], None);
         check(&[futex, "std::sys::sync::condvar::futex::Condvar::wait", "a"], None);
     }

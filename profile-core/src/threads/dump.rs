@@ -26,12 +26,12 @@ use crate::error::Error;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
 use crate::task::Detail;
 use crate::threads::deadlock;
-use crate::threads::deadlock::{Cycle, Lock};
+use crate::threads::deadlock::{AwaitedLock, LockCycle};
 use crate::threads::raw;
 use crate::threads::raw::{ThreadStack, ThreadState};
-use crate::threads::tasks::{Stack, Tasks};
+use crate::threads::tasks::{ListedTasks, ThreadText};
 use crate::threads::text::{label, wait};
-use crate::waits::encode::Names;
+use crate::waits::encode::StackNames;
 use crate::waits::site;
 use profile_format::profile::{Builder, Profile};
 use profile_format::{Kind, Unavailable};
@@ -65,12 +65,12 @@ impl Window for ThreadDump {
     fn close(self: Box<Self>) -> Pending {
         Box::new(move || {
             let taken = SystemTime::now();
-            let tasks = self.tasks.map_or_else(Tasks::now, Tasks::in_detail);
+            let tasks = self.tasks.map_or_else(ListedTasks::now, ListedTasks::in_detail);
             let threads = raw::all().map_err(|source| Error::Collect {
                 kind: Kind::Goroutine,
                 source: source.into(),
             })?;
-            let dump = Dump::new(&threads, &tasks, taken);
+            let dump = ResolvedThreads::new(&threads, &tasks, taken);
             let mut text = dump.text();
             text.push_str(&tasks.text(|tid| dump.stack_of(tid)));
             Ok(vec![
@@ -88,7 +88,7 @@ impl Window for ThreadDump {
 const HEADER: usize = 80;
 
 /// Threads with their stacks resolved, each distinct stack once.
-struct Dump<'a> {
+struct ResolvedThreads<'a> {
     threads: &'a [ThreadStack],
     profile: Profile,
     /// The index of each thread's stack.
@@ -97,11 +97,15 @@ struct Dump<'a> {
     locations: Vec<Vec<u32>>,
     frames: Vec<String>,
     /// Threads that seem to wait for each other.
-    cycles: Vec<Cycle>,
+    cycles: Vec<LockCycle>,
 }
 
-impl<'a> Dump<'a> {
-    fn new(threads: &'a [ThreadStack], tasks: &Tasks, taken: SystemTime) -> Dump<'a> {
+impl<'a> ResolvedThreads<'a> {
+    fn new(
+        threads: &'a [ThreadStack],
+        tasks: &ListedTasks,
+        taken: SystemTime,
+    ) -> ResolvedThreads<'a> {
         let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
         let mut locator = Locator::new(&mut builder, Symbols::Resolved);
         let mut known: HashMap<&[u64], usize> = HashMap::new();
@@ -118,7 +122,8 @@ impl<'a> Dump<'a> {
             });
             stacks.push(stack);
         }
-        let told: Vec<Told> = locations.iter().map(|stack| Told::of(&builder, stack)).collect();
+        let told: Vec<StackFacts> =
+            locations.iter().map(|stack| StackFacts::of(&builder, stack)).collect();
         let waiting = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, told[at].lock));
         let cycles = deadlock::find(waiting);
         for (thread, &stack) in threads.iter().zip(&stacks) {
@@ -159,11 +164,11 @@ impl<'a> Dump<'a> {
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
         let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();
-        Dump { threads, profile, stacks, locations, frames, cycles }
+        ResolvedThreads { threads, profile, stacks, locations, frames, cycles }
     }
 
     /// Returns the stack of a thread.
-    fn stack_of(&self, tid: u32) -> Option<Stack<'_>> {
+    fn stack_of(&self, tid: u32) -> Option<ThreadText<'_>> {
         let index = self.threads.iter().position(|thread| thread.tid == tid)?;
         let stack = self.stacks[index];
         Some((&self.locations[stack], &self.frames[stack]))
@@ -200,15 +205,18 @@ impl<'a> Dump<'a> {
 }
 
 /// Facts that a stack alone tells of the threads that are in it.
-struct Told {
-    lock: Option<Lock>,
+struct StackFacts {
+    lock: Option<AwaitedLock>,
     is_idle: bool,
 }
 
-impl Told {
-    fn of(builder: &Builder, stack: &[u32]) -> Told {
-        let names = Names::of(builder, stack);
-        Told { lock: Lock::of(&names.iter()), is_idle: site::idle(names.iter()).is_some() }
+impl StackFacts {
+    fn of(builder: &Builder, stack: &[u32]) -> StackFacts {
+        let names = StackNames::of(builder, stack);
+        StackFacts {
+            lock: AwaitedLock::of(&names.iter()),
+            is_idle: site::idle(names.iter()).is_some(),
+        }
     }
 
     /// Returns the category of a thread: a worker that waits for something to do, or one of the
@@ -224,7 +232,7 @@ fn cycle_word(index: usize) -> String {
 }
 
 /// Describes a cycle in a sentence.
-fn finding(cycle: &Cycle, threads: &[ThreadStack]) -> String {
+fn finding(cycle: &LockCycle, threads: &[ThreadStack]) -> String {
     let name = |tid: &u32| {
         let thread = threads.iter().find(|thread| thread.tid == *tid);
         format!("{} {tid}", thread.map_or("", |thread| &thread.name))
@@ -341,7 +349,7 @@ mod tests {
         let waiting = || {
             let threads = raw::all().unwrap();
             let text = {
-                let dump = Dump::new(&threads, &Tasks::now(), SystemTime::now());
+                let dump = ResolvedThreads::new(&threads, &ListedTasks::now(), SystemTime::now());
                 dump.profile.check().unwrap();
                 for sample in dump.profile.samples.iter() {
                     let keys: Vec<_> =

@@ -22,7 +22,7 @@ use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::stacks::raw::task::Tasks;
 use crate::stacks::unwind::{End, Unwinder};
 use crate::stats::waits;
-use crate::stats::waits::Ran;
+use crate::stats::waits::SchedStat;
 use crate::waits::own_frames::without_own_frames;
 
 /// A thread and where it is.
@@ -137,7 +137,7 @@ pub(crate) fn is_still(thread: &ThreadStack) -> bool {
 /// Keeps the signal that dumps ask by out of handlers that begin before the first dump.
 pub(crate) fn prepare() {
     // Where there is no signal left the first dump says so.
-    if let Ok(number) = Signal::find() {
+    if let Ok(number) = AnswerSignal::find() {
         block_in_handlers(number);
     }
 }
@@ -154,7 +154,7 @@ fn last_ran(tid: u32) -> Option<Duration> {
 
 /// Returns the time for which a statistics collector has seen a thread wait.
 fn seen_waiting(tasks: &Tasks, tid: u32) -> Option<Duration> {
-    waits::waited(tid, Ran::parse(tasks.text(tid, "schedstat")?.str()?)?)
+    waits::waited(tid, SchedStat::parse(tasks.text(tid, "schedstat")?.str()?)?)
 }
 
 /// Reads `se.exec_start : MILLISECONDS.NANOSECONDS`.
@@ -168,7 +168,7 @@ fn exec_start(sched: &str) -> Option<Duration> {
 /// asked: it would stay with them, for whoever waits for signals there, or for a program that this one
 /// executes in its place.
 fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
-    let signal = Signal::take()?;
+    let signal = AnswerSignal::take()?;
     let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
     let shared = handler::publish(Purpose::Dump, Shared::new(0, ring, 0, unwinder));
     let mut reader = SignalReader::new(signal.number);
@@ -204,16 +204,16 @@ fn send(tid: u32, signal: libc::c_int) -> bool {
 }
 
 /// A real-time signal that nobody else uses. Its handler stays: an answer may still be on its way.
-struct Signal {
+struct AnswerSignal {
     number: libc::c_int,
 }
 
-impl Signal {
-    fn take() -> io::Result<Signal> {
-        let number = Signal::find()?;
+impl AnswerSignal {
+    fn take() -> io::Result<AnswerSignal> {
+        let number = AnswerSignal::find()?;
         signals::install(number, our_handler())?;
         block_in_handlers(number);
-        Ok(Signal { number })
+        Ok(AnswerSignal { number })
     }
 
     /// Finds the last signal that has no handler but ours.

@@ -22,8 +22,8 @@ const UNNAMED: u64 = 9_999_999;
 
 /// The tasks that are alive, but for those that run as a group of their kind, and as text.
 #[derive(Default)]
-pub(crate) struct Tasks {
-    groups: Vec<Group>,
+pub(crate) struct ListedTasks {
+    groups: Vec<TaskGroup>,
     running: Vec<(Status, Option<Awaits>)>,
     text: String,
     /// Tasks of which only what they wait in is known, and the id of the first.
@@ -34,42 +34,42 @@ pub(crate) struct Tasks {
 }
 
 /// Tasks that have the same name, state and places.
-struct Group {
+struct TaskGroup {
     kind: Arc<TaskKind>,
     state: State,
     awaits: Option<(&'static str, u32)>,
     /// The places they wait in, where that was asked for: from the outside to the inside.
-    path: Path,
+    path: AwaitPath,
     count: i64,
     /// The part of the text that is the same for each of them, behind its header.
     text: String,
 }
 
 /// Functions or spans, each with its place.
-type Path = Vec<(String, String, u32)>;
+type AwaitPath = Vec<(String, String, u32)>;
 
 /// The properties by which groups are told apart.
-type Key = (usize, State, Option<(&'static str, u32)>, Path);
+type TaskGroupKey = (usize, State, Option<(&'static str, u32)>, AwaitPath);
 
 /// A thread's stack: locations, and text.
-pub(crate) type Stack<'a> = (&'a [u32], &'a str);
+pub(crate) type ThreadText<'a> = (&'a [u32], &'a str);
 
-impl Tasks {
+impl ListedTasks {
     /// Returns the tasks as they are now.
-    pub(crate) fn now() -> Tasks {
-        let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
-        let mut known: HashMap<Key, usize> = HashMap::new();
+    pub(crate) fn now() -> ListedTasks {
+        let mut tasks = ListedTasks { unknown: task::alive().unknown, ..ListedTasks::default() };
+        let mut known: HashMap<TaskGroupKey, usize> = HashMap::new();
         task::all(&mut |status| tasks.add(status, None, &mut known));
         tasks
     }
 
     /// Returns the tasks as they are now, with what they wait in by these means.
-    pub(crate) fn in_detail(detail: Detail) -> Tasks {
-        let mut tasks = Tasks { unknown: task::alive().unknown, ..Tasks::default() };
+    pub(crate) fn in_detail(detail: Detail) -> ListedTasks {
+        let mut tasks = ListedTasks { unknown: task::alive().unknown, ..ListedTasks::default() };
         let mut statuses = Vec::new();
         task::all(&mut |status| statuses.push(status.clone()));
         let mut details = task::details(detail);
-        let mut known: HashMap<Key, usize> = HashMap::new();
+        let mut known: HashMap<TaskGroupKey, usize> = HashMap::new();
         for status in &statuses {
             tasks.add(status, details.take(status.id), &mut known);
         }
@@ -79,7 +79,12 @@ impl Tasks {
         tasks
     }
 
-    fn add(&mut self, status: &Status, awaits: Option<Awaits>, known: &mut HashMap<Key, usize>) {
+    fn add(
+        &mut self,
+        status: &Status,
+        awaits: Option<Awaits>,
+        known: &mut HashMap<TaskGroupKey, usize>,
+    ) {
         if let State::Running { .. } = status.state {
             self.running.push((status.clone(), awaits));
             return;
@@ -90,7 +95,7 @@ impl Tasks {
             Some(&index) => index,
             None => {
                 let index = self.groups.len();
-                self.groups.push(Group::new(status, key.3.clone()));
+                self.groups.push(TaskGroup::new(status, key.3.clone()));
                 known.insert(key, index);
                 index
             }
@@ -113,10 +118,10 @@ impl Tasks {
     pub(crate) fn add_to<'a>(
         &self,
         builder: &mut Builder,
-        stack_of: impl Fn(u32) -> Option<Stack<'a>>,
+        stack_of: impl Fn(u32) -> Option<ThreadText<'a>>,
     ) {
         let mut places = HashMap::new();
-        for Group { kind, state, awaits, path, count, .. } in &self.groups {
+        for TaskGroup { kind, state, awaits, path, count, .. } in &self.groups {
             let mut stack = locations(builder, &mut places, path);
             let waits = format!("{}::await", kind.name());
             stack.extend(awaits.map(|place| location(builder, &mut places, &waits, place)));
@@ -177,8 +182,8 @@ impl Tasks {
 
     /// Writes the tasks as text, each with an empty line before it, and what could not be told at
     /// the end.
-    pub(crate) fn text<'a>(self, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> String {
-        let Tasks { running, mut text, others, first_other, unknown, notes, .. } = self;
+    pub(crate) fn text<'a>(self, stack_of: impl Fn(u32) -> Option<ThreadText<'a>>) -> String {
+        let ListedTasks { running, mut text, others, first_other, unknown, notes, .. } = self;
         for (status, awaits) in &running {
             header(&mut text, status.id, state_word(status), status.since);
             let mut labels = labels(&status.kind);
@@ -211,15 +216,15 @@ impl Tasks {
     }
 }
 
-impl Group {
-    fn new(status: &Status, path: Path) -> Group {
+impl TaskGroup {
+    fn new(status: &Status, path: AwaitPath) -> TaskGroup {
         let Status { kind, state, awaits, .. } = status;
         let text = format!("{{{}}}:\n{}", labels(kind), own_frames(kind, *awaits));
-        Group { kind: Arc::clone(kind), state: *state, awaits: *awaits, path, count: 0, text }
+        TaskGroup { kind: Arc::clone(kind), state: *state, awaits: *awaits, path, count: 0, text }
     }
 }
 
-fn path(awaits: &Awaits) -> Path {
+fn path(awaits: &Awaits) -> AwaitPath {
     awaits.path().map(|place| (place.name.clone(), place.file.clone(), place.line)).collect()
 }
 
@@ -261,7 +266,10 @@ fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns the stack of the thread that a task blocks.
-fn blocked<'a>(status: &Status, stack_of: impl Fn(u32) -> Option<Stack<'a>>) -> Option<Stack<'a>> {
+fn blocked<'a>(
+    status: &Status,
+    stack_of: impl Fn(u32) -> Option<ThreadText<'a>>,
+) -> Option<ThreadText<'a>> {
     match status.state {
         State::Running { thread } if status.since >= BLOCKING => stack_of(thread),
         _ => None,
@@ -306,7 +314,7 @@ fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
 fn locations(
     builder: &mut Builder,
     known: &mut HashMap<(String, String, u32), u32>,
-    path: &Path,
+    path: &AwaitPath,
 ) -> Vec<u32> {
     let places = path.iter().rev();
     places.map(|(name, file, line)| location(builder, known, name, (file, *line))).collect()

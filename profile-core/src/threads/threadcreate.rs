@@ -15,9 +15,9 @@ use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
 use crate::waits::births;
-use crate::waits::births::Creator;
+use crate::waits::births::BirthSite;
 use crate::waits::block::check_intercepted;
-use crate::waits::encode::Names;
+use crate::waits::encode::StackNames;
 use profile_format::profile::Builder;
 use profile_format::{Kind, Unavailable};
 
@@ -51,7 +51,7 @@ impl Window for ThreadCreate {
     }
 }
 
-fn encode(mut creators: Vec<Creator>, unknown: u64, taken: SystemTime) -> Vec<u8> {
+fn encode(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) -> Vec<u8> {
     let mut builder = ProfileShape::THREADCREATE.builder(ProfileShape::THREADCREATE.period);
     let mut locator = Locator::new(&mut builder, Symbols::Resolved);
     creators.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.stack.cmp(&b.stack)));
@@ -82,7 +82,7 @@ fn encode(mut creators: Vec<Creator>, unknown: u64, taken: SystemTime) -> Vec<u8
 /// Cuts std's functions off the leaf of a stack: every thread begins in those.
 fn without_std<'a>(builder: &Builder, locations: &'a [u32]) -> &'a [u32] {
     let is_std = |location: &u32| {
-        let names = Names::of(builder, std::slice::from_ref(location));
+        let names = StackNames::of(builder, std::slice::from_ref(location));
         let mut names = names.iter().peekable();
         names.peek().is_some()
             && names.all(|name| name.starts_with("std::") || name.starts_with("<std::"))

@@ -16,11 +16,11 @@ use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
-use crate::waits::encode::{Style, encode};
+use crate::waits::encode::{WaitProfileStyle, encode};
 use crate::waits::raw::{births, syscall};
-use crate::waits::recorded::Of;
-use crate::waits::so_far::SoFar;
-use crate::waits::{BLOCK_RATE, Raised};
+use crate::waits::recorded::WaitProfile;
+use crate::waits::so_far::WaitSums;
+use crate::waits::{BLOCK_RATE, RaisedRate};
 use profile_format::{Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that waited.
@@ -61,8 +61,13 @@ impl BlockProfile {
         BlockProfile { symbols, ..self }
     }
 
-    fn style(self, is_window: bool) -> Style {
-        Style { of: Of::Block, symbols: self.symbols, idle: self.idle, is_window }
+    fn style(self, is_window: bool) -> WaitProfileStyle {
+        WaitProfileStyle {
+            of: WaitProfile::Block,
+            symbols: self.symbols,
+            idle: self.idle,
+            is_window,
+        }
     }
 }
 
@@ -100,7 +105,8 @@ impl Collector for BlockProfile {
     /// Encodes everything recorded since the program started, at the rate that it has set.
     fn snapshot(&self) -> Result<Vec<File>, Error> {
         self.check()?;
-        let recorded = SoFar::take(Of::Block).since(Of::Block, &SoFar::default());
+        let recorded =
+            WaitSums::take(WaitProfile::Block).since(WaitProfile::Block, &WaitSums::default());
         let note = engine(BLOCK_RATE.load(std::sync::atomic::Ordering::Relaxed));
         let bytes = encode(&recorded, self.style(false), &[note]);
         Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
@@ -110,22 +116,22 @@ impl Collector for BlockProfile {
         self.check()?;
         capture::refresh();
         // What is under way is counted before recording begins: from then on it counts as new.
-        let before = SoFar::take(Of::Block);
-        let raised = Raised::new(Of::Block, self.nanos);
+        let before = WaitSums::take(WaitProfile::Block);
+        let raised = RaisedRate::new(WaitProfile::Block, self.nanos);
         Ok(Box::new(BlockWindow { profile: *self, before, raised }))
     }
 }
 
 struct BlockWindow {
     profile: BlockProfile,
-    before: SoFar,
-    raised: Raised,
+    before: WaitSums,
+    raised: RaisedRate,
 }
 
 impl Window for BlockWindow {
     fn close(self: Box<Self>) -> Pending {
         let BlockWindow { profile, before, raised } = *self;
-        let recorded = SoFar::take(Of::Block).since(Of::Block, &before);
+        let recorded = WaitSums::take(WaitProfile::Block).since(WaitProfile::Block, &before);
         let note = engine(BLOCK_RATE.load(std::sync::atomic::Ordering::Relaxed));
         drop(raised);
         Box::new(move || {

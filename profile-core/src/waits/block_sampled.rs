@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::Symbols;
-use crate::waits::encode::{Style, encode};
-use crate::waits::recorded::Of;
-use crate::waits::sampled::Sampler;
+use crate::waits::encode::{WaitProfileStyle, encode};
+use crate::waits::recorded::WaitProfile;
+use crate::waits::sampled::WaitSampler;
 use profile_format::{Kind, Unavailable};
 
 /// Sampled profiles of waiting, where nothing is interposed.
@@ -74,22 +74,26 @@ impl Collector for SampledBlock {
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
         self.check()?;
-        let sampler = Sampler::start()
+        let sampler = WaitSampler::start()
             .map_err(|source| Error::Collect { kind: Kind::Block, source: source.into() })?;
         Ok(Box::new(SampledWindow { sampler, idle: self.idle, began: Instant::now() }))
     }
 }
 
 struct SampledWindow {
-    sampler: Sampler,
+    sampler: WaitSampler,
     idle: bool,
     began: Instant,
 }
 
 impl Window for SampledWindow {
     fn close(self: Box<Self>) -> Pending {
-        let style =
-            Style { of: Of::Block, symbols: Symbols::Resolved, idle: self.idle, is_window: true };
+        let style = WaitProfileStyle {
+            of: WaitProfile::Block,
+            symbols: Symbols::Resolved,
+            idle: self.idle,
+            is_window: true,
+        };
         let is_short = self.began.elapsed() < SHORT;
         let recorded = self.sampler.end();
         Box::new(move || {

@@ -3,14 +3,14 @@
 use profile_format::ProfileShape;
 
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
-use crate::waits::recorded::{Of, Recorded, Weighed};
-use crate::waits::site::{Wait, idle, releases, waits_for};
+use crate::waits::recorded::{RecordedWaits, WaitProfile, WaitWeight};
+use crate::waits::site::{WaitKind, idle, releases, waits_for};
 use profile_format::profile::Builder;
 
 /// Settings of the way in which a profile is to be written.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Style {
-    pub(crate) of: Of,
+pub(crate) struct WaitProfileStyle {
+    pub(crate) of: WaitProfile,
     pub(crate) symbols: Symbols,
     /// True where threads that have nothing to do are in it.
     pub(crate) idle: bool,
@@ -26,7 +26,11 @@ struct LeftOut {
 }
 
 /// Encodes what was recorded as a profile.
-pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec<u8> {
+pub(crate) fn encode(
+    recorded: &RecordedWaits,
+    style: WaitProfileStyle,
+    notes: &[String],
+) -> Vec<u8> {
     let mut builder = ProfileShape::CONTENTION.builder(ProfileShape::CONTENTION.period);
     // What a stack is told from are names, also where the profile has none.
     let mut locator = Locator::new(&mut builder, style.symbols);
@@ -41,19 +45,19 @@ pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
             known.map(|&address| locator.location(&mut builder, address)).collect()
         };
         let (waiter, locations) = (locate(waiter), locate(addresses));
-        let names = Names::of(&builder, &locations);
+        let names = StackNames::of(&builder, &locations);
         let mut labels = Vec::new();
         let (decides, idles) = match style.of {
             _ if style.symbols == Symbols::Raw => (0, None),
-            Of::Block => {
+            WaitProfile::Block => {
                 let idles = idle(names.iter());
                 let (wait, index) = waits_for(names.iter());
                 labels.push(("wait", wait.word()));
                 (index, idles)
             }
-            Of::Mutex => {
-                let (wait, _) = waits_for(Names::of(&builder, &waiter).iter());
-                if !matches!(wait, Wait::Mutex | Wait::RwLock) {
+            WaitProfile::Mutex => {
+                let (wait, _) = waits_for(StackNames::of(&builder, &waiter).iter());
+                if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) {
                     // A condition, a channel or a thread was woken: nobody held it.
                     continue;
                 }
@@ -85,7 +89,7 @@ pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
             left_out.stacks,
         ));
     }
-    if recorded.open > 0 && style.of == Of::Block {
+    if recorded.open > 0 && style.of == WaitProfile::Block {
         builder.comment(&format!(
             "open: {} waits were still under way, and count up to then",
             recorded.open
@@ -94,7 +98,7 @@ pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
     if truncated > 0 {
         builder.comment(&format!("truncated: {truncated} stacks without a way up to their root"));
     }
-    if recorded.lost != Weighed::default() {
+    if recorded.lost != WaitWeight::default() {
         builder.comment(&format!(
             "dropped: {} events of {:.1} s at stacks beyond those there is room for",
             recorded.lost.count(),
@@ -120,30 +124,30 @@ pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
 /// Addresses at the beginning of a stack that are the waiter's: of a stack that wakes others, what
 /// they waited for is told by theirs, as the functions that wake are often inlined or jumped from.
 #[cfg(intercepted)]
-fn site(of: Of) -> usize {
-    if of == Of::Mutex { crate::waits::SITE } else { 0 }
+fn site(of: WaitProfile) -> usize {
+    if of == WaitProfile::Mutex { crate::waits::SITE } else { 0 }
 }
 
 #[cfg(not(intercepted))]
-fn site(_: Of) -> usize {
+fn site(_: WaitProfile) -> usize {
     0
 }
 
-fn values(weighed: Weighed) -> [i64; 2] {
+fn values(weighed: WaitWeight) -> [i64; 2] {
     let nanos = i64::try_from(weighed.nanos).unwrap_or(i64::MAX);
     [i64::try_from(weighed.count()).unwrap_or(i64::MAX).max(1), nanos]
 }
 
 /// The names of a stack's functions, the leaf first and inlined ones included.
-pub(crate) struct Names {
+pub(crate) struct StackNames {
     /// Each with the index of its location in the stack.
     names: Vec<(String, usize)>,
 }
 
-impl Names {
+impl StackNames {
     /// Collects the names of the functions nearest to the leaf: as many as any decision takes, and
     /// the root's.
-    pub(crate) fn of(builder: &Builder, locations: &[u32]) -> Names {
+    pub(crate) fn of(builder: &Builder, locations: &[u32]) -> StackNames {
         let profile = builder.profile();
         let named = locations.iter().enumerate().flat_map(|(at, &location)| {
             let lines = profile.lines_of(&profile.locations[location as usize]);
@@ -152,7 +156,7 @@ impl Names {
                 (profile.str(function.name).to_owned(), at)
             })
         });
-        Names { names: named.collect() }
+        StackNames { names: named.collect() }
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {

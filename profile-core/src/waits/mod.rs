@@ -53,9 +53,9 @@ mod waiters;
 pub(crate) mod yields;
 
 #[cfg(intercepted)]
-pub(crate) use crate::waits::rates::{BLOCK_RATE, MUTEX_FRACTION, Raised};
+pub(crate) use crate::waits::rates::{BLOCK_RATE, MUTEX_FRACTION, RaisedRate};
 #[cfg(intercepted)]
-pub(crate) use crate::waits::table::{Entry, Table};
+pub(crate) use crate::waits::table::{WaitEntry, WaitTable};
 #[cfg(intercepted)]
 pub(crate) use crate::waits::waiters::SITE;
 

@@ -18,10 +18,10 @@ use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
 use crate::waits::block::check_intercepted;
-use crate::waits::encode::{Style, encode};
-use crate::waits::recorded::Of;
-use crate::waits::so_far::SoFar;
-use crate::waits::{MUTEX_FRACTION, Raised};
+use crate::waits::encode::{WaitProfileStyle, encode};
+use crate::waits::recorded::WaitProfile;
+use crate::waits::so_far::WaitSums;
+use crate::waits::{MUTEX_FRACTION, RaisedRate};
 use profile_format::{Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that others waited for.
@@ -46,8 +46,8 @@ impl MutexProfile {
         MutexProfile { nanos: nanos.max(1), ..self }
     }
 
-    fn style(self, is_window: bool) -> Style {
-        Style { of: Of::Mutex, symbols: self.symbols, idle: false, is_window }
+    fn style(self, is_window: bool) -> WaitProfileStyle {
+        WaitProfileStyle { of: WaitProfile::Mutex, symbols: self.symbols, idle: false, is_window }
     }
 }
 
@@ -73,7 +73,8 @@ impl Collector for MutexProfile {
     /// Encodes everything recorded since the program started, with the fraction that it has set.
     fn snapshot(&self) -> Result<Vec<File>, Error> {
         self.check()?;
-        let recorded = SoFar::take(Of::Mutex).since(Of::Mutex, &SoFar::default());
+        let recorded =
+            WaitSums::take(WaitProfile::Mutex).since(WaitProfile::Mutex, &WaitSums::default());
         let note = match MUTEX_FRACTION.load(Ordering::Relaxed) {
             0 => "engine: profilez, interposed futex calls; no fraction is set".to_owned(),
             fraction => {
@@ -87,22 +88,22 @@ impl Collector for MutexProfile {
     fn start(&self) -> Result<Box<dyn Window>, Error> {
         self.check()?;
         capture::refresh();
-        let before = SoFar::take(Of::Mutex);
-        let raised = Raised::new(Of::Mutex, self.nanos);
+        let before = WaitSums::take(WaitProfile::Mutex);
+        let raised = RaisedRate::new(WaitProfile::Mutex, self.nanos);
         Ok(Box::new(MutexWindow { profile: *self, before, raised }))
     }
 }
 
 struct MutexWindow {
     profile: MutexProfile,
-    before: SoFar,
-    raised: Raised,
+    before: WaitSums,
+    raised: RaisedRate,
 }
 
 impl Window for MutexWindow {
     fn close(self: Box<Self>) -> Pending {
         let MutexWindow { profile, before, raised } = *self;
-        let recorded = SoFar::take(Of::Mutex).since(Of::Mutex, &before);
+        let recorded = WaitSums::take(WaitProfile::Mutex).since(WaitProfile::Mutex, &before);
         drop(raised);
         Box::new(move || {
             let note = format!(

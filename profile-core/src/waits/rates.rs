@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 #[cfg(intercepted)]
-use crate::waits::recorded::Of;
+use crate::waits::recorded::WaitProfile;
 
 /// The rate of `block` that is in force: nanoseconds of waiting for one event; 0 is never.
 pub(crate) static BLOCK_RATE: AtomicU64 = AtomicU64::new(0);
@@ -15,11 +15,15 @@ pub(crate) static MUTEX_RATE: AtomicU64 = AtomicU64::new(0);
 /// Time at which the first of them was set, on the clock of waits; 0 while none is.
 pub(crate) static SINCE: AtomicU64 = AtomicU64::new(0);
 
-static WANTED: Mutex<Wanted> =
-    Mutex::new(Wanted { block: 0, mutex: 0, block_windows: Vec::new(), mutex_windows: Vec::new() });
+static WANTED: Mutex<WantedRates> = Mutex::new(WantedRates {
+    block: 0,
+    mutex: 0,
+    block_windows: Vec::new(),
+    mutex_windows: Vec::new(),
+});
 
 /// The rates that are wanted, and by whom.
-pub(super) struct Wanted {
+pub(super) struct WantedRates {
     /// The program's rate of `block`.
     pub(super) block: u64,
     /// The program's fraction of `mutex`.
@@ -30,7 +34,7 @@ pub(super) struct Wanted {
 }
 
 /// Changes what is wanted, and puts the result in force.
-pub(super) fn change<T>(change: impl FnOnce(&mut Wanted) -> T) -> T {
+pub(super) fn change<T>(change: impl FnOnce(&mut WantedRates) -> T) -> T {
     let _own = crate::OwnWork::begin();
     let mut wanted = WANTED.lock().unwrap_or_else(PoisonError::into_inner);
     let changed = change(&mut wanted);
@@ -51,21 +55,21 @@ pub(super) fn change<T>(change: impl FnOnce(&mut Wanted) -> T) -> T {
 /// The rates of an open window. Dropping it puts back in force what was before.
 #[cfg(intercepted)]
 #[derive(Debug)]
-pub(crate) struct Raised {
-    of: Of,
+pub(crate) struct RaisedRate {
+    of: WaitProfile,
     nanos: u64,
 }
 #[cfg(intercepted)]
-impl Raised {
+impl RaisedRate {
     /// Asks for at least one event for each `nanos` nanoseconds, which are not 0.
-    pub(crate) fn new(of: Of, nanos: u64) -> Raised {
+    pub(crate) fn new(of: WaitProfile, nanos: u64) -> RaisedRate {
         change(|wanted| wanted.windows(of).push(nanos));
-        Raised { of, nanos }
+        RaisedRate { of, nanos }
     }
 }
 
 #[cfg(intercepted)]
-impl Drop for Raised {
+impl Drop for RaisedRate {
     fn drop(&mut self) {
         change(|wanted| {
             let windows = wanted.windows(self.of);
@@ -77,11 +81,11 @@ impl Drop for Raised {
 }
 
 #[cfg(intercepted)]
-impl Wanted {
-    fn windows(&mut self, of: Of) -> &mut Vec<u64> {
+impl WantedRates {
+    fn windows(&mut self, of: WaitProfile) -> &mut Vec<u64> {
         match of {
-            Of::Block => &mut self.block_windows,
-            Of::Mutex => &mut self.mutex_windows,
+            WaitProfile::Block => &mut self.block_windows,
+            WaitProfile::Mutex => &mut self.mutex_windows,
         }
     }
 }

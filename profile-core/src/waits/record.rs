@@ -11,33 +11,33 @@ use libc::c_long;
 
 use crate::sys::raw::monotonic::now;
 use crate::waits::rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
-use crate::waits::recorded::Weighed;
-use crate::waits::table::Table;
-use crate::waits::waiters::{Site, Waiters};
+use crate::waits::recorded::WaitWeight;
+use crate::waits::table::WaitTable;
+use crate::waits::waiters::{FutexWaiters, WaiterSite};
 use crate::waits::yields;
 
 /// Tables in which waits and wakes are recorded, once anything was switched on.
-pub(crate) struct Records {
-    pub(crate) blocked: Table,
-    pub(crate) released: Table,
-    pub(crate) waiters: Waiters,
+pub(crate) struct WaitRecords {
+    pub(crate) blocked: WaitTable,
+    pub(crate) released: WaitTable,
+    pub(crate) waiters: FutexWaiters,
     /// Waits that began while as many threads as can be kept were waiting.
     pub(crate) unlisted: AtomicU64,
 }
 
-static RECORDS: OnceLock<Records> = OnceLock::new();
+static RECORDS: OnceLock<WaitRecords> = OnceLock::new();
 
 /// Returns the records so far; `None` where nothing was ever switched on.
-pub(crate) fn records() -> Option<&'static Records> {
+pub(crate) fn records() -> Option<&'static WaitRecords> {
     RECORDS.get()
 }
 
 /// Makes the room for records. Not to be called from an interposed function.
 pub(crate) fn prepare() {
-    RECORDS.get_or_init(|| Records {
-        blocked: Table::new(),
-        released: Table::new(),
-        waiters: Waiters::new(),
+    RECORDS.get_or_init(|| WaitRecords {
+        blocked: WaitTable::new(),
+        released: WaitTable::new(),
+        waiters: FutexWaiters::new(),
         unlisted: AtomicU64::new(0),
     });
 }
@@ -50,7 +50,7 @@ pub(crate) fn since() -> u64 {
 }
 
 /// A thread's wait on an address. Dropping it says that it is over.
-pub(crate) struct Wait {
+pub(crate) struct FutexWait {
     address: u64,
     since: u64,
     /// An address in the waiting function's frame.
@@ -63,11 +63,11 @@ thread_local! {
     static LAST: Cell<(u64, usize)> = const { Cell::new((0, 0)) };
 }
 
-impl Wait {
+impl FutexWait {
     /// Begins the wait of this thread, which is about to sleep: now, or at its yields right before.
     /// `frame` is an address in its stack.
-    pub(crate) fn new(address: u64, frame: u64) -> Wait {
-        Wait { address, since: yields::wait_began(now()), frame, slot: None }
+    pub(crate) fn new(address: u64, frame: u64) -> FutexWait {
+        FutexWait { address, since: yields::wait_began(now()), frame, slot: None }
     }
 
     /// Lists the wait, with what it is called by.
@@ -89,12 +89,12 @@ impl Wait {
 
     /// Returns the table and the weight with which the wait is to be recorded, now that the kernel
     /// has answered; `None` where it is not.
-    pub(crate) fn ended(&self, answer: c_long) -> Option<(&'static Table, Weighed)> {
+    pub(crate) fn ended(&self, answer: c_long) -> Option<(&'static WaitTable, WaitWeight)> {
         blocked(self.since, answer)
     }
 }
 
-impl Drop for Wait {
+impl Drop for FutexWait {
     fn drop(&mut self) {
         if let (Some(slot), Some(records)) = (self.slot, records()) {
             records.waiters.leave(slot, self.frame);
@@ -105,11 +105,11 @@ impl Drop for Wait {
 
 /// Weighs a wait that began while recording was off and has ended while it is on: it counts from
 /// then.
-pub(crate) fn late_wait(answer: c_long) -> Option<(&'static Table, Weighed)> {
+pub(crate) fn late_wait(answer: c_long) -> Option<(&'static WaitTable, WaitWeight)> {
     blocked(since(), answer)
 }
 
-fn blocked(since: u64, answer: c_long) -> Option<(&'static Table, Weighed)> {
+fn blocked(since: u64, answer: c_long) -> Option<(&'static WaitTable, WaitWeight)> {
     // The value had changed before the thread came to wait.
     if answer == -c_long::from(libc::EAGAIN) {
         return None;
@@ -124,7 +124,7 @@ fn blocked(since: u64, answer: c_long) -> Option<(&'static Table, Weighed)> {
 
 /// Charges a thread that wakes those who wait on an address: returns the weight, where that is to
 /// be recorded, and where they wait.
-pub(crate) fn release(address: u64) -> Option<(&'static Table, Weighed, Site)> {
+pub(crate) fn release(address: u64) -> Option<(&'static WaitTable, WaitWeight, WaiterSite)> {
     let fraction = MUTEX_FRACTION.load(Ordering::Relaxed);
     let rate = MUTEX_RATE.load(Ordering::Relaxed);
     if fraction == 0 && rate == 0 {
@@ -140,27 +140,27 @@ pub(crate) fn release(address: u64) -> Option<(&'static Table, Weighed, Site)> {
 
 /// Weighs an event, of which there is one for each `rate` nanoseconds: a long one always, a shorter
 /// one as likely as it is long, and with the weight of those that were left out.
-fn by_time(nanos: u64, rate: u64) -> Option<Weighed> {
+fn by_time(nanos: u64, rate: u64) -> Option<WaitWeight> {
     if nanos >= rate {
-        return Some(Weighed { count: Weighed::ONE, nanos });
+        return Some(WaitWeight { count: WaitWeight::ONE, nanos });
     }
     if random() % rate >= nanos {
         return None;
     }
     // 1/p is rate/nanos.
-    let count = u128::from(Weighed::ONE) * u128::from(rate) / u128::from(nanos);
-    Some(Weighed { count: count as u64, nanos: rate })
+    let count = u128::from(WaitWeight::ONE) * u128::from(rate) / u128::from(nanos);
+    Some(WaitWeight { count: count as u64, nanos: rate })
 }
 
 /// Weighs an event: one of `fraction` counts, or one for each `rate` nanoseconds, whichever is
 /// more. 0 is never.
-fn by_fraction_or_time(nanos: u64, fraction: u64, rate: u64) -> Option<Weighed> {
+fn by_fraction_or_time(nanos: u64, fraction: u64, rate: u64) -> Option<WaitWeight> {
     let more_by_time = rate != 0 && u128::from(nanos) * u128::from(fraction) >= u128::from(rate);
     if fraction == 0 || more_by_time {
         return by_time(nanos, rate);
     }
-    random().is_multiple_of(fraction).then(|| Weighed {
-        count: Weighed::ONE.saturating_mul(fraction),
+    random().is_multiple_of(fraction).then(|| WaitWeight {
+        count: WaitWeight::ONE.saturating_mul(fraction),
         nanos: nanos.saturating_mul(fraction),
     })
 }
@@ -189,12 +189,12 @@ mod tests {
     use super::*;
 
     /// Adds up what many equal events are recorded as, in parts of what they were.
-    fn recorded(nanos: u64, mut weigh: impl FnMut() -> Option<Weighed>) -> (f64, f64) {
+    fn recorded(nanos: u64, mut weigh: impl FnMut() -> Option<WaitWeight>) -> (f64, f64) {
         const EVENTS: u32 = 200_000;
         let (mut count, mut time) = (0.0, 0.0);
         for _ in 0..EVENTS {
             if let Some(weighed) = weigh() {
-                count += weighed.count as f64 / Weighed::ONE as f64;
+                count += weighed.count as f64 / WaitWeight::ONE as f64;
                 time += weighed.nanos as f64;
             }
         }
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_unbiased(nanos: u64, chance: f64, weigh: impl FnMut() -> Option<Weighed>) {
+    fn check_unbiased(nanos: u64, chance: f64, weigh: impl FnMut() -> Option<WaitWeight>) {
         let (count, time) = recorded(nanos, weigh);
         // Five standard deviations of a binomial distribution.
         let tolerance = 5.0 * ((1.0 - chance) / chance / 200_000.0).sqrt() + 1e-3;

@@ -14,10 +14,10 @@ use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
 use crate::stacks::raw::task::{Tasks, Text, spare_files};
 use crate::stacks::unwind;
 use crate::stacks::unwind::{End, Unwinder};
-use crate::stats::waits::Ran;
+use crate::stats::waits::SchedStat;
 use crate::sys::own_work::{OwnWork, is_own_thread};
 use crate::waits::own_frames::without_own_frames;
-use crate::waits::recorded::{Recorded, Stack, Weighed};
+use crate::waits::recorded::{RecordedWaits, WaitStack, WaitWeight};
 
 /// The time between two looks, on average: 15 a second.
 const PERIOD: Duration = Duration::from_micros(66_667);
@@ -29,20 +29,20 @@ const ALONE: Duration = Duration::from_secs(3);
 const DEPTH: usize = 128;
 
 /// A sampler at work. Dropping it ends it.
-pub(crate) struct Sampler {
+pub(crate) struct WaitSampler {
     stop: Option<Sender<()>>,
-    thread: Option<JoinHandle<Recorded>>,
+    thread: Option<JoinHandle<RecordedWaits>>,
 }
 
-impl Sampler {
+impl WaitSampler {
     /// # Errors
     ///
     /// There is no thread to be had.
-    pub(crate) fn start() -> io::Result<Sampler> {
+    pub(crate) fn start() -> io::Result<WaitSampler> {
         let (stop, stopped) = mpsc::channel();
         let thread = thread::Builder::new().name("profilez-block".to_owned()).spawn(move || {
             let _own = OwnWork::of_thread();
-            let mut looking = Looking::new();
+            let mut looking = SamplingState::new();
             loop {
                 let wait = looking.jitter(PERIOD);
                 match stopped.recv_timeout(wait) {
@@ -53,17 +53,17 @@ impl Sampler {
             looking.tick(true);
             looking.recorded()
         })?;
-        Ok(Sampler { stop: Some(stop), thread: Some(thread) })
+        Ok(WaitSampler { stop: Some(stop), thread: Some(thread) })
     }
 
     /// Ends it; what it saw. `None` where its thread panicked.
-    pub(crate) fn end(mut self) -> Option<Recorded> {
+    pub(crate) fn end(mut self) -> Option<RecordedWaits> {
         self.stop = None;
         self.thread.take()?.join().ok()
     }
 }
 
-impl Drop for Sampler {
+impl Drop for WaitSampler {
     fn drop(&mut self) {
         self.stop = None;
         if let Some(thread) = self.thread.take() {
@@ -74,10 +74,10 @@ impl Drop for Sampler {
 }
 
 /// A thread that is looked at.
-struct Followed {
+struct FollowedThread {
     /// Kept open where there are not too many.
     schedule: Option<File>,
-    ran: Option<Ran>,
+    ran: Option<SchedStat>,
     looked: Instant,
     /// Time since which it is known not to have run.
     still_since: Instant,
@@ -88,34 +88,34 @@ struct Followed {
 }
 
 /// Sum of the times that threads have waited at a stack.
-struct Sum {
-    waited: Weighed,
+struct StackSum {
+    waited: WaitWeight,
     /// True for a stack of the profiler's own, which no thread of the program can have.
     own: bool,
 }
 
 /// The state that the sampler's thread works on.
-struct Looking {
+struct SamplingState {
     from: SystemTime,
     tasks: Option<Tasks>,
-    threads: HashMap<u32, Followed>,
+    threads: HashMap<u32, FollowedThread>,
     /// The time at which the list was read, and the number of threads then.
     listed: Option<(Instant, u64)>,
     unwinder: Unwinder,
     generation: unwind::Generation,
     reading: Reading,
-    index: HashMap<Stack, usize>,
-    sums: Vec<Sum>,
+    index: HashMap<WaitStack, usize>,
+    sums: Vec<StackSum>,
     random: u64,
     files: usize,
 }
 
-impl Looking {
-    fn new() -> Looking {
+impl SamplingState {
+    fn new() -> SamplingState {
         let from = SystemTime::now();
         let seed = from.duration_since(SystemTime::UNIX_EPOCH).map_or(1, |d| d.as_nanos() as u64);
         let generation = unwind::generation();
-        let mut looking = Looking {
+        let mut looking = SamplingState {
             from,
             tasks: Tasks::open().ok(),
             threads: HashMap::new(),
@@ -178,7 +178,7 @@ impl Looking {
             let thread = self.threads.entry(tid).or_insert_with(|| {
                 let schedule = (*files > 0).then(|| tasks.file(tid, "schedstat")).flatten();
                 *files -= usize::from(schedule.is_some());
-                Followed {
+                FollowedThread {
                     schedule,
                     ran: None,
                     looked: now,
@@ -199,7 +199,7 @@ impl Looking {
 
     /// Looks at a thread. The time between two looks counts half for what it did at the first, and
     /// half for what it does at the second; as a whole where it hasn't run in between.
-    fn look(&mut self, tasks: &Tasks, tid: u32, thread: &mut Followed) {
+    fn look(&mut self, tasks: &Tasks, tid: u32, thread: &mut FollowedThread) {
         let now = Instant::now();
         let gap = now - thread.looked;
         thread.looked = now;
@@ -207,7 +207,7 @@ impl Looking {
             Some(file) => Some(Text::read(file)),
             None => tasks.text(tid, "schedstat"),
         };
-        let ran = ran.and_then(|ran| Ran::parse(ran.str()?));
+        let ran = ran.and_then(|ran| SchedStat::parse(ran.str()?));
         if ran.is_some() && ran == thread.ran {
             self.wait_at(thread.at, gap, false);
         } else {
@@ -223,8 +223,8 @@ impl Looking {
 
     fn wait_at(&mut self, at: Option<usize>, time: Duration, is_new: bool) {
         if let Some(sum) = at.and_then(|at| self.sums.get_mut(at)) {
-            let count = if is_new { Weighed::ONE } else { 0 };
-            sum.waited.add(Weighed { count, nanos: time.as_nanos() as u64 });
+            let count = if is_new { WaitWeight::ONE } else { 0 };
+            sum.waited.add(WaitWeight { count, nanos: time.as_nanos() as u64 });
         }
     }
 
@@ -249,13 +249,13 @@ impl Looking {
             return Some(index);
         }
         let own = !truncated && is_own_thread(tid);
-        self.sums.push(Sum { waited: Weighed::default(), own });
+        self.sums.push(StackSum { waited: WaitWeight::default(), own });
         self.index.insert(stack, self.sums.len() - 1);
         Some(self.sums.len() - 1)
     }
 
-    fn recorded(self) -> Recorded {
-        let waits = |thread: &&Followed| thread.at.is_some_and(|at| !self.sums[at].own);
+    fn recorded(self) -> RecordedWaits {
+        let waits = |thread: &&FollowedThread| thread.at.is_some_and(|at| !self.sums[at].own);
         let open = self.threads.values().filter(waits).count() as u64;
         let stacks = self
             .index
@@ -264,12 +264,12 @@ impl Looking {
             .filter(|(_, sum)| !sum.own && sum.waited.nanos != 0)
             .map(|(stack, sum)| (stack, sum.waited))
             .collect();
-        Recorded {
+        RecordedWaits {
             from: Some(self.from),
             to: SystemTime::now(),
             stacks,
             open,
-            lost: Weighed::default(),
+            lost: WaitWeight::default(),
             unlisted: 0,
         }
     }

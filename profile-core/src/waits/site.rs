@@ -6,7 +6,7 @@
 
 /// The kind of thing that a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Wait {
+pub(crate) enum WaitKind {
     Mutex,
     RwLock,
     Condvar,
@@ -16,17 +16,17 @@ pub(crate) enum Wait {
     Other,
 }
 
-impl Wait {
+impl WaitKind {
     /// Returns the word that profiles have for it.
     pub(crate) fn word(self) -> &'static str {
         match self {
-            Wait::Mutex => "mutex",
-            Wait::RwLock => "rwlock",
-            Wait::Condvar => "condvar",
-            Wait::Channel => "channel",
-            Wait::Park => "park",
-            Wait::Once => "once",
-            Wait::Other => "other",
+            WaitKind::Mutex => "mutex",
+            WaitKind::RwLock => "rwlock",
+            WaitKind::Condvar => "condvar",
+            WaitKind::Channel => "channel",
+            WaitKind::Park => "park",
+            WaitKind::Once => "once",
+            WaitKind::Other => "other",
         }
     }
 }
@@ -36,41 +36,41 @@ const NEAR: usize = 12;
 
 /// Functions that wait. The first that is found decides: taking a lock again at the end of a wait on a
 /// condition is a wait for the lock.
-const WAITING: [(&str, Wait); 18] = [
-    ("Mutex::lock_contended", Wait::Mutex),
-    ("RawMutex::lock_slow", Wait::Mutex),
-    ("pthread_mutex_lock", Wait::Mutex),
-    ("pthread_mutex_timedlock", Wait::Mutex),
-    ("__lll_lock_wait", Wait::Mutex),
-    ("RwLock::read_contended", Wait::RwLock),
-    ("RwLock::write_contended", Wait::RwLock),
-    ("RawRwLock::lock_", Wait::RwLock),
-    ("RawRwLock::upgrade_slow", Wait::RwLock),
-    ("RawRwLock::wait_for_readers", Wait::RwLock),
-    ("pthread_rwlock_", Wait::RwLock),
-    ("Condvar::wait", Wait::Condvar),
-    ("pthread_cond_wait", Wait::Condvar),
-    ("pthread_cond_timedwait", Wait::Condvar),
-    ("Once::wait", Wait::Once),
-    ("Once::call", Wait::Once),
-    ("Parker::park", Wait::Park),
-    ("thread::park", Wait::Park),
+const WAITING: [(&str, WaitKind); 18] = [
+    ("Mutex::lock_contended", WaitKind::Mutex),
+    ("RawMutex::lock_slow", WaitKind::Mutex),
+    ("pthread_mutex_lock", WaitKind::Mutex),
+    ("pthread_mutex_timedlock", WaitKind::Mutex),
+    ("__lll_lock_wait", WaitKind::Mutex),
+    ("RwLock::read_contended", WaitKind::RwLock),
+    ("RwLock::write_contended", WaitKind::RwLock),
+    ("RawRwLock::lock_", WaitKind::RwLock),
+    ("RawRwLock::upgrade_slow", WaitKind::RwLock),
+    ("RawRwLock::wait_for_readers", WaitKind::RwLock),
+    ("pthread_rwlock_", WaitKind::RwLock),
+    ("Condvar::wait", WaitKind::Condvar),
+    ("pthread_cond_wait", WaitKind::Condvar),
+    ("pthread_cond_timedwait", WaitKind::Condvar),
+    ("Once::wait", WaitKind::Once),
+    ("Once::call", WaitKind::Once),
+    ("Parker::park", WaitKind::Park),
+    ("thread::park", WaitKind::Park),
 ];
 
 /// Finds the thing that a stack which ends in a wait waits for, and the index of the function that
 /// says so.
-pub(crate) fn waits_for<'a>(names: impl Iterator<Item = &'a str> + Clone) -> (Wait, usize) {
+pub(crate) fn waits_for<'a>(names: impl Iterator<Item = &'a str> + Clone) -> (WaitKind, usize) {
     let found = names.clone().take(NEAR).enumerate().find_map(|(index, name)| {
         let (_, wait) = WAITING.iter().find(|(part, _)| has(name, part))?;
         Some((*wait, index))
     });
     match found {
         // A channel parks the thread that receives.
-        Some((Wait::Park, index)) if names.skip(index).take(NEAR).any(is_channel) => {
-            (Wait::Channel, index)
+        Some((WaitKind::Park, index)) if names.skip(index).take(NEAR).any(is_channel) => {
+            (WaitKind::Channel, index)
         }
         Some(found) => found,
-        None => (Wait::Other, 0),
+        None => (WaitKind::Other, 0),
     }
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn idle<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Opti
     // joined, or that waits for a signal.
     let in_libc = |name: &str| name.starts_with("__futex_abstimed_wait");
     if names.clone().next().is_some_and(in_libc)
-        && !matches!(waits_for(names.clone()).0, Wait::Mutex | Wait::RwLock)
+        && !matches!(waits_for(names.clone()).0, WaitKind::Mutex | WaitKind::RwLock)
     {
         return Some("libc");
     }
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check_wait(names: &[&str], wait: Wait, index: usize, idles: Option<&str>) {
+    fn check_wait(names: &[&str], wait: WaitKind, index: usize, idles: Option<&str>) {
         assert_eq!(waits_for(names.iter().copied()), (wait, index));
         assert_eq!(idle(names.iter().copied()), idles);
     }
@@ -206,26 +206,26 @@ mod tests {
         let futex = "std::sys::pal::unix::futex::futex_wait";
         let lock = "<std::sys::sync::mutex::futex::Mutex>::lock_contended";
         let once = "<std::sys::sync::once::futex::Once>::wait";
-        check_wait(&[futex, once, "shop::sell"], Wait::Once, 1, None);
-        check_wait(&["core::ops::function::FnOnce::call_once"], Wait::Other, 0, None);
+        check_wait(&[futex, once, "shop::sell"], WaitKind::Once, 1, None);
+        check_wait(&["core::ops::function::FnOnce::call_once"], WaitKind::Other, 0, None);
         let park = "std::sys::sync::thread_parking::futex::Parker::park";
         let wait = "std::sys::sync::condvar::futex::Condvar::wait_optional_timeout";
-        check_wait(&[futex, lock, "shop::sell"], Wait::Mutex, 1, None);
-        check_wait(&[futex, lock, wait, "shop::sell"], Wait::Mutex, 1, None);
+        check_wait(&[futex, lock, "shop::sell"], WaitKind::Mutex, 1, None);
+        check_wait(&[futex, lock, wait, "shop::sell"], WaitKind::Mutex, 1, None);
         check_wait(
             &[futex, wait, "std::sync::Condvar::wait", "shop::sell"],
-            Wait::Condvar,
+            WaitKind::Condvar,
             1,
             None,
         );
-        check_wait(&[futex, park, "std::thread::park", "shop::sell"], Wait::Park, 1, None);
+        check_wait(&[futex, park, "std::thread::park", "shop::sell"], WaitKind::Park, 1, None);
         let receive = "std::sync::mpmc::list::Channel<T>::recv";
-        check_wait(&[futex, park, receive, "shop::sell"], Wait::Channel, 1, None);
+        check_wait(&[futex, park, receive, "shop::sell"], WaitKind::Channel, 1, None);
         let slow = "parking_lot::raw_mutex::RawMutex::lock_slow";
         let parker = "parking_lot_core::thread_parker::imp::ThreadParker::park";
-        check_wait(&["syscall", parker, slow, "shop::sell"], Wait::Mutex, 2, None);
-        check_wait(&["shop::own_futex", "shop::sell"], Wait::Other, 0, None);
-        check_wait(&[], Wait::Other, 0, None);
+        check_wait(&["syscall", parker, slow, "shop::sell"], WaitKind::Mutex, 2, None);
+        check_wait(&["shop::own_futex", "shop::sell"], WaitKind::Other, 0, None);
+        check_wait(&[], WaitKind::Other, 0, None);
     }
 
     #[test]
@@ -238,21 +238,21 @@ mod tests {
         let run = "tokio::runtime::scheduler::multi_thread::worker::run";
         let pool = "tokio::runtime::blocking::pool::Inner::run";
         let main = "std::rt::lang_start_internal";
-        check_wait(&[futex, wait, loom, parker, run], Wait::Condvar, 1, Some("tokio worker"));
-        check_wait(&[futex, wait, pool], Wait::Condvar, 1, Some("tokio blocking pool"));
+        check_wait(&[futex, wait, loom, parker, run], WaitKind::Condvar, 1, Some("tokio worker"));
+        check_wait(&[futex, wait, pool], WaitKind::Condvar, 1, Some("tokio blocking pool"));
         let parks = "tokio::runtime::park::Inner::park_timeout";
         let timer = "tokio::runtime::time::Driver::park_internal";
-        check_wait(&[futex, wait, parks, timer, run], Wait::Condvar, 1, Some("tokio worker"));
-        check_wait(&[futex, wait, parks, "shop::sell", run], Wait::Condvar, 1, None);
-        check_wait(&[futex, lock, "shop::sell", pool], Wait::Mutex, 1, None);
+        check_wait(&[futex, wait, parks, timer, run], WaitKind::Condvar, 1, Some("tokio worker"));
+        check_wait(&[futex, wait, parks, "shop::sell", run], WaitKind::Condvar, 1, None);
+        check_wait(&[futex, lock, "shop::sell", pool], WaitKind::Mutex, 1, None);
         let rayon = "rayon_core::sleep::Sleep::sleep";
-        check_wait(&[futex, wait, rayon, "x::y"], Wait::Condvar, 1, Some("rayon worker"));
+        check_wait(&[futex, wait, rayon, "x::y"], WaitKind::Condvar, 1, Some("rayon worker"));
         let block_on = "tokio::runtime::park::CachedParkThread::block_on";
-        check_wait(&[futex, wait, block_on, main], Wait::Condvar, 1, Some("tokio main thread"));
-        check_wait(&[futex, wait, block_on, "shop::sell"], Wait::Condvar, 1, None);
+        check_wait(&[futex, wait, block_on, main], WaitKind::Condvar, 1, Some("tokio main thread"));
+        check_wait(&[futex, wait, block_on, "shop::sell"], WaitKind::Condvar, 1, None);
         let libc = "__futex_abstimed_wait_common64";
-        check_wait(&[libc, "__pthread_clockjoin_ex", "shop"], Wait::Other, 0, Some("libc"));
-        check_wait(&[libc, "pthread_rwlock_wrlock", "shop"], Wait::RwLock, 1, None);
+        check_wait(&[libc, "__pthread_clockjoin_ex", "shop"], WaitKind::Other, 0, Some("libc"));
+        check_wait(&[libc, "pthread_rwlock_wrlock", "shop"], WaitKind::RwLock, 1, None);
     }
 
     #[test]

@@ -13,18 +13,18 @@ use crate::sys::raw::monotonic::now;
 use crate::waits::own_frames::without_own_frames;
 use crate::waits::record;
 use crate::waits::record::records;
-use crate::waits::recorded::{Of, Recorded, Stack, Weighed};
-use crate::waits::waiters::Waiting;
-use crate::waits::{DEPTH, Entry, Table};
+use crate::waits::recorded::{RecordedWaits, WaitProfile, WaitStack, WaitWeight};
+use crate::waits::waiters::OpenWait;
+use crate::waits::{DEPTH, WaitEntry, WaitTable};
 
 /// The sums that were recorded up to a moment.
 #[derive(Default)]
-pub(crate) struct SoFar {
+pub(crate) struct WaitSums {
     at: Option<SystemTime>,
-    ended: Vec<(Entry, Weighed)>,
+    ended: Vec<(WaitEntry, WaitWeight)>,
     /// Waits that are under way: how many at a stack, and for how long.
-    open: HashMap<Stack, Weighed>,
-    lost: Weighed,
+    open: HashMap<WaitStack, WaitWeight>,
+    lost: WaitWeight,
     unlisted: u64,
 }
 
@@ -40,31 +40,31 @@ pub(super) fn note_threads() {
     *THREADS.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
 }
 
-impl SoFar {
+impl WaitSums {
     /// Reads the sums that were recorded up to now.
-    pub(crate) fn take(of: Of) -> SoFar {
+    pub(crate) fn take(of: WaitProfile) -> WaitSums {
         let at = Some(SystemTime::now());
-        let Some(records) = records() else { return SoFar { at, ..SoFar::default() } };
+        let Some(records) = records() else { return WaitSums { at, ..WaitSums::default() } };
         // Nobody has released what is still waited for.
-        let open = if of == Of::Block { open() } else { HashMap::new() };
+        let open = if of == WaitProfile::Block { open() } else { HashMap::new() };
         let table = table(of);
-        SoFar {
+        WaitSums {
             at,
             ended: table.map_or_else(Vec::new, |table| table.entries().collect()),
             open,
-            lost: table.map(Table::lost).unwrap_or_default(),
+            lost: table.map(WaitTable::lost).unwrap_or_default(),
             unlisted: records.unlisted.load(std::sync::atomic::Ordering::Relaxed),
         }
     }
 
     /// Returns the difference: what was recorded since `before`.
-    pub(crate) fn since(self, of: Of, before: &SoFar) -> Recorded {
+    pub(crate) fn since(self, of: WaitProfile, before: &WaitSums) -> RecordedWaits {
         let mut stacks = HashMap::new();
-        let ended: HashMap<Entry, Weighed> = before.ended.iter().copied().collect();
+        let ended: HashMap<WaitEntry, WaitWeight> = before.ended.iter().copied().collect();
         for (entry, now) in self.ended {
             let before = ended.get(&entry).copied().unwrap_or_default();
             let grown = now.less(before);
-            if grown != Weighed::default()
+            if grown != WaitWeight::default()
                 && let Some(table) = table(of)
             {
                 stacks.insert(table.stack(entry), grown);
@@ -72,7 +72,7 @@ impl SoFar {
         }
         let open = self.open.values().map(|weighed| weighed.count()).sum();
         for (stack, weighed) in self.open {
-            let sum: &mut Weighed = stacks.entry(stack).or_default();
+            let sum: &mut WaitWeight = stacks.entry(stack).or_default();
             sum.add(weighed);
         }
         // What was under way when the window opened counts from then only.
@@ -82,7 +82,7 @@ impl SoFar {
             }
         }
         stacks.retain(|_, sum| sum.nanos != 0);
-        Recorded {
+        RecordedWaits {
             from: before.at,
             to: self.at.unwrap_or_else(SystemTime::now),
             stacks,
@@ -93,15 +93,15 @@ impl SoFar {
     }
 }
 
-fn table(of: Of) -> Option<&'static Table> {
+fn table(of: WaitProfile) -> Option<&'static WaitTable> {
     records().map(|records| match of {
-        Of::Block => &records.blocked,
-        Of::Mutex => &records.released,
+        WaitProfile::Block => &records.blocked,
+        WaitProfile::Mutex => &records.released,
     })
 }
 
 /// Returns the waits that are under way, by their stacks.
-fn open() -> HashMap<Stack, Weighed> {
+fn open() -> HashMap<WaitStack, WaitWeight> {
     let since_on = record::since();
     let mut open = HashMap::new();
     let (Some(records), true) = (records(), since_on != 0) else { return open };
@@ -136,9 +136,9 @@ fn open() -> HashMap<Stack, Weighed> {
                 since_on
             }
         };
-        let sum: &mut Weighed =
+        let sum: &mut WaitWeight =
             open.entry((without_own_frames(addresses), end != End::Root)).or_default();
-        sum.count += Weighed::ONE;
+        sum.count += WaitWeight::ONE;
         sum.nanos += now().saturating_sub(since);
     }
     open
@@ -155,7 +155,7 @@ fn futex(task: &Blocked) -> Option<u64> {
 }
 
 /// Returns whether a wait that is listed is that of a thread with this stack pointer.
-fn waits_at(waiting: &Waiting, address: u64, sp: u64) -> bool {
+fn waits_at(waiting: &OpenWait, address: u64, sp: u64) -> bool {
     // The frame of our `futex` is the next above the kernel's entry.
     const FRAME: u64 = 4096;
     waiting.address == address && (sp..sp.saturating_add(FRAME)).contains(&waiting.frame)

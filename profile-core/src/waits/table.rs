@@ -1,13 +1,13 @@
 //! Stacks, how often something happened at each, and how long it took: a table of fixed size.
 //!
-//! [`Table::add`] runs inside interposed functions of libc: it does not allocate, lock, wait or
+//! [`WaitTable::add`] runs inside interposed functions of libc: it does not allocate, lock, wait or
 //! panic. A stack that finds no room is counted as lost.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::waits::DEPTH;
 use crate::waits::raw::words::zeroed;
-use crate::waits::recorded::Weighed;
+use crate::waits::recorded::WaitWeight;
 
 /// Distinct stacks. At 1 KiB each this is at most 4 MiB.
 const STACKS: usize = 4096;
@@ -17,57 +17,62 @@ const TRIES: usize = 64;
 const TRUNCATED: u64 = 1 << 32;
 
 /// Counts and times by stack. They only grow.
-pub(crate) struct Table {
+pub(crate) struct WaitTable {
     /// The hash of each stack, 0 where there is none.
     keys: Box<[AtomicU64]>,
     /// Its length, 0 until it can be read.
     lens: Box<[AtomicU64]>,
     stacks: Box<[AtomicU64]>,
-    /// Counts in units of [`Weighed::ONE`].
+    /// Counts in units of [`WaitWeight::ONE`].
     counts: Box<[AtomicU64]>,
     nanos: Box<[AtomicU64]>,
-    lost: Counter,
+    lost: WaitCounter,
 }
 
-/// A count, in units of [`Weighed::ONE`], and a time in nanoseconds.
+/// A count, in units of [`WaitWeight::ONE`], and a time in nanoseconds.
 #[derive(Default)]
-struct Counter {
+struct WaitCounter {
     count: AtomicU64,
     nanos: AtomicU64,
 }
 
-impl Entry {
+impl WaitEntry {
     /// Returns the entry as a number that is not 0; [`of_number`](Self::of_number) is the way back.
     pub(crate) fn number(self) -> usize {
         self.0 + 1
     }
 
-    pub(crate) fn of_number(number: usize) -> Option<Entry> {
-        number.checked_sub(1).filter(|&index| index < STACKS).map(Entry)
+    pub(crate) fn of_number(number: usize) -> Option<WaitEntry> {
+        number.checked_sub(1).filter(|&index| index < STACKS).map(WaitEntry)
     }
 }
 
 /// A stack of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Entry(usize);
+pub(crate) struct WaitEntry(usize);
 
-impl Table {
-    pub(crate) fn new() -> Table {
-        Table {
+impl WaitTable {
+    pub(crate) fn new() -> WaitTable {
+        WaitTable {
             keys: zeroed(STACKS),
             lens: zeroed(STACKS),
             stacks: zeroed(STACKS * DEPTH),
             counts: zeroed(STACKS),
             nanos: zeroed(STACKS),
-            lost: Counter::default(),
+            lost: WaitCounter::default(),
         }
     }
 
     /// Adds to a stack; the stack's place, if it has one.
-    pub(crate) fn add(&self, stack: &[u64], truncated: bool, weighed: Weighed) -> Option<Entry> {
+    pub(crate) fn add(
+        &self,
+        stack: &[u64],
+        truncated: bool,
+        weighed: WaitWeight,
+    ) -> Option<WaitEntry> {
         let place = self.place(stack, truncated);
         let (count, nanos) = match place {
-            Some(Entry(index)) => (&self.counts[index], &self.nanos[index]),
+            Some(WaitEntry(index)) => (&self.counts[index], &self.nanos[index]),
             None => (&self.lost.count, &self.lost.nanos),
         };
         count.fetch_add(weighed.count, Ordering::Relaxed);
@@ -76,20 +81,20 @@ impl Table {
     }
 
     /// Adds to a stack that is there.
-    pub(crate) fn add_to(&self, Entry(index): Entry, weighed: Weighed) {
+    pub(crate) fn add_to(&self, WaitEntry(index): WaitEntry, weighed: WaitWeight) {
         self.counts[index].fetch_add(weighed.count, Ordering::Relaxed);
         self.nanos[index].fetch_add(weighed.nanos, Ordering::Relaxed);
     }
 
     /// Takes back what was added.
-    pub(crate) fn subtract(&self, Entry(index): Entry, weighed: Weighed) {
+    pub(crate) fn subtract(&self, WaitEntry(index): WaitEntry, weighed: WaitWeight) {
         self.counts[index].fetch_sub(weighed.count, Ordering::Relaxed);
         self.nanos[index].fetch_sub(weighed.nanos, Ordering::Relaxed);
     }
 
     /// Finds the stack's entry, or takes a free one. Two stacks of the same hash, of 64 bits, are
     /// taken for one.
-    fn place(&self, stack: &[u64], truncated: bool) -> Option<Entry> {
+    fn place(&self, stack: &[u64], truncated: bool) -> Option<WaitEntry> {
         let stack = &stack[..stack.len().min(DEPTH)];
         let hash = hash(stack);
         for attempt in 0..TRIES {
@@ -115,26 +120,26 @@ impl Table {
                 known => known,
             };
             if known == hash {
-                return Some(Entry(index));
+                return Some(WaitEntry(index));
             }
         }
         None
     }
 
     /// Returns every stack with what was added to it.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (Entry, Weighed)> + '_ {
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (WaitEntry, WaitWeight)> + '_ {
         (0..STACKS).filter(|&index| self.keys[index].load(Ordering::Relaxed) != 0).map(|index| {
-            let weighed = Weighed {
+            let weighed = WaitWeight {
                 count: self.counts[index].load(Ordering::Relaxed),
                 nanos: self.nanos[index].load(Ordering::Relaxed),
             };
-            (Entry(index), weighed)
+            (WaitEntry(index), weighed)
         })
     }
 
     /// Returns a stack's addresses, and whether it goes on beyond the last. Empty while it is being
     /// written.
-    pub(crate) fn stack(&self, Entry(index): Entry) -> (Vec<u64>, bool) {
+    pub(crate) fn stack(&self, WaitEntry(index): WaitEntry) -> (Vec<u64>, bool) {
         let len = self.lens[index].load(Ordering::Acquire);
         let addresses = (len & (TRUNCATED - 1)).saturating_sub(1) as usize;
         let words = &self.stacks[index * DEPTH..][..addresses];
@@ -143,8 +148,8 @@ impl Table {
     }
 
     /// Returns the sum of what found no room.
-    pub(crate) fn lost(&self) -> Weighed {
-        Weighed {
+    pub(crate) fn lost(&self) -> WaitWeight {
+        WaitWeight {
             count: self.lost.count.load(Ordering::Relaxed),
             nanos: self.lost.nanos.load(Ordering::Relaxed),
         }
@@ -165,13 +170,13 @@ fn hash(stack: &[u64]) -> u64 {
 mod tests {
     use super::*;
 
-    fn once(nanos: u64) -> Weighed {
-        Weighed { count: Weighed::ONE, nanos }
+    fn once(nanos: u64) -> WaitWeight {
+        WaitWeight { count: WaitWeight::ONE, nanos }
     }
 
     #[test]
     fn equal_stacks_are_one_entry() {
-        let table = Table::new();
+        let table = WaitTable::new();
         for _ in 0..3 {
             table.add(&[1, 2, 3], false, once(5));
         }
@@ -190,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_full_table_counts_what_it_loses() {
-        let table = Table::new();
+        let table = WaitTable::new();
         let stacks = 3 * STACKS as u64;
         for n in 0..stacks {
             table.add(&[n, n * n], false, once(1));
@@ -202,7 +207,7 @@ mod tests {
 
     #[test]
     fn threads_add_at_once() {
-        let table = Table::new();
+        let table = WaitTable::new();
         std::thread::scope(|scope| {
             for thread in 0..4u64 {
                 let table = &table;

@@ -16,7 +16,7 @@ pub(crate) const SITE: usize = 8;
 const TAKEN: u64 = 1;
 
 /// Threads that wait.
-pub(crate) struct Waiters {
+pub(crate) struct FutexWaiters {
     /// The futex's address, 0 where nobody waits.
     keys: Box<[AtomicU64]>,
     since: Box<[AtomicU64]>,
@@ -28,20 +28,20 @@ pub(crate) struct Waiters {
 }
 
 /// The leaf's side of a waiter's stack; zeros where it is shorter.
-pub(crate) type Site = [u64; SITE];
+pub(crate) type WaiterSite = [u64; SITE];
 
 /// A wait that is under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Waiting {
+pub(crate) struct OpenWait {
     slot: usize,
     pub(crate) address: u64,
     pub(crate) since: u64,
     pub(crate) frame: u64,
 }
 
-impl Waiters {
-    pub(crate) fn new() -> Waiters {
-        Waiters {
+impl FutexWaiters {
+    pub(crate) fn new() -> FutexWaiters {
+        FutexWaiters {
             keys: zeroed(SLOTS),
             since: zeroed(SLOTS),
             charged: zeroed(SLOTS),
@@ -88,7 +88,7 @@ impl Waiters {
 
     /// Charges the waiters of an address: returns the time for which they have been waiting since
     /// somebody was charged with it, summed up, and where one of them waits.
-    pub(crate) fn charge(&self, address: u64, now: u64, from: u64) -> (u64, Site) {
+    pub(crate) fn charge(&self, address: u64, now: u64, from: u64) -> (u64, WaiterSite) {
         let first = first(address);
         let mut total = 0u64;
         let mut site = [0; SITE];
@@ -106,18 +106,18 @@ impl Waiters {
     }
 
     /// Returns the waits that are under way.
-    pub(crate) fn all(&self) -> Vec<Waiting> {
+    pub(crate) fn all(&self) -> Vec<OpenWait> {
         (0..SLOTS).filter_map(|slot| self.at(slot)).collect()
     }
 
     /// Returns whether a wait is still the same.
-    pub(crate) fn still(&self, waiting: &Waiting) -> bool {
+    pub(crate) fn still(&self, waiting: &OpenWait) -> bool {
         self.at(waiting.slot).as_ref() == Some(waiting)
     }
 
-    fn at(&self, slot: usize) -> Option<Waiting> {
+    fn at(&self, slot: usize) -> Option<OpenWait> {
         let address = self.keys[slot].load(Ordering::Acquire);
-        (address > TAKEN).then(|| Waiting {
+        (address > TAKEN).then(|| OpenWait {
             slot,
             address,
             since: self.since[slot].load(Ordering::Relaxed),
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn each_stretch_of_waiting_is_charged_once() {
-        let waiters = Waiters::new();
+        let waiters = FutexWaiters::new();
         let first = waiters.enter(0x1000, 100, 1, &[7; SITE]).unwrap();
         let second = waiters.enter(0x1000, 150, 2, &[7; SITE]).unwrap();
         waiters.enter(0x2000, 0, 3, &[]).unwrap();
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_full_table_takes_no_more() {
-        let waiters = Waiters::new();
+        let waiters = FutexWaiters::new();
         for n in 0..SLOTS {
             assert!(waiters.enter(0x1000, n as u64, 1 + n as u64, &[]).is_some());
         }

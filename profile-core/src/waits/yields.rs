@@ -12,20 +12,20 @@ const NEAR: u64 = 20_000;
 
 /// Yields one right after the other.
 #[derive(Clone, Copy, Debug)]
-struct Series {
+struct YieldSeries {
     yields: u32,
     began: u64,
     ended: u64,
 }
 
-const NONE: Series = Series { yields: 0, began: 0, ended: 0 };
+const NONE: YieldSeries = YieldSeries { yields: 0, began: 0, ended: 0 };
 
-impl Series {
-    fn and(self, began: u64, ended: u64) -> Series {
+impl YieldSeries {
+    fn and(self, began: u64, ended: u64) -> YieldSeries {
         if self.yields == 0 || began.saturating_sub(self.ended) > NEAR {
-            return Series { yields: 1, began, ended };
+            return YieldSeries { yields: 1, began, ended };
         }
-        Series { yields: self.yields.saturating_add(1), began: self.began, ended }
+        YieldSeries { yields: self.yields.saturating_add(1), began: self.began, ended }
     }
 
     /// Returns the time at which a wait began whose sleep begins now.
@@ -37,7 +37,7 @@ impl Series {
 
 thread_local! {
     /// This thread's last yields. Needs neither an initialiser nor a destructor.
-    static LAST: Cell<Series> = const { Cell::new(NONE) };
+    static LAST: Cell<YieldSeries> = const { Cell::new(NONE) };
 }
 
 /// Notes that this thread has yielded.
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     /// Yields of 1 µs, each `gap` nanoseconds after the one before, the first at 1000.
-    fn series(yields: u64, gap: u64) -> Series {
+    fn series(yields: u64, gap: u64) -> YieldSeries {
         (0..yields).map(|n| 1_000 + n * (1_000 + gap)).fold(NONE, |s, at| s.and(at, at + 1_000))
     }
 

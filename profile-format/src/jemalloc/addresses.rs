@@ -2,18 +2,18 @@
 
 /// Addresses seen so far. Addresses come from files, and a file can be made so that they meet in one
 /// place of the table; a random number in the hash is against that.
-pub(super) struct Addresses {
+pub(super) struct AddressTable {
     /// An address and its index plus one, which is 0 where there is none. A power of two.
     slots: Vec<(u64, u32)>,
     count: usize,
     random: u64,
 }
 
-impl Addresses {
-    pub(super) fn new() -> Addresses {
+impl AddressTable {
+    pub(super) fn new() -> AddressTable {
         use std::hash::{BuildHasher as _, RandomState};
         let random = RandomState::new().hash_one(0) | 1;
-        Addresses { slots: vec![(0, 0); 1 << 12], count: 0, random }
+        AddressTable { slots: vec![(0, 0); 1 << 12], count: 0, random }
     }
 
     /// Returns the index of an address; where it is new that which `add` gives.
@@ -63,7 +63,7 @@ mod tests {
 
     #[test]
     fn an_address_keeps_its_index() {
-        let mut addresses = Addresses::new();
+        let mut addresses = AddressTable::new();
         let wide = |number: u64| number.wrapping_mul(0x1_0000_0001) ^ number << 40;
         for number in 0..50_000u32 {
             assert_eq!(addresses.index(wide(number.into()), || number), number);

@@ -2,7 +2,7 @@
 //! again.
 
 /// A line of addresses and what stands for them.
-pub(super) struct Line<'a, P> {
+pub(super) struct AddressLine<'a, P> {
     /// Empty where something on it is no address.
     pub(super) text: &'a [u8],
     pub(super) places: Vec<P>,
@@ -11,16 +11,16 @@ pub(super) struct Line<'a, P> {
 }
 
 /// The last addresses of a line that are also the last of the next.
-pub(super) struct Shared {
+pub(super) struct SharedEnd {
     /// Number of addresses that come before them.
     pub(super) skip: usize,
     /// Their bytes.
     pub(super) len: usize,
 }
 
-impl<'a, P: Copy> Line<'a, P> {
-    pub(super) fn new() -> Line<'a, P> {
-        Line { text: &[], places: Vec::new(), begins: Vec::new() }
+impl<'a, P: Copy> AddressLine<'a, P> {
+    pub(super) fn new() -> AddressLine<'a, P> {
+        AddressLine { text: &[], places: Vec::new(), begins: Vec::new() }
     }
 
     pub(super) fn clear(&mut self) {
@@ -30,15 +30,15 @@ impl<'a, P: Copy> Line<'a, P> {
     }
 
     /// Returns the addresses that end `next` as they end this line.
-    pub(super) fn shared(&self, next: &[u8]) -> Shared {
+    pub(super) fn shared(&self, next: &[u8]) -> SharedEnd {
         let common = common_end(self.text, next);
         // An address is the same one where the blank before it is the same too.
         let skip = self.begins.partition_point(|&begin| begin >= common);
-        Shared { skip, len: self.begins.get(skip).copied().unwrap_or(0) }
+        SharedEnd { skip, len: self.begins.get(skip).copied().unwrap_or(0) }
     }
 
     /// Adds the last addresses of another line.
-    pub(super) fn end_like(&mut self, other: &Line<'_, P>, shared: &Shared) {
+    pub(super) fn end_like(&mut self, other: &AddressLine<'_, P>, shared: &SharedEnd) {
         self.places.extend_from_slice(&other.places[shared.skip..]);
         self.begins.extend_from_slice(&other.begins[shared.skip..]);
     }

@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use super::addresses::Addresses;
-use super::parse::{Visitor, rate, visit};
+use super::addresses::AddressTable;
+use super::parse::{StackVisitor, rate, visit};
 use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion};
 use crate::ProfileShape;
 use crate::profile::{Builder, Mapping, Profile, SampleStream, Samples, WireId};
@@ -34,7 +34,7 @@ pub fn unbias(count: u64, bytes: u64, rate: u64) -> (u64, u64) {
 pub fn convert(bytes: &[u8], limits: &HeapDumpLimits) -> Result<Vec<u8>, HeapDumpError> {
     let rate = rate(bytes)?;
     let mut stream = SampleStream::new();
-    let mut converter = Converter::new(rate, |stack: &[WireId], values: &[i64; 4]| {
+    let mut converter = DumpConverter::new(rate, |stack: &[WireId], values: &[i64; 4]| {
         stream.sample(stack, values);
     });
     let around = visit(bytes, limits, &mut converter);
@@ -52,7 +52,7 @@ impl HeapDump {
     /// out; jemalloc's own frames are not.
     pub fn to_profile(&self) -> Profile {
         let mut samples = Samples::new(4);
-        let mut converter = Converter::new(self.rate, |stack: &[u32], values: &[i64; 4]| {
+        let mut converter = DumpConverter::new(self.rate, |stack: &[u32], values: &[i64; 4]| {
             samples.push(stack, values, &[]);
         });
         let mut places = Vec::new();
@@ -67,22 +67,22 @@ impl HeapDump {
 }
 
 /// Turns stacks of a dump into samples, and keeps what these refer to.
-struct Converter<P, F> {
+struct DumpConverter<P, F> {
     builder: Builder,
     rate: u64,
-    addresses: Addresses,
+    addresses: AddressTable,
     accumulates: bool,
     emit: F,
     /// The type that the index of an address becomes.
     place: PhantomData<fn(u32) -> P>,
 }
 
-impl<P, F: FnMut(&[P], &[i64; 4])> Converter<P, F> {
-    fn new(rate: u64, emit: F) -> Converter<P, F> {
+impl<P, F: FnMut(&[P], &[i64; 4])> DumpConverter<P, F> {
+    fn new(rate: u64, emit: F) -> DumpConverter<P, F> {
         let builder = ProfileShape::HEAP.builder(clamp(rate));
-        let addresses = Addresses::new();
+        let addresses = AddressTable::new();
         let place = PhantomData;
-        Converter { builder, rate, addresses, accumulates: false, emit, place }
+        DumpConverter { builder, rate, addresses, accumulates: false, emit, place }
     }
 
     /// Returns the profile without its samples.
@@ -98,12 +98,12 @@ impl<P, F: FnMut(&[P], &[i64; 4])> Converter<P, F> {
     }
 }
 
-impl<P, F> Visitor for Converter<P, F>
+impl<P, F> StackVisitor for DumpConverter<P, F>
 where
     P: From<u32> + Copy + Default,
     F: FnMut(&[P], &[i64; 4]),
 {
-    type Place = P;
+    type AddressPlace = P;
 
     fn place(&mut self, return_address: u64) -> P {
         let index = self.addresses.index(return_address, || {

@@ -14,26 +14,26 @@
 
 use memchr::memchr;
 
-use super::before::Line;
-use super::known::{Digits, Known};
+use super::before::AddressLine;
+use super::known::{HexDigits, PlaceCache};
 use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion, Warning};
 
 const HEADER: &[u8] = b"heap_v2/";
 
 /// Takes the stacks of a dump as they come.
-pub(super) trait Visitor {
+pub(super) trait StackVisitor {
     /// The value that stands for an address.
-    type Place: Copy + Default;
+    type AddressPlace: Copy + Default;
 
     /// Returns the value that stands for a return address.
-    fn place(&mut self, return_address: u64) -> Self::Place;
+    fn place(&mut self, return_address: u64) -> Self::AddressPlace;
 
     /// Takes a stack, and what was counted there.
-    fn stack(&mut self, places: &[Self::Place], counts: Counts);
+    fn stack(&mut self, places: &[Self::AddressPlace], counts: Counts);
 }
 
-impl Visitor for HeapDump {
-    type Place = u64;
+impl StackVisitor for HeapDump {
+    type AddressPlace = u64;
 
     fn place(&mut self, return_address: u64) -> u64 {
         return_address
@@ -48,7 +48,7 @@ impl Visitor for HeapDump {
 
 /// The parts of a dump around the stacks.
 #[derive(Default)]
-pub(super) struct Surroundings {
+pub(super) struct DumpSurroundings {
     total: Counts,
     pub(super) regions: Vec<MappedRegion>,
     warnings: Vec<Warning>,
@@ -62,7 +62,7 @@ impl HeapDump {
     /// Only where the first line is not that of such a dump.
     pub fn parse(bytes: &[u8], limits: &HeapDumpLimits) -> Result<HeapDump, HeapDumpError> {
         let mut dump = HeapDump { rate: rate(bytes)?, ..HeapDump::default() };
-        let Surroundings { total, regions, warnings } = visit(bytes, limits, &mut dump);
+        let DumpSurroundings { total, regions, warnings } = visit(bytes, limits, &mut dump);
         Ok(HeapDump { total, regions, warnings, ..dump })
     }
 }
@@ -70,30 +70,30 @@ impl HeapDump {
 /// Reads the sampling rate, from the first line.
 pub(super) fn rate(bytes: &[u8]) -> Result<u64, HeapDumpError> {
     let rest = bytes.strip_prefix(HEADER).ok_or(HeapDumpError::NoHeader)?;
-    Cursor { rest }.decimal().ok_or(HeapDumpError::NoRate)
+    TextCursor { rest }.decimal().ok_or(HeapDumpError::NoRate)
 }
 
 /// Reads what comes after the first line.
 pub(super) fn visit(
     bytes: &[u8],
     limits: &HeapDumpLimits,
-    visitor: &mut impl Visitor,
-) -> Surroundings {
-    let mut cursor = Cursor { rest: bytes };
+    visitor: &mut impl StackVisitor,
+) -> DumpSurroundings {
+    let mut cursor = TextCursor { rest: bytes };
     cursor.skip_line();
-    let around = Surroundings::default();
+    let around = DumpSurroundings::default();
     let len = bytes.len();
-    let (line, before, known) = (Line::new(), Line::new(), Known::new());
+    let (line, before, known) = (AddressLine::new(), AddressLine::new(), PlaceCache::new());
     let mut parser =
-        Parser { visitor, around, limits, len, count: 0, stack: None, line, before, known };
+        DumpParser { visitor, around, limits, len, count: 0, stack: None, line, before, known };
     parser.stacks(&mut cursor);
     parser.regions(&mut cursor);
     parser.around
 }
 
-struct Parser<'a, 'b, V: Visitor> {
+struct DumpParser<'a, 'b, V: StackVisitor> {
     visitor: &'a mut V,
-    around: Surroundings,
+    around: DumpSurroundings,
     limits: &'a HeapDumpLimits,
     /// The dump's length, from which offsets are counted back.
     len: usize,
@@ -102,15 +102,15 @@ struct Parser<'a, 'b, V: Visitor> {
     /// Offset at which the stack began whose counts are still to come.
     stack: Option<usize>,
     /// Its addresses.
-    line: Line<'b, V::Place>,
-    before: Line<'b, V::Place>,
+    line: AddressLine<'b, V::AddressPlace>,
+    before: AddressLine<'b, V::AddressPlace>,
     /// Addresses that were read before, by their digits.
-    known: Known<V::Place>,
+    known: PlaceCache<V::AddressPlace>,
 }
 
-impl<'b, V: Visitor> Parser<'_, 'b, V> {
+impl<'b, V: StackVisitor> DumpParser<'_, 'b, V> {
     /// Reads up to the mapped libraries.
-    fn stacks(&mut self, cursor: &mut Cursor<'b>) {
+    fn stacks(&mut self, cursor: &mut TextCursor<'b>) {
         let mut in_header = true;
         loop {
             let offset = self.offset(cursor);
@@ -154,7 +154,7 @@ impl<'b, V: Visitor> Parser<'_, 'b, V> {
     }
 
     /// Reads the addresses of a stack up to the line's end or the first that is none.
-    fn addresses(&mut self, cursor: &mut Cursor<'b>) {
+    fn addresses(&mut self, cursor: &mut TextCursor<'b>) {
         std::mem::swap(&mut self.line, &mut self.before);
         self.line.clear();
         let text = cursor.line();
@@ -169,7 +169,7 @@ impl<'b, V: Visitor> Parser<'_, 'b, V> {
             let [b'0', b'x', ref rest @ ..] = *cursor.rest else {
                 return self.bad_address(cursor);
             };
-            let digits = Digits::of(rest);
+            let digits = HexDigits::of(rest);
             if let Some(place) = digits.and_then(|digits| self.known.get(digits)) {
                 self.line.places.push(place);
                 cursor.rest = &rest[digits.map_or(0, |digits| digits.len)..];
@@ -188,7 +188,7 @@ impl<'b, V: Visitor> Parser<'_, 'b, V> {
         self.line.text = text;
     }
 
-    fn bad_address(&mut self, cursor: &Cursor<'_>) {
+    fn bad_address(&mut self, cursor: &TextCursor<'_>) {
         let offset = self.offset(cursor);
         self.warn(offset, "bad address");
     }
@@ -201,7 +201,7 @@ impl<'b, V: Visitor> Parser<'_, 'b, V> {
     }
 
     /// Reads the mapped libraries up to the end.
-    fn regions(&mut self, cursor: &mut Cursor<'_>) {
+    fn regions(&mut self, cursor: &mut TextCursor<'_>) {
         cursor.skip_line();
         while !cursor.rest.is_empty() {
             let offset = self.offset(cursor);
@@ -216,7 +216,7 @@ impl<'b, V: Visitor> Parser<'_, 'b, V> {
         }
     }
 
-    fn offset(&self, cursor: &Cursor<'_>) -> usize {
+    fn offset(&self, cursor: &TextCursor<'_>) -> usize {
         self.len - cursor.rest.len()
     }
 
@@ -229,7 +229,7 @@ impl<'b, V: Visitor> Parser<'_, 'b, V> {
 
 /// Reads a line of `/proc/self/maps`: `start-limit perms offset device inode path`.
 fn region(line: &[u8]) -> Option<MappedRegion> {
-    let mut cursor = Cursor { rest: line };
+    let mut cursor = TextCursor { rest: line };
     let start = cursor.hex()?;
     cursor.rest = cursor.rest.strip_prefix(b"-")?;
     let limit = cursor.hex()?;
@@ -242,11 +242,11 @@ fn region(line: &[u8]) -> Option<MappedRegion> {
 }
 
 /// The rest of the text.
-struct Cursor<'a> {
+struct TextCursor<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Cursor<'a> {
+impl<'a> TextCursor<'a> {
     fn at_libraries(&self) -> bool {
         self.rest.starts_with(b"MAPPED_LIBRARIES:")
     }
@@ -416,7 +416,7 @@ MAPPED_LIBRARIES:
     #[test]
     fn digits_end_where_they_do() {
         let read = |text: &str| {
-            let mut cursor = Cursor { rest: text.as_bytes() };
+            let mut cursor = TextCursor { rest: text.as_bytes() };
             (cursor.hex(), text.len() - cursor.rest.len())
         };
         assert_eq!(read(""), (None, 0));

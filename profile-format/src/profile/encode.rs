@@ -1,7 +1,7 @@
 //! Writing a profile as profile.proto.
 
 use super::stream::SampleStream;
-use super::wire::{Message, Sink};
+use super::wire::{FieldSink, WireMessage};
 use super::{Function, Label, Line, Location, Mapping, Profile, Sample, StrId, ValueType};
 
 impl Profile {
@@ -60,11 +60,11 @@ impl Profile {
     }
 }
 
-fn string<S: Sink>(sink: &mut S, field: u32, id: StrId) {
+fn string<S: FieldSink>(sink: &mut S, field: u32, id: StrId) {
     sink.number(field, u64::from(id.0));
 }
 
-fn flag<S: Sink>(sink: &mut S, field: u32, set: bool) {
+fn flag<S: FieldSink>(sink: &mut S, field: u32, set: bool) {
     sink.number(field, u64::from(set));
 }
 
@@ -73,15 +73,15 @@ fn id(index: u32) -> u64 {
     u64::from(index) + 1
 }
 
-impl Message for ValueType {
-    fn write<S: Sink>(&self, sink: &mut S) {
+impl WireMessage for ValueType {
+    fn write<S: FieldSink>(&self, sink: &mut S) {
         string(sink, 1, self.kind);
         string(sink, 2, self.unit);
     }
 }
 
-impl Message for Sample<'_> {
-    fn write<S: Sink>(&self, sink: &mut S) {
+impl WireMessage for Sample<'_> {
+    fn write<S: FieldSink>(&self, sink: &mut S) {
         sink.packed(1, self.stack.iter().map(|&index| id(index)));
         sink.packed(2, self.values.iter().map(|&value| value as u64));
         for label in self.labels {
@@ -90,8 +90,8 @@ impl Message for Sample<'_> {
     }
 }
 
-impl Message for Label {
-    fn write<S: Sink>(&self, sink: &mut S) {
+impl WireMessage for Label {
+    fn write<S: FieldSink>(&self, sink: &mut S) {
         string(sink, 1, self.key);
         string(sink, 2, self.str);
         sink.signed(3, self.num);
@@ -99,8 +99,8 @@ impl Message for Label {
     }
 }
 
-impl Message for (u64, &Mapping) {
-    fn write<S: Sink>(&self, sink: &mut S) {
+impl WireMessage for (u64, &Mapping) {
+    fn write<S: FieldSink>(&self, sink: &mut S) {
         let (id, mapping) = *self;
         sink.number(1, id);
         sink.number(2, mapping.start);
@@ -115,8 +115,8 @@ impl Message for (u64, &Mapping) {
     }
 }
 
-impl Message for (u64, &Location, &[Line]) {
-    fn write<S: Sink>(&self, sink: &mut S) {
+impl WireMessage for (u64, &Location, &[Line]) {
+    fn write<S: FieldSink>(&self, sink: &mut S) {
         let (number, location, lines) = *self;
         sink.number(1, number);
         sink.number(2, location.mapping.map_or(0, id));
@@ -128,16 +128,16 @@ impl Message for (u64, &Location, &[Line]) {
     }
 }
 
-impl Message for Line {
-    fn write<S: Sink>(&self, sink: &mut S) {
+impl WireMessage for Line {
+    fn write<S: FieldSink>(&self, sink: &mut S) {
         sink.number(1, id(self.function));
         sink.signed(2, self.line);
         sink.signed(3, self.column);
     }
 }
 
-impl Message for (u64, &Function) {
-    fn write<S: Sink>(&self, sink: &mut S) {
+impl WireMessage for (u64, &Function) {
+    fn write<S: FieldSink>(&self, sink: &mut S) {
         let (id, function) = *self;
         sink.number(1, id);
         string(sink, 2, function.name);

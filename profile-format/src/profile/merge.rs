@@ -93,7 +93,7 @@ fn sum(parts: &[(&Profile, i64)]) -> Result<Profile, MergeError> {
     let &(first, _) = parts.first().ok_or(MergeError::Nothing)?;
     let types = common_types(parts)?;
     let names: Vec<_> = types.iter().map(|&t| (first.str(t.kind), first.str(t.unit))).collect();
-    let mut merge = Merge::new(&names);
+    let mut merge = ProfileMerge::new(&names);
     for &(profile, factor) in parts {
         merge.add(profile, factor, &names);
     }
@@ -177,7 +177,7 @@ fn header(merged: &mut Builder, parts: &[(&Profile, i64)]) {
 }
 
 /// The merged profile so far, and where to find what is in it.
-struct Merge {
+struct ProfileMerge {
     builder: Builder,
     hasher: RandomState,
     locations: HashTable<u32>,
@@ -199,7 +199,7 @@ struct MappingKey {
 }
 
 /// For each thing of one profile the merged one's, once it was needed.
-struct Known {
+struct MergedIndices {
     strings: Vec<u32>,
     functions: Vec<u32>,
     mappings: Vec<u32>,
@@ -209,9 +209,9 @@ struct Known {
 /// Not yet needed.
 const NEW: u32 = u32::MAX;
 
-impl Merge {
-    fn new(types: &[(&str, &str)]) -> Merge {
-        Merge {
+impl ProfileMerge {
+    fn new(types: &[(&str, &str)]) -> ProfileMerge {
+        ProfileMerge {
             builder: Builder::new(types),
             hasher: RandomState::new(),
             locations: HashTable::new(),
@@ -226,7 +226,7 @@ impl Merge {
     fn add(&mut self, profile: &Profile, factor: i64, types: &[(&str, &str)]) {
         let columns: Vec<usize> =
             types.iter().filter_map(|&(kind, unit)| position(profile, kind, unit)).collect();
-        let mut known = Known {
+        let mut known = MergedIndices {
             strings: vec![NEW; profile.strings.count()],
             functions: vec![NEW; profile.functions.len()],
             mappings: vec![NEW; profile.mappings.len()],
@@ -266,7 +266,7 @@ impl Merge {
 
     /// Returns the index of the sample with this stack and these labels.
     fn sample(&mut self, stack: &[u32], labels: &[Label]) -> usize {
-        let Merge { hasher, stacks, .. } = self;
+        let ProfileMerge { hasher, stacks, .. } = self;
         let hash = hasher.hash_one((stack, labels));
         let found = self.samples.find(hash, |&index| {
             let sample = stacks.get(index);
@@ -285,7 +285,7 @@ impl Merge {
         index
     }
 
-    fn string(&mut self, profile: &Profile, known: &mut Known, id: StrId) -> StrId {
+    fn string(&mut self, profile: &Profile, known: &mut MergedIndices, id: StrId) -> StrId {
         let slot = &mut known.strings[id.0 as usize];
         if *slot == NEW {
             *slot = self.builder.str(profile.str(id)).0;
@@ -293,7 +293,7 @@ impl Merge {
         StrId(*slot)
     }
 
-    fn function(&mut self, profile: &Profile, known: &mut Known, index: u32) -> u32 {
+    fn function(&mut self, profile: &Profile, known: &mut MergedIndices, index: u32) -> u32 {
         if known.functions[index as usize] == NEW {
             let function = profile.functions[index as usize];
             let function = Function {
@@ -307,7 +307,7 @@ impl Merge {
         known.functions[index as usize]
     }
 
-    fn mapping(&mut self, profile: &Profile, known: &mut Known, index: u32) -> u32 {
+    fn mapping(&mut self, profile: &Profile, known: &mut MergedIndices, index: u32) -> u32 {
         /// Mappings are of whole pages; some writers round the sizes up and some don't.
         const PAGE: u64 = 0x1000;
         if known.mappings[index as usize] == NEW {
@@ -335,7 +335,7 @@ impl Merge {
         known.mappings[index as usize]
     }
 
-    fn location(&mut self, profile: &Profile, known: &mut Known, index: u32) -> u32 {
+    fn location(&mut self, profile: &Profile, known: &mut MergedIndices, index: u32) -> u32 {
         if known.locations[index as usize] != NEW {
             return known.locations[index as usize];
         }
@@ -382,7 +382,7 @@ impl Merge {
     }
 
     fn finish(self) -> Builder {
-        let Merge { mut builder, stacks, sums, width, .. } = self;
+        let ProfileMerge { mut builder, stacks, sums, width, .. } = self;
         let sums: Vec<i64> = sums
             .into_iter()
             .map(|sum| sum.clamp(i64::MIN.into(), i64::MAX.into()) as i64)

@@ -6,7 +6,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 use super::Profile;
-use super::wire::Sink;
+use super::wire::FieldSink;
 
 /// The level of compression of gzip. Measured on heap profiles of 20 000 stacks: level 6 takes
 /// three times as long as level 1 to save a fifth of the bytes, and a profile is encoded in the

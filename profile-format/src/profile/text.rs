@@ -31,7 +31,7 @@ impl Profile {
     /// counted from the address itself.
     pub fn text(&self, form: TextForm, start_of: &dyn Fn(u64) -> Option<u64>) -> String {
         let mut out = String::new();
-        let text = Text { profile: self, start_of };
+        let text = TextWriter { profile: self, start_of };
         // Writing to a string can't fail.
         let _ = match form {
             TextForm::Heap => text.heap(&mut out),
@@ -46,12 +46,12 @@ impl Profile {
     }
 }
 
-struct Text<'a> {
+struct TextWriter<'a> {
     profile: &'a Profile,
     start_of: &'a dyn Fn(u64) -> Option<u64>,
 }
 
-impl Text<'_> {
+impl TextWriter<'_> {
     fn heap(&self, out: &mut String) -> fmt::Result {
         let profile = self.profile;
         let column = |name: &str| {

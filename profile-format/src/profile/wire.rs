@@ -1,17 +1,17 @@
 //! Writing the protobuf wire format: varints, packed numbers and nested messages.
 //!
-//! A message describes itself once, to a [`Sink`]: one sink counts its bytes, the other writes them.
+//! A message describes itself once, to a [`FieldSink`]: one sink counts its bytes, the other writes them.
 //! So a nested message's length is known before it is written, and no message has a buffer of its
 //! own.
 
 /// A message that writes its fields.
-pub(super) trait Message {
+pub(super) trait WireMessage {
     /// Writes every field into the sink.
-    fn write<S: Sink>(&self, sink: &mut S);
+    fn write<S: FieldSink>(&self, sink: &mut S);
 }
 
 /// Takes the fields of a message.
-pub(super) trait Sink: Sized {
+pub(super) trait FieldSink: Sized {
     /// Takes a bare varint.
     fn varint(&mut self, value: u64);
 
@@ -56,7 +56,7 @@ pub(super) trait Sink: Sized {
     }
 
     /// Takes a nested message.
-    fn message<M: Message>(&mut self, field: u32, message: &M) {
+    fn message<M: WireMessage>(&mut self, field: u32, message: &M) {
         self.varint(tag(field, BYTES));
         self.varint(measure(message));
         message.write(self);
@@ -87,8 +87,8 @@ fn tag(field: u32, wire_type: u32) -> u64 {
 }
 
 /// Returns the number of bytes of a message, without its tag and length.
-fn measure<M: Message>(message: &M) -> u64 {
-    let mut count = Count(0);
+fn measure<M: WireMessage>(message: &M) -> u64 {
+    let mut count = ByteCount(0);
     message.write(&mut count);
     count.0
 }
@@ -100,9 +100,9 @@ fn varint_len(value: u64) -> u64 {
 }
 
 /// Counts bytes.
-struct Count(u64);
+struct ByteCount(u64);
 
-impl Sink for Count {
+impl FieldSink for ByteCount {
     fn varint(&mut self, value: u64) {
         self.0 += varint_len(value);
     }
@@ -112,7 +112,7 @@ impl Sink for Count {
     }
 }
 
-impl Sink for Vec<u8> {
+impl FieldSink for Vec<u8> {
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.push(value as u8 | 0x80);

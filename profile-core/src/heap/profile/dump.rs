@@ -7,20 +7,20 @@
 
 use profile_format::jemalloc::{HeapDump, HeapDumpLimits, unbias};
 
-use crate::heap::profile::{Source, Stacks};
+use crate::heap::profile::{HeapProfileStacks, HeapSource};
 use crate::heap::raw::jemalloc;
-use crate::heap::raw::jemalloc::{Flag, Sampling};
+use crate::heap::raw::jemalloc::{JemallocFlag, JemallocSampling};
 use crate::heap::raw::memory_file::MemoryFile;
 use profile_format::profile::Profile;
 use profile_format::{BoxError, Kind, Unavailable};
 
-pub(crate) struct Dump;
+pub(crate) struct JemallocDump;
 
 /// Hint that tells how to set a jemalloc option.
 const HOW: &str = "put `profilez::jemalloc_config!();` at the top of main.rs, or start the program \
                    with _RJEM_MALLOC_CONF=prof:true,prof_active:true";
 
-impl Source for Dump {
+impl HeapSource for JemallocDump {
     fn check(&self, kind: Kind) -> Result<(), Unavailable> {
         let unavailable = |reason: &str, hint: &str| Err(Unavailable::new(kind, reason, hint));
         if !jemalloc::is_global_allocator() {
@@ -31,16 +31,16 @@ impl Source for Dump {
                  #[global_allocator], or `profilez::alloc::Sampled::new(std::alloc::System)`",
             );
         }
-        if jemalloc::flag(Flag::ConfigProf) != Some(true) {
+        if jemalloc::flag(JemallocFlag::ConfigProf) != Some(true) {
             return unavailable(
                 "jemalloc was built without profiling",
                 "switch on the feature `profiling` of tikv-jemallocator",
             );
         }
-        if jemalloc::flag(Flag::OptProf) != Some(true) {
+        if jemalloc::flag(JemallocFlag::OptProf) != Some(true) {
             return unavailable("jemalloc was started with profiling off (opt.prof is false)", HOW);
         }
-        let accumulates = jemalloc::flag(Flag::OptProfAccum) == Some(true);
+        let accumulates = jemalloc::flag(JemallocFlag::OptProfAccum) == Some(true);
         if kind == Kind::Allocs && !accumulates {
             return unavailable(
                 "this jemalloc has no sampling hooks, and keeps no cumulative counts \
@@ -56,7 +56,7 @@ impl Source for Dump {
     }
 
     fn sampling(&self) -> Result<Box<dyn Send>, BoxError> {
-        Ok(Box::new(Sampling::on()?))
+        Ok(Box::new(JemallocSampling::on()?))
     }
 
     fn profile(&self, kind: Kind) -> Result<Profile, BoxError> {
@@ -65,7 +65,7 @@ impl Source for Dump {
         let text = file.map()?;
         let dump = HeapDump::parse(&text, &HeapDumpLimits::default())?;
         drop(text);
-        let mut stacks = Stacks::new(kind, dump.rate);
+        let mut stacks = HeapProfileStacks::new(kind, dump.rate);
         for site in dump.stacks() {
             let counts = site.counts;
             let (inuse_objects, inuse_bytes) =
@@ -77,7 +77,7 @@ impl Source for Dump {
             stacks.add(calls, [alloc_objects, alloc_bytes, inuse_objects, inuse_bytes]);
         }
         stacks.builder.comment(&format!("engine: jemalloc, one sample every {} bytes", dump.rate));
-        if jemalloc::flag(Flag::OptProfAccum) != Some(true) {
+        if jemalloc::flag(JemallocFlag::OptProfAccum) != Some(true) {
             stacks
                 .builder
                 .comment("alloc_objects and alloc_space are not collected: prof_accum is off");

@@ -28,12 +28,12 @@ use profile_format::{BoxError, Kind, Unavailable};
 
 /// `heap` or `allocs`.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Heap {
+pub(crate) struct HeapCollector {
     kind: Kind,
 }
 
 /// The origin of a profile: the record or jemalloc's own dump.
-trait Source: Sync {
+trait HeapSource: Sync {
     /// Returns an error where it does not have a kind.
     fn check(&self, kind: Kind) -> Result<(), Unavailable>;
 
@@ -48,23 +48,23 @@ trait Source: Sync {
 }
 
 /// The one place that knows which sources are compiled in: the better first.
-const SOURCES: &[&dyn Source] = &[
+const SOURCES: &[&dyn HeapSource] = &[
     #[cfg(all(feature = "heap", stacks))]
-    &record::Record,
+    &record::HeapRecordSource,
     #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-    &dump::Dump,
+    &dump::JemallocDump,
 ];
 
-impl Heap {
-    pub(crate) fn new(kind: Kind) -> Heap {
+impl HeapCollector {
+    pub(crate) fn new(kind: Kind) -> HeapCollector {
         // What is allocated from here on is to be seen.
         crate::heap::install();
-        Heap { kind }
+        HeapCollector { kind }
     }
 
     /// Returns the first source that has the kind; else the reason of the last one, which is the
     /// one with most to say.
-    fn source(self) -> Result<&'static dyn Source, Unavailable> {
+    fn source(self) -> Result<&'static dyn HeapSource, Unavailable> {
         let mut why = None;
         for source in SOURCES {
             match source.check(self.kind) {
@@ -82,13 +82,13 @@ impl Heap {
         Error::Collect { kind: self.kind, source }
     }
 
-    fn finish(self, source: &dyn Source) -> Result<Vec<File>, Error> {
+    fn finish(self, source: &dyn HeapSource) -> Result<Vec<File>, Error> {
         let profile = source.profile(self.kind).map_err(|error| self.failed(error))?;
         Ok(vec![File { name: self.kind.file_name(), bytes: profile.encode_gzip().into() }])
     }
 }
 
-impl Collector for Heap {
+impl Collector for HeapCollector {
     fn kind(&self) -> Kind {
         self.kind
     }
@@ -114,8 +114,8 @@ impl Collector for Heap {
 }
 
 struct HeapWindow {
-    heap: Heap,
-    source: &'static dyn Source,
+    heap: HeapCollector,
+    source: &'static dyn HeapSource,
     sampling: Box<dyn Send>,
 }
 
@@ -129,20 +129,25 @@ impl Window for HeapWindow {
 }
 
 /// A profile of a kind, stack by stack.
-struct Stacks {
+struct HeapProfileStacks {
     builder: Builder,
     locator: Locator,
-    trimmer: plumbing::Trimmer,
+    trimmer: plumbing::AllocatorTrimmer,
     stack: Vec<u32>,
 }
 
-impl Stacks {
-    fn new(kind: Kind, rate: u64) -> Stacks {
+impl HeapProfileStacks {
+    fn new(kind: Kind, rate: u64) -> HeapProfileStacks {
         let shape = kind.facts().profile.unwrap_or(ProfileShape::HEAP);
         let mut builder = shape.builder(i64::try_from(rate).unwrap_or(i64::MAX));
         builder.profile_mut().time_nanos = unix_nanos(SystemTime::now());
         let locator = Locator::new(&mut builder, Symbols::Resolved);
-        Stacks { builder, locator, trimmer: plumbing::Trimmer::new(), stack: Vec::new() }
+        HeapProfileStacks {
+            builder,
+            locator,
+            trimmer: plumbing::AllocatorTrimmer::new(),
+            stack: Vec::new(),
+        }
     }
 
     /// Adds a stack of addresses inside calls, with objects and bytes allocated and in use.
@@ -169,7 +174,7 @@ mod tests {
     #[test]
     fn the_check_says_in_one_sentence_what_is_missing() {
         // This test program's allocator is the system's.
-        for collector in [Heap::new(Kind::Heap), Heap::new(Kind::Allocs)] {
+        for collector in [HeapCollector::new(Kind::Heap), HeapCollector::new(Kind::Allocs)] {
             let why = collector.check().unwrap_err();
             assert_eq!(why.kind, collector.kind());
             assert!(

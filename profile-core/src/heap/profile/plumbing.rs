@@ -4,18 +4,18 @@
 
 use std::collections::HashMap;
 
-use crate::heap::owner::{ALLOCATOR_DEPTH, Owner};
+use crate::heap::owner::{ALLOCATOR_DEPTH, FrameOwner};
 use profile_format::profile::{Builder, Line, Profile};
 
 /// Cuts allocator frames off the leaf end of stacks.
-pub(crate) struct Trimmer {
+pub(crate) struct AllocatorTrimmer {
     /// For each location that was looked at, the rest of it as a leaf.
-    leaves: HashMap<u32, Leaf>,
+    leaves: HashMap<u32, TrimmedLeaf>,
 }
 
 /// The rest of a location when it is looked at as a leaf.
 #[derive(Clone, Copy)]
-struct Leaf {
+struct TrimmedLeaf {
     /// The location without the lines that are not the user's; `None` where all are of that kind.
     user: Option<u32>,
     /// True where the allocator itself is among its lines. Whatever stands below is the allocator's
@@ -23,9 +23,9 @@ struct Leaf {
     enters_allocator: bool,
 }
 
-impl Trimmer {
-    pub(crate) fn new() -> Trimmer {
-        Trimmer { leaves: HashMap::new() }
+impl AllocatorTrimmer {
+    pub(crate) fn new() -> AllocatorTrimmer {
+        AllocatorTrimmer { leaves: HashMap::new() }
     }
 
     /// Returns the stack without the allocator's frames; the whole of it where nothing would be
@@ -44,7 +44,7 @@ impl Trimmer {
         stack
     }
 
-    fn leaf(&mut self, builder: &mut Builder, location: u32) -> Leaf {
+    fn leaf(&mut self, builder: &mut Builder, location: u32) -> TrimmedLeaf {
         if let Some(&leaf) = self.leaves.get(&location) {
             return leaf;
         }
@@ -54,14 +54,14 @@ impl Trimmer {
     }
 }
 
-fn look(builder: &mut Builder, index: u32) -> Leaf {
+fn look(builder: &mut Builder, index: u32) -> TrimmedLeaf {
     let profile = builder.profile_mut();
     let location = profile.locations[index as usize].clone();
     let lines = profile.lines_of(&location);
-    let owners: Vec<Owner> = lines.iter().map(|line| owner(profile, line)).collect();
-    let allocator = owners.iter().rposition(|&owner| owner == Owner::Allocator);
+    let owners: Vec<FrameOwner> = lines.iter().map(|line| owner(profile, line)).collect();
+    let allocator = owners.iter().rposition(|&owner| owner == FrameOwner::Allocator);
     let above = allocator.map_or(0, |at| at + 1);
-    let user = owners[above..].iter().position(|&owner| owner == Owner::User);
+    let user = owners[above..].iter().position(|&owner| owner == FrameOwner::User);
     let user = match user.map(|at| above + at) {
         Some(0) => Some(index),
         Some(first) => {
@@ -70,12 +70,12 @@ fn look(builder: &mut Builder, index: u32) -> Leaf {
         }
         None => None,
     };
-    Leaf { user, enters_allocator: allocator.is_some() }
+    TrimmedLeaf { user, enters_allocator: allocator.is_some() }
 }
 
-fn owner(profile: &Profile, line: &Line) -> Owner {
+fn owner(profile: &Profile, line: &Line) -> FrameOwner {
     let function = profile.functions[line.function as usize];
-    Owner::of(profile.str(function.name), profile.str(function.filename))
+    FrameOwner::of(profile.str(function.name), profile.str(function.filename))
 }
 
 #[cfg(test)]
@@ -103,7 +103,7 @@ mod tests {
                 builder.location(None, 0, &lines)
             })
             .collect();
-        let left = Trimmer::new().trim(&mut builder, &mut locations).to_vec();
+        let left = AllocatorTrimmer::new().trim(&mut builder, &mut locations).to_vec();
         let profile = builder.finish();
         left.iter()
             .map(|&location| {

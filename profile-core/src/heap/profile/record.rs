@@ -1,15 +1,15 @@
 //! From the record, which the wrapper or jemalloc's hooks write.
 
-use crate::heap::profile::{Source, Stacks};
-use crate::heap::recorder::Health;
+use crate::heap::profile::{HeapProfileStacks, HeapSource};
+use crate::heap::recorder::RecorderHealth;
 use crate::heap::{Feeder, feeds, recorded, recorder};
 use crate::stacks::raw::capture;
 use profile_format::profile::{Function, Line, Profile};
 use profile_format::{BoxError, Kind, Unavailable};
 
-pub(crate) struct Record;
+pub(crate) struct HeapRecordSource;
 
-impl Source for Record {
+impl HeapSource for HeapRecordSource {
     fn check(&self, kind: Kind) -> Result<(), Unavailable> {
         match feeds::installed() {
             Some(_) => Ok(()),
@@ -38,7 +38,7 @@ impl Source for Record {
         // A window is over when its profile is written, and sampling may be off again.
         let rate = (feed.rate_when_on)();
         capture::refresh();
-        let mut stacks = Stacks::new(kind, rate);
+        let mut stacks = HeapProfileStacks::new(kind, rate);
         for (site, amounts) in recorded::sites() {
             let values = [
                 amounts.alloc_objects,
@@ -64,7 +64,7 @@ impl Source for Record {
         stacks
             .builder
             .comment(&format!("engine: {engine}, one sample every {rate} bytes, unwind tables"));
-        let Health { sites, live, dropped, stackless, truncated } = recorder::health();
+        let RecorderHealth { sites, live, dropped, stackless, truncated } = recorder::health();
         stacks.builder.comment(&format!("recorder: {sites} stacks, {live} sampled blocks in use"));
         for (count, what) in [
             (dropped, "sampled blocks found no room"),

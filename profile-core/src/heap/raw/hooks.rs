@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use tikv_jemalloc_ctl::raw;
 
-use crate::heap::live::{Finder, Key};
+use crate::heap::live::{BlockFinder, BlockKey};
 use crate::heap::recorder;
 use crate::heap::recorder::DEPTH;
 use crate::stacks::raw::{capture, scratch};
 
-type Backtrace = unsafe extern "C" fn(*mut *mut c_void, *mut c_uint, c_uint);
+type BacktraceHook = unsafe extern "C" fn(*mut *mut c_void, *mut c_uint, c_uint);
 type SampleHook = unsafe extern "C" fn(*const c_void, usize, *mut *mut c_void, c_uint, usize);
 type FreeHook = unsafe extern "C" fn(*const c_void, usize);
 
@@ -32,7 +32,7 @@ pub(crate) fn install(rate: u64) -> bool {
         if raw::write(b"experimental.hooks.prof_sample_free\0", free).is_err() {
             return false;
         }
-        let backtrace_hook: Backtrace = backtrace;
+        let backtrace_hook: BacktraceHook = backtrace;
         let sample: Option<SampleHook> = Some(sampled);
         if raw::write(b"experimental.hooks.prof_backtrace\0", backtrace_hook).is_err()
             || raw::write(b"experimental.hooks.prof_sample\0", sample).is_err()
@@ -83,7 +83,7 @@ unsafe extern "C" fn sampled(
             let return_address = unsafe { stack.add(at).read() };
             *address = (return_address.addr() as u64).wrapping_sub(1);
         }
-        let key = Key::new(block.addr(), Finder::Jemalloc);
+        let key = BlockKey::new(block.addr(), BlockFinder::Jemalloc);
         let stack = &addresses[..len];
         // jemalloc counts usable bytes, too. Where there is no room the block is not recorded.
         recorder::allocated(key, usable as u64, RATE.load(Relaxed), stack, len == DEPTH)
@@ -92,5 +92,5 @@ unsafe extern "C" fn sampled(
 
 unsafe extern "C" fn freed(block: *const c_void, _usable: usize) {
     // A block from before the hooks is not known.
-    recorder::freed(Key::new(block.addr(), Finder::Jemalloc));
+    recorder::freed(BlockKey::new(block.addr(), BlockFinder::Jemalloc));
 }

@@ -10,15 +10,15 @@ use tikv_jemalloc_ctl::raw;
 
 /// Reads a flag that can only be read, such as `opt.prof`. `None` where this build has no such
 /// name.
-pub(crate) fn flag(name: Flag) -> Option<bool> {
-    // SAFETY: the names of `Flag` end in NUL and hold a C `bool` (jemalloc(3), MALLCTL NAMESPACE),
+pub(crate) fn flag(name: JemallocFlag) -> Option<bool> {
+    // SAFETY: the names of `JemallocFlag` end in NUL and hold a C `bool` (jemalloc(3), MALLCTL NAMESPACE),
     // which jemalloc writes as 0 or 1.
     unsafe { raw::read::<bool>(name.name()) }.ok()
 }
 
 /// The flags that are read here; every one is a C `bool`.
 #[derive(Clone, Copy)]
-pub(crate) enum Flag {
+pub(crate) enum JemallocFlag {
     /// Built with profiling.
     ConfigProf,
     /// Profiling was switched on at start.
@@ -29,44 +29,44 @@ pub(crate) enum Flag {
     ProfActive,
 }
 
-impl Flag {
+impl JemallocFlag {
     fn name(self) -> &'static [u8] {
         match self {
-            Flag::ConfigProf => b"config.prof\0",
-            Flag::OptProf => b"opt.prof\0",
-            Flag::OptProfAccum => b"opt.prof_accum\0",
-            Flag::ProfActive => b"prof.active\0",
+            JemallocFlag::ConfigProf => b"config.prof\0",
+            JemallocFlag::OptProf => b"opt.prof\0",
+            JemallocFlag::OptProfAccum => b"opt.prof_accum\0",
+            JemallocFlag::ProfActive => b"prof.active\0",
         }
     }
 }
 
 /// Sampling is on while one of these lives. The last to go restores what the first found.
-pub(crate) struct Sampling {
+pub(crate) struct JemallocSampling {
     _private: (),
 }
 
-struct Users {
+struct SamplingUsers {
     count: usize,
     was_active: bool,
 }
 
-static USERS: Mutex<Users> = Mutex::new(Users { count: 0, was_active: false });
+static USERS: Mutex<SamplingUsers> = Mutex::new(SamplingUsers { count: 0, was_active: false });
 
-impl Sampling {
-    pub(crate) fn on() -> io::Result<Sampling> {
+impl JemallocSampling {
+    pub(crate) fn on() -> io::Result<JemallocSampling> {
         let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         if users.count == 0 {
-            users.was_active = flag(Flag::ProfActive) == Some(true);
+            users.was_active = flag(JemallocFlag::ProfActive) == Some(true);
             if !users.was_active {
                 set_active(true)?;
             }
         }
         users.count += 1;
-        Ok(Sampling { _private: () })
+        Ok(JemallocSampling { _private: () })
     }
 }
 
-impl Drop for Sampling {
+impl Drop for JemallocSampling {
     fn drop(&mut self) {
         let mut users = USERS.lock().unwrap_or_else(PoisonError::into_inner);
         users.count -= 1;

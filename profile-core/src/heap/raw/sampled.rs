@@ -9,7 +9,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use crate::heap::countdown;
-use crate::heap::live::{Finder, Key};
+use crate::heap::live::{BlockFinder, BlockKey};
 use crate::heap::recorder;
 use crate::heap::recorder::DEPTH;
 use crate::heap::wrapper::Sampled;
@@ -82,7 +82,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
 }
 
 /// The function by which an allocator is asked for a block.
-type Ask<A> = unsafe fn(&A, Layout) -> *mut u8;
+type AllocateFn<A> = unsafe fn(&A, Layout) -> *mut u8;
 
 /// Allocates where the allocation did not pass.
 ///
@@ -91,7 +91,7 @@ type Ask<A> = unsafe fn(&A, Layout) -> *mut u8;
 /// As [`GlobalAlloc::alloc`].
 #[cold]
 #[inline(never)]
-unsafe fn due<A>(inner: &A, layout: Layout, ask: Ask<A>) -> *mut u8
+unsafe fn due<A>(inner: &A, layout: Layout, ask: AllocateFn<A>) -> *mut u8
 where
     A: GlobalAlloc,
 {
@@ -110,7 +110,12 @@ where
 ///
 /// As [`GlobalAlloc::alloc`].
 #[inline(always)]
-unsafe fn sample<A: GlobalAlloc>(inner: &A, layout: Layout, ask: Ask<A>, rate: u64) -> *mut u8 {
+unsafe fn sample<A: GlobalAlloc>(
+    inner: &A,
+    layout: Layout,
+    ask: AllocateFn<A>,
+    rate: u64,
+) -> *mut u8 {
     if let Some(tagged) = tagged(layout) {
         // SAFETY: the caller's promise; the layout differs in its alignment only.
         let block = unsafe { ask(inner, tagged) };
@@ -155,7 +160,7 @@ unsafe fn resize<A: GlobalAlloc>(
     passes: bool,
 ) -> *mut u8 {
     let rate = if passes { None } else { countdown::due(new_size) };
-    if rate.is_none() && !recorder::holds(Key::new(block.addr(), Finder::Wrapper)) {
+    if rate.is_none() && !recorder::holds(BlockKey::new(block.addr(), BlockFinder::Wrapper)) {
         // SAFETY: the caller's promise.
         return unsafe { inner.realloc(block, layout, new_size) };
     }
@@ -191,7 +196,7 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
     if FIRST.load(Relaxed) && FIRST.swap(false, Relaxed) && !capture::is_ready() {
         capture::refresh_in_allocator();
     }
-    let key = Key::new(block.addr(), Finder::Wrapper);
+    let key = BlockKey::new(block.addr(), BlockFinder::Wrapper);
     FILTER.add(block);
     let allocated = |stack: Captured<'_>| {
         recorder::allocated(key, size as u64, rate, stack.addresses, stack.truncated)
@@ -207,24 +212,24 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
 
 /// Forgets a block. Whether it was a sampled one.
 fn forget(block: *mut u8) -> bool {
-    let forgotten = recorder::freed(Key::new(block.addr(), Finder::Wrapper));
+    let forgotten = recorder::freed(BlockKey::new(block.addr(), BlockFinder::Wrapper));
     if forgotten {
         FILTER.take(block);
     }
     forgotten
 }
 
-static FILTER: Filter = Filter { counts: [const { AtomicU8::new(0) }; 1 << FILTER_BITS] };
+static FILTER: BlockFilter = BlockFilter { counts: [const { AtomicU8::new(0) }; 1 << FILTER_BITS] };
 
 const FILTER_BITS: u32 = 16;
 
 /// Says of most blocks at once that they are not sampled ones: counts those there are by a hash of
 /// their address.
-struct Filter {
+struct BlockFilter {
     counts: [AtomicU8; 1 << FILTER_BITS],
 }
 
-impl Filter {
+impl BlockFilter {
     /// Returns false where the block is certainly not a sampled one. Whoever frees a block got it
     /// from whoever allocated it, and sees what was counted before.
     #[inline(always)]

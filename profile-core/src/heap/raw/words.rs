@@ -9,15 +9,15 @@ use crate::stacks::raw::arch;
 
 /// A fixed number of zeroed words that exist from their first use on, for as long as the process.
 #[derive(Debug)]
-pub(crate) struct Words {
+pub(crate) struct LazyWords {
     len: usize,
     at: AtomicPtr<AtomicU64>,
 }
 
-impl Words {
+impl LazyWords {
     /// Words that don't exist yet.
-    pub(crate) const fn new(len: usize) -> Words {
-        Words { len, at: AtomicPtr::new(ptr::null_mut()) }
+    pub(crate) const fn new(len: usize) -> LazyWords {
+        LazyWords { len, at: AtomicPtr::new(ptr::null_mut()) }
     }
 
     /// Returns the words, if somebody has used them before.
@@ -59,7 +59,7 @@ mod tests {
 
     #[test]
     fn words_are_the_same_for_every_thread_and_zeroed() {
-        static WORDS: Words = Words::new(3000);
+        static WORDS: LazyWords = LazyWords::new(3000);
         assert!(WORDS.existing().is_none());
         std::thread::scope(|scope| {
             for _ in 0..4 {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn the_kernels_no_is_a_none() {
-        static TOO_MANY: Words = Words::new(1 << 58);
+        static TOO_MANY: LazyWords = LazyWords::new(1 << 58);
         assert!(TOO_MANY.get().is_none());
     }
 }

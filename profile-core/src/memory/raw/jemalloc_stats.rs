@@ -6,7 +6,7 @@ use tikv_jemalloc_ctl::raw;
 
 /// Bytes that jemalloc has and holds; each may be missing.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sizes {
+pub(crate) struct JemallocSizes {
     pub(crate) allocated: Option<u64>,
     pub(crate) active: Option<u64>,
     pub(crate) mapped: Option<u64>,
@@ -15,14 +15,14 @@ pub(crate) struct Sizes {
 
 /// Sums since the start: blocks allocated and freed, and the bytes of the allocated ones.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ever {
+pub(crate) struct AllocationSums {
     pub(crate) allocated: u64,
     pub(crate) freed: u64,
     pub(crate) bytes: u64,
 }
 
 /// Reads the sizes. `None` where this jemalloc keeps no statistics.
-pub(crate) fn sizes() -> Option<Sizes> {
+pub(crate) fn sizes() -> Option<JemallocSizes> {
     // SAFETY: `epoch` is a `uint64_t` (jemalloc(3)); writing it brings the statistics up to date.
     unsafe { raw::write(b"epoch\0", 1u64) }.ok()?;
     let size = |name: &[u8]| {
@@ -31,7 +31,7 @@ pub(crate) fn sizes() -> Option<Sizes> {
     };
     let allocated = size(b"stats.allocated\0");
     allocated?;
-    Some(Sizes {
+    Some(JemallocSizes {
         allocated,
         active: size(b"stats.active\0"),
         mapped: size(b"stats.mapped\0"),
@@ -40,7 +40,7 @@ pub(crate) fn sizes() -> Option<Sizes> {
 }
 
 /// A size class: its blocks' size, and where it counts those allocated and freed.
-struct Class {
+struct SizeClass {
     size: u64,
     allocated: [usize; 6],
     freed: [usize; 6],
@@ -50,10 +50,10 @@ struct Class {
 const ALL: &str = "stats.arenas.4096";
 
 /// Reads the sums as of the last [`sizes`]. `None` where this jemalloc doesn't say.
-pub(crate) fn ever() -> Option<Ever> {
-    static CLASSES: OnceLock<Option<Vec<Class>>> = OnceLock::new();
+pub(crate) fn ever() -> Option<AllocationSums> {
+    static CLASSES: OnceLock<Option<Vec<SizeClass>>> = OnceLock::new();
     let classes = CLASSES.get_or_init(classes).as_ref()?;
-    let mut ever = Ever::default();
+    let mut ever = AllocationSums::default();
     for class in classes {
         // SAFETY: `nmalloc` and `ndalloc` of a class are `uint64_t` (jemalloc(3)), and these are
         // their translated names.
@@ -66,7 +66,7 @@ pub(crate) fn ever() -> Option<Ever> {
     Some(ever)
 }
 
-fn classes() -> Option<Vec<Class>> {
+fn classes() -> Option<Vec<SizeClass>> {
     // SAFETY: these names are of `unsigned` (jemalloc(3)).
     let bins = unsafe { raw::read::<libc::c_uint>(b"arenas.nbins\0") }.ok()?;
     // SAFETY: as above.
@@ -76,7 +76,7 @@ fn classes() -> Option<Vec<Class>> {
     small.chain(large).collect()
 }
 
-fn class(size: &str, counts: &str, number: libc::c_uint) -> Option<Class> {
+fn class(size: &str, counts: &str, number: libc::c_uint) -> Option<SizeClass> {
     let size = format!("arenas.{size}.{number}.size\0");
     // SAFETY: the size of a class is a `size_t` (jemalloc(3)).
     let size = unsafe { raw::read::<libc::size_t>(size.as_bytes()) }.ok()? as u64;
@@ -86,5 +86,5 @@ fn class(size: &str, counts: &str, number: libc::c_uint) -> Option<Class> {
         raw::name_to_mib(name.as_bytes(), &mut mib).ok()?;
         Some(mib)
     };
-    Some(Class { size, allocated: mib("nmalloc")?, freed: mib("ndalloc")? })
+    Some(SizeClass { size, allocated: mib("nmalloc")?, freed: mib("ndalloc")? })
 }

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 /// Sizes of the memory that malloc has and holds, in bytes.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mallinfo {
+pub(crate) struct MallocSizes {
     /// Memory that malloc has of the system for small blocks.
     pub(crate) arena: u64,
     /// Memory that malloc has of the system in mappings, one for each large block.
@@ -16,20 +16,20 @@ pub(crate) struct Mallinfo {
 }
 
 /// Reads the figures as they are now. `None` where glibc is older.
-pub(crate) fn read() -> Option<Mallinfo> {
-    type Function = unsafe extern "C" fn() -> libc::mallinfo2;
-    static FUNCTION: OnceLock<Option<Function>> = OnceLock::new();
+pub(crate) fn read() -> Option<MallocSizes> {
+    type MallinfoFn = unsafe extern "C" fn() -> libc::mallinfo2;
+    static FUNCTION: OnceLock<Option<MallinfoFn>> = OnceLock::new();
     let function = FUNCTION.get_or_init(|| {
         // SAFETY: dlsym(3) with a text that ends in NUL. What is found under this name is glibc's
         // function, of this type (mallinfo2(3)).
         unsafe {
             let found = libc::dlsym(libc::RTLD_DEFAULT, c"mallinfo2".as_ptr());
-            (!found.is_null()).then(|| std::mem::transmute::<*mut libc::c_void, Function>(found))
+            (!found.is_null()).then(|| std::mem::transmute::<*mut libc::c_void, MallinfoFn>(found))
         }
     });
     // SAFETY: mallinfo2(3), which takes nothing and may be called at any time.
     let info = unsafe { (*function)?() };
-    Some(Mallinfo {
+    Some(MallocSizes {
         arena: info.arena as u64,
         mapped: info.hblkhd as u64,
         in_use: info.uordblks as u64,

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::time::SystemTime;
 
 use crate::memory;
-use crate::stats::cgroup::Group;
+use crate::stats::cgroup::ControlGroup;
 use crate::stats::point::{Cpu, Memory, Point, Runtime, Switches};
-use crate::stats::text::Text;
+use crate::stats::text::FileText;
 /// Looks which threads have run, for those who ask how long they have waited.
 static WATCHERS: &[fn(&Directory)] = &[
     #[cfg(all(feature = "sampler", stacks))]
@@ -20,21 +20,21 @@ use crate::sys::raw::usage;
 
 /// The open files. One that can't be opened costs its figures.
 #[derive(Debug)]
-pub(crate) struct Source {
+pub(crate) struct FigureSource {
     statm: Option<File>,
     descriptors: Option<Directory>,
     tasks: Option<Directory>,
-    group: Group,
+    group: ControlGroup,
     page: u64,
 }
 
-impl Source {
-    pub(crate) fn open() -> Source {
-        Source {
+impl FigureSource {
+    pub(crate) fn open() -> FigureSource {
+        FigureSource {
             statm: File::open("/proc/self/statm").ok(),
             descriptors: Directory::open("/proc/self/fd").ok(),
             tasks: Directory::open("/proc/self/task").ok(),
-            group: Group::open(),
+            group: ControlGroup::open(),
             page: usage::page_size(),
         }
     }
@@ -88,7 +88,7 @@ impl Source {
 
     /// Reads the mapped, resident and shared bytes: the first three words of `statm`, in pages.
     fn pages(&self) -> [Option<u64>; 3] {
-        let text = Text::<128>::read(self.statm.as_ref());
+        let text = FileText::<128>::read(self.statm.as_ref());
         let mut words = text.as_str().split_ascii_whitespace();
         [(); 3].map(|()| Some(words.next()?.parse::<u64>().ok()?.saturating_mul(self.page)))
     }

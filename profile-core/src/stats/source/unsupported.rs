@@ -7,11 +7,11 @@ use crate::stats::point::{Cpu, Memory, Point, Runtime, Switches};
 use crate::sys::raw::usage;
 
 #[derive(Debug)]
-pub(crate) struct Source;
+pub(crate) struct FigureSource;
 
-impl Source {
-    pub(crate) fn open() -> Source {
-        Source
+impl FigureSource {
+    pub(crate) fn open() -> FigureSource {
+        FigureSource
     }
 
     pub(crate) fn note_waits(&mut self) {}

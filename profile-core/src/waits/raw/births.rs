@@ -12,27 +12,27 @@ use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 use crate::stacks::raw::capture;
 use crate::sys::own_work;
 use crate::sys::own_work::OwnWork;
-use crate::waits::{DEPTH, Entry, births};
+use crate::waits::{DEPTH, WaitEntry, births};
 
 /// The function that a thread runs.
-type Start = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
+type ThreadStart = unsafe extern "C-unwind" fn(*mut c_void) -> *mut c_void;
 /// The function's type, libc's and ours.
-type Create =
-    unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, Start, *mut c_void) -> c_int;
+type CreateThread =
+    unsafe extern "C" fn(*mut pthread_t, *const pthread_attr_t, ThreadStart, *mut c_void) -> c_int;
 
 /// Threads that are being started: what they are to run, until they run it.
-static STARTING: [Starting; 512] = [const { Starting::new() }; 512];
+static STARTING: [StartingThread; 512] = [const { StartingThread::new() }; 512];
 
-struct Starting {
+struct StartingThread {
     taken: AtomicU32,
     start: AtomicUsize,
     argument: AtomicUsize,
     entry: AtomicUsize,
 }
 
-impl Starting {
-    const fn new() -> Starting {
-        Starting {
+impl StartingThread {
+    const fn new() -> StartingThread {
+        StartingThread {
             taken: AtomicU32::new(0),
             start: AtomicUsize::new(0),
             argument: AtomicUsize::new(0),
@@ -43,16 +43,16 @@ impl Starting {
     /// Takes a free place for what a thread is to run. `None` where as many threads are being
     /// started.
     fn take(
-        start: Start,
+        start: ThreadStart,
         argument: *mut c_void,
-        entry: Option<Entry>,
-    ) -> Option<&'static Starting> {
+        entry: Option<WaitEntry>,
+    ) -> Option<&'static StartingThread> {
         let place = STARTING.iter().find(|place| {
             place.taken.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_ok()
         })?;
         place.start.store(start as usize, Ordering::Relaxed);
         place.argument.store(argument.expose_provenance(), Ordering::Relaxed);
-        place.entry.store(entry.map_or(0, Entry::number), Ordering::Relaxed);
+        place.entry.store(entry.map_or(0, WaitEntry::number), Ordering::Relaxed);
         Some(place)
     }
 
@@ -90,7 +90,7 @@ extern "C" fn prepare() {
 unsafe extern "C" fn pthread_create(
     thread: *mut pthread_t,
     attributes: *const pthread_attr_t,
-    start: Start,
+    start: ThreadStart,
     argument: *mut c_void,
 ) -> c_int {
     let Some(create) = libcs::create() else { return libc::EAGAIN };
@@ -99,7 +99,7 @@ unsafe extern "C" fn pthread_create(
         return unsafe { create(thread, attributes, start, argument) };
     }
     let entry = count();
-    let Some(place) = Starting::take(start, argument, entry) else {
+    let Some(place) = StartingThread::take(start, argument, entry) else {
         // SAFETY: as above.
         return unsafe { create(thread, attributes, start, argument) };
     };
@@ -120,7 +120,7 @@ const OURS: usize = 2;
 
 /// Counts a thread at the stack that creates it.
 #[inline(never)]
-fn count() -> Option<Entry> {
+fn count() -> Option<WaitEntry> {
     let counted = capture::capture(DEPTH + OURS, |captured| {
         let program = captured.without(OURS);
         births::born(program.addresses, program.truncated)
@@ -131,7 +131,7 @@ fn count() -> Option<Entry> {
 /// Runs as the first code of a thread. It lets a forced unwinding pass, as of `pthread_exit`.
 unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
     // SAFETY: `pthread_create` passed a pointer to a static place.
-    let place = unsafe { &*place.cast_const().cast::<Starting>() };
+    let place = unsafe { &*place.cast_const().cast::<StartingThread>() };
     let start = place.start.load(Ordering::Relaxed);
     let argument = std::ptr::with_exposed_provenance_mut(place.argument.load(Ordering::Relaxed));
     let entry = place.entry.load(Ordering::Relaxed);
@@ -143,14 +143,14 @@ unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
         unsafe { libc::pthread_setspecific(key - 1, std::ptr::without_provenance(entry)) };
     }
     // SAFETY: `pthread_create` stored a function of this type there.
-    let start = unsafe { std::mem::transmute::<usize, Start>(start) };
+    let start = unsafe { std::mem::transmute::<usize, ThreadStart>(start) };
     // SAFETY: what the caller of `pthread_create` asked for.
     unsafe { start(argument) }
 }
 
 /// Runs as the last code of a thread, however it ends.
 unsafe extern "C" fn end(entry: *mut c_void) {
-    if let Some(entry) = Entry::of_number(entry.addr()) {
+    if let Some(entry) = WaitEntry::of_number(entry.addr()) {
         births::ended(entry);
     }
 }
@@ -160,11 +160,11 @@ unsafe extern "C" fn end(entry: *mut c_void) {
 mod libcs {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use super::Create;
+    use super::CreateThread;
 
     static FOUND: AtomicUsize = AtomicUsize::new(0);
 
-    pub(crate) fn create() -> Option<Create> {
+    pub(crate) fn create() -> Option<CreateThread> {
         let mut found = FOUND.load(Ordering::Relaxed);
         if found == 0 {
             // SAFETY: dlsym(3) for the next object's definition, with a NUL-terminated name.
@@ -172,7 +172,7 @@ mod libcs {
             FOUND.store(found, Ordering::Relaxed);
         }
         // SAFETY: libc's function has this type; null is `None`.
-        unsafe { std::mem::transmute::<usize, Option<Create>>(found) }
+        unsafe { std::mem::transmute::<usize, Option<CreateThread>>(found) }
     }
 }
 
@@ -180,7 +180,7 @@ mod libcs {
 /// well.
 #[cfg(target_feature = "crt-static")]
 mod libcs {
-    use super::Create;
+    use super::CreateThread;
 
     unsafe extern "C" {
         #[cfg_attr(target_env = "musl", link_name = "__pthread_create")]
@@ -188,10 +188,10 @@ mod libcs {
         safe static LIBCS: core::ffi::c_void;
     }
 
-    pub(crate) fn create() -> Option<Create> {
+    pub(crate) fn create() -> Option<CreateThread> {
         let address = &raw const LIBCS;
         // SAFETY: libc's function has this type, and is there as the program was linked with it.
-        unsafe { std::mem::transmute::<*const core::ffi::c_void, Option<Create>>(address) }
+        unsafe { std::mem::transmute::<*const core::ffi::c_void, Option<CreateThread>>(address) }
     }
 }
 

@@ -14,8 +14,8 @@ use libc::{c_int, c_long};
 use crate::events::ring;
 use crate::stacks::raw::capture::capture_interruptible;
 use crate::sys::own_work;
-use crate::waits::recorded::Weighed;
-use crate::waits::{DEPTH, SITE, Table, record};
+use crate::waits::recorded::WaitWeight;
+use crate::waits::{DEPTH, SITE, WaitTable, record};
 
 /// A number that no system call has. Our `syscall` answers it itself; see [`present`].
 const PRESENT: c_long = -0x7072_6f66;
@@ -235,7 +235,7 @@ unsafe extern "C-unwind" fn futex(
     let answer;
     if waits {
         // What it waits for can't be had by now, so that the time below is part of the wait.
-        let mut wait = record::Wait::new(address as u64, &raw const waits as u64);
+        let mut wait = record::FutexWait::new(address as u64, &raw const waits as u64);
         // Our own frame is the first. The thread is about to sleep: nobody is held up by this.
         let site = SITE + 1;
         let listed =
@@ -280,7 +280,7 @@ const OURS: usize = 2;
 /// Adds to the caller's stack, behind a site where it belongs to one. The stack is the program's from
 /// `syscall`'s caller on.
 #[inline(never)]
-fn save(table: &Table, weighed: Weighed, site: &[u64]) {
+fn save(table: &WaitTable, weighed: WaitWeight, site: &[u64]) {
     let saved = capture_interruptible(DEPTH + OURS, |captured| {
         let program = captured.without(OURS);
         if site.is_empty() {

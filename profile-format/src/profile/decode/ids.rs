@@ -6,18 +6,18 @@
 
 use std::collections::HashMap;
 
-/// References from here on are indices into [`Refs::large`].
+/// References from here on are indices into [`IdRefs::large`].
 const LARGE: u32 = 1 << 31;
 
 /// The ids given to things, in the order of the things.
 #[derive(Default)]
-pub(super) struct Ids {
+pub(super) struct IdList {
     count: u32,
     /// Every id, from the first one out of order.
     listed: Option<Vec<u64>>,
 }
 
-impl Ids {
+impl IdList {
     /// Adds the id of the next thing.
     pub(super) fn push(&mut self, id: u64) {
         if self.listed.is_none() && id != u64::from(self.count) + 1 {
@@ -30,8 +30,8 @@ impl Ids {
     }
 
     /// Returns the way from id to index, or the index of the first thing whose id was given before.
-    pub(super) fn index(&self) -> Result<Index, u32> {
-        let Some(ids) = &self.listed else { return Ok(Index::Sequential(self.count)) };
+    pub(super) fn index(&self) -> Result<IdIndex, u32> {
+        let Some(ids) = &self.listed else { return Ok(IdIndex::Sequential(self.count)) };
         let max = ids.iter().copied().max().unwrap_or(0);
         if max <= 4 * u64::from(self.count) + 1024 {
             let mut table = vec![u32::MAX; max as usize + 1];
@@ -42,7 +42,7 @@ impl Ids {
                 }
                 *entry = index;
             }
-            return Ok(Index::Table(table));
+            return Ok(IdIndex::Table(table));
         }
         let mut map = HashMap::with_capacity(ids.len());
         for (index, &id) in (0..).zip(ids) {
@@ -50,7 +50,7 @@ impl Ids {
                 return Err(index);
             }
         }
-        Ok(Index::Map(map))
+        Ok(IdIndex::Map(map))
     }
 
     /// Returns the id of the thing at an index.
@@ -64,37 +64,37 @@ impl Ids {
 
 /// The way from id to index.
 #[derive(Clone, Debug)]
-pub(in crate::profile) enum Index {
+pub(in crate::profile) enum IdIndex {
     Sequential(u32),
     Table(Vec<u32>),
     Map(HashMap<u64, u32>),
 }
 
-impl Index {
+impl IdIndex {
     /// Returns the index of what has this id.
     #[inline]
     pub(in crate::profile) fn get(&self, id: u64) -> Option<u32> {
         match self {
-            Index::Sequential(count) => {
+            IdIndex::Sequential(count) => {
                 (1..=u64::from(*count)).contains(&id).then(|| (id - 1) as u32)
             }
-            Index::Table(table) => {
+            IdIndex::Table(table) => {
                 let index = *table.get(usize::try_from(id).ok()?)?;
                 (index != u32::MAX).then_some(index)
             }
-            Index::Map(map) => map.get(&id).copied(),
+            IdIndex::Map(map) => map.get(&id).copied(),
         }
     }
 }
 
 /// References to ids, in 32 bits each.
 #[derive(Default)]
-pub(super) struct Refs {
+pub(super) struct IdRefs {
     large: Vec<u64>,
     seen: HashMap<u64, u32>,
 }
 
-impl Refs {
+impl IdRefs {
     /// Makes a reference to an id.
     #[inline]
     pub(super) fn shorten(&mut self, id: u64) -> u32 {
@@ -123,13 +123,13 @@ impl Refs {
     }
 
     /// Returns the index that a reference means.
-    pub(super) fn resolve(&self, reference: u32, index: &Index) -> Option<u32> {
+    pub(super) fn resolve(&self, reference: u32, index: &IdIndex) -> Option<u32> {
         index.get(self.id(reference))
     }
 
     /// Turns references into indices, or answers which of them leads nowhere.
-    pub(super) fn resolve_all(&self, refs: &mut [u32], index: &Index) -> Result<(), usize> {
-        if let Index::Sequential(count) = *index {
+    pub(super) fn resolve_all(&self, refs: &mut [u32], index: &IdIndex) -> Result<(), usize> {
+        if let IdIndex::Sequential(count) = *index {
             // One sweep without a branch: id 0 wraps to the largest number.
             let max = refs.iter().map(|id| id.wrapping_sub(1)).max();
             if max.is_none_or(|max| max < count) {

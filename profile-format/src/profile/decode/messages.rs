@@ -1,7 +1,7 @@
 //! The messages of profile.proto, one function each.
 
-use super::ids::{Ids, Refs};
-use super::reader::{Field, Reader};
+use super::ids::{IdList, IdRefs};
+use super::reader::{MessageReader, WireField};
 use super::{DecodeError, FieldProblem};
 use crate::profile::{
     Function, Label, Line, Location, Mapping, Profile, Samples, StrId, ValueType,
@@ -11,18 +11,18 @@ type Result<T> = std::result::Result<T, DecodeError>;
 
 /// The parts that have been read, with references not yet resolved.
 #[derive(Default)]
-pub(super) struct Parts {
+pub(super) struct ProfileParts {
     /// The profile. Its stacks and lines hold references, and so do its locations' mappings.
     pub(super) profile: Profile,
     /// Entries of the string table; the first is there without being read.
     pub(super) strings_read: u64,
     pub(super) strings: StringRefs,
-    pub(super) mapping_ids: Ids,
-    pub(super) location_ids: Ids,
-    pub(super) function_ids: Ids,
-    pub(super) mapping_refs: Refs,
-    pub(super) location_refs: Refs,
-    pub(super) function_refs: Refs,
+    pub(super) mapping_ids: IdList,
+    pub(super) location_ids: IdList,
+    pub(super) function_ids: IdList,
+    pub(super) mapping_refs: IdRefs,
+    pub(super) location_refs: IdRefs,
+    pub(super) function_refs: IdRefs,
     /// The number of values that the first sample has, and its offset: the others are held to it.
     pub(super) first_sample: Option<(usize, u64)>,
 }
@@ -36,12 +36,12 @@ pub(super) struct StringRefs {
 }
 
 impl StringRefs {
-    fn read(&mut self, field: &Field<'_>, name: &'static str) -> Result<StrId> {
+    fn read(&mut self, field: &WireField<'_>, name: &'static str) -> Result<StrId> {
         let number = field.number(name)?;
         self.see(number, field, name)
     }
 
-    fn see(&mut self, index: u64, field: &Field<'_>, name: &'static str) -> Result<StrId> {
+    fn see(&mut self, index: u64, field: &WireField<'_>, name: &'static str) -> Result<StrId> {
         let Ok(short) = u32::try_from(index) else {
             return Err(field.error(name, FieldProblem::NoString { index, count: 1 << 32 }));
         };
@@ -62,9 +62,9 @@ impl StringRefs {
     }
 }
 
-impl Parts {
+impl ProfileParts {
     /// Takes a field of the outermost message.
-    pub(super) fn take(&mut self, field: &Field<'_>) -> Result<()> {
+    pub(super) fn take(&mut self, field: &WireField<'_>) -> Result<()> {
         match field.number {
             1 => {
                 let value_type = self.value_type(field.message("sample_type")?)?;
@@ -98,7 +98,7 @@ impl Parts {
         Ok(())
     }
 
-    fn value_type(&mut self, mut reader: Reader<'_>) -> Result<ValueType> {
+    fn value_type(&mut self, mut reader: MessageReader<'_>) -> Result<ValueType> {
         let mut value_type = ValueType::default();
         while let Some(field) = reader.next()? {
             match field.number {
@@ -110,7 +110,7 @@ impl Parts {
         Ok(value_type)
     }
 
-    fn sample(&mut self, message: &Field<'_>) -> Result<()> {
+    fn sample(&mut self, message: &WireField<'_>) -> Result<()> {
         let mut reader = message.message("sample")?;
         let Samples { stacks, stack_ends, values, labels, label_ends, .. } =
             &mut self.profile.samples;
@@ -132,7 +132,7 @@ impl Parts {
     }
 
     /// Holds a sample's number of values to that of the first one.
-    pub(super) fn count_values(&mut self, found: usize, message: &Field<'_>) -> Result<()> {
+    pub(super) fn count_values(&mut self, found: usize, message: &WireField<'_>) -> Result<()> {
         let (expected, _) = *self.first_sample.get_or_insert((found, message.offset));
         if found != expected {
             let (found, expected) = (found as u64, expected as u64);
@@ -141,7 +141,7 @@ impl Parts {
         Ok(())
     }
 
-    fn mapping(&mut self, message: &Field<'_>) -> Result<()> {
+    fn mapping(&mut self, message: &WireField<'_>) -> Result<()> {
         let mut reader = message.message("mapping")?;
         let strings = &mut self.strings;
         let mut mapping = Mapping::default();
@@ -166,7 +166,7 @@ impl Parts {
         Ok(())
     }
 
-    fn location(&mut self, message: &Field<'_>) -> Result<()> {
+    fn location(&mut self, message: &WireField<'_>) -> Result<()> {
         let mut reader = message.message("location")?;
         let mut location = Location::default();
         let mut id = 0;
@@ -194,7 +194,7 @@ impl Parts {
         Ok(())
     }
 
-    fn line(&mut self, message: &Field<'_>) -> Result<Line> {
+    fn line(&mut self, message: &WireField<'_>) -> Result<Line> {
         let mut reader = message.message("location.line")?;
         let mut line = Line::default();
         let mut function = 0;
@@ -211,7 +211,7 @@ impl Parts {
         Ok(line)
     }
 
-    fn function(&mut self, message: &Field<'_>) -> Result<()> {
+    fn function(&mut self, message: &WireField<'_>) -> Result<()> {
         let mut reader = message.message("function")?;
         let strings = &mut self.strings;
         let mut function = Function::default();
@@ -231,7 +231,7 @@ impl Parts {
         Ok(())
     }
 
-    fn string(&mut self, field: &Field<'_>) -> Result<()> {
+    fn string(&mut self, field: &WireField<'_>) -> Result<()> {
         let bytes = field.bytes("string_table")?;
         self.strings_read += 1;
         if self.strings_read == 1 {
@@ -244,7 +244,7 @@ impl Parts {
         Ok(())
     }
 
-    fn comments(&mut self, field: &Field<'_>) -> Result<()> {
+    fn comments(&mut self, field: &WireField<'_>) -> Result<()> {
         let mut problem = None;
         field.each_number("comment", |index| match self.strings.see(index, field, "comment") {
             Ok(id) => self.profile.comments.push(id),
@@ -255,7 +255,7 @@ impl Parts {
 }
 
 /// Reads a label.
-pub(super) fn label(strings: &mut StringRefs, mut reader: Reader<'_>) -> Result<Label> {
+pub(super) fn label(strings: &mut StringRefs, mut reader: MessageReader<'_>) -> Result<Label> {
     let mut label = Label::default();
     while let Some(field) = reader.next()? {
         match field.number {
@@ -269,6 +269,6 @@ pub(super) fn label(strings: &mut StringRefs, mut reader: Reader<'_>) -> Result<
     Ok(label)
 }
 
-fn nonzero(id: u64, message: &Field<'_>, name: &'static str) -> Result<u64> {
+fn nonzero(id: u64, message: &WireField<'_>, name: &'static str) -> Result<u64> {
     if id == 0 { Err(message.error(name, FieldProblem::ZeroId)) } else { Ok(id) }
 }

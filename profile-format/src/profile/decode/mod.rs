@@ -16,14 +16,14 @@ mod tests;
 use std::mem::size_of;
 
 pub use error::{DecodeError, FieldProblem};
-pub(super) use ids::Index;
+pub(super) use ids::IdIndex;
 pub(super) use reader::varint;
 pub use source::Inflate;
 pub use stacks::StacksReader;
 
-use self::ids::Ids;
-use self::messages::Parts;
-use self::source::Source;
+use self::ids::IdList;
+use self::messages::ProfileParts;
+use self::source::FieldSource;
 use super::{Function, Label, Line, Location, Profile};
 
 /// Limits on how large a profile may be.
@@ -73,8 +73,8 @@ impl Profile {
     /// Where the bytes are not such a profile, or larger than the limits. The error says which
     /// field at which byte.
     pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Profile, DecodeError> {
-        let mut source = Source::new(bytes, limits)?;
-        let mut parts = Parts::default();
+        let mut source = FieldSource::new(bytes, limits)?;
+        let mut parts = ProfileParts::default();
         let limit = limits.max_memory.min(DecodeLimits::MOST_MEMORY);
         while let Some(field) = source.next()? {
             if parts.memory() + field.size() * DecodeLimits::GROWTH > limit {
@@ -89,22 +89,22 @@ impl Profile {
 }
 
 /// An error that turned out after the last byte.
-enum Unresolved {
+enum UnresolvedError {
     /// The error as it stands.
     Known(DecodeError),
     /// A problem with the nth field of a number in the outermost message.
     Nth { number: u64, nth: usize, field: &'static str, problem: FieldProblem },
 }
 
-impl Unresolved {
+impl UnresolvedError {
     /// Finds the offset by reading once more: errors are rare, and offsets of everything costly.
     fn locate(self, bytes: &[u8], limits: &DecodeLimits) -> DecodeError {
         let (number, nth, field, problem) = match self {
-            Unresolved::Known(error) => return error,
-            Unresolved::Nth { number, nth, field, problem } => (number, nth, field, problem),
+            UnresolvedError::Known(error) => return error,
+            UnresolvedError::Nth { number, nth, field, problem } => (number, nth, field, problem),
         };
         let find = || -> Result<Option<u64>, DecodeError> {
-            let mut source = Source::new(bytes, limits)?;
+            let mut source = FieldSource::new(bytes, limits)?;
             let mut count = 0;
             while let Some(candidate) = source.next()? {
                 if candidate.number == number {
@@ -121,7 +121,7 @@ impl Unresolved {
     }
 }
 
-impl Parts {
+impl ProfileParts {
     /// Returns the memory in use, near enough.
     fn memory(&self) -> u64 {
         let profile = &self.profile;
@@ -144,11 +144,11 @@ impl Parts {
 
     /// Checks what only the whole can show, and turns references into indices. Answers with the
     /// way from a location's id to its index, too.
-    fn finish(mut self) -> Result<(Profile, Index), Unresolved> {
+    fn finish(mut self) -> Result<(Profile, IdIndex), UnresolvedError> {
         if self.strings_read == 0 {
-            return Err(Unresolved::Known(DecodeError::NoStrings));
+            return Err(UnresolvedError::Known(DecodeError::NoStrings));
         }
-        self.strings.check(self.strings_read).map_err(Unresolved::Known)?;
+        self.strings.check(self.strings_read).map_err(UnresolvedError::Known)?;
         self.check_widths()?;
         let mappings = index(&self.mapping_ids, 3, "mapping.id")?;
         let locations = index(&self.location_ids, 4, "location.id")?;
@@ -163,10 +163,10 @@ impl Parts {
         Ok((self.profile, locations))
     }
 
-    fn check_widths(&mut self) -> Result<(), Unresolved> {
+    fn check_widths(&mut self) -> Result<(), UnresolvedError> {
         let types = self.profile.sample_types.len();
         if types == 0 {
-            return Err(Unresolved::Known(DecodeError::NoSampleTypes));
+            return Err(UnresolvedError::Known(DecodeError::NoSampleTypes));
         }
         self.profile.samples.width = types;
         match self.first_sample {
@@ -174,13 +174,13 @@ impl Parts {
                 let problem =
                     FieldProblem::ValueCount { found: found as u64, expected: types as u64 };
                 let field = "sample";
-                Err(Unresolved::Known(DecodeError::Field { field, offset, problem }))
+                Err(UnresolvedError::Known(DecodeError::Field { field, offset, problem }))
             }
             _ => Ok(()),
         }
     }
 
-    fn resolve_lines(&mut self, functions: &Index) -> Result<(), Unresolved> {
+    fn resolve_lines(&mut self, functions: &IdIndex) -> Result<(), UnresolvedError> {
         for position in 0..self.profile.lines.len() {
             let line = &mut self.profile.lines[position];
             let Some(function) = self.function_refs.resolve(line.function, functions) else {
@@ -196,7 +196,7 @@ impl Parts {
         Ok(())
     }
 
-    fn resolve_stacks(&mut self, locations: &Index) -> Result<(), Unresolved> {
+    fn resolve_stacks(&mut self, locations: &IdIndex) -> Result<(), UnresolvedError> {
         let samples = &mut self.profile.samples;
         self.location_refs.resolve_all(&mut samples.stacks, locations).map_err(|position| {
             let id = self.location_refs.id(samples.stacks[position]);
@@ -206,8 +206,8 @@ impl Parts {
     }
 }
 
-fn index(ids: &Ids, number: u64, field: &'static str) -> Result<Index, Unresolved> {
-    ids.index().map_err(|position| Unresolved::Nth {
+fn index(ids: &IdList, number: u64, field: &'static str) -> Result<IdIndex, UnresolvedError> {
+    ids.index().map_err(|position| UnresolvedError::Nth {
         number,
         nth: position as usize,
         field,
@@ -215,7 +215,7 @@ fn index(ids: &Ids, number: u64, field: &'static str) -> Result<Index, Unresolve
     })
 }
 
-fn undefined(number: u64, nth: usize, field: &'static str, id: u64) -> Unresolved {
+fn undefined(number: u64, nth: usize, field: &'static str, id: u64) -> UnresolvedError {
     let problem = if id == 0 { FieldProblem::ZeroId } else { FieldProblem::Undefined(id) };
-    Unresolved::Nth { number, nth, field, problem }
+    UnresolvedError::Nth { number, nth, field, problem }
 }

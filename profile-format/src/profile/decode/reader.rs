@@ -4,7 +4,7 @@ use super::{DecodeError, FieldProblem};
 use crate::profile::wire::{BYTES, FIXED32, FIXED64, VARINT};
 
 /// Reads the fields of a message.
-pub(super) struct Reader<'a> {
+pub(super) struct MessageReader<'a> {
     /// The message's name, for errors outside any known field.
     message: &'static str,
     rest: &'a [u8],
@@ -14,29 +14,29 @@ pub(super) struct Reader<'a> {
 
 /// A field as it stands on the wire.
 #[derive(Clone, Copy)]
-pub(super) struct Field<'a> {
+pub(super) struct WireField<'a> {
     /// The field's number.
     pub(super) number: u64,
     /// Offset at which the field begins.
     pub(super) offset: u64,
-    pub(super) value: Value<'a>,
+    pub(super) value: WireValue<'a>,
     /// The offset of the field's end.
     end: u64,
 }
 
 /// The value of a field.
 #[derive(Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(super) enum WireValue<'a> {
     Number(u64),
     Bytes(&'a [u8]),
     /// Eight or four bytes: profile.proto has no such field.
     Fixed(u32),
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MessageReader<'a> {
     /// Reads a message that stands at an offset.
-    pub(super) fn new(message: &'static str, bytes: &'a [u8], offset: u64) -> Reader<'a> {
-        Reader { message, rest: bytes, end: offset + bytes.len() as u64 }
+    pub(super) fn new(message: &'static str, bytes: &'a [u8], offset: u64) -> MessageReader<'a> {
+        MessageReader { message, rest: bytes, end: offset + bytes.len() as u64 }
     }
 
     /// Returns the number of bytes not read yet.
@@ -58,7 +58,7 @@ impl<'a> Reader<'a> {
 
     /// Reads the next field.
     #[inline]
-    pub(super) fn next(&mut self) -> Result<Option<Field<'a>>, DecodeError> {
+    pub(super) fn next(&mut self) -> Result<Option<WireField<'a>>, DecodeError> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -69,8 +69,13 @@ impl<'a> Reader<'a> {
             && let Some((bytes, rest)) = rest.split_at_checked(usize::from(*length))
         {
             self.rest = rest;
-            let (number, value) = (u64::from(tag >> 3), Value::Bytes(bytes));
-            return Ok(Some(Field { number, offset, value, end: self.end - rest.len() as u64 }));
+            let (number, value) = (u64::from(tag >> 3), WireValue::Bytes(bytes));
+            return Ok(Some(WireField {
+                number,
+                offset,
+                value,
+                end: self.end - rest.len() as u64,
+            }));
         }
         match self.field(offset) {
             Ok(field) => Ok(Some(field)),
@@ -78,26 +83,26 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn field(&mut self, offset: u64) -> Result<Field<'a>, FieldProblem> {
+    fn field(&mut self, offset: u64) -> Result<WireField<'a>, FieldProblem> {
         let tag = varint(&mut self.rest)?;
         let value = match tag as u32 & 7 {
-            VARINT => Value::Number(varint(&mut self.rest)?),
+            VARINT => WireValue::Number(varint(&mut self.rest)?),
             BYTES => {
                 let length = varint(&mut self.rest)?;
-                Value::Bytes(self.take(length)?)
+                WireValue::Bytes(self.take(length)?)
             }
             wire_type @ FIXED64 => {
                 self.take(8)?;
-                Value::Fixed(wire_type)
+                WireValue::Fixed(wire_type)
             }
             wire_type @ FIXED32 => {
                 self.take(4)?;
-                Value::Fixed(wire_type)
+                WireValue::Fixed(wire_type)
             }
             other => return Err(FieldProblem::WireType(other)),
         };
         let end = self.end - self.rest.len() as u64;
-        Ok(Field { number: tag >> 3, offset, value, end })
+        Ok(WireField { number: tag >> 3, offset, value, end })
     }
 
     fn take(&mut self, length: u64) -> Result<&'a [u8], FieldProblem> {
@@ -112,7 +117,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-impl<'a> Field<'a> {
+impl<'a> WireField<'a> {
     /// Returns the number of the field's bytes, with its tag.
     pub(super) fn size(&self) -> u64 {
         self.end - self.offset
@@ -126,7 +131,7 @@ impl<'a> Field<'a> {
     /// Reads the field as a number.
     pub(super) fn number(&self, name: &'static str) -> Result<u64, DecodeError> {
         match self.value {
-            Value::Number(number) => Ok(number),
+            WireValue::Number(number) => Ok(number),
             _ => Err(self.wrong_type(name)),
         }
     }
@@ -144,7 +149,7 @@ impl<'a> Field<'a> {
     /// Returns the field as bytes.
     pub(super) fn bytes(&self, name: &'static str) -> Result<&'a [u8], DecodeError> {
         match self.value {
-            Value::Bytes(bytes) => Ok(bytes),
+            WireValue::Bytes(bytes) => Ok(bytes),
             _ => Err(self.wrong_type(name)),
         }
     }
@@ -155,8 +160,8 @@ impl<'a> Field<'a> {
     }
 
     /// Returns the field as a message.
-    pub(super) fn message(&self, name: &'static str) -> Result<Reader<'a>, DecodeError> {
-        Ok(Reader { message: name, rest: self.bytes(name)?, end: self.end })
+    pub(super) fn message(&self, name: &'static str) -> Result<MessageReader<'a>, DecodeError> {
+        Ok(MessageReader { message: name, rest: self.bytes(name)?, end: self.end })
     }
 
     /// Gives each of the field's numbers, packed or a single one.
@@ -167,22 +172,22 @@ impl<'a> Field<'a> {
         mut take: impl FnMut(u64),
     ) -> Result<(), DecodeError> {
         match self.value {
-            Value::Number(number) => take(number),
-            Value::Bytes(mut rest) => {
+            WireValue::Number(number) => take(number),
+            WireValue::Bytes(mut rest) => {
                 while !rest.is_empty() {
                     take(varint(&mut rest).map_err(|problem| self.error(name, problem))?);
                 }
             }
-            Value::Fixed(_) => return Err(self.wrong_type(name)),
+            WireValue::Fixed(_) => return Err(self.wrong_type(name)),
         }
         Ok(())
     }
 
     fn wrong_type(&self, name: &'static str) -> DecodeError {
         let wire_type = match self.value {
-            Value::Number(_) => VARINT,
-            Value::Bytes(_) => BYTES,
-            Value::Fixed(wire_type) => wire_type,
+            WireValue::Number(_) => VARINT,
+            WireValue::Bytes(_) => BYTES,
+            WireValue::Fixed(wire_type) => wire_type,
         };
         self.error(name, FieldProblem::WireType(wire_type))
     }

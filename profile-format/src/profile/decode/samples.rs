@@ -1,21 +1,21 @@
 //! Adding samples up by stack while a profile is read.
 
-use super::ids::Index;
-use super::messages::{Parts, label};
-use super::reader::{Field, Reader, Value, varint};
+use super::ids::IdIndex;
+use super::messages::{ProfileParts, label};
+use super::reader::{MessageReader, WireField, WireValue, varint};
 use super::{DecodeError, DecodeLimits, FieldProblem, undefined};
 use crate::profile::Samples;
-use crate::profile::stacks::{Place, Raw, SampleFacts, Stacks, Table, ids};
-use crate::profile::wire::Sink;
+use crate::profile::stacks::{RawProfile, SampleFacts, StackPlace, StackTable, Stacks, ids};
+use crate::profile::wire::FieldSink;
 
 /// Samples from whose size the number of all is guessed.
 const MEASURED: u64 = 1000;
 
 /// The parts and samples that have been read.
-pub(super) struct Reading {
+pub(super) struct StacksReading {
     /// Everything but samples.
-    parts: Parts,
-    table: Table,
+    parts: ProfileParts,
+    table: StackTable,
     facts: SampleFacts,
     /// The most bytes of memory.
     max_memory: u64,
@@ -24,7 +24,7 @@ pub(super) struct Reading {
     /// The least and the greatest id of a location in any stack, but for those seen by four.
     least: u64,
     greatest: u64,
-    four: Four,
+    four: FourNumbers,
     /// The values of one sample.
     values: Vec<i64>,
     /// The stack of one sample that doesn't stand there in one piece.
@@ -33,24 +33,24 @@ pub(super) struct Reading {
 
 /// The place in which the bytes of a field are that is being read.
 #[derive(Clone, Copy, PartialEq)]
-pub(super) enum Standing {
+pub(super) enum FieldStorage {
     /// In the place where they are kept.
     InPlace,
     /// In memory that is used again.
     Apart,
 }
 
-impl Reading {
-    pub(super) fn new(expected: usize, limits: &DecodeLimits) -> Reading {
-        Reading {
-            parts: Parts::default(),
-            table: Table::default(),
+impl StacksReading {
+    pub(super) fn new(expected: usize, limits: &DecodeLimits) -> StacksReading {
+        StacksReading {
+            parts: ProfileParts::default(),
+            table: StackTable::default(),
             facts: SampleFacts::default(),
             max_memory: limits.max_memory.min(DecodeLimits::MOST_MEMORY),
             expected,
             least: u64::MAX,
             greatest: 0,
-            four: Four::default(),
+            four: FourNumbers::default(),
             values: Vec::new(),
             pieces: Vec::new(),
         }
@@ -59,9 +59,9 @@ impl Reading {
     #[inline]
     pub(super) fn field(
         &mut self,
-        raw: &Raw<'_>,
-        field: &Field<'_>,
-        standing: Standing,
+        raw: &RawProfile<'_>,
+        field: &WireField<'_>,
+        standing: FieldStorage,
     ) -> Result<(), DecodeError> {
         if field.number == 2 {
             return self.sample(raw, field, standing);
@@ -72,9 +72,9 @@ impl Reading {
 
     fn sample(
         &mut self,
-        raw: &Raw<'_>,
-        message: &Field<'_>,
-        standing: Standing,
+        raw: &RawProfile<'_>,
+        message: &WireField<'_>,
+        standing: FieldStorage,
     ) -> Result<(), DecodeError> {
         let mut reader = message.message("sample")?;
         // The stack where it stands in one piece, and where that ends.
@@ -85,7 +85,7 @@ impl Reading {
         while let Some(field) = reader.next()? {
             match field.number {
                 1 => match field.value {
-                    Value::Bytes(bytes) if whole.is_none() && self.pieces.is_empty() => {
+                    WireValue::Bytes(bytes) if whole.is_none() && self.pieces.is_empty() => {
                         let seen = self.see(bytes);
                         if seen.map_err(|problem| field.error("sample.location_id", problem))? {
                             whole = (!bytes.is_empty()).then_some((bytes, field.end()));
@@ -110,19 +110,19 @@ impl Reading {
         }
         let values = self.values.len();
         if self.facts.samples == 0 {
-            self.table = Table::new(values, 0);
+            self.table = StackTable::new(values, 0);
         } else if self.facts.samples == MEASURED {
             self.reserve(message.offset);
         }
         self.parts.count_values(values, message)?;
-        let Reading { table, facts, values, pieces, .. } = self;
+        let StacksReading { table, facts, values, pieces, .. } = self;
         facts.count(whole.is_some() || !pieces.is_empty(), values, keyless);
         match whole {
-            Some((stack, end)) if standing == Standing::InPlace => {
-                table.add(raw, Place::of(stack, end), stack, values);
+            Some((stack, end)) if standing == FieldStorage::InPlace => {
+                table.add(raw, StackPlace::of(stack, end), stack, values);
             }
             Some((stack, _)) => table.add_copied(raw, stack, values),
-            None if pieces.is_empty() => table.add(raw, Place::default(), &[], values),
+            None if pieces.is_empty() => table.add(raw, StackPlace::default(), &[], values),
             None => table.add_copied(raw, pieces, values),
         }
         self.fits(0)
@@ -176,8 +176,8 @@ impl Reading {
     }
 
     /// Adds ids to the pieces.
-    fn collect(&mut self, field: &Field<'_>) -> Result<(), DecodeError> {
-        let Reading { pieces, least, greatest, .. } = self;
+    fn collect(&mut self, field: &WireField<'_>) -> Result<(), DecodeError> {
+        let StacksReading { pieces, least, greatest, .. } = self;
         field.each_number("sample.location_id", |id| {
             *least = (*least).min(id);
             *greatest = (*greatest).max(id);
@@ -199,19 +199,19 @@ impl Reading {
     /// Checks what only the whole can show.
     pub(super) fn finish<'a>(
         mut self,
-        raw: Raw<'a>,
+        raw: RawProfile<'a>,
         limits: &DecodeLimits,
     ) -> Result<Stacks<'a>, DecodeError> {
         if raw.len() == 0 {
             return Err(DecodeError::Empty);
         }
         self.table.settle(&raw);
-        let Reading { parts, table, facts, least, greatest, four, .. } = self;
+        let StacksReading { parts, table, facts, least, greatest, four, .. } = self;
         let greatest = greatest.max(four.greatest());
         let (mut profile, index) =
             parts.finish().map_err(|unresolved| unresolved.locate(&raw.joined(), limits))?;
         let all_known = match index {
-            Index::Sequential(count) => least > 0 && greatest <= u64::from(count),
+            IdIndex::Sequential(count) => least > 0 && greatest <= u64::from(count),
             _ => (0..table.len())
                 .all(|stack| ids(table.bytes(&raw, stack)).all(|id| index.get(id).is_some())),
         };
@@ -225,14 +225,14 @@ impl Reading {
 
 /// Numbers of two bytes, seen four at a time.
 #[derive(Clone, Copy, Default)]
-struct Four {
+struct FourNumbers {
     /// The greatest of each lane of 16 bits.
     greatest: u64,
     /// A bit for each lane that had what fits one byte, 0 too.
     too_long: u64,
 }
 
-impl Four {
+impl FourNumbers {
     /// Looks at eight bytes; whether they are four numbers of two bytes.
     #[inline]
     fn see(&mut self, bytes: [u8; 8]) -> bool {
@@ -268,8 +268,8 @@ impl Four {
 }
 
 /// Finds the error of the first sample with a location that is not there, by reading once more.
-fn unknown_location(raw: &[u8], limits: &DecodeLimits, index: &Index) -> DecodeError {
-    let mut reader = Reader::new("profile", raw, 0);
+fn unknown_location(raw: &[u8], limits: &DecodeLimits, index: &IdIndex) -> DecodeError {
+    let mut reader = MessageReader::new("profile", raw, 0);
     let mut nth = 0;
     while let Ok(Some(field)) = reader.next() {
         if field.number != 2 {
@@ -277,7 +277,7 @@ fn unknown_location(raw: &[u8], limits: &DecodeLimits, index: &Index) -> DecodeE
         }
         let mut unknown = None;
         let mut message = field.message("sample").ok();
-        while let Some(Ok(Some(part))) = message.as_mut().map(Reader::next) {
+        while let Some(Ok(Some(part))) = message.as_mut().map(MessageReader::next) {
             if part.number == 1 {
                 let _ = part.each_number("sample.location_id", |id| {
                     if unknown.is_none() && index.get(id).is_none() {

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use super::reader::{Field, Reader};
+use super::reader::{MessageReader, WireField};
 use super::{DecodeError, DecodeLimits};
 use crate::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 
@@ -12,13 +12,13 @@ use crate::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 pub(super) const MAX_HEADER: usize = 20;
 
 /// Gives fields one by one.
-pub(super) struct Source<'a> {
+pub(super) struct FieldSource<'a> {
     raw: &'a [u8],
-    gzip: Option<Gzip<'a>>,
+    gzip: Option<GzipFields<'a>>,
     position: usize,
 }
 
-struct Gzip<'a> {
+struct GzipFields<'a> {
     inflate: Inflate<'a>,
     window: Vec<u8>,
     /// The offset of the window's first byte.
@@ -26,25 +26,29 @@ struct Gzip<'a> {
     ended: bool,
 }
 
-impl<'a> Source<'a> {
+impl<'a> FieldSource<'a> {
     /// Begins to read. The first two bytes tell gzip from protobuf, whose field 3 never has wire
     /// type 7.
-    pub(super) fn new(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Source<'a>, DecodeError> {
+    pub(super) fn new(
+        bytes: &'a [u8],
+        limits: &DecodeLimits,
+    ) -> Result<FieldSource<'a>, DecodeError> {
         let Some(inflate) = Inflate::new(bytes, limits) else {
             limits.check_raw(bytes.len() as u64)?;
-            let source = Source { raw: bytes, gzip: None, position: 0 };
+            let source = FieldSource { raw: bytes, gzip: None, position: 0 };
             return if bytes.is_empty() { Err(DecodeError::Empty) } else { Ok(source) };
         };
-        let gzip = Gzip { inflate, window: Vec::new(), base: 0, ended: false };
-        Ok(Source { raw: &[], gzip: Some(gzip), position: 0 })
+        let gzip = GzipFields { inflate, window: Vec::new(), base: 0, ended: false };
+        Ok(FieldSource { raw: &[], gzip: Some(gzip), position: 0 })
     }
 
     /// Reads the next field, or `None` at the end, which for gzip is checked to be the stream's
     /// end.
-    pub(super) fn next(&mut self) -> Result<Option<Field<'_>>, DecodeError> {
+    pub(super) fn next(&mut self) -> Result<Option<WireField<'_>>, DecodeError> {
         if let Some(gzip) = &mut self.gzip {
             self.position = gzip.fill(self.position, MAX_HEADER)?;
-            if let Some(length) = Reader::new("profile", &gzip.window[self.position..], 0).extent()
+            if let Some(length) =
+                MessageReader::new("profile", &gzip.window[self.position..], 0).extent()
             {
                 self.position = gzip.fill(self.position, length)?;
             }
@@ -54,14 +58,14 @@ impl<'a> Source<'a> {
             None => (self.raw, 0),
         };
         let offset = base + self.position as u64;
-        let mut reader = Reader::new("profile", &window[self.position..], offset);
+        let mut reader = MessageReader::new("profile", &window[self.position..], offset);
         let field = reader.next()?;
         self.position = window.len() - reader.left();
         Ok(field)
     }
 }
 
-impl Gzip<'_> {
+impl GzipFields<'_> {
     /// Makes `needed` bytes available from a position on, or all there are. The bytes before may
     /// go; answers where the position is then.
     fn fill(&mut self, position: usize, needed: usize) -> Result<usize, DecodeError> {

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use super::reader::Reader;
-use super::samples::{Reading, Standing};
+use super::reader::MessageReader;
+use super::samples::{FieldStorage, StacksReading};
 use super::source::{Inflate, MAX_HEADER};
 use super::{DecodeError, DecodeLimits, FieldProblem};
-use crate::profile::stacks::{Raw, Stacks};
+use crate::profile::stacks::{RawProfile, Stacks};
 
 /// Reads a raw profile piece by piece and adds its samples up by stack.
 ///
@@ -14,10 +14,10 @@ use crate::profile::stacks::{Raw, Stacks};
 /// [`Profile::decode`](crate::profile::Profile::decode).
 pub struct StacksReader {
     limits: DecodeLimits,
-    raw: Raw<'static>,
+    raw: RawProfile<'static>,
     /// The bytes so far of a field that is not there as a whole.
     open: Vec<u8>,
-    reading: Reading,
+    reading: StacksReading,
 }
 
 impl<'a> Stacks<'a> {
@@ -30,9 +30,9 @@ impl<'a> Stacks<'a> {
         let Some(mut inflate) = Inflate::new(bytes, limits) else {
             let limits = within_offsets(limits);
             limits.check_raw(bytes.len() as u64)?;
-            let mut reading = Reading::new(bytes.len(), &limits);
-            let raw = Raw::whole(bytes);
-            reading.fields(&raw, bytes, 0, Standing::InPlace, Then::End)?;
+            let mut reading = StacksReading::new(bytes.len(), &limits);
+            let raw = RawProfile::whole(bytes);
+            reading.fields(&raw, bytes, 0, FieldStorage::InPlace, MoreInput::End)?;
             return reading.finish(raw, &limits);
         };
         let mut reader = StacksReader::new(Inflate::PIECE, inflate.size_hint(), limits);
@@ -55,8 +55,8 @@ impl StacksReader {
     /// Where the size of a piece is not a power of two.
     pub fn new(piece: usize, expected: usize, limits: &DecodeLimits) -> StacksReader {
         let limits = within_offsets(limits);
-        let reading = Reading::new(expected, &limits);
-        StacksReader { limits, raw: Raw::in_pieces(piece), open: Vec::new(), reading }
+        let reading = StacksReading::new(expected, &limits);
+        StacksReader { limits, raw: RawProfile::in_pieces(piece), open: Vec::new(), reading }
     }
 
     /// Takes the next piece.
@@ -75,7 +75,8 @@ impl StacksReader {
         raw.push(piece);
         if let Some(begin) = reading.close(raw, open, offset)? {
             let (piece, offset) = (&raw.last()[begin..], offset + begin as u64);
-            let left = reading.fields(raw, piece, offset, Standing::InPlace, Then::More)?;
+            let left =
+                reading.fields(raw, piece, offset, FieldStorage::InPlace, MoreInput::More)?;
             open.extend_from_slice(left);
         }
         reading.fits(open.len() as u64)
@@ -89,44 +90,44 @@ impl StacksReader {
     pub fn finish(self) -> Result<Stacks<'static>, DecodeError> {
         let StacksReader { limits, raw, open, mut reading } = self;
         let offset = raw.len() - open.len() as u64;
-        reading.fields(&raw, &open, offset, Standing::Apart, Then::End)?;
+        reading.fields(&raw, &open, offset, FieldStorage::Apart, MoreInput::End)?;
         reading.finish(raw, &limits)
     }
 }
 
 /// Limits within which the offsets of stacks fit.
 fn within_offsets(limits: &DecodeLimits) -> DecodeLimits {
-    DecodeLimits { max_bytes: limits.max_bytes.min(Raw::MOST), ..*limits }
+    DecodeLimits { max_bytes: limits.max_bytes.min(RawProfile::MOST), ..*limits }
 }
 
 /// Says whether more bytes come after those that are there.
 #[derive(Clone, Copy, PartialEq)]
-enum Then {
+enum MoreInput {
     More,
     End,
 }
 
-impl Reading {
+impl StacksReading {
     /// Reads the fields that are there as a whole, and answers with what is left.
     fn fields<'b>(
         &mut self,
-        raw: &Raw<'_>,
+        raw: &RawProfile<'_>,
         bytes: &'b [u8],
         offset: u64,
-        standing: Standing,
-        then: Then,
+        standing: FieldStorage,
+        then: MoreInput,
     ) -> Result<&'b [u8], DecodeError> {
-        let mut reader = Reader::new("profile", bytes, offset);
+        let mut reader = MessageReader::new("profile", bytes, offset);
         loop {
             let left = &bytes[bytes.len() - reader.left()..];
-            if then == Then::More && left.len() < MAX_HEADER {
+            if then == MoreInput::More && left.len() < MAX_HEADER {
                 return Ok(left);
             }
             match reader.next() {
                 Ok(None) => return Ok(left),
                 Ok(Some(field)) => self.field(raw, &field, standing)?,
                 Err(DecodeError::Field { problem: FieldProblem::Overrun { .. }, .. })
-                    if then == Then::More =>
+                    if then == MoreInput::More =>
                 {
                     return Ok(left);
                 }
@@ -139,7 +140,7 @@ impl Reading {
     /// Answers where in it the next field begins; `None` where all of it is still open.
     fn close(
         &mut self,
-        raw: &Raw<'_>,
+        raw: &RawProfile<'_>,
         open: &mut Vec<u8>,
         offset: u64,
     ) -> Result<Option<usize>, DecodeError> {
@@ -148,13 +149,13 @@ impl Reading {
         let mut position = 0;
         while position < held {
             let begin = offset - held as u64 + position as u64;
-            let mut reader = Reader::new("profile", &open[position..], begin);
+            let mut reader = MessageReader::new("profile", &open[position..], begin);
             // A tag and a length first, which say how much there is to be.
             let needed = reader.extent().unwrap_or(0).max(MAX_HEADER);
             let missing = needed.saturating_sub(reader.left());
             if missing == 0 {
                 if let Some(field) = reader.next()? {
-                    self.field(raw, &field, Standing::Apart)?;
+                    self.field(raw, &field, FieldStorage::Apart)?;
                 }
                 position = open.len() - reader.left();
             } else if piece.is_empty() {

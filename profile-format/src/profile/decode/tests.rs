@@ -8,53 +8,53 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::wire::{Message, Sink};
+use crate::profile::wire::{FieldSink, WireMessage};
 use crate::profile::{Builder, Mapping, Stacks, StrId, ValueType};
 
 /// Fields of a message, written as they are told.
 #[derive(Clone, Default)]
-struct Raw(Vec<u8>);
+struct RawFields(Vec<u8>);
 
-impl Raw {
-    fn number(mut self, field: u64, value: u64) -> Raw {
+impl RawFields {
+    fn number(mut self, field: u64, value: u64) -> RawFields {
         self.0.varint(field << 3);
         self.0.varint(value);
         self
     }
 
-    fn bytes(mut self, field: u64, bytes: impl AsRef<[u8]>) -> Raw {
+    fn bytes(mut self, field: u64, bytes: impl AsRef<[u8]>) -> RawFields {
         self.0.varint(field << 3 | 2);
         self.0.varint(bytes.as_ref().len() as u64);
         self.0.extend_from_slice(bytes.as_ref());
         self
     }
 
-    fn then(mut self, bytes: &[u8]) -> Raw {
+    fn then(mut self, bytes: &[u8]) -> RawFields {
         self.0.extend_from_slice(bytes);
         self
     }
 }
 
-impl AsRef<[u8]> for Raw {
+impl AsRef<[u8]> for RawFields {
     fn as_ref(&self) -> &[u8] {
         &self.0
     }
 }
 
-fn raw() -> Raw {
-    Raw::default()
+fn raw() -> RawFields {
+    RawFields::default()
 }
 
 /// Makes a profile with one sample type, no samples and the strings `"", "a"`.
-fn header() -> Raw {
+fn header() -> RawFields {
     raw().bytes(1, raw().number(1, 1)).bytes(6, "").bytes(6, "a")
 }
 
-fn sample() -> Raw {
+fn sample() -> RawFields {
     raw().bytes(2, raw().bytes(1, [1]).bytes(2, [5]))
 }
 
-fn location(id: u64) -> Raw {
+fn location(id: u64) -> RawFields {
     raw().bytes(4, raw().number(1, id).number(3, 4096))
 }
 
@@ -113,9 +113,9 @@ fn in_pieces(bytes: &[u8], limits: &DecodeLimits) -> Result<Stacks<'static>, Dec
 }
 
 /// Stacks with their sums, in order, and what the samples were.
-type Summed = (Vec<(Vec<u32>, Vec<i128>)>, u64, u64, u64);
+type SummedStacks = (Vec<(Vec<u32>, Vec<i128>)>, u64, u64, u64);
 
-fn summed(stacks: &Stacks<'_>) -> Summed {
+fn summed(stacks: &Stacks<'_>) -> SummedStacks {
     let width = stacks.profile().sample_types.len();
     let all = (0..stacks.len()).map(|stack| {
         let values = (0..width).map(|column| stacks.value(stack, column));
@@ -125,7 +125,7 @@ fn summed(stacks: &Stacks<'_>) -> Summed {
     (all.collect(), facts.samples, facts.without_stack, facts.negative)
 }
 
-fn twin(profile: &Profile) -> Summed {
+fn twin(profile: &Profile) -> SummedStacks {
     let mut all: Vec<(Vec<u32>, Vec<i128>)> = Vec::new();
     for sample in profile.samples.iter() {
         let values = sample.values.iter().map(|&value| i128::from(value));
@@ -426,7 +426,7 @@ fn every_field_comes_back() {
 #[test]
 fn a_stack_is_the_same_however_it_is_written() {
     let places = location(1).then(&location(300).0);
-    let written = |stack: Raw| raw().bytes(2, stack.bytes(2, [5]));
+    let written = |stack: RawFields| raw().bytes(2, stack.bytes(2, [5]));
     let packed = written(raw().bytes(1, [1, 0xac, 2]));
     let unpacked = written(raw().number(1, 1).number(1, 300));
     let mixed = written(raw().bytes(1, [1]).bytes(1, "").number(1, 300));
@@ -463,15 +463,15 @@ fn stacks_in_great_numbers_come_back() {
 
 #[test]
 fn fields_may_come_in_any_order() {
-    struct Type(ValueType);
-    impl Message for Type {
-        fn write<S: Sink>(&self, sink: &mut S) {
+    struct TypeMessage(ValueType);
+    impl WireMessage for TypeMessage {
+        fn write<S: FieldSink>(&self, sink: &mut S) {
             self.0.write(sink);
         }
     }
     let mut fields = Vec::new();
     fields.message(2, &crate::profile::Sample { stack: &[0], values: &[5], labels: &[] });
-    fields.message(1, &Type(ValueType { kind: StrId(1), unit: StrId(1) }));
+    fields.message(1, &TypeMessage(ValueType { kind: StrId(1), unit: StrId(1) }));
     let backwards = raw().then(&fields).then(&location(1).0).bytes(6, "").bytes(6, "a");
     assert_eq!(accepts(backwards).samples.get(0).values, [5]);
 }

@@ -10,10 +10,10 @@ use super::*;
 const TYPES: [(&str, &str); 2] = [("a", "count"), ("b", "bytes")];
 
 /// A stack of named functions, two values, and a label where there is a text.
-type Row<'a> = (&'a [&'a str], [i64; 2], &'a str);
+type SampleRow<'a> = (&'a [&'a str], [i64; 2], &'a str);
 
 /// Makes a profile of a program that was loaded at `base`. Tables are filled in the order of use.
-fn profile(base: u64, rows: &[Row<'_>]) -> Profile {
+fn profile(base: u64, rows: &[SampleRow<'_>]) -> Profile {
     let mut builder = Builder::new(&TYPES);
     builder.period("b", "bytes", 512);
     let filename = builder.str("/bin/program");
@@ -70,7 +70,7 @@ fn content(profile: &Profile) -> BTreeMap<String, Vec<i128>> {
 }
 
 #[track_caller]
-fn check(parts: &[(&Profile, i64)], expected: &[Row<'_>]) {
+fn check(parts: &[(&Profile, i64)], expected: &[SampleRow<'_>]) {
     let merged = Profile::merge(parts).unwrap();
     merged.check().unwrap();
     assert_eq!(content(&merged), content(&profile(0, expected)));
@@ -107,7 +107,7 @@ fn values_of_one_stack_are_added() {
 
 #[test]
 fn labels_and_empty_stacks_keep_samples_apart() {
-    let rows: &[Row<'_>] = &[
+    let rows: &[SampleRow<'_>] = &[
         (&["f"], [1, 1], "one"),
         (&["f"], [2, 2], "two"),
         (&["f"], [4, 4], ""),
@@ -115,7 +115,7 @@ fn labels_and_empty_stacks_keep_samples_apart() {
     ];
     let one = profile(0, rows);
     check(&[(&one, 1)], rows);
-    let twice: Vec<Row<'_>> =
+    let twice: Vec<SampleRow<'_>> =
         rows.iter().map(|&(stack, [a, b], label)| (stack, [2 * a, 2 * b], label)).collect();
     check(&[(&one, 1), (&one, 1)], &twice);
 }
@@ -220,7 +220,7 @@ fn profiles() -> impl Strategy<Value = Profile> {
                 (stack, values.map(i64::from), ["", "x", "y"][*label])
             })
             .collect();
-        let rows: Vec<Row<'_>> =
+        let rows: Vec<SampleRow<'_>> =
             named.iter().map(|(stack, values, label)| (&stack[..], *values, *label)).collect();
         profile(base << 20, &rows)
     })

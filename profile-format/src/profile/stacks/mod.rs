@@ -11,11 +11,11 @@ mod table;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-pub(super) use self::raw::Raw;
-pub(super) use self::table::{Place, Table};
+pub(super) use self::raw::RawProfile;
+pub(super) use self::table::{StackPlace, StackTable};
 use super::Profile;
-use super::decode::{Index, varint};
-use super::wire::Sink;
+use super::decode::{IdIndex, varint};
+use super::wire::FieldSink;
 
 /// The distinct stacks of a profile, in the order in which they came first, each with the sums of
 /// its samples' values.
@@ -24,9 +24,9 @@ use super::wire::Sink;
 #[derive(Debug)]
 pub struct Stacks<'a> {
     profile: Cow<'a, Profile>,
-    raw: Raw<'a>,
-    table: Table,
-    index: Index,
+    raw: RawProfile<'a>,
+    table: StackTable,
+    index: IdIndex,
     facts: SampleFacts,
 }
 
@@ -68,9 +68,9 @@ impl<'a> Stacks<'a> {
 
     fn added(profile: Cow<'a, Profile>) -> Stacks<'a> {
         let width = profile.sample_types.len();
-        let mut table = Table::new(width, profile.samples.len());
+        let mut table = StackTable::new(width, profile.samples.len());
         let mut facts = SampleFacts::default();
-        let raw = Raw::whole(&[]);
+        let raw = RawProfile::whole(&[]);
         let mut stack = Vec::new();
         for sample in profile.samples.iter() {
             stack.clear();
@@ -79,16 +79,16 @@ impl<'a> Stacks<'a> {
             facts.count(!sample.stack.is_empty(), sample.values, keyless);
             table.add_copied(&raw, &stack, sample.values);
         }
-        let index = Index::Sequential(profile.locations.len() as u32);
+        let index = IdIndex::Sequential(profile.locations.len() as u32);
         Stacks { profile, raw, table, index, facts }
     }
 
     /// Makes stacks of what was read, whose ids have all been found.
     pub(super) fn from_parts(
         profile: Profile,
-        raw: Raw<'a>,
-        table: Table,
-        index: Index,
+        raw: RawProfile<'a>,
+        table: StackTable,
+        index: IdIndex,
         facts: SampleFacts,
     ) -> Stacks<'a> {
         Stacks { profile: Cow::Owned(profile), raw, table, index, facts }
@@ -190,4 +190,4 @@ pub(super) fn ids(mut bytes: &[u8]) -> impl Iterator<Item = u64> {
 }
 
 /// Sums that are past the ends of `i64`, by their place among the others.
-pub(super) type Overflow = HashMap<usize, i128>;
+pub(super) type OverflowSums = HashMap<usize, i128>;

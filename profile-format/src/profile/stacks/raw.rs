@@ -5,26 +5,26 @@ use std::borrow::Cow;
 /// The bytes of a profile: in one piece that is borrowed, or in pieces as they were decompressed,
 /// which nobody copies into one.
 #[derive(Debug)]
-pub(in crate::profile) struct Raw<'a> {
+pub(in crate::profile) struct RawProfile<'a> {
     /// All but the last have `1 << shift` bytes.
     pieces: Vec<Cow<'a, [u8]>>,
     shift: u32,
     length: u64,
 }
 
-impl<'a> Raw<'a> {
+impl<'a> RawProfile<'a> {
     /// Offsets of more don't fit.
     pub(in crate::profile) const MOST: u64 = (1 << 31) - 1;
 
     /// Takes all of the bytes, [`MOST`](Self::MOST) at most.
-    pub(in crate::profile) fn whole(bytes: &'a [u8]) -> Raw<'a> {
-        Raw { pieces: vec![Cow::Borrowed(bytes)], shift: 31, length: bytes.len() as u64 }
+    pub(in crate::profile) fn whole(bytes: &'a [u8]) -> RawProfile<'a> {
+        RawProfile { pieces: vec![Cow::Borrowed(bytes)], shift: 31, length: bytes.len() as u64 }
     }
 
     /// Bytes that are still to come, in pieces of a power of two.
-    pub(in crate::profile) fn in_pieces(size: usize) -> Raw<'a> {
+    pub(in crate::profile) fn in_pieces(size: usize) -> RawProfile<'a> {
         assert!(size.is_power_of_two(), "pieces of a power of two");
-        Raw { pieces: Vec::new(), shift: size.ilog2(), length: 0 }
+        RawProfile { pieces: Vec::new(), shift: size.ilog2(), length: 0 }
     }
 
     /// Adds the next piece.

@@ -3,21 +3,21 @@
 use std::hash::{BuildHasher, RandomState};
 use std::mem::take;
 
-use super::{Overflow, Raw};
+use super::{OverflowSums, RawProfile};
 
 /// The place of the bytes of a stack: in the profile's own, or behind [`COPIED`] in a copy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::profile) struct Place {
+pub(in crate::profile) struct StackPlace {
     offset: u32,
     length: u32,
 }
 
-impl Place {
-    /// Returns the place of bytes that end at an offset of the profile, which is [`Raw::MOST`] at
+impl StackPlace {
+    /// Returns the place of bytes that end at an offset of the profile, which is [`RawProfile::MOST`] at
     /// most.
-    pub(in crate::profile) fn of(bytes: &[u8], end: u64) -> Place {
+    pub(in crate::profile) fn of(bytes: &[u8], end: u64) -> StackPlace {
         let length = bytes.len() as u32;
-        Place { offset: end as u32 - length, length }
+        StackPlace { offset: end as u32 - length, length }
     }
 }
 
@@ -29,33 +29,33 @@ const COPIED: u32 = 1 << 31;
 /// The profile's bytes, which most of them are part of, come with every call: whoever reads them
 /// borrows from them, too.
 #[derive(Debug, Default)]
-pub(in crate::profile) struct Table {
+pub(in crate::profile) struct StackTable {
     /// Stacks that don't stand in the profile in one piece.
     copies: Vec<u8>,
-    places: Vec<Place>,
-    known: Known,
-    /// Samples that are looked up together, and their values: see [`Known::load`].
-    waiting: Vec<(Place, u32)>,
+    places: Vec<StackPlace>,
+    known: KnownStacks,
+    /// Samples that are looked up together, and their values: see [`KnownStacks::load`].
+    waiting: Vec<(StackPlace, u32)>,
     waiting_values: Vec<i64>,
     width: usize,
     values: Vec<i64>,
-    overflow: Overflow,
+    overflow: OverflowSums,
     /// Random, so that nobody can make stacks that all hash alike.
     key: u64,
 }
 
-impl Table {
+impl StackTable {
     /// Makes a table without stacks, of samples of `width` values, with room for a number of them.
-    pub(in crate::profile) fn new(width: usize, room: usize) -> Table {
-        Table {
+    pub(in crate::profile) fn new(width: usize, room: usize) -> StackTable {
+        StackTable {
             copies: Vec::new(),
             places: Vec::with_capacity(room),
-            known: Known::with_room(room),
+            known: KnownStacks::with_room(room),
             waiting: Vec::with_capacity(TOGETHER),
             waiting_values: Vec::with_capacity(TOGETHER * width),
             width,
             values: Vec::with_capacity(room * width),
-            overflow: Overflow::new(),
+            overflow: OverflowSums::new(),
             key: RandomState::new().hash_one(0_u8) | 1,
         }
     }
@@ -75,7 +75,7 @@ impl Table {
     /// Returns the number of bytes of memory that a stack more takes.
     pub(in crate::profile) fn stack_size(&self) -> u64 {
         // A slot of the table is eight bytes; it is at least seven sixteenths full.
-        (size_of::<Place>() + self.width * size_of::<i64>() + 19) as u64
+        (size_of::<StackPlace>() + self.width * size_of::<i64>() + 19) as u64
     }
 
     /// Returns the number of bytes of memory for copies.
@@ -85,7 +85,11 @@ impl Table {
 
     /// Returns the bytes of a stack: its ids as varints.
     #[inline]
-    pub(in crate::profile) fn bytes<'t>(&'t self, raw: &'t Raw<'_>, stack: usize) -> &'t [u8] {
+    pub(in crate::profile) fn bytes<'t>(
+        &'t self,
+        raw: &'t RawProfile<'_>,
+        stack: usize,
+    ) -> &'t [u8] {
         bytes(raw, &self.copies, self.places[stack])
     }
 
@@ -122,8 +126,8 @@ impl Table {
     #[inline]
     pub(in crate::profile) fn add(
         &mut self,
-        raw: &Raw<'_>,
-        place: Place,
+        raw: &RawProfile<'_>,
+        place: StackPlace,
         stack: &[u8],
         values: &[i64],
     ) {
@@ -135,21 +139,26 @@ impl Table {
     }
 
     /// Adds a sample whose stack stands elsewhere.
-    pub(in crate::profile) fn add_copied(&mut self, raw: &Raw<'_>, stack: &[u8], values: &[i64]) {
+    pub(in crate::profile) fn add_copied(
+        &mut self,
+        raw: &RawProfile<'_>,
+        stack: &[u8],
+        values: &[i64],
+    ) {
         self.settle(raw);
         let start = self.copies.len();
         let length = u32::try_from(stack.len()).expect("a stack of less than 2 GiB");
         let offset = u32::try_from(start).ok().filter(|&offset| offset < COPIED - length);
         let offset = offset.expect("stacks of less than 2 GiB") | COPIED;
         self.copies.extend_from_slice(stack);
-        let place = Place { offset, length };
+        let place = StackPlace { offset, length };
         if !self.add_now(raw, place, hash(stack, self.key), values) {
             self.copies.truncate(start);
         }
     }
 
     /// Adds the samples that wait. To be called after the last one.
-    pub(in crate::profile) fn settle(&mut self, raw: &Raw<'_>) {
+    pub(in crate::profile) fn settle(&mut self, raw: &RawProfile<'_>) {
         self.known.grow(self.places.len() + self.waiting.len());
         self.known.load(&self.waiting);
         let (waiting, values) = (take(&mut self.waiting), take(&mut self.waiting_values));
@@ -162,9 +171,15 @@ impl Table {
     }
 
     /// Adds a sample; whether its stack is new.
-    fn add_now(&mut self, raw: &Raw<'_>, place: Place, hash: u32, values: &[i64]) -> bool {
+    fn add_now(
+        &mut self,
+        raw: &RawProfile<'_>,
+        place: StackPlace,
+        hash: u32,
+        values: &[i64],
+    ) -> bool {
         self.known.grow(self.places.len() + 1);
-        let Table { copies, places, known, .. } = self;
+        let StackTable { copies, places, known, .. } = self;
         let stack = bytes(raw, copies, place);
         let next = places.len() as u32;
         let found = known.number(hash, next, |number| {
@@ -200,7 +215,7 @@ impl Table {
     pub(in crate::profile) fn retain(&mut self, mut wanted: impl FnMut(usize) -> bool) {
         let kept: Vec<usize> = (0..self.len()).filter(|&stack| wanted(stack)).collect();
         let width = self.width;
-        let mut overflow = Overflow::new();
+        let mut overflow = OverflowSums::new();
         for (new, &old) in kept.iter().enumerate() {
             self.places[new] = self.places[old];
             self.values.copy_within(old * width..(old + 1) * width, new * width);
@@ -214,12 +229,12 @@ impl Table {
         self.values.truncate(kept.len() * width);
         self.overflow = overflow;
         // Nothing is added after this, so nothing is looked up.
-        self.known = Known::default();
+        self.known = KnownStacks::default();
     }
 }
 
 #[inline]
-fn bytes<'t>(raw: &'t Raw<'_>, copies: &'t [u8], place: Place) -> &'t [u8] {
+fn bytes<'t>(raw: &'t RawProfile<'_>, copies: &'t [u8], place: StackPlace) -> &'t [u8] {
     if place.offset & COPIED == 0 {
         raw.get(place.offset, place.length)
     } else {
@@ -233,13 +248,13 @@ const TOGETHER: usize = 16;
 /// The numbers of stacks by their hashes, in slots of a hash and a number plus one; 0 is free. One
 /// slot is one miss of the cache, where a table with its hashes apart has two.
 #[derive(Debug, Default)]
-struct Known {
+struct KnownStacks {
     slots: Vec<u64>,
 }
 
-impl Known {
-    fn with_room(stacks: usize) -> Known {
-        let mut known = Known::default();
+impl KnownStacks {
+    fn with_room(stacks: usize) -> KnownStacks {
+        let mut known = KnownStacks::default();
         known.grow(stacks);
         known
     }
@@ -271,7 +286,7 @@ impl Known {
 
     /// Brings the slots of several hashes into the cache: the processor waits for all of them at
     /// once, and one after the other later.
-    fn load(&self, waiting: &[(Place, u32)]) {
+    fn load(&self, waiting: &[(StackPlace, u32)]) {
         let seen = waiting.iter().fold(0, |seen, &(_, hash)| seen ^ self.slots[self.slot(hash)]);
         std::hint::black_box(seen);
     }
