@@ -31,9 +31,9 @@ struct ThreadCountdown {
 /// While sampling is off a thread looks this often whether it still is.
 const LOOK: i64 = 256 << 10;
 
-/// Counts an allocation. Returns true where that is all there is to do; else [`due`] is to be called.
+/// Counts an allocation. Returns true where that is all there is to do; else [`take_sample_if_due`] is to be called.
 #[inline(always)]
-pub(crate) fn passes(size: usize) -> bool {
+pub(crate) fn fits_in_interval(size: usize) -> bool {
     THREAD.with(|thread| {
         // No allocation is larger than `isize::MAX`, and what is left is never negative here.
         let left = thread.left.get().wrapping_sub(size as i64);
@@ -42,13 +42,13 @@ pub(crate) fn passes(size: usize) -> bool {
     })
 }
 
-/// Decides about an allocation that did not pass: returns the rate that led to it where it is to be
+/// Decides about an allocation that did not fit: returns the rate that led to it where it is to be
 /// sampled, else `None`.
 ///
 /// The way to the next sample is forgotten wherever it is interrupted and drawn anew: the samples of
 /// a Poisson process don't know of each other, so that this changes no probability.
 #[cold]
-pub(crate) fn due(size: usize) -> Option<u64> {
+pub(crate) fn take_sample_if_due(size: usize) -> Option<u64> {
     let rate = RATE.load(Relaxed);
     THREAD.with(|thread| {
         if thread.random.get() == 0 {
@@ -118,7 +118,8 @@ mod tests {
     /// Returns the number of sampled allocations, of `count` of one size, on a thread of its own.
     fn sampled(size: usize, count: u64) -> u64 {
         let count_them = move || {
-            let is_sampled = |_: &u64| !passes(size) && due(size).is_some();
+            let is_sampled =
+                |_: &u64| !fits_in_interval(size) && take_sample_if_due(size).is_some();
             (0..count).filter(is_sampled).count() as u64
         };
         std::thread::spawn(count_them).join().unwrap()
@@ -155,15 +156,19 @@ mod tests {
 
         // Switched on again, a thread notices after a while.
         let on_again = std::thread::spawn(|| {
-            assert!((0..10).all(|_| passes(1 << 20) || due(1 << 20).is_none()));
+            assert!(
+                (0..10).all(|_| fits_in_interval(1 << 20) || take_sample_if_due(1 << 20).is_none())
+            );
             set_rate(1000);
-            (0..1 << 20).filter(|_| !passes(100) && due(100).is_some()).count()
+            (0..1 << 20)
+                .filter(|_| !fits_in_interval(100) && take_sample_if_due(100).is_some())
+                .count()
         });
         assert!(on_again.join().unwrap() > 90_000);
 
         let own = std::thread::spawn(|| {
             let _own = OwnWork::begin();
-            (0..1000).all(|_| passes(10_000) || due(10_000).is_none())
+            (0..1000).all(|_| fits_in_interval(10_000) || take_sample_if_due(10_000).is_none())
         });
         assert!(own.join().unwrap());
         set_rate(DEFAULT_RATE);

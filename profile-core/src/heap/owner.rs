@@ -11,7 +11,7 @@ pub(crate) enum FrameOwner {
     /// An allocator's, or ours inside it.
     Allocator,
     /// The standard library's way to it.
-    Plumbing,
+    Runtime,
     /// The program's, or that of a library it calls.
     User,
 }
@@ -31,7 +31,7 @@ impl FrameOwner {
             || file.contains("/jemalloc/include/")
             || file.ends_with(raw::sampled::FILE);
         let shims = ["__rust_alloc", "__rust_realloc", "__rdl_", "__rg_", "__rustc::"];
-        let plumbing = shims.iter().any(|shim| name.starts_with(shim))
+        let is_runtime = shims.iter().any(|shim| name.starts_with(shim))
             || ["alloc::alloc::", "alloc::raw_vec::", "<alloc::alloc::", "<alloc::raw_vec::"]
                 .iter()
                 .any(|module| name.starts_with(module))
@@ -40,8 +40,8 @@ impl FrameOwner {
             || file.contains("/library/core/src/alloc/");
         if allocator {
             FrameOwner::Allocator
-        } else if plumbing {
-            FrameOwner::Plumbing
+        } else if is_runtime {
+            FrameOwner::Runtime
         } else {
             FrameOwner::User
         }

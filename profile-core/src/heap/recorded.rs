@@ -18,7 +18,7 @@ pub(crate) const RECORD: HeapRecord =
 pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {
     recorder::sites().filter_map(|site| {
         let totals = site.totals();
-        let inuse = totals.alloc.less(totals.freed);
+        let inuse = totals.alloc.saturating_sub(totals.freed);
         let amounts = Amounts {
             alloc_objects: totals.alloc.whole_objects(),
             alloc_bytes: totals.alloc.bytes,

@@ -22,7 +22,7 @@ pub(crate) const DEPTH: usize = 128;
 
 /// Records a block of `size` bytes that was sampled at one byte of `rate`. `false` where there is no
 /// room: nothing is recorded then.
-pub(crate) fn allocated(
+pub(crate) fn record_allocation(
     key: BlockKey,
     size: u64,
     rate: u64,
@@ -46,7 +46,7 @@ pub(crate) fn allocated(
 }
 
 /// Records that a block is freed. `false` where it is not a sampled one.
-pub(crate) fn freed(key: BlockKey) -> bool {
+pub(crate) fn record_free(key: BlockKey) -> bool {
     let Some(block) = LIVE.remove(key) else { return false };
     SITES.count_free(block.site, block.weight);
     true

@@ -35,7 +35,7 @@ impl SampleWeight {
     }
 
     /// Returns the rest when another weight is taken away, no less than nothing.
-    pub(crate) fn less(self, other: SampleWeight) -> SampleWeight {
+    pub(crate) fn saturating_sub(self, other: SampleWeight) -> SampleWeight {
         SampleWeight {
             objects: self.objects.saturating_sub(other.objects),
             bytes: self.bytes.saturating_sub(other.bytes),

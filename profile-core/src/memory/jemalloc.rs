@@ -11,7 +11,7 @@ pub(super) fn stats() -> Option<MemoryStats> {
         return None;
     }
     let sizes = jemalloc_stats::sizes()?;
-    let ever = jemalloc_stats::ever();
+    let ever = jemalloc_stats::allocation_sums();
     let add = |a: Option<u64>, b: Option<u64>| Some(a? + b?);
     Some(MemoryStats {
         source: Some(Source::Jemalloc),

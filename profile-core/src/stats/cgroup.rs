@@ -42,12 +42,12 @@ const NO_LIMIT: u64 = 1 << 60;
 impl ControlGroup {
     pub(super) fn open() -> ControlGroup {
         let groups = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-        ControlGroup::below(Path::new("/sys/fs/cgroup"), &groups)
+        ControlGroup::open_below(Path::new("/sys/fs/cgroup"), &groups)
     }
 
     /// Returns the group that `/proc/self/cgroup` names, where control groups are mounted at
     /// `root`.
-    fn below(root: &Path, groups: &str) -> ControlGroup {
+    fn open_below(root: &Path, groups: &str) -> ControlGroup {
         let memory_v1 = root.join("memory");
         let cpu_v1 = ["cpu,cpuacct", "cpu"].map(|name| root.join(name));
         let cpu_v1 = cpu_v1.into_iter().find(|mount| mount.is_dir());
@@ -56,30 +56,30 @@ impl ControlGroup {
         match path_of(groups, "memory").filter(|_| memory_v1.is_dir()) {
             Some(path) => {
                 let files = ["memory.limit_in_bytes", "memory.usage_in_bytes"];
-                group.memory = lowest(&levels(&memory_v1, path), files);
+                group.memory = find_lowest(&levels(&memory_v1, path), files);
             }
             None => {
                 if let Some(path) = v2 {
                     let levels = levels(root, path);
-                    group.memory = lowest(&levels, ["memory.max", "memory.current"]);
-                    group.pressure = first(&levels, "memory.pressure");
+                    group.memory = find_lowest(&levels, ["memory.max", "memory.current"]);
+                    group.pressure = open_first(&levels, "memory.pressure");
                 }
             }
         }
         match path_of(groups, "cpu").zip(cpu_v1) {
             Some((path, mount)) => {
                 let levels = levels(&mount, path);
-                let quota = first(&levels, "cpu.cfs_quota_us");
+                let quota = open_first(&levels, "cpu.cfs_quota_us");
                 group.cpu = quota
-                    .zip(first(&levels, "cpu.cfs_period_us"))
+                    .zip(open_first(&levels, "cpu.cfs_period_us"))
                     .map(|(quota, period)| QuotaFiles::V1(quota, period));
-                group.cpu_stat = first(&levels, "cpu.stat");
+                group.cpu_stat = open_first(&levels, "cpu.stat");
             }
             None => {
                 if let Some(path) = v2 {
                     let levels = levels(root, path);
-                    group.cpu = first(&levels, "cpu.max").map(QuotaFiles::V2);
-                    group.cpu_stat = first(&levels, "cpu.stat");
+                    group.cpu = open_first(&levels, "cpu.max").map(QuotaFiles::V2);
+                    group.cpu_stat = open_first(&levels, "cpu.stat");
                 }
             }
         }
@@ -88,13 +88,13 @@ impl ControlGroup {
 
     pub(super) fn read(&self) -> GroupFigures {
         let throttling = FileText::<1024>::read(self.cpu_stat.as_ref());
-        let stat = |name| value_of(throttling.as_str(), name);
+        let stat = |name| parse_value(throttling.as_str(), name);
         let micros = stat("throttled_usec").map(Duration::from_micros);
         let pressure = FileText::<256>::read(self.pressure.as_ref());
         GroupFigures {
-            memory_limit: self.memory.as_ref().and_then(|(limit, _)| limit_in(limit)),
-            memory_used: self.memory.as_ref().and_then(|(_, used)| number_in(used.as_ref()?)),
-            memory_pressure: average(pressure.as_str()),
+            memory_limit: self.memory.as_ref().and_then(|(limit, _)| read_limit(limit)),
+            memory_used: self.memory.as_ref().and_then(|(_, used)| read_number(used.as_ref()?)),
+            memory_pressure: parse_average(pressure.as_str()),
             cpu_limit: self.cpu.as_ref().and_then(QuotaFiles::cores),
             throttled: micros.or_else(|| stat("throttled_time").map(Duration::from_nanos)),
             throttled_periods: stat("nr_throttled"),
@@ -110,7 +110,7 @@ impl QuotaFiles {
                 let (quota, period) = text.as_str().trim().split_once(' ')?;
                 (quota.parse::<u64>().ok()?, period.parse::<u64>().ok()?)
             }
-            QuotaFiles::V1(quota, period) => (number_in(quota)?, number_in(period)?),
+            QuotaFiles::V1(quota, period) => (read_number(quota)?, read_number(period)?),
         };
         (period > 0).then(|| quota as f64 / period as f64)
     }
@@ -136,35 +136,35 @@ fn levels(mount: &Path, path: &str) -> Vec<PathBuf> {
 
 /// Returns the limit and the use of the level whose limit is the lowest; without any limit, of the
 /// innermost.
-fn lowest(levels: &[PathBuf], [limit, used]: [&str; 2]) -> Option<(File, Option<File>)> {
+fn find_lowest(levels: &[PathBuf], [limit, used]: [&str; 2]) -> Option<(File, Option<File>)> {
     let found =
         levels.iter().filter_map(|level| Some((level, File::open(level.join(limit)).ok()?)));
-    let (level, limit) = found.min_by_key(|(_, file)| limit_in(file).unwrap_or(u64::MAX))?;
+    let (level, limit) = found.min_by_key(|(_, file)| read_limit(file).unwrap_or(u64::MAX))?;
     Some((limit, File::open(level.join(used)).ok()))
 }
 
 /// Returns the file of this name in the innermost level that has it.
-fn first(levels: &[PathBuf], name: &str) -> Option<File> {
+fn open_first(levels: &[PathBuf], name: &str) -> Option<File> {
     levels.iter().find_map(|level| File::open(level.join(name)).ok())
 }
 
-fn limit_in(file: &File) -> Option<u64> {
-    number_in(file).filter(|&limit| limit < NO_LIMIT)
+fn read_limit(file: &File) -> Option<u64> {
+    read_number(file).filter(|&limit| limit < NO_LIMIT)
 }
 
 /// Returns the number that a file holds; `None` for `max` and `-1`.
-fn number_in(file: &File) -> Option<u64> {
+fn read_number(file: &File) -> Option<u64> {
     FileText::<64>::read(Some(file)).as_str().trim().parse().ok()
 }
 
 /// Returns the number after a name, of lines `NAME NUMBER`.
-fn value_of(text: &str, name: &str) -> Option<u64> {
+fn parse_value(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
     line.trim().parse().ok()
 }
 
 /// Returns the average over ten seconds of `some avg10=1.23 avg60=… avg300=… total=…`.
-fn average(pressure: &str) -> Option<f64> {
+fn parse_average(pressure: &str) -> Option<f64> {
     let some = pressure.lines().find_map(|line| line.strip_prefix("some "))?;
     some.split(' ').find_map(|word| word.strip_prefix("avg10="))?.parse().ok()
 }
@@ -188,7 +188,7 @@ mod tests {
         }
 
         fn figures(&self, groups: &str) -> GroupFigures {
-            ControlGroup::below(&self.0, groups).read()
+            ControlGroup::open_below(&self.0, groups).read()
         }
     }
 

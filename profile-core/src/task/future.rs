@@ -127,8 +127,8 @@ impl<F: Future> Future for Instrumented<F> {
             &mut live.wakes,
             cx,
             || registry::mark(live.slot),
-            polling.due(),
-            |woken| polling.due_to(woken),
+            polling.began_if_due(),
+            |woken| polling.trace_wake_up(woken),
             |cx| this.future.poll(cx),
         );
         std::mem::forget(unwinding);

@@ -37,7 +37,7 @@ pub(crate) const BELOW: u32 = 2;
 
 impl WakeMark {
     /// Sets the mark. Returns false if it was already set, or the word is another owner's.
-    fn leave(self) -> bool {
+    fn set(self) -> bool {
         let mut known = self.word.load(Ordering::Relaxed);
         while known >> BELOW == self.owner && known & WOKEN == 0 {
             let (woken, word) = (known | WOKEN, self.word);
@@ -81,7 +81,7 @@ impl OwnedWaker {
     #[inline(always)]
     fn wake(&self) {
         let OwnedWaker { word, thread, owner, .. } = *self;
-        if (WakeMark { word, thread, owner }).leave() && ring::is_on() {
+        if (WakeMark { word, thread, owner }).set() && ring::is_on() {
             self.note();
         }
         self.inner.wake_by_ref();
@@ -105,7 +105,7 @@ impl OwnedWaker {
     /// Takes the wake-up that was noted for a poll that began then. One noted since is the next
     /// poll's.
     #[inline]
-    fn woken(&self, began: u64) -> Option<WakeUp> {
+    fn take_wake_up(&self, began: u64) -> Option<WakeUp> {
         let at = self.woken_at.load(Ordering::Acquire);
         if at == 0 || at > began {
             return None;
@@ -148,7 +148,7 @@ impl FutureWakers {
     /// Returns the shared part of a future that is polled by somebody else than before, or for a
     /// second time.
     #[cold]
-    fn made_anew(&mut self, inner: &Waker, mark: WakeMark) -> *const OwnedWaker {
+    fn make_anew(&mut self, inner: &Waker, mark: WakeMark) -> *const OwnedWaker {
         *self = FutureWakers::new();
         self.get_or_make(inner, mark)
     }
@@ -210,7 +210,7 @@ pub(crate) fn poll<R>(
     {
         if let Some(began) = due
             // SAFETY: as above.
-            && let Some(due_to) = unsafe { &*owned }.woken(began)
+            && let Some(due_to) = unsafe { &*owned }.take_wake_up(began)
         {
             woken(due_to);
         }
@@ -222,7 +222,7 @@ pub(crate) fn poll<R>(
         lent = LentWaker { inner, mark: mark(), kept };
         RawWaker::new(ptr::from_ref(&lent).cast(), &LENT)
     } else {
-        RawWaker::new(kept.made_anew(inner, mark()).cast(), &OWNED)
+        RawWaker::new(kept.make_anew(inner, mark()).cast(), &OWNED)
     };
     // SAFETY: the tables keep to the contract of `RawWakerVTable`, on any thread: what they use is `Sync`.
     // The waker stands for no count of an `Arc` and is dropped by nobody; `kept` has a count, and `lent`
@@ -252,7 +252,7 @@ unsafe fn keep(data: *const ()) -> RawWaker {
 unsafe fn wake_lent(data: *const ()) {
     // SAFETY: as in `keep`.
     let lent = unsafe { &*data.cast::<LentWaker<'_>>() };
-    lent.mark.leave();
+    lent.mark.set();
     lent.inner.wake_by_ref();
 }
 
@@ -360,11 +360,11 @@ mod tests {
         let mark = mark();
         let owned = OwnedWaker::new(Waker::noop().clone(), mark);
         owned.note();
-        assert_eq!(owned.woken(u64::MAX).map(|woken| woken.by), Some(this_thread::tid()));
+        assert_eq!(owned.take_wake_up(u64::MAX).map(|woken| woken.by), Some(this_thread::tid()));
         owned.note();
         mark.thread.store(this_thread::tid(), Ordering::Relaxed);
         owned.note();
-        assert_eq!(owned.woken(u64::MAX), None);
+        assert_eq!(owned.take_wake_up(u64::MAX), None);
     }
 
     #[test]

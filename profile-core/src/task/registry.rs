@@ -259,7 +259,7 @@ pub(super) fn enter(slot: &'static TaskSlot) -> OpenPoll {
         due = ring::is_on();
     }
     if outer.is_some() {
-        slot.nested(flags);
+        slot.mark_nested(flags);
     }
     OpenPoll { slot, began, outer, due }
 }
@@ -280,27 +280,27 @@ impl OpenPoll {
     /// Returns the time at which it began, if it may be due to a wake-up that a trace is to know
     /// of.
     #[inline]
-    pub(super) fn due(self) -> Option<u64> {
+    pub(super) fn began_if_due(self) -> Option<u64> {
         self.due.then_some(self.began)
     }
 
     /// Tells the trace of the wake-up that it is due to.
     #[inline]
-    pub(super) fn due_to(self, woken: WakeUp) {
-        self.slot.due_to(self.began, woken);
+    pub(super) fn trace_wake_up(self, woken: WakeUp) {
+        self.slot.trace_wake_up(self.began, woken);
     }
 
     /// Ends a poll after which the task goes on.
     #[inline(always)]
     pub(super) fn end(self) {
-        self.slot.polled(self.began, self.outer);
+        self.slot.end_poll(self.began, self.outer);
     }
 
     /// Ends the last poll of a task: what is known of it is of no use to anybody but a trace.
     #[inline]
     pub(super) fn finish(self) {
         if ring::is_on() {
-            self.slot.polled_out_of_line(self.began, self.outer);
+            self.slot.end_poll_out_of_line(self.began, self.outer);
         } else {
             CURRENT.set(self.outer);
         }
@@ -315,7 +315,7 @@ impl Drop for EndOnUnwind {
     #[inline]
     fn drop(&mut self) {
         let OpenPoll { slot, began, outer, .. } = self.0;
-        slot.polled_out_of_line(began, outer);
+        slot.end_poll_out_of_line(began, outer);
     }
 }
 
@@ -381,25 +381,25 @@ impl KnownKinds {
 impl TaskSlot {
     /// Ends a poll.
     #[inline(always)]
-    fn polled(&'static self, began: u64, outer: Option<&'static TaskSlot>) {
+    fn end_poll(&'static self, began: u64, outer: Option<&'static TaskSlot>) {
         if ring::is_on() {
-            return self.polled_out_of_line(began, outer);
+            return self.end_poll_out_of_line(began, outer);
         }
         let ended = clock::coarse();
         if ended > began {
-            self.ticked(ended - began);
+            self.count_ticked(ended - began);
         }
-        self.ended(ended, outer);
+        self.count_poll(ended, outer);
     }
 
     /// Does the same where a trace may be taken. Not cold, which would be slow code: only off the
     /// path of polls that are not traced.
     #[inline(never)]
-    fn polled_out_of_line(&'static self, began: u64, outer: Option<&'static TaskSlot>) {
+    fn end_poll_out_of_line(&'static self, began: u64, outer: Option<&'static TaskSlot>) {
         let traced = ring::is_on();
         let ended = if traced { clock::precise() } else { clock::coarse() };
-        self.took(ended.saturating_sub(began));
-        self.ended(ended, outer);
+        self.count_time(ended.saturating_sub(began));
+        self.count_poll(ended, outer);
         if traced {
             ring::poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
         }
@@ -407,7 +407,7 @@ impl TaskSlot {
 
     /// Ends a poll whose time is counted. Nobody else writes while the task is being polled.
     #[inline(always)]
-    fn ended(&'static self, ended: u64, outer: Option<&'static TaskSlot>) {
+    fn count_poll(&'static self, ended: u64, outer: Option<&'static TaskSlot>) {
         self.polls.store(self.polls.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         self.since.store(ended, Ordering::Relaxed);
         self.thread.store(self.thread.load(Ordering::Relaxed) | POLLED, Ordering::Release);
@@ -416,7 +416,7 @@ impl TaskSlot {
 
     /// Counts the time that a poll took.
     #[inline]
-    fn took(&self, took: u64) {
+    fn count_time(&self, took: u64) {
         self.busy.store(self.busy.load(Ordering::Relaxed) + took, Ordering::Relaxed);
         let micros = u32::try_from(took / 1000).unwrap_or(u32::MAX);
         if micros > self.longest.load(Ordering::Relaxed) {
@@ -427,14 +427,14 @@ impl TaskSlot {
     /// Counts a poll during which the coarse clock has ticked: there are few of these.
     #[cold]
     #[inline(never)]
-    fn ticked(&self, took: u64) {
-        self.took(took);
+    fn count_ticked(&self, took: u64) {
+        self.count_time(took);
     }
 
     /// Marks the task as one that is polled inside another task's poll.
     #[cold]
     #[inline(never)]
-    fn nested(&self, flags: u32) {
+    fn mark_nested(&self, flags: u32) {
         if flags & NESTED == 0 {
             self.flags.fetch_or(NESTED, Ordering::Relaxed);
         }
@@ -442,7 +442,7 @@ impl TaskSlot {
 
     /// Hands the wake-up that a poll was due to, which began then, to the trace.
     #[cold]
-    fn due_to(&self, began: u64, WakeUp { at, by }: WakeUp) {
+    fn trace_wake_up(&self, began: u64, WakeUp { at, by }: WakeUp) {
         let (kind, task) = (self.kind(), self.id.load(Ordering::Relaxed));
         ring::record(Event::Woken { kind, by, at, began, task });
     }

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::threads::raw::{ThreadStack, ThreadState, is_still, memory};
-use crate::waits::site::{WaitKind, waits_for};
+use crate::waits::site::{WaitKind, find_wait};
 
 /// A kind of lock whose holder can be looked for, as a stack that waits tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl AwaitedLock {
     /// Tells the lock of a stack, by the names of its functions.
     pub(crate) fn of<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Option<AwaitedLock> {
         let near = |part: &str| names.clone().take(8).any(|name| name.contains(part));
-        let (wait, _) = waits_for(names.clone());
+        let (wait, _) = find_wait(names.clone());
         if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) || near("parking_lot") {
             None
         } else if near("pthread_mutex") || near("__lll_lock_wait") {
@@ -68,7 +68,7 @@ pub(crate) fn find<'a>(
 ) -> Vec<LockCycle> {
     let waiting = threads.filter_map(|(thread, lock)| waiter(thread, lock?));
     let waiters: Vec<LockWaiter<'_>> = waiting.take(THREADS).collect();
-    let edges = edges(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
+    let edges = build_wait_graph(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
     let mut cycles: Vec<LockCycle> = Vec::new();
     // First by what guards hold; then by `Arc`s of locks too, which many have that hold no lock.
     for edges in [&edges.guards, &edges.all] {
@@ -80,7 +80,7 @@ pub(crate) fn find<'a>(
             if is_known(&start) {
                 continue;
             }
-            let Some(path) = back_to(start, edges) else { continue };
+            let Some(path) = find_way_back(start, edges) else { continue };
             // A second look: all of them are still where they were.
             let is_still = |&index: &usize| is_still(waiters[index].thread);
             if !path.iter().any(is_known) && path.iter().all(is_still) {
@@ -120,7 +120,10 @@ struct WaitGraph {
 }
 
 /// Finds whom each waits for. `stack` reads a waiter's stack.
-fn edges(waiters: &[LockWaiter<'_>], stack: impl Fn(&LockWaiter<'_>) -> Vec<u64>) -> WaitGraph {
+fn build_wait_graph(
+    waiters: &[LockWaiter<'_>],
+    stack: impl Fn(&LockWaiter<'_>) -> Vec<u64>,
+) -> WaitGraph {
     let mut guards: Vec<Vec<usize>> = vec![Vec::new(); waiters.len()];
     let mut arcs = guards.clone();
     // Locks that don't name their owner, each with who waits for it, in the order of addresses.
@@ -161,7 +164,7 @@ fn edges(waiters: &[LockWaiter<'_>], stack: impl Fn(&LockWaiter<'_>) -> Vec<u64>
 }
 
 /// Returns the shortest way from a waiter back to itself.
-fn back_to(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
+fn find_way_back(start: usize, edges: &[Vec<usize>]) -> Option<Vec<usize>> {
     let mut from: Vec<Option<usize>> = vec![None; edges.len()];
     let mut reached = VecDeque::from([start]);
     while let Some(at) = reached.pop_front() {
@@ -191,10 +194,10 @@ mod tests {
     #[test]
     fn the_shortest_way_back_is_found() {
         let edges = vec![vec![1], vec![2, 3], vec![0], vec![1], vec![0], vec![5]];
-        assert_eq!(back_to(0, &edges), Some(vec![0, 1, 2]));
-        assert_eq!(back_to(1, &edges), Some(vec![1, 3]));
-        assert_eq!(back_to(4, &edges), None, "it waits for a cycle and is in none");
-        assert_eq!(back_to(5, &edges), Some(vec![5]), "for itself");
+        assert_eq!(find_way_back(0, &edges), Some(vec![0, 1, 2]));
+        assert_eq!(find_way_back(1, &edges), Some(vec![1, 3]));
+        assert_eq!(find_way_back(4, &edges), None, "it waits for a cycle and is in none");
+        assert_eq!(find_way_back(5, &edges), Some(vec![5]), "for itself");
     }
 
     /// Checks the cycles of threads, each with the lock that it waits for, the lock's owner, and
@@ -206,7 +209,8 @@ mod tests {
             (0..threads.len() as u32).map(|tid| thread(tid, call)).collect();
         let waiter = |(thread, &(lock, owner, _))| LockWaiter { thread, lock, owner };
         let waiters: Vec<LockWaiter<'_>> = stacks.iter().zip(threads).map(waiter).collect();
-        let found = edges(&waiters, |waiter| threads[waiter.thread.tid as usize].2.to_vec());
+        let found =
+            build_wait_graph(&waiters, |waiter| threads[waiter.thread.tid as usize].2.to_vec());
         assert_eq!(found.all, expected);
     }
 
@@ -243,7 +247,7 @@ mod tests {
         let stacks = threads.map(|(lock, _)| thread(lock as u32, call));
         let waiter = |thread| LockWaiter { thread, lock: u64::from(thread.tid), owner: None };
         let waiters: Vec<LockWaiter<'_>> = stacks.iter().map(waiter).collect();
-        let found = edges(&waiters, |waiter| {
+        let found = build_wait_graph(&waiters, |waiter| {
             threads.iter().find(|(lock, _)| *lock == waiter.lock).unwrap().1.to_vec()
         });
         assert_eq!(found.guards, [vec![], vec![0], vec![1]]);

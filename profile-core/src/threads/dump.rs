@@ -154,7 +154,7 @@ impl<'a> ResolvedThreads<'a> {
         builder
             .comment("engine: profilez, /proc for threads that wait, a signal for those that run");
         for cycle in &cycles {
-            builder.comment(&finding(cycle, threads));
+            builder.comment(&describe_cycle(cycle, threads));
         }
         let truncated = threads.iter().filter(|thread| thread.truncated).count();
         if truncated > 0 {
@@ -215,7 +215,7 @@ impl StackFacts {
         let names = StackNames::of(builder, stack);
         StackFacts {
             lock: AwaitedLock::of(&names.iter()),
-            is_idle: site::idle(names.iter()).is_some(),
+            is_idle: site::find_idle_word(names.iter()).is_some(),
         }
     }
 
@@ -232,7 +232,7 @@ fn cycle_word(index: usize) -> String {
 }
 
 /// Describes a cycle in a sentence.
-fn finding(cycle: &LockCycle, threads: &[ThreadStack]) -> String {
+fn describe_cycle(cycle: &LockCycle, threads: &[ThreadStack]) -> String {
     let name = |tid: &u32| {
         let thread = threads.iter().find(|thread| thread.tid == *tid);
         format!("{} {tid}", thread.map_or("", |thread| &thread.name))

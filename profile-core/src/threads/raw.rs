@@ -23,7 +23,7 @@ use crate::stacks::raw::task::Tasks;
 use crate::stacks::unwind::{End, Unwinder};
 use crate::stats::waits;
 use crate::stats::waits::SchedStat;
-use crate::waits::own_frames::without_own_frames;
+use crate::waits::own_frames::trim_own_frames;
 
 /// A thread and where it is.
 #[derive(Clone, Debug)]
@@ -119,7 +119,7 @@ fn blocked_or_running(
     else {
         return thread(ThreadState::Running, Vec::new(), false, 0);
     };
-    let addresses = without_own_frames(addresses);
+    let addresses = trim_own_frames(addresses);
     // A way up that was lost at once says nothing; one that was lost later says most.
     if end == End::Lost && addresses.len() < 3 {
         return thread(at.state, Vec::new(), false, 0);

@@ -43,7 +43,7 @@ impl Collector for ThreadCreate {
 impl Window for ThreadCreate {
     fn close(self: Box<Self>) -> Pending {
         let taken = SystemTime::now();
-        let (creators, unknown) = births::creators();
+        let (creators, unknown) = births::list_birth_sites();
         Box::new(move || {
             let bytes = encode(creators, unknown, taken);
             Ok(vec![File { name: Kind::Threadcreate.file_name(), bytes: bytes.into() }])
@@ -59,7 +59,7 @@ fn encode(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) -> Vec<
     for creator in creators {
         let locations: Vec<u32> =
             creator.stack.0.iter().map(|&at| locator.location(&mut builder, at)).collect();
-        let locations = without_std(&builder, &locations);
+        let locations = trim_std_frames(&builder, &locations);
         for (state, count) in [("live", creator.live), ("ended", creator.total - creator.live)] {
             if count > 0 {
                 let label = builder.text_label("state", state);
@@ -80,7 +80,7 @@ fn encode(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) -> Vec<
 }
 
 /// Cuts std's functions off the leaf of a stack: every thread begins in those.
-fn without_std<'a>(builder: &Builder, locations: &'a [u32]) -> &'a [u32] {
+fn trim_std_frames<'a>(builder: &Builder, locations: &'a [u32]) -> &'a [u32] {
     let is_std = |location: &u32| {
         let names = StackNames::of(builder, std::slice::from_ref(location));
         let mut names = names.iter().peekable();

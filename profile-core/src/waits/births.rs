@@ -30,7 +30,7 @@ const ENDED: WaitWeight = WaitWeight { count: 0, nanos: 1 };
 
 /// Counts a thread that is about to be created at a stack. Runs inside the interposed function: it
 /// neither allocates nor locks.
-pub(crate) fn born(stack: &[u64], truncated: bool) -> Option<WaitEntry> {
+pub(crate) fn count_birth(stack: &[u64], truncated: bool) -> Option<WaitEntry> {
     match BORN.get() {
         Some(table) => table.add(stack, truncated, ONE),
         None => {
@@ -41,14 +41,14 @@ pub(crate) fn born(stack: &[u64], truncated: bool) -> Option<WaitEntry> {
 }
 
 /// Takes back a thread that could not be created after all. Runs inside the interposed function.
-pub(crate) fn unborn(entry: WaitEntry) {
+pub(crate) fn undo_birth(entry: WaitEntry) {
     if let Some(table) = BORN.get() {
         table.subtract(entry, ONE);
     }
 }
 
 /// Counts a thread that ends. Runs in it, as the last of its code: it neither allocates nor locks.
-pub(crate) fn ended(entry: WaitEntry) {
+pub(crate) fn count_end(entry: WaitEntry) {
     if let Some(table) = BORN.get() {
         table.add_to(entry, ENDED);
     }
@@ -56,7 +56,7 @@ pub(crate) fn ended(entry: WaitEntry) {
 
 /// Returns every stack at which threads were created, and the number of threads whose stacks are
 /// not known.
-pub(crate) fn creators() -> (Vec<BirthSite>, u64) {
+pub(crate) fn list_birth_sites() -> (Vec<BirthSite>, u64) {
     let Some(table) = BORN.get() else { return (Vec::new(), EARLY.load(Ordering::Relaxed)) };
     let creators = table
         .entries()

@@ -17,9 +17,9 @@ use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
 use crate::waits::encode::{WaitProfileStyle, encode};
+use crate::waits::in_progress::WaitSums;
 use crate::waits::raw::{births, syscall};
 use crate::waits::recorded::WaitProfile;
-use crate::waits::so_far::WaitSums;
 use crate::waits::{BLOCK_RATE, RaisedRate};
 use profile_format::{Kind, Unavailable};
 
@@ -105,8 +105,8 @@ impl Collector for BlockProfile {
     /// Encodes everything recorded since the program started, at the rate that it has set.
     fn snapshot(&self) -> Result<Vec<File>, Error> {
         self.check()?;
-        let recorded =
-            WaitSums::take(WaitProfile::Block).since(WaitProfile::Block, &WaitSums::default());
+        let recorded = WaitSums::take(WaitProfile::Block)
+            .recorded_since(WaitProfile::Block, &WaitSums::default());
         let note = engine(BLOCK_RATE.load(std::sync::atomic::Ordering::Relaxed));
         let bytes = encode(&recorded, self.style(false), &[note]);
         Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
@@ -131,7 +131,8 @@ struct BlockWindow {
 impl Window for BlockWindow {
     fn close(self: Box<Self>) -> Pending {
         let BlockWindow { profile, before, raised } = *self;
-        let recorded = WaitSums::take(WaitProfile::Block).since(WaitProfile::Block, &before);
+        let recorded =
+            WaitSums::take(WaitProfile::Block).recorded_since(WaitProfile::Block, &before);
         let note = engine(BLOCK_RATE.load(std::sync::atomic::Ordering::Relaxed));
         drop(raised);
         Box::new(move || {

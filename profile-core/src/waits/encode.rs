@@ -4,7 +4,7 @@ use profile_format::ProfileShape;
 
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
 use crate::waits::recorded::{RecordedWaits, WaitProfile, WaitWeight};
-use crate::waits::site::{WaitKind, idle, releases, waits_for};
+use crate::waits::site::{WaitKind, find_idle_word, find_release, find_wait};
 use profile_format::profile::Builder;
 
 /// Settings of the way in which a profile is to be written.
@@ -50,19 +50,19 @@ pub(crate) fn encode(
         let (decides, idles) = match style.of {
             _ if style.symbols == Symbols::Raw => (0, None),
             WaitProfile::Block => {
-                let idles = idle(names.iter());
-                let (wait, index) = waits_for(names.iter());
+                let idles = find_idle_word(names.iter());
+                let (wait, index) = find_wait(names.iter());
                 labels.push(("wait", wait.word()));
                 (index, idles)
             }
             WaitProfile::Mutex => {
-                let (wait, _) = waits_for(StackNames::of(&builder, &waiter).iter());
+                let (wait, _) = find_wait(StackNames::of(&builder, &waiter).iter());
                 if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) {
                     // A condition, a channel or a thread was woken: nobody held it.
                     continue;
                 }
                 labels.push(("wait", wait.word()));
-                (releases(names.iter()).unwrap_or(0), None)
+                (find_release(names.iter()).unwrap_or(0), None)
             }
         };
         if let Some(what) = idles {

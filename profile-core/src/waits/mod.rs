@@ -32,6 +32,8 @@ pub(crate) mod block_sampled;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
 pub(crate) mod encode;
 #[cfg(intercepted)]
+pub(crate) mod in_progress;
+#[cfg(intercepted)]
 pub(crate) mod mutex;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
 pub(crate) mod own_frames;
@@ -43,8 +45,6 @@ pub(crate) mod recorded;
 pub(crate) mod sampled;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
 pub(crate) mod site;
-#[cfg(intercepted)]
-pub(crate) mod so_far;
 #[cfg(intercepted)]
 mod table;
 #[cfg(intercepted)]
@@ -86,7 +86,7 @@ fn switched_on(since: u64) -> u64 {
     #[cfg(intercepted)]
     if since == 0 {
         record::prepare();
-        so_far::note_threads();
+        in_progress::note_threads();
         crate::stacks::raw::capture::refresh();
         return crate::sys::raw::monotonic::now();
     }

@@ -19,8 +19,8 @@ use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
 use crate::waits::block::check_intercepted;
 use crate::waits::encode::{WaitProfileStyle, encode};
+use crate::waits::in_progress::WaitSums;
 use crate::waits::recorded::WaitProfile;
-use crate::waits::so_far::WaitSums;
 use crate::waits::{MUTEX_FRACTION, RaisedRate};
 use profile_format::{Kind, Unavailable};
 
@@ -73,8 +73,8 @@ impl Collector for MutexProfile {
     /// Encodes everything recorded since the program started, with the fraction that it has set.
     fn snapshot(&self) -> Result<Vec<File>, Error> {
         self.check()?;
-        let recorded =
-            WaitSums::take(WaitProfile::Mutex).since(WaitProfile::Mutex, &WaitSums::default());
+        let recorded = WaitSums::take(WaitProfile::Mutex)
+            .recorded_since(WaitProfile::Mutex, &WaitSums::default());
         let note = match MUTEX_FRACTION.load(Ordering::Relaxed) {
             0 => "engine: profilez, interposed futex calls; no fraction is set".to_owned(),
             fraction => {
@@ -103,7 +103,8 @@ struct MutexWindow {
 impl Window for MutexWindow {
     fn close(self: Box<Self>) -> Pending {
         let MutexWindow { profile, before, raised } = *self;
-        let recorded = WaitSums::take(WaitProfile::Mutex).since(WaitProfile::Mutex, &before);
+        let recorded =
+            WaitSums::take(WaitProfile::Mutex).recorded_since(WaitProfile::Mutex, &before);
         drop(raised);
         Box::new(move || {
             let note = format!(

@@ -10,7 +10,7 @@ static COUNTS: &[fn(&[u64]) -> usize] = &[
 ];
 
 /// Takes our own frames from the leaf of a stack.
-pub(crate) fn without_own_frames(mut stack: Vec<u64>) -> Vec<u64> {
+pub(crate) fn trim_own_frames(mut stack: Vec<u64>) -> Vec<u64> {
     for count in COUNTS {
         let own = count(&stack);
         stack.drain(..own);

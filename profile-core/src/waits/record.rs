@@ -105,7 +105,7 @@ impl Drop for FutexWait {
 
 /// Weighs a wait that began while recording was off and has ended while it is on: it counts from
 /// then.
-pub(crate) fn late_wait(answer: c_long) -> Option<(&'static WaitTable, WaitWeight)> {
+pub(crate) fn weigh_late_wait(answer: c_long) -> Option<(&'static WaitTable, WaitWeight)> {
     blocked(since(), answer)
 }
 
@@ -119,7 +119,7 @@ fn blocked(since: u64, answer: c_long) -> Option<(&'static WaitTable, WaitWeight
         return None;
     }
     let nanos = now().saturating_sub(since).max(1);
-    Some((&records()?.blocked, by_time(nanos, rate)?))
+    Some((&records()?.blocked, weigh_by_time(nanos, rate)?))
 }
 
 /// Charges a thread that wakes those who wait on an address: returns the weight, where that is to
@@ -135,12 +135,12 @@ pub(crate) fn release(address: u64) -> Option<(&'static WaitTable, WaitWeight, W
     if nanos == 0 {
         return None;
     }
-    Some((&records.released, by_fraction_or_time(nanos, fraction, rate)?, site))
+    Some((&records.released, weigh_by_fraction_or_time(nanos, fraction, rate)?, site))
 }
 
 /// Weighs an event, of which there is one for each `rate` nanoseconds: a long one always, a shorter
 /// one as likely as it is long, and with the weight of those that were left out.
-fn by_time(nanos: u64, rate: u64) -> Option<WaitWeight> {
+fn weigh_by_time(nanos: u64, rate: u64) -> Option<WaitWeight> {
     if nanos >= rate {
         return Some(WaitWeight { count: WaitWeight::ONE, nanos });
     }
@@ -154,10 +154,10 @@ fn by_time(nanos: u64, rate: u64) -> Option<WaitWeight> {
 
 /// Weighs an event: one of `fraction` counts, or one for each `rate` nanoseconds, whichever is
 /// more. 0 is never.
-fn by_fraction_or_time(nanos: u64, fraction: u64, rate: u64) -> Option<WaitWeight> {
+fn weigh_by_fraction_or_time(nanos: u64, fraction: u64, rate: u64) -> Option<WaitWeight> {
     let more_by_time = rate != 0 && u128::from(nanos) * u128::from(fraction) >= u128::from(rate);
     if fraction == 0 || more_by_time {
-        return by_time(nanos, rate);
+        return weigh_by_time(nanos, rate);
     }
     random().is_multiple_of(fraction).then(|| WaitWeight {
         count: WaitWeight::ONE.saturating_mul(fraction),
@@ -215,7 +215,7 @@ mod tests {
         for nanos in [1_000, 20_000, 999_999, 1_000_000, 7_000_000] {
             for rate in [1, 1_000, 10_000, 1_000_000] {
                 let chance = (nanos as f64 / rate as f64).min(1.0);
-                check_unbiased(nanos, chance, || by_time(nanos, rate));
+                check_unbiased(nanos, chance, || weigh_by_time(nanos, rate));
             }
         }
     }
@@ -230,7 +230,7 @@ mod tests {
             (5_000_000, 10, 1_000_000, 1.0),
             (5_000_000, 1, 0, 1.0),
         ] {
-            check_unbiased(nanos, chance, || by_fraction_or_time(nanos, fraction, rate));
+            check_unbiased(nanos, chance, || weigh_by_fraction_or_time(nanos, fraction, rate));
         }
     }
 }

@@ -37,7 +37,7 @@ impl WaitWeight {
     }
 
     #[cfg_attr(not(intercepted), allow(dead_code))]
-    pub(crate) fn less(self, before: WaitWeight) -> WaitWeight {
+    pub(crate) fn saturating_sub(self, before: WaitWeight) -> WaitWeight {
         WaitWeight {
             count: self.count.saturating_sub(before.count),
             nanos: self.nanos.saturating_sub(before.nanos),

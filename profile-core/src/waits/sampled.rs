@@ -16,7 +16,7 @@ use crate::stacks::unwind;
 use crate::stacks::unwind::{End, Unwinder};
 use crate::stats::waits::SchedStat;
 use crate::sys::own_work::{OwnWork, is_own_thread};
-use crate::waits::own_frames::without_own_frames;
+use crate::waits::own_frames::trim_own_frames;
 use crate::waits::recorded::{RecordedWaits, WaitStack, WaitWeight};
 
 /// The time between two looks, on average: 15 a second.
@@ -244,7 +244,7 @@ impl SamplingState {
         if truncated && is_own_thread(tid) {
             return None;
         }
-        let stack = (without_own_frames(addresses), truncated);
+        let stack = (trim_own_frames(addresses), truncated);
         if let Some(&index) = self.index.get(&stack) {
             return Some(index);
         }

@@ -1,4 +1,4 @@
-//! What a stack waits for or releases, and whether the thread has anything to do at all: told from the
+//! What a stack waits for or find_release, and whether the thread has anything to do at all: told from the
 //! names of its functions, the leaf first.
 //!
 //! Names are those of std since 1.81, `parking_lot`, glibc and musl. They are the same with and without
@@ -59,9 +59,9 @@ const WAITING: [(&str, WaitKind); 18] = [
 
 /// Finds the thing that a stack which ends in a wait waits for, and the index of the function that
 /// says so.
-pub(crate) fn waits_for<'a>(names: impl Iterator<Item = &'a str> + Clone) -> (WaitKind, usize) {
+pub(crate) fn find_wait<'a>(names: impl Iterator<Item = &'a str> + Clone) -> (WaitKind, usize) {
     let found = names.clone().take(NEAR).enumerate().find_map(|(index, name)| {
-        let (_, wait) = WAITING.iter().find(|(part, _)| has(name, part))?;
+        let (_, wait) = WAITING.iter().find(|(part, _)| names_function(name, part))?;
         Some((*wait, index))
     });
     match found {
@@ -98,8 +98,8 @@ const RELEASING: [&str; 12] = [
 
 /// Returns the index of the function that releases a lock, in a stack that wakes others. `None`
 /// where it is anything else that they waited for.
-pub(crate) fn releases<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize> {
-    names.take(NEAR).position(|name| RELEASING.iter().any(|part| has(name, part)))
+pub(crate) fn find_release<'a>(names: impl Iterator<Item = &'a str>) -> Option<usize> {
+    names.take(NEAR).position(|name| RELEASING.iter().any(|part| names_function(name, part)))
 }
 
 /// Beginnings of names of functions in which a worker waits for something to do, and what it is. They
@@ -120,16 +120,18 @@ const IDLE: [(&str, &str); 11] = [
 ];
 
 /// Names the worker that a thread is which waits for something to do; `None` for other threads.
-pub(crate) fn idle<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Option<&'static str> {
+pub(crate) fn find_idle_word<'a>(
+    mut names: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'static str> {
     // A wait inside libc that is no lock: it is seen only where it lasts, as of a thread that is
     // joined, or that waits for a signal.
     let in_libc = |name: &str| name.starts_with("__futex_abstimed_wait");
     if names.clone().next().is_some_and(in_libc)
-        && !matches!(waits_for(names.clone()).0, WaitKind::Mutex | WaitKind::RwLock)
+        && !matches!(find_wait(names.clone()).0, WaitKind::Mutex | WaitKind::RwLock)
     {
         return Some("libc");
     }
-    let mut beyond = names.clone().skip_while(|name| is_plumbing(name));
+    let mut beyond = names.clone().skip_while(|name| is_runtime_frame(name));
     let first = beyond.next()?;
     if let Some((_, what)) = IDLE.iter().find(|(start, _)| plain(first).starts_with(start)) {
         return Some(what);
@@ -139,7 +141,7 @@ pub(crate) fn idle<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Opti
     }
     // A worker of a runtime without a driver for I/O parks like any thread.
     let is_worker = |name: &str| plain(name).starts_with("tokio::runtime::scheduler::multi_thread");
-    let is_runtime = |name: &&str| plain(name).starts_with("tokio::") || is_plumbing(name);
+    let is_runtime = |name: &&str| plain(name).starts_with("tokio::") || is_runtime_frame(name);
     if beyond.take_while(is_runtime).any(is_worker) {
         return Some("tokio worker");
     }
@@ -148,7 +150,7 @@ pub(crate) fn idle<'a>(mut names: impl Iterator<Item = &'a str> + Clone) -> Opti
     names.any(is_main).then_some("tokio main thread")
 }
 
-fn is_plumbing(name: &str) -> bool {
+fn is_runtime_frame(name: &str) -> bool {
     const PARTS: [&str; 9] = [
         "std::",
         "core::",
@@ -173,7 +175,7 @@ fn plain(name: &str) -> &str {
 /// Returns whether a name is that of a function, or begins with it: `futex::Mutex::wake` is in
 /// `<std::sys::sync::mutex::futex::Mutex>::wake`, and `Mutex::lock_slow` in
 /// `a::Mutex<R>::lock_slow`.
-fn has(name: &str, part: &str) -> bool {
+fn names_function(name: &str, part: &str) -> bool {
     let Some((kind, function)) = part.rsplit_once("::") else {
         // libc's own names have underscores before and after, and a version behind.
         return name.trim_start_matches('_').starts_with(part.trim_start_matches('_'));
@@ -197,8 +199,8 @@ mod tests {
 
     #[track_caller]
     fn check_wait(names: &[&str], wait: WaitKind, index: usize, idles: Option<&str>) {
-        assert_eq!(waits_for(names.iter().copied()), (wait, index));
-        assert_eq!(idle(names.iter().copied()), idles);
+        assert_eq!(find_wait(names.iter().copied()), (wait, index));
+        assert_eq!(find_idle_word(names.iter().copied()), idles);
     }
 
     #[test]
@@ -267,7 +269,7 @@ mod tests {
             (&[wake, "std::thread::Thread::unpark", "shop::sell"], None),
         ];
         for (names, index) in cases {
-            assert_eq!(releases(names.iter().copied()), index, "{names:?}");
+            assert_eq!(find_release(names.iter().copied()), index, "{names:?}");
         }
     }
 }

@@ -111,7 +111,7 @@ impl FutexWaiters {
     }
 
     /// Returns whether a wait is still the same.
-    pub(crate) fn still(&self, waiting: &OpenWait) -> bool {
+    pub(crate) fn is_still_waiting(&self, waiting: &OpenWait) -> bool {
         self.at(waiting.slot).as_ref() == Some(waiting)
     }
 
@@ -159,13 +159,13 @@ mod tests {
         assert_eq!(waiters.enter(0x1000, 7, 0, &[]), None);
         let all = waiters.all();
         assert_eq!(all.len(), SLOTS);
-        assert!(waiters.still(&all[5]));
+        assert!(waiters.is_still_waiting(&all[5]));
         waiters.leave(all[5].slot, all[5].frame + 1);
-        assert!(waiters.still(&all[5]), "another wait was meant");
+        assert!(waiters.is_still_waiting(&all[5]), "another wait was meant");
         waiters.leave(all[5].slot, all[5].frame);
-        assert!(!waiters.still(&all[5]));
+        assert!(!waiters.is_still_waiting(&all[5]));
         let again = waiters.enter(0x3000, 7, 0, &[]).unwrap();
         assert_eq!(again, all[5].slot);
-        assert!(!waiters.still(&all[5]), "another wait in the same place");
+        assert!(!waiters.is_still_waiting(&all[5]), "another wait in the same place");
     }
 }

@@ -7,10 +7,10 @@
 //! [`Profile`]: crate::profile::Profile
 
 mod addresses;
-mod before;
 mod convert;
-mod known;
 mod parse;
+mod place_cache;
+mod previous_line;
 
 use std::fmt;
 

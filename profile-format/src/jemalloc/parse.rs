@@ -14,8 +14,8 @@
 
 use memchr::memchr;
 
-use super::before::AddressLine;
-use super::known::{HexDigits, PlaceCache};
+use super::place_cache::{HexDigits, PlaceCache};
+use super::previous_line::AddressLine;
 use super::{Counts, HeapDump, HeapDumpError, HeapDumpLimits, MappedRegion, Warning};
 
 const HEADER: &[u8] = b"heap_v2/";
@@ -158,7 +158,7 @@ impl<'b, V: StackVisitor> DumpParser<'_, 'b, V> {
         std::mem::swap(&mut self.line, &mut self.before);
         self.line.clear();
         let text = cursor.line();
-        let shared = self.before.shared(text);
+        let shared = self.before.shared_end(text);
         let after = cursor.rest.len() - text.len();
         loop {
             cursor.skip_blanks();

@@ -12,9 +12,9 @@
 
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 mod dump;
-mod plumbing;
 #[cfg(all(feature = "heap", stacks))]
 mod record;
+mod runtime_frames;
 
 use std::time::SystemTime;
 
@@ -132,7 +132,7 @@ impl Window for HeapWindow {
 struct HeapProfileStacks {
     builder: Builder,
     locator: Locator,
-    trimmer: plumbing::AllocatorTrimmer,
+    trimmer: runtime_frames::AllocatorTrimmer,
     stack: Vec<u32>,
 }
 
@@ -145,7 +145,7 @@ impl HeapProfileStacks {
         HeapProfileStacks {
             builder,
             locator,
-            trimmer: plumbing::AllocatorTrimmer::new(),
+            trimmer: runtime_frames::AllocatorTrimmer::new(),
             stack: Vec::new(),
         }
     }

@@ -86,11 +86,11 @@ unsafe extern "C" fn sampled(
         let key = BlockKey::new(block.addr(), BlockFinder::Jemalloc);
         let stack = &addresses[..len];
         // jemalloc counts usable bytes, too. Where there is no room the block is not recorded.
-        recorder::allocated(key, usable as u64, RATE.load(Relaxed), stack, len == DEPTH)
+        recorder::record_allocation(key, usable as u64, RATE.load(Relaxed), stack, len == DEPTH)
     });
 }
 
 unsafe extern "C" fn freed(block: *const c_void, _usable: usize) {
     // A block from before the hooks is not known.
-    recorder::freed(BlockKey::new(block.addr(), BlockFinder::Jemalloc));
+    recorder::record_free(BlockKey::new(block.addr(), BlockFinder::Jemalloc));
 }

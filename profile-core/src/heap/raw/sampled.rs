@@ -37,23 +37,23 @@ pub(crate) fn is_used() -> bool {
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if countdown::passes(layout.size()) {
+        if countdown::fits_in_interval(layout.size()) {
             // SAFETY: the caller's promise.
             unsafe { self.0.alloc(layout) }
         } else {
             // SAFETY: as above.
-            unsafe { due(&self.0, layout, A::alloc) }
+            unsafe { allocate_or_sample(&self.0, layout, A::alloc) }
         }
     }
 
     #[inline]
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if countdown::passes(layout.size()) {
+        if countdown::fits_in_interval(layout.size()) {
             // SAFETY: the caller's promise.
             unsafe { self.0.alloc_zeroed(layout) }
         } else {
             // SAFETY: as above.
-            unsafe { due(&self.0, layout, A::alloc_zeroed) }
+            unsafe { allocate_or_sample(&self.0, layout, A::alloc_zeroed) }
         }
     }
 
@@ -70,13 +70,13 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
 
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-        let passes = countdown::passes(new_size);
-        if passes && !FILTER.may_hold(block) {
+        let fits = countdown::fits_in_interval(new_size);
+        if fits && !FILTER.may_hold(block) {
             // SAFETY: the caller's promise.
             unsafe { self.0.realloc(block, layout, new_size) }
         } else {
             // SAFETY: as above.
-            unsafe { resize(&self.0, block, layout, new_size, passes) }
+            unsafe { resize(&self.0, block, layout, new_size, fits) }
         }
     }
 }
@@ -84,19 +84,19 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
 /// The function by which an allocator is asked for a block.
 type AllocateFn<A> = unsafe fn(&A, Layout) -> *mut u8;
 
-/// Allocates where the allocation did not pass.
+/// Allocates where the allocation did not fit in the interval to the next sample.
 ///
 /// # Safety
 ///
 /// As [`GlobalAlloc::alloc`].
 #[cold]
 #[inline(never)]
-unsafe fn due<A>(inner: &A, layout: Layout, ask: AllocateFn<A>) -> *mut u8
+unsafe fn allocate_or_sample<A>(inner: &A, layout: Layout, ask: AllocateFn<A>) -> *mut u8
 where
     A: GlobalAlloc,
 {
     USED.store(true, Relaxed);
-    match countdown::due(layout.size()) {
+    match countdown::take_sample_if_due(layout.size()) {
         // SAFETY: the caller's promise.
         Some(rate) => unsafe { sample(inner, layout, ask, rate) },
         // SAFETY: as above.
@@ -157,9 +157,9 @@ unsafe fn resize<A: GlobalAlloc>(
     block: *mut u8,
     layout: Layout,
     new_size: usize,
-    passes: bool,
+    fits: bool,
 ) -> *mut u8 {
-    let rate = if passes { None } else { countdown::due(new_size) };
+    let rate = if fits { None } else { countdown::take_sample_if_due(new_size) };
     if rate.is_none() && !recorder::holds(BlockKey::new(block.addr(), BlockFinder::Wrapper)) {
         // SAFETY: the caller's promise.
         return unsafe { inner.realloc(block, layout, new_size) };
@@ -199,7 +199,7 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
     let key = BlockKey::new(block.addr(), BlockFinder::Wrapper);
     FILTER.add(block);
     let allocated = |stack: Captured<'_>| {
-        recorder::allocated(key, size as u64, rate, stack.addresses, stack.truncated)
+        recorder::record_allocation(key, size as u64, rate, stack.addresses, stack.truncated)
     };
     // Without a stack of ours it counts all the same.
     let recorded = capture::capture(DEPTH, allocated)
@@ -212,7 +212,7 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
 
 /// Forgets a block. Whether it was a sampled one.
 fn forget(block: *mut u8) -> bool {
-    let forgotten = recorder::freed(BlockKey::new(block.addr(), BlockFinder::Wrapper));
+    let forgotten = recorder::record_free(BlockKey::new(block.addr(), BlockFinder::Wrapper));
     if forgotten {
         FILTER.take(block);
     }

@@ -50,7 +50,7 @@ struct SizeClass {
 const ALL: &str = "stats.arenas.4096";
 
 /// Reads the sums as of the last [`sizes`]. `None` where this jemalloc doesn't say.
-pub(crate) fn ever() -> Option<AllocationSums> {
+pub(crate) fn allocation_sums() -> Option<AllocationSums> {
     static CLASSES: OnceLock<Option<Vec<SizeClass>>> = OnceLock::new();
     let classes = CLASSES.get_or_init(classes).as_ref()?;
     let mut ever = AllocationSums::default();

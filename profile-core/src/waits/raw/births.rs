@@ -109,7 +109,7 @@ unsafe extern "C" fn pthread_create(
     if failed != 0 {
         place.free();
         if let Some(entry) = entry {
-            births::unborn(entry);
+            births::undo_birth(entry);
         }
     }
     failed
@@ -123,9 +123,9 @@ const OURS: usize = 2;
 fn count() -> Option<WaitEntry> {
     let counted = capture::capture(DEPTH + OURS, |captured| {
         let program = captured.without(OURS);
-        births::born(program.addresses, program.truncated)
+        births::count_birth(program.addresses, program.truncated)
     });
-    counted.unwrap_or_else(|| births::born(&[], true))
+    counted.unwrap_or_else(|| births::count_birth(&[], true))
 }
 
 /// Runs as the first code of a thread. It lets a forced unwinding pass, as of `pthread_exit`.
@@ -151,7 +151,7 @@ unsafe extern "C-unwind" fn begin(place: *mut c_void) -> *mut c_void {
 /// Runs as the last code of a thread, however it ends.
 unsafe extern "C" fn end(entry: *mut c_void) {
     if let Some(entry) = WaitEntry::of_number(entry.addr()) {
-        births::ended(entry);
+        births::count_end(entry);
     }
 }
 

@@ -226,7 +226,7 @@ unsafe extern "C-unwind" fn futex(
             && since == 0
             && record::since() != 0
             && !own_work::is_under_way()
-            && let Some((table, weighed)) = record::late_wait(answer)
+            && let Some((table, weighed)) = record::weigh_late_wait(answer)
         {
             save(table, weighed, &[]);
         }

@@ -205,7 +205,7 @@ impl StacksReading {
         if raw.len() == 0 {
             return Err(DecodeError::Empty);
         }
-        self.table.settle(&raw);
+        self.table.add_waiting(&raw);
         let StacksReading { parts, table, facts, least, greatest, four, .. } = self;
         let greatest = greatest.max(four.greatest());
         let (mut profile, index) =

@@ -146,7 +146,11 @@ impl<'a> Inflate<'a> {
         // The beginning is looked at below, so it has to be there.
         while length < into.len().min(2) {
             let offset = self.total + length as u64;
-            match self.gunzip.read(&mut into[length..]).map_err(|error| refused(error, offset))? {
+            match self
+                .gunzip
+                .read(&mut into[length..])
+                .map_err(|error| decode_error(error, offset))?
+            {
                 0 => break,
                 read => length += read,
             }
@@ -179,7 +183,7 @@ impl DecodeLimits {
 }
 
 /// Returns the error of a profile that could not be decompressed further, after so many bytes.
-fn refused(error: GunzipError, offset: u64) -> DecodeError {
+fn decode_error(error: GunzipError, offset: u64) -> DecodeError {
     match error {
         GunzipError::TooLarge { max_bytes } => too_large("bytes", max_bytes),
         GunzipError::TooDense { most } => too_large("bytes for what it has compressed", most),

@@ -134,7 +134,7 @@ impl StackTable {
         self.waiting.push((place, hash(stack, self.key)));
         self.waiting_values.extend_from_slice(values);
         if self.waiting.len() == TOGETHER {
-            self.settle(raw);
+            self.add_waiting(raw);
         }
     }
 
@@ -145,7 +145,7 @@ impl StackTable {
         stack: &[u8],
         values: &[i64],
     ) {
-        self.settle(raw);
+        self.add_waiting(raw);
         let start = self.copies.len();
         let length = u32::try_from(stack.len()).expect("a stack of less than 2 GiB");
         let offset = u32::try_from(start).ok().filter(|&offset| offset < COPIED - length);
@@ -158,7 +158,7 @@ impl StackTable {
     }
 
     /// Adds the samples that wait. To be called after the last one.
-    pub(in crate::profile) fn settle(&mut self, raw: &RawProfile<'_>) {
+    pub(in crate::profile) fn add_waiting(&mut self, raw: &RawProfile<'_>) {
         self.known.grow(self.places.len() + self.waiting.len());
         self.known.load(&self.waiting);
         let (waiting, values) = (take(&mut self.waiting), take(&mut self.waiting_values));

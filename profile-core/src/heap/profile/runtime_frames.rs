@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_of_plumbing_alone_is_kept() {
+    fn a_stack_of_runtime_frames_alone_is_kept() {
         assert_eq!(trimmed(&[&[("_rjem_malloc", "")], &[("__rust_alloc", "")]]).len(), 2);
         assert!(trimmed(&[]).is_empty());
     }

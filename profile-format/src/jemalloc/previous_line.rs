@@ -30,7 +30,7 @@ impl<'a, P: Copy> AddressLine<'a, P> {
     }
 
     /// Returns the addresses that end `next` as they end this line.
-    pub(super) fn shared(&self, next: &[u8]) -> SharedEnd {
+    pub(super) fn shared_end(&self, next: &[u8]) -> SharedEnd {
         let common = common_end(self.text, next);
         // An address is the same one where the blank before it is the same too.
         let skip = self.begins.partition_point(|&begin| begin >= common);

@@ -10,7 +10,7 @@ use crate::stacks::raw::task::{Tasks, Text};
 use crate::stacks::unwind::{End, Unwinder};
 use crate::sys::own_work::is_own_thread;
 use crate::sys::raw::monotonic::now;
-use crate::waits::own_frames::without_own_frames;
+use crate::waits::own_frames::trim_own_frames;
 use crate::waits::record;
 use crate::waits::record::records;
 use crate::waits::recorded::{RecordedWaits, WaitProfile, WaitStack, WaitWeight};
@@ -46,7 +46,7 @@ impl WaitSums {
         let at = Some(SystemTime::now());
         let Some(records) = records() else { return WaitSums { at, ..WaitSums::default() } };
         // Nobody has released what is still waited for.
-        let open = if of == WaitProfile::Block { open() } else { HashMap::new() };
+        let open = if of == WaitProfile::Block { list_open_waits() } else { HashMap::new() };
         let table = table(of);
         WaitSums {
             at,
@@ -58,12 +58,12 @@ impl WaitSums {
     }
 
     /// Returns the difference: what was recorded since `before`.
-    pub(crate) fn since(self, of: WaitProfile, before: &WaitSums) -> RecordedWaits {
+    pub(crate) fn recorded_since(self, of: WaitProfile, before: &WaitSums) -> RecordedWaits {
         let mut stacks = HashMap::new();
         let ended: HashMap<WaitEntry, WaitWeight> = before.ended.iter().copied().collect();
         for (entry, now) in self.ended {
             let before = ended.get(&entry).copied().unwrap_or_default();
-            let grown = now.less(before);
+            let grown = now.saturating_sub(before);
             if grown != WaitWeight::default()
                 && let Some(table) = table(of)
             {
@@ -87,7 +87,7 @@ impl WaitSums {
             to: self.at.unwrap_or_else(SystemTime::now),
             stacks,
             open,
-            lost: self.lost.less(before.lost),
+            lost: self.lost.saturating_sub(before.lost),
             unlisted: self.unlisted.saturating_sub(before.unlisted),
         }
     }
@@ -101,7 +101,7 @@ fn table(of: WaitProfile) -> Option<&'static WaitTable> {
 }
 
 /// Returns the waits that are under way, by their stacks.
-fn open() -> HashMap<WaitStack, WaitWeight> {
+fn list_open_waits() -> HashMap<WaitStack, WaitWeight> {
     let since_on = record::since();
     let mut open = HashMap::new();
     let (Some(records), true) = (records(), since_on != 0) else { return open };
@@ -125,7 +125,7 @@ fn open() -> HashMap<WaitStack, WaitWeight> {
         let waiting = listed.iter().find(|waiting| waits_at(waiting, address, at.sp));
         let since = match waiting {
             // It may have ended, and then it is counted already.
-            Some(waiting) if records.waiters.still(waiting) => waiting.since,
+            Some(waiting) if records.waiters.is_still_waiting(waiting) => waiting.since,
             Some(_) => continue,
             // Unlisted: it began before recording did, or libc waits for something of its own.
             None => {
@@ -137,7 +137,7 @@ fn open() -> HashMap<WaitStack, WaitWeight> {
             }
         };
         let sum: &mut WaitWeight =
-            open.entry((without_own_frames(addresses), end != End::Root)).or_default();
+            open.entry((trim_own_frames(addresses), end != End::Root)).or_default();
         sum.count += WaitWeight::ONE;
         sum.nanos += now().saturating_sub(since);
     }
