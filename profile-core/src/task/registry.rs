@@ -60,7 +60,7 @@ struct SlotPool {
     free: Vec<&'static TaskSlot>,
 }
 
-static SLAB: Mutex<SlotPool> = Mutex::new(SlotPool { pages: Vec::new(), free: Vec::new() });
+static POOL: Mutex<SlotPool> = Mutex::new(SlotPool { pages: Vec::new(), free: Vec::new() });
 
 /// Slots and ids that a thread has at hand, so that most tasks begin and end without a lock.
 struct ThreadCache {
@@ -87,7 +87,7 @@ thread_local! {
 }
 
 fn lock() -> MutexGuard<'static, SlotPool> {
-    SLAB.lock().unwrap_or_else(PoisonError::into_inner)
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ThreadCache {
