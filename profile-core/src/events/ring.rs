@@ -72,7 +72,6 @@ pub(crate) fn is_on() -> bool {
 
 /// What an event says.
 // What is recorded depends on the features; what is written is the same.
-#[cfg_attr(not(all(feature = "tracing", intercepted)), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A poll of a task.
@@ -152,11 +151,9 @@ pub(crate) fn record(event: Event) {
 /// Bytes of a text that fit one event.
 const TEXT_BYTES: usize = 24;
 /// The longest text of an event.
-#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
 pub(crate) const LONGEST_TEXT: usize = 5 * TEXT_BYTES;
 
 /// Records something that happened at one moment, and the beginning of its text, if a window is open.
-#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
 pub(crate) fn instant(kind: KindId, at: u64, text: &[u8]) {
     let window = OPEN.load(Ordering::Relaxed);
     if window == 0 {
@@ -175,37 +172,6 @@ pub(crate) fn instant(kind: KindId, at: u64, text: &[u8]) {
         count += 1;
     }
     write(window, &events[..count]);
-}
-
-/// A thread's wait for a word of memory, which is over when this is dropped.
-#[cfg(intercepted)]
-pub(crate) struct Wait {
-    began: u64,
-    address: u64,
-}
-
-/// A thread begins to wait. `None` where no window is open.
-#[cfg(intercepted)]
-#[inline]
-pub(crate) fn wait(address: u64) -> Option<Wait> {
-    is_on().then(|| Wait { began: crate::sys::raw::monotonic::now(), address })
-}
-
-#[cfg(intercepted)]
-impl Drop for Wait {
-    fn drop(&mut self) {
-        let Wait { began, address } = *self;
-        record(Event::Wait { began, ended: crate::sys::raw::monotonic::now(), address });
-    }
-}
-
-/// A thread is about to wake those that wait for a word of memory.
-#[cfg(intercepted)]
-#[inline]
-pub(crate) fn wake(address: u64) {
-    if is_on() {
-        record(Event::Wake { at: crate::sys::raw::monotonic::now(), address });
-    }
 }
 
 /// Writes events that belong together to one chunk.

@@ -21,7 +21,6 @@ pub(crate) enum Finder {
     /// The wrapper.
     Wrapper = 0,
     /// jemalloc's hooks.
-    #[cfg_attr(not(feature = "jemalloc"), allow(dead_code))]
     Jemalloc = 2,
 }
 

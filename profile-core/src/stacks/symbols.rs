@@ -15,14 +15,16 @@ use crate::stacks::symbol::Symbolizer;
 /// # if !cfg!(target_os = "linux") || !cfg!(feature = "sampler") { return }
 /// assert!(main.as_ref().is_some_and(|symbol| symbol.name.contains("main")));
 /// ```
-#[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub fn symbols(addresses: &[u64]) -> Vec<Option<Symbol>> {
-    let mut symbolizer = Symbolizer::new();
-    addresses.iter().map(|&address| symbolizer.symbol(address)).collect()
+    let none = || addresses.iter().map(|_| None).collect();
+    LOOK_UPS.first().map_or_else(none, |look_up| look_up(addresses))
 }
 
-/// `None` for each address: no collector of stacks is compiled in.
-#[cfg(not(all(feature = "_symbols", target_os = "linux")))]
-pub fn symbols(addresses: &[u64]) -> Vec<Option<Symbol>> {
-    addresses.iter().map(|_| None).collect()
-}
+/// Looks up the symbol of each address.
+type LookUp = fn(&[u64]) -> Vec<Option<Symbol>>;
+
+/// What looks up symbols: nothing, in a build without a collector of stacks.
+static LOOK_UPS: &[LookUp] = &[
+    #[cfg(all(feature = "_symbols", target_os = "linux"))]
+    Symbolizer::look_up,
+];

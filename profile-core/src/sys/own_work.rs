@@ -58,14 +58,12 @@ impl Drop for OwnWork {
 }
 
 /// Returns whether a thread is one of the profiler's own.
-#[cfg_attr(not(any(intercepted, all(feature = "sampler", stacks))), allow(dead_code))]
 pub(crate) fn is_own_thread(tid: u32) -> bool {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner).contains(&tid)
 }
 
 /// Whether this thread is at work of the profiler's own. It may be asked inside an allocator or an
 /// interposed function: the thread-local needs neither an initialiser nor a destructor.
-#[cfg_attr(not(any(intercepted, all(feature = "heap", stacks))), allow(dead_code))]
 pub(crate) fn is_under_way() -> bool {
     UNDER_WAY.get() != 0
 }

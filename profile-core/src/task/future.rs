@@ -71,7 +71,7 @@ impl Task {
 /// Keeps a task among those that are known. Dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct Live {
-    slot: &'static Slot,
+    pub(super) slot: &'static Slot,
     wakes: Kept,
 }
 
@@ -85,14 +85,6 @@ impl Live {
         });
         let wakes = if *follow { Kept::new() } else { Kept::ignored() };
         Live { slot, wakes }
-    }
-}
-
-#[cfg(all(feature = "tokio", tokio_unstable))]
-impl Live {
-    /// Begins a poll that others do.
-    pub(super) fn enter(&self) -> registry::Polling {
-        registry::enter(self.slot)
     }
 }
 

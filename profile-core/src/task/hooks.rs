@@ -9,7 +9,15 @@ use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
 use crate::task::future::{Live, named};
+use crate::task::registry;
 use crate::task::registry::Polling;
+
+impl Live {
+    /// Begins a poll that others do.
+    fn enter(&self) -> Polling {
+        registry::enter(self.slot)
+    }
+}
 
 /// Tasks that the hooks brought in, in shards.
 static TASKS: [Mutex<Option<HashMap<Id, Live>>>; SHARDS] = [const { Mutex::new(None) }; SHARDS];

@@ -230,7 +230,6 @@ pub(super) fn current() -> Option<u64> {
 }
 
 /// The first of so many ids that are no other task's.
-#[cfg(all(feature = "sampler", stacks))]
 pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)
 }

@@ -13,6 +13,7 @@ mod json;
 #[cfg(feature = "tracing")]
 mod layer;
 mod samples;
+#[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 mod tree;
 mod window;
 

@@ -39,7 +39,6 @@ impl Tree {
     }
 }
 
-#[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 impl Tree {
     /// The number of a name.
     pub(super) fn name(&mut self, name: &str) -> u32 {

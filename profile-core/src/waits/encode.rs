@@ -3,7 +3,7 @@
 use profile_format::ProfileShape;
 
 use crate::stacks::locate::{Locator, Symbols, unix_nanos};
-use crate::waits::recorded::{Of, Recorded, Weighed};
+use crate::waits::recorded::{Of, Recorded, SITE, Weighed};
 use crate::waits::site::{Wait, idle, releases, waits_for};
 use profile_format::profile::Builder;
 
@@ -119,14 +119,8 @@ pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec
 
 /// Addresses at the beginning of a stack that are the waiter's: of a stack that wakes others, what
 /// they waited for is told by theirs, as the functions that wake are often inlined or jumped from.
-#[cfg(intercepted)]
 fn site(of: Of) -> usize {
-    if of == Of::Mutex { crate::waits::SITE } else { 0 }
-}
-
-#[cfg(not(intercepted))]
-fn site(_: Of) -> usize {
-    0
+    if of == Of::Mutex { SITE } else { 0 }
 }
 
 fn values(weighed: Weighed) -> [i64; 2] {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
+use crate::stacks::raw::capture;
 use crate::stacks::raw::task::{Tasks, Text};
 use crate::stacks::unwind::{End, Unwinder};
 use crate::sys::own_work::is_own_thread;
@@ -32,8 +33,16 @@ pub(crate) struct SoFar {
 /// has waited all the time.
 static THREADS: Mutex<Option<HashMap<u32, Text>>> = Mutex::new(None);
 
+/// Makes ready for recording, and returns the time. Not to be called from an interposed function.
+pub(super) fn switch_on() -> u64 {
+    record::prepare();
+    note_threads();
+    capture::refresh();
+    now()
+}
+
 /// Notes what each thread has run so far.
-pub(super) fn note_threads() {
+fn note_threads() {
     let Ok(tasks) = Tasks::open() else { return };
     let ran = |tid| Some((tid, tasks.text(tid, "schedstat")?));
     let noted = Tasks::ids().unwrap_or_default().into_iter().filter_map(ran).collect();

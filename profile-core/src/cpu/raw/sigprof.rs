@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 static IDLE: AtomicUsize = AtomicUsize::new(0);
 
 /// Says that the handler at an address is installed and does nothing, until told otherwise by 0.
-#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 pub(crate) fn set_idle(handler: usize) {
     IDLE.store(handler, Ordering::Relaxed);
 }

@@ -29,12 +29,15 @@ pub(crate) struct Segment {
     pub(crate) offset: u64,
 }
 
+/// Lists every object, where the system can be asked.
+static LISTS: &[fn() -> Vec<Object>] = &[
+    #[cfg(target_os = "linux")]
+    raw::loaded,
+];
+
 /// Every object, the main program first. None where the system is not asked for them yet.
 pub(crate) fn loaded() -> Vec<Object> {
-    #[cfg(target_os = "linux")]
-    return raw::loaded();
-    #[cfg(not(target_os = "linux"))]
-    Vec::new()
+    LISTS.iter().flat_map(|list| list()).collect()
 }
 
 /// Bytes in lower-case hex.

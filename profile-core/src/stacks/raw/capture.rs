@@ -12,7 +12,6 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use crate::stacks::raw::arch;
 use crate::stacks::raw::mapping;
 use crate::stacks::raw::scratch;
-#[cfg(intercepted)]
 use crate::stacks::raw::scratch::OwnStack;
 use crate::stacks::raw::scratch::{AtWork, Room};
 use crate::stacks::raw::window::Mapped;
@@ -118,7 +117,6 @@ pub(crate) fn capture<R>(most: usize, work: impl FnOnce(Captured<'_>) -> R) -> O
 
 /// The same with signals as they are where that is as safe, which saves two system calls. `work` may be
 /// left in the midst of it, for ever: it holds nothing then.
-#[cfg(intercepted)]
 #[inline(never)]
 pub(crate) fn capture_interruptible<R>(
     most: usize,
@@ -144,7 +142,6 @@ fn with_signals_blocked<R>(
     scratch::run(|room| capture_in(room, registers, stack_around(registers.sp), most, work))?
 }
 
-#[cfg(intercepted)]
 #[inline(never)]
 fn on_own_stack<R>(
     registers: Registers,

@@ -25,7 +25,6 @@ struct Action {
 static KEPT_OUT: AtomicU64 = AtomicU64::new(0);
 
 /// The signals that are to be kept out of handlers which are installed from now on.
-#[cfg_attr(not(intercepted), allow(dead_code))]
 pub(crate) fn kept_out() -> u64 {
     KEPT_OUT.load(Ordering::Relaxed)
 }

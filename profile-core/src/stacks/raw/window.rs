@@ -105,7 +105,6 @@ impl Window {
 }
 
 /// So many words of memory, or fewer where it can't be read.
-#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 pub(crate) fn words(address: u64, count: usize) -> Vec<u64> {
     let mut copy = vec![0u8; count * 8];
     let mut have = 0;

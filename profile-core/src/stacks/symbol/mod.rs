@@ -76,7 +76,6 @@ impl Symbolizer {
 
     /// The same from symbol tables alone, whose size is a small part of what debug information takes:
     /// functions, without those that are inlined in them, and without lines.
-    #[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
     pub(crate) fn of_names() -> Symbolizer {
         static NAMES: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
         Symbolizer { budget: 0, ..Symbolizer::with(&NAMES) }
@@ -129,6 +128,12 @@ impl Symbolizer {
             frames.push(Frame { name, ..Frame::default() });
         }
         frames
+    }
+
+    /// Looks up the symbols that hold these addresses.
+    pub(crate) fn look_up(addresses: &[u64]) -> Vec<Option<Symbol>> {
+        let mut symbolizer = Symbolizer::new();
+        addresses.iter().map(|&address| symbolizer.symbol(address)).collect()
     }
 
     /// The symbol that holds an address of this process.

@@ -45,7 +45,6 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
 }
 
 /// Bytes of a page of memory.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) fn page_size() -> u64 {
     // SAFETY: sysconf(3) with a name that every unix knows.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
