@@ -7,6 +7,7 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use crate::gunzip::Gunzip;
+use crate::listed::Listed;
 use crate::manifest::{FORMAT, MANIFEST_NAME};
 use crate::tape::{BLOCK, Member, SCRATCH, Tape, padding};
 use crate::verify::{Found, hex, verify};
@@ -76,19 +77,6 @@ pub struct Contents {
     pub truncated: bool,
     /// What was wrong, in the order it was noticed.
     pub warnings: Vec<crate::Warning>,
-}
-
-/// One entry of [`Contents`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name, or the nearest good name: a label, not a path.
-    pub name: EntryName,
-    /// How many bytes of it arrived.
-    pub bytes: u64,
-    /// The SHA-256 of its bytes in lower-case hex; empty where it is not complete.
-    pub sha256: String,
-    /// Whether all of it arrived.
-    pub complete: bool,
 }
 
 impl<R: Read> BundleReader<R> {

@@ -7,6 +7,7 @@
 use std::io::Read;
 
 use crate::gunzip::Gunzip;
+use crate::warning::{DIRECTORY, LONG_NAME, PAX_HEADER};
 use crate::{EntryName, Problem};
 
 /// The unit of an archive.
@@ -14,13 +15,6 @@ pub(crate) const BLOCK: usize = 512;
 
 /// The scratch space for bytes that are read to be looked at or thrown away.
 pub(crate) const SCRATCH: usize = 16 * 1024;
-
-/// What may be skipped and nothing is missing: a directory holds nothing, and an extension is about
-/// the entry after it.
-pub(crate) const HARMLESS: [&str; 3] = [DIRECTORY, LONG_NAME, PAX_HEADER];
-const DIRECTORY: &str = "a directory";
-const LONG_NAME: &str = "a long name for the next entry";
-const PAX_HEADER: &str = "a pax header for the next entry";
 
 /// The decompressed archive and how far it was read.
 pub(crate) struct Tape<R> {

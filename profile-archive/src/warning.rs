@@ -3,7 +3,13 @@
 use std::fmt;
 
 use crate::EntryName;
-use crate::tape::HARMLESS;
+
+/// Entries that may be skipped, and nothing is missing: a directory holds nothing, and an extension is about
+/// the entry after it.
+const HARMLESS: [&str; 3] = [DIRECTORY, LONG_NAME, PAX_HEADER];
+pub(crate) const DIRECTORY: &str = "a directory";
+pub(crate) const LONG_NAME: &str = "a long name for the next entry";
+pub(crate) const PAX_HEADER: &str = "a pax header for the next entry";
 
 /// The most warnings that are kept of a sort: a hostile manifest can ask for one per entry it makes up.
 const MOST: usize = 100;

@@ -6,11 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::RequestBody;
 use super::pipe::Reader;
-use super::reply::{self, Refusal};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -71,14 +68,5 @@ impl http_body::Body for Body {
             }
             Inner::Stream(_) | Inner::Omitted => SizeHint::default(),
         }
-    }
-}
-
-/// All of a request's body, of at most `largest` bytes.
-pub(super) async fn read<B: RequestBody>(body: B, largest: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(body, largest).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(reply::too_large("request", largest)),
-        Err(error) => Err(reply::not_read(error.as_ref())),
     }
 }

@@ -19,8 +19,9 @@ use tokio::sync::oneshot;
 
 use super::access::Identity;
 use super::pipe::{self, Writer};
+use super::read_body::read_body;
 use super::reply::{self, Refusal, Reply};
-use super::{Body, RequestBody, Shared, body};
+use super::{Body, RequestBody, Shared};
 
 /// Bytes of a form.
 const LARGEST_FORM: usize = 64 << 10;
@@ -31,7 +32,7 @@ const FORMAT_HEADER: &str = "profilez-format";
 pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, Refusal> {
     let mut query = request.uri.query().unwrap_or("").to_owned();
     if request.method == Method::POST && is_form(&request.headers) {
-        let form = body::read(body, LARGEST_FORM).await?;
+        let form = read_body(body, LARGEST_FORM).await?;
         query.push('&');
         query.push_str(&String::from_utf8_lossy(&form));
     }

@@ -22,6 +22,7 @@ mod live;
 mod page;
 mod pipe;
 mod pprof;
+mod read_body;
 mod reply;
 mod token;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use profile_core::symbols;
 
-use super::super::body;
+use super::super::read_body::read_body;
 use super::super::reply::{self, Refusal};
 use super::threads::on_a_thread;
 use super::{RequestBody, Shared};
@@ -20,7 +20,7 @@ const LARGEST_ANSWER: usize = 64 << 20;
 
 /// The addresses in a request's body.
 pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, Refusal> {
-    body::read(body, LARGEST_REQUEST).await
+    read_body(body, LARGEST_REQUEST).await
 }
 
 /// A line for each address that has a name.

@@ -1,0 +1,16 @@
+//! An entry of a bundle, as a reader lists it.
+
+use crate::EntryName;
+
+/// One entry of [`Contents`](crate::Contents).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its name, or the nearest good name: a label, not a path.
+    pub name: EntryName,
+    /// How many bytes of it arrived.
+    pub bytes: u64,
+    /// The SHA-256 of its bytes in lower-case hex; empty where it is not complete.
+    pub sha256: String,
+    /// Whether all of it arrived.
+    pub complete: bool,
+}
