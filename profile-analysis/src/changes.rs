@@ -13,12 +13,12 @@ use crate::table::{Table, frames as shown_frames, place};
 use crate::top::{By, Query, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
-/// How to compare.
+/// Tells how to compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangesOptions {
     /// The sample type, as `kind` or `kind/unit`; where `None` the later profile's default.
     pub sample_type: Option<String>,
-    /// What a row stands for.
+    /// The kind of thing that a row stands for.
     pub by: By,
     /// Rank by what cum has changed instead of flat.
     pub cum: bool,
@@ -28,10 +28,10 @@ pub struct ChangesOptions {
     pub normalize: bool,
 }
 
-/// What has changed. Serializes to what `diff --json` prints.
+/// Holds what has changed. Serializes to what `diff --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changes {
-    /// What is counted, such as `inuse_space`.
+    /// The quantity that is counted, such as `inuse_space`.
     #[serde(rename = "type")]
     pub sample_type: String,
     /// In which unit, such as `bytes`.
@@ -40,7 +40,7 @@ pub struct Changes {
     pub base_total: i64,
     /// The sum over the later one.
     pub total: i64,
-    /// Where what is ranked by is not the same, the largest change first.
+    /// Place where what is ranked by is not the same, the largest change first.
     pub rows: Vec<Change>,
 }
 

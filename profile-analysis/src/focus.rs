@@ -9,7 +9,7 @@ use crate::prune::drop_frames;
 use crate::tags::TagMatch;
 use crate::{Opened, Read, Result, open, read};
 
-/// Which part of a profile is meant, as by the options of these names of `go tool pprof`.
+/// Tells which part of a profile is meant, as by the options of these names of `go tool pprof`.
 ///
 /// Expressions for frames are searched for in the names of functions, source files and object files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -148,7 +148,7 @@ fn hide(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
     hidden
 }
 
-/// Whether the expression finds something in the name of each mapped file.
+/// Returns whether the expression finds something in the name of each mapped file.
 fn objects(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let file = |mapping: &Mapping| regex.is_match(profile.str(mapping.filename));
     profile.mappings.iter().map(file).collect()
@@ -158,7 +158,7 @@ fn in_object(location: &Location, objects: &[bool]) -> bool {
     location.mapping.is_some_and(|mapping| objects[mapping as usize])
 }
 
-/// Whether the expression finds something in each location.
+/// Returns whether the expression finds something in each location.
 fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let frames = Frames::new(profile);
     let functions: Vec<bool> = frames

@@ -10,7 +10,7 @@ use crate::distinct::Distinct;
 use crate::hash::Keyed;
 use crate::site::is_plumbing;
 
-/// What the locations of a profile mean.
+/// Holds what the locations of a profile mean.
 pub(crate) struct Frames<'a> {
     /// Each function once.
     pub(crate) functions: Vec<Named<'a>>,
@@ -30,17 +30,19 @@ pub(crate) struct Named<'a> {
     pub(crate) file: &'a str,
     /// The name of the object file in brackets, where that is all that is known.
     object: Option<String>,
-    /// Whether this is an unnamed place in a library.
+    /// Tells whether this is an unnamed place in a library.
     in_library: bool,
 }
 
 impl Named<'_> {
-    /// Whether this is the standard library, an allocator, or an unnamed place in a library.
+    /// Returns whether this is the standard library, an allocator, or an unnamed place in a
+    /// library.
     pub(crate) fn is_plumbing(&self) -> bool {
         self.in_library || is_plumbing(&self.name, self.file)
     }
 
-    /// What stands for the source file: the object file in brackets where there is no other.
+    /// Returns what stands for the source file: the object file in brackets where there is no
+    /// other.
     pub(crate) fn file_or_object(&self) -> &str {
         match &self.object {
             Some(object) => object,

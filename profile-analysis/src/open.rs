@@ -13,7 +13,7 @@ pub struct Opened {
     pub format: Format,
     /// The profile.
     pub profile: Profile,
-    /// What could not be read, with the offset of each.
+    /// The parts that could not be read, with the offset of each.
     pub warnings: Vec<String>,
 }
 
@@ -24,7 +24,7 @@ pub struct Read<'a> {
     pub format: Format,
     /// The stacks and what they mean.
     pub stacks: Stacks<'a>,
-    /// What could not be read, with the offset of each.
+    /// The parts that could not be read, with the offset of each.
     pub warnings: Vec<String>,
 }
 

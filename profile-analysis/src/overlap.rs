@@ -15,8 +15,8 @@ const PIECE: usize = 64 << 10;
 /// Pieces that may wait to be read.
 const WAITING: usize = 32;
 
-/// How often the reader looks for a piece before it sleeps. A piece comes every 150 us, and to be woken
-/// takes as long, some of it the time of the thread that wakes.
+/// Number of times that the reader looks for a piece before it sleeps. A piece comes every 150 us,
+/// and to be woken takes as long, some of it the time of the thread that wakes.
 const LOOKS: u32 = 500;
 
 /// Reads a profile. One that is gzip'd and not small is decompressed by a second thread, which has
@@ -80,7 +80,7 @@ struct State {
     /// takes, a fifth of decompressing.
     memory: Vec<Vec<u8>>,
     end: Option<Result<(), DecodeError>>,
-    /// Whether one of them has ended.
+    /// Tells whether one of them has ended.
     gone: bool,
 }
 

@@ -65,13 +65,13 @@ pub(crate) fn drop_frames(profile: &mut Profile) -> Result<()> {
     Ok(())
 }
 
-/// What goes of a location.
+/// The part of a location that is left out.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Cut {
     Nowhere,
     /// The location, and what it called.
     Whole,
-    /// What it called, inlined or not.
+    /// The frames that it called, inlined or not.
     Below,
 }
 

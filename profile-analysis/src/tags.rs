@@ -6,10 +6,10 @@ use regex::Regex;
 use crate::Result;
 use crate::pattern::compile;
 
-/// What `-tagfocus` and `-tagignore` of `go tool pprof` take: `KEY=REGEX,...` for samples in whose
-/// label of that name one of the expressions finds something; `REGEX,...` where each has to be found
-/// in some `name:value`; or `KEY=RANGE` and `RANGE` for numbers, such as `4kb`, `4kb:`, `:4kb` or
-/// `1ms:2ms`.
+/// Holds what `-tagfocus` and `-tagignore` of `go tool pprof` take: `KEY=REGEX,...` for samples in
+/// whose label of that name one of the expressions finds something; `REGEX,...` where each has to
+/// be found in some `name:value`; or `KEY=RANGE` and `RANGE` for numbers, such as `4kb`, `4kb:`,
+/// `:4kb` or `1ms:2ms`.
 pub(crate) struct TagMatch<'a> {
     key: Option<&'a str>,
     wanted: Wanted,
@@ -27,7 +27,7 @@ struct Amount {
     unit: Unit,
 }
 
-/// What a unit measures, and how much of it.
+/// Holds what a unit measures, and how much of it.
 #[derive(Clone, Copy)]
 struct Unit {
     measures: Measures,
@@ -87,7 +87,7 @@ impl<'a> TagMatch<'a> {
 }
 
 impl Amount {
-    /// Whether it is as much as another, of what both measure.
+    /// Returns whether it is as much as another, of what both measure.
     fn reaches(self, other: Amount) -> bool {
         self.unit.measures == other.unit.measures
             && self.number * self.unit.size >= other.number * other.unit.size

@@ -15,13 +15,13 @@ const STEP: usize = 64 * 1024;
 /// The decompressed bytes of an input, gzip members in a row read as one.
 pub(crate) struct Gunzip<R> {
     from: Body<R>,
-    /// What the next read reports.
+    /// The problem that the next read reports.
     failed: Option<Problem>,
     max_total_bytes: u64,
     max_ratio: u64,
-    /// How many members were begun; none where the input is not compressed.
+    /// Number of members that were begun; none where the input is not compressed.
     pub(crate) members: u64,
-    /// Whether something that is no member follows the last one.
+    /// Tells whether something that is no member follows the last one.
     pub(crate) trailing: bool,
 }
 
@@ -83,7 +83,7 @@ impl<R: Read> Gunzip<R> {
         }
     }
 
-    /// What is wrong with compressed data. Something that follows it is only noted.
+    /// Returns what is wrong with compressed data. Something that follows it is only noted.
     fn problem(&mut self, error: GunzipError) -> Result<usize, Problem> {
         Err(match error {
             GunzipError::Trailing => {

@@ -7,10 +7,10 @@ use crate::EntryName;
 pub struct Listed {
     /// Its name, or the nearest good name: a label, not a path.
     pub name: EntryName,
-    /// How many bytes of it arrived.
+    /// Number of bytes of it that arrived.
     pub bytes: u64,
     /// The SHA-256 of its bytes in lower-case hex; empty where it is not complete.
     pub sha256: String,
-    /// Whether all of it arrived.
+    /// Tells whether all of it arrived.
     pub complete: bool,
 }

@@ -38,7 +38,7 @@ pub struct BundleReader<R> {
     warnings: Warnings,
     /// The first block, which [`BundleReader::open`] has looked at.
     first: Option<[u8; BLOCK]>,
-    /// Whether the end was reached, be it a good one or not.
+    /// Tells whether the end was reached, be it a good one or not.
     ended: bool,
     headers: u64,
     /// The entry that is being read: the last of `found`.
@@ -48,7 +48,7 @@ pub struct BundleReader<R> {
     manifest: Option<Manifest>,
     /// The manifest as it was written.
     json: Vec<u8>,
-    /// Whether there is a manifest, be it a good one or not.
+    /// Tells whether there is a manifest, be it a good one or not.
     has_manifest: bool,
 }
 
@@ -66,16 +66,16 @@ pub struct EntryReader<'a, R> {
     reader: &'a mut BundleReader<R>,
 }
 
-/// What a bundle holds, without the bytes.
+/// Holds what a bundle holds, without the bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contents {
     /// The manifest, where it could be read.
     pub manifest: Option<Manifest>,
     /// The entries besides the manifest, in the order of the stream.
     pub entries: Vec<Listed>,
-    /// Whether something of the bundle is lost. Always so without a manifest.
+    /// Tells whether something of the bundle is lost. Always so without a manifest.
     pub truncated: bool,
-    /// What was wrong, in the order it was noticed.
+    /// The faults, in the order it was noticed.
     pub warnings: Vec<crate::Warning>,
 }
 

@@ -85,22 +85,22 @@ impl<R: Read> Tape<R> {
     }
 }
 
-/// How many bytes fill up the last block of an entry.
+/// Returns how many bytes fill up the last block of an entry.
 pub(crate) fn padding(size: u64) -> u64 {
     (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64
 }
 
-/// What a header says.
+/// Holds what a header says.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Member {
     pub(crate) name: EntryName,
-    /// Whether the name in the header is another one.
+    /// Tells whether the name in the header is another one.
     pub(crate) renamed: bool,
-    /// How many bytes follow, padding not counted.
+    /// Number of bytes that follow, padding not counted.
     pub(crate) size: u64,
-    /// What it is, where it is not a regular file.
+    /// Holds what it is, where it is not a regular file.
     pub(crate) oddity: Option<&'static str>,
-    /// Whether blocks with more of a sparse file's map come first.
+    /// Tells whether blocks with more of a sparse file's map come first.
     more_maps: bool,
 }
 

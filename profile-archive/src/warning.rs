@@ -17,13 +17,13 @@ const MOST: usize = 100;
 /// Something wrong with a bundle, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Where it was noticed: bytes from the start of the decompressed archive.
+    /// Place where it was noticed: bytes from the start of the decompressed archive.
     pub offset: u64,
-    /// What is wrong.
+    /// The fault, in words.
     pub problem: Problem,
 }
 
-/// What can be wrong with a bundle.
+/// Holds what can be wrong with a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -85,7 +85,7 @@ pub enum Problem {
     Skipped {
         /// The entry.
         name: EntryName,
-        /// What it is, with its article.
+        /// Holds what it is, with its article.
         what: &'static str,
     },
     /// An entry's name was not safe.
@@ -105,9 +105,9 @@ pub enum Problem {
     Size {
         /// The entry.
         name: EntryName,
-        /// What the manifest says.
+        /// Holds what the manifest says.
         expected: u64,
-        /// What was read.
+        /// The things that were read.
         found: u64,
     },
     /// An entry's bytes are not those the manifest was written for.
@@ -119,7 +119,8 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether something of the bundle is lost by it, so that the bundle counts as truncated.
+    /// Returns whether something of the bundle is lost by it, so that the bundle counts as
+    /// truncated.
     ///
     /// Data after the end and several gzip members are odd, yet nothing is missing; a wrong size or
     /// hash is for the reader of that entry to judge.
@@ -141,9 +142,9 @@ impl Problem {
 }
 
 impl Problem {
-    /// Whether the bundle is not what was sent, as far as can be told: something is lost
-    /// ([`Problem::is_loss`]), skipped, there twice, or differs from the manifest; or something follows
-    /// the manifest or the end.
+    /// Returns whether the bundle is not what was sent, as far as can be told: something is lost
+    /// ([`Problem::is_loss`]), skipped, there twice, or differs from the manifest; or something
+    /// follows the manifest or the end.
     ///
     /// Whoever passes a bundle on can't call it whole then. An odd name, an entry more than is listed,
     /// several gzip members and a later format take nothing away from what is in it.
@@ -208,7 +209,7 @@ impl Warnings {
         }
     }
 
-    /// Whether something is lost, and the list.
+    /// Returns whether something is lost, and the list.
     pub(crate) fn finish(self) -> (bool, Vec<Warning>) {
         (self.loss, self.list)
     }

@@ -27,9 +27,9 @@ pub struct BundleWriter<W: Write> {
     gzip: GzipWriter<W>,
     manifest: Manifest,
     names: HashSet<EntryName>,
-    /// How many entries were there at the last flush.
+    /// Number of entries that were there at the last flush.
     flushed: usize,
-    /// Whether a write failed and left half an entry behind.
+    /// Tells whether a write failed and left half an entry behind.
     broken: bool,
 }
 
@@ -229,7 +229,7 @@ impl<W: Write> fmt::Debug for BundleWriter<W> {
     }
 }
 
-/// What stands before an entry of so many bytes.
+/// Returns what stands before an entry of so many bytes.
 fn header(name: &str, bytes: u64) -> Result<tar::Header> {
     let mut header = tar::Header::new_ustar();
     header.set_path(name).map_err(Error::Write)?;
@@ -243,7 +243,7 @@ fn header(name: &str, bytes: u64) -> Result<tar::Header> {
     Ok(header)
 }
 
-/// What fills the last block of an entry of so many bytes.
+/// Returns what fills the last block of an entry of so many bytes.
 fn padding(bytes: u64) -> &'static [u8] {
     const BLANK: [u8; BLOCK] = [0; BLOCK];
     &BLANK[..(bytes.next_multiple_of(BLOCK as u64) - bytes) as usize]

@@ -83,7 +83,7 @@ where
 const ROUTES: usize = 512;
 /// Segments of a path that are kept.
 const SEGMENTS: usize = 8;
-/// What is longer is no word of a route.
+/// A segment that is longer is no word of a route.
 const SEGMENT: usize = 32;
 
 /// The names of routes, each kept for as long as the program runs: a version at a route's end is part
@@ -158,8 +158,8 @@ fn route(path: &str) -> String {
     if route.is_empty() { "*".to_owned() } else { route }
 }
 
-/// Whether a segment of a path looks as if there were many like it: it has a number in it that is not
-/// a version's, or is long, or has characters that no route has.
+/// Returns whether a segment of a path looks as if there were many like it: it has a number in it
+/// that is not a version's, or is long, or has characters that no route has.
 fn is_id(segment: &str) -> bool {
     let version = segment
         .strip_prefix('v')

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-/// How what comes is written, which its first bytes tell.
+/// Tells how what comes is written, which its first bytes tell.
 #[derive(Debug)]
 pub(super) enum Encoding {
     /// Too little has come to know: this.
@@ -17,7 +17,7 @@ pub(super) enum Encoding {
 const UTF8: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 impl Encoding {
-    /// What a piece says in UTF-8, without a mark. The mark's bytes don't count.
+    /// Returns what a piece says in UTF-8, without a mark. The mark's bytes don't count.
     pub(super) fn decode<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
         match self {
             Encoding::Plain => Cow::Borrowed(piece),
@@ -50,7 +50,7 @@ impl Encoding {
         mark
     }
 
-    /// What the end leaves.
+    /// Returns what the end leaves.
     pub(super) fn finish(&mut self) -> Vec<u8> {
         match std::mem::replace(self, Encoding::Plain) {
             Encoding::Unknown(head) => head,
@@ -59,7 +59,8 @@ impl Encoding {
     }
 }
 
-/// What the first bytes tell, and how many of them are the mark; `None` where more must come.
+/// Returns what the first bytes tell, and how many of them are the mark; `None` where more must
+/// come.
 fn mark(head: &[u8]) -> Option<(Encoding, usize)> {
     match head {
         [0xff, 0xfe, ..] => Some((Encoding::Wide { big: false, odd: None, high: None }, 2)),

@@ -124,7 +124,7 @@ impl Goroutine {
         }
     }
 
-    /// What makes it one of a group.
+    /// Returns what makes it one of a group.
     fn key(&self) -> Key {
         let plain = |frame: &Frame| (frame.0.to_owned(), frame.2.to_owned(), frame.3);
         let created = self.created.as_ref().map(|(frame, _)| plain(frame));

@@ -11,7 +11,7 @@
 
 use super::labels;
 
-/// What a header says.
+/// Holds what a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Header<'a> {
     pub(super) id: u64,
@@ -20,13 +20,13 @@ pub(super) struct Header<'a> {
     pub(super) wait: Option<u64>,
     pub(super) locked: bool,
     pub(super) leaked: bool,
-    /// Whether `gp=` is there, as in crashes.
+    /// Tells whether `gp=` is there, as in crashes.
     pub(super) crash: bool,
     /// The labels as they are written, without their braces.
     pub(super) labels: Option<&'a [u8]>,
 }
 
-/// How a line that begins with `goroutine ` is to be taken.
+/// Tells how a line that begins with `goroutine ` is to be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Line<'a> {
     Header(Header<'a>),
@@ -36,7 +36,7 @@ pub(super) enum Line<'a> {
     Text,
 }
 
-/// What may stand before the bracket, each with a value up to the next blank.
+/// Words that may stand before the bracket, each with a value up to the next blank.
 const WORDS: [&[u8]; 3] = [b"gp=", b"m=", b"mp="];
 
 /// Reads a line without its newline.

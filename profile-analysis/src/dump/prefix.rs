@@ -21,7 +21,7 @@ pub(super) struct Prefix {
     length: usize,
 }
 
-/// What begins the text that comes before stacks.
+/// Beginnings of the text that comes before stacks.
 const ENDS: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: "];
 
 impl Prefix {
@@ -64,7 +64,7 @@ impl Prefix {
         }
     }
 
-    /// Where the prefix of a line ends that has the known one but for its digits.
+    /// Returns where the prefix of a line ends that has the known one but for its digits.
     fn exact(&self, line: &[u8]) -> Option<usize> {
         let mut at = 0;
         for (index, &wanted) in self.pattern.iter().enumerate() {
@@ -100,11 +100,11 @@ fn is_blank(text: &[u8]) -> bool {
     text.iter().all(|&byte| byte == b' ')
 }
 
-/// How much of a text [`is_prefixed`] looks at.
+/// Number of bytes of a text that [`is_prefixed`] looks at.
 const LOOKED_AT: usize = 1 << 20;
 
-/// Whether goroutines begin in the middle of lines, so that [`strip_prefix`](super::Options) would find
-/// them. Only the first MiB is looked at.
+/// Returns whether goroutines begin in the middle of lines, so that
+/// [`strip_prefix`](super::Options) would find them. Only the first MiB is looked at.
 pub fn is_prefixed(text: &[u8]) -> bool {
     let text = beginning(&text[..text.len().min(LOOKED_AT)]);
     let mut lines = text.split(|&byte| byte == b'\n');
@@ -115,7 +115,7 @@ pub fn is_prefixed(text: &[u8]) -> bool {
     })
 }
 
-/// Where the first header in a line begins.
+/// Returns where the first header in a line begins.
 fn header(line: &[u8]) -> Option<usize> {
     let line = line.trim_ascii_end();
     memmem::find_iter(line, b"goroutine ").find(|&at| {
@@ -130,7 +130,7 @@ fn header(line: &[u8]) -> Option<usize> {
     })
 }
 
-/// Where the text begins that comes before stacks.
+/// Returns where the text begins that comes before stacks.
 fn end(line: &[u8]) -> Option<usize> {
     let found = ENDS.iter().filter_map(|text| memmem::find(line, text));
     found.filter(|&at| begins_at(line, at)).min()

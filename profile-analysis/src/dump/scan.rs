@@ -14,11 +14,11 @@ use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 
 /// The longest dump that Go's runtime writes: it then cuts off where it is.
 const LONGEST_OF_GO: u64 = 64 << 20;
-/// How many of the frames that followed before are tried.
+/// Number of the frames that followed before which are tried.
 const TRIES: usize = 16;
-/// How much of a line that is too long is searched for a goroutine's state.
+/// Number of bytes that are searched of a line that is too long, for a goroutine's state.
 const HEAD: usize = 256;
-/// How much is made UTF-8 at a time where it is something else.
+/// Number of bytes that are made UTF-8 at a time where it is something else.
 const DECODED: usize = 64 << 10;
 /// The most labels of one goroutine.
 const LABELS: usize = 256;
@@ -43,9 +43,9 @@ pub struct Parser {
     memory: bool,
     /// The goroutine stands in the text of a panic, and its first frame decides.
     doubtful: bool,
-    /// Whether the goroutine behind the text of the panic that was last read must be running.
+    /// Tells whether the goroutine behind the text of the panic that was last read must be running.
     runs: bool,
-    /// Whether that text has held others: then what comes is text until the one that runs.
+    /// Tells whether that text has held others: then what comes is text until the one that runs.
     forged: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
@@ -56,21 +56,21 @@ pub struct Parser {
     counts: Counts,
 }
 
-/// What is counted beside the groups.
+/// The quantity that is counted beside the groups.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     goroutines: u64,
     /// Headers of `debug=2`, and records of `debug=1`.
     headers: u64,
     records: u64,
-    /// How often goroutine 1 came.
+    /// Number of times that goroutine 1 came.
     firsts: u64,
     crash: bool,
     truncated: bool,
     /// The total that a `debug=1` profile says, and the sum of its records so far.
     total: Option<u64>,
     sum: u64,
-    /// Whether that profile is of leaked goroutines only.
+    /// Tells whether that profile is of leaked goroutines only.
     leaks: bool,
 }
 
@@ -248,7 +248,8 @@ impl Parser {
         at
     }
 
-    /// How long the two lines of a frame are at the beginning of a text, where they are there.
+    /// Returns how long the two lines of a frame are at the beginning of a text, where they are
+    /// there.
     #[inline]
     fn known_frame(&self, text: &[u8], frame: u32) -> Option<usize> {
         let function = self.table.function(frame);
@@ -262,7 +263,7 @@ impl Parser {
         Some(function.len() + 1 + end + 3 + length)
     }
 
-    /// How long the rest of a frame's second line is with its newline, where it is there.
+    /// Returns how long the rest of a frame's second line is with its newline, where it is there.
     #[inline]
     fn known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
         let place = self.table.place(frame);
@@ -290,7 +291,8 @@ impl Parser {
         (place.len() + length <= self.line_limit).then_some(place.len() + length)
     }
 
-    /// How long the two lines of a creator are at the beginning of a text, where they are there.
+    /// Returns how long the two lines of a creator are at the beginning of a text, where they are
+    /// there.
     fn known_creator(&self, text: &[u8], creator: u32) -> Option<usize> {
         let rest = text["created by ".len()..].strip_prefix(self.table.function(creator))?;
         let rest = match rest.strip_prefix(b" in goroutine ") {
@@ -633,7 +635,7 @@ impl Parser {
         self.conclude()
     }
 
-    /// What is known only when all is read.
+    /// Returns what is known only when all is read.
     pub(super) fn conclude(mut self) -> Dump {
         if self.offset == LONGEST_OF_GO {
             self.table.warn(self.offset, Problem::LongestOfGo);
@@ -682,12 +684,13 @@ impl Parser {
         self.counts.truncated |= breaks_off;
     }
 
-    /// Whether what came ends behind the text of a panic: then it takes what came to read on.
+    /// Returns whether what came ends behind the text of a panic: then it takes what came to read
+    /// on.
     pub(super) fn ends_after_panic(&self) -> bool {
         self.mode == Mode::AfterPanic && self.runs
     }
 
-    /// Whether a last line without a newline is only the beginning of one.
+    /// Returns whether a last line without a newline is only the beginning of one.
     fn breaks_off(&self, line: &[u8]) -> bool {
         if line.starts_with(b"goroutine ") {
             return header::parse(line) == header::Line::CutOff;
@@ -746,12 +749,12 @@ fn profile_total(line: &[u8]) -> Option<u64> {
     if name.is_empty() { None } else { header::number(&line[line.len() - digits..]) }
 }
 
-/// Whether the text of a panic begins here.
+/// Returns whether the text of a panic begins here.
 fn is_panic(line: &[u8]) -> bool {
     [&b"panic: "[..], b"fatal error: ", b"\tpanic: "].iter().any(|start| line.starts_with(start))
 }
 
-/// Whether a line is one of the registers that follow a crash's stack: `rax    0xca`.
+/// Returns whether a line is one of the registers that follow a crash's stack: `rax    0xca`.
 fn is_register(line: &[u8]) -> bool {
     let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
     let value = line[name..].trim_ascii_start();

@@ -15,9 +15,9 @@ pub(super) const NONE: u32 = u32::MAX;
 /// The node of the empty stack.
 pub(super) const ROOT: u32 = 0;
 
-/// How many ids of members a group keeps.
+/// Number of ids of members a group keeps.
 const SAMPLE_IDS: usize = 8;
-/// How many warnings are kept; the rest is counted.
+/// Number of warnings that are kept; the rest is counted.
 const WARNINGS: usize = 100;
 
 /// A function and a place in it, as ranges of the text.
@@ -27,7 +27,7 @@ pub(super) struct FrameText {
     function: u32,
     place: u32,
     pub(super) inlined: bool,
-    /// Whether lines that hold these very texts can only be of this frame.
+    /// Tells whether lines that hold these very texts can only be of this frame.
     pub(super) plain: bool,
 }
 
@@ -38,13 +38,13 @@ pub(super) struct Node {
     pub(super) frame: u32,
     pub(super) first_child: u32,
     pub(super) next_sibling: u32,
-    /// How many frames lead here.
+    /// Number of frames that lead here.
     pub(super) depth: u32,
     /// The group that was found here last.
     last_group: u32,
 }
 
-/// What makes a group one: everything else about its members may differ.
+/// Holds what makes a group one: everything else about its members may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Key {
     pub(super) state: u32,
@@ -54,7 +54,7 @@ pub(super) struct Key {
     pub(super) label: u32,
 }
 
-/// What is known of the members of a group.
+/// Holds what is known of the members of a group.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
     pub(super) key: Key,
@@ -82,7 +82,7 @@ pub(super) struct Ancestor {
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) id: u64,
-    /// How many there are of it.
+    /// Number of them there are.
     pub(super) count: u64,
     pub(super) state: u32,
     pub(super) node: u32,
@@ -216,7 +216,7 @@ impl Table {
         }
     }
 
-    /// Whether so much more text may be kept; where it may, it is charged for.
+    /// Returns whether so much more text may be kept; where it may, it is charged for.
     fn afford(&mut self, bytes: usize, offset: u64) -> bool {
         // What maps and lists need beside the text itself, while they grow too.
         const OVERHEAD: usize = 192;

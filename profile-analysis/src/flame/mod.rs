@@ -29,7 +29,7 @@ pub use svg::svg;
 /// Stacks by function name, with their sums in one sample type.
 #[derive(Debug)]
 pub struct Flame {
-    /// What is counted, such as `inuse_space`.
+    /// The quantity that is counted, such as `inuse_space`.
     pub sample_type: String,
     /// In which unit, such as `bytes`.
     pub unit: String,
@@ -47,9 +47,9 @@ pub struct Flame {
 pub struct Tree {
     /// The nodes, each after its parent and beside its siblings; the first is the root of all.
     pub nodes: Vec<Node>,
-    /// How deep the deepest node is; the root is at 0.
+    /// Tells how deep the deepest node is; the root is at 0.
     pub depth: u32,
-    /// What had to be left out, as a sentence for people; empty where it is all there.
+    /// Holds what had to be left out, as a sentence for people; empty where it is all there.
     pub note: String,
 }
 
@@ -60,11 +60,11 @@ pub struct Node {
     pub name: u32,
     /// Index of the parent; the root is its own.
     pub parent: u32,
-    /// How many nodes are between this and the root.
+    /// Number of nodes that are between this and the root.
     pub depth: u32,
-    /// Where it begins, in the unit of `value`: its place from the left.
+    /// Place where it begins, in the unit of `value`: its place from the left.
     pub start: i128,
-    /// What falls on it and on what it called.
+    /// The amount that falls on it and on what it called.
     pub value: i128,
     /// The same in the profile to compare with; 0 where there is none.
     pub base: i128,
@@ -105,12 +105,12 @@ impl Flame {
         Ok(flame)
     }
 
-    /// How many stacks there are.
+    /// Returns how many stacks there are.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }

@@ -10,7 +10,8 @@ use super::{By, Category, GroupOptions, Row, StackOf};
 use crate::dump::{Dump, Group, labels_by_group};
 use crate::rules::{Bits, RuleSet, Subject};
 
-/// What tells rows apart, as numbers; equal ones are compared, so that a hash decides nothing.
+/// Holds what tells rows apart, as numbers; equal ones are compared, so that a hash decides
+/// nothing.
 struct Keys {
     state: RandomState,
     rows: HashMap<u64, Vec<(usize, Vec<u32>)>>,

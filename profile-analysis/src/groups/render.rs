@@ -169,7 +169,7 @@ pub(super) fn place(frame: &Frame<'_>) -> String {
     }
 }
 
-/// What is not shown, and what shows it.
+/// Returns what is not shown, and what shows it.
 pub(super) fn more(count: usize, what: &str) -> String {
     format!("{}; -n 0 shows all", plural(count as u64, what))
 }

@@ -18,7 +18,7 @@ use profile_format::profile::{Builder, Function, Line, Mapping, Profile};
 
 use self::parse::{Header, Text};
 
-/// How much text is read.
+/// Bounds of the text that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limits {
     /// Bytes of the text.
@@ -34,7 +34,7 @@ impl Default for Limits {
     }
 }
 
-/// Why a text is no profile.
+/// The reasons why a text is no profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LegacyError {

@@ -14,7 +14,7 @@ const AHEAD: usize = 64;
 /// The most functions at one address.
 const MOST_INLINED: usize = 100;
 
-/// What the text says, as it says it.
+/// Holds what the text says, as it says it.
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) header: Header,
@@ -33,12 +33,12 @@ pub(super) struct Text {
     named: usize,
 }
 
-/// What the first line says.
+/// Holds what the first line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Header {
     /// Blocks and bytes in use and allocated; of these one in `rate` bytes was sampled.
     Heap { rate: u64 },
-    /// What the heap has grown by.
+    /// Holds what the heap has grown by.
     Growth,
     /// Cycles and waits.
     Contention,

@@ -86,7 +86,7 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
     Ok(rules)
 }
 
-/// Where and why a text is no file of rules.
+/// Returns where and why a text is no file of rules.
 fn on_one_line(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().trim().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));

@@ -27,7 +27,7 @@ use serde::Serialize;
 use pattern::Pattern;
 pub(crate) use pattern::{Bits, reason};
 
-/// What a goroutine, thread or task is for.
+/// Holds what a goroutine, thread or task is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
@@ -65,7 +65,7 @@ pub enum RuleError {
         rule: String,
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         reason: String,
     },
     /// A rule's `stuck_after` is no time in whole minutes.
@@ -75,7 +75,7 @@ pub enum RuleError {
     StuckAfter {
         /// The rule's id.
         rule: String,
-        /// What it says.
+        /// The value itself.
         value: String,
     },
     /// A rule without a condition would match everything.
@@ -131,9 +131,9 @@ struct Conditions {
     label: Vec<(String, Vec<Pattern>)>,
 }
 
-/// What rules look at.
+/// Holds what rules look at.
 pub(crate) struct Subject<'a> {
-    /// Which of the patterns match a frame, the first user frame, and the creator.
+    /// Tells which of the patterns match a frame, the first user frame, and the creator.
     pub(crate) any_frame: &'a Bits,
     pub(crate) top_user_frame: &'a Bits,
     pub(crate) created_by: &'a Bits,
@@ -141,7 +141,7 @@ pub(crate) struct Subject<'a> {
     pub(crate) labels: &'a [(String, String, u64)],
 }
 
-/// What the rules say.
+/// Holds what the rules say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict<'a> {
     /// The category.
@@ -150,12 +150,12 @@ pub struct Verdict<'a> {
     pub rule: Option<&'a str>,
     /// After how many minutes it counts as stuck, where the rule says so.
     pub stuck_after: Option<u64>,
-    /// How bad that is, where the rule says so.
+    /// Tells how bad that is, where the rule says so.
     pub severity: Option<&'a str>,
 }
 
-/// What must hold of any bytes, for fuzzing and for tests that run its corpus: they are refused, or
-/// can be judged by.
+/// Returns what must hold of any bytes, for fuzzing and for tests that run its corpus: they are
+/// refused, or can be judged by.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
@@ -216,17 +216,17 @@ impl RuleSet {
         self
     }
 
-    /// How many rules there are.
+    /// Returns how many rules there are.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Which of the patterns for functions match a name.
+    /// Returns which of the patterns for functions match a name.
     pub(crate) fn bits(&self, function: &str) -> Bits {
         let mut bits = self.no_bits();
         for (number, pattern) in self.functions.iter().enumerate() {
@@ -242,7 +242,7 @@ impl RuleSet {
         vec![0; self.functions.len().div_ceil(64)]
     }
 
-    /// What the first rule that matches says.
+    /// Returns what the first rule that matches says.
     pub(crate) fn verdict(&self, subject: &Subject<'_>) -> Verdict<'_> {
         let applies = |rule: &&Rule| {
             rule.all.hold(subject) && !rule.unless.as_ref().is_some_and(|u| u.hold(subject))

@@ -37,15 +37,15 @@ impl Pattern {
     }
 }
 
-/// Why a regular expression makes no sense, without the picture of where that goes with it.
+/// Returns why a regular expression makes no sense, without the picture of where that goes with it.
 pub(crate) fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
-/// Whether a name matches a glob: `*` stands for anything, `?` for one byte. Goes back only to the
-/// last `*`, so that the time is at most the product of the lengths.
+/// Returns whether a name matches a glob: `*` stands for anything, `?` for one byte. Goes back only
+/// to the last `*`, so that the time is at most the product of the lengths.
 fn matches(glob: &[u8], name: &[u8]) -> bool {
     let (mut at, mut in_name) = (0, 0);
     let mut star = None;

@@ -9,7 +9,7 @@ use super::{By, TopRow};
 use crate::distinct::Distinct;
 use crate::frames::{Frame, Frames};
 
-/// What to rank.
+/// Holds what to rank.
 pub(crate) struct Query {
     /// The sample type's index.
     pub(crate) index: usize,
@@ -201,7 +201,7 @@ fn groups(
         .collect()
 }
 
-/// Which row each frame belongs to.
+/// Tells which row each frame belongs to.
 struct Groups<'a> {
     /// The name of each row.
     names: Vec<&'a str>,

@@ -96,14 +96,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Where the endpoints stand if the URL names a host only; `/debug` by default.
+    /// Sets where the endpoints stand if the URL names a host only; `/debug` by default.
     pub fn prefix(mut self, prefix: &str) -> ClientBuilder {
         self.target.set_prefix(prefix);
         self
     }
 
-    /// How long a collection may take in all, waits and repetitions included; two minutes beyond its
-    /// window by default.
+    /// Returns how long a collection may take in all, waits and repetitions included; two minutes
+    /// beyond its window by default.
     pub fn timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.timeout = Some(timeout);
         self
@@ -115,16 +115,16 @@ impl ClientBuilder {
         self
     }
 
-    /// How often a request is repeated that fails before its answer, because the service can't be
-    /// reached or answers 502, 503 or 504; not at all by default. A service that is busy is waited
-    /// for in any case.
+    /// Returns how often a request is repeated that fails before its answer, because the service
+    /// can't be reached or answers 502, 503 or 504; not at all by default. A service that is busy
+    /// is waited for in any case.
     pub fn retries(mut self, retries: u32) -> ClientBuilder {
         self.retries = retries;
         self
     }
 
-    /// Whether Go's endpoints are asked one by one where there is no `/debug/profile`, which is the
-    /// default.
+    /// Sets whether Go's endpoints are asked one by one where there is no `/debug/profile`,
+    /// which is the default.
     pub fn fallback(mut self, fallback: bool) -> ClientBuilder {
         self.fallback = fallback;
         self

@@ -138,7 +138,7 @@ fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec
     empty
 }
 
-/// What is known of a bundle that doesn't say it itself.
+/// Returns what is known of a bundle that doesn't say it itself.
 fn header(client: &Client, request: &Request, file_name: Option<&str>) -> Header {
     let service = file_name.and_then(|name| name.split_once("-profile")).map(|(name, _)| name);
     Header {
@@ -160,7 +160,7 @@ struct Stream<'a, R> {
     url: &'a Url,
     limit: u64,
     bytes: u64,
-    /// Why it ended, where that wasn't its end.
+    /// The reasons why it ended, where that wasn't its end.
     failed: Option<Error>,
     progress: &'a mut dyn FnMut(Progress),
 }

@@ -3,7 +3,7 @@
 
 use profile_core::profile::{DecodeLimits, Profile};
 
-/// What an endpoint should answer with.
+/// Holds what an endpoint should answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     /// A profile.proto, gzip'd or not.
@@ -14,12 +14,12 @@ pub(super) enum Form {
     Trace,
 }
 
-/// What is kept of an answer.
+/// Holds what is kept of an answer.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) ending: &'static str,
     pub(super) bytes: Vec<u8>,
-    /// What is odd about it, if anything is.
+    /// Oddities of it, if anything is.
     pub(super) doubt: Option<String>,
 }
 

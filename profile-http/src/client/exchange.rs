@@ -22,7 +22,7 @@ pub(super) struct Answer {
     pub(super) content_type: String,
 }
 
-/// What is kept in memory of one answer.
+/// The most that is kept in memory of one answer.
 const IN_MEMORY: usize = 256 * 1024;
 /// The longest that a service is taken to stay away, whatever it says.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 3600);
@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// Where a redirect leads, within the same origin.
+/// Returns where a redirect leads, within the same origin.
 fn elsewhere(from: &Url, answer: &Response<Body>) -> Option<Url> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;

@@ -23,27 +23,27 @@ use crate::{Error, Result};
 struct Fetch {
     kind: Kind,
     form: Form,
-    /// What the endpoint is called.
+    /// The name of the endpoint.
     endpoint: &'static str,
     /// The debug level, for a dump as text.
     debug: Option<&'static str>,
 }
 
-/// What one thread tells the one that writes.
+/// Holds what one thread tells the one that writes.
 enum Message {
     Progress(Progress),
     /// The answer to one of those that record, by its place among them.
     Done(usize, Result<Answer>),
 }
 
-/// How far a collection is.
+/// Tells how far a collection is.
 struct Collection<'a> {
     client: &'a Client,
     budget: Budget,
     output: Output<'a>,
     /// Cumulative profiles from before the window, for comparison, and for want of better ones.
     before: Vec<(Kind, Answer)>,
-    /// How many requests in a row have come to nothing, with the last one's error.
+    /// Number of requests in a row that have come to nothing, with the last one's error.
     silent: u32,
     silence: Option<Error>,
     /// The first failure, for a collection in which there are only failures.
@@ -51,7 +51,7 @@ struct Collection<'a> {
     received: u64,
 }
 
-/// What an answer may take beyond its window.
+/// The time that an answer may take beyond its window.
 const ANSWER: Duration = Duration::from_secs(60);
 /// The longest window that is asked for: Go itself knows no limit.
 const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
@@ -292,7 +292,7 @@ impl Collection<'_> {
         }
     }
 
-    /// Why nothing more is to be asked.
+    /// Returns why nothing more is to be asked.
     fn over(&self) -> Option<&'static str> {
         if self.client.cancel.is_set() {
             Some("interrupted before its turn")

@@ -16,16 +16,16 @@ pub(super) struct Output<'a> {
     writer: BundleWriter<Counted<'a>>,
     bytes: Rc<Cell<u64>>,
     failed: Option<Error>,
-    /// Whether it can get an end although a write failed.
+    /// Tells whether it can get an end although a write failed.
     can_end: bool,
 }
 
-/// How a bundle ends.
+/// Tells how a bundle ends.
 #[derive(Default)]
 pub(super) struct End {
     pub(super) file_name: Option<String>,
     pub(super) warnings: Vec<Warning>,
-    /// Why it can't be called whole.
+    /// The reasons why it can't be called whole.
     pub(super) broke_off: Option<Error>,
     /// The manifest that came with the entries.
     pub(super) manifest: Option<Theirs>,
@@ -37,8 +37,9 @@ pub(super) struct Theirs {
     pub(super) manifest: Manifest,
 }
 
-/// What a writer's error holds if the writer has dropped everything since it was last flushed, as one
-/// can by cutting off a file. A bundle that doesn't fit still gets its manifest then.
+/// Holds what a writer's error holds if the writer has dropped everything since it was last
+/// flushed, as one can by cutting off a file. A bundle that doesn't fit still gets its manifest
+/// then.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct RolledBack(#[from] pub io::Error);
@@ -128,18 +129,18 @@ impl<'a> Output<'a> {
         self.writer.manifest().entries.is_empty()
     }
 
-    /// Whether there is an entry of this name.
+    /// Returns whether there is an entry of this name.
     pub(super) fn holds(&self, name: &EntryName) -> bool {
         self.writer.manifest().entries.iter().any(|entry| *name == *entry.name)
     }
 
-    /// Whether there is a profile of this kind.
+    /// Returns whether there is a profile of this kind.
     pub(super) fn has(&self, kind: Kind) -> bool {
         let entries = &self.writer.manifest().entries;
         entries.iter().any(|entry| entry.kind == kind.name() && entry.name.ends_with(".prof"))
     }
 
-    /// Whether writing has failed.
+    /// Returns whether writing has failed.
     pub(super) fn is_closed(&self) -> bool {
         self.failed.is_some()
     }

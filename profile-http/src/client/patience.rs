@@ -48,7 +48,7 @@ impl Cancel {
     }
 }
 
-/// How long a busy service is left alone if it doesn't say.
+/// Time that a busy service is left alone if it doesn't say.
 const WHILE_BUSY: Duration = Duration::from_secs(1);
 /// The wait before the first repetition; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -90,7 +90,8 @@ impl Client {
     }
 }
 
-/// How long to wait where somebody else is served at the moment: our own answer, or Go's texts.
+/// Returns how long to wait where somebody else is served at the moment: our own answer, or Go's
+/// texts.
 fn busy(error: &Error) -> Option<Duration> {
     let Error::Refused { status, message, retry_after, .. } = error else { return None };
     let in_use = ["already in use", "already enabled"];
@@ -100,7 +101,7 @@ fn busy(error: &Error) -> Option<Duration> {
     is_busy.then(wait)
 }
 
-/// Whether the failure is one of the way rather than of the service.
+/// Returns whether the failure is one of the way rather than of the service.
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Request { .. } | Error::Handshake { source: HandshakeError::HungUp, .. } => true,

@@ -15,16 +15,16 @@ use crate::{Error, Result};
 /// The addresses of a service's endpoints, without credentials, and what the URL asked for.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// Where bundles come from. With what is left of the query, which may hold something that isn't
-    /// to be shown.
+    /// The address that bundles come from. With what is left of the query, which may hold something that
+    /// isn't to be shown.
     bundle: Url,
     /// The folder of Go's endpoints, with a slash at its end and the query less their parameters.
     pprof: Url,
-    /// What the query says of a bundle.
+    /// Holds what the query says of a bundle.
     asked: Request,
     /// The first without its query.
     shown: String,
-    /// Whether the URL named a host only.
+    /// Tells whether the URL named a host only.
     bare: bool,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Where the endpoints stand unless the URL says otherwise.
+/// The path under which the endpoints stand unless the URL says otherwise.
 const DEFAULT_PREFIX: &str = "/debug";
 
 impl Target {
@@ -107,7 +107,7 @@ impl Target {
         shown.into()
     }
 
-    /// Whether it is on this host, by its name or its address.
+    /// Returns whether it is on this host, by its name or its address.
     pub(super) fn is_loopback(&self) -> bool {
         match self.bundle.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -159,7 +159,7 @@ impl Target {
     }
 }
 
-/// What a URL's query says, by whom it is for.
+/// Holds what a URL's query says, by whom it is for.
 struct Query {
     asked: Request,
     bundle: Option<String>,

@@ -6,7 +6,7 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 use crate::{Error, Result};
 
-/// What differs from the defaults. Its `Debug` shows no key.
+/// Holds what differs from the defaults. Its `Debug` shows no key.
 #[derive(Default)]
 pub(super) struct Settings {
     authorities: Vec<Certificate<'static>>,

@@ -108,7 +108,7 @@ struct Collection {
 /// Tells the handler that the window is open, and since when, or why not.
 type Started = oneshot::Sender<Result<std::time::SystemTime, Error>>;
 
-/// What a collection came to, for the record.
+/// Holds what a collection came to, for the record.
 #[derive(Default)]
 struct Tally {
     bytes: u64,

@@ -53,7 +53,7 @@ pub struct DebugService {
     shared: Arc<Shared>,
 }
 
-/// What every request needs.
+/// Holds what every request needs.
 struct Shared {
     service: String,
     version: String,
@@ -68,7 +68,7 @@ struct Shared {
     collections: Mutex<Vec<JoinHandle<()>>>,
     taking: pprof::Taking,
     live: live::Live,
-    /// What threads and tasks are for.
+    /// Holds what threads and tasks are for.
     rules: RuleSet,
 }
 
@@ -79,7 +79,7 @@ pub struct DebugServiceBuilder {
     stats: Option<Settings>,
 }
 
-/// How long a client that reads slowly may hold the gate, beyond the window.
+/// Time that a client that reads slowly may hold the gate, beyond the window.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
 impl DebugService {
@@ -105,7 +105,7 @@ impl DebugService {
         }
     }
 
-    /// What this process can give now, and why not the rest.
+    /// Returns what this process can give now, and why not the rest.
     pub fn available(&self) -> Available {
         self.shared.collectors.available().with_max_window(self.shared.max_window)
     }
@@ -154,7 +154,8 @@ impl DebugServiceBuilder {
         self
     }
 
-    /// Who may ask. Without an authorizer only this host may, through loopback or a unix socket.
+    /// Sets who may ask. Without an authorizer only this host may, through loopback or a unix
+    /// socket.
     pub fn authorizer(mut self, authorizer: impl Authorizer + 'static) -> DebugServiceBuilder {
         self.shared.authorizer = Some(Arc::new(authorizer));
         self
@@ -178,15 +179,15 @@ impl DebugServiceBuilder {
         self
     }
 
-    /// How long in all a collection may wait for a client that reads slowly or not at all, beyond
-    /// the window; half a minute by default. After that the answer is cut off.
+    /// Returns how long in all a collection may wait for a client that reads slowly or not at all,
+    /// beyond the window; half a minute by default. After that the answer is cut off.
     pub fn patience(mut self, patience: Duration) -> DebugServiceBuilder {
         self.shared.patience = patience;
         self
     }
 
-    /// How often the statistics are looked at and how far their history goes back; `None` switches
-    /// the collector off. By default every 10 s, and 5 minutes.
+    /// Returns how often the statistics are looked at and how far their history goes back; `None`
+    /// switches the collector off. By default every 10 s, and 5 minutes.
     pub fn stats(mut self, settings: impl Into<Option<Settings>>) -> DebugServiceBuilder {
         self.stats = settings.into();
         self
@@ -217,7 +218,7 @@ impl DebugServiceBuilder {
     }
 }
 
-/// What a runtime says of itself; a processor without wide atomics leaves some of it out.
+/// Returns what a runtime says of itself; a processor without wide atomics leaves some of it out.
 #[allow(clippy::needless_update)]
 fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
     let workers = 0..metrics.num_workers();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// What may wait in the pipe. Enough to keep a connection busy, little enough not to matter.
+/// The most that may wait in the pipe. Enough to keep a connection busy, little enough not to matter.
 const CAPACITY: usize = 256 * 1024;
 /// The largest piece put in at once.
 const PIECE: usize = 64 * 1024;
@@ -115,7 +115,7 @@ impl Watch {
         !state.reader_gone
     }
 
-    /// Whether the reader is still there.
+    /// Returns whether the reader is still there.
     pub(super) fn is_read(&self) -> bool {
         !self.shared.lock().reader_gone
     }

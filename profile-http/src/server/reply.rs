@@ -76,7 +76,7 @@ impl Refusal {
     }
 }
 
-/// How a refusal is written.
+/// Tells how a refusal is written.
 #[derive(Clone, Copy)]
 pub(super) enum Form {
     /// As JSON, for the endpoints that are our own.
@@ -276,7 +276,7 @@ pub(super) fn too_many(window: Duration) -> Refusal {
         .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// What was asked for could not be computed.
+/// Returns what was asked for could not be computed.
 pub(super) fn failed(why: &str) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to compute.", why)
 }

@@ -14,8 +14,8 @@ use super::seats::SeatTable;
 
 /// More connections than a debug endpoint has any use for. For the next one another goes.
 const MOST_CONNECTIONS: usize = 64;
-/// How many may wait to be taken, for a burst that comes between two of the listener's turns. Who comes when
-/// that many wait is not told, and tries again a second later.
+/// Number of those that may wait to be taken, for a burst that comes between two of the listener's turns. Who
+/// comes when that many wait is not told, and tries again a second later.
 pub(super) const BACKLOG: u32 = 4096;
 
 pub(super) enum Listener {

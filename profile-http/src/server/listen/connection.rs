@@ -23,12 +23,12 @@ use profile_core::BoxError;
 use super::super::{Body, BodyError, DebugService, Peer};
 use super::seats::Seat;
 
-/// How long a client has for a request, from its start until it is let in or its refusal is sent, and how
-/// long an idle connection is kept.
+/// Time that a client has for a request, from its start until it is let in or its refusal is sent,
+/// and how long an idle connection is kept.
 pub(super) const STAY: Duration = Duration::from_secs(10);
-/// How long the body of a request may take that was let in.
+/// Time that the body of a request may take that was let in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a write of an answer may stand still before the connection is closed.
+/// Time that a write of an answer may stand still before the connection is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Answers the requests of a connection until it ends, or its seat is lost.

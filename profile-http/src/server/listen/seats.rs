@@ -20,14 +20,14 @@ pub(super) struct SeatTable {
 
 struct Shared {
     most: usize,
-    /// How long a connection may stay between two requests, and until a request is let in.
+    /// Time that a connection may stay between two requests, and until a request is let in.
     stay: Duration,
     taken: Mutex<Vec<Arc<watch::Sender<Standing>>>>,
     /// Told when a seat is free, or could be. One alone listens: who seats the newcomers.
     changed: Notify,
 }
 
-/// What a connection is about.
+/// Holds what a connection is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
     /// It has begun, or a request has begun on it, and was not let in yet or was refused.

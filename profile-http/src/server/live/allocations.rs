@@ -53,7 +53,7 @@ pub(super) struct Stack<'a>(pub(super) &'a [Frame]);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Id(pub(super) u64);
 
-/// Which totals a row shows.
+/// Tells which totals a row shows.
 #[derive(Clone, Copy)]
 pub(super) enum Of {
     Allocated,

@@ -26,7 +26,7 @@ const MOST_DEPTH: usize = 512;
 #[derive(Debug, Serialize)]
 struct Flame {
     kind: &'static str,
-    /// What is counted, as in `cpu/nanoseconds`.
+    /// The quantity that is counted, as in `cpu/nanoseconds`.
     sample_type: String,
     unit: String,
     total: i64,

@@ -10,7 +10,8 @@ use tokio::sync::watch;
 
 use super::super::reply::{self, Refusal};
 
-/// How old an answer may be that is given again: two readers rarely ask in the very same moment.
+/// Tells how old an answer may be that is given again: two readers rarely ask in the very same
+/// moment.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The answer, once it is there.

@@ -25,7 +25,7 @@ const RISES: usize = 2;
 
 const MIB: u64 = 1 << 20;
 
-/// What sites held at earlier looks, by their id.
+/// Holds what sites held at earlier looks, by their id.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
     looks: VecDeque<Look>,
@@ -52,7 +52,7 @@ pub(super) struct Leak<'a> {
     /// The share of all that the site ever allocated that it still holds; `None` where that is not
     /// kept.
     pub(super) retention: Option<f64>,
-    /// What it held at each look, oldest first, this one last.
+    /// Bytes that it held at each look, oldest first, this one last.
     pub(super) trend: Vec<u64>,
     /// The time from the first of these looks to the last.
     pub(super) trend_seconds: f64,
@@ -63,7 +63,7 @@ pub(super) struct Leak<'a> {
     pub(super) id: Id,
 }
 
-/// What speaks for a leak.
+/// Holds what speaks for a leak.
 struct Suspect<'a> {
     site: &'a Site,
     severity: Severity,

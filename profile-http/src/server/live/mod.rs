@@ -29,12 +29,12 @@ use super::{Body, Shared};
 use flight::Flights;
 use leaks::Watch;
 
-/// What the endpoints keep between requests.
+/// Holds what the endpoints keep between requests.
 pub(super) struct Live {
     /// `None` where it was switched off, or no thread was to be had.
     collector: Option<Stats>,
     started: SystemTime,
-    /// What memory the sites held at earlier requests.
+    /// Holds what memory the sites held at earlier requests.
     watch: Mutex<Watch>,
     stats: Flights<usize>,
     goroutines: Flights<query::Goroutines>,

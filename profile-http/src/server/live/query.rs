@@ -12,14 +12,14 @@ use super::super::reply::{self, Refusal};
 const DEFAULT_SITES: usize = 50;
 const MOST_SITES: usize = 1000;
 
-/// What `/flame` draws, and how long it records.
+/// Holds what `/flame` draws, and how long it records.
 #[derive(Debug, PartialEq)]
 pub(super) struct Flame {
     pub(super) kind: Kind,
     pub(super) window: Duration,
 }
 
-/// How many sites `/stats` lists: `limit`.
+/// Returns how many sites `/stats` lists: `limit`.
 pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
     let mut limit = DEFAULT_SITES;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -37,8 +37,8 @@ pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
     Ok(limit)
 }
 
-/// What `/goroutines` is asked for: whether it adds the dump it was made from, `raw`, and by what means
-/// tasks tell what they wait in, `tasks`.
+/// Holds what `/goroutines` is asked for: whether it adds the dump it was made from, `raw`, and by
+/// what means tasks tell what they wait in, `tasks`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct Goroutines {
     pub(super) raw: bool,
@@ -67,7 +67,7 @@ pub(super) fn goroutines(query: &str) -> Result<Goroutines, Refusal> {
     Ok(goroutines)
 }
 
-/// What `/flame` is asked for: `kind`, and for kinds that record `seconds`.
+/// Returns what `/flame` is asked for: `kind`, and for kinds that record `seconds`.
 pub(super) fn flame(query: &str, longest: Duration) -> Result<Flame, Refusal> {
     let mut flame = Flame { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {

@@ -42,14 +42,14 @@ struct Answer<'a> {
 /// Bytes, and counts of what they hold.
 #[derive(Serialize)]
 struct Memory {
-    /// What the program has allocated and not freed.
+    /// Bytes that the program has allocated and not freed.
     alloc: Option<u64>,
-    /// What it ever allocated.
+    /// Bytes that it ever allocated.
     total_alloc: Option<u64>,
-    /// What the allocator holds in pages that are in use.
+    /// Bytes that the allocator holds in pages that are in use.
     heap_inuse: Option<u64>,
     heap_objects: Option<u64>,
-    /// What the process has of the system's memory: its resident set.
+    /// Bytes that the process has of the system's memory: its resident set.
     sys: Option<u64>,
     #[serde(flatten)]
     more: MoreMemory,
@@ -160,7 +160,7 @@ struct Process<'a> {
     build_id: &'a str,
     host: &'a str,
     pid: u32,
-    /// When the service was made, which is soon after the start of most programs.
+    /// Time at which the service was made, which is soon after the start of most programs.
     serving_since: String,
     serving_seconds: f64,
 }
@@ -176,7 +176,7 @@ struct Limits {
     max_window_seconds: f64,
 }
 
-/// Whether a kind can be given, and what to switch on where not.
+/// Tells whether a kind can be given, and what to switch on where not.
 #[derive(Serialize)]
 struct KindAnswer {
     kind: &'static str,

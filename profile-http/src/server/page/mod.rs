@@ -91,7 +91,7 @@ pub(super) fn page(request: &Parts) -> Response<Body> {
     response(&PAGE.open, &request.headers)
 }
 
-/// Whether a refused request is that of a person at a browser, for the page.
+/// Returns whether a refused request is that of a person at a browser, for the page.
 pub(super) fn is_visited(path: &str, request: &Parts) -> bool {
     let accept = request.headers.get_all(header::ACCEPT).into_iter();
     request.method == Method::GET

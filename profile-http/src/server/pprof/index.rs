@@ -9,7 +9,7 @@ use super::Shared;
 /// A line of the list: a name, the kind it gives if it gives one, and what that is.
 type Entry = (&'static str, Option<Kind>, &'static str);
 
-/// What gives no kind.
+/// Entries that give no kind.
 const OTHERS: [Entry; 2] = [
     ("cmdline", None, "The program and its arguments, separated by NUL"),
     (

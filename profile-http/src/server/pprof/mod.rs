@@ -25,7 +25,7 @@ use super::access::Identity;
 use super::reply::{self, Reply};
 use super::{Body, RequestBody, Shared};
 
-/// What stands below the folder.
+/// Holds what stands below the folder.
 enum Endpoint {
     /// The folder without its slash.
     Folder,

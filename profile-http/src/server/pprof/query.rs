@@ -11,18 +11,18 @@ use super::super::reply::{self, Refusal};
 const PROFILE: Duration = Duration::from_secs(30);
 const TRACE: Duration = Duration::from_secs(1);
 
-/// What is to be taken.
+/// A thing to be taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Job {
     /// The CPU profile of a window, at the rate that is asked for.
     Profile { window: Duration, hz: Option<CpuRate> },
     /// The trace of a window.
     Trace(Duration),
-    /// What a kind holds now; for a dump, by what means tasks tell what they wait in.
+    /// The state of a kind now; for a dump, by what means tasks tell what they wait in.
     Now { kind: Kind, gc: bool, tasks: Option<Detail> },
     /// The same as text, in Go's form of this number.
     Text { kind: Kind, debug: i64, tasks: Option<Detail> },
-    /// What a kind gets in a window.
+    /// The growth of a kind in a window.
     Delta { kind: Kind, window: Duration },
 }
 

@@ -124,7 +124,7 @@ fn give_late(
     stream(content, writer)
 }
 
-/// How far a collection has come when it can be answered.
+/// Tells how far a collection has come when it can be answered.
 enum Taken {
     Whole(Vec<u8>),
     /// A window is over, and its profile still to be finished.
@@ -134,7 +134,7 @@ enum Taken {
     },
 }
 
-/// Whether there would be an answer.
+/// Returns whether there would be an answer.
 pub(super) fn could(shared: &Shared, job: &Job) -> Result<(), Refusal> {
     match (job, shared.collectors.collector(job.kind()).check()) {
         (Job::Trace(_), Err(why)) => Err(reply::no_trace(&why)),
@@ -207,7 +207,7 @@ fn in_rate(shared: &Shared, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, 
     }
 }
 
-/// What a kind holds now, in one of Go's text forms.
+/// Returns what a kind holds now, in one of Go's text forms.
 fn as_text(
     shared: &Shared,
     kind: Kind,
@@ -238,7 +238,8 @@ fn record(
     open.close().map_err(|error| failed(&error))
 }
 
-/// What a kind that counts from the start has counted in a window: one snapshot less another.
+/// Returns what a kind that counts from the start has counted in a window: one snapshot less
+/// another.
 fn difference(
     shared: &Shared,
     kind: Kind,
@@ -261,7 +262,7 @@ fn difference(
     Ok(delta.encode_gzip())
 }
 
-/// What stands for a kind that this process can't give.
+/// Returns what stands for a kind that this process can't give.
 fn in_place_of(why: &Unavailable, job: &Job) -> Vec<u8> {
     let Some(profile) = empty_profile(why) else { return Vec::new() };
     match *job {
@@ -317,7 +318,7 @@ mod tests {
 
     use super::*;
 
-    /// What a content is made of, given back with some delay.
+    /// Holds what a content is made of, given back with some delay.
     struct Held(Arc<AtomicBool>);
 
     impl Drop for Held {

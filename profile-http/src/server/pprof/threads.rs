@@ -20,18 +20,18 @@ use super::Shared;
 /// More threads than a debug endpoint has any use for.
 const MOST: usize = 64;
 
-/// Who is at work.
+/// Tells who is at work.
 #[derive(Default)]
 pub(in super::super) struct Taking {
     threads: AtomicUsize,
     kinds: [Mutex<()>; Kind::ALL.len()],
     naming: Mutex<()>,
-    /// How many are finishing something, of any kind.
+    /// Number of those that are finishing something, of any kind.
     finishing: Mutex<usize>,
     finished: Condvar,
 }
 
-/// How long one waits for others than its own kind.
+/// Time that one waits for others than its own kind.
 const CONSIDERATE: Duration = Duration::from_secs(1);
 
 /// While one of these lives no other of its kind does, and no other of all if that can be helped.
@@ -105,7 +105,7 @@ impl Client {
     }
 }
 
-/// Where the answer goes, once.
+/// The receiver of the answer, once.
 pub(super) struct Answer<T>(oneshot::Sender<Result<T, Refusal>>);
 
 impl<T> Answer<T> {
