@@ -3,7 +3,7 @@
 use profile_format::profile::{Line, Location, Mapping, Profile, Samples};
 use regex::Regex;
 
-use crate::frames::Frames;
+use crate::frames::FrameTable;
 use crate::pattern::compile;
 use crate::prune::drop_frames;
 use crate::tags::TagMatch;
@@ -28,7 +28,7 @@ pub struct Filter<'a> {
 }
 
 /// Reads a profile as [`read`] does, and keeps the part that is meant. Totals are of what is kept.
-/// Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof` does.
+/// FrameTable that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof` does.
 ///
 /// Where labels are asked for, or frames go, the samples are read one by one, in more memory.
 ///
@@ -160,7 +160,7 @@ fn in_object(location: &Location, objects: &[bool]) -> bool {
 
 /// Returns whether the expression finds something in each location.
 fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
-    let frames = Frames::new(profile);
+    let frames = FrameTable::new(profile);
     let functions: Vec<bool> = frames
         .functions
         .iter()
@@ -230,7 +230,7 @@ mod tests {
         let bytes = testing::heap().encode();
         let filter = Filter { hide: Some("service::build|main.rs"), ..Filter::default() };
         let stacks = read_part(&bytes, &filter).unwrap().stacks;
-        let frames = Frames::new(stacks.profile());
+        let frames = FrameTable::new(stacks.profile());
         for stack in 0..stacks.len() {
             let names: Vec<_> = frames
                 .of_stack(stacks.locations(stack))

@@ -72,7 +72,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
         }
         format @ Format::LegacyText => {
             let (profile, warnings) =
-                legacy::parse(bytes, &legacy::Limits::default()).map_err(Error::Legacy)?;
+                legacy::parse(bytes, &legacy::LegacyLimits::default()).map_err(Error::Legacy)?;
             Ok(Opened { format, profile, warnings })
         }
         format @ (Format::Bundle | Format::Dump | Format::Trace | Format::GoTrace) => {

@@ -6,12 +6,12 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-use crate::gunzip::Gunzip;
+use crate::gunzip::GunzipReader;
 use crate::listed::Listed;
 use crate::manifest::{FORMAT, MANIFEST_NAME};
-use crate::tape::{BLOCK, Member, SCRATCH, Tape, padding};
-use crate::verify::{Found, hex, verify};
-use crate::warning::Warnings;
+use crate::tape::{BLOCK, SCRATCH, TarMember, TarReader, padding};
+use crate::verify::{FoundEntry, hex, verify};
+use crate::warning::WarningList;
 use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
 
 /// A bundle that is being read as a stream.
@@ -33,17 +33,17 @@ use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
 /// # }
 /// ```
 pub struct BundleReader<R> {
-    tape: Tape<R>,
+    tape: TarReader<R>,
     limits: Limits,
-    warnings: Warnings,
+    warnings: WarningList,
     /// The first block, which [`BundleReader::open`] has looked at.
     first: Option<[u8; BLOCK]>,
     /// Tells whether the end was reached, be it a good one or not.
     ended: bool,
     headers: u64,
     /// The entry that is being read: the last of `found`.
-    current: Option<Current>,
-    found: Vec<Found>,
+    current: Option<CurrentEntry>,
+    found: Vec<FoundEntry>,
     names: HashSet<EntryName>,
     manifest: Option<Manifest>,
     /// The manifest as it was written.
@@ -52,7 +52,7 @@ pub struct BundleReader<R> {
     has_manifest: bool,
 }
 
-struct Current {
+struct CurrentEntry {
     size: u64,
     left: u64,
     hash: Sha256,
@@ -88,9 +88,9 @@ impl<R: Read> BundleReader<R> {
     /// where it fails before that can be told. Whatever happens later is a warning.
     pub fn open(input: R, limits: &Limits) -> Result<BundleReader<R>> {
         let mut reader = BundleReader {
-            tape: Tape::new(Gunzip::open(input, limits)?),
+            tape: TarReader::new(GunzipReader::open(input, limits)?),
             limits: limits.clone(),
-            warnings: Warnings::default(),
+            warnings: WarningList::default(),
             first: None,
             ended: false,
             headers: 0,
@@ -104,7 +104,9 @@ impl<R: Read> BundleReader<R> {
         // Where nothing is compressed, only the header of an entry tells that this is a bundle.
         let plain = reader.tape.stream.members == 0;
         match reader.tape.block() {
-            Ok(Some(block)) if Member::parse(&block).is_some() || (is_zero(&block) && !plain) => {
+            Ok(Some(block))
+                if TarMember::parse(&block).is_some() || (is_zero(&block) && !plain) =>
+            {
                 reader.first = Some(block);
             }
             Ok(_) if plain => return Err(Error::NotGzip),
@@ -177,7 +179,7 @@ impl<R: Read> BundleReader<R> {
                 let value = self.limits.max_entries;
                 return Err(Problem::Limit { limit: "max_entries", value });
             }
-            let member = Member::parse(&block).ok_or(Problem::BadHeader)?;
+            let member = TarMember::parse(&block).ok_or(Problem::BadHeader)?;
             if self.admit(offset, member)? {
                 return Ok(true);
             }
@@ -185,7 +187,7 @@ impl<R: Read> BundleReader<R> {
     }
 
     /// Opens an entry, reads the manifest, or skips what is neither; says whether it is an entry.
-    fn admit(&mut self, offset: u64, member: Member) -> Result<bool, Problem> {
+    fn admit(&mut self, offset: u64, member: TarMember) -> Result<bool, Problem> {
         if let Some(what) = member.oddity {
             self.warnings.push(offset, Problem::Skipped { name: member.name.clone(), what });
             return self.tape.skip_member(&member).map(|()| false);
@@ -219,8 +221,9 @@ impl<R: Read> BundleReader<R> {
         }
         let name = member.name;
         let listed = Listed { name, bytes: 0, sha256: String::new(), complete: false };
-        self.found.push(Found { listed, offset });
-        self.current = Some(Current { size: member.size, left: member.size, hash: Sha256::new() });
+        self.found.push(FoundEntry { listed, offset });
+        self.current =
+            Some(CurrentEntry { size: member.size, left: member.size, hash: Sha256::new() });
         Ok(true)
     }
 

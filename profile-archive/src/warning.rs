@@ -185,14 +185,14 @@ impl fmt::Display for Warning {
 
 /// The warnings so far, bounded.
 #[derive(Debug, Default)]
-pub(crate) struct Warnings {
+pub(crate) struct WarningList {
     list: Vec<Warning>,
     loss: bool,
     damages: usize,
     oddities: usize,
 }
 
-impl Warnings {
+impl WarningList {
     /// Notes a problem. One that loses something is always kept, unless it is one that the manifest
     /// makes up: of the others there are at most `max_entries`. Damage has room of its own, so that no
     /// number of harmless oddities hides it.
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_list_is_bounded_and_keeps_losses() {
-        let mut warnings = Warnings::default();
+        let mut warnings = WarningList::default();
         for offset in 0..10_000 {
             warnings.push(offset, Problem::TrailingData);
         }
@@ -235,7 +235,7 @@ mod tests {
 
     #[test]
     fn oddities_do_not_hide_damage() {
-        let mut warnings = Warnings::default();
+        let mut warnings = WarningList::default();
         for _ in 0..10_000 {
             warnings.push(0, Problem::Renamed(EntryName::label(b"x")));
         }
@@ -247,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_a_manifest_makes_up_is_lost_and_bounded() {
-        let mut warnings = Warnings::default();
+        let mut warnings = WarningList::default();
         for _ in 0..10_000 {
             warnings.push(0, Problem::Missing(EntryName::label(b"x")));
         }

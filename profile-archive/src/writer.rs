@@ -76,7 +76,7 @@ impl<W: Write> BundleWriter<W> {
             let mut digest = Sha256::new();
             bundle.guarded(|gzip| {
                 gzip.compress(header.as_bytes())?;
-                content.write_to(&mut Compressed { gzip, digest: &mut digest })?;
+                content.write_to(&mut CompressedEntry { gzip, digest: &mut digest })?;
                 gzip.compress(padding(bytes))
             })?;
             Ok(digest.finalize().into())
@@ -250,12 +250,12 @@ fn padding(bytes: u64) -> &'static [u8] {
 }
 
 /// Compresses what is written, and digests it.
-struct Compressed<'a, W: Write> {
+struct CompressedEntry<'a, W: Write> {
     gzip: &'a mut GzipWriter<W>,
     digest: &'a mut Sha256,
 }
 
-impl<W: Write> Write for Compressed<'_, W> {
+impl<W: Write> Write for CompressedEntry<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.gzip.compress(bytes)?;
         self.digest.update(bytes);

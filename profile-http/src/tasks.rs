@@ -89,9 +89,9 @@ const SEGMENT: usize = 32;
 /// The names of routes, each kept for as long as the program runs: a version at a route's end is part
 /// of it, and would be cut off a name that is made up anew for each request.
 #[derive(Default)]
-struct Names(RwLock<HashSet<&'static str>>);
+struct RequestNames(RwLock<HashSet<&'static str>>);
 
-impl Names {
+impl RequestNames {
     fn of(&self, method: &Method, path: &str) -> Cow<'static, str> {
         let name = format!("{} {}", word(method), route(path));
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -119,9 +119,9 @@ impl Names {
     }
 }
 
-fn names() -> &'static Names {
-    static NAMES: OnceLock<Names> = OnceLock::new();
-    NAMES.get_or_init(Names::default)
+fn names() -> &'static RequestNames {
+    static NAMES: OnceLock<RequestNames> = OnceLock::new();
+    NAMES.get_or_init(RequestNames::default)
 }
 
 fn other(method: &Method) -> Cow<'static, str> {
@@ -198,7 +198,7 @@ mod tests {
             }
             word
         };
-        let names = Names::default();
+        let names = RequestNames::default();
         let seen: HashSet<_> =
             (1..5000).map(|n| names.of(&Method::GET, &format!("/{}", letters(n)))).collect();
         assert!(seen.len() <= ROUTES + 1, "{}", seen.len());

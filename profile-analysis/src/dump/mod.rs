@@ -66,7 +66,7 @@ pub(crate) use view::labels_by_group;
 pub use view::{AncestorView, Frame, Group};
 pub use waits::Waits;
 
-use table::Table;
+use table::StackTable;
 
 /// Tells how to read a dump.
 #[derive(Clone, Debug, Default)]
@@ -271,7 +271,7 @@ pub struct Dump {
     pub(crate) goroutines: u64,
     pub(crate) crash: bool,
     pub(crate) truncated: bool,
-    table: Table,
+    table: StackTable,
 }
 
 /// Reads a whole dump, on this thread.

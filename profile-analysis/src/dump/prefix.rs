@@ -10,12 +10,12 @@ use std::borrow::Cow;
 use memchr::{memchr, memmem};
 
 use super::beginning;
-use super::header::Line;
+use super::header::HeaderLine;
 use super::labels::string;
 
 /// The prefix that was seen last.
 #[derive(Debug, Default)]
-pub(super) struct Prefix {
+pub(super) struct LogPrefix {
     /// With each run of digits made one `0`.
     pattern: Vec<u8>,
     length: usize,
@@ -24,7 +24,7 @@ pub(super) struct Prefix {
 /// Beginnings of the text that comes before stacks.
 const ENDS: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: "];
 
-impl Prefix {
+impl LogPrefix {
     /// A line without its prefix. Blanks before a place become the tab that a log made of them. In the
     /// text of a panic (`quoted`) only what has the known prefix exactly is a line of its own.
     pub(super) fn strip<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
@@ -109,9 +109,10 @@ pub fn is_prefixed(text: &[u8]) -> bool {
     let text = beginning(&text[..text.len().min(LOOKED_AT)]);
     let mut lines = text.split(|&byte| byte == b'\n');
     lines.any(|line| {
-        let mut prefix = Prefix::default();
+        let mut prefix = LogPrefix::default();
         let stripped = prefix.strip(line, false);
-        stripped.len() < line.len() && matches!(super::header::parse(&stripped), Line::Header(_))
+        stripped.len() < line.len()
+            && matches!(super::header::parse(&stripped), HeaderLine::Header(_))
     })
 }
 
@@ -173,7 +174,7 @@ mod tests {
 
     #[track_caller]
     fn check(lines: &[(&str, &str)]) {
-        let mut prefix = Prefix::default();
+        let mut prefix = LogPrefix::default();
         let mut quoted = false;
         for (line, expected) in lines {
             let stripped = prefix.strip(line.as_bytes(), quoted);

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::table::{Ancestor, Members, NONE, split_label};
+use super::table::{AncestorStack, GroupMembers, NONE, split_label};
 use super::{Dump, DumpFormat, Limit, Waits, Warning, lines};
 
 /// A frame of a stack.
@@ -24,7 +24,7 @@ pub struct Frame<'a> {
 pub struct Group<'a> {
     dump: &'a Dump,
     index: u32,
-    members: &'a Members,
+    members: &'a GroupMembers,
 }
 
 /// A goroutine that a group's first member descends from.
@@ -216,7 +216,7 @@ impl<'a> Group<'a> {
 
     /// The goroutines that the first member descends from, its parent first.
     pub fn ancestors(&self) -> Vec<AncestorView<'a>> {
-        let view = |&Ancestor { id, node, creator }: &Ancestor| AncestorView {
+        let view = |&AncestorStack { id, node, creator }: &AncestorStack| AncestorView {
             id,
             stack: self.dump.table.stack(node).into_iter().map(|f| self.dump.frame(f)).collect(),
             created_by: self.dump.optional(creator),

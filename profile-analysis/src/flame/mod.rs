@@ -16,8 +16,8 @@ use std::collections::HashMap;
 
 use profile_format::profile::Stacks;
 
-use crate::distinct::Distinct;
-use crate::frames::Frames;
+use crate::distinct::DistinctIndex;
+use crate::frames::FrameTable;
 use crate::top::sample_type;
 use crate::{Error, Result};
 
@@ -94,7 +94,7 @@ impl Flame {
             values: Vec::new(),
             base: None,
         };
-        let mut joint = Joint::new(stacks.len());
+        let mut joint = JointFrames::new(stacks.len());
         joint.add(&mut flame, stacks, column, |flame| &mut flame.values);
         if let Some(base) = base {
             let column = sample_type(base.profile(), Some(&profile.type_name(value_type)))?;
@@ -143,14 +143,14 @@ impl Flame {
 }
 
 /// Finds the names and stacks that are there already.
-struct Joint {
+struct JointFrames {
     names: HashMap<String, u32>,
-    stacks: Distinct,
+    stacks: DistinctIndex,
 }
 
-impl Joint {
-    fn new(stacks: usize) -> Joint {
-        Joint { names: HashMap::new(), stacks: Distinct::with_capacity(stacks) }
+impl JointFrames {
+    fn new(stacks: usize) -> JointFrames {
+        JointFrames { names: HashMap::new(), stacks: DistinctIndex::with_capacity(stacks) }
     }
 
     fn add(
@@ -160,7 +160,7 @@ impl Joint {
         column: usize,
         sums: fn(&mut Flame) -> &mut Vec<i128>,
     ) {
-        let frames = Frames::new(stacks.profile());
+        let frames = FrameTable::new(stacks.profile());
         let names: Vec<u32> = frames
             .functions
             .iter()

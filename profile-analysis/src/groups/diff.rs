@@ -48,8 +48,8 @@ pub struct Diff {
 
 /// Compares two dumps that were grouped in the same way.
 pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
-    type Sides<'a> = [Option<&'a Row<'a>>; 2];
-    let mut groups: BTreeMap<_, Sides<'_>> = BTreeMap::new();
+    type DumpSides<'a> = [Option<&'a Row<'a>>; 2];
+    let mut groups: BTreeMap<_, DumpSides<'_>> = BTreeMap::new();
     for (side, rows) in [&base.rows, &new.rows].into_iter().enumerate() {
         for row in rows {
             let stack: Vec<String> = row.frames().iter().map(render::place).collect();
@@ -106,7 +106,7 @@ fn grown(row: &Row<'_>, before: u64) -> Option<Stuck> {
 
 /// Writes a comparison for people, its lines cut to `width` characters, 40 at least.
 pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
-    let mut out = render::Text::new(width);
+    let mut out = render::GroupText::new(width);
     let delta = i128::from(diff.after) - i128::from(diff.before);
     out.line(&format!(
         "{}, {} before ({delta:+}); {} changed, {} did not",

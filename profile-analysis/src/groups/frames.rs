@@ -1,7 +1,7 @@
 //! Which frames count: the runtime's are dropped, and the user's are told from the library's.
 
 use crate::dump::{Dump, Frame};
-use crate::rules::{Bits, RuleSet};
+use crate::rules::{PatternBits, RuleSet};
 use crate::site::is_plumbing;
 
 /// Holds what is known of each distinct frame of a dump.
@@ -18,7 +18,7 @@ pub(super) struct FrameKind {
 pub(super) struct FrameKinds {
     pub(super) kinds: Vec<FrameKind>,
     /// By the number of the function.
-    pub(super) bits: Vec<Bits>,
+    pub(super) bits: Vec<PatternBits>,
     /// The place of each frame among all, by function and line.
     pub(super) rank: Vec<u32>,
 }

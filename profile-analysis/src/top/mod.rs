@@ -8,12 +8,12 @@ mod tests;
 use profile_format::profile::{Profile, Stacks, ValueType};
 use serde::Serialize;
 
-use crate::frames::Frames;
+use crate::frames::FrameTable;
 use crate::{Error, Result};
 
 pub use render::render;
 
-pub(crate) use rank::{Query, Ranked, rank, saturate};
+pub(crate) use rank::{RankQuery, RankedRow, rank, saturate};
 
 /// The kinds of things that a row of a ranking can stand for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -96,8 +96,8 @@ pub fn top(stacks: &Stacks<'_>, options: &TopOptions) -> Result<Top> {
     let profile = stacks.profile();
     let index = sample_type(profile, options.sample_type.as_deref())?;
     let TopOptions { by, cum, limit, .. } = *options;
-    let query = Query { index, companion: None, by, cum, limit: limit.unwrap_or(usize::MAX) };
-    let ranking = rank(stacks, &Frames::new(profile), &query);
+    let query = RankQuery { index, companion: None, by, cum, limit: limit.unwrap_or(usize::MAX) };
+    let ranking = rank(stacks, &FrameTable::new(profile), &query);
     let ValueType { kind, unit } = profile.sample_types[index];
     Ok(Top {
         sample_type: profile.str(kind).to_owned(),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 use serde::Serialize;
 
-use super::read::{self, Event, Fields, Sink};
+use super::read::{self, EventFields, EventSink, TraceEvent};
 use crate::{Error, Format, Result, sniff};
 
 /// Polls that take longer are slow: other tasks of the worker wait meanwhile.
@@ -158,7 +158,7 @@ pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
         Format::Trace => {}
         format => return Err(Error::NotATrace(format)),
     }
-    let mut building = Building { limits: *limits, ..Building::default() };
+    let mut building = SummaryBuilder { limits: *limits, ..SummaryBuilder::default() };
     let (unpacked, broken) = unpack(bytes, limits.bytes);
     let end = read::read(&unpacked, &mut building);
     let mut summary = building.finish();
@@ -184,7 +184,7 @@ fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
 }
 
 #[derive(Default)]
-struct Building {
+struct SummaryBuilder {
     limits: TraceLimits,
     summary: TraceSummary,
     tasks: HashMap<(String, String), (TaskTime, SlowPolls)>,
@@ -198,8 +198,8 @@ struct Building {
     too_many: bool,
 }
 
-impl Sink for Building {
-    fn event(&mut self, event: &Event<'_>) -> Result<(), String> {
+impl EventSink for SummaryBuilder {
+    fn event(&mut self, event: &TraceEvent<'_>) -> Result<(), String> {
         if self.summary.events >= self.limits.events {
             return Err(format!("more than {} events", self.limits.events));
         }
@@ -230,13 +230,13 @@ impl Sink for Building {
         Ok(())
     }
 
-    fn fact(&mut self, facts: &Fields<'_>) {
+    fn fact(&mut self, facts: &EventFields<'_>) {
         self.summary.producer = cut(facts.text("producer"));
         self.summary.window_micros = facts.number("window_micros").unwrap_or(0.0);
         self.summary.lost_events = facts.number("lost_events").unwrap_or(0.0) as u64;
     }
 
-    fn group(&mut self, group: &Fields<'_>) {
+    fn group(&mut self, group: &EventFields<'_>) {
         let count = group.number("unpolled").unwrap_or(0.0) as u64;
         if count > 0 {
             self.summary.never_polled.push(IdleTasks {
@@ -254,8 +254,8 @@ impl Sink for Building {
     }
 }
 
-impl Building {
-    fn poll(&mut self, event: &Event<'_>) {
+impl SummaryBuilder {
+    fn poll(&mut self, event: &TraceEvent<'_>) {
         let key = (cut(&event.name), cut(event.arguments.text("site")));
         let other = || ("(other names)".to_owned(), String::new());
         let room = self.tasks.len() < self.limits.names || self.tasks.contains_key(&key);
@@ -298,7 +298,7 @@ impl Building {
     }
 
     /// A poll that began because its task was woken.
-    fn woken(&mut self, event: &Event<'_>) {
+    fn woken(&mut self, event: &TraceEvent<'_>) {
         let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
         if waited <= LATE_MICROS {
             return;
@@ -313,7 +313,7 @@ impl Building {
         }
     }
 
-    fn counter(&mut self, event: &Event<'_>) {
+    fn counter(&mut self, event: &TraceEvent<'_>) {
         if event.name == "queue"
             && let Some(ready) = event.arguments.numbers().next()
         {
@@ -331,7 +331,7 @@ impl Building {
     }
 
     fn finish(self) -> TraceSummary {
-        let Building { mut summary, tasks, late, threads, queue, .. } = self;
+        let SummaryBuilder { mut summary, tasks, late, threads, queue, .. } = self;
         let (sum, readings, most) = queue;
         let late = late.into_iter().map(|((name, site), late)| SlowPolls { name, site, ..late });
         summary.late_polls.extend(late);

@@ -10,7 +10,7 @@ use ureq::http::{HeaderName, HeaderValue, header};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 
-use super::patience::Cancel;
+use super::patience::CancelFlag;
 use super::target::Target;
 #[cfg(feature = "tls")]
 use super::tls;
@@ -32,7 +32,7 @@ pub struct ClientBuilder {
     retries: u32,
     fallback: bool,
     #[cfg(feature = "tls")]
-    tls: tls::Settings,
+    tls: tls::TlsSettings,
 }
 
 /// The largest bundle that is taken, unless set otherwise.
@@ -50,7 +50,7 @@ impl ClientBuilder {
             retries: 0,
             fallback: true,
             #[cfg(feature = "tls")]
-            tls: tls::Settings::default(),
+            tls: tls::TlsSettings::default(),
         }
     }
 
@@ -193,7 +193,7 @@ impl ClientBuilder {
             limit: self.limit,
             retries: self.retries,
             fallback: self.fallback,
-            cancel: Arc::new(Cancel::default()),
+            cancel: Arc::new(CancelFlag::default()),
         }
     }
 }

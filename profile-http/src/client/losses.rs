@@ -9,7 +9,7 @@ use crate::Error;
 
 /// Holds what the warnings of a bundle come to.
 #[derive(Debug, Default)]
-pub(super) struct Sorted {
+pub(super) struct SortedWarnings {
     /// The reasons why it can't be called whole.
     pub(super) losses: Vec<Problem>,
     /// Findings that are merely odd.
@@ -21,8 +21,8 @@ const NAMED: usize = 3;
 
 /// Tells damage from oddities. That a bundle has no manifest is neither, unless one was `promised`: it
 /// gets one here. What a manifest says of a collection that ended early is in it and stays there.
-pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> Sorted {
-    let mut sorted = Sorted::default();
+pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> SortedWarnings {
+    let mut sorted = SortedWarnings::default();
     for warning in warnings {
         match warning.problem {
             Problem::Incomplete(_) => {}

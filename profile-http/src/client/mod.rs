@@ -49,7 +49,7 @@ use ureq::http::{HeaderName, HeaderValue};
 use crate::{Error, Result};
 pub use builder::ClientBuilder;
 pub use output::RolledBack;
-use patience::{Budget, Cancel};
+use patience::{CancelFlag, RetryBudget};
 use target::Target;
 
 /// Collects from one service.
@@ -62,7 +62,7 @@ pub struct Client {
     limit: u64,
     retries: u32,
     fallback: bool,
-    cancel: Arc<Cancel>,
+    cancel: Arc<CancelFlag>,
 }
 
 /// Holds what to ask for. The default leaves duration and kinds to the server.
@@ -168,7 +168,7 @@ impl Client {
         let request = &self.complete(request);
         let window = request.window();
         let budget =
-            Budget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
+            RetryBudget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
         let collected = match consolidated::ask(self, request, budget, progress) {
             Ok(answer) => consolidated::collect(self, request, answer, to, progress)?,
             Err(error @ Error::Refused { status: 404 | 405, .. })

@@ -58,8 +58,9 @@ impl Target {
         let _ = url.set_password(None);
         url.set_fragment(None);
         let path = url.path().trim_end_matches('/').to_owned();
-        let query = Query::parse(url.query().unwrap_or_default(), gos_prefix(&path).is_some());
-        let Query { asked, bundle: of_bundle, pprof: of_pprof } =
+        let query =
+            TargetQuery::parse(url.query().unwrap_or_default(), gos_prefix(&path).is_some());
+        let TargetQuery { asked, bundle: of_bundle, pprof: of_pprof } =
             query.map_err(|reason: String| failed(&reason))?;
         url.set_query(of_bundle.as_deref());
         let mut pprof = url.clone();
@@ -160,19 +161,19 @@ impl Target {
 }
 
 /// Holds what a URL's query says, by whom it is for.
-struct Query {
+struct TargetQuery {
     asked: Request,
     bundle: Option<String>,
     pprof: Option<String>,
 }
 
-impl Query {
+impl TargetQuery {
     /// Reads the query of a bundle's endpoint, or of one of Go's.
     ///
     /// # Errors
     ///
     /// Why it can't be what a bundle is asked with.
-    fn parse(query: &str, is_gos: bool) -> std::result::Result<Query, String> {
+    fn parse(query: &str, is_gos: bool) -> std::result::Result<TargetQuery, String> {
         let mut asked = Request::default();
         let (mut bundle, mut pprof) = (Vec::new(), Vec::new());
         // What is passed on stays as it was typed.
@@ -211,7 +212,7 @@ impl Query {
             }
         }
         let joined = |pairs: Vec<&str>| (!pairs.is_empty()).then(|| pairs.join("&"));
-        Ok(Query { asked, bundle: joined(bundle), pprof: joined(pprof) })
+        Ok(TargetQuery { asked, bundle: joined(bundle), pprof: joined(pprof) })
     }
 }
 

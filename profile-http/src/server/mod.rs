@@ -50,11 +50,11 @@ pub use token::Token;
 /// Clones are cheap and share one state.
 #[derive(Clone)]
 pub struct DebugService {
-    shared: Arc<Shared>,
+    shared: Arc<ServiceState>,
 }
 
 /// Holds what every request needs.
-struct Shared {
+struct ServiceState {
     service: String,
     version: String,
     process: Process,
@@ -66,8 +66,8 @@ struct Shared {
     patience: Duration,
     /// The threads of collections that may still be at work.
     collections: Mutex<Vec<JoinHandle<()>>>,
-    taking: pprof::Taking,
-    live: live::Live,
+    taking: pprof::TakingThreads,
+    live: live::LiveData,
     /// Holds what threads and tasks are for.
     rules: RuleSet,
 }
@@ -75,7 +75,7 @@ struct Shared {
 /// Settings of a [`DebugService`].
 #[must_use = "a builder does nothing until it is built"]
 pub struct DebugServiceBuilder {
-    shared: Shared,
+    shared: ServiceState,
     stats: Option<Settings>,
 }
 
@@ -86,7 +86,7 @@ impl DebugService {
     /// Settings for a service of this name, which becomes part of bundles' names.
     pub fn builder(service: impl Into<String>) -> DebugServiceBuilder {
         DebugServiceBuilder {
-            shared: Shared {
+            shared: ServiceState {
                 service: service.into(),
                 version: String::new(),
                 process: Process::current(),
@@ -97,8 +97,8 @@ impl DebugService {
                 max_window: DEFAULT_MAX_WINDOW,
                 patience: DEFAULT_PATIENCE,
                 collections: Mutex::default(),
-                taking: pprof::Taking::default(),
-                live: live::Live::start(None),
+                taking: pprof::TakingThreads::default(),
+                live: live::LiveData::start(None),
                 rules: RuleSet::shipped().clone(),
             },
             stats: Some(Settings::default()),
@@ -125,7 +125,7 @@ impl DebugService {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().strip_prefix(&self.shared.prefix).unwrap_or_default();
-        let form = pprof::below(path).map_or(reply::Form::Json, |_| reply::Form::Go);
+        let form = pprof::below(path).map_or(reply::RefusalForm::Json, |_| reply::RefusalForm::Go);
         let access = access::check(self.shared.authorizer.as_deref(), &parts);
         tell(&access);
         match access {
@@ -213,7 +213,7 @@ impl DebugServiceBuilder {
     /// The finished service. From here on the statistics are collected, by a thread that ends with
     /// the service's last clone.
     pub fn build(self) -> DebugService {
-        let shared = Shared { live: live::Live::start(self.stats), ..self.shared };
+        let shared = ServiceState { live: live::LiveData::start(self.stats), ..self.shared };
         DebugService { shared: Arc::new(shared) }
     }
 }
@@ -234,7 +234,7 @@ fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
     }
 }
 
-impl Shared {
+impl ServiceState {
     /// Keeps hold of a collection's thread.
     fn keep(&self, collection: JoinHandle<()>) {
         let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);

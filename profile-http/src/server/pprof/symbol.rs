@@ -11,7 +11,7 @@ use profile_core::symbols;
 use super::super::read_body::read_body;
 use super::super::reply::{self, Refusal};
 use super::threads::on_a_thread;
-use super::{RequestBody, Shared};
+use super::{RequestBody, ServiceState};
 
 /// Bytes of a request: some 70 000 addresses.
 const LARGEST_REQUEST: usize = 1 << 20;
@@ -24,7 +24,7 @@ pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, Refusal> {
 }
 
 /// A line for each address that has a name.
-pub(super) async fn names(shared: &Arc<Shared>, words: Bytes) -> Result<String, Refusal> {
+pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<String, Refusal> {
     let addresses: Vec<u64> = words.split(|&byte| byte == b'+').filter_map(address).collect();
     // Readers only look whether it is 0, as Go does not count either.
     let mut text = "num_symbols: 1\n".to_owned();
