@@ -29,14 +29,14 @@ pub struct Permit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a profile collection is already in progress")]
 pub struct Busy {
-    /// When the session that holds the gate began.
+    /// Time at which the session that holds the gate began.
     pub since: SystemTime,
-    /// When its window ends. What it recorded is handed over after that.
+    /// Time at which its window ends. What it recorded is handed over after that.
     pub until: SystemTime,
 }
 
 impl Busy {
-    /// How long to wait before trying again: until the window ends, and at least a second.
+    /// Returns the time to wait before trying again: until the window ends, and at least a second.
     pub fn retry_after(&self) -> Duration {
         let left = self.until.duration_since(SystemTime::now()).unwrap_or_default();
         left.max(Duration::from_secs(1))
@@ -44,12 +44,12 @@ impl Busy {
 }
 
 impl Gate {
-    /// A gate of its own, for a test or for collectors that share nothing with others.
+    /// Makes a gate of its own, for a test or for collectors that share nothing with others.
     pub fn new() -> Gate {
         Gate::default()
     }
 
-    /// The one gate of this process.
+    /// Returns the one gate of this process.
     pub fn process() -> Gate {
         static PROCESS: LazyLock<Gate> = LazyLock::new(Gate::new);
         PROCESS.clone()
@@ -76,7 +76,7 @@ impl Drop for Permit {
     }
 }
 
-/// The state is one value that is always whole, so a poisoned lock holds nothing broken.
+/// Locks the state. It is one value that is always whole, so a poisoned lock holds nothing broken.
 fn lock(holder: &Mutex<Option<Holder>>) -> MutexGuard<'_, Option<Holder>> {
     holder.lock().unwrap_or_else(PoisonError::into_inner)
 }

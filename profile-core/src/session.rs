@@ -37,13 +37,13 @@ pub struct Recorded {
     _permit: Permit,
 }
 
-/// How far a kind has come, or why it went no further.
+/// The state that a kind has reached, or the error that stopped it.
 struct OfKind<T> {
     kind: Kind,
     reached: Result<T, Error>,
 }
 
-/// The files of the kind that was finished last, and what to say of them.
+/// The files of the kind that was finished last, and the time that it took.
 struct Files {
     kind: Kind,
     took: Duration,
@@ -57,7 +57,7 @@ pub struct Artifact {
     pub kind: Kind,
     /// Its file name in a bundle.
     pub name: &'static str,
-    /// How long it took, the window included where the kind records one.
+    /// Time that it took, the window included where the kind records one.
     pub took: Duration,
     /// The finished file.
     pub data: Result<Content, Error>,
@@ -88,12 +88,12 @@ pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Rec
 }
 
 impl Recording {
-    /// How long the caller is to wait before [`Recording::stop`].
+    /// Returns the time that the caller is to wait before [`Recording::stop`].
     pub fn window(&self) -> Duration {
         self.window
     }
 
-    /// When the window was opened.
+    /// Returns the time at which the window was opened.
     pub fn started(&self) -> SystemTime {
         self.started
     }

@@ -85,7 +85,8 @@ pub fn open(collectors: &Collectors, kind: Kind) -> Result<Single, Error> {
     Ok(Single { kind, window })
 }
 
-/// What a kind holds now, without a window; see [`Collector::snapshot`](crate::collector::Collector::snapshot).
+/// Takes what a kind holds now, without a window; see
+/// [`Collector::snapshot`](crate::collector::Collector::snapshot).
 ///
 /// # Errors
 ///

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::stacks::objects;
 use profile_format::Kind;
 
-/// The error of a CPU engine that can't have `SIGPROF`.
+/// Makes the error of a CPU engine that can't have `SIGPROF`.
 pub(crate) fn in_use(owner: Owner) -> Error {
     let holder = match owner {
         Owner::Free => "nobody".to_owned(),

@@ -34,7 +34,7 @@ pub struct PprofCpu {
 const HZ: u32 = 100;
 
 impl PprofCpu {
-    /// The engine at 100 samples per CPU second.
+    /// Makes the engine, at 100 samples per CPU second.
     pub fn new() -> PprofCpu {
         PprofCpu { hz: HZ }
     }

@@ -38,18 +38,18 @@ const HZ: u32 = 100;
 const MAX_HZ: u32 = 10_000;
 
 impl SampledCpu {
-    /// A sampler at 100 samples per CPU second.
+    /// Makes a sampler at 100 samples per CPU second.
     pub fn new() -> SampledCpu {
         SampledCpu { hz: HZ, symbols: Symbols::Resolved }
     }
 
-    /// The same at another rate, from 1 to 10000 samples per CPU second.
+    /// Returns the same at another rate, from 1 to 10000 samples per CPU second.
     #[must_use]
     pub fn hz(self, hz: u32) -> SampledCpu {
         SampledCpu { hz: hz.clamp(1, MAX_HZ), ..self }
     }
 
-    /// The same, naming functions in the profile or leaving that to its reader.
+    /// Returns the same, naming functions in the profile or leaving that to its reader.
     #[must_use]
     pub fn symbols(self, symbols: Symbols) -> SampledCpu {
         SampledCpu { symbols, ..self }
@@ -85,7 +85,7 @@ impl Collector for SampledCpu {
     }
 }
 
-/// Why there are no samples.
+/// Makes the error of an engine that could not start.
 pub(crate) fn not_started(error: StartError) -> Error {
     match error {
         StartError::Owned(owner) => owner::in_use(owner),

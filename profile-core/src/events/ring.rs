@@ -30,15 +30,17 @@ pub(crate) const MOST: usize = 256 << 20;
 static OPEN: AtomicU32 = AtomicU32::new(0);
 /// Threads that may be taking a chunk.
 static TAKING: AtomicUsize = AtomicUsize::new(0);
-/// Chunks of the open window, and how many were taken.
+/// Number of chunks of the open window.
 static CHUNKS: AtomicUsize = AtomicUsize::new(0);
+/// Number of times that a chunk of the open window was looked at to be taken.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 /// Events that are lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
-/// Whether somebody has the buffer, and whether its window is over.
+/// True while somebody has the buffer.
 static IN_USE: AtomicBool = AtomicBool::new(false);
+/// True while the buffer is still held and its window is over.
 static CLOSED: AtomicBool = AtomicBool::new(false);
-/// How long a trace that is over is waited for that is still being written.
+/// Time for which a trace that is over is waited for while it is still being written.
 const WRITTEN: Duration = Duration::from_secs(3);
 
 /// A chunk's first word: free, being written to, or full; the thread's id above it.
@@ -49,7 +51,7 @@ const FULL: u64 = 2;
 /// The words, once a first window was opened.
 static REGION: OnceLock<&'static [AtomicU64]> = OnceLock::new();
 
-/// Where a thread writes.
+/// The place in the buffer that a thread writes to.
 #[derive(Clone, Copy)]
 struct Place {
     window: u32,
@@ -64,13 +66,13 @@ thread_local! {
     static PLACE: Cell<Place> = const { Cell::new(Place { window: 0, used: 0, chunk: None }) };
 }
 
-/// Whether a window is open.
+/// Returns whether a window is open.
 #[inline]
 pub(crate) fn is_on() -> bool {
     OPEN.load(Ordering::Relaxed) != 0
 }
 
-/// What an event says.
+/// An event of a trace.
 // What is recorded depends on the features; what is written is the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
@@ -268,7 +270,7 @@ pub(crate) struct Closed {
     pub(crate) lost: u64,
 }
 
-/// Whoever holds this has the one buffer of the process.
+/// The one buffer of the process; whoever holds this has it.
 #[derive(Debug)]
 struct Buffer {
     words: &'static [AtomicU64],
@@ -285,7 +287,7 @@ impl Drop for Buffer {
     }
 }
 
-/// How long those who take a chunk have to end: it is a few instructions of theirs.
+/// Time that those who take a chunk have to end: it is a few instructions of theirs.
 const SETTLED: Duration = Duration::from_millis(200);
 /// Threads that were counted in [`TAKING`] and will not be counted out again: a handler of the program's
 /// has left them by `siglongjmp`, or a debugger stops them.
@@ -308,7 +310,7 @@ fn settle() {
     }
 }
 
-/// Why there is no buffer.
+/// The reason why there is no buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OpenError {
     /// Another trace has it.
@@ -346,7 +348,8 @@ pub(crate) fn open(bytes: usize) -> Result<Open, OpenError> {
     Ok(Open { buffer: Some(Buffer { words, chunks }) })
 }
 
-/// A forked process records nothing of its parent's window, and can open one of its own.
+/// Sees to it that a forked process records nothing of its parent's window, and can open one of its
+/// own.
 fn forget_in_forks() {
     extern "C" fn child() {
         OPEN.store(0, Ordering::SeqCst);
@@ -389,7 +392,7 @@ pub(crate) struct Chunk<'a> {
 }
 
 impl Closed {
-    /// The chunks that were written to, in no order.
+    /// Iterates over the chunks that were written to, in no order.
     pub(crate) fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
         let chunks = self.buffer.words.chunks_exact(WORDS).take(self.buffer.chunks);
         chunks.zip(&self.used).filter(|&(_, &used)| used > 0).map(|(chunk, &used)| Chunk {
@@ -401,14 +404,14 @@ impl Closed {
 }
 
 impl Chunk<'_> {
-    /// The events in the order in which they were written.
+    /// Iterates over the events in the order in which they were written.
     pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
         self.words.chunks_exact(EVENT).filter_map(|words| {
             Event::from_words([0, 1, 2, 3].map(|at: usize| words[at].load(Ordering::Relaxed)))
         })
     }
 
-    /// The thread's name when it took the chunk.
+    /// Returns the thread's name when it took the chunk.
     pub(crate) fn name(&self) -> String {
         let bytes: Vec<u8> = self.name.iter().flat_map(|word| word.to_le_bytes()).collect();
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -416,7 +419,7 @@ impl Chunk<'_> {
     }
 }
 
-/// The buffer is the process's: tests that open it take turns.
+/// Waits for a test's turn: the buffer is the process's, and tests that open it take turns.
 #[cfg(test)]
 pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -434,7 +437,7 @@ mod tests {
         Event::Poll { kind: KIND, began: n, ended: n + 1, task: n }
     }
 
-    /// The numbers of the events of this test: other tests' tasks may be in the buffer too.
+    /// Returns the numbers of the events of this test: other tests' tasks may be in the buffer too.
     fn numbers(closed: &Closed) -> Vec<u64> {
         let events = closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>());
         let ours = events.filter_map(|event| match event {

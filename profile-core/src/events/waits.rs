@@ -9,7 +9,7 @@ pub(crate) struct Wait {
     address: u64,
 }
 
-/// A thread begins to wait. `None` where no window is open.
+/// Begins a wait of the calling thread; `None` where no window is open.
 #[inline]
 pub(crate) fn wait(address: u64) -> Option<Wait> {
     is_on().then(|| Wait { began: now(), address })
@@ -22,7 +22,7 @@ impl Drop for Wait {
     }
 }
 
-/// A thread is about to wake those that wait for a word of memory.
+/// Records that the calling thread is about to wake those that wait for a word of memory.
 #[inline]
 pub(crate) fn wake(address: u64) {
     if is_on() {

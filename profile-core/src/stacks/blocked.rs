@@ -6,7 +6,7 @@ use crate::stacks::raw::task::{Tasks, Text};
 use crate::stacks::raw::window::Window;
 use crate::stacks::unwind::{End, Prologues, Scratch, Unwinder};
 
-/// What a thread was doing.
+/// The state that a thread was in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ThreadState {
     /// Running, or ready to.
@@ -19,7 +19,7 @@ pub(crate) enum ThreadState {
     NoAnswer,
 }
 
-/// Where a blocked thread is.
+/// The system call and the registers of a blocked thread.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Where {
     pub(crate) state: ThreadState,
@@ -36,7 +36,7 @@ pub(crate) struct BlockedStack {
     pub(crate) end: End,
 }
 
-/// What reading stacks takes, for one after the other.
+/// Working memory for reading the stacks of blocked threads, one after the other.
 #[derive(Default)]
 pub(crate) struct Reading {
     scratch: Scratch,
@@ -44,7 +44,7 @@ pub(crate) struct Reading {
     window: Window,
 }
 
-/// A thread's files. They can be read as long as it lives.
+/// A thread that may be blocked, by its files. They can be read as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Blocked {
     tid: u32,
@@ -54,17 +54,17 @@ pub(crate) struct Blocked {
 }
 
 impl Blocked {
-    /// `None` where the thread has ended, or the process may not be traced.
+    /// Opens a thread's files; `None` where the thread has ended, or the process may not be traced.
     pub(crate) fn open(tasks: &Tasks, tid: u32) -> Option<Blocked> {
         Some(Blocked { tid, call: tasks.file(tid, "syscall")?, schedule: None })
     }
 
-    /// Where the thread is, if it is blocked.
+    /// Reads where the thread is, if it is blocked.
     pub(crate) fn place(&self) -> Option<Where> {
         Text::read(&self.call).str().and_then(parse)
     }
 
-    /// How often and how long the thread has run; `None` where the kernel doesn't count it.
+    /// Reads how often and how long the thread has run; `None` where the kernel doesn't count it.
     pub(crate) fn ran(&mut self, tasks: &Tasks) -> Option<Text> {
         if self.schedule.is_none() {
             self.schedule = tasks.file(self.tid, "schedstat");
@@ -72,7 +72,7 @@ impl Blocked {
         self.schedule.as_ref().map(Text::read).filter(|ran| !ran.bytes().is_empty())
     }
 
-    /// Its stack, at most `depth` addresses of it, if it is blocked and was so all the time.
+    /// Reads its stack, at most `depth` addresses of it, if it is blocked and was so all the time.
     pub(crate) fn stack(
         &mut self,
         tasks: &Tasks,
@@ -83,7 +83,8 @@ impl Blocked {
         self.stack_where(|_| true, tasks, unwinder, reading, depth)
     }
 
-    /// The same of a thread that is blocked in what is asked for.
+    /// Reads the stack of a thread that is blocked in a state that `wanted` accepts; see
+    /// [`stack`](Self::stack).
     pub(crate) fn stack_where(
         &mut self,
         wanted: impl Fn(ThreadState) -> bool,

@@ -25,13 +25,14 @@ pub struct EventTrace {
 const BUFFER: usize = 16 << 20;
 
 impl EventTrace {
-    /// A trace with a buffer of 16 MiB, which holds half a million events.
+    /// Makes a trace with a buffer of 16 MiB, which holds half a million events.
     pub fn new() -> EventTrace {
         EventTrace { buffer: BUFFER }
     }
 
-    /// The same with a buffer of so many bytes, from 1 to 256 MiB. An event takes 32. The JSON that
-    /// is made of it is about five times as large, and made as it is read; the buffer is taken until then.
+    /// Returns the same with a buffer of so many bytes, from 1 to 256 MiB. An event takes 32. The
+    /// JSON that is made of it is about five times as large, and made as it is read; the buffer is
+    /// taken until then.
     #[must_use]
     pub fn buffer(self, bytes: usize) -> EventTrace {
         EventTrace { buffer: bytes }

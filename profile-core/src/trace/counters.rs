@@ -10,9 +10,9 @@ use crate::sys::own_work::OwnWork;
 use crate::sys::raw::region;
 use crate::task;
 
-/// How often the counters are read.
+/// Time between two readings of the counters.
 const PERIOD: Duration = Duration::from_millis(200);
-/// Readings that are kept: those of a quarter of an hour.
+/// Number of readings that are kept: those of a quarter of an hour.
 const MOST: usize = 4500;
 
 /// The counters at one moment.
@@ -45,7 +45,7 @@ struct State {
 }
 
 impl Counters {
-    /// Begins to read.
+    /// Starts the thread that reads.
     pub(crate) fn start() -> std::io::Result<Counters> {
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
@@ -54,7 +54,7 @@ impl Counters {
         Ok(Counters { shared, thread: Some(thread) })
     }
 
-    /// Ends, with a last reading.
+    /// Ends the thread, with a last reading, and returns all readings.
     pub(crate) fn stop(mut self) -> Vec<Reading> {
         self.end();
         std::mem::take(&mut self.shared.lock().readings)
@@ -107,7 +107,7 @@ fn read() -> Reading {
     }
 }
 
-/// The second number of `/proc/self/statm`, in pages.
+/// Reads the resident memory, in bytes: the second number of `/proc/self/statm`, which is in pages.
 fn resident() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;

@@ -13,8 +13,8 @@ use crate::trace::tree::{Sample, StopSampling, Tree};
 /// Samples of each second of CPU time.
 const HZ: u32 = 100;
 
-/// Begins to take samples. Returns what ends it; what stands in its way does not keep a trace from being
-/// taken.
+/// Begins to take samples. Returns the function that ends it; an error does not keep a trace from
+/// being taken.
 pub(super) fn start() -> StopSampling {
     let sampling = sampler::follow(HZ).map_err(|error| not_started(error).chain());
     Box::new(|| match sampling.map(Subscription::end) {
@@ -23,7 +23,7 @@ pub(super) fn start() -> StopSampling {
     })
 }
 
-/// The samples by the names of functions, which are looked up here.
+/// Resolves the samples: looks up the names of their functions.
 fn resolve(stacks: Stacks) -> Tree {
     let missing = stacks.missing.as_ref().map(|missing| format!("; missing: {missing}"));
     let missing = missing.unwrap_or_default();

@@ -20,7 +20,7 @@ use crate::trace::tree::{ResolveSamples, Sample, Tree};
 use crate::trace::window::Recorded;
 use profile_format::Content;
 
-/// A trace as JSON.
+/// Encodes a trace as JSON.
 pub(crate) fn encode((trace, samples): (Recorded, ResolveSamples)) -> io::Result<Content> {
     let whole = Whole::new(trace, samples);
     Content::written(move |to| whole.write(to))
@@ -31,7 +31,7 @@ struct Whole {
     trace: Recorded,
     tree: Tree,
     program: String,
-    /// What threads are called, by their ids.
+    /// The names of threads, by their ids.
     threads: BTreeMap<u32, String>,
     /// Wake-ups of each address: when, and by which thread.
     wakes: HashMap<u64, Vec<(u64, u32)>>,
@@ -43,7 +43,7 @@ struct Writer<'a> {
     whole: &'a Whole,
     trace: &'a Recorded,
     to: &'a mut dyn Write,
-    /// What waits to be written, and what went wrong with it.
+    /// The bytes that wait to be written, and the error of what was written before.
     out: Vec<u8>,
     written: io::Result<()>,
     pid: u64,
@@ -149,7 +149,7 @@ impl Whole {
 }
 
 impl Writer<'_> {
-    /// Hands on what waits. After an error nothing is.
+    /// Writes the bytes that wait. After an error nothing is written.
     fn hand_on(&mut self) {
         if self.written.is_ok() {
             self.written = self.to.write_all(&self.out);
@@ -157,7 +157,7 @@ impl Writer<'_> {
         self.out.clear();
     }
 
-    /// What holds for the whole.
+    /// Writes the facts that hold for the whole.
     fn facts(&mut self) {
         let trace = self.trace;
         let out = &mut self.out;
@@ -202,7 +202,7 @@ impl Writer<'_> {
         out.extend_from_slice(b"]}");
     }
 
-    /// What threads recorded.
+    /// Writes what threads recorded.
     fn events(&mut self) {
         let trace = self.trace;
         for chunk in trace.events.chunks() {
@@ -242,7 +242,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A slice of a kind: a poll of a task, or the time in a span.
+    /// Writes a slice of a kind: a poll of a task, or the time in a span.
     fn of_kind(
         &mut self,
         kind: KindId,
@@ -261,7 +261,7 @@ impl Writer<'_> {
         });
     }
 
-    /// A wait, and the arrow from whoever ended it.
+    /// Writes a wait, and the arrow from whoever ended it.
     fn wait(&mut self, thread: u32, began: u64, ended: u64, address: u64) {
         if ended > self.trace.ended {
             return;
@@ -281,7 +281,8 @@ impl Writer<'_> {
         self.out.push(b'}');
     }
 
-    /// The arrow from who woke a task to its poll. One that was woken before the window opened has none.
+    /// Writes the arrow from who woke a task to its poll. One that was woken before the window
+    /// opened has none.
     fn woken(&mut self, kind: KindId, task: u64, from: (u32, u64), to: (u32, u64)) {
         if from.1 < self.trace.began || to.1 >= self.trace.ended {
             return;
@@ -297,7 +298,8 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// An arrow from a moment of a thread to one of another, without the end of its second event.
+    /// Writes an arrow from a moment of a thread to one of another, without the end of its second
+    /// event.
     fn arrow(&mut self, category: &str, from: (u32, u64), to: (u32, u64)) {
         let id = self.flows;
         self.flows += 1;
@@ -321,7 +323,7 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// Polls that have not ended yet.
+    /// Writes the polls that have not ended yet.
     fn unfinished(&mut self) {
         let (trace, whole) = (self.trace, self.whole);
         let mut running: Vec<(u32, u64, &Status)> = Vec::new();
@@ -350,7 +352,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Where threads were at work.
+    /// Writes the samples: where threads were at work.
     fn samples(&mut self) {
         let tree = &self.whole.tree;
         let mut name = Vec::new();
@@ -369,7 +371,7 @@ impl Writer<'_> {
         }
     }
 
-    /// The frames that samples refer to, each with its caller's number.
+    /// Writes the frames that samples refer to, each with its caller's number.
     fn frames(&mut self) {
         self.out.extend_from_slice(b",\"stackFrames\":{");
         for (number, (caller, name)) in self.whole.tree.frames().enumerate() {
@@ -387,7 +389,7 @@ impl Writer<'_> {
         self.out.push(b'}');
     }
 
-    /// Memory, CPU, tasks and queue, as they were read.
+    /// Writes memory, CPU, tasks and queue, as they were read.
     fn counters(&mut self) {
         let trace = self.trace;
         let mut before: Option<(u64, u128)> = None;
@@ -424,7 +426,7 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// What the process and its threads are called.
+    /// Writes the names of the process and its threads.
     fn names(&mut self) {
         self.name("process_name", 0, &self.whole.program);
         for (&thread, name) in &self.whole.threads {
@@ -439,7 +441,7 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// Writes a slice, cut to the window. Whether anything of it is left.
+    /// Writes a slice, cut to the window. Returns whether anything of it is left.
     fn slice(&mut self, slice: Slice<'_>, arguments: impl FnOnce(&mut Vec<u8>)) -> bool {
         if slice.ended < self.trace.began || slice.began >= self.trace.ended {
             return false;
@@ -454,7 +456,7 @@ impl Writer<'_> {
         true
     }
 
-    /// Begins an event: everything that all of them have.
+    /// Begins an event: writes everything that all of them have.
     fn begin(&mut self, category: &str, name: &[u8], phase: &str, thread: u32, at: u64) {
         if self.out.len() >= PIECE {
             self.hand_on();
@@ -471,7 +473,7 @@ impl Writer<'_> {
         micros(out, at);
     }
 
-    /// Nanoseconds since the window opened, as far as that is in it.
+    /// Returns the nanoseconds since the window opened, as far as that is in it.
     fn since(&self, at: u64) -> u64 {
         at.min(self.trace.ended).saturating_sub(self.trace.began)
     }
@@ -491,7 +493,7 @@ impl Texts {
     }
 }
 
-/// When a poll that had not ended began.
+/// Returns the time at which a poll that had not ended began.
 fn began(trace: &Recorded, status: &Status) -> u64 {
     trace.ended.saturating_sub(status.since.as_nanos() as u64)
 }
@@ -499,7 +501,7 @@ fn began(trace: &Recorded, status: &Status) -> u64 {
 /// Functions of a sample's stack that stand in its arguments, for readers that don't know `stackFrames`.
 const STACK: usize = 8;
 
-/// `file:line`; empty where unknown.
+/// Formats `file:line`; empty where unknown.
 fn place(file: &str, line: u32) -> String {
     if file.is_empty() { String::new() } else { format!("{file}:{line}") }
 }
@@ -515,7 +517,7 @@ mod tests {
     use crate::task::{Category, Instrument as _, intern};
     use crate::trace::Recording;
 
-    /// The events of a trace that `record` makes, a line each.
+    /// Returns the events of a trace of `work`, a line each.
     fn traced(work: impl FnOnce()) -> Vec<String> {
         let _turn = turn();
         let Ok(recording) = Recording::start(1 << 20) else { panic!("a trace starts") };

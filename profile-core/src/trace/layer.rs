@@ -27,13 +27,13 @@ use crate::task::{Category, TaskKind, intern};
 #[non_exhaustive]
 pub struct TraceLayer;
 
-/// What the layer wants to know of: spans of a level, and events of it while a window is open.
+/// The filter of the layer: spans of a level, and events of it while a window is open.
 #[derive(Clone, Copy, Debug)]
 pub struct WhileOpen {
     most: tracing::Level,
 }
 
-/// A layer that puts spans and events up to this level into traces.
+/// Makes a layer that puts spans and events up to this level into traces.
 ///
 /// Spans are looked at from the moment they are made, so that those that are open when a window opens
 /// are in the trace; events only while one is open. Fields are left out, but for an event's message, of
@@ -77,7 +77,8 @@ impl<S> Filter<S> for WhileOpen {
 const DEEPEST: usize = 256;
 
 thread_local! {
-    /// The spans that this thread is in while a window is open, and since when.
+    /// The spans that this thread is in while a window is open, each with the time at which it was
+    /// entered.
     static ENTERED: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -168,7 +169,7 @@ impl fmt::Write for Message {
     }
 }
 
-/// The kind of a callsite.
+/// Returns the kind of a callsite.
 fn kind(metadata: &'static Metadata<'static>) -> KindId {
     static KNOWN: OnceLock<RwLock<HashMap<usize, KindId>>> = OnceLock::new();
     let known = KNOWN.get_or_init(RwLock::default);

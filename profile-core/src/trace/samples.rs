@@ -13,7 +13,7 @@ static SAMPLER: &[fn() -> StopSampling] = &[
 const NONE: &str =
     "none: this build has no sampler (feature `sampler`, Linux on x86_64 and aarch64)";
 
-/// Begins to take samples. Returns what ends it.
+/// Begins to take samples. Returns the function that ends it.
 pub(super) fn start() -> StopSampling {
     let none = || -> StopSampling { Box::new(|| Box::new(|| Tree::new(NONE))) };
     SAMPLER.first().map_or_else(none, |start| start())

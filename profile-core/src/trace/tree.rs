@@ -7,15 +7,15 @@ pub(crate) type StopSampling = Box<dyn FnOnce() -> ResolveSamples + Send>;
 /// Looks up the functions of samples that were taken.
 pub(crate) type ResolveSamples = Box<dyn FnOnce() -> Tree + Send>;
 
-/// What was sampled.
+/// The samples of a trace, with their stacks as a tree of frames.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
-    /// Where samples come from, or why there are none.
+    /// The source of the samples, or the reason why there are none.
     pub(super) source: String,
     /// Older samples that there was no room for.
     pub(super) lost: u64,
     pub(super) samples: Vec<Sample>,
-    /// What the threads were called that were sampled.
+    /// The names of the threads that were sampled, by their ids.
     pub(super) threads: HashMap<u32, String>,
     /// Each frame's caller and name.
     frames: Vec<(Option<u32>, u32)>,
@@ -33,14 +33,14 @@ pub(crate) struct Sample {
 }
 
 impl Tree {
-    /// A tree without samples, of what is said of where they come from.
+    /// Makes a tree without samples; `source` says where they come from, or why there are none.
     pub(super) fn new(source: impl Into<String>) -> Tree {
         Tree { source: source.into(), ..Tree::default() }
     }
 }
 
 impl Tree {
-    /// The number of a name.
+    /// Returns the number of a name.
     pub(super) fn name(&mut self, name: &str) -> u32 {
         if let Some(&known) = self.known_names.get(name) {
             return known;
@@ -51,7 +51,7 @@ impl Tree {
         number
     }
 
-    /// The number of a function that was called from a frame.
+    /// Returns the number of the frame of a function that was called from another frame.
     pub(super) fn frame(&mut self, caller: Option<u32>, name: u32) -> u32 {
         let next = self.frames.len() as u32;
         let number = *self.known_frames.entry((caller, name)).or_insert(next);
@@ -63,12 +63,12 @@ impl Tree {
 }
 
 impl Tree {
-    /// Every frame: its caller's number, and its name.
+    /// Iterates over the frames: each one's caller's number, and its name.
     pub(super) fn frames(&self) -> impl Iterator<Item = (Option<u32>, &str)> {
         self.frames.iter().map(|&(caller, name)| (caller, self.names[name as usize].as_str()))
     }
 
-    /// The names of a frame and of its callers.
+    /// Iterates over the names of a frame and of its callers.
     pub(super) fn stack(&self, frame: u32) -> impl Iterator<Item = &str> {
         let callers = std::iter::successors(Some(frame), |&at| self.frames[at as usize].0);
         callers.map(|at| self.names[self.frames[at as usize].1 as usize].as_str())

@@ -43,13 +43,13 @@ pub(crate) struct Group {
     pub(crate) state: &'static str,
     pub(crate) awaits: Option<(&'static str, u32)>,
     pub(crate) count: u64,
-    /// How many of them were not polled in the window.
+    /// Number of them that were not polled in the window.
     pub(crate) unpolled: u64,
-    /// How long the one that did so longest has been doing it.
+    /// Time for which the one that has done so longest has been doing it.
     pub(crate) longest: Duration,
 }
 
-/// Why no trace can be taken.
+/// The reason why no trace can be taken.
 pub(crate) enum StartError {
     Buffer(OpenError),
     Thread(std::io::Error),
@@ -64,7 +64,7 @@ impl Recording {
         Ok(Recording { open, counters, sampling: samples::start(), began, wall })
     }
 
-    /// Ends it.
+    /// Ends the trace.
     pub(crate) fn stop(self) -> (Recorded, ResolveSamples) {
         let ended = clock::precise();
         let mut running = Vec::new();
@@ -78,7 +78,7 @@ impl Recording {
 /// Running tasks that are listed.
 const RUNNING: usize = 1024;
 
-/// The tasks that are alive, in groups.
+/// Groups the tasks that are alive, and lists those that are running.
 fn alive(began: u64, ended: u64, running: &mut Vec<Status>) -> Vec<Group> {
     let window = Duration::from_nanos(ended - began);
     type Key = (usize, &'static str, Option<(&'static str, u32)>);

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A handler that stays installed although nothing uses it; 0 for none.
 static IDLE: AtomicUsize = AtomicUsize::new(0);
 
-/// Says that the handler at an address is installed and does nothing, until told otherwise by 0.
+/// Notes that the handler at an address is installed and does nothing; 0 takes that back.
 pub(crate) fn set_idle(handler: usize) {
     IDLE.store(handler, Ordering::Relaxed);
 }
 
-/// What stands in the way of using `SIGPROF`.
+/// A user of `SIGPROF` or of its timer, who stands in the way of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Owner {
     /// Nobody.
@@ -21,7 +21,7 @@ pub(crate) enum Owner {
     Timer,
 }
 
-/// The handler of `SIGPROF`; `None` where it can't be told.
+/// Reads the handler of `SIGPROF`; `None` where it can't be read.
 pub(crate) fn handler() -> Option<usize> {
     // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -30,7 +30,8 @@ pub(crate) fn handler() -> Option<usize> {
     known.then_some(action.sa_sigaction)
 }
 
-/// Who uses `SIGPROF` or `ITIMER_PROF` now. The owner of `ours` knows itself whether it does.
+/// Finds out who uses `SIGPROF` or `ITIMER_PROF` now. The handler `ours` counts as nobody: its
+/// owner knows whether it is in use.
 pub(crate) fn owner(ours: Option<usize>) -> Owner {
     let handler = handler();
     if handler.is_some() && handler == ours {

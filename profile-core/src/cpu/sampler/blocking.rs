@@ -26,7 +26,8 @@ pub(crate) struct BlockingThreads {
     threads: HashMap<u32, Blocking>,
     /// Counts scans.
     turn: u64,
-    /// How many have been found to block it for good, and the name of one that was at work.
+    /// Number of threads that were found to block it for good, and the name of one that was at
+    /// work.
     count: usize,
     example: String,
 }
@@ -39,20 +40,20 @@ struct Blocking {
     /// The scan in which it was found, and the one in which its mask was read.
     found: u64,
     read: u64,
-    /// Whether it blocks the signal for good.
+    /// True where it blocks the signal for good.
     for_good: bool,
-    /// How often in a row it did not seem to block it.
+    /// Number of times in a row that it did not seem to block it.
     unblocked: u32,
 }
 
-/// What such threads do.
+/// The findings of a scan about such threads.
 #[derive(Debug, Default)]
 pub(crate) struct BlockingSeen {
-    /// Some that block the signal for good are at work.
+    /// True where some that block the signal for good are at work.
     pub(crate) is_busy: bool,
-    /// Of some that are not newborn it is not known yet.
+    /// True where of some that are not newborn it is not known yet.
     pub(crate) is_unsure: bool,
-    /// These don't block it any more.
+    /// Threads that don't block it any more.
     pub(crate) unblocked: Vec<u32>,
 }
 
@@ -63,7 +64,7 @@ impl BlockingThreads {
         self.threads.values_mut().for_each(|thread| thread.seen = false);
     }
 
-    /// Whether a thread is one of them, which is there still.
+    /// Notes that a thread is still there. Returns false if it is none of these.
     pub(crate) fn has_seen(&mut self, tid: u32) -> bool {
         self.threads.get_mut(&tid).is_some_and(|thread| {
             thread.seen = true;
@@ -79,7 +80,7 @@ impl BlockingThreads {
         self.threads.is_empty()
     }
 
-    /// Takes in a thread that has used so much CPU time.
+    /// Adds a thread that has used so much CPU time.
     pub(crate) fn add(&mut self, tid: u32, used: u64, for_good: bool) {
         self.count += usize::from(for_good);
         let turn = self.turn;
@@ -95,8 +96,8 @@ impl BlockingThreads {
         self.threads.insert(tid, thread);
     }
 
-    /// Lets go of those that are gone, and looks at the rest: what they have used, and whether they still
-    /// block the signal.
+    /// Drops the threads that are gone, and looks at the rest: what they have used, and whether
+    /// they still block the signal.
     pub(crate) fn look(
         &mut self,
         reader: &mut SignalReader,
@@ -152,7 +153,8 @@ impl BlockingThreads {
         seen
     }
 
-    /// Which threads block it, for people; `None` where none was found that does so for good.
+    /// Describes the threads that block it, for people; `None` where none was found that does so
+    /// for good.
     pub(crate) fn describe(&self) -> Option<String> {
         match self.count {
             0 => None,
@@ -163,7 +165,8 @@ impl BlockingThreads {
 }
 
 impl Blocking {
-    /// When a thread's turn comes: those first of which it is not known for how long.
+    /// Returns the key by which threads are looked at in turn: those first of which it is not known
+    /// whether they block it for good, then those whose mask was read longest ago.
     fn turn((&tid, thread): (&u32, &Blocking)) -> (bool, u64, u32) {
         (thread.for_good, thread.read, tid)
     }

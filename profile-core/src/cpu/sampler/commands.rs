@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::cpu::sampler::{Stacks, StartError};
 
-/// How long an answer is waited for, in slices: a process that was stopped all the while, by a debugger
-/// or `SIGSTOP`, has used up one of them.
+/// Time for which an answer is waited for, in slices: a process that was stopped all the while, by
+/// a debugger or `SIGSTOP`, has used up one of them.
 const SLICE: Duration = Duration::from_millis(100);
 const SLICES: u32 = 100;
 
-/// What the controller is told.
+/// The orders for the controller, and their state.
 #[derive(Default)]
 pub(crate) struct Commands {
     state: Mutex<State>,
@@ -29,7 +29,7 @@ pub(crate) struct State {
     pub(crate) asked: u64,
     pub(crate) done: u64,
     pub(crate) stop: bool,
-    /// Why nothing can be sampled, where that was found at the start.
+    /// The reason why nothing can be sampled, where that was found at the start.
     pub(crate) failed: Option<StartError>,
 }
 
@@ -79,14 +79,14 @@ impl Commands {
         Err(NoAnswer)
     }
 
-    /// Waits until something is asked, or for so long.
+    /// Waits until something is asked, or until `time` has passed.
     pub(crate) fn wait_for_orders(&self, time: Duration) -> MutexGuard<'_, State> {
         let idle = |state: &mut State| state.asked == state.done && !state.stop;
         let waited = self.changed.wait_timeout_while(self.lock(), time, idle);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Says that everything up to a ticket is done.
+    /// Tells those who wait that everything up to a ticket is done.
     pub(crate) fn answer(&self, ticket: u64) {
         self.lock().done = ticket;
         self.noticed.notify_all();

@@ -34,13 +34,13 @@ use crate::sys::own_work::OwnWork;
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
 const RING: usize = 2048;
-/// How often the ring is drained and the controller looks around.
+/// Time between two rounds of the controller, each of which drains the ring.
 const TICK: Duration = Duration::from_millis(20);
-/// How often it looks for threads that began and ended.
+/// Time between two scans for threads that began and ended.
 const SCAN: Duration = Duration::from_millis(100);
-/// How long threads that block the signal have been idle before the process's timer runs.
+/// Time for which threads that block the signal have been idle before the process's timer runs.
 const CALM: Duration = Duration::from_secs(1);
-/// How often it looks whether threads were renamed.
+/// Time between two looks whether threads were renamed.
 const NAMES: Duration = Duration::from_secs(1);
 
 /// A running engine.
@@ -51,9 +51,9 @@ pub(crate) struct Controller {
 
 /// A window that is closed.
 pub(crate) struct Closed {
-    /// Whether it was the last one.
+    /// True where it was the last one.
     pub(crate) is_last: bool,
-    /// Whether the controller has said in time that it has handed over everything.
+    /// True where the controller has said in time that it has handed over everything.
     pub(crate) is_answered: bool,
 }
 
@@ -116,7 +116,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Whether its thread has ended.
+    /// Returns whether its thread has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
@@ -127,7 +127,7 @@ impl Controller {
     }
 }
 
-/// The watchdog's word.
+/// Makes the watchdog's error.
 pub(crate) fn no_answer() -> StartError {
     let source = io::Error::new(io::ErrorKind::TimedOut, "it has not answered for ten seconds");
     StartError::Os { what: "the CPU engine's thread", source }
@@ -148,10 +148,10 @@ struct Running {
     scanned: Instant,
     named: Instant,
     account: Account,
-    /// When threads that block the signal were last found at work.
+    /// Time at which threads that block the signal were last found at work.
     blocked_at: Option<Instant>,
     foreign: ForeignHandler,
-    /// Whether threads come and go too quickly to have timers of their own.
+    /// True while threads come and go too quickly to have timers of their own.
     misses: bool,
 }
 
@@ -160,11 +160,11 @@ struct Running {
 struct ForeignHandler {
     /// Its address, while it is there.
     address: Option<usize>,
-    /// Whether ours has run since the last look: that one passes signals on.
+    /// True where ours has run since the last look: then this one passes signals on.
     passes_on: bool,
-    /// What the program had used when ours had last run, in nanoseconds.
+    /// CPU time that the program had used when ours had last run, in nanoseconds.
     since: i64,
-    /// Whether it passes nothing on, so that there are no timers.
+    /// True where it passes nothing on, so that there are no timers.
     is_alone: bool,
 }
 
@@ -175,11 +175,11 @@ struct Tables {
     retired: Vec<RetiredUnwinder>,
 }
 
-/// What the controller was told since it last looked.
+/// The orders that the controller was given since it last looked.
 struct Orders {
     /// Windows to close.
     leaving: Vec<Arc<Mutex<Stacks>>>,
-    /// What to call done once this is acted on.
+    /// The ticket that is answered once this is done.
     ticket: Option<u64>,
     stop: bool,
 }
@@ -283,7 +283,7 @@ impl Running {
         orders
     }
 
-    /// All subscribers' samples come from timers of the highest rate among them.
+    /// Sets the period of all timers to that of the highest rate among the subscribers.
     fn set_period(&mut self) {
         let hz = self.subscribers.iter().map(|stacks| lock(stacks).hz).max();
         let Some(hz) = hz else { return };
@@ -297,7 +297,7 @@ impl Running {
         }
     }
 
-    /// Looks who there is to sample, and what is missing.
+    /// Finds the threads to sample, and computes what is missing.
     fn scan(&mut self) {
         self.scanned = Instant::now();
         block_in_handlers(libc::SIGPROF);
@@ -326,8 +326,8 @@ impl Running {
         self.account.look(scanned.pending);
     }
 
-    /// Whether another handler has taken the place of ours and passes nothing on. It gets no signals of ours
-    /// then, and what the program uses is missing.
+    /// Returns whether another handler has taken the place of ours and passes nothing on. It gets
+    /// no signals of ours then, and what the program uses is missing.
     fn is_taken_over(&mut self) -> bool {
         let address = sigprof::handler().filter(|&handler| handler != signals::our_handler());
         let (foreign, used) = (&mut self.foreign, self.account.used());
@@ -348,7 +348,7 @@ impl Running {
         self.foreign.is_alone
     }
 
-    /// The process's timer runs slowly while every thread has its own, and at the full rate while
+    /// Runs the process's timer: slowly while every thread has its own, and at the full rate while
     /// threads come and go too quickly for that.
     fn run_stand_in(&mut self) {
         if self.timers.len() > 0 || self.timers.refusal().is_some() {
@@ -389,7 +389,7 @@ impl Running {
         stacks.close(&self.names.all);
     }
 
-    /// Whether there is anything that samples could come from.
+    /// Returns whether there is anything that samples could come from.
     fn can_sample(&self) -> bool {
         let has_timers = self.timers.len() > 0 || self.stand_in.is_there();
         has_timers || self.timers.all_block() || self.foreign.is_alone
@@ -506,7 +506,7 @@ fn lock(stacks: &Mutex<Stacks>) -> MutexGuard<'_, Stacks> {
     stacks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where random numbers begin: in each window elsewhere.
+/// Makes a seed for random numbers, another one in each window.
 fn seed(epoch: u32) -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap_or_default().as_nanos() as u64 ^ u64::from(epoch) << 32 ^ u64::from(own_tid())

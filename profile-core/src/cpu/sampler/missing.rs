@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::cpu::sampler::account::Balance;
 
-/// What a window is short of.
+/// CPU time of a window that no sample stands for, with its cause.
 #[derive(Clone, Debug)]
 pub(crate) struct MissingTime {
     used: Duration,
@@ -15,15 +15,16 @@ pub(crate) struct MissingTime {
 
 /// Less than this is not worth a word.
 const LEAST: Duration = Duration::from_millis(50);
-/// Nor is less than a so-manieth part.
+/// Less than this part of the time used, one in so many, isn't either.
 const PART: u32 = 50;
 /// A window that is short of less than this fails for no reason.
 const FAILS: Duration = Duration::from_millis(100);
-/// The same where the reason is not known: chance has a part in how much of short lives is seen.
+/// The same limit where the reason is not known: chance has a part in how much of short lives is
+/// seen.
 const FAILS_UNEXPLAINED: Duration = Duration::from_secs(1);
 
 impl MissingTime {
-    /// `None` where next to nothing is missing.
+    /// Compares what is missing with what was used; `None` where next to nothing is missing.
     pub(crate) fn new(
         balance: Balance,
         blocking: Option<String>,
@@ -50,7 +51,7 @@ impl MissingTime {
         Some(MissingTime { used, missing, cause })
     }
 
-    /// Whether it is most of the window, so that what is left would mislead.
+    /// Returns whether it is most of the window, so that what is left would mislead.
     pub(crate) fn is_most(&self) -> bool {
         let least = if self.cause.is_some() { FAILS } else { FAILS_UNEXPLAINED };
         self.missing > self.used / 2 && self.missing > least

@@ -44,7 +44,7 @@ static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, stuck: None
 
 struct Engine {
     controller: Option<Controller>,
-    /// One that was told to end and hasn't yet.
+    /// A controller that was told to end and hasn't yet.
     stuck: Option<Controller>,
     epoch: u32,
 }
@@ -56,7 +56,7 @@ pub(crate) struct Subscription {
     is_answered: bool,
 }
 
-/// Why the engine can't run.
+/// The reason why the engine can't run.
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// Something else uses `SIGPROF`.
@@ -93,7 +93,7 @@ pub(crate) fn subscribe(hz: u32) -> Result<Subscription, StartError> {
     open(Stacks::new(hz))
 }
 
-/// The same for samples one by one, with the time of each.
+/// Opens a window that keeps samples one by one, with the time of each.
 pub(crate) fn follow(hz: u32) -> Result<Subscription, StartError> {
     open(Stacks::one_by_one(hz))
 }
@@ -133,7 +133,7 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
 }
 
 impl Subscription {
-    /// Closes the window, and gives what was sampled in it.
+    /// Closes the window, and returns what was sampled in it.
     pub(crate) fn end(mut self) -> Stacks {
         self.leave();
         let (stacks, is_answered) = (Arc::clone(&self.stacks), self.is_answered);
@@ -180,10 +180,10 @@ fn lock() -> MutexGuard<'static, Engine> {
     ENGINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether this process was forked from one with other threads. They may have held locks of libc and
-/// std that nobody here will ever release, and that a new thread needs.
+/// True in a process that was forked from one with other threads. They may have held locks of libc
+/// and std that nobody here will ever release, and that a new thread needs.
 static FORKED: AtomicBool = AtomicBool::new(false);
-/// Whether the process that is forking now has other threads.
+/// True where the process that is forking now has other threads.
 static HAS_OTHERS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
@@ -192,8 +192,9 @@ thread_local! {
         const { std::cell::RefCell::new(None) };
 }
 
-/// A forked child has neither the controller thread nor the timers: its engine isn't running, whatever
-/// its parent's is doing. It can be started only where the parent had no other thread.
+/// Sees to it that a forked child's engine isn't running, whatever its parent's is doing: the child
+/// has neither the controller thread nor the timers. It can be started only where the parent had no
+/// other thread.
 fn survive_fork() {
     extern "C" fn before() {
         let threads = std::fs::read_dir("/proc/self/task").map_or(2, Iterator::count);

@@ -27,7 +27,7 @@ pub(crate) struct Moment {
 }
 
 impl Moments {
-    /// `key` has the thread name's index in front of the addresses.
+    /// Adds a sample; `key` has the thread name's index in front of the addresses.
     pub(crate) fn add(&mut self, at: u64, thread: u32, key: &[u64]) {
         let Some((&name, addresses)) = key.split_first() else { return };
         self.addresses += addresses.len().max(1);
@@ -44,7 +44,7 @@ impl Moments {
         self.names = names.to_vec();
     }
 
-    /// What the thread of a sample is called.
+    /// Returns the name of a sample's thread.
     pub(crate) fn name(&self, moment: &Moment) -> &str {
         self.names.get(moment.name as usize).map_or("", String::as_str)
     }

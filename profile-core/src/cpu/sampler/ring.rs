@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Many writers, one reader.
+/// A bounded queue with many writers and one reader.
 pub(crate) struct Ring {
     /// `slots × stride` words. A slot's first word is its sequence number.
     words: Box<[AtomicU64]>,
@@ -16,17 +16,17 @@ pub(crate) struct Ring {
     tail: AtomicUsize,
 }
 
-/// What a sample says beside its stack.
+/// The facts of a sample beside its stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) tid: u32,
-    /// When it was taken, by the precise clock.
+    /// Time at which it was taken, by the precise clock.
     pub(crate) at: u64,
     /// CPU time that the sample stands for, in nanoseconds.
     pub(crate) weight: u64,
-    /// Whether the stack's way up was lost or cut.
+    /// True where the stack's way up was lost or cut.
     pub(crate) truncated: bool,
-    /// Whether the process's timer took the sample, and not the thread's own.
+    /// True where the process's timer took the sample, and not the thread's own.
     pub(crate) by_process: bool,
 }
 
@@ -34,7 +34,7 @@ pub(crate) struct Head {
 const PREFIX: usize = 5;
 
 impl Ring {
-    /// A ring of so many samples, a power of two, of at most `depth` addresses each.
+    /// Makes a ring of so many samples, a power of two, of at most `depth` addresses each.
     pub(crate) fn new(slots: usize, depth: usize) -> Ring {
         assert!(slots.is_power_of_two(), "a power of two");
         let stride = PREFIX + depth;
@@ -45,8 +45,8 @@ impl Ring {
         Ring { words, slots, stride, head: AtomicUsize::new(0), tail: AtomicUsize::new(0) }
     }
 
-    /// Lets `write` fill a slot's addresses and say how many they are, and what else there is to
-    /// say. `false` where the ring is full.
+    /// Lets `write` fill a slot's addresses and return their number and the sample's other facts.
+    /// Returns false if the ring is full.
     pub(crate) fn push(&self, write: impl FnOnce(&[AtomicU64]) -> (usize, Head)) -> bool {
         let mut at = self.head.load(Ordering::Relaxed);
         let slot = loop {

@@ -18,7 +18,7 @@ pub(crate) struct Stacks {
     names: Vec<String>,
     /// Each sample by itself, for a subscriber that wants them so; there are no counts then.
     moments: Option<Moments>,
-    /// Which CPU time of each thread becomes samples.
+    /// The CPU time of each thread that becomes samples.
     thinnings: HashMap<u32, Thinning>,
     random: Random,
     /// Samples whose stack was cut or lost its way.
@@ -27,15 +27,15 @@ pub(crate) struct Stacks {
     pub(crate) dropped: Duration,
     pub(crate) start: SystemTime,
     opened: Instant,
-    /// How long the window was open; set when it closes.
+    /// Time for which the window was open; set when it closes.
     pub(crate) duration: Duration,
-    /// What is worth saying of the engine while it ran.
+    /// Remarks on the engine while it ran.
     pub(crate) notes: Vec<String>,
     /// CPU time that no sample stands for, where there is much of it; set when the window closes.
     pub(crate) missing: Option<MissingTime>,
     /// The handler that had taken the place of the engine's, where one had.
     pub(crate) foreign: Option<usize>,
-    /// Where the engine's account stood when the window was opened; `None` until then.
+    /// The state of the engine's account when the window was opened; `None` until then.
     pub(crate) mark: Option<Mark>,
 }
 
@@ -43,7 +43,7 @@ pub(crate) struct Stacks {
 /// random: a sample in every tenth of the engine's would be in step with what takes as long.
 #[derive(Debug)]
 struct Thinning {
-    /// How much of the present period is over.
+    /// The part of the present period that is over.
     over: u64,
     /// The point of it that becomes a sample.
     point: u64,
@@ -54,7 +54,7 @@ impl Thinning {
         Thinning { over: 0, point: random.below(period) }
     }
 
-    /// How many samples lie in the time that comes next.
+    /// Counts the samples that lie in the time that comes next.
     fn take(&mut self, time: u64, period: u64, random: &mut Random) -> u64 {
         let end = self.over + time;
         if end < period {
@@ -101,23 +101,24 @@ impl Stacks {
         }
     }
 
-    /// The same for a subscriber that wants to know when each sample was taken.
+    /// Makes the same for a subscriber that wants to know when each sample was taken.
     pub(crate) fn one_by_one(hz: u32) -> Stacks {
         Stacks { moments: Some(Moments::default()), ..Stacks::new(hz) }
     }
 
-    /// The samples one by one, of a subscriber that wanted them so.
+    /// Returns the samples one by one, for a subscriber that wanted them so.
     pub(crate) fn into_moments(self) -> Moments {
         self.moments.unwrap_or_default()
     }
 
-    /// Nanoseconds of CPU time that a sample stands for.
+    /// Returns the nanoseconds of CPU time that a sample stands for.
     pub(crate) fn period(&self) -> u64 {
         1_000_000_000 / u64::from(self.hz)
     }
 
-    /// Takes CPU time that a thread has used at a stack. A random point of each period becomes a sample, so
-    /// that shares and totals are right in any rate. Where the period is the engine's, all do.
+    /// Adds CPU time that a thread has used at a stack. A random point of each period becomes a
+    /// sample, so that shares and totals are right in any rate. Where the period is the engine's,
+    /// all do.
     ///
     /// `key` has the thread name's index in front of the addresses.
     pub(crate) fn add(&mut self, head: &Head, key: &[u64], weight: u64) {
@@ -149,20 +150,20 @@ impl Stacks {
         self.thinnings = HashMap::new();
     }
 
-    /// Says something of the engine, once: how it begins tells what it is about.
+    /// Adds a remark on the engine, once: its beginning tells what it is about.
     pub(crate) fn note_once(&mut self, about: &str, rest: impl FnOnce() -> String) {
         if !self.notes.iter().any(|note| note.starts_with(about)) {
             self.notes.push(format!("{about}{}", rest()));
         }
     }
 
-    /// What is there, leaving nothing.
+    /// Takes all of it, leaving nothing.
     pub(crate) fn take(&mut self) -> Stacks {
         let empty = Stacks::new(self.hz);
         std::mem::replace(self, empty)
     }
 
-    /// Every stack, in no order.
+    /// Iterates over every stack, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = StacksOf<'_>> {
         self.counts.iter().map(|(key, &count)| StacksOf {
             thread: self.names.get(key[0] as usize).map_or("", String::as_str),

@@ -18,10 +18,10 @@ const LOST: i64 = 200_000_000;
 pub(crate) struct StandIn {
     epoch: u32,
     timer: Option<Timer>,
-    /// How long its strata are, in nanoseconds.
+    /// Length of its strata, in nanoseconds.
     period: u64,
     random: Random,
-    /// Why there is no timer.
+    /// The reason why there is no timer.
     pub(crate) refused: Option<io::Error>,
 }
 
@@ -30,7 +30,7 @@ impl StandIn {
         StandIn { epoch, timer: None, period: 0, random: Random::new(seed), refused: None }
     }
 
-    /// Lets it run with strata of so many nanoseconds.
+    /// Runs the timer with strata of so many nanoseconds.
     pub(crate) fn run(&mut self, shared: &Shared, period: u64) {
         if self.timer.is_some() && self.period == period {
             return;
@@ -56,14 +56,14 @@ impl StandIn {
         }
     }
 
-    /// Takes it away. Whether its signal may still be pending.
+    /// Deletes the timer. Returns whether its signal may still be pending.
     pub(crate) fn stop(&mut self, shared: &Shared) -> bool {
         let Some(timer) = self.timer.take() else { return false };
         shared.threads[PROCESS as usize].clock.end();
         !timer.is_running()
     }
 
-    /// Sets it anew where its signal is lost. Whether it was.
+    /// Sets the timer anew where its signal is lost. Returns whether it was.
     pub(crate) fn look(&mut self, shared: &Shared) -> bool {
         let Some(timer) = &self.timer else { return false };
         let clock = &shared.threads[PROCESS as usize].clock;
@@ -75,7 +75,7 @@ impl StandIn {
         true
     }
 
-    /// Whether there is a timer.
+    /// Returns whether there is a timer.
     pub(crate) fn is_there(&self) -> bool {
         self.timer.is_some()
     }

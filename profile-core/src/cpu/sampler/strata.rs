@@ -29,7 +29,7 @@ impl Random {
         word ^ word >> 31
     }
 
-    /// A number below `limit`; 0 where that is 0.
+    /// Returns a number below `limit`; 0 where that is 0.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         // The upper word of a product is as even as a remainder, and takes no division.
         ((u128::from(self.word()) * u128::from(limit)) >> 64) as u64
@@ -41,9 +41,9 @@ impl Random {
 struct Step {
     /// The strata that the sample stands for, in time.
     weight: u64,
-    /// Where the first stratum begins that no sample stands for yet.
+    /// Beginning of the first stratum that no sample stands for yet.
     accounted: u64,
-    /// When the next sample is due: in that stratum, and not before now.
+    /// Time at which the next sample is due: in that stratum, and not before now.
     due: u64,
 }
 
@@ -66,13 +66,13 @@ fn step(accounted: u64, now: u64, period: u64, random: &mut Random) -> Step {
 /// A CPU clock with a timer that is set for each sample anew, as handlers and the controller see it.
 #[derive(Default)]
 pub(crate) struct SampleClock {
-    /// Where the first stratum begins that no sample stands for, in nanoseconds of the clock.
+    /// Beginning of the first stratum that no sample stands for, in nanoseconds of the clock.
     accounted: AtomicU64,
-    /// How long strata are, in nanoseconds.
+    /// Length of the strata, in nanoseconds.
     period: AtomicU64,
     random: AtomicU64,
-    /// How far the clock was behind the wall's when it was last read: for a thread's clock it is no less
-    /// now. 0 where that is not known.
+    /// Time by which the clock was behind the wall's when it was last read: for a thread's clock it
+    /// is no less now. 0 where that is not known.
     lag: AtomicU64,
     /// The kernel's id of the timer, and which arming of this clock it belongs to: a signal of one that
     /// was deleted may still be under way.
@@ -80,13 +80,13 @@ pub(crate) struct SampleClock {
     arming: AtomicU32,
 }
 
-/// Armings that are told apart.
+/// Number of armings that are told apart.
 pub(crate) const ARMINGS: u32 = 1 << 19;
 
 impl SampleClock {
-    /// Takes the sample that is due, at `wall` by the wall's clock, and sets the timer for the next one. What
-    /// it is worth, in nanoseconds: nothing for a signal that the timer has not sent. `None` where there is no
-    /// sample for a signal of this arming.
+    /// Takes the sample that is due, at `wall` by the wall's clock, and sets the timer for the next
+    /// one. Returns what it is worth, in nanoseconds: 0 for a signal that the timer has not sent,
+    /// `None` where there is no sample for a signal of this arming.
     ///
     /// `read` reads this clock, by a system call that takes nearly as long as setting the timer. A thread's is
     /// read only where the wall's doesn't tell already that the sample came in its stratum; `wall` is `None`
@@ -130,13 +130,13 @@ impl SampleClock {
         Some(weight)
     }
 
-    /// Which arming the next timer belongs to.
+    /// Returns the arming that the next timer belongs to.
     pub(crate) fn next_arming(&self) -> u32 {
         (self.arming.load(Ordering::Relaxed) + 1) % ARMINGS
     }
 
-    /// Begins with a timer of its own, which is to be set for the time that this gives. Signals of the
-    /// timers before are nobody's.
+    /// Begins with a timer of its own, which is to be set for the time that this returns. Signals
+    /// of the timers before are nobody's.
     pub(crate) fn begin(&self, timer: i32, now: u64, period: u64, seed: u64) -> u64 {
         self.random.store(seed, Ordering::Relaxed);
         self.timer.store(timer.cast_unsigned(), Ordering::Relaxed);
@@ -145,8 +145,9 @@ impl SampleClock {
         due
     }
 
-    /// Begins a stratum now, and gives when its sample is due. What of the last stratum is over was
-    /// sampled as often as it should have been, on average, and so is what comes.
+    /// Begins a stratum now, and returns the time at which its sample is due. What of the last
+    /// stratum is over was sampled as often as it should have been, on average, and so is what
+    /// comes.
     pub(crate) fn begin_anew(&self, now: u64, period: u64, random: &mut Random) -> u64 {
         self.period.store(period, Ordering::Relaxed);
         self.accounted.store(now, Ordering::Relaxed);
@@ -154,12 +155,13 @@ impl SampleClock {
         now + random.below(period)
     }
 
-    /// Makes nobody's what signals of it are still under way.
+    /// Disowns the signals that are still under way.
     pub(crate) fn end(&self) {
         self.arming.store(self.next_arming(), Ordering::Relaxed);
     }
 
-    /// What the clock has run beyond what samples stand for; less than nothing where they are ahead.
+    /// Returns the time that the clock has run beyond what samples stand for; negative where they
+    /// are ahead.
     pub(crate) fn pending(&self, now: u64) -> i64 {
         now.wrapping_sub(self.accounted.load(Ordering::Relaxed)).cast_signed()
     }
@@ -212,7 +214,7 @@ mod tests {
         }
     }
 
-    /// How far shares are off, in standard deviations of independent samples.
+    /// Returns how far shares are off, in standard deviations of independent samples.
     fn worst_sigma(seen: &Seen, period: u64) -> f64 {
         let total: f64 = seen.parts.iter().sum();
         let error = |(part, truth): (&f64, f64)| {

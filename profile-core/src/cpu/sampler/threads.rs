@@ -15,7 +15,7 @@ use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
 use crate::cpu::sampler::raw::timer::{Clock, Timer};
 use crate::cpu::sampler::strata::Random;
 
-/// What others have left of the timers is looked at once in so many scans.
+/// Number of scans from one look at what others have left of the timers to the next.
 const BUDGET: u64 = 5;
 /// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
 /// ticks of any kernel.
@@ -27,7 +27,7 @@ pub(crate) struct ThreadTimers {
     epoch: u32,
     /// The controller's, which is not sampled.
     own_tid: u32,
-    /// How long strata are, in nanoseconds.
+    /// Length of the strata, in nanoseconds.
     period: u64,
     armed: HashMap<u32, Armed>,
     blocking: BlockingThreads,
@@ -52,14 +52,15 @@ struct Armed {
     /// Its CPU time when it was last looked at, and whether it had used any since the time before.
     used: u64,
     is_idle: bool,
-    /// What its samples stood for when it was found to block the signal although its timer has sent one.
+    /// Time that its samples stood for when it was found to block the signal although its timer has
+    /// sent one.
     silent: Option<u64>,
 }
 
-/// Why threads have no timer of their own.
+/// The reason why threads have no timer of their own.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// `RLIMIT_SIGPENDING`, and what half of it is.
+    /// `RLIMIT_SIGPENDING`, and the budget that it leaves.
     Limit(TimerBudget),
     /// There are more threads than the table has places.
     Places,
@@ -67,16 +68,16 @@ pub(crate) enum Refusal {
     Kernel(io::Error),
 }
 
-/// What a scan has found.
+/// The findings of a scan.
 #[derive(Debug, Default)]
 pub(crate) struct Scanned {
     /// Time that timers which are running still account for.
     pub(crate) pending: i64,
-    /// Whether threads that block the signal are at work.
+    /// True where threads that block the signal are at work.
     pub(crate) is_blocked: bool,
-    /// Whether that is not known yet of some.
+    /// True where that is not known yet of some.
     pub(crate) is_unsure: bool,
-    /// Whether a signal may be pending for a thread that blocks it.
+    /// True where a signal may be pending for a thread that blocks it.
     pub(crate) is_pending: bool,
 }
 
@@ -165,53 +166,53 @@ impl ThreadTimers {
         }
     }
 
-    /// Whether a signal of a timer may be pending somewhere.
+    /// Returns whether a signal of a timer may be pending somewhere.
     pub(crate) fn may_be_pending(&self) -> bool {
         self.armed.values().any(|armed| !armed.timer.is_running())
     }
 
-    /// How many threads have a timer.
+    /// Returns the number of threads that have a timer.
     pub(crate) fn len(&self) -> usize {
         self.armed.len()
     }
 
-    /// Whether there are threads, and all that are known block the signal.
+    /// Returns whether there are threads, and all that are known block the signal.
     pub(crate) fn all_block(&self) -> bool {
         self.armed.is_empty() && !self.blocking.is_empty() && self.refusal.is_none()
     }
 
-    /// Which threads block the signal, for people.
+    /// Describes the threads that block the signal, for people.
     pub(crate) fn describe_blocking(&self) -> Option<String> {
         self.blocking.describe()
     }
 
-    /// Why some have none.
+    /// Returns the reason why some have no timer.
     pub(crate) fn refusal(&self) -> Option<&Refusal> {
         self.refusal.as_ref()
     }
 
-    /// Whether the budget leaves room for the process's timer.
+    /// Returns whether the budget leaves room for the process's timer.
     pub(crate) fn has_room_for_process(&self) -> bool {
         self.budget.has_room(self.armed.len())
     }
 
-    /// The place for the name of a thread with a timer; `None` for a thread without.
+    /// Returns the place for the name of a thread with a timer; `None` for a thread without.
     pub(crate) fn name_of(&mut self, tid: u32) -> Option<&mut Option<u64>> {
         self.armed.get_mut(&tid).map(|armed| &mut armed.name)
     }
 
-    /// Has all names read anew.
+    /// Forgets all names, so that they are read anew.
     pub(crate) fn forget_names(&mut self) {
         self.armed.values_mut().for_each(|armed| armed.name = None);
     }
 
-    /// Every thread that has a timer, and its place in the table.
+    /// Iterates over the threads that have a timer, each with its place in the table.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Thread)> {
         let shared = &self.shared;
         self.armed.iter().map(|(&tid, armed)| (tid, &shared.threads[armed.place as usize]))
     }
 
-    /// Whether one more thread may have a timer beside the process's.
+    /// Returns whether one more thread may have a timer beside the process's.
     fn has_room(&self) -> bool {
         self.budget.has_room(self.armed.len() + 1)
     }
@@ -328,7 +329,7 @@ impl ThreadTimers {
         }
     }
 
-    /// A timer for a thread, and the thread's CPU time.
+    /// Makes a timer for a thread, and reads the thread's CPU time.
     fn timer(&mut self, tid: u32, place: u32, thread: &Thread) -> io::Result<(Timer, u64)> {
         let value = value(self.epoch, thread.clock.next_arming(), place);
         let timer = Timer::new(Clock::Thread(tid), value)?;
@@ -351,7 +352,7 @@ impl ThreadTimers {
 }
 
 impl Refusal {
-    /// What it is, for people.
+    /// Describes the reason, for people.
     pub(crate) fn reason(&self) -> String {
         match self {
             Refusal::Limit(budget) => budget.reason(),

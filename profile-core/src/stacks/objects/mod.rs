@@ -11,7 +11,7 @@ mod raw;
 pub(crate) struct Object {
     /// Its path, or a name in brackets where it has none.
     pub(crate) path: PathBuf,
-    /// What to add to an address in the file's own terms to get one of this process.
+    /// Number to add to an address in the file's own terms to get one of this process.
     pub(crate) bias: u64,
     /// Its executable segments.
     pub(crate) segments: Vec<Segment>,
@@ -35,12 +35,12 @@ static LISTS: &[fn() -> Vec<Object>] = &[
     raw::loaded,
 ];
 
-/// Every object, the main program first. None where the system is not asked for them yet.
+/// Lists every object, the main program first. Empty on systems that are not asked for them yet.
 pub(crate) fn loaded() -> Vec<Object> {
     LISTS.iter().flat_map(|list| list()).collect()
 }
 
-/// Bytes in lower-case hex.
+/// Formats bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use crate::stacks::objects::{Object, Segment};
 
-/// Every object, the main program first.
+/// Lists every object, the main program first.
 ///
 /// The dynamic linker holds its lock while it shows what is loaded, and an allocator may want that lock
 /// while it holds its own. So nothing is allocated meanwhile: where the room that was made doesn't do,
@@ -32,7 +32,8 @@ pub(crate) fn loaded() -> Vec<Object> {
 
 const PAGE: u64 = 4096;
 
-/// What is filled while the dynamic linker shows its objects, and what there was to fill in.
+/// A listing that is filled while the dynamic linker shows its objects, and the room that it would
+/// have taken.
 #[derive(Default)]
 struct Listing {
     listed: Vec<Listed>,
@@ -114,7 +115,7 @@ impl Listing {
     }
 }
 
-/// Appends to what has room for it, and says where.
+/// Appends to a vector that has room for it, and returns the range that it took.
 fn copy<T: Copy>(to: &mut Vec<T>, what: &[T]) -> Range<usize> {
     let begin = to.len();
     to.extend_from_slice(what);
@@ -174,7 +175,7 @@ unsafe fn memory(segment: &Segment) -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(segment.start as *const u8, length) }
 }
 
-/// The running program's path as it was when started; `/proc` marks a deleted one.
+/// Reads the running program's path as it was when started; `/proc` marks a deleted one.
 fn main_program() -> PathBuf {
     std::fs::read_link("/proc/self/exe").map_or_else(
         |_| PathBuf::from("/proc/self/exe"),
@@ -185,8 +186,8 @@ fn main_program() -> PathBuf {
     )
 }
 
-/// The build id among ELF notes: name size, description size, type, then name and description,
-/// each padded to four bytes (or eight in a segment aligned so).
+/// Finds the build id among ELF notes: name size, description size, type, then name and
+/// description, each padded to four bytes (or eight in a segment aligned so).
 fn gnu_build_id(mut notes: &[u8], align: usize) -> Option<&[u8]> {
     const NT_GNU_BUILD_ID: u32 = 3;
     let align = if align == 8 { 8 } else { 4 };

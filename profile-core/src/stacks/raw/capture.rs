@@ -19,9 +19,10 @@ use crate::stacks::unwind;
 use crate::stacks::unwind::{End, Generation, Registers, Unwinder};
 use crate::sys::own_work::OwnWork;
 
-/// What `capture` unwinds with; null until the first `refresh`.
+/// The unwinder of `capture`; null until the first `refresh`.
 static CURRENT: AtomicPtr<Unwinder> = AtomicPtr::new(std::ptr::null_mut());
-/// What `CURRENT` was made from, and those before it that a capture may still be looking at.
+/// The tables that `CURRENT` was made from, and the unwinders before it that a capture may still be
+/// using.
 static LOADED: Mutex<Loaded> = Mutex::new(Loaded { generation: None, retired: Vec::new() });
 
 struct Loaded {
@@ -37,7 +38,7 @@ struct Retired(*mut Unwinder);
 unsafe impl Send for Retired {}
 
 thread_local! {
-    /// Where this thread's stack is mapped; zeros where nobody has looked yet.
+    /// The range in which this thread's stack is mapped; zeros where nobody has looked yet.
     static STACK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
@@ -46,12 +47,12 @@ thread_local! {
 pub(crate) struct Captured<'a> {
     /// A place in the caller of [`capture`], then of each caller an address inside its call.
     pub(crate) addresses: &'a [u64],
-    /// Whether the stack goes on beyond its last address.
+    /// True where the stack goes on beyond its last address.
     pub(crate) truncated: bool,
 }
 
 impl<'a> Captured<'a> {
-    /// The stack without so many frames of ours at its leaf.
+    /// Returns the stack without so many frames of ours at its leaf.
     pub(crate) fn without(self, ours: usize) -> Captured<'a> {
         Captured { addresses: self.addresses.get(ours..).unwrap_or_default(), ..self }
     }
@@ -68,8 +69,8 @@ pub(crate) fn refresh() {
     read_tables(LOADED.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// The same from inside an allocator, on a stack of our own: nothing where somebody else is at it, who
-/// may be waiting for a lock that this thread holds.
+/// Does the same as [`refresh`] from inside an allocator, on a stack of our own: nothing where
+/// somebody else is at it, who may be waiting for a lock that this thread holds.
 pub(crate) fn refresh_in_allocator() {
     let _own = OwnWork::begin();
     scratch::prepare();
@@ -102,7 +103,7 @@ fn read_tables(mut loaded: MutexGuard<'_, Loaded>) {
     });
 }
 
-/// Whether [`refresh`] was ever called.
+/// Returns whether [`refresh`] was ever called.
 pub(crate) fn is_ready() -> bool {
     !CURRENT.load(Ordering::Relaxed).is_null()
 }
@@ -115,8 +116,8 @@ pub(crate) fn capture<R>(most: usize, work: impl FnOnce(Captured<'_>) -> R) -> O
     with_signals_blocked(arch::here(), most, work)
 }
 
-/// The same with signals as they are where that is as safe, which saves two system calls. `work` may be
-/// left in the midst of it, for ever: it holds nothing then.
+/// Does the same as [`capture`] with signals as they are where that is as safe, which saves two
+/// system calls. `work` may be left in the midst of it, for ever: it holds nothing then.
 #[inline(never)]
 pub(crate) fn capture_interruptible<R>(
     most: usize,
@@ -184,15 +185,15 @@ fn walk<'a>(
     Captured { addresses: &out[..len], truncated: end != End::Root }
 }
 
-/// The words as the unwinder writes them.
+/// Casts words to the atomics that the unwinder writes.
 fn atomics(words: &mut [u64]) -> &[AtomicU64] {
     // SAFETY: `AtomicU64` has the size and alignment of `u64` on the processors that this is for,
     // and the borrow is exclusive for as long as the result lives.
     unsafe { std::slice::from_raw_parts(words.as_mut_ptr().cast::<AtomicU64>(), words.len()) }
 }
 
-/// Where the calling thread's stack is mapped, if that is where its stack pointer is. It isn't while
-/// a coroutine runs, or a handler on an alternate stack.
+/// Returns the range in which the calling thread's stack is mapped, if its stack pointer is in
+/// there. It isn't while a coroutine runs, or a handler on an alternate stack.
 fn stack_around(sp: u64) -> (u64, u64) {
     let mut known = STACK.get();
     // The first thread's grows, and is looked for again then; another's has a fixed size.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::stacks::raw::arch;
 
-/// What the kernel keeps of a signal's handling (Linux, include/uapi/asm-generic/signal.h).
+/// The kernel's record of how a signal is handled (Linux, include/uapi/asm-generic/signal.h).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Action {
@@ -24,7 +24,8 @@ struct Action {
 /// The signals that are kept out of handlers, a bit each.
 static KEPT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// The signals that are to be kept out of handlers which are installed from now on.
+/// Returns the signals that are to be kept out of handlers which are installed from now on, a bit
+/// each.
 pub(crate) fn kept_out() -> u64 {
     KEPT_OUT.load(Ordering::Relaxed)
 }
@@ -54,7 +55,7 @@ fn read(signal: i32) -> Option<Action> {
     (status == 0).then_some(action)
 }
 
-/// Puts one in place of the other. Where a third has come in between, that one stays.
+/// Puts one action in place of another. Where a third has come in between, that one stays.
 fn exchange(signal: i32, old: Action, new: Action) {
     let write = |action: &Action| {
         let mut before = Action::default();

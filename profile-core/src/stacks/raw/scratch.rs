@@ -42,8 +42,8 @@ pub(crate) static TABLE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
 /// One stack's word. The layout is known to the entry of signal handlers, in [`arch`].
 #[repr(C, align(64))]
 pub(crate) struct Slot {
-    /// Odd while somebody is at it, with their stack pointer where signals are not blocked; and above
-    /// that how often somebody was.
+    /// Odd while somebody holds the slot, with their stack pointer where signals are not blocked;
+    /// the bits above count how often somebody did.
     state: AtomicU64,
     /// 0 until the room is made.
     made: AtomicU8,
@@ -55,13 +55,14 @@ const ONE: u64 = 1 << 45;
 /// Added to the state of a slot that is given back, where it was claimed by adding one.
 pub(crate) const GIVE_BACK: u64 = ONE - 1;
 
-/// The state of a slot in this state while a thread with a stack pointer holds it; 0 for one whose
+/// Returns the state of a slot while a thread with this stack pointer holds it; 0 for one whose
 /// signals are blocked.
 fn held(state: u64, sp: u64) -> u64 {
     state & !(ONE - 1) | sp >> 3 & (ONE - 1) | 1
 }
 
-/// The stack pointer of a slot's holder, with its last bits cleared, where signals are not blocked.
+/// Returns the stack pointer of a slot's holder, with its last bits cleared, where signals are not
+/// blocked.
 fn holder(state: u64) -> Option<u64> {
     let sp = (state & (ONE - 2)) << 3;
     if state & 1 != 0 && sp != 0 { Some(sp) } else { None }
@@ -90,7 +91,7 @@ pub(crate) fn prepare() {
     }
 }
 
-/// The table of slots, and after it the stacks, in one mapping.
+/// Maps the table of slots, and after it the stacks, in one mapping.
 fn map() -> Option<*mut Slot> {
     // By system call: an allocator may be on its first allocation.
     let call = |number, arguments| {
@@ -117,21 +118,21 @@ fn map() -> Option<*mut Slot> {
 }
 
 impl Slot {
-    /// Ends what is held in this state, if it still is: a handler may have forked, and then a child is
-    /// here whose slots were all given back.
+    /// Gives the slot back if it is still held in this state: a handler may have forked, and then a
+    /// child is here whose slots were all given back.
     fn give_back(&self, held: u64) {
         let free = (held & !(ONE - 1)).wrapping_add(ONE);
         let _ = self.state.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed);
     }
 
-    /// The upper end of this slot's stack, where its room begins.
+    /// Returns the upper end of this slot's stack, where its room begins.
     fn top(&self) -> usize {
         let table = TABLE.load(Ordering::Relaxed).addr();
         let number = (std::ptr::from_ref(self).addr() - table) / size_of::<Slot>();
         table + FIRST_TOP + number * STRIDE
     }
 
-    /// Whether a stack pointer is in this slot's stack.
+    /// Returns whether a stack pointer is in this slot's stack.
     #[inline(always)]
     fn is_under(&self, sp: u64) -> bool {
         let top = self.top() as u64;
@@ -142,7 +143,7 @@ impl Slot {
         self.state.compare_exchange(free, held, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// The slot's room, which is its holder's.
+    /// Returns the slot's room, which is its holder's.
     ///
     /// # Safety
     ///
@@ -158,7 +159,7 @@ impl Slot {
     }
 }
 
-/// The slots; none before [`prepare`].
+/// Returns the slots; none before [`prepare`].
 fn slots() -> &'static [Slot] {
     let table = TABLE.load(Ordering::SeqCst);
     if table.is_null() {
@@ -176,13 +177,13 @@ struct Held(&'static Slot, u64);
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnStack {
     pub(crate) sp: u64,
-    /// Where it is mapped. `sp` is in there.
+    /// The range in which it is mapped. `sp` is in there.
     pub(crate) mapped: (u64, u64),
 }
 
 impl OwnStack {
-    /// Whether the holder of a slot was this thread, further down its stack than it is now: then it was
-    /// left for good.
+    /// Returns whether the holder of a slot was this thread, further down its stack than it is now:
+    /// then the slot was left for good.
     #[inline(always)]
     fn has_left(&self, state: u64) -> bool {
         let Some(sp) = holder(state) else { return false };
@@ -191,7 +192,7 @@ impl OwnStack {
     }
 }
 
-/// Whether this thread runs on its alternate stack for signals.
+/// Returns whether this thread runs on its alternate stack for signals.
 #[cold]
 fn on_alternate_stack() -> bool {
     let mut now = MaybeUninit::<libc::stack_t>::uninit();
@@ -281,15 +282,15 @@ pub(crate) fn run<R>(work: impl FnOnce(&mut Room) -> R) -> Option<R> {
     run_in(&Held::claim(None)?, work)
 }
 
-/// The same with signals as they are, for a thread that is on a stack of its own. `work` may be left in
-/// the midst of it, for ever.
+/// Does the same as [`run`] with signals as they are, for a thread that is on a stack of its own.
+/// `work` may be left in the midst of it, for ever.
 #[inline(always)]
 pub(crate) fn run_on_own_stack<R>(own: OwnStack, work: impl FnOnce(&mut Room) -> R) -> Option<R> {
     run_in(&Held::claim(Some(own))?, work)
 }
 
-/// Not part of its callers' frames, so that no more than one of them and of what claims takes room on
-/// the stack at a time.
+/// Runs `work` in a slot. It is not part of its callers' frames, so that no more than one of them
+/// and of what claims takes room on the stack at a time.
 #[inline(never)]
 fn run_in<R, F: FnOnce(&mut Room) -> R>(held: &Held, work: F) -> Option<R> {
     struct Call<F, R> {
@@ -313,7 +314,7 @@ fn run_in<R, F: FnOnce(&mut Room) -> R>(held: &Held, work: F) -> Option<R> {
     Some(unsafe { call.result.assume_init() })
 }
 
-/// Those who were at work at one moment, and may be using what they found then.
+/// The holders of slots at one moment, who may be using what they found then.
 #[derive(Debug, Default)]
 pub(crate) struct AtWork {
     /// Slots and their states.
@@ -321,7 +322,7 @@ pub(crate) struct AtWork {
 }
 
 impl AtWork {
-    /// Those who are at work now.
+    /// Lists those who are at work now.
     pub(crate) fn now() -> AtWork {
         let state = |slot: &Slot| slot.state.load(Ordering::SeqCst);
         let slots = slots().iter().map(state).enumerate();
@@ -353,7 +354,7 @@ impl AtWork {
 mod tests {
     use super::*;
 
-    /// A run's own stack pointer, and what it was given.
+    /// Returns the stack pointer of a run.
     fn place() -> u64 {
         arch::here().sp
     }

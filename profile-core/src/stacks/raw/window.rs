@@ -46,8 +46,8 @@ pub(crate) struct Window {
 
 /// Half a page: most stacks below which nothing is known yet are short.
 const WORDS: usize = 512;
-/// How much may be read below what is asked for: a power of two that divides a page, so that it is
-/// in the same one.
+/// Bytes that may be read below what is asked for: a power of two that divides a page, so that they
+/// are in the same one.
 const BELOW: u64 = 512;
 
 impl Default for Window {
@@ -57,13 +57,13 @@ impl Default for Window {
 }
 
 impl Window {
-    /// Another stack is going to be read.
+    /// Forgets the copy: another stack is going to be read.
     pub(crate) fn forget(&mut self) {
         self.words = 0;
         self.copies = 0;
     }
 
-    /// How often memory was copied since the last [`Window::forget`].
+    /// Returns the number of times that memory was copied since the last [`Window::forget`].
     pub(crate) fn copies(&self) -> u32 {
         self.copies
     }
@@ -104,7 +104,7 @@ impl Window {
     }
 }
 
-/// So many words of memory, or fewer where it can't be read.
+/// Reads so many words of memory, or fewer where it can't be read.
 pub(crate) fn words(address: u64, count: usize) -> Vec<u64> {
     let mut copy = vec![0u8; count * 8];
     let mut have = 0;
@@ -127,7 +127,8 @@ fn bytes(words: &mut [u64; WORDS]) -> &mut [u8; WORDS * 8] {
     unsafe { &mut *words.as_mut_ptr().cast() }
 }
 
-/// How many bytes could be read, or a negative error number.
+/// Reads memory by process_vm_readv(2). Returns the number of bytes that could be read, or a
+/// negative error number.
 fn read_by_vm(address: u64, copy: &mut [u8]) -> isize {
     let local = libc::iovec { iov_base: copy.as_mut_ptr().cast(), iov_len: copy.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: copy.len() };
@@ -140,7 +141,8 @@ fn read_by_vm(address: u64, copy: &mut [u8]) -> isize {
     }
 }
 
-/// The same through `/proc/self/mem`, opened anew each time: a forked child's would be its parent's.
+/// Reads memory through `/proc/self/mem`, opened anew each time: a forked child's would be its
+/// parent's.
 fn read_by_file(address: u64, copy: &mut [u8]) -> isize {
     let path = c"/proc/self/mem".as_ptr() as usize;
     let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;

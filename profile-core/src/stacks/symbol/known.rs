@@ -22,14 +22,15 @@ pub(crate) struct Known {
     size: usize,
 }
 
-/// What is kept, in bytes; beyond it nothing is added until other objects are loaded.
+/// Bytes that are kept; beyond them nothing is added until other objects are loaded.
 pub(crate) const ROOM: usize = 2 << 20;
 
-/// What an entry of a map takes beside its key and value, roughly: unused places and control bytes.
+/// Bytes that an entry of a map takes beside its key and value, roughly: unused places and control
+/// bytes.
 const ENTRY: usize = 16;
 
 impl Known {
-    /// Forgets everything if what is loaded has changed. The number of this set of objects.
+    /// Forgets everything if what is loaded has changed. Returns the number of this set of objects.
     pub(crate) fn for_objects(&mut self, objects: &[Object]) -> u64 {
         if self.objects != objects {
             let generation = self.generation + 1;
@@ -38,12 +39,12 @@ impl Known {
         self.generation
     }
 
-    /// The frames of an address of a set of objects.
+    /// Returns the frames of an address of a set of objects.
     pub(crate) fn get(&self, generation: u64, address: u64) -> Option<Arc<[Frame]>> {
         (generation == self.generation).then(|| self.frames.get(&address).cloned())?
     }
 
-    /// Remembers frames as far as there is room, and gives them with their texts shared.
+    /// Remembers frames as far as there is room, and returns them with their texts shared.
     pub(crate) fn add(
         &mut self,
         generation: u64,

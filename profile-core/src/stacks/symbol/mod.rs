@@ -23,19 +23,19 @@ use crate::stacks::symbol::known::Known;
 /// The objects of this process, with their debug information as far as it was needed.
 pub(crate) struct Symbolizer {
     objects: Vec<Object>,
-    /// Beside each object what names its addresses, once it was looked for.
+    /// The source of names for each object, once it was looked for.
     sources: Vec<Option<Source>>,
     /// Bytes of debug information that may still be read.
     budget: u64,
     known: &'static Mutex<Known>,
-    /// Which of the sets of objects that `known` has seen this is.
+    /// Number of this set of objects among those that `known` has seen.
     generation: u64,
 }
 
-/// What all symbolizers of the process have found.
+/// The frames that all symbolizers of the process have found.
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 
-/// What names the addresses of an object.
+/// The source of names for the addresses of an object.
 enum Source {
     /// Line tables and the symbol table.
     Lines(Box<Loader>),
@@ -45,7 +45,7 @@ enum Source {
     Nothing,
 }
 
-/// A symbol table: where each function begins and ends, and its name.
+/// A symbol table: the beginning, end and name of each function.
 struct Names {
     functions: Vec<(u64, u64, String)>,
 }
@@ -69,13 +69,13 @@ pub(crate) struct Frame {
 }
 
 impl Symbolizer {
-    /// A symbolizer of what is loaded now.
+    /// Makes a symbolizer of what is loaded now.
     pub(crate) fn new() -> Symbolizer {
         Symbolizer::with(&KNOWN)
     }
 
-    /// The same from symbol tables alone, whose size is a small part of what debug information takes:
-    /// functions, without those that are inlined in them, and without lines.
+    /// Makes a symbolizer of symbol tables alone, whose size is a small part of what debug
+    /// information takes: functions, without those that are inlined in them, and without lines.
     pub(crate) fn of_names() -> Symbolizer {
         static NAMES: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
         Symbolizer { budget: 0, ..Symbolizer::with(&NAMES) }
@@ -88,12 +88,12 @@ impl Symbolizer {
         Symbolizer { objects, sources, budget: BUDGET, known, generation }
     }
 
-    /// The objects, the main program first.
+    /// Returns the objects, the main program first.
     pub(crate) fn objects(&self) -> &[Object] {
         &self.objects
     }
 
-    /// Indices of the object and the segment that hold an address.
+    /// Finds the object and the segment that hold an address, as indices.
     pub(crate) fn find(&self, address: u64) -> Option<(usize, usize)> {
         self.objects.iter().enumerate().find_map(|(object, Object { segments, .. })| {
             let segment = segments.iter().position(|s| (s.start..s.limit).contains(&address))?;
@@ -101,8 +101,8 @@ impl Symbolizer {
         })
     }
 
-    /// The frames at an address of an object, the innermost inlined function first. There is always
-    /// one: an address without a name is called after its object and offset.
+    /// Returns the frames at an address of an object, the innermost inlined function first. There
+    /// is always one: an address without a name is called after its object and offset.
     pub(crate) fn frames(&mut self, object: usize, address: u64) -> Arc<[Frame]> {
         if let Some(frames) = lock(self.known).get(self.generation, address) {
             return frames;
@@ -136,7 +136,7 @@ impl Symbolizer {
         addresses.iter().map(|&address| symbolizer.symbol(address)).collect()
     }
 
-    /// The symbol that holds an address of this process.
+    /// Finds the symbol that holds an address of this process.
     pub(crate) fn symbol(&mut self, address: u64) -> Option<Symbol> {
         let (object, _segment) = self.find(address)?;
         let bias = self.objects[object].bias;
@@ -163,8 +163,8 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What names an object's addresses: a separate debug file where there is one, else the file itself,
-/// and only if it is still the file that was loaded.
+/// Opens the source of names for an object's addresses: a separate debug file where there is one,
+/// else the file itself, and only if it is still the file that was loaded.
 fn load(object: &Object, is_main: bool, budget: &mut u64) -> Source {
     if let Some(image) = object.image {
         return Names::read(image).map_or(Source::Nothing, Source::Names);
@@ -211,7 +211,7 @@ impl Names {
         Some(Names { functions })
     }
 
-    /// Where the function at an address begins, and its name.
+    /// Finds the function at an address: its beginning and its name.
     fn find(&self, relative: u64) -> Option<(u64, &str)> {
         let after = self.functions.partition_point(|&(begin, ..)| begin <= relative);
         let (begin, end, name) = self.functions[..after].last()?;
@@ -219,15 +219,16 @@ impl Names {
     }
 }
 
-/// Where distributions put debug information that was split off.
+/// Returns the path at which distributions put debug information that was split off, if there is a
+/// file.
 fn debug_file(build_id: &[u8]) -> Option<PathBuf> {
     let (first, rest) = build_id.split_first()?;
     let path = format!("/usr/lib/debug/.build-id/{first:02x}/{}.debug", hex(rest));
     Path::new(&path).exists().then(|| PathBuf::from(path))
 }
 
-/// The build id of a file, empty where it has none, and how many bytes of debug information are in
-/// it; `None` where it can't be read as an object.
+/// Reads the build id of a file, empty where it has none, and the size of its debug information in
+/// bytes; `None` where it can't be read as an object.
 fn look_at(path: &Path) -> Option<(Vec<u8>, u64)> {
     fn read<'data>(data: impl ReadRef<'data>) -> Option<(Vec<u8>, u64)> {
         let file = object::File::parse(data).ok()?;
@@ -274,8 +275,8 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<Frame> {
     frames
 }
 
-/// A frame with both its names. `system_name` is never equal to `name`: readers take that for a name
-/// that is still to be demangled, and cut Rust's generics off.
+/// Makes a frame with both its names. `system_name` is never equal to `name`: readers take that for
+/// a name that is still to be demangled, and cut Rust's generics off.
 fn named(symbol: &str) -> Frame {
     // A suffix such as `.llvm.123` or `@GLIBC_2.2.5` names no other function.
     let name = if let Ok(demangled) = rustc_demangle::try_demangle(symbol) {

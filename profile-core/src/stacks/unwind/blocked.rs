@@ -12,12 +12,13 @@ use crate::stacks::unwind::{End, Place, Registers, Scratch, Stack, Unwinder, ste
 /// A frame pointer that isn't known.
 const UNKNOWN: u64 = 0;
 
-/// What the prologues of functions were found to do, by where they begin: their code is read once.
+/// The distances from frame pointer to stack pointer after the prologues of functions, by the
+/// functions' beginnings: their code is read once.
 #[derive(Default)]
 pub(crate) struct Prologues(HashMap<u64, Option<u64>>);
 
 impl Unwinder {
-    /// The addresses of a blocked thread's stack, the leaf first, at most `depth`; see
+    /// Returns the addresses of a blocked thread's stack, the leaf first, at most `depth`; see
     /// [`Unwinder::unwind`].
     pub(crate) fn unwind_blocked(
         &self,
@@ -62,8 +63,9 @@ impl Unwinder {
     }
 }
 
-/// How far below the frame pointer a function's stack pointer is after its prologue:
-/// `[endbr64] push rbp; mov rbp, rsp; push …; sub rsp, N`. None where it begins otherwise.
+/// Returns the bytes by which a function's stack pointer is below its frame pointer after its
+/// prologue: `[endbr64] push rbp; mov rbp, rsp; push …; sub rsp, N`. None where it begins
+/// otherwise.
 fn below_frame_pointer(begin: u64, memory: &mut impl Stack) -> Option<u64> {
     let mut bytes = [0u8; 64];
     for (word, chunk) in bytes.chunks_exact_mut(8).enumerate() {

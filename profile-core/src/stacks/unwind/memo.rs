@@ -24,7 +24,8 @@ struct Frame {
     link: Link,
 }
 
-/// Where the words are that lead from one frame to the next: offsets from the next one's stack pointer.
+/// The words of the stack that lead from one frame to the next: offsets from the next one's stack
+/// pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Link {
     /// It does not lead there by such words alone, or there is no next one.
@@ -42,7 +43,7 @@ pub(crate) struct Memo {
     /// `frames[start..]`, the leaf first.
     frames: [Frame; MOST],
     start: usize,
-    /// Where the next frame is looked for.
+    /// Index at which the next frame is looked for.
     at: usize,
     /// The frames of the stack that is being unwound: `new[..len]`, and after them `frames[same]`. With a `len`
     /// beyond [`MOST`] they are too many to be remembered.
@@ -52,7 +53,7 @@ pub(crate) struct Memo {
 }
 
 impl Link {
-    /// From a frame whose caller was found by a rule.
+    /// Makes the link of a frame whose caller was found by a rule.
     pub(crate) fn of(rule: Rule) -> Link {
         match rule {
             Rule::Frame { fp, ra: Ra::At(pc), .. } => {
@@ -85,7 +86,7 @@ impl Default for Memo {
 }
 
 impl Memo {
-    /// Another stack is unwound, by this unwinder.
+    /// Begins another stack, which this unwinder unwinds.
     pub(crate) fn begin(&mut self, unwinder: u64) {
         if self.unwinder != unwinder {
             self.unwinder = unwinder;
@@ -96,8 +97,9 @@ impl Memo {
         self.same = 0..0;
     }
 
-    /// Goes up from a caller for as long as the last stack went the same way. Writes the frames that it
-    /// leaves behind to `out`, of which it leaves one word at least, and says how many they are.
+    /// Goes up from a caller for as long as the last stack went the same way. Writes the frames
+    /// that it leaves behind to `out`, of which it leaves one word at least, and returns their
+    /// number.
     #[inline]
     pub(crate) fn follow(
         &mut self,
@@ -135,7 +137,7 @@ impl Memo {
         followed
     }
 
-    /// The next so many of the last stack's frames are this one's, too.
+    /// Notes that the next `count` of the last stack's frames are this one's, too.
     fn keep(&mut self, count: usize) {
         if self.same.end != self.at {
             self.settle();
@@ -145,7 +147,7 @@ impl Memo {
         self.same.end = self.at;
     }
 
-    /// A frame that was found by its rule, and how it leads to the next one.
+    /// Adds a frame that was found by its rule, and how it leads to the next one.
     #[inline]
     pub(crate) fn found(&mut self, place: &Place, link: Link) {
         let Registers { sp, fp, .. } = place.registers;
@@ -163,7 +165,7 @@ impl Memo {
         self.len += 1;
     }
 
-    /// Makes what is the same a part of what is new.
+    /// Appends to the new frames those that are the same as the last stack's.
     fn settle(&mut self) {
         let same = &self.frames[std::mem::take(&mut self.same)];
         if let Some(new) = self.new.get_mut(self.len..self.len + same.len()) {
@@ -172,7 +174,7 @@ impl Memo {
         self.len += same.len();
     }
 
-    /// The stack ends: it is the last one from here on.
+    /// Ends the stack: it is the last one from here on.
     pub(crate) fn end(&mut self) {
         if self.same.end != MOST || self.len > self.same.start {
             self.settle();
@@ -211,7 +213,7 @@ mod tests {
         black_box(depth);
     }
 
-    /// The same with a larger frame.
+    /// Does the same as [`one`] with a larger frame.
     #[inline(never)]
     fn other(bits: u64, depth: u32, then: &mut dyn FnMut()) {
         let frame = black_box([bits; 7]);
@@ -231,7 +233,7 @@ mod tests {
         (out[..len].iter().map(|word| word.load(Ordering::Relaxed)).collect(), end)
     }
 
-    /// The same stack twice, from the same place.
+    /// Unwinds the same stack twice, from the same place.
     fn with_and_without(unwinder: &Unwinder, memo: &mut Memo, most: usize) -> [(Vec<u64>, End); 2] {
         [memo, &mut Memo::default()].map(|memo| unwind(unwinder, memo, most))
     }

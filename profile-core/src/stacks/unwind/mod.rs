@@ -34,11 +34,11 @@ pub(crate) struct Registers {
 
 /// The stack that is being unwound.
 pub(crate) trait Stack {
-    /// The word at an address, if it can be read.
+    /// Reads the word at an address, if it can be read.
     fn read(&mut self, address: u64) -> Option<u64>;
 }
 
-/// How a walk ended.
+/// The way in which a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     /// At the thread's first function.
@@ -51,7 +51,7 @@ pub(crate) enum End {
 
 /// The unwind tables of everything that is loaded, and what was found in them so far.
 pub(crate) struct Unwinder {
-    /// No other unwinder's.
+    /// A number that no other unwinder has.
     id: u64,
     modules: Modules,
     /// The rules of addresses seen before. Direct-mapped; written by whoever looks one up.
@@ -70,7 +70,7 @@ struct Cached {
 const CACHE: usize = 4096;
 
 impl Unwinder {
-    /// An unwinder for what is loaded now.
+    /// Makes an unwinder for what is loaded now.
     pub(crate) fn load() -> Unwinder {
         static IDS: AtomicU64 = AtomicU64::new(1);
         let cache = (0..CACHE).map(|_| Cached::default()).collect();
@@ -79,8 +79,9 @@ impl Unwinder {
     }
 
     /// Writes the addresses of a stack to `out`, the leaf first: the interrupted instruction, then
-    /// of each caller an address inside its call. How many there are, and how the walk ended. What the
-    /// stack shares with the last one that was unwound with this memo is not unwound again.
+    /// of each caller an address inside its call. Returns their number, and how the walk ended.
+    /// What the stack shares with the last one that was unwound with this memo is not unwound
+    /// again.
     pub(crate) fn unwind(
         &self,
         scratch: &mut Scratch,
@@ -96,8 +97,8 @@ impl Unwinder {
         walked
     }
 
-    /// The same without the function that the registers are in: its caller comes first, by an
-    /// address inside the call.
+    /// Does the same as [`unwind`](Self::unwind) without the function that the registers are in:
+    /// its caller comes first, by an address inside the call.
     pub(crate) fn unwind_callers(
         &self,
         scratch: &mut Scratch,
@@ -146,7 +147,7 @@ impl Unwinder {
         (out.len(), End::Full)
     }
 
-    /// The rule for an address, from the cache or the tables.
+    /// Returns the rule for an address, from the cache or the tables.
     fn rule(&self, scratch: &mut Scratch, address: u64) -> Rule {
         let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - CACHE.ilog2());
         let cached = &self.cache[hash as usize];
@@ -166,13 +167,14 @@ impl Unwinder {
 /// A frame that is being unwound.
 pub(crate) struct Place {
     registers: Registers,
-    /// Where its rule is: an address inside its call; of an interrupted function, the instruction's.
+    /// Address by which its rule is looked up: one inside its call; of an interrupted function, the
+    /// instruction's.
     lookup: u64,
-    /// Whether it may have no frame of its own yet.
+    /// True where it may have no frame of its own yet.
     leaf: bool,
 }
 
-/// The frame above, or what the walk ends with.
+/// Finds the frame above, or the end of the walk.
 fn step(rule: Rule, place: &Place, stack: &mut impl Stack) -> Result<Place, End> {
     let registers = &place.registers;
     let found = match rule {
@@ -217,7 +219,7 @@ fn caller(cfa: u64, fp: Fp, ra: Ra, place: &Place, stack: &mut impl Stack) -> Op
 }
 
 impl Place {
-    /// A frame that has called, by its return address.
+    /// Makes a frame that has called, by its return address.
     fn caller(pc: u64, sp: u64, fp: u64) -> Place {
         let pc = arch::strip(pc);
         let registers = Registers { pc, sp, fp, lr: 0 };
@@ -225,7 +227,7 @@ impl Place {
     }
 }
 
-/// The frame that a signal interrupted.
+/// Reads the frame that a signal interrupted.
 fn interrupted(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
     let frame = arch::SIGNAL_FRAME;
     let mut read = |offset: u64| stack.read(registers.sp.wrapping_add(offset));
@@ -234,7 +236,8 @@ fn interrupted(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
     Some(Place { registers, lookup: registers.pc, leaf: false })
 }
 
-/// Code without unwind tables, such as that of a JIT compiler, may keep frame pointers.
+/// Finds the caller by the frame pointer: code without unwind tables, such as that of a JIT
+/// compiler, may keep one.
 fn by_frame_pointer(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
     let fp = registers.fp;
     if fp < registers.sp || !fp.is_multiple_of(8) {

@@ -19,7 +19,7 @@ pub(crate) struct Generation {
     removed: u64,
 }
 
-/// The present generation.
+/// Reads the present generation.
 pub(crate) fn generation() -> Generation {
     let mut generation = Generation { added: 0, removed: 0 };
     // SAFETY: dl_iterate_phdr(3) hands the pointer through to `read`, which takes it as what it is.
@@ -58,7 +58,7 @@ struct Module {
     bases: BaseAddresses,
 }
 
-/// Where a table's bytes are.
+/// The bytes of a table: in place, or a range of the copies.
 enum Table {
     InPlace(&'static [u8]),
     Copied(Range<usize>),
@@ -86,7 +86,7 @@ impl Modules {
         Modules { modules, copies }
     }
 
-    /// Whether an address is code of an object.
+    /// Returns whether an address is code of an object.
     pub(crate) fn contains(&self, address: u64) -> bool {
         self.find(address).is_some()
     }
@@ -101,7 +101,7 @@ impl Modules {
         }
     }
 
-    /// Where the function that holds an address begins.
+    /// Returns the beginning of the function that holds an address.
     pub(crate) fn function(&self, address: u64) -> Option<u64> {
         let module = self.find(address)?;
         let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
@@ -121,7 +121,8 @@ impl Modules {
     }
 }
 
-/// What is filled while the dynamic linker shows its objects, and what there was to fill in.
+/// A list of modules that is filled while the dynamic linker shows its objects, and the room that
+/// it would have taken.
 #[derive(Default)]
 struct Loading {
     /// Objects so far; the first is the program.
@@ -242,7 +243,7 @@ unsafe fn memory(range: &std::ops::Range<u64>) -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(range.start as *const u8, len) }
 }
 
-/// The length of the tables: entries, each with its length in front, until one of length 0.
+/// Returns the length of the tables: entries, each with its length in front, until one of length 0.
 fn length(tables: &[u8]) -> usize {
     let mut at = 0;
     while let Some(word) = tables.get(at..at + 4) {
@@ -259,7 +260,7 @@ fn length(tables: &[u8]) -> usize {
     tables.len()
 }
 
-/// Whether an object is one that nothing can unload.
+/// Returns whether an object is one that nothing can unload.
 fn never_unloaded(info: &libc::dl_phdr_info) -> bool {
     if info.dlpi_name.is_null() {
         return false;

@@ -7,7 +7,7 @@ use gimli::{
 
 use crate::stacks::raw::arch::{DWARF_FP, DWARF_RA, DWARF_SP};
 
-/// How to find a caller's registers.
+/// A rule that finds a caller's registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
     /// The frame begins at a register plus an offset; the rest is found from there.
@@ -30,7 +30,7 @@ pub(crate) enum Base {
     Fp,
 }
 
-/// Where the caller's frame pointer is.
+/// The place of the caller's frame pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fp {
     Same,
@@ -38,7 +38,7 @@ pub(crate) enum Fp {
     At(i16),
 }
 
-/// Where the return address is.
+/// The place of the return address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ra {
     InRegister,
@@ -47,7 +47,7 @@ pub(crate) enum Ra {
 }
 
 impl Rule {
-    /// The rule as a word that is not 0; `None` where an offset is too large for one.
+    /// Packs the rule into a word that is not 0; `None` where an offset is too large for one.
     pub(crate) fn pack(self) -> Option<u64> {
         // A tag in the lowest three bits; offsets as multiples of 8, or of 1 where they are not.
         Some(match self {
@@ -114,7 +114,8 @@ impl Default for Scratch {
     }
 }
 
-/// Few registers are saved by any function, and rows are remembered two deep at most.
+/// Storage for evaluating: few registers are saved by any function, and rows are remembered two
+/// deep at most.
 struct Small;
 
 impl UnwindContextStorage<usize> for Small {
@@ -153,7 +154,7 @@ fn find(
     of_row(row, &section)
 }
 
-/// Where the function that holds an address begins.
+/// Returns the beginning of the function that holds an address.
 pub(crate) fn function(
     hdr: &[u8],
     frames: &[u8],
@@ -191,7 +192,7 @@ fn of_row(row: &UnwindTableRow<usize, Small>, section: &EhFrame<Slice<'_>>) -> O
     }
 }
 
-/// Linkers describe every stub of the procedure linkage table by one expression:
+/// Reads the one expression by which linkers describe every stub of the procedure linkage table:
 /// `rsp + 8 + (((rip & 15) >= N) << 3)`.
 fn plt(expression: &[u8]) -> Option<Rule> {
     const LIT0: u8 = 0x30;

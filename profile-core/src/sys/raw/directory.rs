@@ -18,7 +18,7 @@ impl Directory {
         Ok(Directory { file: File::open(path)? })
     }
 
-    /// Calls `each` for every name that is a number, and tells how many there were.
+    /// Calls `each` for every name that is a number, and returns how many there were.
     pub(crate) fn numbers(&self, mut each: impl FnMut(u32)) -> io::Result<u64> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(0))?;
@@ -57,7 +57,7 @@ impl Directory {
     }
 }
 
-/// The number that a name is; the name ends in NUL.
+/// Parses a name that is a number; the name ends in NUL.
 fn number(name: &[u8]) -> Option<u32> {
     let end = name.iter().position(|&byte| byte == 0)?;
     std::str::from_utf8(&name[..end]).ok()?.parse().ok()

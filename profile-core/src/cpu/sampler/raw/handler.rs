@@ -22,14 +22,15 @@ use crate::stacks::raw::window::Mapped;
 use crate::stacks::unwind::{End, Registers, Unwinder};
 use crate::sys::clock::precise;
 
-/// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
+/// The state of a running engine, and of a dump that is being taken, as handlers see it. Null while
+/// there is none.
 static SHARED: [AtomicPtr<Shared>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 /// Signals that found no stack of ours free.
 static MISSED: AtomicU64 = AtomicU64::new(0);
-/// How long handlers have to end. Each takes microseconds, unless a debugger stops its thread.
+/// Time that handlers have to end. Each takes microseconds, unless a debugger stops its thread.
 const MOST: Duration = Duration::from_secs(1);
 
-/// What handlers work for.
+/// The purpose that a handler works for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Purpose {
     /// CPU samples.
@@ -38,7 +39,7 @@ pub(crate) enum Purpose {
     Dump,
 }
 
-/// What handlers work on.
+/// The state that handlers work on.
 pub(crate) struct Shared {
     /// Tells this engine's timers from those of one before it.
     pub(crate) epoch: u32,
@@ -51,13 +52,14 @@ pub(crate) struct Shared {
     pub(crate) dropped: AtomicU64,
 }
 
-/// What handlers know of a thread, and tell of it.
+/// A thread as handlers know it, and what they tell the controller of it.
 #[derive(Default)]
 pub(crate) struct Thread {
     pub(crate) tid: AtomicU32,
-    /// When it is sampled.
+    /// The clock that tells when it is sampled.
     pub(crate) clock: SampleClock,
-    /// Where its stack is known to be mapped as long as it lives; 0 where not yet.
+    /// The range in which its stack is mapped as long as it lives; zeros where that isn't known
+    /// yet.
     pub(crate) stack_low: AtomicU64,
     pub(crate) stack_high: AtomicU64,
     /// The thread's own block, from which the controller finds the stack.
@@ -65,8 +67,8 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
-    /// Where its stack is known to be mapped. Where it isn't yet, tells the controller how to find it; to
-    /// be called by the thread itself, with its stack pointer.
+    /// Returns the range in which its stack is known to be mapped. Where it isn't known yet, tells
+    /// the controller how to find it; to be called by the thread itself, with its stack pointer.
     fn stack_range(&self, sp: u64, is_first: bool) -> StackRange {
         let range = StackRange {
             low: self.stack_low.load(Ordering::Relaxed),
@@ -173,7 +175,7 @@ arch::signal_entry! {
     on_dump, dumped, MISSED
 }
 
-/// What the entry of a handler runs, on the slot's stack.
+/// Takes a CPU sample. The handler's entry calls it on the slot's stack.
 extern "C" fn sampled(
     info: *const libc::siginfo_t,
     context: *const libc::c_void,
@@ -187,7 +189,7 @@ extern "C" fn sampled(
     }
 }
 
-/// The same for a dump.
+/// Takes the thread's stack for a dump. The handler's entry calls it on the slot's stack.
 extern "C" fn dumped(
     _info: *const libc::siginfo_t,
     context: *const libc::c_void,
@@ -204,13 +206,14 @@ extern "C" fn dumped(
     take(shared, room, registers, StackRange::default(), head);
 }
 
-/// The calling thread's id.
+/// Returns the calling thread's id.
 pub(crate) fn own_tid() -> u32 {
     // SAFETY: gettid(2) has no arguments and no effect.
     (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
 }
 
-/// What a timer's signal says (`siginfo_t` of `SI_TIMER`; Linux, include/uapi/asm-generic/siginfo.h).
+/// The information that comes with a timer's signal (`siginfo_t` of `SI_TIMER`; Linux,
+/// include/uapi/asm-generic/siginfo.h).
 #[repr(C)]
 struct TimerInfo {
     signal: i32,

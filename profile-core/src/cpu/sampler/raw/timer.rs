@@ -13,7 +13,7 @@ pub(crate) struct Timer {
     id: i32,
 }
 
-/// Whose CPU time a timer counts, and who gets its signals.
+/// The CPU time that a timer counts, and who gets its signals.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Clock {
     /// One thread's, to that thread.
@@ -35,7 +35,7 @@ impl Clock {
         }
     }
 
-    /// CPU time used so far, in nanoseconds; `None` where the thread is gone.
+    /// Reads the CPU time used so far, in nanoseconds; `None` where the thread is gone.
     pub(crate) fn now(self) -> Option<u64> {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let arguments = [self.id() as usize, &raw mut time as usize, 0, 0, 0, 0];
@@ -58,7 +58,7 @@ struct SigEvent {
 }
 
 impl Timer {
-    /// A timer that is not running yet. Its signals carry `value`.
+    /// Makes a timer that is not running yet. Its signals carry `value`.
     ///
     /// # Errors
     ///
@@ -80,7 +80,7 @@ impl Timer {
         Ok(Timer { id })
     }
 
-    /// The kernel's name of it.
+    /// Returns the kernel's id of it.
     pub(crate) fn id(&self) -> i32 {
         self.id
     }
@@ -90,7 +90,8 @@ impl Timer {
         check(set(self.id, due))
     }
 
-    /// Whether it is yet to expire. Where it isn't, its signal was handled, waits, or is lost.
+    /// Returns whether it is yet to expire. Where it isn't, its signal was handled, waits, or is
+    /// lost.
     pub(crate) fn is_running(&self) -> bool {
         let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let mut left = libc::itimerspec { it_value: zero, it_interval: zero };

@@ -13,9 +13,10 @@ pub(crate) const DWARF_FP: u16 = 29;
 /// The DWARF number of the return address.
 pub(crate) const DWARF_RA: u16 = 30;
 
-/// Where a signal frame, seen from its return trampoline, keeps the interrupted registers: offsets
-/// from the stack pointer, which points at a `siginfo` of 128 bytes and then a `ucontext` whose
-/// registers begin at 176 + 8 (Linux, arch/arm64/include/uapi/asm/ucontext.h and sigcontext.h).
+/// The places in a signal frame, seen from its return trampoline, of the interrupted registers:
+/// offsets from the stack pointer, which points at a `siginfo` of 128 bytes and then a `ucontext`
+/// whose registers begin at 176 + 8 (Linux, arch/arm64/include/uapi/asm/ucontext.h and
+/// sigcontext.h).
 pub(crate) const SIGNAL_FRAME: SignalFrame =
     SignalFrame { pc: REGISTERS + 8 * 32, sp: REGISTERS + 8 * 31, fp: REGISTERS + 8 * 29 };
 const REGISTERS: u64 = 128 + 176 + 8;
@@ -27,7 +28,7 @@ pub(crate) struct SignalFrame {
     pub(crate) fp: u64,
 }
 
-/// The registers that a signal interrupted.
+/// Reads the registers that a signal interrupted.
 ///
 /// # Safety
 ///
@@ -38,12 +39,12 @@ pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
     Registers { pc: context.pc, sp: context.sp, fp: context.regs[29], lr: strip(context.regs[30]) }
 }
 
-/// An address without the pointer authentication code in its upper bits.
+/// Returns an address without the pointer authentication code in its upper bits.
 pub(crate) fn strip(address: u64) -> u64 {
     address & 0x0000_ffff_ffff_ffff
 }
 
-/// The thread's own block at the top of its stack mapping.
+/// Returns the address of the thread's own block, at the top of its stack mapping.
 pub(crate) fn thread_pointer() -> u64 {
     let pointer: u64;
     // SAFETY: the aarch64 ABI of ELF keeps the thread pointer in `tpidr_el0`.
@@ -53,7 +54,7 @@ pub(crate) fn thread_pointer() -> u64 {
     pointer
 }
 
-/// The registers here: of the function that this is inlined into.
+/// Returns the registers here: of the function that this is inlined into.
 #[inline(always)]
 pub(crate) fn here() -> Registers {
     let (pc, sp, fp, lr): (u64, u64, u64, u64);
@@ -68,8 +69,8 @@ pub(crate) fn here() -> Registers {
     Registers { pc, sp, fp, lr: strip(lr) }
 }
 
-/// A system call that goes around libc, which may be interposed and sets `errno`. The result is the
-/// kernel's: an error is `-errno`.
+/// Makes a system call that goes around libc, which may be interposed and sets `errno`. The result
+/// is the kernel's: an error is `-errno`.
 ///
 /// # Safety
 ///
@@ -89,7 +90,7 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
     result
 }
 
-/// What is called on another stack.
+/// A function that is called on another stack.
 pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
 
 /// Calls `entry` on the stack below `top`; see the one for x86_64.

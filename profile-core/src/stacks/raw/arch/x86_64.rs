@@ -13,8 +13,9 @@ pub(crate) const DWARF_FP: u16 = 6;
 /// The DWARF number of the return address.
 pub(crate) const DWARF_RA: u16 = 16;
 
-/// Where a signal frame, seen from its return trampoline, keeps the interrupted registers: offsets
-/// from the stack pointer, which points at a `ucontext` (Linux, arch/x86/include/asm/sigframe.h).
+/// The places in a signal frame, seen from its return trampoline, of the interrupted registers:
+/// offsets from the stack pointer, which points at a `ucontext` (Linux,
+/// arch/x86/include/asm/sigframe.h).
 pub(crate) const SIGNAL_FRAME: SignalFrame = SignalFrame { pc: 0xa8, sp: 0xa0, fp: 0x78 };
 
 /// Offsets of registers in a signal frame.
@@ -24,7 +25,7 @@ pub(crate) struct SignalFrame {
     pub(crate) fp: u64,
 }
 
-/// The registers that a signal interrupted.
+/// Reads the registers that a signal interrupted.
 ///
 /// # Safety
 ///
@@ -40,12 +41,12 @@ pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
     }
 }
 
-/// A return address as it is: nothing is mixed into it here.
+/// Returns a return address as it is: nothing is mixed into it here.
 pub(crate) fn strip(address: u64) -> u64 {
     address
 }
 
-/// The thread's own block at the top of its stack mapping.
+/// Returns the address of the thread's own block, at the top of its stack mapping.
 pub(crate) fn thread_pointer() -> u64 {
     let pointer: u64;
     // SAFETY: the x86_64 ABI of ELF keeps the thread pointer in the first word at `fs`.
@@ -53,7 +54,7 @@ pub(crate) fn thread_pointer() -> u64 {
     pointer
 }
 
-/// The registers here: of the function that this is inlined into.
+/// Returns the registers here: of the function that this is inlined into.
 #[inline(always)]
 pub(crate) fn here() -> Registers {
     let (pc, sp, fp): (u64, u64, u64);
@@ -68,8 +69,8 @@ pub(crate) fn here() -> Registers {
     Registers { pc, sp, fp, lr: 0 }
 }
 
-/// A system call that goes around libc, which may be interposed and sets `errno`. The result is the
-/// kernel's: an error is `-errno`.
+/// Makes a system call that goes around libc, which may be interposed and sets `errno`. The result
+/// is the kernel's: an error is `-errno`.
 ///
 /// # Safety
 ///
@@ -90,7 +91,7 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
     result
 }
 
-/// What is called on another stack.
+/// A function that is called on another stack.
 pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
 
 /// Calls `entry` on the stack below `top`. The way up from there is known to every unwinder.

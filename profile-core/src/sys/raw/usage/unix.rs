@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What the process has used since its start.
+/// The resources that the process has used since its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) user: Duration,
@@ -13,7 +13,7 @@ pub(crate) struct Usage {
     pub(crate) involuntary_switches: u64,
 }
 
-/// What the process has used since its start, all its threads together.
+/// Reads what the process has used since its start, all its threads together.
 pub(crate) fn usage() -> Option<Usage> {
     // SAFETY: an all-zero `rusage` is a valid value of this plain C structure.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
@@ -36,7 +36,8 @@ pub(crate) fn usage() -> Option<Usage> {
     })
 }
 
-/// How many file descriptors the process may have open; `None` where there is no limit.
+/// Returns the number of file descriptors that the process may have open; `None` where there is no
+/// limit.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: getrlimit(2) writes to the structure that it is given.
@@ -44,7 +45,7 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
     (status == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
-/// Bytes of a page of memory.
+/// Returns the size of a page of memory, in bytes.
 pub(crate) fn page_size() -> u64 {
     // SAFETY: sysconf(3) with a name that every unix knows.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };

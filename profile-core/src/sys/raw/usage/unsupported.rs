@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What the process has used since its start.
+/// The resources that the process has used since its start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) user: Duration,
@@ -13,12 +13,12 @@ pub(crate) struct Usage {
     pub(crate) involuntary_switches: u64,
 }
 
-/// Not known here.
+/// Returns `None`: it is not known here.
 pub(crate) fn usage() -> Option<Usage> {
     None
 }
 
-/// Not known here.
+/// Returns `None`: it is not known here.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     None
 }
