@@ -9,11 +9,11 @@ use std::time::{Duration, SystemTime};
 /// switch on belongs to the whole process.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
-    holder: Arc<Mutex<Option<Holder>>>,
+    holder: Arc<Mutex<Option<GateHolder>>>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Holder {
+struct GateHolder {
     since: SystemTime,
     window: Duration,
 }
@@ -22,7 +22,7 @@ struct Holder {
 #[derive(Debug)]
 #[must_use = "dropping the permit opens the gate again"]
 pub struct Permit {
-    holder: Arc<Mutex<Option<Holder>>>,
+    holder: Arc<Mutex<Option<GateHolder>>>,
 }
 
 /// Another session holds the gate.
@@ -62,10 +62,10 @@ impl Gate {
     /// [`Busy`] says since when and until when another session holds the gate.
     pub fn try_enter(&self, window: Duration) -> Result<Permit, Busy> {
         let mut holder = lock(&self.holder);
-        if let Some(Holder { since, window }) = *holder {
+        if let Some(GateHolder { since, window }) = *holder {
             return Err(Busy { since, until: since + window });
         }
-        *holder = Some(Holder { since: SystemTime::now(), window });
+        *holder = Some(GateHolder { since: SystemTime::now(), window });
         Ok(Permit { holder: Arc::clone(&self.holder) })
     }
 }
@@ -77,7 +77,7 @@ impl Drop for Permit {
 }
 
 /// Locks the state. It is one value that is always whole, so a poisoned lock holds nothing broken.
-fn lock(holder: &Mutex<Option<Holder>>) -> MutexGuard<'_, Option<Holder>> {
+fn lock(holder: &Mutex<Option<GateHolder>>) -> MutexGuard<'_, Option<GateHolder>> {
     holder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

@@ -129,6 +129,6 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Trace => Arc::new(EventTrace::new()),
         // With every feature on no kind is left.
         #[allow(unreachable_patterns)]
-        kind => Arc::new(missing::Missing::new(kind)),
+        kind => Arc::new(missing::MissingCollector::new(kind)),
     }
 }

@@ -19,10 +19,10 @@ use profile_format::{Content, ProfileShape};
 use crate::collector::{Collector, File, Pending, Window};
 use crate::cpu::owner;
 use crate::cpu::sampler;
-use crate::cpu::sampler::{DEPTH, Stacks, StartError, Subscription};
+use crate::cpu::sampler::{CpuSubscription, DEPTH, SampledStacks, StartError};
 use crate::error::Error;
 use crate::rate::CpuRate;
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use profile_format::{Kind, Unavailable};
 
 /// CPU profiles by our own sampler.
@@ -81,7 +81,7 @@ impl Collector for SampledCpu {
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
         let subscription = sampler::subscribe(self.hz).map_err(not_started)?;
-        Ok(Box::new(CpuWindow { subscription, symbols: self.symbols }))
+        Ok(Box::new(SampledCpuWindow { subscription, symbols: self.symbols }))
     }
 }
 
@@ -93,12 +93,12 @@ pub(crate) fn not_started(error: StartError) -> Error {
     }
 }
 
-struct CpuWindow {
-    subscription: Subscription,
+struct SampledCpuWindow {
+    subscription: CpuSubscription,
     symbols: Symbols,
 }
 
-impl Window for CpuWindow {
+impl Window for SampledCpuWindow {
     fn close(self: Box<Self>) -> Pending {
         let symbols = self.symbols;
         let stacks = self.subscription.end();
@@ -112,10 +112,10 @@ impl Window for CpuWindow {
     }
 }
 
-fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
+fn encode(stacks: &SampledStacks, symbols: Symbols) -> Vec<u8> {
     let period = stacks.period() as i64;
     let mut builder = ProfileShape::CPU.builder(period);
-    let mut locator = Locator::new(&mut builder, symbols);
+    let mut locator = AddressLocator::new(&mut builder, symbols);
     let mut locations = Vec::new();
     for stack in stacks.iter() {
         locations.clear();

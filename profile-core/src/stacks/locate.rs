@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use crate::stacks::objects::hex;
-use crate::stacks::symbol::Symbolizer;
+use crate::stacks::symbol::AddressSymbolizer;
 use profile_format::profile::{Builder, Function, Line, Mapping};
 
 /// The form in which a profile names its functions.
@@ -19,8 +19,8 @@ pub enum Symbols {
 }
 
 /// Turns addresses of this process into locations with mappings, functions and lines.
-pub(crate) struct Locator {
-    symbolizer: Symbolizer,
+pub(crate) struct AddressLocator {
+    symbolizer: AddressSymbolizer,
     symbols: Symbols,
     /// The mapping of each segment of each object, once it was used.
     mappings: HashMap<(usize, usize), u32>,
@@ -28,11 +28,11 @@ pub(crate) struct Locator {
     locations: HashMap<u64, u32>,
 }
 
-impl Locator {
+impl AddressLocator {
     /// Makes a locator for `builder`, whose first mapping becomes the main program's code.
-    pub(crate) fn new(builder: &mut Builder, symbols: Symbols) -> Locator {
-        let mut locator = Locator {
-            symbolizer: Symbolizer::new(),
+    pub(crate) fn new(builder: &mut Builder, symbols: Symbols) -> AddressLocator {
+        let mut locator = AddressLocator {
+            symbolizer: AddressSymbolizer::new(),
             symbols,
             mappings: HashMap::new(),
             locations: HashMap::new(),

@@ -2,7 +2,7 @@
 
 use crate::stacks::names::Symbol;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
-use crate::stacks::symbol::Symbolizer;
+use crate::stacks::symbol::AddressSymbolizer;
 
 /// Finds the symbol that holds each address; `None` where there is none, and for all where no
 /// collector of stacks is compiled in.
@@ -26,5 +26,5 @@ type LookUp = fn(&[u64]) -> Vec<Option<Symbol>>;
 /// The function that looks up symbols; none in a build without a collector of stacks.
 static LOOK_UPS: &[LookUp] = &[
     #[cfg(all(feature = "_symbols", target_os = "linux"))]
-    Symbolizer::look_up,
+    AddressSymbolizer::look_up,
 ];

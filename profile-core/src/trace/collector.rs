@@ -12,7 +12,7 @@
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::events::ring::OpenError;
-use crate::trace::{Recording, StartError, encode};
+use crate::trace::{StartError, TraceRecording, encode};
 use profile_format::{Kind, Unavailable};
 
 /// Traces of the whole process, one at a time.
@@ -55,7 +55,7 @@ impl Collector for EventTrace {
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
-        let recording = Recording::start(self.buffer).map_err(|error| match error {
+        let recording = TraceRecording::start(self.buffer).map_err(|error| match error {
             StartError::Buffer(OpenError::InUse) => Error::InUse {
                 kind: Kind::Trace,
                 what: "the trace buffer",
@@ -74,7 +74,7 @@ impl Collector for EventTrace {
 }
 
 struct TraceWindow {
-    recording: Recording,
+    recording: TraceRecording,
 }
 
 impl Window for TraceWindow {

@@ -17,7 +17,7 @@ const MOST: usize = 4500;
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct CounterReading {
     pub(crate) at: u64,
     /// Resident memory in bytes, where the system tells.
     pub(crate) resident: Option<u64>,
@@ -27,35 +27,35 @@ pub(crate) struct Reading {
 }
 
 /// A thread that reads the counters. Dropping it ends the thread.
-pub(crate) struct Counters {
-    shared: Arc<Shared>,
+pub(crate) struct CounterThread {
+    shared: Arc<SharedCounters>,
     thread: Option<JoinHandle<()>>,
 }
 
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedCounters {
+    state: Mutex<CounterState>,
     ended: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct CounterState {
     ended: bool,
-    readings: Vec<Reading>,
+    readings: Vec<CounterReading>,
 }
 
-impl Counters {
+impl CounterThread {
     /// Starts the thread that reads.
-    pub(crate) fn start() -> std::io::Result<Counters> {
-        let shared = Arc::new(Shared::default());
+    pub(crate) fn start() -> std::io::Result<CounterThread> {
+        let shared = Arc::new(SharedCounters::default());
         let theirs = Arc::clone(&shared);
         let thread =
             thread::Builder::new().name("profilez-trace".to_owned()).spawn(move || theirs.run())?;
-        Ok(Counters { shared, thread: Some(thread) })
+        Ok(CounterThread { shared, thread: Some(thread) })
     }
 
     /// Ends the thread, with a last reading, and returns all readings.
-    pub(crate) fn stop(mut self) -> Vec<Reading> {
+    pub(crate) fn stop(mut self) -> Vec<CounterReading> {
         self.end();
         std::mem::take(&mut self.shared.lock().readings)
     }
@@ -70,14 +70,14 @@ impl Counters {
     }
 }
 
-impl Drop for Counters {
+impl Drop for CounterThread {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+impl SharedCounters {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CounterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -98,8 +98,8 @@ impl Shared {
     }
 }
 
-fn read() -> Reading {
-    Reading {
+fn read() -> CounterReading {
+    CounterReading {
         at: clock::precise(),
         resident: resident(),
         cpu: clock::process_cpu(),

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use crate::cpu::sampled::not_started;
 use crate::cpu::sampler;
-use crate::cpu::sampler::{Stacks, Subscription};
-use crate::stacks::symbol::Symbolizer;
+use crate::cpu::sampler::{CpuSubscription, SampledStacks};
+use crate::stacks::symbol::AddressSymbolizer;
 
-use crate::trace::tree::{Sample, StopSampling, Tree};
+use crate::trace::tree::{SampleTree, StopSampling, TreeSample};
 
 /// Samples of each second of CPU time.
 const HZ: u32 = 100;
@@ -17,21 +17,21 @@ const HZ: u32 = 100;
 /// being taken.
 pub(super) fn start() -> StopSampling {
     let sampling = sampler::follow(HZ).map_err(|error| not_started(error).chain());
-    Box::new(|| match sampling.map(Subscription::end) {
+    Box::new(|| match sampling.map(CpuSubscription::end) {
         Ok(stacks) => Box::new(|| resolve(stacks)),
-        Err(why) => Box::new(move || Tree::new(format!("none: {why}"))),
+        Err(why) => Box::new(move || SampleTree::new(format!("none: {why}"))),
     })
 }
 
 /// Resolves the samples: looks up the names of their functions.
-fn resolve(stacks: Stacks) -> Tree {
+fn resolve(stacks: SampledStacks) -> SampleTree {
     let missing = stacks.missing.as_ref().map(|missing| format!("; missing: {missing}"));
     let missing = missing.unwrap_or_default();
     let moments = stacks.into_moments();
-    let mut tree = Tree::new(format!("{HZ} for each second of CPU time{missing}"));
+    let mut tree = SampleTree::new(format!("{HZ} for each second of CPU time{missing}"));
     tree.lost = moments.lost;
     // A trace's memory is bounded by its buffer; that of line tables is not.
-    let mut symbolizer = Symbolizer::of_names();
+    let mut symbolizer = AddressSymbolizer::of_names();
     let mut known: HashMap<u64, Vec<u32>> = HashMap::new();
     for moment in moments.iter() {
         let name = || moments.name(moment).to_owned();
@@ -52,7 +52,7 @@ fn resolve(stacks: Stacks) -> Tree {
             }
         }
         if let Some(frame) = frame {
-            tree.samples.push(Sample { at: moment.at, thread: moment.thread, frame });
+            tree.samples.push(TreeSample { at: moment.at, thread: moment.thread, frame });
         }
     }
     tree

@@ -13,23 +13,23 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use crate::events::KindId;
-use crate::events::ring::Event;
+use crate::events::ring::TraceEvent;
 use crate::task::{State, Status, TaskKind, kind};
 use crate::trace::json::{micros, number, text};
-use crate::trace::tree::{ResolveSamples, Sample, Tree};
-use crate::trace::window::Recorded;
+use crate::trace::tree::{ResolveSamples, SampleTree, TreeSample};
+use crate::trace::window::RecordedTrace;
 use profile_format::Content;
 
 /// Encodes a trace as JSON.
-pub(crate) fn encode((trace, samples): (Recorded, ResolveSamples)) -> io::Result<Content> {
-    let whole = Whole::new(trace, samples);
+pub(crate) fn encode((trace, samples): (RecordedTrace, ResolveSamples)) -> io::Result<Content> {
+    let whole = TraceOutline::new(trace, samples);
     Content::written(move |to| whole.write(to))
 }
 
 /// A trace with what is to be known before the first event is written.
-struct Whole {
-    trace: Recorded,
-    tree: Tree,
+struct TraceOutline {
+    trace: RecordedTrace,
+    tree: SampleTree,
     program: String,
     /// The names of threads, by their ids.
     threads: BTreeMap<u32, String>,
@@ -39,16 +39,16 @@ struct Whole {
     unfinished: HashSet<(u64, u64)>,
 }
 
-struct Writer<'a> {
-    whole: &'a Whole,
-    trace: &'a Recorded,
+struct TraceWriter<'a> {
+    whole: &'a TraceOutline,
+    trace: &'a RecordedTrace,
     to: &'a mut dyn Write,
     /// The bytes that wait to be written, and the error of what was written before.
     out: Vec<u8>,
     written: io::Result<()>,
     pid: u64,
     first: bool,
-    kinds: HashMap<u32, Rc<Texts>>,
+    kinds: HashMap<u32, Rc<KindTexts>>,
     flows: u64,
 }
 
@@ -56,14 +56,14 @@ struct Writer<'a> {
 const PIECE: usize = 32 * 1024;
 
 /// A kind as JSON.
-struct Texts {
+struct KindTexts {
     name: Vec<u8>,
     site: Vec<u8>,
 }
 
 /// Something that a thread did for a while.
 #[derive(Clone, Copy)]
-struct Slice<'a> {
+struct ThreadSlice<'a> {
     category: &'a str,
     /// As JSON.
     name: &'a [u8],
@@ -72,8 +72,8 @@ struct Slice<'a> {
     ended: u64,
 }
 
-impl Whole {
-    fn new(trace: Recorded, samples: ResolveSamples) -> Whole {
+impl TraceOutline {
+    fn new(trace: RecordedTrace, samples: ResolveSamples) -> TraceOutline {
         let tree = samples();
         let mut wakes: HashMap<u64, Vec<(u64, u32)>> = HashMap::new();
         let mut threads: BTreeMap<u32, String> = BTreeMap::new();
@@ -83,13 +83,13 @@ impl Whole {
             threads.insert(chunk.thread, chunk.name());
             for event in chunk.events() {
                 match event {
-                    Event::Wake { at, address } => {
+                    TraceEvent::Wake { at, address } => {
                         wakes.entry(address).or_default().push((at, chunk.thread));
                     }
                     // It may have done nothing else.
-                    Event::Woken { by, .. } => drop(threads.entry(by).or_default()),
+                    TraceEvent::Woken { by, .. } => drop(threads.entry(by).or_default()),
                     // One that ended while the window was being closed is a poll like others.
-                    Event::Poll { began, task, .. } if !unfinished.is_empty() => {
+                    TraceEvent::Poll { began, task, .. } if !unfinished.is_empty() => {
                         unfinished.remove(&(task, began));
                     }
                     _ => {}
@@ -111,7 +111,7 @@ impl Whole {
                 now.trim_end().clone_into(name);
             }
         }
-        Whole {
+        TraceOutline {
             trace,
             tree,
             program: crate::Process::current().program,
@@ -122,7 +122,7 @@ impl Whole {
     }
 
     fn write(&self, to: &mut dyn Write) -> io::Result<()> {
-        let mut writer = Writer {
+        let mut writer = TraceWriter {
             whole: self,
             trace: &self.trace,
             to,
@@ -148,7 +148,7 @@ impl Whole {
     }
 }
 
-impl Writer<'_> {
+impl TraceWriter<'_> {
     /// Writes the bytes that wait. After an error nothing is written.
     fn hand_on(&mut self) {
         if self.written.is_ok() {
@@ -213,22 +213,22 @@ impl Writer<'_> {
             let mut events = chunk.events().peekable();
             while let Some(event) = events.next() {
                 match event {
-                    Event::Poll { kind, began, ended, task } => {
+                    TraceEvent::Poll { kind, began, ended, task } => {
                         self.of_kind(kind, "task", thread, (began, ended), task);
                     }
-                    Event::Woken { kind, by, at, began, task } => {
+                    TraceEvent::Woken { kind, by, at, began, task } => {
                         self.woken(kind, task, (by, at), (thread, began));
                     }
-                    Event::Span { kind, began, ended, span } => {
+                    TraceEvent::Span { kind, began, ended, span } => {
                         self.of_kind(kind, "span", thread, (began, ended), span);
                     }
-                    Event::Wait { began, ended, address } => {
+                    TraceEvent::Wait { began, ended, address } => {
                         self.wait(thread, began, ended, address);
                     }
-                    Event::Instant { kind, at } => {
+                    TraceEvent::Instant { kind, at } => {
                         let mut bytes = Vec::new();
-                        while let Some(Event::Text(part)) =
-                            events.next_if(|next| matches!(next, Event::Text(_)))
+                        while let Some(TraceEvent::Text(part)) =
+                            events.next_if(|next| matches!(next, TraceEvent::Text(_)))
                         {
                             bytes.extend(part.iter().flat_map(|word| word.to_le_bytes()));
                         }
@@ -236,7 +236,7 @@ impl Writer<'_> {
                     }
                     // A wake-up shows as the arrow to who it woke; a text belongs to an event that
                     // is lost.
-                    Event::Wake { .. } | Event::Text(_) => {}
+                    TraceEvent::Wake { .. } | TraceEvent::Text(_) => {}
                 }
             }
         }
@@ -252,7 +252,7 @@ impl Writer<'_> {
         id: u64,
     ) {
         let texts = self.kind(kind);
-        let slice = Slice { category, name: &texts.name, thread, began, ended };
+        let slice = ThreadSlice { category, name: &texts.name, thread, began, ended };
         self.slice(slice, |out| {
             // What has the number is the category: a task, or a span.
             let _ = write!(out, "{{\"{category}\":{id},\"site\":");
@@ -266,7 +266,7 @@ impl Writer<'_> {
         if ended > self.trace.ended {
             return;
         }
-        let slice = Slice { category: "wait", name: b"\"wait\"", thread, began, ended };
+        let slice = ThreadSlice { category: "wait", name: b"\"wait\"", thread, began, ended };
         if !self.slice(slice, |out| {
             let _ = write!(out, "{{\"address\":\"{address:#x}\"}}");
         }) {
@@ -337,13 +337,13 @@ impl Writer<'_> {
         running.sort_unstable_by_key(|&(thread, began, status)| (thread, began, status.nested));
         let mut outer = (0, 0);
         for (thread, began, status) in running {
-            let texts = Texts::new(&status.kind);
+            let texts = KindTexts::new(&status.kind);
             // Each ends a nanosecond before the one that it is in: readers add beginning and duration as
             // floating point numbers, and of equal ends would take this one's to be later.
             let depth = if outer.0 == thread { outer.1 + 1 } else { 0 };
             outer = (thread, depth);
             let ended = trace.ended - depth;
-            let slice = Slice { category: "task", name: &texts.name, thread, began, ended };
+            let slice = ThreadSlice { category: "task", name: &texts.name, thread, began, ended };
             self.slice(slice, |out| {
                 let _ = write!(out, "{{\"task\":{},\"unfinished\":true,\"site\":", status.id);
                 out.extend_from_slice(&texts.site);
@@ -356,7 +356,7 @@ impl Writer<'_> {
     fn samples(&mut self) {
         let tree = &self.whole.tree;
         let mut name = Vec::new();
-        for &Sample { at, thread, frame } in &tree.samples {
+        for &TreeSample { at, thread, frame } in &tree.samples {
             // One that was taken before the window opened may come out of the engine's queue after it.
             if at < self.trace.began {
                 continue;
@@ -442,7 +442,7 @@ impl Writer<'_> {
     }
 
     /// Writes a slice, cut to the window. Returns whether anything of it is left.
-    fn slice(&mut self, slice: Slice<'_>, arguments: impl FnOnce(&mut Vec<u8>)) -> bool {
+    fn slice(&mut self, slice: ThreadSlice<'_>, arguments: impl FnOnce(&mut Vec<u8>)) -> bool {
         if slice.ended < self.trace.began || slice.began >= self.trace.ended {
             return false;
         }
@@ -478,15 +478,15 @@ impl Writer<'_> {
         at.min(self.trace.ended).saturating_sub(self.trace.began)
     }
 
-    fn kind(&mut self, id: KindId) -> Rc<Texts> {
-        let texts = self.kinds.entry(id.0).or_insert_with(|| Rc::new(Texts::new(&kind(id))));
+    fn kind(&mut self, id: KindId) -> Rc<KindTexts> {
+        let texts = self.kinds.entry(id.0).or_insert_with(|| Rc::new(KindTexts::new(&kind(id))));
         Rc::clone(texts)
     }
 }
 
-impl Texts {
-    fn new(kind: &TaskKind) -> Texts {
-        let mut texts = Texts { name: Vec::new(), site: Vec::new() };
+impl KindTexts {
+    fn new(kind: &TaskKind) -> KindTexts {
+        let mut texts = KindTexts { name: Vec::new(), site: Vec::new() };
         text(&mut texts.name, kind.name());
         text(&mut texts.site, &place(kind.file(), kind.line()));
         texts
@@ -494,7 +494,7 @@ impl Texts {
 }
 
 /// Returns the time at which a poll that had not ended began.
-fn began(trace: &Recorded, status: &Status) -> u64 {
+fn began(trace: &RecordedTrace, status: &Status) -> u64 {
     trace.ended.saturating_sub(status.since.as_nanos() as u64)
 }
 
@@ -515,12 +515,12 @@ mod tests {
     use crate::sys::clock;
     use crate::task;
     use crate::task::{Category, Instrument as _, intern};
-    use crate::trace::Recording;
+    use crate::trace::TraceRecording;
 
     /// Returns the events of a trace of `work`, a line each.
     fn traced(work: impl FnOnce()) -> Vec<String> {
         let _turn = turn();
-        let Ok(recording) = Recording::start(1 << 20) else { panic!("a trace starts") };
+        let Ok(recording) = TraceRecording::start(1 << 20) else { panic!("a trace starts") };
         work();
         let text = String::from_utf8(encode(recording.stop()).unwrap().into_vec()).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -543,13 +543,13 @@ mod tests {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     // One that is too early, and one of another address.
-                    record(Event::Wake { at: began - 1, address: ADDRESS });
-                    record(Event::Wake { at: began + 2000, address: ADDRESS });
-                    record(Event::Wake { at: began + 3000, address: ADDRESS + 1 });
+                    record(TraceEvent::Wake { at: began - 1, address: ADDRESS });
+                    record(TraceEvent::Wake { at: began + 2000, address: ADDRESS });
+                    record(TraceEvent::Wake { at: began + 3000, address: ADDRESS + 1 });
                 });
             });
-            record(Event::Wait { began, ended: began + 5000, address: ADDRESS });
-            record(Event::Wait { began: began + 6000, ended: began + 7000, address: ADDRESS });
+            record(TraceEvent::Wait { began, ended: began + 5000, address: ADDRESS });
+            record(TraceEvent::Wait { began: began + 6000, ended: began + 7000, address: ADDRESS });
         });
         let of = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
         let waits = of(&format!("{ADDRESS:#x}\""));
@@ -605,8 +605,8 @@ mod tests {
             is_here.recv().unwrap();
             let kind = intern(TaskKind::new("t_late", "", 0, Category::Unknown));
             let (now, later) = (clock::precise(), clock::precise() + 60_000_000_000);
-            record(Event::Poll { kind, began: now, ended: later, task: 1 });
-            record(Event::Poll { kind, began: later, ended: later + 1, task: 1 });
+            record(TraceEvent::Poll { kind, began: now, ended: later, task: 1 });
+            record(TraceEvent::Poll { kind, began: later, ended: later + 1, task: 1 });
         });
         drop(go_on);
         let before = polling.unwrap().join().unwrap();
@@ -627,8 +627,8 @@ mod tests {
     fn what_began_before_the_window_begins_with_it() {
         let lines = traced(|| {
             let now = clock::precise();
-            record(Event::Wait { began: 1, ended: now, address: 0x5eed_0002 });
-            record(Event::Wait { began: 1, ended: 2, address: 0x5eed_0003 });
+            record(TraceEvent::Wait { began: 1, ended: now, address: 0x5eed_0002 });
+            record(TraceEvent::Wait { began: 1, ended: 2, address: 0x5eed_0003 });
         });
         let wait = lines.iter().find(|line| line.contains("0x5eed0002")).unwrap();
         assert_eq!(field(wait, "ts"), "0.000");

@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::events::KindId;
 use crate::events::ring;
-use crate::events::ring::Event as Recorded;
+use crate::events::ring::TraceEvent;
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::task::{Category, TaskKind, intern};
@@ -113,7 +113,7 @@ where
             && let Some(metadata) = context.metadata(id)
         {
             let ended = clock::precise();
-            ring::record(Recorded::Span {
+            ring::record(TraceEvent::Span {
                 kind: kind(metadata),
                 began,
                 ended,
@@ -127,7 +127,7 @@ where
             return;
         }
         let at = clock::precise();
-        let mut message = Message::default();
+        let mut message = EventMessage::default();
         // This runs code of the program, which may record events itself.
         event.record(&mut message);
         ring::instant(kind(event.metadata()), at, &message.bytes[..message.len]);
@@ -135,18 +135,18 @@ where
 }
 
 /// The beginning of an event's message.
-struct Message {
+struct EventMessage {
     bytes: [u8; ring::LONGEST_TEXT],
     len: usize,
 }
 
-impl Default for Message {
-    fn default() -> Message {
-        Message { bytes: [0; ring::LONGEST_TEXT], len: 0 }
+impl Default for EventMessage {
+    fn default() -> EventMessage {
+        EventMessage { bytes: [0; ring::LONGEST_TEXT], len: 0 }
     }
 }
 
-impl Visit for Message {
+impl Visit for EventMessage {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             // It says that it is full, and that is that.
@@ -155,7 +155,7 @@ impl Visit for Message {
     }
 }
 
-impl fmt::Write for Message {
+impl fmt::Write for EventMessage {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             let end = self.len + c.len_utf8();

@@ -5,16 +5,16 @@ use std::collections::HashMap;
 /// Ends the taking of samples.
 pub(crate) type StopSampling = Box<dyn FnOnce() -> ResolveSamples + Send>;
 /// Looks up the functions of samples that were taken.
-pub(crate) type ResolveSamples = Box<dyn FnOnce() -> Tree + Send>;
+pub(crate) type ResolveSamples = Box<dyn FnOnce() -> SampleTree + Send>;
 
 /// The samples of a trace, with their stacks as a tree of frames.
 #[derive(Debug, Default)]
-pub(crate) struct Tree {
+pub(crate) struct SampleTree {
     /// The source of the samples, or the reason why there are none.
     pub(super) source: String,
     /// Older samples that there was no room for.
     pub(super) lost: u64,
-    pub(super) samples: Vec<Sample>,
+    pub(super) samples: Vec<TreeSample>,
     /// The names of the threads that were sampled, by their ids.
     pub(super) threads: HashMap<u32, String>,
     /// Each frame's caller and name.
@@ -26,20 +26,20 @@ pub(crate) struct Tree {
 
 /// A thread was at work at this moment, in this frame.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sample {
+pub(crate) struct TreeSample {
     pub(super) at: u64,
     pub(super) thread: u32,
     pub(super) frame: u32,
 }
 
-impl Tree {
+impl SampleTree {
     /// Makes a tree without samples; `source` says where they come from, or why there are none.
-    pub(super) fn new(source: impl Into<String>) -> Tree {
-        Tree { source: source.into(), ..Tree::default() }
+    pub(super) fn new(source: impl Into<String>) -> SampleTree {
+        SampleTree { source: source.into(), ..SampleTree::default() }
     }
 }
 
-impl Tree {
+impl SampleTree {
     /// Returns the number of a name.
     pub(super) fn name(&mut self, name: &str) -> u32 {
         if let Some(&known) = self.known_names.get(name) {
@@ -62,7 +62,7 @@ impl Tree {
     }
 }
 
-impl Tree {
+impl SampleTree {
     /// Iterates over the frames: each one's caller's number, and its name.
     pub(super) fn frames(&self) -> impl Iterator<Item = (Option<u32>, &str)> {
         self.frames.iter().map(|&(caller, name)| (caller, self.names[name as usize].as_str()))
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_frame_is_kept_once_for_each_caller() {
-        let mut tree = Tree::default();
+        let mut tree = SampleTree::default();
         let (main, work) = (tree.name("main"), tree.name("work"));
         assert_eq!(tree.name("main"), main);
         let root = tree.frame(None, main);

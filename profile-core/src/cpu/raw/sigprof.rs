@@ -12,7 +12,7 @@ pub(crate) fn set_idle(handler: usize) {
 
 /// A user of `SIGPROF` or of its timer, who stands in the way of an engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
+pub(crate) enum SigprofOwner {
     /// Nobody.
     Free,
     /// Another handler, at this address.
@@ -32,21 +32,21 @@ pub(crate) fn handler() -> Option<usize> {
 
 /// Finds out who uses `SIGPROF` or `ITIMER_PROF` now. The handler `ours` counts as nobody: its
 /// owner knows whether it is in use.
-pub(crate) fn owner(ours: Option<usize>) -> Owner {
+pub(crate) fn owner(ours: Option<usize>) -> SigprofOwner {
     let handler = handler();
     if handler.is_some() && handler == ours {
-        return Owner::Free;
+        return SigprofOwner::Free;
     }
     let unused = [libc::SIG_DFL, libc::SIG_IGN, IDLE.load(Ordering::Relaxed)];
     if let Some(handler) = handler
         && !unused.contains(&handler)
     {
-        return Owner::Handler(handler);
+        return SigprofOwner::Handler(handler);
     }
     // SAFETY: an all-zero `itimerval` is a valid value of this plain C structure.
     let mut timer: libc::itimerval = unsafe { std::mem::zeroed() };
     // SAFETY: getitimer(2) writes the timer's state into the structure.
     let known = unsafe { libc::getitimer(libc::ITIMER_PROF, &raw mut timer) } == 0;
     let armed = timer.it_value.tv_sec != 0 || timer.it_value.tv_usec != 0;
-    if known && armed { Owner::Timer } else { Owner::Free }
+    if known && armed { SigprofOwner::Timer } else { SigprofOwner::Free }
 }

@@ -1,6 +1,6 @@
 //! The program's CPU time against what samples account for.
 
-use crate::cpu::sampler::raw::timer::Clock;
+use crate::cpu::sampler::raw::timer::CpuClock;
 
 /// The CPU time that the process has used, against the time that samples stand for. All in
 /// nanoseconds.
@@ -8,7 +8,7 @@ use crate::cpu::sampler::raw::timer::Clock;
 /// A thread that ends takes its timer with it, and with the timer up to a tick of its time. Over
 /// threads that live for milliseconds that adds up; it is charged to samples of threads as young.
 /// What can't be sampled at all is charged to nobody, and told.
-pub(crate) struct Account {
+pub(crate) struct CpuTimeAccount {
     /// The program's CPU time when counting began.
     from: i64,
     /// Time that samples stood for, those that found no room included.
@@ -29,7 +29,7 @@ pub(crate) struct Account {
 
 /// The state of an account when a window was opened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct AccountMark {
     used: i64,
     missing: i64,
     blocked: i64,
@@ -37,17 +37,17 @@ pub(crate) struct Mark {
 
 /// CPU time of a window, and what of it no sample stands for, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Balance {
+pub(crate) struct WindowBalance {
     pub(crate) used: i64,
     pub(crate) missing: i64,
     /// Time that threads used which block the signal, as far as they were known.
     pub(crate) blocked: i64,
 }
 
-impl Account {
-    pub(crate) fn new() -> Account {
-        Account {
-            from: Account::program(),
+impl CpuTimeAccount {
+    pub(crate) fn new() -> CpuTimeAccount {
+        CpuTimeAccount {
+            from: CpuTimeAccount::program(),
             sampled: 0,
             added: 0,
             missing: 0,
@@ -60,13 +60,13 @@ impl Account {
 
     /// Reads the CPU time that the program has used so far, without this thread.
     fn program() -> i64 {
-        let used = |clock: Clock| clock.now().unwrap_or_default().cast_signed();
-        used(Clock::Process) - used(Clock::OwnThread)
+        let used = |clock: CpuClock| clock.now().unwrap_or_default().cast_signed();
+        used(CpuClock::Process) - used(CpuClock::OwnThread)
     }
 
     /// Reads the CPU time that the program has used since counting began.
     pub(crate) fn used(&self) -> i64 {
-        Account::program() - self.from
+        CpuTimeAccount::program() - self.from
     }
 
     /// Computes what is missing, where running timers still account for `pending`.
@@ -117,16 +117,16 @@ impl Account {
     }
 
     /// Returns the present state, with what was missing when that was last computed.
-    pub(crate) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> AccountMark {
         let used = self.used();
-        Mark { used, missing: self.missing, blocked: self.blocked }
+        AccountMark { used, missing: self.missing, blocked: self.blocked }
     }
 
     /// Returns the time used and missed since a state.
-    pub(crate) fn since(&self, mark: Mark) -> Balance {
+    pub(crate) fn since(&self, mark: AccountMark) -> WindowBalance {
         let now = self.mark();
         let used = (now.used - mark.used).max(0);
         let missing = (now.missing - mark.missing).clamp(0, used);
-        Balance { used, missing, blocked: now.blocked - mark.blocked }
+        WindowBalance { used, missing, blocked: now.blocked - mark.blocked }
     }
 }

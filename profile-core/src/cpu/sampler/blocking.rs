@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::cpu::sampler::account::Account;
+use crate::cpu::sampler::account::CpuTimeAccount;
 use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
-use crate::cpu::sampler::raw::timer::Clock;
+use crate::cpu::sampler::raw::timer::CpuClock;
 use crate::stacks::raw::task::name_of;
 
 /// Threads whose masks are read in a scan, at most.
@@ -23,7 +23,7 @@ const OLD: u64 = 5_000_000;
 /// The threads that block the signal, by their ids.
 #[derive(Default)]
 pub(crate) struct BlockingThreads {
-    threads: HashMap<u32, Blocking>,
+    threads: HashMap<u32, BlockingThread>,
     /// Counts scans.
     turn: u64,
     /// Number of threads that were found to block it for good, and the name of one that was at
@@ -32,7 +32,7 @@ pub(crate) struct BlockingThreads {
     example: String,
 }
 
-struct Blocking {
+struct BlockingThread {
     /// Its CPU time when it was found, and when it was last looked at, in nanoseconds.
     first: u64,
     used: u64,
@@ -84,7 +84,7 @@ impl BlockingThreads {
     pub(crate) fn add(&mut self, tid: u32, used: u64, for_good: bool) {
         self.count += usize::from(for_good);
         let turn = self.turn;
-        let thread = Blocking {
+        let thread = BlockingThread {
             first: used,
             used,
             seen: true,
@@ -101,12 +101,12 @@ impl BlockingThreads {
     pub(crate) fn look(
         &mut self,
         reader: &mut SignalReader,
-        account: &mut Account,
+        account: &mut CpuTimeAccount,
     ) -> BlockingSeen {
         self.threads.retain(|_, thread| thread.seen);
         let mut seen = BlockingSeen::default();
         for (&tid, thread) in &mut self.threads {
-            let Some(now) = Clock::Thread(tid).now() else { continue };
+            let Some(now) = CpuClock::Thread(tid).now() else { continue };
             let used = now.saturating_sub(thread.used).cast_signed();
             thread.used = now;
             if thread.for_good {
@@ -117,7 +117,8 @@ impl BlockingThreads {
                 }
             }
         }
-        let mut next: Vec<(bool, u64, u32)> = self.threads.iter().map(Blocking::turn).collect();
+        let mut next: Vec<(bool, u64, u32)> =
+            self.threads.iter().map(BlockingThread::turn).collect();
         next.sort_unstable();
         for (_, _, tid) in next.into_iter().take(LOOKS) {
             let Some(thread) = self.threads.get_mut(&tid) else { continue };
@@ -164,10 +165,10 @@ impl BlockingThreads {
     }
 }
 
-impl Blocking {
+impl BlockingThread {
     /// Returns the key by which threads are looked at in turn: those first of which it is not known
     /// whether they block it for good, then those whose mask was read longest ago.
-    fn turn((&tid, thread): (&u32, &Blocking)) -> (bool, u64, u32) {
+    fn turn((&tid, thread): (&u32, &BlockingThread)) -> (bool, u64, u32) {
         (thread.for_good, thread.read, tid)
     }
 }

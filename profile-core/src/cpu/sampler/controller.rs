@@ -10,26 +10,26 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::cpu::raw::sigprof;
-use crate::cpu::sampler::account::Account;
-use crate::cpu::sampler::commands::{Commands, LastWord, NoAnswer, State};
+use crate::cpu::sampler::account::CpuTimeAccount;
+use crate::cpu::sampler::commands::{AnswerOnDrop, CommandState, ControllerCommands, NoAnswer};
 use crate::cpu::sampler::missing::MissingTime;
 use crate::cpu::sampler::places::PLACES;
 use crate::cpu::sampler::raw::handler;
 use crate::cpu::sampler::raw::handler::RetiredUnwinder;
-use crate::cpu::sampler::raw::handler::{Purpose, Shared, own_tid};
+use crate::cpu::sampler::raw::handler::{HandlerPurpose, HandlerState, own_tid};
 use crate::cpu::sampler::raw::signals;
 use crate::cpu::sampler::raw::signals::SigprofBlocked;
-use crate::cpu::sampler::ring::Ring;
-use crate::cpu::sampler::stacks::Stacks;
+use crate::cpu::sampler::ring::SampleRing;
+use crate::cpu::sampler::stacks::SampledStacks;
 use crate::cpu::sampler::stand_in::StandIn;
-use crate::cpu::sampler::strata::Random;
+use crate::cpu::sampler::strata::SplitMix;
 use crate::cpu::sampler::threads::{LOST, ThreadTimers};
 use crate::cpu::sampler::{DEPTH, StartError};
 use crate::stacks::raw::mapping::StackOf;
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::stacks::raw::task::name_of;
 use crate::stacks::unwind;
-use crate::stacks::unwind::{Generation, Unwinder};
+use crate::stacks::unwind::{StackUnwinder, TableGeneration};
 use crate::sys::own_work::OwnWork;
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
@@ -44,41 +44,41 @@ const CALM: Duration = Duration::from_secs(1);
 const NAMES: Duration = Duration::from_secs(1);
 
 /// A running engine.
-pub(crate) struct Controller {
-    commands: Arc<Commands>,
+pub(crate) struct SamplerController {
+    commands: Arc<ControllerCommands>,
     thread: JoinHandle<()>,
 }
 
 /// A window that is closed.
-pub(crate) struct Closed {
+pub(crate) struct ClosedWindow {
     /// True where it was the last one.
     pub(crate) is_last: bool,
     /// True where the controller has said in time that it has handed over everything.
     pub(crate) is_answered: bool,
 }
 
-impl Controller {
+impl SamplerController {
     /// Starts the engine, which has nothing to do before it has a subscriber.
-    pub(crate) fn start(epoch: u32) -> Result<Controller, StartError> {
+    pub(crate) fn start(epoch: u32) -> Result<SamplerController, StartError> {
         signals::install(libc::SIGPROF, signals::our_handler())
             .map_err(|source| StartError::Os { what: "sigaction", source })?;
-        let commands = Arc::new(Commands::default());
+        let commands = Arc::new(ControllerCommands::default());
         let theirs = Arc::clone(&commands);
         let thread = {
             let _blocked = SigprofBlocked::new();
             thread::Builder::new()
                 .name("profilez-cpu".to_owned())
-                .spawn(move || Running::new(epoch, theirs).run())
+                .spawn(move || ControllerThread::new(epoch, theirs).run())
                 .map_err(|source| StartError::Os {
                     what: "starting the CPU engine's thread",
                     source,
                 })?
         };
-        Ok(Controller { commands, thread })
+        Ok(SamplerController { commands, thread })
     }
 
     /// Samples for a subscriber. By the time this returns every thread has its timer.
-    pub(crate) fn add(&self, subscriber: &Arc<Mutex<Stacks>>) -> Result<(), StartError> {
+    pub(crate) fn add(&self, subscriber: &Arc<Mutex<SampledStacks>>) -> Result<(), StartError> {
         let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(subscriber)));
         match answer.map(|mut state| state.failed.take()) {
             Ok(None) => Ok(()),
@@ -91,7 +91,7 @@ impl Controller {
     }
 
     /// Closes a subscriber's window.
-    pub(crate) fn remove(&self, subscriber: &Arc<Mutex<Stacks>>) -> Closed {
+    pub(crate) fn remove(&self, subscriber: &Arc<Mutex<SampledStacks>>) -> ClosedWindow {
         let answer = self.commands.ask(|state| {
             let (leaving, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut state.subscribers)
                 .into_iter()
@@ -101,12 +101,12 @@ impl Controller {
         });
         let is_answered = answer.is_ok();
         let state = answer.unwrap_or_else(|NoAnswer| self.commands.lock());
-        Closed { is_last: state.subscribers.is_empty(), is_answered }
+        ClosedWindow { is_last: state.subscribers.is_empty(), is_answered }
     }
 
     /// Ends the engine. Afterwards nothing of it is left but the handler; where its thread doesn't end in
     /// time, it is left alone and given back.
-    pub(crate) fn stop(self) -> Result<(), Controller> {
+    pub(crate) fn stop(self) -> Result<(), SamplerController> {
         if self.commands.stop().is_err() {
             return Err(self);
         }
@@ -134,20 +134,20 @@ pub(crate) fn no_answer() -> StartError {
 }
 
 /// The controller thread's own state.
-struct Running {
-    commands: Arc<Commands>,
-    shared: Arc<Shared>,
+struct ControllerThread {
+    commands: Arc<ControllerCommands>,
+    shared: Arc<HandlerState>,
     own_tid: u32,
-    subscribers: Vec<Arc<Mutex<Stacks>>>,
+    subscribers: Vec<Arc<Mutex<SampledStacks>>>,
     /// Nanoseconds of a thread's CPU time for each sample.
     period: u64,
     timers: ThreadTimers,
     stand_in: StandIn,
-    names: Names,
-    tables: Tables,
+    names: InternedNames,
+    tables: UnwinderGenerations,
     scanned: Instant,
     named: Instant,
-    account: Account,
+    account: CpuTimeAccount,
     /// Time at which threads that block the signal were last found at work.
     blocked_at: Option<Instant>,
     foreign: ForeignHandler,
@@ -169,16 +169,16 @@ struct ForeignHandler {
 }
 
 /// The unwind tables that handlers use, and those that they may still be reading.
-struct Tables {
-    generation: Generation,
+struct UnwinderGenerations {
+    generation: TableGeneration,
     /// Each from a box, and the handlers that may be reading it.
     retired: Vec<RetiredUnwinder>,
 }
 
 /// The orders that the controller was given since it last looked.
-struct Orders {
+struct ControllerOrders {
     /// Windows to close.
-    leaving: Vec<Arc<Mutex<Stacks>>>,
+    leaving: Vec<Arc<Mutex<SampledStacks>>>,
     /// The ticket that is answered once this is done.
     ticket: Option<u64>,
     stop: bool,
@@ -186,12 +186,12 @@ struct Orders {
 
 /// Thread names, each once.
 #[derive(Default)]
-struct Names {
+struct InternedNames {
     index: HashMap<String, u64>,
     all: Vec<String>,
 }
 
-impl Names {
+impl InternedNames {
     fn id(&mut self, name: String) -> u64 {
         *self.index.entry(name).or_insert_with_key(|name| {
             self.all.push(name.clone());
@@ -200,17 +200,17 @@ impl Names {
     }
 }
 
-impl Running {
-    fn new(epoch: u32, commands: Arc<Commands>) -> Running {
+impl ControllerThread {
+    fn new(epoch: u32, commands: Arc<ControllerCommands>) -> ControllerThread {
         let _own = OwnWork::begin();
         let generation = unwind::generation();
-        let unwinder = Box::new(Unwinder::load());
-        let shared = Shared::new(epoch, Ring::new(RING, DEPTH), PLACES, unwinder);
-        let shared = handler::publish(Purpose::Sample, shared);
+        let unwinder = Box::new(StackUnwinder::load());
+        let shared = HandlerState::new(epoch, SampleRing::new(RING, DEPTH), PLACES, unwinder);
+        let shared = handler::publish(HandlerPurpose::Sample, shared);
         let now = Instant::now();
-        let mut random = Random::new(seed(epoch));
+        let mut random = SplitMix::new(seed(epoch));
         let timers = ThreadTimers::new(Arc::clone(&shared), epoch, random.word());
-        Running {
+        ControllerThread {
             commands,
             shared,
             own_tid: own_tid(),
@@ -218,11 +218,11 @@ impl Running {
             period: 0,
             timers,
             stand_in: StandIn::new(epoch, random.word()),
-            names: Names::default(),
-            tables: Tables { generation, retired: Vec::new() },
+            names: InternedNames::default(),
+            tables: UnwinderGenerations { generation, retired: Vec::new() },
             scanned: now,
             named: now,
-            account: Account::new(),
+            account: CpuTimeAccount::new(),
             blocked_at: None,
             foreign: ForeignHandler::default(),
             misses: false,
@@ -231,10 +231,10 @@ impl Running {
 
     fn run(mut self) {
         let _own = OwnWork::of_thread();
-        let _last_word = LastWord(Arc::clone(&self.commands));
+        let _last_word = AnswerOnDrop(Arc::clone(&self.commands));
         let mut is_first = true;
         loop {
-            let Orders { leaving, ticket, stop } = self.wait();
+            let ControllerOrders { leaving, ticket, stop } = self.wait();
             self.reload_tables();
             self.drain();
             self.set_period();
@@ -263,16 +263,16 @@ impl Running {
         if self.stand_in.stop(&self.shared) || is_pending {
             signals::drop_pending(libc::SIGPROF, signals::our_handler());
         }
-        handler::retract(Purpose::Sample);
+        handler::retract(HandlerPurpose::Sample);
         self.free_retired();
     }
 
     /// Waits for the next tick or an order, and takes over the list of subscribers.
-    fn wait(&mut self) -> Orders {
+    fn wait(&mut self) -> ControllerOrders {
         let mut state = self.commands.wait_for_orders(TICK);
-        let mut orders = Orders { leaving: Vec::new(), ticket: None, stop: state.stop };
+        let mut orders = ControllerOrders { leaving: Vec::new(), ticket: None, stop: state.stop };
         if state.asked != state.done {
-            let State { asked, leaving, subscribers, .. } = &mut *state;
+            let CommandState { asked, leaving, subscribers, .. } = &mut *state;
             orders.ticket = Some(*asked);
             orders.leaving = std::mem::take(leaving);
             // Samples so far belong to those who were there so far.
@@ -380,7 +380,7 @@ impl Running {
     }
 
     /// Closes a window.
-    fn close(&self, stacks: &mut Stacks) {
+    fn close(&self, stacks: &mut SampledStacks) {
         if let Some(mark) = stacks.mark {
             let balance = self.account.since(mark);
             stacks.missing =
@@ -435,7 +435,7 @@ impl Running {
             return;
         }
         self.tables.generation = generation;
-        let retired = self.shared.replace_unwinder(Box::new(Unwinder::load()));
+        let retired = self.shared.replace_unwinder(Box::new(StackUnwinder::load()));
         self.tables.retired.push(retired);
     }
 
@@ -449,8 +449,9 @@ impl Running {
         self.subscribers = subscribers;
     }
 
-    fn drain_to(&mut self, subscribers: &[Arc<Mutex<Stacks>>]) {
-        let mut guards: Vec<MutexGuard<'_, Stacks>> = subscribers.iter().map(|s| lock(s)).collect();
+    fn drain_to(&mut self, subscribers: &[Arc<Mutex<SampledStacks>>]) {
+        let mut guards: Vec<MutexGuard<'_, SampledStacks>> =
+            subscribers.iter().map(|s| lock(s)).collect();
         let mut key: Vec<u64> = Vec::with_capacity(DEPTH + 1);
         let mut unarmed: Vec<u32> = Vec::new();
         let shared = Arc::clone(&self.shared);
@@ -502,7 +503,7 @@ impl Running {
     }
 }
 
-fn lock(stacks: &Mutex<Stacks>) -> MutexGuard<'_, Stacks> {
+fn lock(stacks: &Mutex<SampledStacks>) -> MutexGuard<'_, SampledStacks> {
     stacks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

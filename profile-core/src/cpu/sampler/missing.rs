@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::cpu::sampler::account::Balance;
+use crate::cpu::sampler::account::WindowBalance;
 
 /// CPU time of a window that no sample stands for, with its cause.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ const FAILS_UNEXPLAINED: Duration = Duration::from_secs(1);
 impl MissingTime {
     /// Compares what is missing with what was used; `None` where next to nothing is missing.
     pub(crate) fn new(
-        balance: Balance,
+        balance: WindowBalance,
         blocking: Option<String>,
         foreign: Option<usize>,
     ) -> Option<MissingTime> {
@@ -78,7 +78,8 @@ mod tests {
         foreign: Option<usize>,
     ) -> Option<MissingTime> {
         let threads = Some("a thread blocks SIGPROF (worker)".to_owned());
-        let balance = Balance { used: used * 1_000_000, missing: missing * 1_000_000, blocked };
+        let balance =
+            WindowBalance { used: used * 1_000_000, missing: missing * 1_000_000, blocked };
         MissingTime::new(balance, threads, foreign)
     }
 

@@ -26,13 +26,13 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-use crate::cpu::sampler::controller::{Closed, Controller};
-pub(crate) use crate::cpu::sampler::stacks::Stacks;
+use crate::cpu::sampler::controller::{ClosedWindow, SamplerController};
+pub(crate) use crate::cpu::sampler::stacks::SampledStacks;
 
 use crate::cpu::sampler::raw::signals::our_handler;
 
 use crate::cpu::raw::sigprof;
-use crate::cpu::raw::sigprof::Owner;
+use crate::cpu::raw::sigprof::SigprofOwner;
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::sys::clock;
 
@@ -40,18 +40,18 @@ use crate::sys::clock;
 pub(crate) const DEPTH: usize = 128;
 
 /// The one engine of the process.
-static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, stuck: None, epoch: 0 });
+static ENGINE: Mutex<CpuEngine> = Mutex::new(CpuEngine { controller: None, stuck: None, epoch: 0 });
 
-struct Engine {
-    controller: Option<Controller>,
+struct CpuEngine {
+    controller: Option<SamplerController>,
     /// A controller that was told to end and hasn't yet.
-    stuck: Option<Controller>,
+    stuck: Option<SamplerController>,
     epoch: u32,
 }
 
 /// A window over the engine. Dropping it ends it.
-pub(crate) struct Subscription {
-    stacks: Arc<Mutex<Stacks>>,
+pub(crate) struct CpuSubscription {
+    stacks: Arc<Mutex<SampledStacks>>,
     ended: bool,
     is_answered: bool,
 }
@@ -60,7 +60,7 @@ pub(crate) struct Subscription {
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// Something else uses `SIGPROF`.
-    Owned(Owner),
+    Owned(SigprofOwner),
     /// This process was forked from one with several threads.
     Forked,
     /// There is no timer to sample with.
@@ -89,16 +89,16 @@ impl fmt::Display for StartError {
 }
 
 /// Opens a window in which the process is sampled `hz` times for each second of CPU time.
-pub(crate) fn subscribe(hz: u32) -> Result<Subscription, StartError> {
-    open(Stacks::new(hz))
+pub(crate) fn subscribe(hz: u32) -> Result<CpuSubscription, StartError> {
+    open(SampledStacks::new(hz))
 }
 
 /// Opens a window that keeps samples one by one, with the time of each.
-pub(crate) fn follow(hz: u32) -> Result<Subscription, StartError> {
-    open(Stacks::one_by_one(hz))
+pub(crate) fn follow(hz: u32) -> Result<CpuSubscription, StartError> {
+    open(SampledStacks::one_by_one(hz))
 }
 
-fn open(stacks: Stacks) -> Result<Subscription, StartError> {
+fn open(stacks: SampledStacks) -> Result<CpuSubscription, StartError> {
     survive_fork();
     // The handler reads the clock, which is looked for the first time it is read.
     clock::precise();
@@ -115,13 +115,13 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
         controller.add(&stacks)?;
     } else {
         match sigprof::owner(None) {
-            Owner::Free => {}
+            SigprofOwner::Free => {}
             owner => return Err(StartError::Owned(owner)),
         }
         engine.epoch = engine.epoch.wrapping_add(1);
         // Its handler stays from now on, whether or not it gets work.
         sigprof::set_idle(our_handler());
-        let controller = Controller::start(engine.epoch)?;
+        let controller = SamplerController::start(engine.epoch)?;
         if let Err(error) = controller.add(&stacks) {
             engine.stuck = controller.stop().err();
             return Err(error);
@@ -129,12 +129,12 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
         sigprof::set_idle(0);
         engine.controller = Some(controller);
     }
-    Ok(Subscription { stacks, ended: false, is_answered: true })
+    Ok(CpuSubscription { stacks, ended: false, is_answered: true })
 }
 
-impl Subscription {
+impl CpuSubscription {
     /// Closes the window, and returns what was sampled in it.
-    pub(crate) fn end(mut self) -> Stacks {
+    pub(crate) fn end(mut self) -> SampledStacks {
         self.leave();
         let (stacks, is_answered) = (Arc::clone(&self.stacks), self.is_answered);
         drop(self);
@@ -144,7 +144,7 @@ impl Subscription {
             // controller, and what it was holding stays held.
             Err(shared) => match shared.try_lock() {
                 Ok(mut stacks) => stacks.take(),
-                Err(_) => Stacks::new(1),
+                Err(_) => SampledStacks::new(1),
             },
         };
         if !is_answered {
@@ -160,7 +160,7 @@ impl Subscription {
         }
         let mut engine = lock();
         let Some(controller) = &engine.controller else { return };
-        let Closed { is_last, is_answered } = controller.remove(&self.stacks);
+        let ClosedWindow { is_last, is_answered } = controller.remove(&self.stacks);
         self.is_answered = is_answered;
         if is_last && let Some(controller) = engine.controller.take() {
             // What doesn't end is left alone, and in the way of the next window.
@@ -170,13 +170,13 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for CpuSubscription {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-fn lock() -> MutexGuard<'static, Engine> {
+fn lock() -> MutexGuard<'static, CpuEngine> {
     ENGINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -188,7 +188,7 @@ static HAS_OTHERS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Held over a fork by the thread that forks.
-    static FORKING: std::cell::RefCell<Option<MutexGuard<'static, Engine>>> =
+    static FORKING: std::cell::RefCell<Option<MutexGuard<'static, CpuEngine>>> =
         const { std::cell::RefCell::new(None) };
 }
 
@@ -212,7 +212,7 @@ fn survive_fork() {
                 // Its thread is not there to be joined, nor its timers to be deleted.
                 let engine = &mut *engine;
                 for controller in [engine.controller.take(), engine.stuck.take()] {
-                    controller.into_iter().for_each(Controller::forget);
+                    controller.into_iter().for_each(SamplerController::forget);
                 }
                 raw::handler::forget_after_fork();
                 sigprof::set_idle(our_handler());

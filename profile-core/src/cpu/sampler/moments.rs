@@ -7,8 +7,8 @@ const MOST: usize = 1 << 20;
 
 /// The samples of a window, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Moments {
-    samples: VecDeque<Moment>,
+pub(crate) struct TimestampedSamples {
+    samples: VecDeque<TimestampedSample>,
     addresses: usize,
     names: Vec<String>,
     /// Older samples that there was no room for.
@@ -17,7 +17,7 @@ pub(crate) struct Moments {
 
 /// A thread was at work at this moment.
 #[derive(Debug)]
-pub(crate) struct Moment {
+pub(crate) struct TimestampedSample {
     pub(crate) at: u64,
     pub(crate) thread: u32,
     /// The thread's name, as an index.
@@ -26,7 +26,7 @@ pub(crate) struct Moment {
     pub(crate) addresses: Box<[u64]>,
 }
 
-impl Moments {
+impl TimestampedSamples {
     /// Adds a sample; `key` has the thread name's index in front of the addresses.
     pub(crate) fn add(&mut self, at: u64, thread: u32, key: &[u64]) {
         let Some((&name, addresses)) = key.split_first() else { return };
@@ -37,7 +37,7 @@ impl Moments {
             self.addresses -= oldest.addresses.len().max(1);
             self.lost += 1;
         }
-        self.samples.push_back(Moment { at, thread, name, addresses: addresses.into() });
+        self.samples.push_back(TimestampedSample { at, thread, name, addresses: addresses.into() });
     }
 
     pub(crate) fn close(&mut self, names: &[String]) {
@@ -45,11 +45,11 @@ impl Moments {
     }
 
     /// Returns the name of a sample's thread.
-    pub(crate) fn name(&self, moment: &Moment) -> &str {
+    pub(crate) fn name(&self, moment: &TimestampedSample) -> &str {
         self.names.get(moment.name as usize).map_or("", String::as_str)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Moment> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &TimestampedSample> {
         self.samples.iter()
     }
 }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn the_oldest_are_lost_and_counted() {
-        let mut moments = Moments::default();
+        let mut moments = TimestampedSamples::default();
         let fit = (MOST / 64) as u64;
         (0..fit + 10).for_each(|at| moments.add(at, 1, &[at; 65]));
         assert_eq!(moments.lost, 10);

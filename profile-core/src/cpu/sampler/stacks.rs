@@ -3,24 +3,24 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cpu::sampler::account::Mark;
+use crate::cpu::sampler::account::AccountMark;
 use crate::cpu::sampler::missing::MissingTime;
-use crate::cpu::sampler::moments::Moments;
-use crate::cpu::sampler::ring::Head;
-use crate::cpu::sampler::strata::Random;
+use crate::cpu::sampler::moments::TimestampedSamples;
+use crate::cpu::sampler::ring::SampleHead;
+use crate::cpu::sampler::strata::SplitMix;
 
 /// The stacks of a window.
 #[derive(Debug)]
-pub(crate) struct Stacks {
+pub(crate) struct SampledStacks {
     pub(crate) hz: u32,
     /// Samples, by thread name and addresses: the name's index first.
     counts: HashMap<Box<[u64]>, i64>,
     names: Vec<String>,
     /// Each sample by itself, for a subscriber that wants them so; there are no counts then.
-    moments: Option<Moments>,
+    moments: Option<TimestampedSamples>,
     /// The CPU time of each thread that becomes samples.
-    thinnings: HashMap<u32, Thinning>,
-    random: Random,
+    thinnings: HashMap<u32, RateThinning>,
+    random: SplitMix,
     /// Samples whose stack was cut or lost its way.
     pub(crate) truncated: i64,
     /// CPU time that was seen and could not be recorded.
@@ -36,26 +36,26 @@ pub(crate) struct Stacks {
     /// The handler that had taken the place of the engine's, where one had.
     pub(crate) foreign: Option<usize>,
     /// The state of the engine's account when the window was opened; `None` until then.
-    pub(crate) mark: Option<Mark>,
+    pub(crate) mark: Option<AccountMark>,
 }
 
 /// A thread's CPU time in periods of the subscriber's rate, of each of which one point becomes a sample, at
 /// random: a sample in every tenth of the engine's would be in step with what takes as long.
 #[derive(Debug)]
-struct Thinning {
+struct RateThinning {
     /// The part of the present period that is over.
     over: u64,
     /// The point of it that becomes a sample.
     point: u64,
 }
 
-impl Thinning {
-    fn new(period: u64, random: &mut Random) -> Thinning {
-        Thinning { over: 0, point: random.below(period) }
+impl RateThinning {
+    fn new(period: u64, random: &mut SplitMix) -> RateThinning {
+        RateThinning { over: 0, point: random.below(period) }
     }
 
     /// Counts the samples that lie in the time that comes next.
-    fn take(&mut self, time: u64, period: u64, random: &mut Random) -> u64 {
+    fn take(&mut self, time: u64, period: u64, random: &mut SplitMix) -> u64 {
         let end = self.over + time;
         if end < period {
             let count = (self.over..end).contains(&self.point);
@@ -65,30 +65,30 @@ impl Thinning {
         // The rest of this period, whole ones, and the beginning of another.
         let first = u64::from(self.point >= self.over);
         let whole = end / period - 1;
-        *self = Thinning { over: end % period, point: random.below(period) };
+        *self = RateThinning { over: end % period, point: random.below(period) };
         first + whole + u64::from(self.point < self.over)
     }
 }
 
 /// One stack of a window.
-pub(crate) struct StacksOf<'a> {
+pub(crate) struct SampledStack<'a> {
     pub(crate) thread: &'a str,
     /// The interrupted instruction first, then an address inside each caller's call.
     pub(crate) addresses: &'a [u64],
     pub(crate) count: i64,
 }
 
-impl Stacks {
-    pub(crate) fn new(hz: u32) -> Stacks {
+impl SampledStacks {
+    pub(crate) fn new(hz: u32) -> SampledStacks {
         let start = SystemTime::now();
         let seed = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        Stacks {
+        SampledStacks {
             hz,
             counts: HashMap::new(),
             names: Vec::new(),
             moments: None,
             thinnings: HashMap::new(),
-            random: Random::new(seed as u64),
+            random: SplitMix::new(seed as u64),
             truncated: 0,
             dropped: Duration::ZERO,
             start,
@@ -102,12 +102,12 @@ impl Stacks {
     }
 
     /// Makes the same for a subscriber that wants to know when each sample was taken.
-    pub(crate) fn one_by_one(hz: u32) -> Stacks {
-        Stacks { moments: Some(Moments::default()), ..Stacks::new(hz) }
+    pub(crate) fn one_by_one(hz: u32) -> SampledStacks {
+        SampledStacks { moments: Some(TimestampedSamples::default()), ..SampledStacks::new(hz) }
     }
 
     /// Returns the samples one by one, for a subscriber that wanted them so.
-    pub(crate) fn into_moments(self) -> Moments {
+    pub(crate) fn into_moments(self) -> TimestampedSamples {
         self.moments.unwrap_or_default()
     }
 
@@ -121,10 +121,10 @@ impl Stacks {
     /// all do.
     ///
     /// `key` has the thread name's index in front of the addresses.
-    pub(crate) fn add(&mut self, head: &Head, key: &[u64], weight: u64) {
+    pub(crate) fn add(&mut self, head: &SampleHead, key: &[u64], weight: u64) {
         let (period, random) = (self.period(), &mut self.random);
         let thinning =
-            self.thinnings.entry(head.tid).or_insert_with(|| Thinning::new(period, random));
+            self.thinnings.entry(head.tid).or_insert_with(|| RateThinning::new(period, random));
         let count = thinning.take(weight, period, random).cast_signed();
         if count == 0 {
             return;
@@ -158,14 +158,14 @@ impl Stacks {
     }
 
     /// Takes all of it, leaving nothing.
-    pub(crate) fn take(&mut self) -> Stacks {
-        let empty = Stacks::new(self.hz);
+    pub(crate) fn take(&mut self) -> SampledStacks {
+        let empty = SampledStacks::new(self.hz);
         std::mem::replace(self, empty)
     }
 
     /// Iterates over every stack, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = StacksOf<'_>> {
-        self.counts.iter().map(|(key, &count)| StacksOf {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SampledStack<'_>> {
+        self.counts.iter().map(|(key, &count)| SampledStack {
             thread: self.names.get(key[0] as usize).map_or("", String::as_str),
             addresses: &key[1..],
             count,
@@ -177,18 +177,18 @@ impl Stacks {
 mod tests {
     use super::*;
 
-    fn total(stacks: &Stacks) -> i64 {
+    fn total(stacks: &SampledStacks) -> i64 {
         stacks.iter().map(|stack| stack.count).sum()
     }
 
-    fn head(tid: u32) -> Head {
-        Head { tid, at: 0, weight: 0, truncated: false, by_process: false }
+    fn head(tid: u32) -> SampleHead {
+        SampleHead { tid, at: 0, weight: 0, truncated: false, by_process: false }
     }
 
     #[test]
     fn in_the_engines_rate_nothing_is_thinned_out() {
         for hz in [99, 100, 999] {
-            let mut stacks = Stacks::new(hz);
+            let mut stacks = SampledStacks::new(hz);
             let period = stacks.period();
             (0..1000).for_each(|n| stacks.add(&head(1), &[0, n], period));
             assert!(stacks.iter().all(|stack| stack.count == 1));
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_lower_rate_is_in_step_with_nothing() {
-        let mut stacks = Stacks { random: Random::new(3), ..Stacks::new(100) };
+        let mut stacks = SampledStacks { random: SplitMix::new(3), ..SampledStacks::new(100) };
         // A loop of ten samples of the engine's, whose parts take six, three and one of them.
         for n in 0..100_000u64 {
             let part = [0, 0, 0, 0, 0, 0, 1, 1, 1, 2][n as usize % 10];
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn short_lives_count_as_much_as_they_last() {
-        let mut stacks = Stacks { random: Random::new(9), ..Stacks::new(100) };
+        let mut stacks = SampledStacks { random: SplitMix::new(9), ..SampledStacks::new(100) };
         (0..10_000).for_each(|tid| stacks.add(&head(tid), &[0], 3_000_000));
         assert!((2860..3140).contains(&total(&stacks)), "{}", total(&stacks));
     }

@@ -9,20 +9,20 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 /// The folder of threads.
-pub(crate) struct Tasks {
+pub(crate) struct TaskFolder {
     folder: File,
 }
 
 /// The beginning of a short file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Text {
+pub(crate) struct ShortFile {
     bytes: [u8; 192],
     len: usize,
 }
 
-impl Tasks {
-    pub(crate) fn open() -> io::Result<Tasks> {
-        Ok(Tasks { folder: File::open("/proc/self/task")? })
+impl TaskFolder {
+    pub(crate) fn open() -> io::Result<TaskFolder> {
+        Ok(TaskFolder { folder: File::open("/proc/self/task")? })
     }
 
     /// Lists the ids of all threads there are now.
@@ -55,17 +55,17 @@ impl Tasks {
     }
 
     /// Reads a short file of a thread.
-    pub(crate) fn text(&self, tid: u32, name: &str) -> Option<Text> {
-        Some(Text::read(&self.file(tid, name)?))
+    pub(crate) fn text(&self, tid: u32, name: &str) -> Option<ShortFile> {
+        Some(ShortFile::read(&self.file(tid, name)?))
     }
 }
 
-impl Text {
+impl ShortFile {
     /// Reads from the file's beginning, so that a file can be read again.
-    pub(crate) fn read(file: &File) -> Text {
+    pub(crate) fn read(file: &File) -> ShortFile {
         let mut bytes = [0; 192];
         let len = file.read_at(&mut bytes, 0).unwrap_or(0);
-        Text { bytes, len }
+        ShortFile { bytes, len }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -103,8 +103,8 @@ mod tests {
         let read = || {
             // SAFETY: gettid(2) has no arguments and no effect.
             let tid = unsafe { libc::gettid() } as u32;
-            let tasks = Tasks::open().unwrap();
-            assert!(Tasks::ids().unwrap().contains(&tid));
+            let tasks = TaskFolder::open().unwrap();
+            assert!(TaskFolder::ids().unwrap().contains(&tid));
             // Other tests' threads come and go.
             let one_more = || {
                 let before = tasks.count().unwrap();

@@ -5,16 +5,16 @@
 //! `errno`.
 
 use crate::stacks::raw::arch;
-use crate::stacks::unwind::Stack;
+use crate::stacks::unwind::StackMemory;
 
 /// A stack, read directly where it is known to be mapped and through the kernel elsewhere.
-pub(crate) struct Mapped<'a> {
+pub(crate) struct MappedStack<'a> {
     pub(crate) low: u64,
     pub(crate) high: u64,
-    pub(crate) window: &'a mut Window,
+    pub(crate) window: &'a mut MemoryWindow,
 }
 
-impl Stack for Mapped<'_> {
+impl StackMemory for MappedStack<'_> {
     fn read(&mut self, address: u64) -> Option<u64> {
         if !address.is_multiple_of(8) {
             return None;
@@ -30,14 +30,14 @@ impl Stack for Mapped<'_> {
     }
 }
 
-impl Stack for Window {
+impl StackMemory for MemoryWindow {
     fn read(&mut self, address: u64) -> Option<u64> {
         if address.is_multiple_of(8) { self.word_at(address) } else { None }
     }
 }
 
 /// A copy of a piece of memory that the kernel made, so that a bad address is an error and no fault.
-pub(crate) struct Window {
+pub(crate) struct MemoryWindow {
     start: u64,
     words: usize,
     copies: u32,
@@ -50,20 +50,20 @@ const WORDS: usize = 512;
 /// are in the same one.
 const BELOW: u64 = 512;
 
-impl Default for Window {
-    fn default() -> Window {
-        Window { start: 0, words: 0, copies: 0, copy: [0; WORDS] }
+impl Default for MemoryWindow {
+    fn default() -> MemoryWindow {
+        MemoryWindow { start: 0, words: 0, copies: 0, copy: [0; WORDS] }
     }
 }
 
-impl Window {
+impl MemoryWindow {
     /// Forgets the copy: another stack is going to be read.
     pub(crate) fn forget(&mut self) {
         self.words = 0;
         self.copies = 0;
     }
 
-    /// Returns the number of times that memory was copied since the last [`Window::forget`].
+    /// Returns the number of times that memory was copied since the last [`MemoryWindow::forget`].
     pub(crate) fn copies(&self) -> u32 {
         self.copies
     }

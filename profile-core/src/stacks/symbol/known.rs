@@ -6,16 +6,16 @@ use std::collections::{HashMap, HashSet};
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::stacks::objects::Object;
-use crate::stacks::symbol::Frame;
+use crate::stacks::objects::LoadedObject;
+use crate::stacks::symbol::SourceFrame;
 
 /// Frames by address, for one set of loaded objects.
 #[derive(Default)]
-pub(crate) struct Known {
-    objects: Vec<Object>,
+pub(crate) struct FrameCache {
+    objects: Vec<LoadedObject>,
     /// Counts the sets of objects.
     generation: u64,
-    frames: HashMap<u64, Arc<[Frame]>>,
+    frames: HashMap<u64, Arc<[SourceFrame]>>,
     /// Every text of the frames, once.
     texts: HashSet<Arc<str>>,
     /// Bytes that the frames and texts take.
@@ -29,18 +29,18 @@ pub(crate) const ROOM: usize = 2 << 20;
 /// bytes.
 const ENTRY: usize = 16;
 
-impl Known {
+impl FrameCache {
     /// Forgets everything if what is loaded has changed. Returns the number of this set of objects.
-    pub(crate) fn for_objects(&mut self, objects: &[Object]) -> u64 {
+    pub(crate) fn for_objects(&mut self, objects: &[LoadedObject]) -> u64 {
         if self.objects != objects {
             let generation = self.generation + 1;
-            *self = Known { objects: objects.to_vec(), generation, ..Known::default() };
+            *self = FrameCache { objects: objects.to_vec(), generation, ..FrameCache::default() };
         }
         self.generation
     }
 
     /// Returns the frames of an address of a set of objects.
-    pub(crate) fn get(&self, generation: u64, address: u64) -> Option<Arc<[Frame]>> {
+    pub(crate) fn get(&self, generation: u64, address: u64) -> Option<Arc<[SourceFrame]>> {
         (generation == self.generation).then(|| self.frames.get(&address).cloned())?
     }
 
@@ -49,9 +49,11 @@ impl Known {
         &mut self,
         generation: u64,
         address: u64,
-        mut frames: Vec<Frame>,
-    ) -> Arc<[Frame]> {
-        let size = ENTRY + size_of::<(u64, Arc<[Frame]>)>() + frames.len() * size_of::<Frame>();
+        mut frames: Vec<SourceFrame>,
+    ) -> Arc<[SourceFrame]> {
+        let size = ENTRY
+            + size_of::<(u64, Arc<[SourceFrame]>)>()
+            + frames.len() * size_of::<SourceFrame>();
         if generation != self.generation || self.size + size > ROOM {
             return frames.into();
         }
@@ -61,7 +63,7 @@ impl Known {
                 self.share(text);
             }
         }
-        let frames: Arc<[Frame]> = frames.into();
+        let frames: Arc<[SourceFrame]> = frames.into();
         self.frames.insert(address, Arc::clone(&frames));
         frames
     }
@@ -80,13 +82,13 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn frame(name: &str) -> Frame {
-        Frame { name: name.into(), file: "src/lib.rs".into(), ..Frame::default() }
+    fn frame(name: &str) -> SourceFrame {
+        SourceFrame { name: name.into(), file: "src/lib.rs".into(), ..SourceFrame::default() }
     }
 
     #[test]
     fn texts_are_kept_once_and_found_again() {
-        let mut known = Known::default();
+        let mut known = FrameCache::default();
         known.add(0, 1, vec![frame("a"), frame("b")]);
         known.add(0, 2, vec![frame("a")]);
         let (first, second) = (known.get(0, 1).unwrap(), known.get(0, 2).unwrap());
@@ -99,7 +101,7 @@ mod tests {
 
     #[test]
     fn the_room_is_limited() {
-        let mut known = Known::default();
+        let mut known = FrameCache::default();
         let long = "x".repeat(1000);
         let mut kept = 0;
         for address in 0..10_000 {
@@ -113,7 +115,7 @@ mod tests {
 
     #[test]
     fn other_objects_make_a_new_beginning() {
-        let mut known = Known::default();
+        let mut known = FrameCache::default();
         let objects = crate::stacks::objects::loaded();
         let first = known.for_objects(&objects);
         known.add(first, 1, vec![frame("a")]);

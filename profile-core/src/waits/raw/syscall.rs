@@ -263,7 +263,7 @@ unsafe extern "C-unwind" fn futex(
 
 /// Tells an open trace of a wake; of a wait when the result is dropped.
 #[inline(always)]
-fn traced(waits: bool, operation: usize, address: u64) -> Option<event_waits::Wait> {
+fn traced(waits: bool, operation: usize, address: u64) -> Option<event_waits::WaitInProgress> {
     if !ring::is_on() || own_work::is_under_way() {
         return None;
     }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use crate::cpu::sampler::raw::handler;
-use crate::stacks::raw::task::Tasks;
+use crate::stacks::raw::task::TaskFolder;
 use crate::stacks::raw::window;
 
 /// The part about signals of a `status` file of `/proc` (proc_pid_status(5)).
@@ -57,7 +57,7 @@ pub(crate) enum SignalMask {
 /// Reads what threads do about a signal.
 pub(crate) struct SignalReader {
     signal: libc::c_int,
-    tasks: Option<Tasks>,
+    tasks: Option<TaskFolder>,
     text: Vec<u8>,
 }
 
@@ -65,7 +65,7 @@ impl SignalReader {
     pub(crate) fn new(signal: libc::c_int) -> SignalReader {
         // A status file has one and a half KiB; the list of groups makes it longer.
         let text = vec![0; 8 << 10];
-        SignalReader { signal, tasks: Tasks::open().ok(), text }
+        SignalReader { signal, tasks: TaskFolder::open().ok(), text }
     }
 
     /// Reads how a thread treats the signal; `None` where it is gone, or can't be read.

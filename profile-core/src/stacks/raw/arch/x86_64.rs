@@ -3,8 +3,8 @@
 use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 
-use crate::stacks::raw::scratch::Slot;
-use crate::stacks::unwind::Registers;
+use crate::stacks::raw::scratch::ScratchSlot;
+use crate::stacks::unwind::UnwindRegisters;
 
 /// The DWARF number of the stack pointer.
 pub(crate) const DWARF_SP: u16 = 7;
@@ -30,10 +30,10 @@ pub(crate) struct SignalFrame {
 /// # Safety
 ///
 /// `context` is the third argument of a signal handler installed with `SA_SIGINFO`.
-pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
+pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> UnwindRegisters {
     // SAFETY: the caller's promise; the kernel passes a `ucontext_t` (sigaction(2)).
     let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    Registers {
+    UnwindRegisters {
         pc: registers[libc::REG_RIP as usize] as u64,
         sp: registers[libc::REG_RSP as usize] as u64,
         fp: registers[libc::REG_RBP as usize] as u64,
@@ -56,7 +56,7 @@ pub(crate) fn thread_pointer() -> u64 {
 
 /// Returns the registers here: of the function that this is inlined into.
 #[inline(always)]
-pub(crate) fn here() -> Registers {
+pub(crate) fn here() -> UnwindRegisters {
     let (pc, sp, fp): (u64, u64, u64);
     // SAFETY: reads registers only.
     unsafe {
@@ -66,7 +66,7 @@ pub(crate) fn here() -> Registers {
             options(nostack, nomem, preserves_flags),
         );
     }
-    Registers { pc, sp, fp, lr: 0 }
+    UnwindRegisters { pc, sp, fp, lr: 0 }
 }
 
 /// Makes a system call that goes around libc, which may be interposed and sets `errno`. The result
@@ -92,7 +92,7 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
 }
 
 /// A function that is called on another stack.
-pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
+pub(crate) type SlotEntry = extern "C" fn(*mut c_void, *const ScratchSlot);
 
 /// Calls `entry` on the stack below `top`. The way up from there is known to every unwinder.
 ///
@@ -102,9 +102,9 @@ pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_on(
     argument: *mut c_void,
-    slot: *const Slot,
+    slot: *const ScratchSlot,
     top: usize,
-    entry: Entry,
+    entry: SlotEntry,
 ) {
     naked_asm!(
         ".cfi_startproc",

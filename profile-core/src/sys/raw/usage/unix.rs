@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The resources that the process has used since its start.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub(crate) struct ProcessUsage {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
     pub(crate) minor_faults: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Usage {
 }
 
 /// Reads what the process has used since its start, all its threads together.
-pub(crate) fn usage() -> Option<Usage> {
+pub(crate) fn usage() -> Option<ProcessUsage> {
     // SAFETY: an all-zero `rusage` is a valid value of this plain C structure.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: getrusage(2) writes to the structure that it is given.
@@ -26,7 +26,7 @@ pub(crate) fn usage() -> Option<Usage> {
         let micros = u64::try_from(time.tv_usec).unwrap_or(0);
         Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0)) + Duration::from_micros(micros)
     };
-    Some(Usage {
+    Some(ProcessUsage {
         user: time(usage.ru_utime),
         system: time(usage.ru_stime),
         minor_faults: count(usage.ru_minflt),

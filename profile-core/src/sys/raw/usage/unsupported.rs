@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// The resources that the process has used since its start.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub(crate) struct ProcessUsage {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
     pub(crate) minor_faults: u64,
@@ -14,7 +14,7 @@ pub(crate) struct Usage {
 }
 
 /// Returns `None`: it is not known here.
-pub(crate) fn usage() -> Option<Usage> {
+pub(crate) fn usage() -> Option<ProcessUsage> {
     None
 }
 
