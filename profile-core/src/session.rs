@@ -78,7 +78,7 @@ pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Rec
     let collectors = in_rate.as_ref().unwrap_or(collectors);
     let mut open = Vec::with_capacity(plan.kinds().len());
     for &kind in plan.kinds() {
-        let window = contain(kind, || collectors.collector(kind).start());
+        let window = run_isolated(kind, || collectors.collector(kind).start());
         match window {
             Err(error) if kind.is_timed() => return Err(error),
             reached => open.push(KindState { kind, reached }),
@@ -106,7 +106,7 @@ impl Recording {
             .open
             .into_iter()
             .map(|KindState { kind, reached }| {
-                let reached = reached.and_then(|window| contain(kind, || Ok(window.close())));
+                let reached = reached.and_then(|window| run_isolated(kind, || Ok(window.close())));
                 KindState { kind, reached }
             })
             .collect();
@@ -126,12 +126,12 @@ impl Iterator for Recorded {
             }
             let KindState { kind, reached } = self.closed.next()?;
             let began = Instant::now();
-            let files = reached.and_then(|pending| contain(kind, pending));
+            let files = reached.and_then(|pending| run_isolated(kind, pending));
             let window = if kind.is_timed() { self.recorded_for } else { Duration::ZERO };
             let took = window + began.elapsed();
             match files {
                 Ok(files) => {
-                    self.files = Some(FinishedFiles { kind, took, files: files.into_iter() })
+                    self.files = Some(FinishedFiles { kind, took, files: files.into_iter() });
                 }
                 Err(error) => {
                     return Some(Artifact { kind, name: kind.file_name(), took, data: Err(error) });
@@ -143,7 +143,10 @@ impl Iterator for Recorded {
 
 /// Runs a collector's code so that its panic is its own failure and not the session's.
 /// What it allocates is the profiler's own and left out of the heap profile.
-pub(crate) fn contain<T>(kind: Kind, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn run_isolated<T>(
+    kind: Kind,
+    run: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     let _own = OwnWork::begin();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         Err(Error::Panicked { kind, message: panic_message(panic.as_ref()).to_owned() })

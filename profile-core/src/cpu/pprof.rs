@@ -60,7 +60,7 @@ impl Collector for PprofCpu {
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
-        match sigprof::owner(Some(pprof_handler::address())) {
+        match sigprof::find_owner(Some(pprof_handler::address())) {
             SigprofOwner::Free => {}
             owner => return Err(owner::in_use(owner)),
         }

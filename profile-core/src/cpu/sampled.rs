@@ -34,7 +34,7 @@ pub struct SampledCpu {
 
 /// Samples per CPU second, unless set otherwise.
 const HZ: u32 = 100;
-/// More would not give more detail on any kernel.
+/// The highest rate: more would not give more detail on any kernel.
 const MAX_HZ: u32 = 10_000;
 
 impl SampledCpu {

@@ -137,7 +137,7 @@ impl TraceEvent {
 
 /// Records a poll, if a window is open.
 #[inline]
-pub(crate) fn poll(kind: KindId, began: u64, ended: u64, task: u64) {
+pub(crate) fn record_poll(kind: KindId, began: u64, ended: u64, task: u64) {
     record(TraceEvent::Poll { kind, began, ended, task });
 }
 
@@ -156,7 +156,7 @@ const TEXT_BYTES: usize = 24;
 pub(crate) const LONGEST_TEXT: usize = 5 * TEXT_BYTES;
 
 /// Records something that happened at one moment, and the beginning of its text, if a window is open.
-pub(crate) fn instant(kind: KindId, at: u64, text: &[u8]) {
+pub(crate) fn record_instant(kind: KindId, at: u64, text: &[u8]) {
     let window = OPEN.load(Ordering::Relaxed);
     if window == 0 {
         return;
@@ -181,7 +181,7 @@ fn write(window: u32, events: &[[u64; EVENT]]) {
     let mut place = PLACE.get();
     let count = events.len() as u32;
     if place.window != window || place.used + count > EVENTS as u32 - 1 {
-        place = take(window, place);
+        place = take_chunk(window, place);
     }
     let at = (place.used as usize + 1) * EVENT;
     place.used += count;
@@ -199,9 +199,9 @@ fn write(window: u32, events: &[[u64; EVENT]]) {
 
 /// Takes a chunk for the calling thread: an empty one, or else the oldest that nobody writes to.
 #[cold]
-fn take(window: u32, full: ChunkCursor) -> ChunkCursor {
+fn take_chunk(window: u32, full: ChunkCursor) -> ChunkCursor {
     TAKING.fetch_add(1, Ordering::SeqCst);
-    let chunk = if OPEN.load(Ordering::SeqCst) == window { find(window, full) } else { None };
+    let chunk = if OPEN.load(Ordering::SeqCst) == window { find_chunk(window, full) } else { None };
     TAKING.fetch_sub(1, Ordering::SeqCst);
     ChunkCursor { window, used: 0, chunk }
 }
@@ -209,7 +209,7 @@ fn take(window: u32, full: ChunkCursor) -> ChunkCursor {
 /// Chunks of other threads at which is looked closer in a first pass, whether their thread has ended.
 const LOOKED_AT: u32 = 8;
 
-fn find(window: u32, full: ChunkCursor) -> Option<&'static [AtomicU64]> {
+fn find_chunk(window: u32, full: ChunkCursor) -> Option<&'static [AtomicU64]> {
     let words = *REGION.get()?;
     if full.window == window
         && let Some(chunk) = full.chunk
@@ -280,7 +280,7 @@ struct HeldBuffer {
 impl Drop for HeldBuffer {
     fn drop(&mut self) {
         OPEN.store(0, Ordering::SeqCst);
-        settle();
+        wait_for_takers();
         region::release(&self.words[..self.chunks * WORDS]);
         CLOSED.store(false, Ordering::Relaxed);
         IN_USE.store(false, Ordering::Release);
@@ -295,7 +295,7 @@ static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
 
 /// Waits until nobody takes a chunk for a window that was closed; not for those that don't end. Such
 /// a one may spoil an event of the next window, as [above](self).
-fn settle() {
+fn wait_for_takers() {
     let began = Instant::now();
     loop {
         let taking = TAKING.load(Ordering::SeqCst);
@@ -371,7 +371,7 @@ impl OpenBuffer {
     /// Closes the buffer: nothing that is in it changes any more.
     pub(crate) fn close(mut self) -> ClosedBuffer {
         OPEN.store(0, Ordering::SeqCst);
-        settle();
+        wait_for_takers();
         CLOSED.store(true, Ordering::Relaxed);
         let buffer = self.buffer.take().expect("it is taken once, and here");
         let chunks = buffer.words.chunks_exact(WORDS).take(buffer.chunks);
@@ -550,7 +550,7 @@ mod tests {
         let _turn = turn();
         let open = open(1 << 20).unwrap();
         let text = [b'x'; LONGEST_TEXT + 7];
-        (0..2000).for_each(|at| instant(KIND, at, &text));
+        (0..2000).for_each(|at| record_instant(KIND, at, &text));
         let closed = open.close();
         let mut seen = 0;
         for chunk in closed.chunks() {

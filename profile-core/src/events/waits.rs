@@ -11,7 +11,7 @@ pub(crate) struct WaitInProgress {
 
 /// Begins a wait of the calling thread; `None` where no window is open.
 #[inline]
-pub(crate) fn wait(address: u64) -> Option<WaitInProgress> {
+pub(crate) fn begin_wait(address: u64) -> Option<WaitInProgress> {
     is_on().then(|| WaitInProgress { began: now(), address })
 }
 
@@ -24,7 +24,7 @@ impl Drop for WaitInProgress {
 
 /// Records that the calling thread is about to wake those that wait for a word of memory.
 #[inline]
-pub(crate) fn wake(address: u64) {
+pub(crate) fn record_wake(address: u64) {
     if is_on() {
         record(TraceEvent::Wake { at: now(), address });
     }

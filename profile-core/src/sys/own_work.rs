@@ -26,7 +26,7 @@ static THREADS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 pub struct OwnWork {
     _sampling: SamplingOff,
     is_thread: bool,
-    /// Not to be sent to another thread.
+    /// Keeps it from being sent to another thread.
     _here: PhantomData<*const ()>,
 }
 

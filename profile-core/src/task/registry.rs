@@ -396,7 +396,7 @@ impl Slot {
         self.took(ended.saturating_sub(began));
         self.ended(ended, outer);
         if traced {
-            ring::poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
+            ring::record_poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
         }
     }
 

@@ -84,7 +84,7 @@ impl SharedCounters {
     fn run(&self) {
         let _own = OwnWork::of_thread();
         loop {
-            let reading = read();
+            let reading = read_counters();
             let mut state = self.lock();
             if state.readings.len() < MOST {
                 state.readings.push(reading);
@@ -98,17 +98,17 @@ impl SharedCounters {
     }
 }
 
-fn read() -> CounterReading {
+fn read_counters() -> CounterReading {
     CounterReading {
         at: clock::precise(),
-        resident: resident(),
+        resident: resident_bytes(),
         cpu: clock::process_cpu(),
         tasks: task::alive(),
     }
 }
 
 /// Reads the resident memory, in bytes: the second number of `/proc/self/statm`, which is in pages.
-fn resident() -> Option<u64> {
+fn resident_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * region::page_size())

@@ -65,7 +65,7 @@ struct KindTexts {
 #[derive(Clone, Copy)]
 struct ThreadSlice<'a> {
     category: &'a str,
-    /// As JSON.
+    /// The name, as JSON.
     name: &'a [u8],
     thread: u32,
     began: u64,
@@ -77,7 +77,7 @@ impl TraceOutline {
         let tree = samples();
         let mut wakes: HashMap<u64, Vec<(u64, u32)>> = HashMap::new();
         let mut threads: BTreeMap<u32, String> = BTreeMap::new();
-        let running = |status: &Status| (status.id, began(&trace, status));
+        let running = |status: &Status| (status.id, poll_start(&trace, status));
         let mut unfinished: HashSet<(u64, u64)> = trace.running.iter().map(running).collect();
         for chunk in trace.events.chunks() {
             threads.insert(chunk.thread, chunk.name());
@@ -133,24 +133,24 @@ impl TraceOutline {
             kinds: HashMap::new(),
             flows: 0,
         };
-        writer.facts();
+        writer.write_facts();
         writer.out.extend_from_slice(b",\"traceEvents\":[");
-        writer.events();
-        writer.unfinished();
-        writer.samples();
-        writer.counters();
-        writer.names();
+        writer.write_events();
+        writer.write_unfinished_polls();
+        writer.write_samples();
+        writer.write_counters();
+        writer.write_names();
         writer.out.extend_from_slice(b"\n]");
-        writer.frames();
+        writer.write_frames();
         writer.out.extend_from_slice(b"}\n");
-        writer.hand_on();
+        writer.flush_out();
         writer.written
     }
 }
 
 impl TraceWriter<'_> {
     /// Writes the bytes that wait. After an error nothing is written.
-    fn hand_on(&mut self) {
+    fn flush_out(&mut self) {
         if self.written.is_ok() {
             self.written = self.to.write_all(&self.out);
         }
@@ -158,7 +158,7 @@ impl TraceWriter<'_> {
     }
 
     /// Writes the facts that hold for the whole.
-    fn facts(&mut self) {
+    fn write_facts(&mut self) {
         let trace = self.trace;
         let out = &mut self.out;
         out.extend_from_slice(
@@ -182,7 +182,7 @@ impl TraceWriter<'_> {
             out.extend_from_slice(if index > 0 { &b",\n{\"name\":"[..] } else { b"\n{\"name\":" });
             text(out, group.kind.name());
             out.extend_from_slice(b",\"site\":");
-            text(out, &place(group.kind.file(), group.kind.line()));
+            text(out, &format_place(group.kind.file(), group.kind.line()));
             let _ = write!(
                 out,
                 ",\"category\":\"{}\",\"state\":\"{}\",\"count\":{},\"unpolled\":{},\
@@ -195,7 +195,7 @@ impl TraceWriter<'_> {
             );
             if let Some((file, line)) = group.awaits {
                 out.extend_from_slice(b",\"await\":");
-                text(out, &place(file, line));
+                text(out, &format_place(file, line));
             }
             out.push(b'}');
         }
@@ -203,7 +203,7 @@ impl TraceWriter<'_> {
     }
 
     /// Writes what threads recorded.
-    fn events(&mut self) {
+    fn write_events(&mut self) {
         let trace = self.trace;
         for chunk in trace.events.chunks() {
             if self.written.is_err() {
@@ -214,16 +214,16 @@ impl TraceWriter<'_> {
             while let Some(event) = events.next() {
                 match event {
                     TraceEvent::Poll { kind, began, ended, task } => {
-                        self.of_kind(kind, "task", thread, (began, ended), task);
+                        self.write_kind_slice(kind, "task", thread, (began, ended), task);
                     }
                     TraceEvent::Woken { kind, by, at, began, task } => {
-                        self.woken(kind, task, (by, at), (thread, began));
+                        self.write_woken(kind, task, (by, at), (thread, began));
                     }
                     TraceEvent::Span { kind, began, ended, span } => {
-                        self.of_kind(kind, "span", thread, (began, ended), span);
+                        self.write_kind_slice(kind, "span", thread, (began, ended), span);
                     }
                     TraceEvent::Wait { began, ended, address } => {
-                        self.wait(thread, began, ended, address);
+                        self.write_wait(thread, began, ended, address);
                     }
                     TraceEvent::Instant { kind, at } => {
                         let mut bytes = Vec::new();
@@ -232,7 +232,7 @@ impl TraceWriter<'_> {
                         {
                             bytes.extend(part.iter().flat_map(|word| word.to_le_bytes()));
                         }
-                        self.instant(kind, thread, at, &bytes);
+                        self.write_instant(kind, thread, at, &bytes);
                     }
                     // A wake-up shows as the arrow to who it woke; a text belongs to an event that
                     // is lost.
@@ -243,7 +243,7 @@ impl TraceWriter<'_> {
     }
 
     /// Writes a slice of a kind: a poll of a task, or the time in a span.
-    fn of_kind(
+    fn write_kind_slice(
         &mut self,
         kind: KindId,
         category: &str,
@@ -251,9 +251,9 @@ impl TraceWriter<'_> {
         (began, ended): (u64, u64),
         id: u64,
     ) {
-        let texts = self.kind(kind);
+        let texts = self.kind_texts(kind);
         let slice = ThreadSlice { category, name: &texts.name, thread, began, ended };
-        self.slice(slice, |out| {
+        self.write_slice(slice, |out| {
             // What has the number is the category: a task, or a span.
             let _ = write!(out, "{{\"{category}\":{id},\"site\":");
             out.extend_from_slice(&texts.site);
@@ -262,12 +262,12 @@ impl TraceWriter<'_> {
     }
 
     /// Writes a wait, and the arrow from whoever ended it.
-    fn wait(&mut self, thread: u32, began: u64, ended: u64, address: u64) {
+    fn write_wait(&mut self, thread: u32, began: u64, ended: u64, address: u64) {
         if ended > self.trace.ended {
             return;
         }
         let slice = ThreadSlice { category: "wait", name: b"\"wait\"", thread, began, ended };
-        if !self.slice(slice, |out| {
+        if !self.write_slice(slice, |out| {
             let _ = write!(out, "{{\"address\":\"{address:#x}\"}}");
         }) {
             return;
@@ -277,18 +277,18 @@ impl TraceWriter<'_> {
         let meanwhile = &wakes[first..behind];
         let woken_by = meanwhile.iter().rfind(|&&(_, waker)| waker != thread);
         let Some(&(at, waker)) = woken_by else { return };
-        self.arrow("wake", (waker, at), (thread, ended));
+        self.write_arrow("wake", (waker, at), (thread, ended));
         self.out.push(b'}');
     }
 
     /// Writes the arrow from who woke a task to its poll. One that was woken before the window
     /// opened has none.
-    fn woken(&mut self, kind: KindId, task: u64, from: (u32, u64), to: (u32, u64)) {
+    fn write_woken(&mut self, kind: KindId, task: u64, from: (u32, u64), to: (u32, u64)) {
         if from.1 < self.trace.began || to.1 >= self.trace.ended {
             return;
         }
-        let texts = self.kind(kind);
-        self.arrow("woken", from, to);
+        let texts = self.kind_texts(kind);
+        self.write_arrow("woken", from, to);
         let _ = write!(self.out, ",\"args\":{{\"task\":{task},\"name\":");
         self.out.extend_from_slice(&texts.name);
         self.out.extend_from_slice(b",\"site\":");
@@ -300,19 +300,19 @@ impl TraceWriter<'_> {
 
     /// Writes an arrow from a moment of a thread to one of another, without the end of its second
     /// event.
-    fn arrow(&mut self, category: &str, from: (u32, u64), to: (u32, u64)) {
+    fn write_arrow(&mut self, category: &str, from: (u32, u64), to: (u32, u64)) {
         let id = self.flows;
         self.flows += 1;
-        self.begin(category, b"\"wake\"", "s", from.0, self.since(from.1));
+        self.begin_event(category, b"\"wake\"", "s", from.0, self.nanos_in_window(from.1));
         let _ = write!(self.out, ",\"id\":{id}}}");
-        self.begin(category, b"\"wake\"", "f", to.0, self.since(to.1));
+        self.begin_event(category, b"\"wake\"", "f", to.0, self.nanos_in_window(to.1));
         let _ = write!(self.out, ",\"id\":{id},\"bp\":\"e\"");
     }
 
-    fn instant(&mut self, kind: KindId, thread: u32, at: u64, message: &[u8]) {
-        let texts = self.kind(kind);
-        let at = self.since(at);
-        self.begin("event", &texts.name, "i", thread, at);
+    fn write_instant(&mut self, kind: KindId, thread: u32, at: u64, message: &[u8]) {
+        let texts = self.kind_texts(kind);
+        let at = self.nanos_in_window(at);
+        self.begin_event("event", &texts.name, "i", thread, at);
         self.out.extend_from_slice(b",\"s\":\"t\",\"args\":{\"site\":");
         self.out.extend_from_slice(&texts.site);
         let message = &message[..message.iter().position(|&b| b == 0).unwrap_or(message.len())];
@@ -324,12 +324,12 @@ impl TraceWriter<'_> {
     }
 
     /// Writes the polls that have not ended yet.
-    fn unfinished(&mut self) {
+    fn write_unfinished_polls(&mut self) {
         let (trace, whole) = (self.trace, self.whole);
         let mut running: Vec<(u32, u64, &Status)> = Vec::new();
         for status in &trace.running {
             let State::Running { thread } = status.state else { continue };
-            let began = began(trace, status);
+            let began = poll_start(trace, status);
             if whole.unfinished.contains(&(status.id, began)) {
                 running.push((thread, began, status));
             }
@@ -344,7 +344,7 @@ impl TraceWriter<'_> {
             outer = (thread, depth);
             let ended = trace.ended - depth;
             let slice = ThreadSlice { category: "task", name: &texts.name, thread, began, ended };
-            self.slice(slice, |out| {
+            self.write_slice(slice, |out| {
                 let _ = write!(out, "{{\"task\":{},\"unfinished\":true,\"site\":", status.id);
                 out.extend_from_slice(&texts.site);
                 out.push(b'}');
@@ -353,7 +353,7 @@ impl TraceWriter<'_> {
     }
 
     /// Writes the samples: where threads were at work.
-    fn samples(&mut self) {
+    fn write_samples(&mut self) {
         let tree = &self.whole.tree;
         let mut name = Vec::new();
         for &TreeSample { at, thread, frame } in &tree.samples {
@@ -363,7 +363,7 @@ impl TraceWriter<'_> {
             }
             name.clear();
             text(&mut name, tree.stack(frame).next().unwrap_or_default());
-            self.begin("cpu", &name, "i", thread, self.since(at));
+            self.begin_event("cpu", &name, "i", thread, self.nanos_in_window(at));
             let _ = write!(self.out, ",\"s\":\"t\",\"sf\":{frame},\"args\":{{\"stack\":");
             let stack: Vec<&str> = tree.stack(frame).take(STACK).collect();
             text(&mut self.out, &stack.join(" < "));
@@ -372,7 +372,7 @@ impl TraceWriter<'_> {
     }
 
     /// Writes the frames that samples refer to, each with its caller's number.
-    fn frames(&mut self) {
+    fn write_frames(&mut self) {
         self.out.extend_from_slice(b",\"stackFrames\":{");
         for (number, (caller, name)) in self.whole.tree.frames().enumerate() {
             let comma = if number > 0 { "," } else { "" };
@@ -383,41 +383,41 @@ impl TraceWriter<'_> {
             }
             self.out.push(b'}');
             if self.out.len() >= PIECE {
-                self.hand_on();
+                self.flush_out();
             }
         }
         self.out.push(b'}');
     }
 
     /// Writes memory, CPU, tasks and queue, as they were read.
-    fn counters(&mut self) {
+    fn write_counters(&mut self) {
         let trace = self.trace;
         let mut before: Option<(u64, u128)> = None;
         for reading in &trace.readings {
-            let at = self.since(reading.at);
+            let at = self.nanos_in_window(reading.at);
             if let Some(resident) = reading.resident {
-                self.counter("memory", at, &[("resident_bytes", resident)]);
+                self.write_counter("memory", at, &[("resident_bytes", resident)]);
             }
             if let Some(cpu) = reading.cpu.map(|cpu| cpu.as_nanos()) {
                 if let Some((then, used)) = before
                     && reading.at > then
                 {
                     let percent = (cpu - used) * 100 / u128::from(reading.at - then);
-                    self.counter("cpu", at, &[("percent_of_a_core", percent as u64)]);
+                    self.write_counter("cpu", at, &[("percent_of_a_core", percent as u64)]);
                 }
                 before = Some((reading.at, cpu));
             }
             let tasks = reading.tasks;
             let counts = [("known", tasks.known as u64), ("unknown", tasks.unknown as u64)];
-            self.counter("tasks", at, &counts);
+            self.write_counter("tasks", at, &counts);
             if let Some(queued) = tasks.queued {
-                self.counter("queue", at, &[("ready_tasks", queued as u64)]);
+                self.write_counter("queue", at, &[("ready_tasks", queued as u64)]);
             }
         }
     }
 
-    fn counter(&mut self, name: &str, at: u64, values: &[(&str, u64)]) {
-        self.begin("counter", format!("\"{name}\"").as_bytes(), "C", 0, at);
+    fn write_counter(&mut self, name: &str, at: u64, values: &[(&str, u64)]) {
+        self.begin_event("counter", format!("\"{name}\"").as_bytes(), "C", 0, at);
         self.out.extend_from_slice(b",\"args\":{");
         for (index, (name, value)) in values.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -427,27 +427,31 @@ impl TraceWriter<'_> {
     }
 
     /// Writes the names of the process and its threads.
-    fn names(&mut self) {
-        self.name("process_name", 0, &self.whole.program);
+    fn write_names(&mut self) {
+        self.write_name("process_name", 0, &self.whole.program);
         for (&thread, name) in &self.whole.threads {
-            self.name("thread_name", thread, name);
+            self.write_name("thread_name", thread, name);
         }
     }
 
-    fn name(&mut self, what: &str, thread: u32, name: &str) {
-        self.begin("__metadata", format!("\"{what}\"").as_bytes(), "M", thread, 0);
+    fn write_name(&mut self, what: &str, thread: u32, name: &str) {
+        self.begin_event("__metadata", format!("\"{what}\"").as_bytes(), "M", thread, 0);
         self.out.extend_from_slice(b",\"args\":{\"name\":");
         text(&mut self.out, name);
         self.out.extend_from_slice(b"}}");
     }
 
     /// Writes a slice, cut to the window. Returns whether anything of it is left.
-    fn slice(&mut self, slice: ThreadSlice<'_>, arguments: impl FnOnce(&mut Vec<u8>)) -> bool {
+    fn write_slice(
+        &mut self,
+        slice: ThreadSlice<'_>,
+        arguments: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         if slice.ended < self.trace.began || slice.began >= self.trace.ended {
             return false;
         }
-        let (began, ended) = (self.since(slice.began), self.since(slice.ended));
-        self.begin(slice.category, slice.name, "X", slice.thread, began);
+        let (began, ended) = (self.nanos_in_window(slice.began), self.nanos_in_window(slice.ended));
+        self.begin_event(slice.category, slice.name, "X", slice.thread, began);
         self.out.extend_from_slice(b",\"dur\":");
         micros(&mut self.out, ended.saturating_sub(began));
         self.out.extend_from_slice(b",\"args\":");
@@ -457,9 +461,9 @@ impl TraceWriter<'_> {
     }
 
     /// Begins an event: writes everything that all of them have.
-    fn begin(&mut self, category: &str, name: &[u8], phase: &str, thread: u32, at: u64) {
+    fn begin_event(&mut self, category: &str, name: &[u8], phase: &str, thread: u32, at: u64) {
         if self.out.len() >= PIECE {
-            self.hand_on();
+            self.flush_out();
         }
         let out = &mut self.out;
         out.extend_from_slice(if std::mem::take(&mut self.first) { &b"\n"[..] } else { b",\n" });
@@ -474,11 +478,11 @@ impl TraceWriter<'_> {
     }
 
     /// Returns the nanoseconds since the window opened, as far as that is in it.
-    fn since(&self, at: u64) -> u64 {
+    fn nanos_in_window(&self, at: u64) -> u64 {
         at.min(self.trace.ended).saturating_sub(self.trace.began)
     }
 
-    fn kind(&mut self, id: KindId) -> Rc<KindTexts> {
+    fn kind_texts(&mut self, id: KindId) -> Rc<KindTexts> {
         let texts = self.kinds.entry(id.0).or_insert_with(|| Rc::new(KindTexts::new(&kind(id))));
         Rc::clone(texts)
     }
@@ -488,13 +492,13 @@ impl KindTexts {
     fn new(kind: &TaskKind) -> KindTexts {
         let mut texts = KindTexts { name: Vec::new(), site: Vec::new() };
         text(&mut texts.name, kind.name());
-        text(&mut texts.site, &place(kind.file(), kind.line()));
+        text(&mut texts.site, &format_place(kind.file(), kind.line()));
         texts
     }
 }
 
 /// Returns the time at which a poll that had not ended began.
-fn began(trace: &RecordedTrace, status: &Status) -> u64 {
+fn poll_start(trace: &RecordedTrace, status: &Status) -> u64 {
     trace.ended.saturating_sub(status.since.as_nanos() as u64)
 }
 
@@ -502,7 +506,7 @@ fn began(trace: &RecordedTrace, status: &Status) -> u64 {
 const STACK: usize = 8;
 
 /// Formats `file:line`; empty where unknown.
-fn place(file: &str, line: u32) -> String {
+fn format_place(file: &str, line: u32) -> String {
     if file.is_empty() { String::new() } else { format!("{file}:{line}") }
 }
 

@@ -114,7 +114,7 @@ where
         {
             let ended = clock::precise();
             ring::record(TraceEvent::Span {
-                kind: kind(metadata),
+                kind: kind_of_callsite(metadata),
                 began,
                 ended,
                 span: id.into_u64(),
@@ -130,7 +130,7 @@ where
         let mut message = EventMessage::default();
         // This runs code of the program, which may record events itself.
         event.record(&mut message);
-        ring::instant(kind(event.metadata()), at, &message.bytes[..message.len]);
+        ring::record_instant(kind_of_callsite(event.metadata()), at, &message.bytes[..message.len]);
     }
 }
 
@@ -170,7 +170,7 @@ impl fmt::Write for EventMessage {
 }
 
 /// Returns the kind of a callsite.
-fn kind(metadata: &'static Metadata<'static>) -> KindId {
+fn kind_of_callsite(metadata: &'static Metadata<'static>) -> KindId {
     static KNOWN: OnceLock<RwLock<HashMap<usize, KindId>>> = OnceLock::new();
     let known = KNOWN.get_or_init(RwLock::default);
     let at = std::ptr::from_ref(metadata) as usize;

@@ -41,7 +41,7 @@ impl SampleTree {
 
 impl SampleTree {
     /// Returns the number of a name.
-    pub(super) fn name(&mut self, name: &str) -> u32 {
+    pub(super) fn intern_name(&mut self, name: &str) -> u32 {
         if let Some(&known) = self.known_names.get(name) {
             return known;
         }
@@ -52,7 +52,7 @@ impl SampleTree {
     }
 
     /// Returns the number of the frame of a function that was called from another frame.
-    pub(super) fn frame(&mut self, caller: Option<u32>, name: u32) -> u32 {
+    pub(super) fn intern_frame(&mut self, caller: Option<u32>, name: u32) -> u32 {
         let next = self.frames.len() as u32;
         let number = *self.known_frames.entry((caller, name)).or_insert(next);
         if number == next {
@@ -82,12 +82,15 @@ mod tests {
     #[test]
     fn a_frame_is_kept_once_for_each_caller() {
         let mut tree = SampleTree::default();
-        let (main, work) = (tree.name("main"), tree.name("work"));
-        assert_eq!(tree.name("main"), main);
-        let root = tree.frame(None, main);
-        let leaf = tree.frame(Some(root), work);
-        assert_eq!((tree.frame(Some(root), work), tree.frame(None, main)), (leaf, root));
-        assert_ne!(tree.frame(None, work), leaf);
+        let (main, work) = (tree.intern_name("main"), tree.intern_name("work"));
+        assert_eq!(tree.intern_name("main"), main);
+        let root = tree.intern_frame(None, main);
+        let leaf = tree.intern_frame(Some(root), work);
+        assert_eq!(
+            (tree.intern_frame(Some(root), work), tree.intern_frame(None, main)),
+            (leaf, root)
+        );
+        assert_ne!(tree.intern_frame(None, work), leaf);
         assert_eq!(tree.stack(leaf).collect::<Vec<_>>(), ["work", "main"]);
         let frames: Vec<_> = tree.frames().collect();
         assert_eq!(frames, [(None, "main"), (Some(0), "work"), (None, "work")]);

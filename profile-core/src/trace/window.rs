@@ -26,19 +26,19 @@ pub(crate) struct TraceRecording {
 pub(crate) struct RecordedTrace {
     pub(crate) events: ClosedBuffer,
     pub(crate) readings: Vec<CounterReading>,
-    /// By the precise clock.
+    /// Time at which the window opened, by the precise clock.
     pub(crate) began: u64,
     pub(crate) ended: u64,
     pub(crate) wall: SystemTime,
     /// Tasks that were being polled at the end.
     pub(crate) running: Vec<Status>,
     /// The tasks that were alive at the end, those that are alike together.
-    pub(crate) alive: Vec<TaskCensus>,
+    pub(crate) alive: Vec<AliveTaskGroup>,
 }
 
 /// Tasks of one kind that do the same.
 #[derive(Debug)]
-pub(crate) struct TaskCensus {
+pub(crate) struct AliveTaskGroup {
     pub(crate) kind: Arc<TaskKind>,
     pub(crate) state: &'static str,
     pub(crate) awaits: Option<(&'static str, u32)>,
@@ -68,7 +68,7 @@ impl TraceRecording {
     pub(crate) fn stop(self) -> (RecordedTrace, ResolveSamples) {
         let ended = clock::precise();
         let mut running = Vec::new();
-        let alive = alive(self.began, ended, &mut running);
+        let alive = group_alive_tasks(self.began, ended, &mut running);
         let TraceRecording { open, counters, sampling, began, wall } = self;
         let (events, readings, samples) = (open.close(), counters.stop(), sampling());
         (RecordedTrace { events, readings, began, ended, wall, running, alive }, samples)
@@ -79,11 +79,11 @@ impl TraceRecording {
 const RUNNING: usize = 1024;
 
 /// Groups the tasks that are alive, and lists those that are running.
-fn alive(began: u64, ended: u64, running: &mut Vec<Status>) -> Vec<TaskCensus> {
+fn group_alive_tasks(began: u64, ended: u64, running: &mut Vec<Status>) -> Vec<AliveTaskGroup> {
     let window = Duration::from_nanos(ended - began);
-    type CensusKey = (usize, &'static str, Option<(&'static str, u32)>);
-    let mut groups: Vec<TaskCensus> = Vec::new();
-    let mut known: HashMap<CensusKey, usize> = HashMap::new();
+    type AliveTaskKey = (usize, &'static str, Option<(&'static str, u32)>);
+    let mut groups: Vec<AliveTaskGroup> = Vec::new();
+    let mut known: HashMap<AliveTaskKey, usize> = HashMap::new();
     task::all_at(ended, &mut |status| {
         if matches!(status.state, State::Running { .. }) && running.len() < RUNNING {
             running.push(status.clone());
@@ -91,7 +91,7 @@ fn alive(began: u64, ended: u64, running: &mut Vec<Status>) -> Vec<TaskCensus> {
         let state = status.state.word();
         let key = (Arc::as_ptr(&status.kind) as usize, state, status.awaits);
         let index = *known.entry(key).or_insert_with(|| {
-            groups.push(TaskCensus {
+            groups.push(AliveTaskGroup {
                 kind: Arc::clone(&status.kind),
                 state,
                 awaits: status.awaits,

@@ -22,7 +22,7 @@ pub(crate) enum SigprofOwner {
 }
 
 /// Reads the handler of `SIGPROF`; `None` where it can't be read.
-pub(crate) fn handler() -> Option<usize> {
+pub(crate) fn read_handler() -> Option<usize> {
     // SAFETY: an all-zero `sigaction` is a valid value of this plain C structure.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: sigaction(2) with a null new action only reads the present one into `action`.
@@ -32,8 +32,8 @@ pub(crate) fn handler() -> Option<usize> {
 
 /// Finds out who uses `SIGPROF` or `ITIMER_PROF` now. The handler `ours` counts as nobody: its
 /// owner knows whether it is in use.
-pub(crate) fn owner(ours: Option<usize>) -> SigprofOwner {
-    let handler = handler();
+pub(crate) fn find_owner(ours: Option<usize>) -> SigprofOwner {
+    let handler = read_handler();
     if handler.is_some() && handler == ours {
         return SigprofOwner::Free;
     }

@@ -70,7 +70,7 @@ impl CpuTimeAccount {
     }
 
     /// Computes what is missing, where running timers still account for `pending`.
-    pub(crate) fn look(&mut self, pending: i64) {
+    pub(crate) fn update_missing(&mut self, pending: i64) {
         let used = self.used();
         self.missing = used - self.sampled - self.added - pending;
         self.owed = (self.missing - self.given_up).max(0);
@@ -78,13 +78,13 @@ impl CpuTimeAccount {
 
     /// Adds the time that samples stand for; or that they stood for, where a clock begins anew and
     /// forgets it.
-    pub(crate) fn sampled(&mut self, nanos: i64) {
+    pub(crate) fn add_sampled(&mut self, nanos: i64) {
         self.sampled += nanos;
     }
 
     /// Adds the time that threads have used which block the signal: no sample is going to stand for
     /// it.
-    pub(crate) fn blocked(&mut self, nanos: i64) {
+    pub(crate) fn add_blocked(&mut self, nanos: i64) {
         self.blocked += nanos;
         self.given_up += nanos;
     }
@@ -106,7 +106,7 @@ impl CpuTimeAccount {
 
     /// Judges whether more than a fiftieth of the time was missed since this was last judged;
     /// `None` where too little has been used to tell.
-    pub(crate) fn misses(&mut self, enough: i64) -> Option<bool> {
+    pub(crate) fn judge_misses(&mut self, enough: i64) -> Option<bool> {
         let (used, missing) = (self.used(), self.added + self.owed);
         let (used_before, missing_before) = self.judged;
         if used - used_before < enough {
@@ -123,7 +123,7 @@ impl CpuTimeAccount {
     }
 
     /// Returns the time used and missed since a state.
-    pub(crate) fn since(&self, mark: AccountMark) -> WindowBalance {
+    pub(crate) fn balance_since(&self, mark: AccountMark) -> WindowBalance {
         let now = self.mark();
         let used = (now.used - mark.used).max(0);
         let missing = (now.missing - mark.missing).clamp(0, used);

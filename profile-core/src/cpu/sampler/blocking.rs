@@ -98,7 +98,7 @@ impl BlockingThreads {
 
     /// Drops the threads that are gone, and looks at the rest: what they have used, and whether
     /// they still block the signal.
-    pub(crate) fn look(
+    pub(crate) fn look_at_threads(
         &mut self,
         reader: &mut SignalReader,
         account: &mut CpuTimeAccount,
@@ -110,7 +110,7 @@ impl BlockingThreads {
             let used = now.saturating_sub(thread.used).cast_signed();
             thread.used = now;
             if thread.for_good {
-                account.blocked(used);
+                account.add_blocked(used);
                 seen.is_busy |= used > BUSY;
                 if used > 0 && self.example.is_empty() {
                     self.example = name_of(tid);
@@ -118,7 +118,7 @@ impl BlockingThreads {
             }
         }
         let mut next: Vec<(bool, u64, u32)> =
-            self.threads.iter().map(BlockingThread::turn).collect();
+            self.threads.iter().map(BlockingThread::turn_key).collect();
         next.sort_unstable();
         for (_, _, tid) in next.into_iter().take(LOOKS) {
             let Some(thread) = self.threads.get_mut(&tid) else { continue };
@@ -139,7 +139,7 @@ impl BlockingThreads {
                     let used = thread.used.saturating_sub(thread.first);
                     if !thread.for_good && (mask == SignalMask::Awaited || used >= FOR_GOOD) {
                         thread.for_good = true;
-                        account.blocked(used.cast_signed());
+                        account.add_blocked(used.cast_signed());
                         seen.is_busy = true;
                         self.count += 1;
                         if self.example.is_empty() {
@@ -168,7 +168,7 @@ impl BlockingThreads {
 impl BlockingThread {
     /// Returns the key by which threads are looked at in turn: those first of which it is not known
     /// whether they block it for good, then those whose mask was read longest ago.
-    fn turn((&tid, thread): (&u32, &BlockingThread)) -> (bool, u64, u32) {
+    fn turn_key((&tid, thread): (&u32, &BlockingThread)) -> (bool, u64, u32) {
         (thread.for_good, thread.read, tid)
     }
 }

@@ -85,7 +85,7 @@ impl SamplerController {
             Ok(Some(error)) => Err(error),
             Err(NoAnswer) => {
                 self.commands.lock().subscribers.retain(|known| !Arc::ptr_eq(known, subscriber));
-                Err(no_answer())
+                Err(no_answer_error())
             }
         }
     }
@@ -128,7 +128,7 @@ impl SamplerController {
 }
 
 /// Makes the watchdog's error.
-pub(crate) fn no_answer() -> StartError {
+pub(crate) fn no_answer_error() -> StartError {
     let source = io::Error::new(io::ErrorKind::TimedOut, "it has not answered for ten seconds");
     StartError::Os { what: "the CPU engine's thread", source }
 }
@@ -171,7 +171,7 @@ struct ForeignHandler {
 /// The unwind tables that handlers use, and those that they may still be reading.
 struct UnwinderGenerations {
     generation: TableGeneration,
-    /// Each from a box, and the handlers that may be reading it.
+    /// Unwinders that were replaced, each from a box, with the handlers that may be reading it.
     retired: Vec<RetiredUnwinder>,
 }
 
@@ -244,12 +244,12 @@ impl ControllerThread {
                 }
                 self.watch_for_misses();
             }
-            leaving.iter().for_each(|stacks| self.close(&mut lock(stacks)));
-            self.welcome();
+            leaving.iter().for_each(|stacks| self.close_window(&mut lock(stacks)));
+            self.open_windows();
             self.find_stacks();
             if let Some(ticket) = ticket {
                 if std::mem::take(&mut is_first) && !self.can_sample() {
-                    self.commands.lock().failed = Some(self.nothing_to_sample_by());
+                    self.commands.lock().failed = Some(self.no_timers_error());
                 }
                 self.commands.answer(ticket);
             }
@@ -291,7 +291,7 @@ impl ControllerThread {
         if period != self.period {
             self.period = period;
             self.timers.set_period(period, &mut self.account);
-            if self.stand_in.is_there() {
+            if self.stand_in.has_timer() {
                 self.run_stand_in();
             }
         }
@@ -309,7 +309,7 @@ impl ControllerThread {
             return;
         }
         let mut scanned = self.timers.scan(&mut self.account);
-        scanned.is_pending |= self.stand_in.look(&self.shared);
+        scanned.is_pending |= self.stand_in.renew_if_lost(&self.shared);
         if scanned.is_blocked {
             self.blocked_at = Some(self.scanned);
         }
@@ -323,13 +323,13 @@ impl ControllerThread {
         if scanned.is_pending {
             signals::drop_pending(libc::SIGPROF, signals::our_handler());
         }
-        self.account.look(scanned.pending);
+        self.account.update_missing(scanned.pending);
     }
 
     /// Returns whether another handler has taken the place of ours and passes nothing on. It gets
     /// no signals of ours then, and what the program uses is missing.
     fn is_taken_over(&mut self) -> bool {
-        let address = sigprof::handler().filter(|&handler| handler != signals::our_handler());
+        let address = sigprof::read_handler().filter(|&handler| handler != signals::our_handler());
         let (foreign, used) = (&mut self.foreign, self.account.used());
         if address != foreign.address || std::mem::take(&mut foreign.passes_on) {
             *foreign = ForeignHandler { address, since: used, ..ForeignHandler::default() };
@@ -339,7 +339,7 @@ impl ControllerThread {
         if foreign.is_alone {
             self.timers.disarm_all();
             self.stand_in.stop(&self.shared);
-            self.account.look(0);
+            self.account.update_missing(0);
             self.account.give_up_missing();
             for stacks in &self.subscribers {
                 lock(stacks).foreign = address;
@@ -359,18 +359,18 @@ impl ControllerThread {
 
     /// Looks whether threads come and go too quickly to have timers of their own.
     fn watch_for_misses(&mut self) {
-        if let Some(misses) = self.account.misses(self.period.cast_signed() * 20)
+        if let Some(misses) = self.account.judge_misses(self.period.cast_signed() * 20)
             && misses != self.misses
         {
             self.misses = misses;
-            if self.stand_in.is_there() {
+            if self.stand_in.has_timer() {
                 self.run_stand_in();
             }
         }
     }
 
     /// Opens the windows of those who are new.
-    fn welcome(&mut self) {
+    fn open_windows(&mut self) {
         for stacks in &self.subscribers {
             let mut stacks = lock(stacks);
             if stacks.mark.is_none() {
@@ -380,9 +380,9 @@ impl ControllerThread {
     }
 
     /// Closes a window.
-    fn close(&self, stacks: &mut SampledStacks) {
+    fn close_window(&self, stacks: &mut SampledStacks) {
         if let Some(mark) = stacks.mark {
-            let balance = self.account.since(mark);
+            let balance = self.account.balance_since(mark);
             stacks.missing =
                 MissingTime::new(balance, self.timers.describe_blocking(), stacks.foreign);
         }
@@ -391,11 +391,11 @@ impl ControllerThread {
 
     /// Returns whether there is anything that samples could come from.
     fn can_sample(&self) -> bool {
-        let has_timers = self.timers.len() > 0 || self.stand_in.is_there();
+        let has_timers = self.timers.len() > 0 || self.stand_in.has_timer();
         has_timers || self.timers.all_block() || self.foreign.is_alone
     }
 
-    fn nothing_to_sample_by(&mut self) -> StartError {
+    fn no_timers_error(&mut self) -> StartError {
         let reason = match (self.timers.refusal(), &self.stand_in.refused) {
             (Some(refusal), _) => refusal.reason(),
             (None, Some(error)) => format!("timer_create: {error}"),
@@ -469,7 +469,7 @@ impl ControllerThread {
                 }
             };
             let mut weight = head.weight.cast_signed();
-            self.account.sampled(weight);
+            self.account.add_sampled(weight);
             if head.by_process {
                 weight += self.account.take_owed(weight);
             }
@@ -481,7 +481,7 @@ impl ControllerThread {
             }
         });
         let dropped = shared.dropped.swap(0, Ordering::Relaxed);
-        self.account.sampled(dropped.cast_signed());
+        self.account.add_sampled(dropped.cast_signed());
         for stacks in &mut guards {
             stacks.dropped += Duration::from_nanos(dropped);
             if let Some(refusal) = self.timers.refusal() {

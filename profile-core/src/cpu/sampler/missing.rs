@@ -13,11 +13,11 @@ pub(crate) struct MissingTime {
     cause: Option<String>,
 }
 
-/// Less than this is not worth a word.
+/// Missing time below which nothing is said.
 const LEAST: Duration = Duration::from_millis(50);
-/// Less than this part of the time used, one in so many, isn't either.
+/// Missing part of the time used, one in so many, below which nothing is said either.
 const PART: u32 = 50;
-/// A window that is short of less than this fails for no reason.
+/// Missing time up to which no window fails.
 const FAILS: Duration = Duration::from_millis(100);
 /// The same limit where the reason is not known: chance has a part in how much of short lives is
 /// seen.

@@ -12,7 +12,6 @@ mod budget;
 mod commands;
 mod controller;
 mod missing;
-mod moments;
 mod places;
 #[allow(unsafe_code)]
 pub(crate) mod raw;
@@ -21,6 +20,7 @@ mod stacks;
 mod stand_in;
 mod strata;
 mod threads;
+mod timestamped;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -94,8 +94,8 @@ pub(crate) fn subscribe(hz: u32) -> Result<CpuSubscription, StartError> {
 }
 
 /// Opens a window that keeps samples one by one, with the time of each.
-pub(crate) fn follow(hz: u32) -> Result<CpuSubscription, StartError> {
-    open(SampledStacks::one_by_one(hz))
+pub(crate) fn subscribe_with_timestamps(hz: u32) -> Result<CpuSubscription, StartError> {
+    open(SampledStacks::with_timestamps(hz))
 }
 
 fn open(stacks: SampledStacks) -> Result<CpuSubscription, StartError> {
@@ -108,13 +108,13 @@ fn open(stacks: SampledStacks) -> Result<CpuSubscription, StartError> {
     let stacks = Arc::new(Mutex::new(stacks));
     let mut engine = lock();
     if engine.stuck.as_ref().is_some_and(|controller| !controller.has_ended()) {
-        return Err(controller::no_answer());
+        return Err(controller::no_answer_error());
     }
     engine.stuck = None;
     if let Some(controller) = &engine.controller {
         controller.add(&stacks)?;
     } else {
-        match sigprof::owner(None) {
+        match sigprof::find_owner(None) {
             SigprofOwner::Free => {}
             owner => return Err(StartError::Owned(owner)),
         }
@@ -143,12 +143,12 @@ impl CpuSubscription {
             // The controller lets go of it before `leave` returns. In a forked child there is no
             // controller, and what it was holding stays held.
             Err(shared) => match shared.try_lock() {
-                Ok(mut stacks) => stacks.take(),
+                Ok(mut stacks) => stacks.take_all(),
                 Err(_) => SampledStacks::new(1),
             },
         };
         if !is_answered {
-            let why = controller::no_answer();
+            let why = controller::no_answer_error();
             stacks.notes.push(format!("watchdog: {why}: samples are missing"));
         }
         stacks

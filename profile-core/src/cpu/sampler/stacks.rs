@@ -5,9 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::cpu::sampler::account::AccountMark;
 use crate::cpu::sampler::missing::MissingTime;
-use crate::cpu::sampler::moments::TimestampedSamples;
 use crate::cpu::sampler::ring::SampleHead;
 use crate::cpu::sampler::strata::SplitMix;
+use crate::cpu::sampler::timestamped::TimestampedSamples;
 
 /// The stacks of a window.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct SampledStacks {
     counts: HashMap<Box<[u64]>, i64>,
     names: Vec<String>,
     /// Each sample by itself, for a subscriber that wants them so; there are no counts then.
-    moments: Option<TimestampedSamples>,
+    timestamped: Option<TimestampedSamples>,
     /// The CPU time of each thread that becomes samples.
     thinnings: HashMap<u32, RateThinning>,
     random: SplitMix,
@@ -55,7 +55,7 @@ impl RateThinning {
     }
 
     /// Counts the samples that lie in the time that comes next.
-    fn take(&mut self, time: u64, period: u64, random: &mut SplitMix) -> u64 {
+    fn count_samples(&mut self, time: u64, period: u64, random: &mut SplitMix) -> u64 {
         let end = self.over + time;
         if end < period {
             let count = (self.over..end).contains(&self.point);
@@ -86,7 +86,7 @@ impl SampledStacks {
             hz,
             counts: HashMap::new(),
             names: Vec::new(),
-            moments: None,
+            timestamped: None,
             thinnings: HashMap::new(),
             random: SplitMix::new(seed as u64),
             truncated: 0,
@@ -102,13 +102,13 @@ impl SampledStacks {
     }
 
     /// Makes the same for a subscriber that wants to know when each sample was taken.
-    pub(crate) fn one_by_one(hz: u32) -> SampledStacks {
-        SampledStacks { moments: Some(TimestampedSamples::default()), ..SampledStacks::new(hz) }
+    pub(crate) fn with_timestamps(hz: u32) -> SampledStacks {
+        SampledStacks { timestamped: Some(TimestampedSamples::default()), ..SampledStacks::new(hz) }
     }
 
     /// Returns the samples one by one, for a subscriber that wanted them so.
-    pub(crate) fn into_moments(self) -> TimestampedSamples {
-        self.moments.unwrap_or_default()
+    pub(crate) fn into_timestamped(self) -> TimestampedSamples {
+        self.timestamped.unwrap_or_default()
     }
 
     /// Returns the nanoseconds of CPU time that a sample stands for.
@@ -125,15 +125,15 @@ impl SampledStacks {
         let (period, random) = (self.period(), &mut self.random);
         let thinning =
             self.thinnings.entry(head.tid).or_insert_with(|| RateThinning::new(period, random));
-        let count = thinning.take(weight, period, random).cast_signed();
+        let count = thinning.count_samples(weight, period, random).cast_signed();
         if count == 0 {
             return;
         }
         if head.truncated {
             self.truncated += count;
         }
-        if let Some(moments) = &mut self.moments {
-            moments.add(head.at, head.tid, key);
+        if let Some(timestamped) = &mut self.timestamped {
+            timestamped.add(head.at, head.tid, key);
         } else if let Some(known) = self.counts.get_mut(key) {
             *known += count;
         } else {
@@ -144,8 +144,8 @@ impl SampledStacks {
     pub(crate) fn close(&mut self, names: &[String]) {
         self.duration = self.opened.elapsed();
         self.names = names.to_vec();
-        if let Some(moments) = &mut self.moments {
-            moments.close(names);
+        if let Some(timestamped) = &mut self.timestamped {
+            timestamped.close(names);
         }
         self.thinnings = HashMap::new();
     }
@@ -158,7 +158,7 @@ impl SampledStacks {
     }
 
     /// Takes all of it, leaving nothing.
-    pub(crate) fn take(&mut self) -> SampledStacks {
+    pub(crate) fn take_all(&mut self) -> SampledStacks {
         let empty = SampledStacks::new(self.hz);
         std::mem::replace(self, empty)
     }

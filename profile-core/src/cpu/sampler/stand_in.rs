@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::cpu::sampler::places::{PROCESS, value};
+use crate::cpu::sampler::places::{PROCESS, timer_value};
 use crate::cpu::sampler::raw::handler::HandlerState;
 use crate::cpu::sampler::raw::timer::{CpuClock, CpuTimer};
 use crate::cpu::sampler::strata::SplitMix;
@@ -43,7 +43,7 @@ impl StandIn {
             return;
         }
         let timer =
-            CpuTimer::new(CpuClock::Process, value(self.epoch, clock.next_arming(), PROCESS))
+            CpuTimer::new(CpuClock::Process, timer_value(self.epoch, clock.next_arming(), PROCESS))
                 .and_then(|timer| {
                     timer.set(clock.begin(timer.id(), now, period, self.random.word()))?;
                     Ok(timer)
@@ -65,7 +65,7 @@ impl StandIn {
     }
 
     /// Sets the timer anew where its signal is lost. Returns whether it was.
-    pub(crate) fn look(&mut self, shared: &HandlerState) -> bool {
+    pub(crate) fn renew_if_lost(&mut self, shared: &HandlerState) -> bool {
         let Some(timer) = &self.timer else { return false };
         let clock = &shared.threads[PROCESS as usize].clock;
         let Some(now) = CpuClock::Process.now() else { return false };
@@ -77,7 +77,7 @@ impl StandIn {
     }
 
     /// Returns whether there is a timer.
-    pub(crate) fn is_there(&self) -> bool {
+    pub(crate) fn has_timer(&self) -> bool {
         self.timer.is_some()
     }
 }

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use crate::cpu::sampler::account::CpuTimeAccount;
 use crate::cpu::sampler::blocking::BlockingThreads;
 use crate::cpu::sampler::budget::TimerBudget;
-use crate::cpu::sampler::places::{THREADS, value};
+use crate::cpu::sampler::places::{THREADS, timer_value};
 use crate::cpu::sampler::raw::handler::{HandlerState, SampledThread, own_tid};
 use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
 use crate::cpu::sampler::raw::timer::{CpuClock, CpuTimer};
@@ -106,7 +106,7 @@ impl ThreadTimers {
             // A thread that has ended meanwhile is found by the next scan.
             let Some(now) = CpuClock::Thread(tid).now() else { continue };
             let clock = &self.shared.threads[armed.place as usize].clock;
-            account.sampled(clock.pending(now));
+            account.add_sampled(clock.pending(now));
             let _ = armed.timer.set(clock.begin_anew(now, period, &mut self.random));
         }
     }
@@ -137,7 +137,7 @@ impl ThreadTimers {
         for tid in gone {
             self.disarm(tid);
         }
-        let seen = self.blocking.look(&mut self.reader, account);
+        let seen = self.blocking.look_at_threads(&mut self.reader, account);
         (scanned.is_blocked, scanned.is_unsure) = (seen.is_busy, seen.is_unsure);
         seen.unblocked.into_iter().for_each(|tid| self.arm(tid));
         self.look_at_armed(account, &mut scanned);
@@ -274,8 +274,8 @@ impl ThreadTimers {
                     scanned.pending -= pending.min(most);
                     self.disarm(tid);
                     // What its last sample was ahead by is as good as sampled.
-                    account.sampled(pending.min(0));
-                    account.blocked(pending.max(0));
+                    account.add_sampled(pending.min(0));
+                    account.add_blocked(pending.max(0));
                     self.blocking.add(tid, now, true);
                 }
             }
@@ -336,7 +336,7 @@ impl ThreadTimers {
         place: u32,
         thread: &SampledThread,
     ) -> io::Result<(CpuTimer, u64)> {
-        let value = value(self.epoch, thread.clock.next_arming(), place);
+        let value = timer_value(self.epoch, thread.clock.next_arming(), place);
         let timer = CpuTimer::new(CpuClock::Thread(tid), value)?;
         let gone = || io::Error::from_raw_os_error(libc::ESRCH);
         let now = CpuClock::Thread(tid).now().ok_or_else(gone)?;
@@ -345,7 +345,7 @@ impl ThreadTimers {
         Ok((timer, now))
     }
 
-    /// Takes a thread's timer away. Whether its signal may still be pending.
+    /// Deletes a thread's timer. Returns whether its signal may still be pending.
     fn disarm(&mut self, tid: u32) -> bool {
         let Some(ArmedThread { place, timer, .. }) = self.armed.remove(&tid) else { return false };
         let thread = &self.shared.threads[place as usize];

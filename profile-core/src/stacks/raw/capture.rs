@@ -28,7 +28,7 @@ static LOADED: Mutex<LoadedTables> =
 
 struct LoadedTables {
     generation: Option<TableGeneration>,
-    /// Each from a box.
+    /// Unwinders that were replaced, each from a box.
     retired: Vec<(ReplacedUnwinder, AtWork)>,
 }
 

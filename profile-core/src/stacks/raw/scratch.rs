@@ -57,13 +57,13 @@ pub(crate) const GIVE_BACK: u64 = ONE - 1;
 
 /// Returns the state of a slot while a thread with this stack pointer holds it; 0 for one whose
 /// signals are blocked.
-fn held(state: u64, sp: u64) -> u64 {
+fn held_state(state: u64, sp: u64) -> u64 {
     state & !(ONE - 1) | sp >> 3 & (ONE - 1) | 1
 }
 
 /// Returns the stack pointer of a slot's holder, with its last bits cleared, where signals are not
 /// blocked.
-fn holder(state: u64) -> Option<u64> {
+fn holder_sp(state: u64) -> Option<u64> {
     let sp = (state & (ONE - 2)) << 3;
     if state & 1 != 0 && sp != 0 { Some(sp) } else { None }
 }
@@ -72,7 +72,7 @@ fn holder(state: u64) -> Option<u64> {
 #[derive(Default)]
 pub(crate) struct ScratchRoom {
     pub(crate) scratch: UnwindScratch,
-    /// Of the last stack that was sampled here: most often the same thread's.
+    /// The memo of the last stack that was sampled here: most often the same thread's.
     pub(crate) memo: StackMemo,
     pub(crate) window: MemoryWindow,
 }
@@ -86,13 +86,13 @@ pub(crate) fn prepare() {
     if STATE.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return;
     }
-    if let Some(table) = map() {
+    if let Some(table) = map_table() {
         TABLE.store(table, Ordering::SeqCst);
     }
 }
 
 /// Maps the table of slots, and after it the stacks, in one mapping.
-fn map() -> Option<*mut ScratchSlot> {
+fn map_table() -> Option<*mut ScratchSlot> {
     // By system call: an allocator may be on its first allocation.
     let call = |number, arguments| {
         // SAFETY: mmap(2) of new private memory at an address of the kernel's choice, and mprotect(2)
@@ -186,7 +186,7 @@ impl OwnStack {
     /// then the slot was left for good.
     #[inline(always)]
     fn has_left(&self, state: u64) -> bool {
-        let Some(sp) = holder(state) else { return false };
+        let Some(sp) = holder_sp(state) else { return false };
         // A handler may run on an alternate stack that is a part of this one, above what it interrupts.
         self.mapped.0 <= sp && sp <= self.sp && !on_alternate_stack()
     }
@@ -230,8 +230,8 @@ impl HeldSlot {
                 state = slot.state.load(Ordering::Relaxed);
             }
             // Only what was claimed is given back.
-            if state & 1 == 0 && slot.claim(state, held(state, mark)) {
-                return Some(HeldSlot(slot, held(state, mark)));
+            if state & 1 == 0 && slot.claim(state, held_state(state, mark)) {
+                return Some(HeldSlot(slot, held_state(state, mark)));
             }
         }
         None
@@ -253,7 +253,7 @@ impl AllBlocked {
     #[inline(always)]
     fn new() -> AllBlocked {
         let (all, mut before) = (u64::MAX, 0u64);
-        mask(&raw const all, &raw mut before);
+        set_signal_mask(&raw const all, &raw mut before);
         AllBlocked { before }
     }
 }
@@ -261,13 +261,13 @@ impl AllBlocked {
 impl Drop for AllBlocked {
     #[inline(always)]
     fn drop(&mut self) {
-        mask(&raw const self.before, std::ptr::null_mut());
+        set_signal_mask(&raw const self.before, std::ptr::null_mut());
     }
 }
 
 /// Sets this thread's signal mask as the kernel has it. libc's function keeps some signals back.
 #[inline(always)]
-fn mask(new: *const u64, before: *mut u64) {
+fn set_signal_mask(new: *const u64, before: *mut u64) {
     let how = libc::SIG_SETMASK as usize;
     let arguments = [how, new.expose_provenance(), before.expose_provenance(), 8, 0, 0];
     // SAFETY: rt_sigprocmask(2) with masks of the kernel's size, 8 bytes, that live during the call.
@@ -408,7 +408,7 @@ mod tests {
 
     /// Slots that are held with a stack pointer between two addresses.
     fn slots_of((low, high): (u64, u64)) -> usize {
-        let holders = slots().iter().map(|slot| holder(slot.state.load(Ordering::Relaxed)));
+        let holders = slots().iter().map(|slot| holder_sp(slot.state.load(Ordering::Relaxed)));
         holders.flatten().filter(|sp| (low..high).contains(sp)).count()
     }
 
@@ -448,14 +448,16 @@ mod tests {
         for sp in [0x7fff_ffff_fff0, 0xffff_ffff_fff0, 0x10] {
             for times in [0, 1, (1 << 19) - 1] {
                 let free = ONE.wrapping_mul(times);
-                assert_eq!(holder(held(free, sp)), Some(sp));
-                assert_eq!(holder(free), None);
-                assert_eq!(holder(held(free, 0)), None);
-                let slot =
-                    ScratchSlot { state: AtomicU64::new(held(free, sp)), made: AtomicU8::new(0) };
-                slot.give_back(held(free, sp));
+                assert_eq!(holder_sp(held_state(free, sp)), Some(sp));
+                assert_eq!(holder_sp(free), None);
+                assert_eq!(holder_sp(held_state(free, 0)), None);
+                let slot = ScratchSlot {
+                    state: AtomicU64::new(held_state(free, sp)),
+                    made: AtomicU8::new(0),
+                };
+                slot.give_back(held_state(free, sp));
                 assert_eq!(slot.state.into_inner(), free.wrapping_add(ONE));
-                assert_eq!(held(free, 0).wrapping_add(GIVE_BACK), free.wrapping_add(ONE));
+                assert_eq!(held_state(free, 0).wrapping_add(GIVE_BACK), free.wrapping_add(ONE));
             }
         }
     }

@@ -4,7 +4,7 @@
 //! path. The debug information is read when an address is new, and freed with the [`AddressSymbolizer`];
 //! what was found is kept in two megabytes at most.
 
-mod known;
+mod frame_cache;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use crate::stacks::names::Symbol;
 use crate::stacks::objects;
 use crate::stacks::objects::LoadedObject;
 use crate::stacks::objects::hex;
-use crate::stacks::symbol::known::FrameCache;
+use crate::stacks::symbol::frame_cache::FrameCache;
 
 /// The objects of this process, with their debug information as far as it was needed.
 pub(crate) struct AddressSymbolizer {
@@ -27,13 +27,13 @@ pub(crate) struct AddressSymbolizer {
     sources: Vec<Option<NameSource>>,
     /// Bytes of debug information that may still be read.
     budget: u64,
-    known: &'static Mutex<FrameCache>,
-    /// Number of this set of objects among those that `known` has seen.
+    cache: &'static Mutex<FrameCache>,
+    /// Number of this set of objects among those that `cache` has seen.
     generation: u64,
 }
 
 /// The frames that all symbolizers of the process have found.
-static KNOWN: LazyLock<Mutex<FrameCache>> = LazyLock::new(Mutex::default);
+static FRAME_CACHE: LazyLock<Mutex<FrameCache>> = LazyLock::new(Mutex::default);
 
 /// The source of names for the addresses of an object.
 enum NameSource {
@@ -41,7 +41,7 @@ enum NameSource {
     Lines(Box<Loader>),
     /// The symbol table alone: there is too much debug information.
     Names(SymbolTable),
-    /// Nothing.
+    /// No source was found.
     Nothing,
 }
 
@@ -71,7 +71,7 @@ pub(crate) struct SourceFrame {
 impl AddressSymbolizer {
     /// Makes a symbolizer of what is loaded now.
     pub(crate) fn new() -> AddressSymbolizer {
-        AddressSymbolizer::with(&KNOWN)
+        AddressSymbolizer::with(&FRAME_CACHE)
     }
 
     /// Makes a symbolizer of symbol tables alone, whose size is a small part of what debug
@@ -81,11 +81,11 @@ impl AddressSymbolizer {
         AddressSymbolizer { budget: 0, ..AddressSymbolizer::with(&NAMES) }
     }
 
-    fn with(known: &'static Mutex<FrameCache>) -> AddressSymbolizer {
+    fn with(cache: &'static Mutex<FrameCache>) -> AddressSymbolizer {
         let objects = objects::loaded();
         let sources = objects.iter().map(|_| None).collect();
-        let generation = lock(known).for_objects(&objects);
-        AddressSymbolizer { objects, sources, budget: BUDGET, known, generation }
+        let generation = lock(cache).for_objects(&objects);
+        AddressSymbolizer { objects, sources, budget: BUDGET, cache, generation }
     }
 
     /// Returns the objects, the main program first.
@@ -104,11 +104,11 @@ impl AddressSymbolizer {
     /// Returns the frames at an address of an object, the innermost inlined function first. There
     /// is always one: an address without a name is called after its object and offset.
     pub(crate) fn frames(&mut self, object: usize, address: u64) -> Arc<[SourceFrame]> {
-        if let Some(frames) = lock(self.known).get(self.generation, address) {
+        if let Some(frames) = lock(self.cache).get(self.generation, address) {
             return frames;
         }
         let frames = self.resolve(object, address);
-        lock(self.known).add(self.generation, address, frames)
+        lock(self.cache).add(self.generation, address, frames)
     }
 
     fn resolve(&mut self, object: usize, address: u64) -> Vec<SourceFrame> {
@@ -159,8 +159,8 @@ impl AddressSymbolizer {
     }
 }
 
-fn lock(known: &Mutex<FrameCache>) -> MutexGuard<'_, FrameCache> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(cache: &Mutex<FrameCache>) -> MutexGuard<'_, FrameCache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens the source of names for an object's addresses: a separate debug file where there is one,

@@ -40,7 +40,7 @@ impl StackUnwinder {
             if let UnwindRule::Frame { base: CfaBase::Fp, .. } = rule
                 && place.registers.fp == UNKNOWN
             {
-                let begin = self.modules.function(place.lookup);
+                let begin = self.modules.function_start(place.lookup);
                 let fp = begin.filter(|_| !place.leaf).and_then(|begin| {
                     let below = prologues.0.entry(begin);
                     let below = *below.or_insert_with(|| below_frame_pointer(begin, stack));

@@ -54,7 +54,7 @@ pub(crate) struct StackMemo {
 
 impl FrameLink {
     /// Makes the link of a frame whose caller was found by a rule.
-    pub(crate) fn of(rule: UnwindRule) -> FrameLink {
+    pub(crate) fn from_rule(rule: UnwindRule) -> FrameLink {
         match rule {
             UnwindRule::Frame { fp, ra: ReturnAddressRule::At(pc), .. } => {
                 let fp = match fp {
@@ -87,7 +87,7 @@ impl Default for StackMemo {
 
 impl StackMemo {
     /// Begins another stack, which this unwinder unwinds.
-    pub(crate) fn begin(&mut self, unwinder: u64) {
+    pub(crate) fn begin_stack(&mut self, unwinder: u64) {
         if self.unwinder != unwinder {
             self.unwinder = unwinder;
             self.start = MOST;
@@ -132,15 +132,15 @@ impl StackMemo {
             place.registers =
                 UnwindRegisters { pc: now.lookup.wrapping_add(1), sp: now.sp, fp: now.fp, lr: 0 };
             place.lookup = now.lookup;
-            self.keep(followed);
+            self.keep_frames(followed);
         }
         followed
     }
 
     /// Notes that the next `count` of the last stack's frames are this one's, too.
-    fn keep(&mut self, count: usize) {
+    fn keep_frames(&mut self, count: usize) {
         if self.same.end != self.at {
-            self.settle();
+            self.append_same_frames();
             self.same = self.at..self.at;
         }
         self.at += count;
@@ -149,15 +149,15 @@ impl StackMemo {
 
     /// Adds a frame that was found by its rule, and how it leads to the next one.
     #[inline]
-    pub(crate) fn found(&mut self, place: &UnwindFrame, link: FrameLink) {
+    pub(crate) fn add_frame(&mut self, place: &UnwindFrame, link: FrameLink) {
         let UnwindRegisters { sp, fp, .. } = place.registers;
         let frame = MemoFrame { lookup: place.lookup, sp, fp, link };
         if !self.same.is_empty() {
             if self.frames.get(self.same.end) == Some(&frame) {
                 self.at = self.same.end;
-                return self.keep(1);
+                return self.keep_frames(1);
             }
-            self.settle();
+            self.append_same_frames();
         }
         if let Some(new) = self.new.get_mut(self.len) {
             *new = frame;
@@ -166,7 +166,7 @@ impl StackMemo {
     }
 
     /// Appends to the new frames those that are the same as the last stack's.
-    fn settle(&mut self) {
+    fn append_same_frames(&mut self) {
         let same = &self.frames[std::mem::take(&mut self.same)];
         if let Some(new) = self.new.get_mut(self.len..self.len + same.len()) {
             new.copy_from_slice(same);
@@ -175,9 +175,9 @@ impl StackMemo {
     }
 
     /// Ends the stack: it is the last one from here on.
-    pub(crate) fn end(&mut self) {
+    pub(crate) fn end_stack(&mut self) {
         if self.same.end != MOST || self.len > self.same.start {
-            self.settle();
+            self.append_same_frames();
             self.same = MOST..MOST;
         }
         let Some(new) = self.new.get(..self.len) else {

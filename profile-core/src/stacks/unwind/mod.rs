@@ -90,10 +90,10 @@ impl StackUnwinder {
         stack: &mut impl StackMemory,
         out: &[AtomicU64],
     ) -> (usize, WalkEnd) {
-        memo.begin(self.id);
+        memo.begin_stack(self.id);
         let place = UnwindFrame { registers, lookup: registers.pc, leaf: true };
         let walked = self.walk(scratch, Some(memo), place, stack, out);
-        memo.end();
+        memo.end_stack();
         walked
     }
 
@@ -137,9 +137,9 @@ impl StackUnwinder {
             depth += 1;
             let next = step(rule, &place, stack);
             if let Some(memo) = &mut memo {
-                memo.found(
+                memo.add_frame(
                     &place,
-                    if next.is_ok() { FrameLink::of(rule) } else { FrameLink::None },
+                    if next.is_ok() { FrameLink::from_rule(rule) } else { FrameLink::None },
                 );
             }
             match next {
@@ -190,16 +190,16 @@ fn step(
                 CfaBase::Sp => registers.sp,
                 CfaBase::Fp => registers.fp,
             };
-            caller(base.wrapping_add_signed(offset.into()), fp, ra, place, stack)
+            caller_frame(base.wrapping_add_signed(offset.into()), fp, ra, place, stack)
         }
         UnwindRule::Plt { threshold } => {
             let pushed = u64::from(registers.pc & 15 >= u64::from(threshold)) * 8;
             let cfa = registers.sp.wrapping_add(8 + pushed);
-            caller(cfa, FramePointerRule::Same, ReturnAddressRule::At(-8), place, stack)
+            caller_frame(cfa, FramePointerRule::Same, ReturnAddressRule::At(-8), place, stack)
         }
-        UnwindRule::Signal => interrupted(registers, stack),
+        UnwindRule::Signal => interrupted_frame(registers, stack),
         UnwindRule::Root => return Err(WalkEnd::Root),
-        UnwindRule::Unknown | UnwindRule::Nowhere => by_frame_pointer(registers, stack),
+        UnwindRule::Unknown | UnwindRule::Nowhere => caller_by_frame_pointer(registers, stack),
     };
     match found {
         Some(place) if place.registers.pc == 0 => Err(WalkEnd::Root),
@@ -208,7 +208,7 @@ fn step(
     }
 }
 
-fn caller(
+fn caller_frame(
     cfa: u64,
     fp: FramePointerRule,
     ra: ReturnAddressRule,
@@ -245,7 +245,10 @@ impl UnwindFrame {
 }
 
 /// Reads the frame that a signal interrupted.
-fn interrupted(registers: &UnwindRegisters, stack: &mut impl StackMemory) -> Option<UnwindFrame> {
+fn interrupted_frame(
+    registers: &UnwindRegisters,
+    stack: &mut impl StackMemory,
+) -> Option<UnwindFrame> {
     let frame = arch::SIGNAL_FRAME;
     let mut read = |offset: u64| stack.read(registers.sp.wrapping_add(offset));
     let registers =
@@ -255,7 +258,7 @@ fn interrupted(registers: &UnwindRegisters, stack: &mut impl StackMemory) -> Opt
 
 /// Finds the caller by the frame pointer: code without unwind tables, such as that of a JIT
 /// compiler, may keep one.
-fn by_frame_pointer(
+fn caller_by_frame_pointer(
     registers: &UnwindRegisters,
     stack: &mut impl StackMemory,
 ) -> Option<UnwindFrame> {

@@ -102,10 +102,10 @@ impl UnwindModules {
     }
 
     /// Returns the beginning of the function that holds an address.
-    pub(crate) fn function(&self, address: u64) -> Option<u64> {
+    pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
         let module = self.find(address)?;
         let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
-        rule::function(hdr, frames, &module.bases, address)
+        rule::function_start(hdr, frames, &module.bases, address)
     }
 
     fn find(&self, address: u64) -> Option<&UnwindModule> {

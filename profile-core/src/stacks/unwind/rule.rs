@@ -159,11 +159,11 @@ fn find(
         return Some(UnwindRule::Signal);
     }
     let row = fde.unwind_info_for_address(&section, bases, &mut scratch.context, address).ok()?;
-    of_row(row, &section)
+    rule_of_row(row, &section)
 }
 
 /// Returns the beginning of the function that holds an address.
-pub(crate) fn function(
+pub(crate) fn function_start(
     hdr: &[u8],
     frames: &[u8],
     bases: &BaseAddresses,
@@ -175,7 +175,7 @@ pub(crate) fn function(
     Some(fde.ok()?.initial_address())
 }
 
-fn of_row(
+fn rule_of_row(
     row: &UnwindTableRow<usize, SmallStorage>,
     section: &EhFrame<TableSlice<'_>>,
 ) -> Option<UnwindRule> {
@@ -199,13 +199,13 @@ fn of_row(
             };
             Some(UnwindRule::Frame { base, offset: i32::try_from(*offset).ok()?, fp, ra })
         }
-        CfaRule::Expression(expression) => plt(expression.get(section).ok()?.0.slice()),
+        CfaRule::Expression(expression) => parse_plt(expression.get(section).ok()?.0.slice()),
     }
 }
 
 /// Reads the one expression by which linkers describe every stub of the procedure linkage table:
 /// `rsp + 8 + (((rip & 15) >= N) << 3)`.
-fn plt(expression: &[u8]) -> Option<UnwindRule> {
+fn parse_plt(expression: &[u8]) -> Option<UnwindRule> {
     const LIT0: u8 = 0x30;
     match *expression {
         [0x77, 0x08, 0x80, 0x00, 0x3f, 0x1a, threshold, 0x2a, 0x33, 0x24, 0x22] => {

@@ -268,9 +268,9 @@ fn traced(waits: bool, operation: usize, address: u64) -> Option<event_waits::Wa
         return None;
     }
     if is_wake(operation) {
-        event_waits::wake(address);
+        event_waits::record_wake(address);
     }
-    if waits { event_waits::wait(address) } else { None }
+    if waits { event_waits::begin_wait(address) } else { None }
 }
 
 /// Our frames in what [`save`] captures, and in a stack that waits in [`kernel`]: theirs and

@@ -140,7 +140,7 @@ pub(crate) fn retract(purpose: HandlerPurpose) {
 
 /// An unwinder that was replaced, and the handlers that may still use it.
 pub(crate) struct RetiredUnwinder {
-    /// From a box.
+    /// The unwinder, from a box.
     unwinder: *mut StackUnwinder,
     readers: AtWork,
 }

@@ -45,8 +45,8 @@ impl TimestampedSamples {
     }
 
     /// Returns the name of a sample's thread.
-    pub(crate) fn name(&self, moment: &TimestampedSample) -> &str {
-        self.names.get(moment.name as usize).map_or("", String::as_str)
+    pub(crate) fn name(&self, sample: &TimestampedSample) -> &str {
+        self.names.get(sample.name as usize).map_or("", String::as_str)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &TimestampedSample> {
@@ -60,12 +60,12 @@ mod tests {
 
     #[test]
     fn the_oldest_are_lost_and_counted() {
-        let mut moments = TimestampedSamples::default();
+        let mut samples = TimestampedSamples::default();
         let fit = (MOST / 64) as u64;
-        (0..fit + 10).for_each(|at| moments.add(at, 1, &[at; 65]));
-        assert_eq!(moments.lost, 10);
-        let kept: Vec<u64> = moments.iter().map(|moment| moment.at).collect();
+        (0..fit + 10).for_each(|at| samples.add(at, 1, &[at; 65]));
+        assert_eq!(samples.lost, 10);
+        let kept: Vec<u64> = samples.iter().map(|sample| sample.at).collect();
         assert_eq!(kept, (10..fit + 10).collect::<Vec<_>>());
-        assert!(moments.iter().all(|moment| moment.addresses[..] == [moment.at; 64]));
+        assert!(samples.iter().all(|sample| sample.addresses[..] == [sample.at; 64]));
     }
 }

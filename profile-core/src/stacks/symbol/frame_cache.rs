@@ -88,44 +88,44 @@ mod tests {
 
     #[test]
     fn texts_are_kept_once_and_found_again() {
-        let mut known = FrameCache::default();
-        known.add(0, 1, vec![frame("a"), frame("b")]);
-        known.add(0, 2, vec![frame("a")]);
-        let (first, second) = (known.get(0, 1).unwrap(), known.get(0, 2).unwrap());
+        let mut cache = FrameCache::default();
+        cache.add(0, 1, vec![frame("a"), frame("b")]);
+        cache.add(0, 2, vec![frame("a")]);
+        let (first, second) = (cache.get(0, 1).unwrap(), cache.get(0, 2).unwrap());
         assert_eq!(*first, [frame("a"), frame("b")]);
         assert!(Arc::ptr_eq(&first[0].name, &second[0].name));
         assert!(Arc::ptr_eq(&first[0].file, &first[1].file));
-        assert_eq!(known.get(0, 3), None);
-        assert_eq!(known.get(1, 1), None);
+        assert_eq!(cache.get(0, 3), None);
+        assert_eq!(cache.get(1, 1), None);
     }
 
     #[test]
     fn the_room_is_limited() {
-        let mut known = FrameCache::default();
+        let mut cache = FrameCache::default();
         let long = "x".repeat(1000);
         let mut kept = 0;
         for address in 0..10_000 {
             let name = format!("{long}{address}");
-            assert_eq!(known.add(0, address, vec![frame(&name)])[0].name.as_ref(), name);
-            kept += usize::from(known.get(0, address).is_some());
+            assert_eq!(cache.add(0, address, vec![frame(&name)])[0].name.as_ref(), name);
+            kept += usize::from(cache.get(0, address).is_some());
         }
         assert!((1000..2500).contains(&kept), "{kept}");
-        assert!(known.size < ROOM + 2000, "{}", known.size);
+        assert!(cache.size < ROOM + 2000, "{}", cache.size);
     }
 
     #[test]
     fn other_objects_make_a_new_beginning() {
-        let mut known = FrameCache::default();
+        let mut cache = FrameCache::default();
         let objects = crate::stacks::objects::loaded();
-        let first = known.for_objects(&objects);
-        known.add(first, 1, vec![frame("a")]);
-        assert_eq!(known.for_objects(&objects), first);
-        assert!(known.get(first, 1).is_some());
-        let second = known.for_objects(&objects[1..]);
+        let first = cache.for_objects(&objects);
+        cache.add(first, 1, vec![frame("a")]);
+        assert_eq!(cache.for_objects(&objects), first);
+        assert!(cache.get(first, 1).is_some());
+        let second = cache.for_objects(&objects[1..]);
         assert_ne!(first, second);
-        assert!(known.get(second, 1).is_none());
+        assert!(cache.get(second, 1).is_none());
         // A symbolizer that began before adds nothing.
-        known.add(first, 1, vec![frame("a")]);
-        assert!(known.get(second, 1).is_none());
+        cache.add(first, 1, vec![frame("a")]);
+        assert!(cache.get(second, 1).is_none());
     }
 }
