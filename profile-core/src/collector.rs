@@ -9,7 +9,7 @@ use crate::rate::CpuRate;
 use crate::task::Detail;
 use profile_format::{Kind, Unavailable};
 
-/// Takes one kind of profile. Put your own in with [`Collectors::with`].
+/// Takes one kind of profile. Put your own in with [`Collectors::with`](crate::Collectors::with).
 pub trait Collector: Send + Sync {
     /// Returns the kind that it takes.
     fn kind(&self) -> Kind;

@@ -12,6 +12,7 @@ pub struct Gate {
     holder: Arc<Mutex<Option<GateHolder>>>,
 }
 
+/// The session that holds the gate.
 #[derive(Clone, Copy, Debug)]
 struct GateHolder {
     since: SystemTime,

@@ -4,6 +4,7 @@ use crate::collector::{Collector, Window};
 use crate::error::Error;
 use profile_format::{Kind, Unavailable};
 
+/// A collector that answers why its kind is missing.
 pub(super) struct MissingCollector {
     why: Unavailable,
 }

@@ -86,6 +86,7 @@ fn failed(error: pprof::Error) -> Error {
     Error::Collect { kind: Kind::Cpu, source: Box::new(error) }
 }
 
+/// An open window of the `pprof` crate.
 struct PprofWindow {
     guard: pprof::ProfilerGuard<'static>,
     hz: u32,
@@ -101,6 +102,7 @@ struct PprofStacks {
     hz: u32,
 }
 
+/// One stack of a window.
 struct PprofStack {
     /// The interrupted instruction first, then the callers' return addresses.
     addresses: Vec<u64>,

@@ -93,6 +93,7 @@ pub(crate) fn not_started(error: StartError) -> Error {
     }
 }
 
+/// An open window of the sampler.
 struct SampledCpuWindow {
     subscription: CpuSubscription,
     symbols: Symbols,

@@ -73,6 +73,7 @@ impl Collector for EventTrace {
     }
 }
 
+/// An open window of a trace.
 struct TraceWindow {
     recording: TraceRecording,
 }

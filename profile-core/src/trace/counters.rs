@@ -32,12 +32,14 @@ pub(crate) struct CounterThread {
     thread: Option<JoinHandle<()>>,
 }
 
+/// The part of the counters that both threads use.
 #[derive(Default)]
 struct SharedCounters {
     state: Mutex<CounterState>,
     ended: Condvar,
 }
 
+/// The readings so far, and whether the thread is to end.
 #[derive(Default)]
 struct CounterState {
     ended: bool,

@@ -39,6 +39,7 @@ struct TraceOutline {
     unfinished: HashSet<(u64, u64)>,
 }
 
+/// The writer of a trace's JSON, and what it has written so far.
 struct TraceWriter<'a> {
     whole: &'a TraceOutline,
     trace: &'a RecordedTrace,

@@ -32,6 +32,7 @@ pub(crate) struct BlockingThreads {
     example: String,
 }
 
+/// A thread that blocks the signal, or seems to.
 struct BlockingThread {
     /// Its CPU time when it was found, and when it was last looked at, in nanoseconds.
     first: u64,

@@ -20,6 +20,7 @@ pub(crate) struct ControllerCommands {
     noticed: Condvar,
 }
 
+/// The subscribers, and the orders that are given and done.
 #[derive(Default)]
 pub(crate) struct CommandState {
     pub(crate) subscribers: Vec<Arc<Mutex<SampledStacks>>>,

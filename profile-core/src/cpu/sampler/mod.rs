@@ -42,6 +42,7 @@ pub(crate) const DEPTH: usize = 128;
 /// The one engine of the process.
 static ENGINE: Mutex<CpuEngine> = Mutex::new(CpuEngine { controller: None, stuck: None, epoch: 0 });
 
+/// The engine's state: its controller, while it runs.
 struct CpuEngine {
     controller: Option<SamplerController>,
     /// A controller that was told to end and hasn't yet.

@@ -26,6 +26,7 @@ static CURRENT: AtomicPtr<StackUnwinder> = AtomicPtr::new(std::ptr::null_mut());
 static LOADED: Mutex<LoadedTables> =
     Mutex::new(LoadedTables { generation: None, retired: Vec::new() });
 
+/// The generation of the tables in use, and the unwinders that were replaced.
 struct LoadedTables {
     generation: Option<TableGeneration>,
     /// Unwinders that were replaced, each from a box.

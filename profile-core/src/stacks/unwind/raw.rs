@@ -49,6 +49,7 @@ pub(crate) struct UnwindModules {
     copies: Vec<u8>,
 }
 
+/// An object with its tables.
 struct UnwindModule {
     /// Its code, and what lies between.
     start: u64,

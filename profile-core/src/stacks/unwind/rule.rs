@@ -24,6 +24,7 @@ pub(crate) enum UnwindRule {
     Nowhere,
 }
 
+/// The register from which the frame's beginning (DWARF's canonical frame address) is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CfaBase {
     Sp,

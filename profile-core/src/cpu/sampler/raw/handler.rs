@@ -294,6 +294,7 @@ fn take(
     }
 }
 
+/// The addresses between which a stack is mapped; zeros where they are not known.
 #[derive(Clone, Copy, Default)]
 struct StackRange {
     low: u64,
