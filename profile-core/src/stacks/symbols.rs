@@ -2,10 +2,10 @@
 
 use crate::stacks::names::Symbol;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
-use crate::stacks::symbol::Symbolizer;
+use crate::stacks::symbol::AddressSymbolizer;
 
-/// The symbol that holds each address; `None` where there is none, and for all where no collector of
-/// stacks is compiled in.
+/// Finds the symbol that holds each address; `None` where there is none, and for all where no
+/// collector of stacks is compiled in.
 ///
 /// ```
 /// let [main, nothing] = &profile_core::symbols(&[main as fn() as usize as u64, 1])[..] else {
@@ -23,8 +23,8 @@ pub fn symbols(addresses: &[u64]) -> Vec<Option<Symbol>> {
 /// Looks up the symbol of each address.
 type LookUp = fn(&[u64]) -> Vec<Option<Symbol>>;
 
-/// What looks up symbols: nothing, in a build without a collector of stacks.
+/// The function that looks up symbols; none in a build without a collector of stacks.
 static LOOK_UPS: &[LookUp] = &[
     #[cfg(all(feature = "_symbols", target_os = "linux"))]
-    Symbolizer::look_up,
+    AddressSymbolizer::look_up,
 ];

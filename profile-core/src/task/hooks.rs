@@ -145,7 +145,7 @@ mod tests {
         let closed = window.close();
         let polls = closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>());
         let polls = polls.filter(|event| {
-            matches!(event, crate::events::ring::Event::Poll { task, .. } if Some(*task) == id.map(|id| id.0))
+            matches!(event, crate::events::ring::TraceEvent::Poll { task, .. } if Some(*task) == id.map(|id| id.0))
         });
         assert_eq!(polls.count(), 2);
     }

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use crate::events::KindId;
 use crate::events::ring;
-use crate::events::ring::Event;
+use crate::events::ring::TraceEvent;
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
-use crate::sys::raw::place::Place;
+use crate::sys::raw::place::AtomicLocation;
 use crate::sys::raw::this_thread;
 use crate::task::kinds;
 use crate::task::raw::{BELOW, FINISHED, Mark, POLLED, WOKEN, Woken};
@@ -47,7 +47,7 @@ pub(super) struct Slot {
     flags: AtomicU32,
     polls: AtomicU64,
     /// Where it said that it waits.
-    awaits: Place,
+    awaits: AtomicLocation,
 }
 
 /// Polled inside another task's poll, at least the first time.
@@ -396,7 +396,7 @@ impl Slot {
         self.took(ended.saturating_sub(began));
         self.ended(ended, outer);
         if traced {
-            ring::poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
+            ring::record_poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
         }
     }
 
@@ -439,7 +439,7 @@ impl Slot {
     #[cold]
     fn due_to(&self, began: u64, Woken { at, by }: Woken) {
         let (kind, task) = (self.kind(), self.id.load(Ordering::Relaxed));
-        ring::record(Event::Woken { kind, by, at, began, task });
+        ring::record(TraceEvent::Woken { kind, by, at, began, task });
     }
 
     fn kind(&self) -> KindId {

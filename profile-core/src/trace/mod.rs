@@ -20,4 +20,4 @@ mod window;
 pub(crate) use crate::trace::encode::encode;
 #[cfg(feature = "tracing")]
 pub use crate::trace::layer::{TraceLayer, WhileOpen, layer};
-pub(crate) use crate::trace::window::{Recording, StartError};
+pub(crate) use crate::trace::window::{StartError, TraceRecording};

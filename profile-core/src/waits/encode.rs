@@ -2,7 +2,7 @@
 
 use profile_format::ProfileShape;
 
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::waits::recorded::{Of, Recorded, SITE, Weighed};
 use crate::waits::site::{Wait, idle, releases, waits_for};
 use profile_format::profile::Builder;
@@ -29,7 +29,7 @@ struct LeftOut {
 pub(crate) fn encode(recorded: &Recorded, style: Style, notes: &[String]) -> Vec<u8> {
     let mut builder = ProfileShape::CONTENTION.builder(ProfileShape::CONTENTION.period);
     // What a stack is told from are names, also where the profile has none.
-    let mut locator = Locator::new(&mut builder, style.symbols);
+    let mut locator = AddressLocator::new(&mut builder, style.symbols);
     let mut left_out = LeftOut::default();
     let mut truncated = 0;
     let mut stacks: Vec<_> = recorded.stacks.iter().collect();

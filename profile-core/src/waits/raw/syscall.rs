@@ -263,14 +263,14 @@ unsafe extern "C-unwind" fn futex(
 
 /// Tells an open trace of a wake; of a wait when the result is dropped.
 #[inline(always)]
-fn traced(waits: bool, operation: usize, address: u64) -> Option<event_waits::Wait> {
+fn traced(waits: bool, operation: usize, address: u64) -> Option<event_waits::WaitInProgress> {
     if !ring::is_on() || own_work::is_under_way() {
         return None;
     }
     if is_wake(operation) {
-        event_waits::wake(address);
+        event_waits::record_wake(address);
     }
-    if waits { event_waits::wait(address) } else { None }
+    if waits { event_waits::begin_wait(address) } else { None }
 }
 
 /// Our frames in what [`save`] captures, and in a stack that waits in [`kernel`]: theirs and
