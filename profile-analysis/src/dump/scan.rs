@@ -337,7 +337,7 @@ impl Parser {
         let head = &line[..self.line_limit.min(HEAD)];
         match (self.mode, header::without_labels(head)) {
             (ScanMode::Panic | ScanMode::AfterPanic, Some(_)) | (_, None) => {
-                self.task.partial = true
+                self.task.partial = true;
             }
             (_, Some(whole)) => {
                 self.header(&whole, offset);
