@@ -32,14 +32,14 @@ struct Job<'a> {
     client: &'a Client,
     /// With what the URL asks for.
     request: Request,
-    /// Whether there are others.
+    /// Tells whether there are others.
     several: bool,
 }
 
 /// The most services that are collected from at the same time.
 const AT_ONCE: usize = 16;
 
-/// What is printed with `--json`, a line for each service.
+/// Holds what is printed with `--json`, a line for each service.
 #[derive(Serialize)]
 struct Line<'a> {
     url: &'a str,
@@ -50,7 +50,7 @@ struct Line<'a> {
     manifest: Option<Manifest>,
 }
 
-/// What a collection came to.
+/// Holds what a collection came to.
 enum Outcome {
     Complete,
     Partial,
@@ -236,7 +236,7 @@ impl Job<'_> {
         reason
     }
 
-    /// What to do about a failure.
+    /// Returns what to do about a failure.
     fn hint(&self, error: &(dyn StdError + 'static)) -> Option<String> {
         let (status, retry_after) = match error.downcast_ref::<Error>()? {
             Error::TooLarge { .. } => return Some("--max-size MIB takes larger ones".to_owned()),
@@ -293,8 +293,8 @@ impl Job<'_> {
         })
     }
 
-    /// Whether a bundle holds what was asked for: what the service doesn't have only counts where it
-    /// was named.
+    /// Returns whether a bundle holds what was asked for: what the service doesn't have only counts
+    /// where it was named.
     fn is_all(&self, manifest: &Manifest) -> bool {
         let is_missing = |kind: &str| kind.parse().is_ok_and(|kind: Kind| self.request.names(kind));
         manifest.errors.is_empty()

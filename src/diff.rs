@@ -93,7 +93,7 @@ fn text(args: &DiffArgs, changes: &Changes) -> Result<String, Failure> {
     Ok(output::headed(&render_changes(changes, by, output::width()), 2))
 }
 
-/// What has changed in an entry of a bundle.
+/// Holds what has changed in an entry of a bundle.
 #[derive(Serialize)]
 struct EntryChanges {
     name: String,
@@ -101,7 +101,7 @@ struct EntryChanges {
     changes: Changes,
 }
 
-/// What has changed in a dump of a bundle.
+/// Holds what has changed in a dump of a bundle.
 #[derive(Serialize)]
 struct DumpChanges {
     name: String,
@@ -109,7 +109,7 @@ struct DumpChanges {
     changes: Diff,
 }
 
-/// What has changed between two bundles.
+/// Holds what has changed between two bundles.
 #[derive(Serialize)]
 struct BundleChanges {
     format: &'static str,

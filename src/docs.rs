@@ -1,15 +1,15 @@
 //! The guides of `docs/` and the README, so that the code in them is compiled and run.
 
-/// How to put the endpoints into a service.
+/// Tells how to put the endpoints into a service.
 #[cfg(all(feature = "server", feature = "client"))]
 #[doc = include_str!("../docs/embedding.md")]
 pub mod embedding {}
 
-/// How Go's tools and scrapers see a service.
+/// Tells how Go's tools and scrapers see a service.
 #[doc = include_str!("../docs/pprof.md")]
 pub mod pprof {}
 
-/// How to collect from running services, Go's too.
+/// Tells how to collect from running services, Go's too.
 #[cfg(feature = "client")]
 #[doc = include_str!("../docs/collecting.md")]
 pub mod collecting {}
@@ -19,15 +19,15 @@ pub mod collecting {}
 #[doc = include_str!("../docs/page.md")]
 pub mod page {}
 
-/// What each kind of profile holds.
+/// Holds what each kind of profile holds.
 #[doc = include_str!("../docs/profiles.md")]
 pub mod profiles {}
 
-/// What a bundle is, and how to read one.
+/// Holds what a bundle is, and how to read one.
 #[doc = include_str!("../docs/bundles.md")]
 pub mod bundles {}
 
-/// How to have heap profiles of any allocator.
+/// Tells how to have heap profiles of any allocator.
 #[cfg(all(feature = "heap", target_os = "linux"))]
 #[doc = include_str!("../docs/heap.md")]
 pub mod heap {}
@@ -40,11 +40,11 @@ pub mod tasks {}
 #[doc = include_str!("../docs/analysis.md")]
 pub mod analysis {}
 
-/// How dumps of goroutines and threads are read, grouped and judged.
+/// Tells how dumps of goroutines and threads are read, grouped and judged.
 #[doc = include_str!("../docs/dumps.md")]
 pub mod dumps {}
 
-/// How to set up jemalloc for heap profiles.
+/// Tells how to set up jemalloc for heap profiles.
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 #[doc = include_str!("../docs/jemalloc.md")]
 pub mod jemalloc {}

@@ -18,11 +18,11 @@ pub(crate) struct Taken {
     pub(crate) dump: Dump,
     /// As RFC 3339, where a manifest says it.
     pub(crate) timestamp: Option<String>,
-    /// Whether the bundle that it is from has all of it.
+    /// Tells whether the bundle that it is from has all of it.
     pub(crate) complete: bool,
 }
 
-/// How much of a file is read at a time: what stays in the processor's cache until it is parsed.
+/// Number of bytes of a file that are read at a time: what stays in the processor's cache until it is parsed.
 const PIECE: usize = 256 << 10;
 /// The text with which `inspect`, `report` and `groups` refuse what is no dump.
 const NONE: &str = "holds no dump of goroutines or threads";
@@ -42,7 +42,7 @@ pub(crate) fn open(spec: &str, options: &Options) -> Result<Taken, Failure> {
     }
 }
 
-/// Why there is no dump in a bundle.
+/// Returns why there is no dump in a bundle.
 fn why_not(bundle: &Bundle) -> String {
     let kind = Kind::Goroutine.name();
     let said = bundle.manifest.as_ref().and_then(|Manifest { unavailable, errors, .. }| {
@@ -88,7 +88,7 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
     Ok((known || dump.goroutines() > 0).then_some(dump))
 }
 
-/// What to do about a file that is none of what was looked for.
+/// Returns what to do about a file that is none of what was looked for.
 pub(crate) fn hint(bytes: &[u8]) -> &'static str {
     match sniff(bytes) {
         Format::Dump => "; `profilez groups` reads it",

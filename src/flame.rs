@@ -13,7 +13,7 @@ use crate::input;
 use crate::output::{self, Failure};
 use crate::profiles;
 
-/// What to write.
+/// Holds what to write.
 #[derive(Clone, Copy)]
 enum Picture {
     Svg,

@@ -36,7 +36,7 @@ pub(crate) fn exit_code(dump: &Dump) -> u8 {
     if dump.truncated() || !dump.limits_reached().is_empty() { output::PARTIAL } else { 0 }
 }
 
-/// How to read and how to group.
+/// Returns how to read and how to group.
 pub(crate) fn options(reading: &Reading, by: &GroupBy) -> (Options, GroupOptions) {
     let mut reading = Options { strip_prefix: reading.strip_prefix, ..Options::default() };
     let by = match by.clone() {

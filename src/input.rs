@@ -34,7 +34,7 @@ pub(crate) enum Stream {
     Bytes(Vec<u8>),
 }
 
-/// How much is read to see what it is.
+/// Number of bytes that are read to see what they are.
 const HEAD: u64 = 64 << 10;
 
 /// Opens a `FILE` argument.
@@ -62,7 +62,8 @@ pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
     whole(recognise(read_on(head, from, spec)?, name)?, name)
 }
 
-/// What is no bundle; what looks like one only now is broken, and says so when it is read again.
+/// Returns what is no bundle; what looks like one only now is broken, and says so when it is read
+/// again.
 fn whole(input: Input, name: &str) -> Result<Stream, Failure> {
     match input {
         Input::Bytes(bytes) => Ok(Stream::Bytes(bytes)),
@@ -99,12 +100,12 @@ pub(crate) fn warn(warnings: &[Warning]) {
     }
 }
 
-/// What a file is called in messages.
+/// Returns what a file is called in messages.
 fn called(path: &str) -> &str {
     if is_stdin(path) { "standard input" } else { path }
 }
 
-/// Whether a `FILE` argument is read from standard input, which can be done once.
+/// Returns whether a `FILE` argument is read from standard input, which can be done once.
 pub(crate) fn is_stdin(spec: &str) -> bool {
     let path = spec.split(':').next().unwrap_or(spec);
     path == "-" || path == STDIN
@@ -184,7 +185,7 @@ fn recognise(bytes: Vec<u8>, name: &str) -> Result<Input, Failure> {
     }
 }
 
-/// Whether not even the name of the first entry is there.
+/// Returns whether not even the name of the first entry is there.
 fn breaks_off_at_once(bundle: &Bundle) -> bool {
     let first = bundle.warnings.first();
     bundle.entries.is_empty()

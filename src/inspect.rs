@@ -34,7 +34,7 @@ struct EntryFacts {
     /// As the `format` of what is no bundle.
     format: &'static str,
     bytes: u64,
-    /// Whether all of it arrived.
+    /// Tells whether all of it arrived.
     complete: bool,
 }
 
@@ -50,7 +50,7 @@ struct TraceFacts {
     warnings: Vec<String>,
 }
 
-/// How much of an entry is looked at at a time.
+/// Number of bytes of an entry that are looked at at a time.
 const PIECE: usize = 256 << 10;
 
 pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
@@ -147,7 +147,7 @@ fn bundle_facts(mut reader: Reader) -> BundleFacts {
     }
 }
 
-/// What an entry is, told from its beginning; which form a dump has, all of it may tell.
+/// Returns what an entry is, told from its beginning; which form a dump has, all of it may tell.
 fn format_of(entry: &mut impl Read, piece: &mut Vec<u8>) -> &'static str {
     let mut fill = |piece: &mut Vec<u8>| {
         piece.clear();

@@ -9,7 +9,7 @@ use crate::output;
 
 static HAPPENED: AtomicBool = AtomicBool::new(false);
 
-/// How long the end may take. Looking up a name and connecting can't be called off; they are left
+/// Time that the end may take. Looking up a name and connecting can't be called off; they are left
 /// behind after this.
 const GRACE: Duration = Duration::from_millis(1500);
 
@@ -28,7 +28,7 @@ pub(crate) fn on(cancel: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error>
     })
 }
 
-/// Whether there was an interrupt.
+/// Returns whether there was an interrupt.
 pub(crate) fn happened() -> bool {
     HAPPENED.load(Ordering::SeqCst)
 }

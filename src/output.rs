@@ -20,7 +20,7 @@ pub(crate) const PARTIAL: u8 = 3;
 /// Interrupted; what there is was kept.
 pub(crate) const INTERRUPTED: u8 = 130;
 
-/// Why a command ended early.
+/// The reasons why a command ended early.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// Whoever reads standard output has closed it.
@@ -51,7 +51,7 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// How JSON is laid out.
+/// Tells how JSON is laid out.
 #[derive(Clone, Copy)]
 pub(crate) enum Json {
     Pretty,
@@ -81,8 +81,8 @@ pub(crate) fn print_json(value: &impl Serialize, layout: Json) -> io::Result<()>
     print(&escaped)
 }
 
-/// How wide a line of standard output may be: the terminal's width, and anything elsewhere, so that
-/// nothing is cut off for another program.
+/// Returns how wide a line of standard output may be: the terminal's width, and anything elsewhere,
+/// so that nothing is cut off for another program.
 pub(crate) fn width() -> usize {
     let terminal = terminal_size::terminal_size_of(io::stdout());
     terminal.map_or(usize::MAX, |(width, _)| width.0.into())
@@ -109,12 +109,12 @@ pub(crate) fn error(text: &str) {
     note(&format!("{style}error:{style:#} {}", printable(text)));
 }
 
-/// What would bring in what is missing, to stand after the reason.
+/// Returns what would bring in what is missing, to stand after the reason.
 pub(crate) fn hint(missing: &ManifestUnavailable) -> String {
     if missing.hint.is_empty() { String::new() } else { format!("; {}", missing.hint) }
 }
 
-/// What went wrong with a file that is to be written.
+/// Returns what went wrong with a file that is to be written.
 pub(crate) fn describe(path: &Path, error: &io::Error) -> io::Error {
     let path = path.display();
     let message = match error.kind() {

@@ -10,9 +10,9 @@ use crate::dumps;
 use crate::input::{self, Stream};
 use crate::output::{Failure, chain, note, printable};
 
-/// What became of looking at the entries of a bundle.
+/// Holds what became of looking at the entries of a bundle.
 pub(crate) struct Seen {
-    /// Whether something of it is lost.
+    /// Tells whether something of it is lost.
     pub(crate) truncated: bool,
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn each(
     Ok(Seen { truncated: contents.truncated })
 }
 
-/// Whether bytes may be a profile; what is unknown may be a broken one.
+/// Returns whether bytes may be a profile; what is unknown may be a broken one.
 pub(crate) fn is_profile(bytes: &[u8]) -> bool {
     matches!(sniff(bytes), Format::Pprof | Format::HeapV2 | Format::LegacyText)
 }

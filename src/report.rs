@@ -16,7 +16,7 @@ use crate::dumps;
 use crate::input::{self, Stream};
 use crate::output::{self, Failure, printable};
 
-/// What is printed: where it comes from, what it says, and what is missing.
+/// Holds what is printed: where it comes from, what it says, and what is missing.
 #[derive(Serialize)]
 pub(crate) struct Report {
     /// `None` for a profile on its own, or a bundle that breaks off.
@@ -24,7 +24,7 @@ pub(crate) struct Report {
     truncated: bool,
     #[serde(flatten)]
     profiles: Profiles,
-    /// What its trace shows.
+    /// Holds what its trace shows.
     findings: Vec<Finding>,
     warnings: Vec<String>,
 }
@@ -147,7 +147,7 @@ fn head(text: &mut String, manifest: &Manifest) {
     line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
 }
 
-/// What is not in the bundle, and what would bring it in.
+/// Returns what is not in the bundle, and what would bring it in.
 fn tail(text: &mut String, manifest: &Manifest) {
     if !manifest.errors.is_empty() {
         gap(text);

@@ -11,7 +11,7 @@ use crate::args::TraceArgs;
 use crate::input::{self, Input};
 use crate::output::{self, Failure, chain};
 
-/// What is printed for programs.
+/// Holds what is printed for programs.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]

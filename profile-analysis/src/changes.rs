@@ -7,18 +7,18 @@ use profile_format::profile::Stacks;
 use serde::Serialize;
 
 use crate::Result;
-use crate::distinct::Distinct;
-use crate::frames::Frames;
-use crate::table::{Table, frames as shown_frames, place};
-use crate::top::{By, Query, rank, sample_type, saturate};
+use crate::distinct::DistinctIndex;
+use crate::frames::FrameTable;
+use crate::table::{TextColumns, frames as shown_frames, place};
+use crate::top::{By, RankQuery, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
-/// How to compare.
+/// Tells how to compare.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangesOptions {
     /// The sample type, as `kind` or `kind/unit`; where `None` the later profile's default.
     pub sample_type: Option<String>,
-    /// What a row stands for.
+    /// The kind of thing that a row stands for.
     pub by: By,
     /// Rank by what cum has changed instead of flat.
     pub cum: bool,
@@ -28,10 +28,10 @@ pub struct ChangesOptions {
     pub normalize: bool,
 }
 
-/// What has changed. Serializes to what `diff --json` prints.
+/// Holds what has changed. Serializes to what `diff --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changes {
-    /// What is counted, such as `inuse_space`.
+    /// The quantity that is counted, such as `inuse_space`.
     #[serde(rename = "type")]
     pub sample_type: String,
     /// In which unit, such as `bytes`.
@@ -40,7 +40,7 @@ pub struct Changes {
     pub base_total: i64,
     /// The sum over the later one.
     pub total: i64,
-    /// Where what is ranked by is not the same, the largest change first.
+    /// Place where what is ranked by is not the same, the largest change first.
     pub rows: Vec<Change>,
 }
 
@@ -111,15 +111,15 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
 }
 
 /// A profile and the sample type's index in it.
-type Side<'a> = (&'a Stacks<'a>, usize);
+type ChangeSide<'a> = (&'a Stacks<'a>, usize);
 
 /// Functions, lines or files of both profiles.
-fn rows(base: Side<'_>, new: Side<'_>, by: By) -> Vec<Change> {
+fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
     let mut rows: Vec<Change> = Vec::new();
     let mut known = HashMap::new();
     for (is_new, (stacks, index)) in [(true, new), (false, base)] {
-        let query = Query { index, companion: None, by, cum: false, limit: usize::MAX };
-        for ranked in rank(stacks, &Frames::new(stacks.profile()), &query).rows {
+        let query = RankQuery { index, companion: None, by, cum: false, limit: usize::MAX };
+        for ranked in rank(stacks, &FrameTable::new(stacks.profile()), &query).rows {
             let row = ranked.row;
             // A function is the same where its lines have moved.
             let place =
@@ -139,13 +139,13 @@ fn rows(base: Side<'_>, new: Side<'_>, by: By) -> Vec<Change> {
 }
 
 /// Stacks of both profiles, by their functions and lines.
-fn sites(base: Side<'_>, new: Side<'_>) -> Vec<Change> {
+fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
     let mut known: HashMap<(String, String, i64), u32> = HashMap::new();
-    let mut distinct = Distinct::with_capacity(new.0.len());
+    let mut distinct = DistinctIndex::with_capacity(new.0.len());
     let (mut all, mut ends) = (Vec::<u32>::new(), vec![0]);
     let mut sums: Vec<[i128; 2]> = Vec::new();
     for (side, (stacks, column)) in [base, new].into_iter().enumerate() {
-        let frames = Frames::new(stacks.profile());
+        let frames = FrameTable::new(stacks.profile());
         let ids: Vec<u32> = (0..frames.frames.len())
             .map(|frame| {
                 let named = frames.function(frame);
@@ -211,8 +211,8 @@ pub fn render_changes(changes: &Changes, by: By, width: usize) -> String {
     };
     let by_site = by == By::Site;
     let mut table = match by_site {
-        true => Table::new(&["change", "before", "after", "site"]),
-        false => Table::new(&["change", "before", "after", "cum", "function"]),
+        true => TextColumns::new(&["change", "before", "after", "site"]),
+        false => TextColumns::new(&["change", "before", "after", "cum", "function"]),
     };
     for row in &changes.rows {
         let mut figures = vec![signed(row.flat), value(row.base_flat), value(row.new_flat)];

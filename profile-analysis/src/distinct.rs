@@ -2,28 +2,28 @@
 
 use std::hash::{BuildHasher as _, Hash};
 
-use crate::hash::Keyed;
+use crate::hash::KeyedMap;
 
 /// Numbers distinct things in the order in which they come, and holds nothing of them but a hash:
 /// a million stacks are not copied to be counted.
-pub(crate) struct Distinct {
+pub(crate) struct DistinctIndex {
     hashes: Vec<u64>,
     /// Numbers plus one, at most half full; 0 is free.
     table: Vec<u32>,
-    hash: Keyed,
+    hash: KeyedMap,
 }
 
-impl Default for Distinct {
-    fn default() -> Distinct {
-        Distinct::with_capacity(0)
+impl Default for DistinctIndex {
+    fn default() -> DistinctIndex {
+        DistinctIndex::with_capacity(0)
     }
 }
 
-impl Distinct {
+impl DistinctIndex {
     /// Ready for a number of things, without growing.
-    pub(crate) fn with_capacity(things: usize) -> Distinct {
+    pub(crate) fn with_capacity(things: usize) -> DistinctIndex {
         let table = vec![0; (2 * things).next_power_of_two().max(16)];
-        Distinct { hashes: Vec::with_capacity(things), table, hash: Keyed::new() }
+        DistinctIndex { hashes: Vec::with_capacity(things), table, hash: KeyedMap::new() }
     }
 
     /// The number of a thing in parts; `same` tells whether it equals the one of an earlier number.
@@ -86,7 +86,7 @@ mod tests {
     proptest! {
         #[test]
         fn numbers_as_a_map_would(things in proptest::collection::vec(0_u8..50, 0..200)) {
-            let mut distinct = Distinct::with_capacity(20);
+            let mut distinct = DistinctIndex::with_capacity(20);
             let mut seen = Vec::new();
             let mut twin = HashMap::new();
             for thing in things {

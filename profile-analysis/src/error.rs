@@ -37,13 +37,13 @@ pub enum Error {
     Pattern {
         /// The text.
         pattern: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// No stack has a value above zero, so nothing has a width.
     #[error("nothing to draw: no stack has any {sample_type}")]
     NothingToDraw {
-        /// What is counted.
+        /// The quantity that is counted.
         sample_type: String,
     },
 }
@@ -55,7 +55,7 @@ impl Error {
     }
 }
 
-/// What reads a trace of Go's, where it is one.
+/// Returns what reads a trace of Go's, where it is one.
 fn go_hint(format: Format) -> &'static str {
     if format == Format::GoTrace { "; look at it with `go tool trace FILE`" } else { "" }
 }

@@ -3,13 +3,13 @@
 use profile_format::profile::{Line, Location, Mapping, Profile, Samples};
 use regex::Regex;
 
-use crate::frames::Frames;
+use crate::frames::FrameTable;
 use crate::pattern::compile;
 use crate::prune::drop_frames;
 use crate::tags::TagMatch;
 use crate::{Opened, Read, Result, open, read};
 
-/// Which part of a profile is meant, as by the options of these names of `go tool pprof`.
+/// Tells which part of a profile is meant, as by the options of these names of `go tool pprof`.
 ///
 /// Expressions for frames are searched for in the names of functions, source files and object files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Filter<'a> {
 }
 
 /// Reads a profile as [`read`] does, and keeps the part that is meant. Totals are of what is kept.
-/// Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof` does.
+/// FrameTable that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof` does.
 ///
 /// Where labels are asked for, or frames go, the samples are read one by one, in more memory.
 ///
@@ -148,7 +148,7 @@ fn hide(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
     hidden
 }
 
-/// Whether the expression finds something in the name of each mapped file.
+/// Returns whether the expression finds something in the name of each mapped file.
 fn objects(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let file = |mapping: &Mapping| regex.is_match(profile.str(mapping.filename));
     profile.mappings.iter().map(file).collect()
@@ -158,9 +158,9 @@ fn in_object(location: &Location, objects: &[bool]) -> bool {
     location.mapping.is_some_and(|mapping| objects[mapping as usize])
 }
 
-/// Whether the expression finds something in each location.
+/// Returns whether the expression finds something in each location.
 fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
-    let frames = Frames::new(profile);
+    let frames = FrameTable::new(profile);
     let functions: Vec<bool> = frames
         .functions
         .iter()
@@ -230,7 +230,7 @@ mod tests {
         let bytes = testing::heap().encode();
         let filter = Filter { hide: Some("service::build|main.rs"), ..Filter::default() };
         let stacks = read_part(&bytes, &filter).unwrap().stacks;
-        let frames = Frames::new(stacks.profile());
+        let frames = FrameTable::new(stacks.profile());
         for stack in 0..stacks.len() {
             let names: Vec<_> = frames
                 .of_stack(stacks.locations(stack))

@@ -6,16 +6,16 @@ use std::ops::Range;
 
 use profile_format::profile::{Location, Profile};
 
-use crate::distinct::Distinct;
-use crate::hash::Keyed;
+use crate::distinct::DistinctIndex;
+use crate::hash::KeyedMap;
 use crate::site::is_plumbing;
 
-/// What the locations of a profile mean.
-pub(crate) struct Frames<'a> {
+/// Holds what the locations of a profile mean.
+pub(crate) struct FrameTable<'a> {
     /// Each function once.
-    pub(crate) functions: Vec<Named<'a>>,
+    pub(crate) functions: Vec<NamedFrame<'a>>,
     /// The frames of all locations, the innermost of each first.
-    pub(crate) frames: Vec<Frame>,
+    pub(crate) frames: Vec<FrameRef>,
     /// A number for each of `frames`, the same for the same function and line.
     ids: Vec<u32>,
     /// The range in `frames` of each location.
@@ -23,24 +23,26 @@ pub(crate) struct Frames<'a> {
 }
 
 /// A function, or a place without one.
-pub(crate) struct Named<'a> {
+pub(crate) struct NamedFrame<'a> {
     /// The name; of a place that has none `[object+0xoffset]`, or its address.
     pub(crate) name: Cow<'a, str>,
     /// The source file, empty where unknown.
     pub(crate) file: &'a str,
     /// The name of the object file in brackets, where that is all that is known.
     object: Option<String>,
-    /// Whether this is an unnamed place in a library.
+    /// Tells whether this is an unnamed place in a library.
     in_library: bool,
 }
 
-impl Named<'_> {
-    /// Whether this is the standard library, an allocator, or an unnamed place in a library.
+impl NamedFrame<'_> {
+    /// Returns whether this is the standard library, an allocator, or an unnamed place in a
+    /// library.
     pub(crate) fn is_plumbing(&self) -> bool {
         self.in_library || is_plumbing(&self.name, self.file)
     }
 
-    /// What stands for the source file: the object file in brackets where there is no other.
+    /// Returns what stands for the source file: the object file in brackets where there is no
+    /// other.
     pub(crate) fn file_or_object(&self) -> &str {
         match &self.object {
             Some(object) => object,
@@ -52,18 +54,18 @@ impl Named<'_> {
 
 /// A line of a function in a stack.
 #[derive(Clone, Copy)]
-pub(crate) struct Frame {
-    /// Index in [`Frames::functions`].
+pub(crate) struct FrameRef {
+    /// Index in [`FrameTable::functions`].
     pub(crate) function: u32,
     /// The line, 0 where unknown.
     pub(crate) line: i64,
 }
 
-impl<'a> Frames<'a> {
+impl<'a> FrameTable<'a> {
     /// Names every location of a profile.
-    pub(crate) fn new(profile: &'a Profile) -> Frames<'a> {
-        let mut functions: Vec<Named<'a>> = Vec::with_capacity(profile.functions.len());
-        let mut known = Distinct::with_capacity(profile.functions.len());
+    pub(crate) fn new(profile: &'a Profile) -> FrameTable<'a> {
+        let mut functions: Vec<NamedFrame<'a>> = Vec::with_capacity(profile.functions.len());
+        let mut known = DistinctIndex::with_capacity(profile.functions.len());
         let function_ids: Vec<u32> = profile
             .functions
             .iter()
@@ -78,30 +80,30 @@ impl<'a> Frames<'a> {
                 });
                 if number == functions.len() {
                     let name = Cow::Borrowed(name);
-                    functions.push(Named { name, file, object: None, in_library: false });
+                    functions.push(NamedFrame { name, file, object: None, in_library: false });
                 }
                 number as u32
             })
             .collect();
         let (lines, locations) = (profile.lines.len(), profile.locations.len());
         let (frames, ids) = (Vec::with_capacity(lines), Vec::with_capacity(lines));
-        let mut all = Frames { functions, frames, ids, ranges: Vec::with_capacity(locations) };
-        let mut known_lines = Distinct::with_capacity(lines);
+        let mut all = FrameTable { functions, frames, ids, ranges: Vec::with_capacity(locations) };
+        let mut known_lines = DistinctIndex::with_capacity(lines);
         // The first frame of each.
         let mut first = Vec::with_capacity(lines);
-        let mut unnamed = HashMap::with_hasher(Keyed::new());
+        let mut unnamed = HashMap::with_hasher(KeyedMap::new());
         for location in &profile.locations {
             let start = all.frames.len();
             let mut add = |function: u32, line: i64| {
                 let known = known_lines.number_of((function, line as u64), |number| {
-                    let Frame { function: other, line: its_line } = all.frames[first[number]];
+                    let FrameRef { function: other, line: its_line } = all.frames[first[number]];
                     (other, its_line) == (function, line)
                 });
                 if known == first.len() {
                     first.push(all.frames.len());
                 }
                 all.ids.push(known as u32);
-                all.frames.push(Frame { function, line });
+                all.frames.push(FrameRef { function, line });
             };
             for line in profile.lines_of(location) {
                 add(function_ids[line.function as usize], line.line);
@@ -168,13 +170,13 @@ impl<'a> Frames<'a> {
     }
 
     /// The function of a frame.
-    pub(crate) fn function(&self, frame: usize) -> &Named<'a> {
+    pub(crate) fn function(&self, frame: usize) -> &NamedFrame<'a> {
         &self.functions[self.frames[frame].function as usize]
     }
 
     /// Writes a frame as `function file:line`, without what is not known.
     pub(crate) fn text(&self, frame: usize) -> String {
-        let Named { name, file, .. } = self.function(frame);
+        let NamedFrame { name, file, .. } = self.function(frame);
         match (*file, self.frames[frame].line) {
             ("", _) => name.to_string(),
             (file, 0) => format!("{name} {file}"),
@@ -183,17 +185,17 @@ impl<'a> Frames<'a> {
     }
 }
 
-fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> Named<'a> {
+fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFrame<'a> {
     let address = location.address;
     let mapping = location.mapping.map(|index| &profile.mappings[index as usize]);
     let file = mapping.map_or("", |mapping| profile.str(mapping.filename));
     let object = file.rsplit(['/', '\\']).next().unwrap_or(file).trim_matches(['[', ']']);
     let (Some(mapping), false) = (mapping, object.is_empty()) else {
         let name = Cow::Owned(format!("{address:#x}"));
-        return Named { name, file: "", object: None, in_library: false };
+        return NamedFrame { name, file: "", object: None, in_library: false };
     };
     let offset = address.wrapping_sub(mapping.start).wrapping_add(mapping.offset);
-    Named {
+    NamedFrame {
         name: Cow::Owned(format!("[{object}+{offset:#x}]")),
         file: "",
         object: Some(format!("[{object}]")),
@@ -219,7 +221,7 @@ mod tests {
         }
         builder.location(None, 0x1010, &[]);
         let profile = builder.finish();
-        let frames = Frames::new(&profile);
+        let frames = FrameTable::new(&profile);
         let names: Vec<_> = frames
             .functions
             .iter()

@@ -6,13 +6,13 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 /// Multiplies to 128 bits by a key and folds the halves. The key is random, so that nobody can make
 /// things that all hash alike.
 #[derive(Clone, Copy)]
-pub(crate) struct Keyed {
+pub(crate) struct KeyedMap {
     key: u64,
 }
 
-impl Keyed {
-    pub(crate) fn new() -> Keyed {
-        Keyed { key: RandomState::new().hash_one(0_u8) | 1 }
+impl KeyedMap {
+    pub(crate) fn new() -> KeyedMap {
+        KeyedMap { key: RandomState::new().hash_one(0_u8) | 1 }
     }
 
     /// The hash of nothing.
@@ -29,13 +29,13 @@ impl Keyed {
     }
 }
 
-impl Default for Keyed {
-    fn default() -> Keyed {
-        Keyed::new()
+impl Default for KeyedMap {
+    fn default() -> KeyedMap {
+        KeyedMap::new()
     }
 }
 
-impl BuildHasher for Keyed {
+impl BuildHasher for KeyedMap {
     type Hasher = KeyedHasher;
 
     fn build_hasher(&self) -> KeyedHasher {
@@ -45,7 +45,7 @@ impl BuildHasher for Keyed {
 
 /// The hash of one thing, as far as it was seen.
 pub(crate) struct KeyedHasher {
-    keyed: Keyed,
+    keyed: KeyedMap,
     hash: u64,
 }
 

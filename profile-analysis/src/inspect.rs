@@ -14,26 +14,26 @@ pub struct ProfileFacts {
     pub format: &'static str,
     /// The sample types as `kind/unit`, in the profile's order.
     pub sample_types: Vec<String>,
-    /// How many samples there are.
+    /// Number of samples there are.
     pub samples: usize,
-    /// How many locations.
+    /// Number of locations.
     pub locations: usize,
-    /// How many functions.
+    /// Number of functions.
     pub functions: usize,
-    /// How many mappings.
+    /// Number of mappings.
     pub mappings: usize,
-    /// How many different stacks, as sequences of locations; samples may share one and differ in
+    /// Number of different stacks, as sequences of locations; samples may share one and differ in
     /// their labels.
     pub distinct_stacks: usize,
     /// The sum of each sample type, at the ends of `i64` where it is past them.
     pub value_sums: Vec<i64>,
     /// Events between two samples, in the unit of the period type.
     pub period: i64,
-    /// What a period counts as `kind/unit`, empty where the profile does not say.
+    /// Holds what a period counts as `kind/unit`, empty where the profile does not say.
     pub period_type: String,
-    /// How long the recording took, in nanoseconds; 0 where it is not of a window.
+    /// Time that the recording took, in nanoseconds; 0 where it is not of a window.
     pub duration_nanos: i64,
-    /// When it began, in nanoseconds since 1970; 0 where the profile does not say.
+    /// Time at which it began, in nanoseconds since 1970; 0 where the profile does not say.
     pub time_nanos: i64,
     /// The sample type to show first, empty where it is the last one.
     pub default_sample_type: String,
@@ -41,7 +41,7 @@ pub struct ProfileFacts {
     pub comments: Vec<String>,
     /// The mapped files, the main binary first.
     pub mapping_files: Vec<MappingFile>,
-    /// What is odd about the profile.
+    /// Oddities of the profile.
     pub warnings: Vec<String>,
 }
 

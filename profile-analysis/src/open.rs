@@ -13,7 +13,7 @@ pub struct Opened {
     pub format: Format,
     /// The profile.
     pub profile: Profile,
-    /// What could not be read, with the offset of each.
+    /// The parts that could not be read, with the offset of each.
     pub warnings: Vec<String>,
 }
 
@@ -24,7 +24,7 @@ pub struct Read<'a> {
     pub format: Format,
     /// The stacks and what they mean.
     pub stacks: Stacks<'a>,
-    /// What could not be read, with the offset of each.
+    /// The parts that could not be read, with the offset of each.
     pub warnings: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
         }
         format @ Format::LegacyText => {
             let (profile, warnings) =
-                legacy::parse(bytes, &legacy::Limits::default()).map_err(Error::Legacy)?;
+                legacy::parse(bytes, &legacy::LegacyLimits::default()).map_err(Error::Legacy)?;
             Ok(Opened { format, profile, warnings })
         }
         format @ (Format::Bundle | Format::Dump | Format::Trace | Format::GoTrace) => {

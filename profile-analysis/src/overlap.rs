@@ -15,8 +15,8 @@ const PIECE: usize = 64 << 10;
 /// Pieces that may wait to be read.
 const WAITING: usize = 32;
 
-/// How often the reader looks for a piece before it sleeps. A piece comes every 150 us, and to be woken
-/// takes as long, some of it the time of the thread that wakes.
+/// Number of times that the reader looks for a piece before it sleeps. A piece comes every 150 us,
+/// and to be woken takes as long, some of it the time of the thread that wakes.
 const LOOKS: u32 = 500;
 
 /// Reads a profile. One that is gzip'd and not small is decompressed by a second thread, which has
@@ -27,10 +27,10 @@ pub(crate) fn stacks<'a>(
 ) -> Result<Stacks<'a>, DecodeError> {
     let inflate = Inflate::new(bytes, limits).filter(|_| bytes.len() >= WORTH_A_THREAD);
     let Some(inflate) = inflate else { return Stacks::read(bytes, limits) };
-    let pipe = Pipe::default();
+    let pipe = PiecePipe::default();
     thread::scope(|scope| {
         let mut reader = StacksReader::new(PIECE, inflate.size_hint(), limits);
-        let _gone = Gone(&pipe);
+        let _gone = PipeGone(&pipe);
         scope.spawn(|| pump(inflate, &pipe));
         pipe.supply(WAITING);
         loop {
@@ -49,8 +49,8 @@ pub(crate) fn stacks<'a>(
 }
 
 /// Sends what is decompressed, until it ends, fails, or nobody wants it.
-fn pump(mut inflate: Inflate<'_>, pipe: &Pipe) {
-    let _broken = Gone(pipe);
+fn pump(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
+    let _broken = PipeGone(pipe);
     while let Some(mut piece) = pipe.memory() {
         match inflate.fill(&mut piece) {
             Ok(0) => return pipe.end(Ok(())),
@@ -65,8 +65,8 @@ fn pump(mut inflate: Inflate<'_>, pipe: &Pipe) {
 
 /// Pieces on their way from one thread to the other. A channel would wake the receiver for each.
 #[derive(Default)]
-struct Pipe {
-    state: Mutex<State>,
+struct PiecePipe {
+    state: Mutex<PieceState>,
     /// There is enough to read, or no more to come.
     readable: Condvar,
     /// There is room, or nobody who reads.
@@ -74,18 +74,18 @@ struct Pipe {
 }
 
 #[derive(Default)]
-struct State {
+struct PieceState {
     pieces: Vec<Vec<u8>>,
     /// Memory for pieces to come. The receiver has time to spare for what the first touch of a page
     /// takes, a fifth of decompressing.
     memory: Vec<Vec<u8>>,
     end: Option<Result<(), DecodeError>>,
-    /// Whether one of them has ended.
+    /// Tells whether one of them has ended.
     gone: bool,
 }
 
-impl Pipe {
-    fn state(&self) -> MutexGuard<'_, State> {
+impl PiecePipe {
+    fn state(&self) -> MutexGuard<'_, PieceState> {
         // Nothing that may panic is done while it is locked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,7 +102,7 @@ impl Pipe {
 
     /// Memory for a piece, once there is some; `None` where nobody wants one.
     fn memory(&self) -> Option<Vec<u8>> {
-        let none = |state: &mut State| state.memory.is_empty() && !state.gone;
+        let none = |state: &mut PieceState| state.memory.is_empty() && !state.gone;
         let waited = self.writable.wait_while(self.state(), none);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.gone { None } else { state.memory.pop() }
@@ -121,7 +121,7 @@ impl Pipe {
     /// All pieces that are there, after which the end may come.
     fn receive(&self) -> (Vec<Vec<u8>>, Option<Result<(), DecodeError>>) {
         let nothing =
-            |state: &mut State| state.pieces.is_empty() && state.end.is_none() && !state.gone;
+            |state: &mut PieceState| state.pieces.is_empty() && state.end.is_none() && !state.gone;
         for _ in 0..LOOKS {
             if !nothing(&mut self.state()) {
                 break;
@@ -138,9 +138,9 @@ impl Pipe {
 }
 
 /// Tells the other thread that this one is no longer there.
-struct Gone<'a>(&'a Pipe);
+struct PipeGone<'a>(&'a PiecePipe);
 
-impl Drop for Gone<'_> {
+impl Drop for PipeGone<'_> {
     fn drop(&mut self) {
         self.0.state().gone = true;
         self.0.readable.notify_one();

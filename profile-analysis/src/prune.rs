@@ -32,17 +32,17 @@ pub(crate) fn drop_frames(profile: &mut Profile) -> Result<()> {
             }
         })
         .collect();
-    let cuts: Vec<Cut> = (0..profile.locations.len())
+    let cuts: Vec<LocationCut> = (0..profile.locations.len())
         .map(|index| {
             let lines = profile.locations[index].lines.clone();
             let of_location = &profile.lines[lines.start as usize..lines.end as usize];
             let outermost = of_location.iter().rposition(|line| goes[line.function as usize]);
             match outermost {
-                None => Cut::Nowhere,
-                Some(at) if at + 1 == of_location.len() => Cut::Whole,
+                None => LocationCut::Nowhere,
+                Some(at) if at + 1 == of_location.len() => LocationCut::Whole,
                 Some(at) => {
                     profile.locations[index].lines.start += at as u32 + 1;
-                    Cut::Below
+                    LocationCut::Below
                 }
             }
         })
@@ -50,12 +50,12 @@ pub(crate) fn drop_frames(profile: &mut Profile) -> Result<()> {
     let mut samples = Samples::new(profile.sample_types.len());
     for sample in profile.samples.iter() {
         let cut = |location: u32| cuts[location as usize];
-        let root = sample.stack.iter().rposition(|&location| cut(location) == Cut::Nowhere);
+        let root = sample.stack.iter().rposition(|&location| cut(location) == LocationCut::Nowhere);
         let hit = root.and_then(|root| {
-            sample.stack[..root].iter().rposition(|&location| cut(location) != Cut::Nowhere)
+            sample.stack[..root].iter().rposition(|&location| cut(location) != LocationCut::Nowhere)
         });
         let from = match hit {
-            Some(at) if cut(sample.stack[at]) == Cut::Whole => at + 1,
+            Some(at) if cut(sample.stack[at]) == LocationCut::Whole => at + 1,
             Some(at) => at,
             None => 0,
         };
@@ -65,13 +65,13 @@ pub(crate) fn drop_frames(profile: &mut Profile) -> Result<()> {
     Ok(())
 }
 
-/// What goes of a location.
+/// The part of a location that is left out.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Cut {
+enum LocationCut {
     Nowhere,
     /// The location, and what it called.
     Whole,
-    /// What it called, inlined or not.
+    /// The frames that it called, inlined or not.
     Below,
 }
 

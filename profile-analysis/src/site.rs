@@ -39,7 +39,7 @@ const LIBC: [&str; 8] = [
     "reallocarray",
 ];
 
-/// Whether a frame belongs to the standard library or to an allocator.
+/// Returns whether a frame belongs to the standard library or to an allocator.
 ///
 /// The source file decides where it is known: `/rustc/<hash>/library/` and
 /// `/lib/rustlib/src/rust/library/` hold the standard library, and a function that merely carries

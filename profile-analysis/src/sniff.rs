@@ -7,7 +7,7 @@ use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
 
 use crate::dump;
 
-/// What bytes seem to be. Nothing but their beginning has been read.
+/// Holds what bytes seem to be. Nothing but their beginning has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -61,8 +61,8 @@ impl fmt::Display for Format {
     }
 }
 
-/// How much is looked at to tell what it is. Text that it doesn't tell is searched on for a stack: a log
-/// may end in a crash.
+/// Number of bytes that are looked at to tell what it is. Text that it doesn't tell is searched on for a
+/// stack: a log may end in a crash.
 const HEAD: usize = 64 << 10;
 
 /// The size of a tar header.
@@ -136,12 +136,12 @@ fn text(head: &[u8]) -> Format {
     }
 }
 
-/// Whether nothing says that this is no text.
+/// Returns whether nothing says that this is no text.
 fn is_text(head: &[u8]) -> bool {
     !head.iter().any(|&byte| byte < b'\t' || (14..27).contains(&byte))
 }
 
-/// Whether a goroutine's stack begins anywhere.
+/// Returns whether a goroutine's stack begins anywhere.
 fn has_stacks(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, b"\ngoroutine ").any(|at| {
         let line = &bytes[at + 1..];
@@ -150,12 +150,12 @@ fn has_stacks(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether this is an execution trace of Go's: `go 1.22 trace` and zeros up to 16 bytes.
+/// Returns whether this is an execution trace of Go's: `go 1.22 trace` and zeros up to 16 bytes.
 fn is_go_trace(head: &[u8]) -> bool {
     head.starts_with(b"go 1.") && head.get(5..16).is_some_and(|rest| contains(rest, b" trace\0"))
 }
 
-/// Whether this is JSON that has trace events, or that would have them if it went on.
+/// Returns whether this is JSON that has trace events, or that would have them if it went on.
 fn is_trace(head: &[u8]) -> bool {
     match head.trim_ascii_start() {
         [b'{', ..] => {
@@ -172,7 +172,7 @@ fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
     bytes.windows(wanted.len()).any(|window| window == wanted)
 }
 
-/// Whether a line is the first of a goroutine's stack, or of a profile of counted stacks.
+/// Returns whether a line is the first of a goroutine's stack, or of a profile of counted stacks.
 fn starts_stacks(line: &[u8]) -> bool {
     if let Some([b' ', b'0'..=b'9', ..]) = line.strip_prefix(b"goroutine") {
         return line.contains(&b'[') && line.trim_ascii_end().ends_with(b":");
@@ -182,8 +182,8 @@ fn starts_stacks(line: &[u8]) -> bool {
     digits > 0 && line[..line.len() - digits].ends_with(b" profile: total ")
 }
 
-/// Whether these are the bytes of a tar header: by its magic, or where an old one has none by its
-/// checksum.
+/// Returns whether these are the bytes of a tar header: by its magic, or where an old one has none
+/// by its checksum.
 fn is_tar(head: &[u8]) -> bool {
     if head.len() < TAR_BLOCK {
         return false;
@@ -201,8 +201,8 @@ fn is_tar(head: &[u8]) -> bool {
     stated != 0 && stated == sum(&head[..148]) + 8 * 32 + sum(&head[156..])
 }
 
-/// Whether bytes begin like a profile.proto: with a field of that message in its wire type, and
-/// with bytes that no text has.
+/// Returns whether bytes begin like a profile.proto: with a field of that message in its wire type,
+/// and with bytes that no text has.
 fn is_profile(head: &[u8]) -> bool {
     let Some(&tag) = head.first() else { return false };
     let wire_type = match tag >> 3 {

@@ -10,15 +10,15 @@ use crate::units::plural;
 pub(crate) const NARROWEST: usize = 40;
 
 /// A table: figures to the right of their columns, then a name.
-pub(crate) struct Table {
+pub(crate) struct TextColumns {
     head: Vec<String>,
     rows: Vec<(Vec<String>, String, Vec<String>)>,
 }
 
-impl Table {
+impl TextColumns {
     /// A table with these headings, the name's last.
-    pub(crate) fn new(head: &[&str]) -> Table {
-        Table {
+    pub(crate) fn new(head: &[&str]) -> TextColumns {
+        TextColumns {
             head: head.iter().map(|&cell| escaped(cell).into_owned()).collect(),
             rows: Vec::new(),
         }
@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn lines_keep_to_a_width() {
-        let mut table = Table::new(&["flat", "function"]);
+        let mut table = TextColumns::new(&["flat", "function"]);
         let name = "service::module::a_function_with_a_long_name\x1b[2J";
         table.row(vec!["12.5 MiB".into()], name.repeat(3), vec![name.repeat(9)]);
         for width in [0, 40, 80, 200, usize::MAX] {

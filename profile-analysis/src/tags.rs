@@ -6,36 +6,36 @@ use regex::Regex;
 use crate::Result;
 use crate::pattern::compile;
 
-/// What `-tagfocus` and `-tagignore` of `go tool pprof` take: `KEY=REGEX,...` for samples in whose
-/// label of that name one of the expressions finds something; `REGEX,...` where each has to be found
-/// in some `name:value`; or `KEY=RANGE` and `RANGE` for numbers, such as `4kb`, `4kb:`, `:4kb` or
-/// `1ms:2ms`.
+/// Holds what `-tagfocus` and `-tagignore` of `go tool pprof` take: `KEY=REGEX,...` for samples in
+/// whose label of that name one of the expressions finds something; `REGEX,...` where each has to
+/// be found in some `name:value`; or `KEY=RANGE` and `RANGE` for numbers, such as `4kb`, `4kb:`,
+/// `:4kb` or `1ms:2ms`.
 pub(crate) struct TagMatch<'a> {
     key: Option<&'a str>,
-    wanted: Wanted,
+    wanted: WantedValues,
 }
 
-enum Wanted {
+enum WantedValues {
     Texts(Vec<Regex>),
-    Numbers { least: Option<Amount>, most: Option<Amount> },
+    Numbers { least: Option<UnitAmount>, most: Option<UnitAmount> },
 }
 
 /// A number of a unit.
 #[derive(Clone, Copy)]
-struct Amount {
+struct UnitAmount {
     number: f64,
-    unit: Unit,
+    unit: ParsedUnit,
 }
 
-/// What a unit measures, and how much of it.
+/// Holds what a unit measures, and how much of it.
 #[derive(Clone, Copy)]
-struct Unit {
-    measures: Measures,
+struct ParsedUnit {
+    measures: UnitMeasure,
     size: f64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Measures {
+enum UnitMeasure {
     Memory,
     Time,
     Anything,
@@ -48,8 +48,8 @@ impl<'a> TagMatch<'a> {
             None => (None, text),
         };
         let wanted = match range(value) {
-            Some((least, most)) => Wanted::Numbers { least, most },
-            None => Wanted::Texts(value.split(',').map(compile).collect::<Result<_>>()?),
+            Some((least, most)) => WantedValues::Numbers { least, most },
+            None => WantedValues::Texts(value.split(',').map(compile).collect::<Result<_>>()?),
         };
         Ok(TagMatch { key, wanted })
     }
@@ -62,19 +62,19 @@ impl<'a> TagMatch<'a> {
             texts.map(|label| (profile.str(label.key), profile.str(label.str)))
         };
         match &self.wanted {
-            Wanted::Numbers { least, most } => numbers.any(|label| {
+            WantedValues::Numbers { least, most } => numbers.any(|label| {
                 let key = profile.str(label.key);
                 let unit = match (profile.str(label.num_unit), key) {
                     // As `go tool pprof` guesses.
                     ("", "bytes" | "alignment" | "request") => "bytes",
                     (unit, _) => unit,
                 };
-                let amount = Amount { number: label.num as f64, unit: Unit::of(unit) };
+                let amount = UnitAmount { number: label.num as f64, unit: ParsedUnit::of(unit) };
                 has_key(key)
                     && least.is_none_or(|least| amount.reaches(least))
                     && most.is_none_or(|most| most.reaches(amount))
             }),
-            Wanted::Texts(patterns) => match self.key {
+            WantedValues::Texts(patterns) => match self.key {
                 Some(key) => texts().any(|(name, value)| {
                     name == key && patterns.iter().any(|pattern| pattern.is_match(value))
                 }),
@@ -86,17 +86,17 @@ impl<'a> TagMatch<'a> {
     }
 }
 
-impl Amount {
-    /// Whether it is as much as another, of what both measure.
-    fn reaches(self, other: Amount) -> bool {
+impl UnitAmount {
+    /// Returns whether it is as much as another, of what both measure.
+    fn reaches(self, other: UnitAmount) -> bool {
         self.unit.measures == other.unit.measures
             && self.number * self.unit.size >= other.number * other.unit.size
     }
 }
 
-impl Unit {
-    fn of(name: &str) -> Unit {
-        let memory = |power: i32| (Measures::Memory, 1024_f64.powi(power));
+impl ParsedUnit {
+    fn of(name: &str) -> ParsedUnit {
+        let memory = |power: i32| (UnitMeasure::Memory, 1024_f64.powi(power));
         let name = name.to_ascii_lowercase();
         let short = name.strip_suffix('s').filter(|short| short.len() > 1).unwrap_or(&name);
         let (measures, size) = match short {
@@ -106,28 +106,28 @@ impl Unit {
             "g" | "gb" | "gib" | "gigabyte" | "gibibyte" => memory(3),
             "t" | "tb" | "tib" | "terabyte" | "tebibyte" => memory(4),
             "p" | "pb" | "pib" | "petabyte" | "pebibyte" => memory(5),
-            "n" | "ns" | "nanosecond" => (Measures::Time, 1.0),
-            "u" | "us" | "\u{b5}" | "microsecond" => (Measures::Time, 1e3),
-            "ms" | "millisecond" => (Measures::Time, 1e6),
-            "s" | "sec" | "second" => (Measures::Time, 1e9),
-            "min" | "minute" => (Measures::Time, 60e9),
-            "hr" | "hour" => (Measures::Time, 3600e9),
-            "day" => (Measures::Time, 86_400e9),
-            _ => (Measures::Anything, 1.0),
+            "n" | "ns" | "nanosecond" => (UnitMeasure::Time, 1.0),
+            "u" | "us" | "\u{b5}" | "microsecond" => (UnitMeasure::Time, 1e3),
+            "ms" | "millisecond" => (UnitMeasure::Time, 1e6),
+            "s" | "sec" | "second" => (UnitMeasure::Time, 1e9),
+            "min" | "minute" => (UnitMeasure::Time, 60e9),
+            "hr" | "hour" => (UnitMeasure::Time, 3600e9),
+            "day" => (UnitMeasure::Time, 86_400e9),
+            _ => (UnitMeasure::Anything, 1.0),
         };
-        Unit { measures, size }
+        ParsedUnit { measures, size }
     }
 }
 
 /// A range's ends, both included; one number alone is both.
-fn range(text: &str) -> Option<(Option<Amount>, Option<Amount>)> {
+fn range(text: &str) -> Option<(Option<UnitAmount>, Option<UnitAmount>)> {
     match text.split_once(':') {
         None => amount(text).map(|exact| (Some(exact), Some(exact))),
         Some((least, "")) => Some((Some(amount(least)?), None)),
         Some(("", most)) => Some((None, Some(amount(most)?))),
         Some((least, most)) => {
             let (mut least, most) = (amount(least)?, amount(most)?);
-            if least.unit.measures == Measures::Anything {
+            if least.unit.measures == UnitMeasure::Anything {
                 least.unit = most.unit;
             }
             Some((Some(least), Some(most)))
@@ -135,10 +135,10 @@ fn range(text: &str) -> Option<(Option<Amount>, Option<Amount>)> {
     }
 }
 
-fn amount(text: &str) -> Option<Amount> {
+fn amount(text: &str) -> Option<UnitAmount> {
     let digits = |byte: char| byte.is_ascii_digit() || matches!(byte, '+' | '-');
     let (number, unit) = text.split_at(text.find(|byte| !digits(byte)).unwrap_or(text.len()));
     let number: i64 = number.parse().ok()?;
     let is_unit = unit.chars().all(|letter| letter.is_ascii_alphabetic());
-    is_unit.then(|| Amount { number: number as f64, unit: Unit::of(unit) })
+    is_unit.then(|| UnitAmount { number: number as f64, unit: ParsedUnit::of(unit) })
 }

@@ -11,9 +11,9 @@ pub struct Bundle {
     pub manifest: Option<Manifest>,
     /// The entries besides the manifest, in the order of the stream.
     pub entries: Vec<Entry>,
-    /// Whether something of the bundle is lost. Always so without a manifest.
+    /// Tells whether something of the bundle is lost. Always so without a manifest.
     pub truncated: bool,
-    /// What was wrong, in the order it was noticed.
+    /// The faults, in the order it was noticed.
     pub warnings: Vec<Warning>,
 }
 
@@ -24,7 +24,7 @@ pub struct Entry {
     pub name: EntryName,
     /// Its bytes, as they stand in the archive: a gzip'd profile is still gzip'd.
     pub data: Vec<u8>,
-    /// Whether all of it arrived. The last entry of a truncated bundle may be a part.
+    /// Tells whether all of it arrived. The last entry of a truncated bundle may be a part.
     pub complete: bool,
 }
 

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::{EntryName, NameError};
 
-/// What this crate's functions return.
+/// The result that this crate's functions return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// A bundle could not be written, or what was given is no bundle.

@@ -13,36 +13,36 @@ const RATIO_FREE: u64 = 1 << 20;
 const STEP: usize = 64 * 1024;
 
 /// The decompressed bytes of an input, gzip members in a row read as one.
-pub(crate) struct Gunzip<R> {
-    from: Body<R>,
-    /// What the next read reports.
+pub(crate) struct GunzipReader<R> {
+    from: GunzipBody<R>,
+    /// The problem that the next read reports.
     failed: Option<Problem>,
     max_total_bytes: u64,
     max_ratio: u64,
-    /// How many members were begun; none where the input is not compressed.
+    /// Number of members that were begun; none where the input is not compressed.
     pub(crate) members: u64,
-    /// Whether something that is no member follows the last one.
+    /// Tells whether something that is no member follows the last one.
     pub(crate) trailing: bool,
 }
 
-enum Body<R> {
+enum GunzipBody<R> {
     Packed(Members<BufReader<R>>),
     /// The input as it is, and how much of it was read.
     Plain(BufReader<R>, u64),
 }
 
-impl<R: Read> Gunzip<R> {
+impl<R: Read> GunzipReader<R> {
     /// Reads the first header; what has none is taken as it is. An input that ends before it can be
     /// told what it is counts as broken off, not as something else.
-    pub(crate) fn open(input: R, limits: &Limits) -> Result<Gunzip<R>> {
+    pub(crate) fn open(input: R, limits: &Limits) -> Result<GunzipReader<R>> {
         let &Limits { max_total_bytes, max_ratio, .. } = limits;
         let new = |from, members, failed| {
             let trailing = false;
-            Gunzip { from, failed, max_total_bytes, max_ratio, members, trailing }
+            GunzipReader { from, failed, max_total_bytes, max_ratio, members, trailing }
         };
         let mut input = BufReader::with_capacity(32 * 1024, input);
         if first(&mut input).map_err(Error::Read)?.is_some_and(|byte| byte != GZIP_MAGIC[0]) {
-            return Ok(new(Body::Plain(input, 0), 0, None));
+            return Ok(new(GunzipBody::Plain(input, 0), 0, None));
         }
         let bounds =
             GunzipLimits { max_bytes: max_total_bytes, max_ratio, ratio_free_bytes: RATIO_FREE };
@@ -54,7 +54,7 @@ impl<R: Read> Gunzip<R> {
             Err(GunzipError::TooLarge { .. }) => Some(too_much(max_total_bytes)),
             Err(_) => return Err(Error::NotGzip),
         };
-        Ok(new(Body::Packed(packed), 1, failed))
+        Ok(new(GunzipBody::Packed(packed), 1, failed))
     }
 
     /// Reads some bytes into a buffer that is not empty; 0 says that the input ended well.
@@ -66,12 +66,12 @@ impl<R: Read> Gunzip<R> {
         }
         let step = buf.len().min(STEP);
         match &mut self.from {
-            Body::Packed(packed) => {
+            GunzipBody::Packed(packed) => {
                 let read = packed.read(&mut buf[..step]);
                 self.members = packed.members();
                 read.or_else(|error| self.problem(error))
             }
-            Body::Plain(input, produced) => {
+            GunzipBody::Plain(input, produced) => {
                 let read = uninterrupted(|| input.read(&mut buf[..step]));
                 let read = read.map_err(|error| Problem::Unreadable(error.to_string()))?;
                 *produced += read as u64;
@@ -83,7 +83,7 @@ impl<R: Read> Gunzip<R> {
         }
     }
 
-    /// What is wrong with compressed data. Something that follows it is only noted.
+    /// Returns what is wrong with compressed data. Something that follows it is only noted.
     fn problem(&mut self, error: GunzipError) -> Result<usize, Problem> {
         Err(match error {
             GunzipError::Trailing => {
@@ -134,7 +134,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn read_all<R: Read>(gunzip: &mut Gunzip<R>) -> (Vec<u8>, Result<(), Problem>) {
+    fn read_all<R: Read>(gunzip: &mut GunzipReader<R>) -> (Vec<u8>, Result<(), Problem>) {
         let (mut all, mut buf) = (Vec::new(), [0; 1000]);
         loop {
             match gunzip.read(&mut buf) {
@@ -147,7 +147,7 @@ mod tests {
 
     #[track_caller]
     fn check(input: &[u8], data: &[u8], end: Result<(), Problem>) -> (u64, bool) {
-        let mut gunzip = Gunzip::open(input, &Limits::default()).unwrap();
+        let mut gunzip = GunzipReader::open(input, &Limits::default()).unwrap();
         assert_eq!(read_all(&mut gunzip), (data.to_vec(), end));
         assert_eq!(gunzip.read(&mut [0]), Ok(0), "nothing more to say");
         (gunzip.members, gunzip.trailing)
@@ -164,7 +164,7 @@ mod tests {
 
     #[test]
     fn only_what_can_be_told_is_refused() {
-        let open = |input: &[u8]| Gunzip::open(input, &Limits::default()).err();
+        let open = |input: &[u8]| GunzipReader::open(input, &Limits::default()).err();
         assert!(matches!(open(b"\x1f\x9d\x08\0\0\0\0\0\0\0\0"), Some(Error::NotGzip)));
         assert!(matches!(open(b"\x1f\x8b\x07\0\0\0\0\0\0\0\0"), Some(Error::NotGzip)));
         assert!(open(b"").is_none());
@@ -175,7 +175,7 @@ mod tests {
     fn what_is_not_compressed_is_read_as_it_is() {
         assert_eq!(check(b"abc", b"abc", Ok(())), (0, false));
         let limits = Limits { max_total_bytes: 2, ..Limits::default() };
-        let (_, end) = read_all(&mut Gunzip::open(&b"abc"[..], &limits).unwrap());
+        let (_, end) = read_all(&mut GunzipReader::open(&b"abc"[..], &limits).unwrap());
         assert_eq!(end, Err(too_much(2)));
     }
 
@@ -198,7 +198,7 @@ mod tests {
     fn failures_of_the_input_are_told_from_damage() {
         let file = gzip(b"abc");
         let reset = Some(io::ErrorKind::ConnectionReset);
-        let open = |input| Gunzip::open(input, &Limits::default());
+        let open = |input| GunzipReader::open(input, &Limits::default());
         assert!(matches!(open(Failing(b"", reset)).err(), Some(Error::Read(_))));
         assert!(matches!(open(Failing(&file[..5], reset)).err(), Some(Error::Read(_))));
         let (_, end) = read_all(&mut open(Failing(&file[..15], reset)).unwrap());

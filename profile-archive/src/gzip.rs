@@ -26,7 +26,7 @@ pub(crate) struct GzipWriter<W> {
     crc: Crc,
     /// The checksum as it was at the last flush.
     flushed: Crc,
-    /// Whether the compressor holds data that was not flushed.
+    /// Tells whether the compressor holds data that was not flushed.
     pending: bool,
 }
 

@@ -50,6 +50,7 @@
 mod bundle;
 mod error;
 mod limits;
+mod listed;
 mod manifest;
 mod name;
 mod reader;
@@ -65,11 +66,12 @@ mod verify;
 pub use bundle::{Bundle, Entry};
 pub use error::{Error, Result};
 pub use limits::Limits;
+pub use listed::Listed;
 pub use manifest::{
     FORMAT, Header, MANIFEST_NAME, Manifest, ManifestEntry, ManifestError, ManifestUnavailable,
     Source, rfc3339,
 };
 pub use name::{EntryName, NameError};
-pub use reader::{BundleReader, Contents, EntryReader, Listed};
+pub use reader::{BundleReader, Contents, EntryReader};
 pub use warning::{Problem, Warning};
 pub use writer::BundleWriter;

@@ -14,7 +14,7 @@ pub const FORMAT: u32 = 1;
 /// The name of the entry that holds the manifest, and that no other entry may have.
 pub const MANIFEST_NAME: &str = "manifest.json";
 
-/// What is known of a collection when it begins.
+/// Holds what is known of a collection when it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The service that was profiled.
@@ -27,17 +27,17 @@ pub struct Header {
     pub pid: u32,
     /// The build id of its executable, in hex; empty where it is not known.
     pub build_id: String,
-    /// When the window was opened.
+    /// Time at which the window was opened.
     pub started: SystemTime,
-    /// How long the timed kinds record.
+    /// Time that the timed kinds record.
     pub window: Duration,
-    /// How the profiles were fetched.
+    /// Tells how the profiles were fetched.
     pub source: Source,
     /// The sampling rate of each kind that has one, in the unit of its collector.
     pub rates: BTreeMap<Kind, u64>,
 }
 
-/// How the profiles of a bundle came together.
+/// Tells how the profiles of a bundle came together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -76,13 +76,13 @@ pub struct Manifest {
     /// The build id of its executable, in hex; empty where it is not known.
     #[serde(default)]
     pub build_id: String,
-    /// When the window was opened: RFC 3339 in UTC with milliseconds.
+    /// Time at which the window was opened: RFC 3339 in UTC with milliseconds.
     #[serde(default)]
     pub started: String,
     /// The length of the window in seconds.
     #[serde(default)]
     pub window_seconds: f64,
-    /// How the profiles were fetched.
+    /// Tells how the profiles were fetched.
     #[serde(default)]
     pub source: Source,
     /// The sampling rate of each kind that has one.
@@ -92,7 +92,7 @@ pub struct Manifest {
     /// secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cmdline: Vec<String>,
-    /// Why the collection ended before everything was there; empty where it didn't.
+    /// The reasons why the collection ended before everything was there; empty where it didn't.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub incomplete: String,
     /// The entries, in the order they were written.
@@ -121,7 +121,7 @@ pub struct ManifestEntry {
     /// The SHA-256 of its bytes, in lower-case hex.
     #[serde(default)]
     pub sha256: String,
-    /// How long it took, the window included where the kind records one, in seconds.
+    /// Time that it took, the window included where the kind records one, in seconds.
     #[serde(default)]
     pub took_seconds: f64,
 }
@@ -131,10 +131,10 @@ pub struct ManifestEntry {
 pub struct ManifestUnavailable {
     /// The kind.
     pub kind: String,
-    /// Why it can't be had.
+    /// The reasons why it can't be had.
     #[serde(default)]
     pub reason: String,
-    /// What to switch on to get it; empty where nothing helps.
+    /// Holds what to switch on to get it; empty where nothing helps.
     #[serde(default)]
     pub hint: String,
 }
@@ -175,7 +175,7 @@ impl Manifest {
         }
     }
 
-    /// When the window was opened; none where `started` is not an RFC 3339 time.
+    /// Returns when the window was opened; none where `started` is not an RFC 3339 time.
     pub fn started_at(&self) -> Option<SystemTime> {
         let nanos = OffsetDateTime::parse(&self.started, &Rfc3339).ok()?.unix_timestamp_nanos();
         // The years 0 to 9999 in nanoseconds need 69 bits.

@@ -14,7 +14,7 @@ const MAX_LEN: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryName(Box<str>);
 
-/// Why a text can't name an entry.
+/// The reasons why a text can't name an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameError {

@@ -6,11 +6,12 @@ use std::io::{self, Read};
 
 use sha2::{Digest, Sha256};
 
-use crate::gunzip::Gunzip;
+use crate::gunzip::GunzipReader;
+use crate::listed::Listed;
 use crate::manifest::{FORMAT, MANIFEST_NAME};
-use crate::tape::{BLOCK, Member, SCRATCH, Tape, padding};
-use crate::verify::{Found, hex, verify};
-use crate::warning::Warnings;
+use crate::tape::{BLOCK, SCRATCH, TarMember, TarReader, padding};
+use crate::verify::{FoundEntry, hex, verify};
+use crate::warning::WarningList;
 use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
 
 /// A bundle that is being read as a stream.
@@ -32,26 +33,26 @@ use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
 /// # }
 /// ```
 pub struct BundleReader<R> {
-    tape: Tape<R>,
+    tape: TarReader<R>,
     limits: Limits,
-    warnings: Warnings,
+    warnings: WarningList,
     /// The first block, which [`BundleReader::open`] has looked at.
     first: Option<[u8; BLOCK]>,
-    /// Whether the end was reached, be it a good one or not.
+    /// Tells whether the end was reached, be it a good one or not.
     ended: bool,
     headers: u64,
     /// The entry that is being read: the last of `found`.
-    current: Option<Current>,
-    found: Vec<Found>,
+    current: Option<CurrentEntry>,
+    found: Vec<FoundEntry>,
     names: HashSet<EntryName>,
     manifest: Option<Manifest>,
     /// The manifest as it was written.
     json: Vec<u8>,
-    /// Whether there is a manifest, be it a good one or not.
+    /// Tells whether there is a manifest, be it a good one or not.
     has_manifest: bool,
 }
 
-struct Current {
+struct CurrentEntry {
     size: u64,
     left: u64,
     hash: Sha256,
@@ -65,30 +66,17 @@ pub struct EntryReader<'a, R> {
     reader: &'a mut BundleReader<R>,
 }
 
-/// What a bundle holds, without the bytes.
+/// Holds what a bundle holds, without the bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contents {
     /// The manifest, where it could be read.
     pub manifest: Option<Manifest>,
     /// The entries besides the manifest, in the order of the stream.
     pub entries: Vec<Listed>,
-    /// Whether something of the bundle is lost. Always so without a manifest.
+    /// Tells whether something of the bundle is lost. Always so without a manifest.
     pub truncated: bool,
-    /// What was wrong, in the order it was noticed.
+    /// The faults, in the order it was noticed.
     pub warnings: Vec<crate::Warning>,
-}
-
-/// One entry of [`Contents`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Listed {
-    /// Its name, or the nearest good name: a label, not a path.
-    pub name: EntryName,
-    /// How many bytes of it arrived.
-    pub bytes: u64,
-    /// The SHA-256 of its bytes in lower-case hex; empty where it is not complete.
-    pub sha256: String,
-    /// Whether all of it arrived.
-    pub complete: bool,
 }
 
 impl<R: Read> BundleReader<R> {
@@ -100,9 +88,9 @@ impl<R: Read> BundleReader<R> {
     /// where it fails before that can be told. Whatever happens later is a warning.
     pub fn open(input: R, limits: &Limits) -> Result<BundleReader<R>> {
         let mut reader = BundleReader {
-            tape: Tape::new(Gunzip::open(input, limits)?),
+            tape: TarReader::new(GunzipReader::open(input, limits)?),
             limits: limits.clone(),
-            warnings: Warnings::default(),
+            warnings: WarningList::default(),
             first: None,
             ended: false,
             headers: 0,
@@ -116,7 +104,9 @@ impl<R: Read> BundleReader<R> {
         // Where nothing is compressed, only the header of an entry tells that this is a bundle.
         let plain = reader.tape.stream.members == 0;
         match reader.tape.block() {
-            Ok(Some(block)) if Member::parse(&block).is_some() || (is_zero(&block) && !plain) => {
+            Ok(Some(block))
+                if TarMember::parse(&block).is_some() || (is_zero(&block) && !plain) =>
+            {
                 reader.first = Some(block);
             }
             Ok(_) if plain => return Err(Error::NotGzip),
@@ -189,7 +179,7 @@ impl<R: Read> BundleReader<R> {
                 let value = self.limits.max_entries;
                 return Err(Problem::Limit { limit: "max_entries", value });
             }
-            let member = Member::parse(&block).ok_or(Problem::BadHeader)?;
+            let member = TarMember::parse(&block).ok_or(Problem::BadHeader)?;
             if self.admit(offset, member)? {
                 return Ok(true);
             }
@@ -197,7 +187,7 @@ impl<R: Read> BundleReader<R> {
     }
 
     /// Opens an entry, reads the manifest, or skips what is neither; says whether it is an entry.
-    fn admit(&mut self, offset: u64, member: Member) -> Result<bool, Problem> {
+    fn admit(&mut self, offset: u64, member: TarMember) -> Result<bool, Problem> {
         if let Some(what) = member.oddity {
             self.warnings.push(offset, Problem::Skipped { name: member.name.clone(), what });
             return self.tape.skip_member(&member).map(|()| false);
@@ -231,8 +221,9 @@ impl<R: Read> BundleReader<R> {
         }
         let name = member.name;
         let listed = Listed { name, bytes: 0, sha256: String::new(), complete: false };
-        self.found.push(Found { listed, offset });
-        self.current = Some(Current { size: member.size, left: member.size, hash: Sha256::new() });
+        self.found.push(FoundEntry { listed, offset });
+        self.current =
+            Some(CurrentEntry { size: member.size, left: member.size, hash: Sha256::new() });
         Ok(true)
     }
 

@@ -6,7 +6,8 @@
 
 use std::io::Read;
 
-use crate::gunzip::Gunzip;
+use crate::gunzip::GunzipReader;
+use crate::warning::{DIRECTORY, LONG_NAME, PAX_HEADER};
 use crate::{EntryName, Problem};
 
 /// The unit of an archive.
@@ -15,22 +16,15 @@ pub(crate) const BLOCK: usize = 512;
 /// The scratch space for bytes that are read to be looked at or thrown away.
 pub(crate) const SCRATCH: usize = 16 * 1024;
 
-/// What may be skipped and nothing is missing: a directory holds nothing, and an extension is about
-/// the entry after it.
-pub(crate) const HARMLESS: [&str; 3] = [DIRECTORY, LONG_NAME, PAX_HEADER];
-const DIRECTORY: &str = "a directory";
-const LONG_NAME: &str = "a long name for the next entry";
-const PAX_HEADER: &str = "a pax header for the next entry";
-
 /// The decompressed archive and how far it was read.
-pub(crate) struct Tape<R> {
-    pub(crate) stream: Gunzip<R>,
+pub(crate) struct TarReader<R> {
+    pub(crate) stream: GunzipReader<R>,
     pub(crate) offset: u64,
 }
 
-impl<R: Read> Tape<R> {
-    pub(crate) fn new(stream: Gunzip<R>) -> Tape<R> {
-        Tape { stream, offset: 0 }
+impl<R: Read> TarReader<R> {
+    pub(crate) fn new(stream: GunzipReader<R>) -> TarReader<R> {
+        TarReader { stream, offset: 0 }
     }
 
     /// Reads some bytes into a buffer that is not empty; 0 says that the stream ended well.
@@ -79,7 +73,7 @@ impl<R: Read> Tape<R> {
     }
 
     /// Skips what a member holds, and the maps that precede it in a sparse file.
-    pub(crate) fn skip_member(&mut self, member: &Member) -> Result<(), Problem> {
+    pub(crate) fn skip_member(&mut self, member: &TarMember) -> Result<(), Problem> {
         let mut more_maps = member.more_maps;
         while more_maps {
             let block = self.block()?.ok_or(Problem::BreaksOff)?;
@@ -91,28 +85,28 @@ impl<R: Read> Tape<R> {
     }
 }
 
-/// How many bytes fill up the last block of an entry.
+/// Returns how many bytes fill up the last block of an entry.
 pub(crate) fn padding(size: u64) -> u64 {
     (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64
 }
 
-/// What a header says.
+/// Holds what a header says.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Member {
+pub(crate) struct TarMember {
     pub(crate) name: EntryName,
-    /// Whether the name in the header is another one.
+    /// Tells whether the name in the header is another one.
     pub(crate) renamed: bool,
-    /// How many bytes follow, padding not counted.
+    /// Number of bytes that follow, padding not counted.
     pub(crate) size: u64,
-    /// What it is, where it is not a regular file.
+    /// Holds what it is, where it is not a regular file.
     pub(crate) oddity: Option<&'static str>,
-    /// Whether blocks with more of a sparse file's map come first.
+    /// Tells whether blocks with more of a sparse file's map come first.
     more_maps: bool,
 }
 
-impl Member {
+impl TarMember {
     /// Reads a header; none where its checksum or its size is wrong.
-    pub(crate) fn parse(block: &[u8; BLOCK]) -> Option<Member> {
+    pub(crate) fn parse(block: &[u8; BLOCK]) -> Option<TarMember> {
         let header = tar::Header::from_byte_slice(block);
         // The checksum counts its own eight bytes as spaces.
         let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
@@ -137,7 +131,7 @@ impl Member {
         let name = EntryName::label(&raw);
         let renamed = raw.strip_prefix(b"./").unwrap_or(&raw) != name.as_str().as_bytes();
         let size = size(header, block)?;
-        Some(Member {
+        Some(TarMember {
             name,
             renamed,
             size: if holds_data { size } else { 0 },
@@ -179,7 +173,7 @@ mod tests {
 
     #[track_caller]
     fn check(name: &str, kind: u8, size: &[u8], expected: Option<(&str, u64, Option<&str>)>) {
-        let member = Member::parse(&header(name, kind, size));
+        let member = TarMember::parse(&header(name, kind, size));
         let found = member.as_ref().map(|m| (m.name.as_str(), m.size, m.oddity));
         assert_eq!(found, expected);
     }
@@ -206,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_name_that_is_not_safe_is_renamed() {
-        let renamed = |name| Member::parse(&header(name, b'0', b"0")).unwrap().renamed;
+        let renamed = |name| TarMember::parse(&header(name, b'0', b"0")).unwrap().renamed;
         assert!(!renamed("cpu.prof"));
         assert!(!renamed("./cpu.prof"));
         assert!(renamed("../cpu.prof"));
@@ -217,8 +211,8 @@ mod tests {
     fn a_checksum_guards_the_header() {
         let mut block = header("x", b'0', b"0");
         block[0] = b'y';
-        assert_eq!(Member::parse(&block), None);
-        assert_eq!(Member::parse(&[0xff; BLOCK]), None);
+        assert_eq!(TarMember::parse(&block), None);
+        assert_eq!(TarMember::parse(&[0xff; BLOCK]), None);
     }
 
     #[test]
@@ -232,12 +226,12 @@ mod tests {
         #[test]
         fn never_panics(bytes in proptest::collection::vec(any::<u8>(), BLOCK)) {
             let mut block: [u8; BLOCK] = bytes.try_into().unwrap();
-            let _ = Member::parse(&block);
+            let _ = TarMember::parse(&block);
             // With a good checksum it gets further.
             block[148..156].fill(b' ');
             let sum: u32 = block.iter().map(|&byte| u32::from(byte)).sum();
             block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-            let _ = Member::parse(&block);
+            let _ = TarMember::parse(&block);
         }
     }
 }

@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
-use crate::warning::Warnings;
+use crate::warning::WarningList;
 use crate::{EntryName, Listed, Manifest, Problem};
 
 /// An entry that was read, and the offset of its header.
-pub(crate) struct Found {
+pub(crate) struct FoundEntry {
     pub(crate) listed: Listed,
     pub(crate) offset: u64,
 }
@@ -15,15 +15,20 @@ pub(crate) struct Found {
 /// Notes every entry that is missing, not listed, or not as the manifest says.
 ///
 /// `end` is the offset that is given to an entry that is missing.
-pub(crate) fn verify(manifest: &Manifest, found: &[Found], end: u64, warnings: &mut Warnings) {
-    let mut unlisted: HashMap<&EntryName, &Found> = HashMap::new();
+pub(crate) fn verify(
+    manifest: &Manifest,
+    found: &[FoundEntry],
+    end: u64,
+    warnings: &mut WarningList,
+) {
+    let mut unlisted: HashMap<&EntryName, &FoundEntry> = HashMap::new();
     for entry in found {
         // Of entries with the same name the first is meant, as in a look-up.
         unlisted.entry(&entry.listed.name).or_insert(entry);
     }
     for expected in &manifest.entries {
         let name = EntryName::label(expected.name.as_bytes());
-        let Some(Found { listed, offset }) = unlisted.remove(&name) else {
+        let Some(FoundEntry { listed, offset }) = unlisted.remove(&name) else {
             warnings.push(end, Problem::Missing(name));
             continue;
         };
@@ -38,7 +43,7 @@ pub(crate) fn verify(manifest: &Manifest, found: &[Found], end: u64, warnings: &
     }
     let mut unlisted: Vec<_> = unlisted.into_values().collect();
     unlisted.sort_unstable_by_key(|found| found.offset);
-    for Found { listed, offset } in unlisted {
+    for FoundEntry { listed, offset } in unlisted {
         warnings.push(*offset, Problem::Unlisted(listed.name.clone()));
     }
 }
@@ -57,9 +62,9 @@ mod tests {
     use super::*;
     use crate::ManifestEntry;
 
-    fn found(name: &str, bytes: u64, sha256: &str, offset: u64) -> Found {
+    fn found(name: &str, bytes: u64, sha256: &str, offset: u64) -> FoundEntry {
         let name = EntryName::label(name.as_bytes());
-        Found { listed: Listed { name, bytes, sha256: sha256.into(), complete: true }, offset }
+        FoundEntry { listed: Listed { name, bytes, sha256: sha256.into(), complete: true }, offset }
     }
 
     fn expected(name: &str, bytes: u64, sha256: &str) -> ManifestEntry {
@@ -68,9 +73,9 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(entries: Vec<ManifestEntry>, found: &[Found], problems: &[&str]) {
+    fn check(entries: Vec<ManifestEntry>, found: &[FoundEntry], problems: &[&str]) {
         let manifest = Manifest { entries, ..Manifest::default() };
-        let mut warnings = Warnings::default();
+        let mut warnings = WarningList::default();
         verify(&manifest, found, 9, &mut warnings);
         let (loss, list) = warnings.finish();
         assert_eq!(loss, list.iter().any(|warning| warning.problem.is_loss()));

@@ -3,7 +3,13 @@
 use std::fmt;
 
 use crate::EntryName;
-use crate::tape::HARMLESS;
+
+/// Entries that may be skipped, and nothing is missing: a directory holds nothing, and an extension is about
+/// the entry after it.
+const HARMLESS: [&str; 3] = [DIRECTORY, LONG_NAME, PAX_HEADER];
+pub(crate) const DIRECTORY: &str = "a directory";
+pub(crate) const LONG_NAME: &str = "a long name for the next entry";
+pub(crate) const PAX_HEADER: &str = "a pax header for the next entry";
 
 /// The most warnings that are kept of a sort: a hostile manifest can ask for one per entry it makes up.
 const MOST: usize = 100;
@@ -11,13 +17,13 @@ const MOST: usize = 100;
 /// Something wrong with a bundle, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Where it was noticed: bytes from the start of the decompressed archive.
+    /// Place where it was noticed: bytes from the start of the decompressed archive.
     pub offset: u64,
-    /// What is wrong.
+    /// The fault, in words.
     pub problem: Problem,
 }
 
-/// What can be wrong with a bundle.
+/// Holds what can be wrong with a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -79,7 +85,7 @@ pub enum Problem {
     Skipped {
         /// The entry.
         name: EntryName,
-        /// What it is, with its article.
+        /// Holds what it is, with its article.
         what: &'static str,
     },
     /// An entry's name was not safe.
@@ -99,9 +105,9 @@ pub enum Problem {
     Size {
         /// The entry.
         name: EntryName,
-        /// What the manifest says.
+        /// Holds what the manifest says.
         expected: u64,
-        /// What was read.
+        /// The things that were read.
         found: u64,
     },
     /// An entry's bytes are not those the manifest was written for.
@@ -113,7 +119,8 @@ pub enum Problem {
 }
 
 impl Problem {
-    /// Whether something of the bundle is lost by it, so that the bundle counts as truncated.
+    /// Returns whether something of the bundle is lost by it, so that the bundle counts as
+    /// truncated.
     ///
     /// Data after the end and several gzip members are odd, yet nothing is missing; a wrong size or
     /// hash is for the reader of that entry to judge.
@@ -135,9 +142,9 @@ impl Problem {
 }
 
 impl Problem {
-    /// Whether the bundle is not what was sent, as far as can be told: something is lost
-    /// ([`Problem::is_loss`]), skipped, there twice, or differs from the manifest; or something follows
-    /// the manifest or the end.
+    /// Returns whether the bundle is not what was sent, as far as can be told: something is lost
+    /// ([`Problem::is_loss`]), skipped, there twice, or differs from the manifest; or something
+    /// follows the manifest or the end.
     ///
     /// Whoever passes a bundle on can't call it whole then. An odd name, an entry more than is listed,
     /// several gzip members and a later format take nothing away from what is in it.
@@ -178,14 +185,14 @@ impl fmt::Display for Warning {
 
 /// The warnings so far, bounded.
 #[derive(Debug, Default)]
-pub(crate) struct Warnings {
+pub(crate) struct WarningList {
     list: Vec<Warning>,
     loss: bool,
     damages: usize,
     oddities: usize,
 }
 
-impl Warnings {
+impl WarningList {
     /// Notes a problem. One that loses something is always kept, unless it is one that the manifest
     /// makes up: of the others there are at most `max_entries`. Damage has room of its own, so that no
     /// number of harmless oddities hides it.
@@ -202,7 +209,7 @@ impl Warnings {
         }
     }
 
-    /// Whether something is lost, and the list.
+    /// Returns whether something is lost, and the list.
     pub(crate) fn finish(self) -> (bool, Vec<Warning>) {
         (self.loss, self.list)
     }
@@ -214,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_list_is_bounded_and_keeps_losses() {
-        let mut warnings = Warnings::default();
+        let mut warnings = WarningList::default();
         for offset in 0..10_000 {
             warnings.push(offset, Problem::TrailingData);
         }
@@ -228,7 +235,7 @@ mod tests {
 
     #[test]
     fn oddities_do_not_hide_damage() {
-        let mut warnings = Warnings::default();
+        let mut warnings = WarningList::default();
         for _ in 0..10_000 {
             warnings.push(0, Problem::Renamed(EntryName::label(b"x")));
         }
@@ -240,7 +247,7 @@ mod tests {
 
     #[test]
     fn what_a_manifest_makes_up_is_lost_and_bounded() {
-        let mut warnings = Warnings::default();
+        let mut warnings = WarningList::default();
         for _ in 0..10_000 {
             warnings.push(0, Problem::Missing(EntryName::label(b"x")));
         }

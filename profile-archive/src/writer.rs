@@ -27,9 +27,9 @@ pub struct BundleWriter<W: Write> {
     gzip: GzipWriter<W>,
     manifest: Manifest,
     names: HashSet<EntryName>,
-    /// How many entries were there at the last flush.
+    /// Number of entries that were there at the last flush.
     flushed: usize,
-    /// Whether a write failed and left half an entry behind.
+    /// Tells whether a write failed and left half an entry behind.
     broken: bool,
 }
 
@@ -76,7 +76,7 @@ impl<W: Write> BundleWriter<W> {
             let mut digest = Sha256::new();
             bundle.guarded(|gzip| {
                 gzip.compress(header.as_bytes())?;
-                content.write_to(&mut Compressed { gzip, digest: &mut digest })?;
+                content.write_to(&mut CompressedEntry { gzip, digest: &mut digest })?;
                 gzip.compress(padding(bytes))
             })?;
             Ok(digest.finalize().into())
@@ -229,7 +229,7 @@ impl<W: Write> fmt::Debug for BundleWriter<W> {
     }
 }
 
-/// What stands before an entry of so many bytes.
+/// Returns what stands before an entry of so many bytes.
 fn header(name: &str, bytes: u64) -> Result<tar::Header> {
     let mut header = tar::Header::new_ustar();
     header.set_path(name).map_err(Error::Write)?;
@@ -243,19 +243,19 @@ fn header(name: &str, bytes: u64) -> Result<tar::Header> {
     Ok(header)
 }
 
-/// What fills the last block of an entry of so many bytes.
+/// Returns what fills the last block of an entry of so many bytes.
 fn padding(bytes: u64) -> &'static [u8] {
     const BLANK: [u8; BLOCK] = [0; BLOCK];
     &BLANK[..(bytes.next_multiple_of(BLOCK as u64) - bytes) as usize]
 }
 
 /// Compresses what is written, and digests it.
-struct Compressed<'a, W: Write> {
+struct CompressedEntry<'a, W: Write> {
     gzip: &'a mut GzipWriter<W>,
     digest: &'a mut Sha256,
 }
 
-impl<W: Write> Write for Compressed<'_, W> {
+impl<W: Write> Write for CompressedEntry<'_, W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.gzip.compress(bytes)?;
         self.digest.update(bytes);

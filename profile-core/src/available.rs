@@ -9,7 +9,7 @@ use crate::task::Detail;
 /// The longest window, unless the process offers another.
 pub const DEFAULT_MAX_WINDOW: Duration = Duration::from_secs(60);
 
-/// What a process can give: for each kind yes, or why not; and the longest window.
+/// The kinds that a process can give, the reason for each that it can't, and the longest window.
 #[derive(Clone, Debug)]
 pub struct Available {
     by_kind: [Result<(), Unavailable>; Kind::ALL.len()],
@@ -19,7 +19,7 @@ pub struct Available {
 }
 
 impl Available {
-    /// What can be given, kind by kind. A kind that is not named is taken as available.
+    /// Makes the answers kind by kind. A kind that is not named is taken as available.
     pub fn new(kinds: impl IntoIterator<Item = (Kind, Result<(), Unavailable>)>) -> Available {
         let mut by_kind = Kind::ALL.map(|_| Ok(()));
         for (kind, answer) in kinds {
@@ -29,13 +29,13 @@ impl Available {
         Available { by_kind, tasks, rate: Ok(()), max_window: DEFAULT_MAX_WINDOW }
     }
 
-    /// The same, with another longest window.
+    /// Returns the same with another longest window.
     #[must_use]
     pub fn with_max_window(self, max_window: Duration) -> Available {
         Available { max_window, ..self }
     }
 
-    /// Whether a kind can be given.
+    /// Checks that a kind can be given.
     ///
     /// # Errors
     ///
@@ -44,7 +44,7 @@ impl Available {
         self.by_kind[kind as usize].as_ref().copied()
     }
 
-    /// Whether a dump can tell what tasks wait in by these means.
+    /// Checks that a dump can tell what tasks wait in by these means.
     ///
     /// # Errors
     ///
@@ -53,21 +53,21 @@ impl Available {
         self.tasks[detail as usize].as_ref().copied()
     }
 
-    /// Whether CPU profiles can have the rate that a request asks for.
+    /// Checks that CPU profiles can have the rate that a request asks for.
     ///
     /// # Errors
     ///
-    /// Why they have one only.
+    /// The reason why they have one rate only.
     pub fn check_rate(&self) -> Result<(), &Unavailable> {
         self.rate.as_ref().copied()
     }
 
-    /// Every kind that can't be given, with the reason: what to log when a program starts.
+    /// Lists every kind that can't be given, with the reason: what to log when a program starts.
     pub fn missing(&self) -> impl Iterator<Item = &Unavailable> {
         self.by_kind.iter().filter_map(|answer| answer.as_ref().err())
     }
 
-    /// The longest window.
+    /// Returns the longest window.
     pub fn max_window(&self) -> Duration {
         self.max_window
     }

@@ -9,26 +9,26 @@ use crate::rate::CpuRate;
 use crate::task::Detail;
 use profile_format::{Kind, Unavailable};
 
-/// Takes one kind of profile. Put your own in with [`Collectors::with`].
+/// Takes one kind of profile. Put your own in with [`Collectors::with`](crate::Collectors::with).
 pub trait Collector: Send + Sync {
-    /// The kind it takes.
+    /// Returns the kind that it takes.
     fn kind(&self) -> Kind;
 
-    /// Whether this process can give the kind now.
+    /// Checks that this process can give the kind now.
     ///
     /// # Errors
     ///
     /// Says why not, and what to switch on.
     fn check(&self) -> Result<(), Unavailable>;
 
-    /// The sampling rate in force, in the kind's own unit: samples per CPU second for `cpu`, bytes
-    /// per sample for `heap` and `allocs`. `None` where nothing is sampled.
+    /// Returns the present sampling rate, in the kind's own unit: samples per CPU second for `cpu`,
+    /// bytes per sample for `heap` and `allocs`. `None` where nothing is sampled.
     fn rate(&self) -> Option<u64> {
         None
     }
 
-    /// What the kind holds now, without opening a window: for a timed kind an empty profile, for one
-    /// that counts since the start what it has counted.
+    /// Takes what the kind holds now, without opening a window: for a timed kind an empty profile,
+    /// for one that counts since the start what it has counted.
     ///
     /// # Errors
     ///
@@ -44,8 +44,8 @@ pub trait Collector: Send + Sync {
     /// The kind can't be recorded now; nothing stays switched on.
     fn start(&self) -> Result<Box<dyn Window>, Error>;
 
-    /// A collector of the same kind that tells what tasks wait in by these means, where a request asks for
-    /// that by name. Of use for `goroutine` only.
+    /// Returns a collector of the same kind that tells what tasks wait in by these means, where a
+    /// request asks for that by name. Of use for `goroutine` only.
     ///
     /// # Errors
     ///
@@ -55,8 +55,8 @@ pub trait Collector: Send + Sync {
         Err(Unavailable::new(self.kind(), reason, ""))
     }
 
-    /// A collector of the same kind that samples at this rate, where a request asks for that. Of use for
-    /// `cpu` only.
+    /// Returns a collector of the same kind that samples at this rate, where a request asks for
+    /// that. Of use for `cpu` only.
     ///
     /// # Errors
     ///
@@ -74,7 +74,7 @@ pub trait Window: Send {
     fn close(self: Box<Self>) -> Pending;
 }
 
-/// What is left to do once a window is closed: take, encode and compress.
+/// The rest of the work once a window is closed: take, encode and compress.
 pub type Pending = Box<dyn FnOnce() -> Result<Vec<File>, Error> + Send>;
 
 /// One finished file of a kind.

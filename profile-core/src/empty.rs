@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use profile_format::Unavailable;
 use profile_format::profile::Profile;
 
-/// A profile without samples that is otherwise as the kind's own: its sample types, its period type
-/// and its default, with comments that say why it is empty.
+/// Makes a profile without samples that is otherwise as the kind's own: its sample types, its
+/// period type and its default, with comments that say why it is empty.
 ///
 /// Profile stores take it, and one that holds samples can be compared with it. `None` for a kind
 /// whose profiles are of another format.

@@ -16,9 +16,9 @@ pub enum Error {
     InUse {
         /// The kind that was to start.
         kind: Kind,
-        /// What is in use, for example `SIGPROF`.
+        /// The thing that is in use, for example `SIGPROF`.
         what: &'static str,
-        /// Who uses it, as far as that can be told.
+        /// Its user, as far as that can be told.
         holder: String,
     },
     /// A collector failed.
@@ -26,7 +26,7 @@ pub enum Error {
     Collect {
         /// The kind that failed.
         kind: Kind,
-        /// What the collector said.
+        /// The collector's error.
         #[source]
         source: BoxError,
     },
@@ -41,7 +41,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error and its sources, joined by `: `, as one line.
+    /// Returns the error and its sources, joined by `: `, as one line.
     pub fn chain(&self) -> String {
         chain(self)
     }

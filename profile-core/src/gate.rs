@@ -9,11 +9,12 @@ use std::time::{Duration, SystemTime};
 /// switch on belongs to the whole process.
 #[derive(Clone, Debug, Default)]
 pub struct Gate {
-    holder: Arc<Mutex<Option<Holder>>>,
+    holder: Arc<Mutex<Option<GateHolder>>>,
 }
 
+/// The session that holds the gate.
 #[derive(Clone, Copy, Debug)]
-struct Holder {
+struct GateHolder {
     since: SystemTime,
     window: Duration,
 }
@@ -22,21 +23,21 @@ struct Holder {
 #[derive(Debug)]
 #[must_use = "dropping the permit opens the gate again"]
 pub struct Permit {
-    holder: Arc<Mutex<Option<Holder>>>,
+    holder: Arc<Mutex<Option<GateHolder>>>,
 }
 
 /// Another session holds the gate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a profile collection is already in progress")]
 pub struct Busy {
-    /// When the session that holds the gate began.
+    /// Time at which the session that holds the gate began.
     pub since: SystemTime,
-    /// When its window ends. What it recorded is handed over after that.
+    /// Time at which its window ends. What it recorded is handed over after that.
     pub until: SystemTime,
 }
 
 impl Busy {
-    /// How long to wait before trying again: until the window ends, and at least a second.
+    /// Returns the time to wait before trying again: until the window ends, and at least a second.
     pub fn retry_after(&self) -> Duration {
         let left = self.until.duration_since(SystemTime::now()).unwrap_or_default();
         left.max(Duration::from_secs(1))
@@ -44,12 +45,12 @@ impl Busy {
 }
 
 impl Gate {
-    /// A gate of its own, for a test or for collectors that share nothing with others.
+    /// Makes a gate of its own, for a test or for collectors that share nothing with others.
     pub fn new() -> Gate {
         Gate::default()
     }
 
-    /// The one gate of this process.
+    /// Returns the one gate of this process.
     pub fn process() -> Gate {
         static PROCESS: LazyLock<Gate> = LazyLock::new(Gate::new);
         PROCESS.clone()
@@ -62,10 +63,10 @@ impl Gate {
     /// [`Busy`] says since when and until when another session holds the gate.
     pub fn try_enter(&self, window: Duration) -> Result<Permit, Busy> {
         let mut holder = lock(&self.holder);
-        if let Some(Holder { since, window }) = *holder {
+        if let Some(GateHolder { since, window }) = *holder {
             return Err(Busy { since, until: since + window });
         }
-        *holder = Some(Holder { since: SystemTime::now(), window });
+        *holder = Some(GateHolder { since: SystemTime::now(), window });
         Ok(Permit { holder: Arc::clone(&self.holder) })
     }
 }
@@ -76,8 +77,8 @@ impl Drop for Permit {
     }
 }
 
-/// The state is one value that is always whole, so a poisoned lock holds nothing broken.
-fn lock(holder: &Mutex<Option<Holder>>) -> MutexGuard<'_, Option<Holder>> {
+/// Locks the state. It is one value that is always whole, so a poisoned lock holds nothing broken.
+fn lock(holder: &Mutex<Option<GateHolder>>) -> MutexGuard<'_, Option<GateHolder>> {
     holder.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

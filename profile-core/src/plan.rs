@@ -17,8 +17,8 @@ pub const MIN_WINDOW: Duration = Duration::from_millis(10);
 /// The words of `profiles` that are read: each kind several times.
 const MOST_WORDS: usize = 64;
 
-/// What to collect and for how long: kinds without repetition, in the order they were asked for,
-/// all of them available, and a window within the limits.
+/// A plan of what to collect and for how long: kinds without repetition, in the order they were
+/// asked for, all of them available, and a window within the limits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     kinds: Vec<Kind>,
@@ -111,14 +111,14 @@ impl PlanRequest {
     }
 }
 
-/// Why a request is not a plan.
+/// The reason why a request is not a plan.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PlanError {
     /// `duration` is not a duration.
     #[error("invalid duration")]
     InvalidDuration {
-        /// Why it is none.
+        /// The reason why it is none.
         source: DurationError,
         /// The longest window this process gives.
         max: Duration,
@@ -147,9 +147,9 @@ pub enum PlanError {
     /// `profiles` has more words than are read.
     #[error("too many profile types: {count}, where at most {most} are read")]
     TooManyKinds {
-        /// How many words there are, repetitions included.
+        /// Number of words, repetitions included.
         count: usize,
-        /// How many are read.
+        /// Number of words that are read.
         most: usize,
     },
     /// `tasks` is no word for how tasks tell what they wait in.
@@ -163,7 +163,7 @@ pub enum PlanError {
     TasksUnavailable {
         /// The means that were asked for.
         detail: Detail,
-        /// Why there are none, and what to switch on.
+        /// The reason why there are none, and what to switch on.
         why: Unavailable,
     },
     /// `hz` is no rate of a CPU profile.
@@ -177,7 +177,7 @@ pub enum PlanError {
     RateUnavailable {
         /// The rate that was asked for.
         rate: CpuRate,
-        /// Why it can't be had, and what to do about it.
+        /// The reason why it can't be had, and what to do about it.
         why: Unavailable,
     },
     /// A parameter that is none of `duration`, `seconds`, `profiles`, `tasks` and `hz`.
@@ -256,27 +256,27 @@ impl Plan {
         PlanRequest::default()
     }
 
-    /// The kinds, without repetition, in the order they were asked for.
+    /// Returns the kinds, without repetition, in the order they were asked for.
     pub fn kinds(&self) -> &[Kind] {
         &self.kinds
     }
 
-    /// How long the timed kinds record.
+    /// Returns the time for which the timed kinds record.
     pub fn window(&self) -> Duration {
         self.window
     }
 
-    /// By what means the dump is to tell what tasks wait in, if it is asked to.
+    /// Returns the means by which the dump is to tell what tasks wait in, if it is asked to.
     pub fn tasks(&self) -> Option<Detail> {
         self.tasks
     }
 
-    /// The rate of the CPU profile, if one is asked for.
+    /// Returns the rate of the CPU profile, if one is asked for.
     pub fn hz(&self) -> Option<CpuRate> {
         self.hz
     }
 
-    /// The default kinds that this process can't give. Empty where kinds were named.
+    /// Returns the default kinds that this process can't give. Empty where kinds were named.
     pub fn left_out(&self) -> &[Unavailable] {
         &self.left_out
     }
@@ -320,7 +320,7 @@ fn parse_kinds(list: &str) -> Result<Vec<Kind>, PlanError> {
     Ok(kinds)
 }
 
-/// A word from outside, cut so that it can't swell an error message.
+/// Cuts a word from outside, so that it can't swell an error message.
 fn excerpt(word: &str) -> String {
     word.chars().take(40).collect()
 }

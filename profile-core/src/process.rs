@@ -3,7 +3,7 @@
 use crate::stacks::objects;
 use crate::sys::raw::host;
 
-/// Which process this is.
+/// The identity of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
     /// The process id.
@@ -17,7 +17,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// This process.
+    /// Returns the identity of this process.
     pub fn current() -> Process {
         let program = std::env::current_exe()
             .ok()

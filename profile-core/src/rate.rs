@@ -20,7 +20,7 @@ impl CpuRate {
     /// The highest rate.
     pub const MOST: CpuRate = CpuRate(1000);
 
-    /// A rate of so many samples a second; `None` where it is out of range.
+    /// Makes a rate of so many samples a second; `None` where it is out of range.
     ///
     /// ```
     /// use profile_core::CpuRate;
@@ -33,7 +33,7 @@ impl CpuRate {
         Some(CpuRate(hz)).filter(|rate| (CpuRate::LEAST..=CpuRate::MOST).contains(rate))
     }
 
-    /// Samples for each second of CPU time.
+    /// Returns the samples for each second of CPU time.
     pub const fn hz(self) -> u32 {
         self.0
     }

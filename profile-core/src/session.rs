@@ -19,7 +19,7 @@ use profile_format::Kind;
 /// A session whose window is open.
 #[must_use = "dropping a recording ends its window and throws away what it recorded"]
 pub struct Recording {
-    open: Vec<OfKind<Box<dyn Window>>>,
+    open: Vec<KindState<Box<dyn Window>>>,
     started: SystemTime,
     opened: Instant,
     window: Duration,
@@ -31,20 +31,20 @@ pub struct Recording {
 /// What the window needed is switched off already. The gate stays closed until this is dropped, so
 /// that a second session can't begin while the first is still being written.
 pub struct Recorded {
-    closed: std::vec::IntoIter<OfKind<Pending>>,
+    closed: std::vec::IntoIter<KindState<Pending>>,
     recorded_for: Duration,
-    files: Option<Files>,
+    files: Option<FinishedFiles>,
     _permit: Permit,
 }
 
-/// How far a kind has come, or why it went no further.
-struct OfKind<T> {
+/// The state that a kind has reached, or the error that stopped it.
+struct KindState<T> {
     kind: Kind,
     reached: Result<T, Error>,
 }
 
-/// The files of the kind that was finished last, and what to say of them.
-struct Files {
+/// The files of the kind that was finished last, and the time that it took.
+struct FinishedFiles {
     kind: Kind,
     took: Duration,
     files: std::vec::IntoIter<File>,
@@ -57,7 +57,7 @@ pub struct Artifact {
     pub kind: Kind,
     /// Its file name in a bundle.
     pub name: &'static str,
-    /// How long it took, the window included where the kind records one.
+    /// Time that it took, the window included where the kind records one.
     pub took: Duration,
     /// The finished file.
     pub data: Result<Content, Error>,
@@ -78,22 +78,22 @@ pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Rec
     let collectors = in_rate.as_ref().unwrap_or(collectors);
     let mut open = Vec::with_capacity(plan.kinds().len());
     for &kind in plan.kinds() {
-        let window = contain(kind, || collectors.collector(kind).start());
+        let window = run_isolated(kind, || collectors.collector(kind).start());
         match window {
             Err(error) if kind.is_timed() => return Err(error),
-            reached => open.push(OfKind { kind, reached }),
+            reached => open.push(KindState { kind, reached }),
         }
     }
     Ok(Recording { open, started, opened, window: plan.window(), permit })
 }
 
 impl Recording {
-    /// How long the caller is to wait before [`Recording::stop`].
+    /// Returns the time that the caller is to wait before [`Recording::stop`].
     pub fn window(&self) -> Duration {
         self.window
     }
 
-    /// When the window was opened.
+    /// Returns the time at which the window was opened.
     pub fn started(&self) -> SystemTime {
         self.started
     }
@@ -105,9 +105,9 @@ impl Recording {
         let closed: Vec<_> = self
             .open
             .into_iter()
-            .map(|OfKind { kind, reached }| {
-                let reached = reached.and_then(|window| contain(kind, || Ok(window.close())));
-                OfKind { kind, reached }
+            .map(|KindState { kind, reached }| {
+                let reached = reached.and_then(|window| run_isolated(kind, || Ok(window.close())));
+                KindState { kind, reached }
             })
             .collect();
         Recorded { closed: closed.into_iter(), recorded_for, files: None, _permit: self.permit }
@@ -119,18 +119,20 @@ impl Iterator for Recorded {
 
     fn next(&mut self) -> Option<Artifact> {
         loop {
-            if let Some(Files { kind, took, files }) = &mut self.files
+            if let Some(FinishedFiles { kind, took, files }) = &mut self.files
                 && let Some(File { name, bytes }) = files.next()
             {
                 return Some(Artifact { kind: *kind, name, took: *took, data: Ok(bytes) });
             }
-            let OfKind { kind, reached } = self.closed.next()?;
+            let KindState { kind, reached } = self.closed.next()?;
             let began = Instant::now();
-            let files = reached.and_then(|pending| contain(kind, pending));
+            let files = reached.and_then(|pending| run_isolated(kind, pending));
             let window = if kind.is_timed() { self.recorded_for } else { Duration::ZERO };
             let took = window + began.elapsed();
             match files {
-                Ok(files) => self.files = Some(Files { kind, took, files: files.into_iter() }),
+                Ok(files) => {
+                    self.files = Some(FinishedFiles { kind, took, files: files.into_iter() });
+                }
                 Err(error) => {
                     return Some(Artifact { kind, name: kind.file_name(), took, data: Err(error) });
                 }
@@ -141,7 +143,10 @@ impl Iterator for Recorded {
 
 /// Runs a collector's code so that its panic is its own failure and not the session's.
 /// What it allocates is the profiler's own and left out of the heap profile.
-pub(crate) fn contain<T>(kind: Kind, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+pub(crate) fn run_isolated<T>(
+    kind: Kind,
+    run: impl FnOnce() -> Result<T, Error>,
+) -> Result<T, Error> {
     let _own = OwnWork::begin();
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         Err(Error::Panicked { kind, message: panic_message(panic.as_ref()).to_owned() })
@@ -167,14 +172,14 @@ mod tests {
     use profile_format::Unavailable;
 
     /// Counts what is switched on; behaves as told.
-    struct Fake {
+    struct FakeCollector {
         kind: Kind,
         on: Arc<AtomicUsize>,
-        fault: Fault,
+        fault: FakeFault,
     }
 
     #[derive(Clone, Copy, PartialEq)]
-    enum Fault {
+    enum FakeFault {
         None,
         Start,
         StartPanic,
@@ -182,21 +187,21 @@ mod tests {
         FinishPanic,
     }
 
-    struct On(Arc<AtomicUsize>);
+    struct OnCounter(Arc<AtomicUsize>);
 
-    impl Drop for On {
+    impl Drop for OnCounter {
         fn drop(&mut self) {
             self.0.fetch_sub(1, Ordering::SeqCst);
         }
     }
 
     struct FakeWindow {
-        _on: On,
-        fault: Fault,
+        _on: OnCounter,
+        fault: FakeFault,
         kind: Kind,
     }
 
-    impl Collector for Fake {
+    impl Collector for FakeCollector {
         fn kind(&self) -> Kind {
             self.kind
         }
@@ -205,10 +210,10 @@ mod tests {
         }
         fn start(&self) -> Result<Box<dyn Window>, Error> {
             self.on.fetch_add(1, Ordering::SeqCst);
-            let on = On(Arc::clone(&self.on));
+            let on = OnCounter(Arc::clone(&self.on));
             match self.fault {
-                Fault::Start => Err(Error::Collect { kind: self.kind, source: "no".into() }),
-                Fault::StartPanic => panic!("expected by the test"),
+                FakeFault::Start => Err(Error::Collect { kind: self.kind, source: "no".into() }),
+                FakeFault::StartPanic => panic!("expected by the test"),
                 fault => Ok(Box::new(FakeWindow { _on: on, fault, kind: self.kind })),
             }
         }
@@ -218,18 +223,18 @@ mod tests {
         fn close(self: Box<Self>) -> Pending {
             let (fault, kind) = (self.fault, self.kind);
             Box::new(move || match fault {
-                Fault::Finish => Err(Error::Collect { kind, source: "lost".into() }),
-                Fault::FinishPanic => panic!("expected by the test"),
+                FakeFault::Finish => Err(Error::Collect { kind, source: "lost".into() }),
+                FakeFault::FinishPanic => panic!("expected by the test"),
                 _ => Ok(vec![File { name: kind.file_name(), bytes: vec![1, 2, 3].into() }]),
             })
         }
     }
 
-    fn fakes(faults: &[(Kind, Fault)]) -> (Collectors, Arc<AtomicUsize>) {
+    fn fakes(faults: &[(Kind, FakeFault)]) -> (Collectors, Arc<AtomicUsize>) {
         let on = Arc::new(AtomicUsize::new(0));
         let mut collectors = Collectors::new();
         for &(kind, fault) in faults {
-            collectors = collectors.with(Fake { kind, on: Arc::clone(&on), fault });
+            collectors = collectors.with(FakeCollector { kind, on: Arc::clone(&on), fault });
         }
         (collectors, on)
     }
@@ -240,7 +245,8 @@ mod tests {
 
     #[test]
     fn gives_every_profile_in_order_and_opens_the_gate() {
-        let (collectors, on) = fakes(&[(Kind::Heap, Fault::None), (Kind::Cpu, Fault::None)]);
+        let (collectors, on) =
+            fakes(&[(Kind::Heap, FakeFault::None), (Kind::Cpu, FakeFault::None)]);
         let gate = Gate::new();
         let plan = plan("profiles=heap,cpu", &collectors);
         let permit = gate.try_enter(plan.window()).unwrap();
@@ -256,7 +262,8 @@ mod tests {
 
     #[test]
     fn dropping_a_recording_undoes_everything() {
-        let (collectors, on) = fakes(&[(Kind::Heap, Fault::None), (Kind::Cpu, Fault::None)]);
+        let (collectors, on) =
+            fakes(&[(Kind::Heap, FakeFault::None), (Kind::Cpu, FakeFault::None)]);
         let gate = Gate::new();
         let plan = plan("profiles=heap,cpu", &collectors);
         let recording = start(&plan, &collectors, gate.try_enter(plan.window()).unwrap()).unwrap();
@@ -267,8 +274,8 @@ mod tests {
 
     #[test]
     fn a_timed_kind_that_cannot_start_ends_the_session() {
-        for fault in [Fault::Start, Fault::StartPanic] {
-            let (collectors, on) = fakes(&[(Kind::Heap, Fault::None), (Kind::Cpu, fault)]);
+        for fault in [FakeFault::Start, FakeFault::StartPanic] {
+            let (collectors, on) = fakes(&[(Kind::Heap, FakeFault::None), (Kind::Cpu, fault)]);
             let gate = Gate::new();
             let plan = plan("profiles=heap,cpu", &collectors);
             let permit = gate.try_enter(plan.window()).unwrap();
@@ -281,11 +288,11 @@ mod tests {
     #[test]
     fn one_that_fails_leaves_the_others() {
         let faults = [
-            (Kind::Heap, Fault::Start),
-            (Kind::Allocs, Fault::FinishPanic),
-            (Kind::Mutex, Fault::Finish),
-            (Kind::Block, Fault::StartPanic),
-            (Kind::Cpu, Fault::None),
+            (Kind::Heap, FakeFault::Start),
+            (Kind::Allocs, FakeFault::FinishPanic),
+            (Kind::Mutex, FakeFault::Finish),
+            (Kind::Block, FakeFault::StartPanic),
+            (Kind::Cpu, FakeFault::None),
         ];
         let (collectors, on) = fakes(&faults);
         let plan = plan("profiles=heap,allocs,mutex,block,cpu", &collectors);

@@ -8,7 +8,7 @@ use std::ops::Deref;
 use crate::collect::Collectors;
 use crate::collector::{File, Pending, Window};
 use crate::error::Error;
-use crate::session::contain;
+use crate::session::run_isolated;
 use profile_format::{Content, Kind};
 
 /// The open window of one kind. Dropping it ends the window and throws away what it recorded.
@@ -81,17 +81,18 @@ impl IntoIterator for KindFiles {
 /// # }
 /// ```
 pub fn open(collectors: &Collectors, kind: Kind) -> Result<Single, Error> {
-    let window = contain(kind, || collectors.collector(kind).start())?;
+    let window = run_isolated(kind, || collectors.collector(kind).start())?;
     Ok(Single { kind, window })
 }
 
-/// What a kind holds now, without a window; see [`Collector::snapshot`](crate::collector::Collector::snapshot).
+/// Takes what a kind holds now, without a window; see
+/// [`Collector::snapshot`](crate::collector::Collector::snapshot).
 ///
 /// # Errors
 ///
 /// The kind can't be had now.
 pub fn snapshot(collectors: &Collectors, kind: Kind) -> Result<KindFiles, Error> {
-    let files = contain(kind, || collectors.collector(kind).snapshot())?;
+    let files = run_isolated(kind, || collectors.collector(kind).snapshot())?;
     Ok(KindFiles { kind, files })
 }
 
@@ -103,7 +104,7 @@ impl Single {
     /// The collector panicked.
     pub fn close(self) -> Result<Unfinished, Error> {
         let Single { kind, window } = self;
-        let pending = contain(kind, || Ok(window.close()))?;
+        let pending = run_isolated(kind, || Ok(window.close()))?;
         Ok(Unfinished { kind, pending })
     }
 }
@@ -116,7 +117,7 @@ impl Unfinished {
     /// The collector failed.
     pub fn finish(self) -> Result<KindFiles, Error> {
         let Unfinished { kind, pending } = self;
-        let files = contain(kind, pending)?;
+        let files = run_isolated(kind, pending)?;
         Ok(KindFiles { kind, files })
     }
 }

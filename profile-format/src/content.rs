@@ -11,11 +11,11 @@ use std::sync::OnceLock;
 ///
 /// It can be read as a slice in either form. The second is then made whole, once, and kept.
 pub struct Content {
-    form: ContentForm,
+    form: ContentStorage,
     shortfall: Option<String>,
 }
 
-enum ContentForm {
+enum ContentStorage {
     Whole(Vec<u8>),
     Written { len: u64, write: Box<WriteContent>, whole: OnceLock<Vec<u8>> },
 }
@@ -35,7 +35,7 @@ impl Content {
         let mut counted = CountingWriter { bytes: 0, inner: io::sink() };
         write(&mut counted)?;
         let whole = OnceLock::new();
-        let form = ContentForm::Written { len: counted.bytes, write: Box::new(write), whole };
+        let form = ContentStorage::Written { len: counted.bytes, write: Box::new(write), whole };
         Ok(Content { form, shortfall: None })
     }
 
@@ -54,8 +54,8 @@ impl Content {
     /// Returns the number of bytes.
     pub fn len(&self) -> u64 {
         match &self.form {
-            ContentForm::Whole(bytes) => bytes.len() as u64,
-            ContentForm::Written { len, .. } => *len,
+            ContentStorage::Whole(bytes) => bytes.len() as u64,
+            ContentStorage::Written { len, .. } => *len,
         }
     }
 
@@ -67,8 +67,8 @@ impl Content {
     /// Returns the bytes where they are in memory.
     pub fn in_memory(&self) -> Option<&[u8]> {
         match &self.form {
-            ContentForm::Whole(bytes) => Some(bytes),
-            ContentForm::Written { whole, .. } => whole.get().map(Vec::as_slice),
+            ContentStorage::Whole(bytes) => Some(bytes),
+            ContentStorage::Written { whole, .. } => whole.get().map(Vec::as_slice),
         }
     }
 
@@ -79,8 +79,8 @@ impl Content {
     /// Those of the writer; and that what was written now is longer or shorter than it was said to be.
     pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
         match &self.form {
-            ContentForm::Whole(bytes) => writer.write_all(bytes),
-            ContentForm::Written { len, write, .. } => {
+            ContentStorage::Whole(bytes) => writer.write_all(bytes),
+            ContentStorage::Written { len, write, .. } => {
                 let mut counted = CountingWriter { bytes: 0, inner: writer };
                 write(&mut counted)?;
                 if counted.bytes == *len {
@@ -95,8 +95,8 @@ impl Content {
     /// Returns all of it in memory.
     pub fn into_vec(self) -> Vec<u8> {
         match self.form {
-            ContentForm::Whole(bytes) => bytes,
-            ContentForm::Written { write, whole, .. } => {
+            ContentStorage::Whole(bytes) => bytes,
+            ContentStorage::Written { write, whole, .. } => {
                 whole.into_inner().unwrap_or_else(|| made(&*write))
             }
         }
@@ -112,7 +112,7 @@ fn made(write: &WriteContent) -> Vec<u8> {
 
 impl From<Vec<u8>> for Content {
     fn from(bytes: Vec<u8>) -> Content {
-        Content { form: ContentForm::Whole(bytes), shortfall: None }
+        Content { form: ContentStorage::Whole(bytes), shortfall: None }
     }
 }
 
@@ -121,8 +121,8 @@ impl Deref for Content {
 
     fn deref(&self) -> &[u8] {
         match &self.form {
-            ContentForm::Whole(bytes) => bytes,
-            ContentForm::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
+            ContentStorage::Whole(bytes) => bytes,
+            ContentStorage::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
         }
     }
 }

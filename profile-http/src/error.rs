@@ -33,7 +33,7 @@ pub enum Error {
     Url {
         /// The URL as it was given, without a password.
         url: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         reason: String,
     },
     /// A header's name or value can't be sent.
@@ -44,7 +44,7 @@ pub enum Error {
     Request {
         /// The URL that was asked, without credentials.
         url: String,
-        /// What failed.
+        /// The failure itself.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -53,7 +53,7 @@ pub enum Error {
     Handshake {
         /// The URL that was asked, without credentials.
         url: String,
-        /// Why not.
+        /// The reason.
         #[source]
         source: HandshakeError,
     },
@@ -66,7 +66,7 @@ pub enum Error {
         status: u16,
         /// The server's message and detail, on one line.
         message: String,
-        /// When to try again, where the server said so.
+        /// Time to try again, where the server said so.
         retry_after: Option<Duration>,
     },
     /// The answer isn't a bundle.
@@ -82,7 +82,7 @@ pub enum Error {
     NoBundle {
         /// The URL that was asked, without credentials.
         url: String,
-        /// How many bytes came.
+        /// Number of bytes that came.
         bytes: u64,
     },
     /// The bundle ends too early, or is damaged.
@@ -90,7 +90,7 @@ pub enum Error {
     BrokeOff {
         /// The URL that was asked, without credentials.
         url: String,
-        /// What is wrong.
+        /// The fault, in words.
         reason: String,
     },
     /// The bundle has an end, but something of it is missing or is not what was sent.
@@ -98,7 +98,7 @@ pub enum Error {
     NotWhole {
         /// The URL that was asked, without credentials.
         url: String,
-        /// What is lost.
+        /// The loss, in words.
         reason: String,
     },
     /// The collection was called off.
@@ -136,7 +136,7 @@ pub enum Error {
         /// The limit in bytes.
         limit: u64,
     },
-    /// What was received could not be written.
+    /// The data that was received could not be written.
     #[error("could not write the bundle")]
     Write(#[source] io::Error),
 }

@@ -1,6 +1,6 @@
 //! Why no TLS connection came about, in words that say what to look at.
 
-/// Why no TLS connection came about.
+/// The reasons why no TLS connection came about.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HandshakeError {

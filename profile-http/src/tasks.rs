@@ -83,15 +83,15 @@ where
 const ROUTES: usize = 512;
 /// Segments of a path that are kept.
 const SEGMENTS: usize = 8;
-/// What is longer is no word of a route.
+/// A segment that is longer is no word of a route.
 const SEGMENT: usize = 32;
 
 /// The names of routes, each kept for as long as the program runs: a version at a route's end is part
 /// of it, and would be cut off a name that is made up anew for each request.
 #[derive(Default)]
-struct Names(RwLock<HashSet<&'static str>>);
+struct RequestNames(RwLock<HashSet<&'static str>>);
 
-impl Names {
+impl RequestNames {
     fn of(&self, method: &Method, path: &str) -> Cow<'static, str> {
         let name = format!("{} {}", word(method), route(path));
         let known = self.0.read().unwrap_or_else(PoisonError::into_inner);
@@ -119,9 +119,9 @@ impl Names {
     }
 }
 
-fn names() -> &'static Names {
-    static NAMES: OnceLock<Names> = OnceLock::new();
-    NAMES.get_or_init(Names::default)
+fn names() -> &'static RequestNames {
+    static NAMES: OnceLock<RequestNames> = OnceLock::new();
+    NAMES.get_or_init(RequestNames::default)
 }
 
 fn other(method: &Method) -> Cow<'static, str> {
@@ -158,8 +158,8 @@ fn route(path: &str) -> String {
     if route.is_empty() { "*".to_owned() } else { route }
 }
 
-/// Whether a segment of a path looks as if there were many like it: it has a number in it that is not
-/// a version's, or is long, or has characters that no route has.
+/// Returns whether a segment of a path looks as if there were many like it: it has a number in it
+/// that is not a version's, or is long, or has characters that no route has.
 fn is_id(segment: &str) -> bool {
     let version = segment
         .strip_prefix('v')
@@ -198,7 +198,7 @@ mod tests {
             }
             word
         };
-        let names = Names::default();
+        let names = RequestNames::default();
         let seen: HashSet<_> =
             (1..5000).map(|n| names.of(&Method::GET, &format!("/{}", letters(n)))).collect();
         assert!(seen.len() <= ROUTES + 1, "{}", seen.len());

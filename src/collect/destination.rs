@@ -10,7 +10,7 @@ use profilez::http::client::RolledBack;
 
 use crate::output::describe;
 
-/// Where a bundle goes. Nothing is created before its first byte.
+/// Place where a bundle goes. Nothing is created before its first byte.
 pub(crate) struct Destination {
     target: Target,
     force: bool,
@@ -38,7 +38,7 @@ enum Target {
 struct Open {
     file: File,
     path: PathBuf,
-    /// How much of it was there at the last flush.
+    /// Number of its bytes that were there at the last flush.
     flushed: u64,
 }
 
@@ -61,7 +61,7 @@ impl Destination {
         Ok(Destination { target, force, open: None })
     }
 
-    /// Whether what is written is out of our hands.
+    /// Returns whether what is written is out of our hands.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.target, Target::Stdout | Target::Stream(_))
     }
@@ -177,7 +177,7 @@ impl Open {
     }
 }
 
-/// Whether a path is that of a directory, or says that it is to be one.
+/// Returns whether a path is that of a directory, or says that it is to be one.
 pub(super) fn is_directory(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
@@ -204,7 +204,7 @@ fn given(given: &Path, force: bool) -> io::Result<Target> {
     }
 }
 
-/// What went wrong with a directory that is to be made.
+/// Returns what went wrong with a directory that is to be made.
 fn no_directory(path: &Path, error: &io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::AlreadyExists => {

@@ -9,7 +9,7 @@ use profilez::http::client::Client;
 use crate::args::CollectArgs;
 use crate::output::Failure;
 
-/// What is the same for every service.
+/// Holds what is the same for every service.
 pub(super) struct Settings<'a> {
     args: &'a CollectArgs,
     token: Option<String>,

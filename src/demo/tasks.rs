@@ -18,9 +18,9 @@ pub(super) struct Tasks {
     runtime: Option<Runtime>,
 }
 
-/// How long `reindex` blocks its worker at a time. Short, so that the demo can end.
+/// Time that `reindex` blocks its worker at a time. Short, so that the demo can end.
 const BLOCKING: Duration = Duration::from_millis(400);
-/// How long a poll of `resize_image` takes, and how often there is one.
+/// Time that a poll of `resize_image` takes, and how often there is one.
 const SLOW: Duration = Duration::from_millis(20);
 const SLOW_EVERY: Duration = Duration::from_millis(200);
 

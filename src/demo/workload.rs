@@ -151,7 +151,7 @@ fn work(stop: &AtomicBool) {
     }
 }
 
-/// What the calling thread has used.
+/// Returns what the calling thread has used.
 #[cfg(unix)]
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -159,7 +159,7 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Where there is no such clock, what has gone by.
+/// Returns where there is no such clock, what has gone by.
 #[cfg(not(unix))]
 fn cpu_time() -> Duration {
     static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
@@ -219,7 +219,7 @@ fn handle_request(churned: &AtomicU64) {
     churned.fetch_add(REQUEST as u64, Ordering::Relaxed);
 }
 
-/// How long threads have waited, in nanoseconds, by their own clocks.
+/// Time that threads have waited, in nanoseconds, by their own clocks.
 #[derive(Default)]
 struct Waited {
     /// For the lock, by who released it: `count_stock`, `ship_order`.
@@ -227,7 +227,7 @@ struct Waited {
     for_payment: AtomicU64,
 }
 
-/// What the lock protects: who held it last.
+/// Holds what the lock protects: who held it last.
 #[derive(Default)]
 struct Stock {
     holder: usize,

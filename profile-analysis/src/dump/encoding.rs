@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-/// How what comes is written, which its first bytes tell.
+/// Tells how what comes is written, which its first bytes tell.
 #[derive(Debug)]
-pub(super) enum Encoding {
+pub(super) enum TextEncoding {
     /// Too little has come to know: this.
     Unknown(Vec<u8>),
     /// Bytes that are read as they are.
@@ -16,17 +16,17 @@ pub(super) enum Encoding {
 
 const UTF8: [u8; 3] = [0xef, 0xbb, 0xbf];
 
-impl Encoding {
-    /// What a piece says in UTF-8, without a mark. The mark's bytes don't count.
+impl TextEncoding {
+    /// Returns what a piece says in UTF-8, without a mark. The mark's bytes don't count.
     pub(super) fn decode<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
         match self {
-            Encoding::Plain => Cow::Borrowed(piece),
-            Encoding::Wide { big, odd, high } => Cow::Owned(widths(piece, *big, odd, high)),
-            Encoding::Unknown(head) if head.is_empty() && piece.len() >= UTF8.len() => {
+            TextEncoding::Plain => Cow::Borrowed(piece),
+            TextEncoding::Wide { big, odd, high } => Cow::Owned(widths(piece, *big, odd, high)),
+            TextEncoding::Unknown(head) if head.is_empty() && piece.len() >= UTF8.len() => {
                 let mark = self.settle(piece);
                 self.decode(&piece[mark..])
             }
-            Encoding::Unknown(head) => {
+            TextEncoding::Unknown(head) => {
                 let mut text = std::mem::take(head);
                 text.extend_from_slice(piece);
                 match mark(&text) {
@@ -45,29 +45,30 @@ impl Encoding {
 
     /// Takes in the first bytes, and says how many are the mark.
     fn settle(&mut self, head: &[u8]) -> usize {
-        let (encoding, mark) = mark(head).unwrap_or((Encoding::Plain, 0));
+        let (encoding, mark) = mark(head).unwrap_or((TextEncoding::Plain, 0));
         *self = encoding;
         mark
     }
 
-    /// What the end leaves.
+    /// Returns what the end leaves.
     pub(super) fn finish(&mut self) -> Vec<u8> {
-        match std::mem::replace(self, Encoding::Plain) {
-            Encoding::Unknown(head) => head,
+        match std::mem::replace(self, TextEncoding::Plain) {
+            TextEncoding::Unknown(head) => head,
             _ => Vec::new(),
         }
     }
 }
 
-/// What the first bytes tell, and how many of them are the mark; `None` where more must come.
-fn mark(head: &[u8]) -> Option<(Encoding, usize)> {
+/// Returns what the first bytes tell, and how many of them are the mark; `None` where more must
+/// come.
+fn mark(head: &[u8]) -> Option<(TextEncoding, usize)> {
     match head {
-        [0xff, 0xfe, ..] => Some((Encoding::Wide { big: false, odd: None, high: None }, 2)),
-        [0xfe, 0xff, ..] => Some((Encoding::Wide { big: true, odd: None, high: None }, 2)),
-        _ if head.starts_with(&UTF8) => Some((Encoding::Plain, UTF8.len())),
+        [0xff, 0xfe, ..] => Some((TextEncoding::Wide { big: false, odd: None, high: None }, 2)),
+        [0xfe, 0xff, ..] => Some((TextEncoding::Wide { big: true, odd: None, high: None }, 2)),
+        _ if head.starts_with(&UTF8) => Some((TextEncoding::Plain, UTF8.len())),
         [] | [0xff | 0xfe] => None,
         _ if UTF8.starts_with(head) => None,
-        _ => Some((Encoding::Plain, 0)),
+        _ => Some((TextEncoding::Plain, 0)),
     }
 }
 
@@ -106,7 +107,7 @@ pub(crate) fn beginning(head: &[u8]) -> Cow<'_, [u8]> {
     if plain {
         return Cow::Borrowed(head);
     }
-    Cow::Owned(Encoding::Unknown(Vec::new()).decode(head).into_owned())
+    Cow::Owned(TextEncoding::Unknown(Vec::new()).decode(head).into_owned())
 }
 
 #[cfg(test)]
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     fn decode(bytes: &[u8], piece: usize) -> Vec<u8> {
-        let mut encoding = Encoding::Unknown(Vec::new());
+        let mut encoding = TextEncoding::Unknown(Vec::new());
         let mut text = Vec::new();
         for piece in bytes.chunks(piece) {
             text.extend_from_slice(&encoding.decode(piece));

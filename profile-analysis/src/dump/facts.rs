@@ -11,29 +11,29 @@ use super::Dump;
 pub struct DumpFacts {
     /// `debug2` or `debug1`.
     pub format: &'static str,
-    /// How many goroutines or threads there are.
+    /// Number of goroutines or threads there are.
     pub goroutines: u64,
-    /// How many are in each state, where the form has states.
+    /// Number of those that are in each state, where the form has states.
     pub by_state: BTreeMap<String, u64>,
-    /// How many differ in their state, in a frame's function, file or line, or in the creator's.
+    /// Number of those that differ in their state, in a frame's function, file or line, or in the creator's.
     pub groups: usize,
     /// The longest wait; `None` where none is known.
     pub max_wait_minutes: Option<u64>,
-    /// How many waits are known.
+    /// Number of waits that are known.
     pub waits_known: u64,
-    /// How many have labels.
+    /// Number of those that have labels.
     pub with_labels: u64,
-    /// How many are proven to be leaked.
+    /// Number of those that are proven to be leaked.
     pub leaked: u64,
-    /// How many are locked to their thread.
+    /// Number of those that are locked to their thread.
     pub locked_to_thread: u64,
-    /// How many stacks are not whole.
+    /// Number of stacks that are not whole.
     pub partial_stacks: u64,
-    /// Whether a program wrote it that crashed, or with as much detail.
+    /// Tells whether a program wrote it that crashed, or with as much detail.
     pub crash: bool,
-    /// Whether it breaks off.
+    /// Tells whether it breaks off.
     pub truncated: bool,
-    /// What is odd.
+    /// Oddities that were found.
     pub warnings: Vec<String>,
 }
 

@@ -12,7 +12,7 @@ use proptest::sample::select;
 use super::{Options, facts, parse, parse_on};
 
 /// A frame: function, arguments, file, line, and the offset where there is one.
-type Frame = (&'static str, &'static str, &'static str, u64, Option<u32>);
+type FrameText = (&'static str, &'static str, &'static str, u64, Option<u32>);
 
 const STATES: [&str; 9] = [
     "running",
@@ -51,7 +51,7 @@ const LABELS: [&str; 4] = [
 ];
 
 #[derive(Clone, Debug)]
-struct Goroutine {
+struct GoroutineText {
     id: u32,
     pointers: Option<bool>,
     state: &'static str,
@@ -59,16 +59,16 @@ struct Goroutine {
     minutes: Option<u32>,
     locked: bool,
     labels: Option<&'static str>,
-    frames: Vec<Frame>,
-    created: Option<(Frame, Option<u32>)>,
+    frames: Vec<FrameText>,
+    created: Option<(FrameText, Option<u32>)>,
 }
 
-fn frame() -> impl Strategy<Value = Frame> {
+fn frame() -> impl Strategy<Value = FrameText> {
     let offset = option::weighted(0.8, any::<u32>());
     (select(&FUNCTIONS[..]), select(&ARGUMENTS[..]), select(&FILES[..]), 1..50_u64, offset)
 }
 
-fn goroutine() -> impl Strategy<Value = Goroutine> {
+fn goroutine() -> impl Strategy<Value = GoroutineText> {
     let head = (
         any::<u32>(),
         option::weighted(0.2, any::<bool>()),
@@ -81,7 +81,7 @@ fn goroutine() -> impl Strategy<Value = Goroutine> {
     // Few frames and lines, so that stacks meet again.
     let created = option::of((frame(), option::of(any::<u32>())));
     (head, vec(frame(), 1..4), created).prop_map(
-        |((id, pointers, state, suffix, minutes, locked, labels), frames, created)| Goroutine {
+        |((id, pointers, state, suffix, minutes, locked, labels), frames, created)| GoroutineText {
             id,
             pointers,
             state,
@@ -95,7 +95,7 @@ fn goroutine() -> impl Strategy<Value = Goroutine> {
     )
 }
 
-impl Goroutine {
+impl GoroutineText {
     fn write(&self, out: &mut String) {
         let pointers = match self.pointers {
             None => "",
@@ -109,7 +109,7 @@ impl Goroutine {
         let (id, state, suffix) = (self.id, self.state, self.suffix.unwrap_or(""));
         let _ =
             writeln!(out, "goroutine {id}{pointers} [{state}{suffix}{minutes}{locked}]{labels}:");
-        let place = |out: &mut String, &(_, _, file, line, offset): &Frame| {
+        let place = |out: &mut String, &(_, _, file, line, offset): &FrameText| {
             let offset = offset.map_or_else(String::new, |offset| format!(" +{offset:#x}"));
             let _ = writeln!(out, "\t{file}:{line}{offset}");
         };
@@ -124,25 +124,25 @@ impl Goroutine {
         }
     }
 
-    /// What makes it one of a group.
-    fn key(&self) -> Key {
-        let plain = |frame: &Frame| (frame.0.to_owned(), frame.2.to_owned(), frame.3);
+    /// Returns what makes it one of a group.
+    fn key(&self) -> LabelKey {
+        let plain = |frame: &FrameText| (frame.0.to_owned(), frame.2.to_owned(), frame.3);
         let created = self.created.as_ref().map(|(frame, _)| plain(frame));
         (self.state.to_owned(), self.frames.iter().map(plain).collect(), created)
     }
 }
 
-type Place = (String, String, u64);
-type Key = (String, Vec<Place>, Option<Place>);
+type PlaceText = (String, String, u64);
+type LabelKey = (String, Vec<PlaceText>, Option<PlaceText>);
 
 /// Of a group: its members, those whose wait is known and the longest, locked, leaked, labelled.
 #[derive(Debug, Default, PartialEq)]
-struct Count(u64, u64, Option<u64>, u64, u64, u64);
+struct MemberCount(u64, u64, Option<u64>, u64, u64, u64);
 
-fn counted(goroutines: &[Goroutine]) -> BTreeMap<Key, Count> {
-    let mut groups: BTreeMap<Key, Count> = BTreeMap::new();
+fn counted(goroutines: &[GoroutineText]) -> BTreeMap<LabelKey, MemberCount> {
+    let mut groups: BTreeMap<LabelKey, MemberCount> = BTreeMap::new();
     for one in goroutines {
-        let Count(members, known, longest, locked, leaked, labelled) =
+        let MemberCount(members, known, longest, locked, leaked, labelled) =
             groups.entry(one.key()).or_default();
         *members += 1;
         *known += u64::from(one.minutes.is_some());
@@ -159,14 +159,14 @@ proptest! {
 
     #[test]
     fn what_was_written_is_read(kinds in vec(goroutine(), 1..12), which in vec(any::<u8>(), 0..60)) {
-        let goroutines: Vec<Goroutine> = which
+        let goroutines: Vec<GoroutineText> = which
             .iter()
             .enumerate()
             .map(|(at, &kind)| {
                 let kind = kinds[usize::from(kind) % kinds.len()].clone();
                 // What doesn't tell groups apart.
                 let minutes = kind.minutes.map(|minutes| minutes + at as u32);
-                Goroutine { id: kind.id.wrapping_add(at as u32), minutes, ..kind }
+                GoroutineText { id: kind.id.wrapping_add(at as u32), minutes, ..kind }
             })
             .collect();
         let mut text = String::new();
@@ -178,7 +178,7 @@ proptest! {
         }
         let expected = counted(&goroutines);
         for dump in [parse(text.as_bytes(), &Options::default()), parse_on(2, text.as_bytes(), &Options::default())] {
-            let read: BTreeMap<Key, Count> = dump
+            let read: BTreeMap<LabelKey, MemberCount> = dump
                 .groups()
                 .map(|group| {
                     let plain = |frame: super::Frame<'_>| {
@@ -187,7 +187,7 @@ proptest! {
                     let stack = group.stack().into_iter().map(plain).collect();
                     let key = (group.state().into_owned(), stack, group.created_by().map(plain));
                     let waits = group.waits();
-                    let count = Count(
+                    let count = MemberCount(
                         group.count(),
                         waits.known(),
                         waits.max(),

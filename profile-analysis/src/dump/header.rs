@@ -11,97 +11,106 @@
 
 use super::labels;
 
-/// What a header says.
+/// Holds what a header says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Header<'a> {
+pub(super) struct GoroutineHeader<'a> {
     pub(super) id: u64,
     /// The state without suffixes.
     pub(super) state: &'a [u8],
     pub(super) wait: Option<u64>,
     pub(super) locked: bool,
     pub(super) leaked: bool,
-    /// Whether `gp=` is there, as in crashes.
+    /// Tells whether `gp=` is there, as in crashes.
     pub(super) crash: bool,
     /// The labels as they are written, without their braces.
     pub(super) labels: Option<&'a [u8]>,
 }
 
-/// How a line that begins with `goroutine ` is to be taken.
+/// Tells how a line that begins with `goroutine ` is to be taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Line<'a> {
-    Header(Header<'a>),
+pub(super) enum HeaderLine<'a> {
+    Header(GoroutineHeader<'a>),
     /// It begins as a header does and then breaks off.
     CutOff,
     /// Some text.
     Text,
 }
 
-/// What may stand before the bracket, each with a value up to the next blank.
+/// Words that may stand before the bracket, each with a value up to the next blank.
 const WORDS: [&[u8]; 3] = [b"gp=", b"m=", b"mp="];
 
 /// Reads a line without its newline.
-pub(super) fn parse(line: &[u8]) -> Line<'_> {
-    let Some(rest) = line.strip_prefix(b"goroutine ") else { return Line::Text };
+pub(super) fn parse(line: &[u8]) -> HeaderLine<'_> {
+    let Some(rest) = line.strip_prefix(b"goroutine ") else { return HeaderLine::Text };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
     let Some(id) = number(&rest[..digits]) else {
-        return if rest.is_empty() { Line::CutOff } else { Line::Text };
+        return if rest.is_empty() { HeaderLine::CutOff } else { HeaderLine::Text };
     };
     let mut rest = &rest[digits..];
     let mut crash = false;
     loop {
         rest = match rest {
-            [] | [b' '] => return Line::CutOff,
+            [] | [b' '] => return HeaderLine::CutOff,
             [b' ', b'[', inside @ ..] => break rest = inside,
             [b' ', word @ ..] if WORDS.iter().any(|name| word.starts_with(name)) => {
                 crash = true;
                 match memchr::memchr(b' ', word) {
                     Some(end) => &word[end..],
-                    None => return Line::CutOff,
+                    None => return HeaderLine::CutOff,
                 }
             }
             [b' ', word @ ..] if WORDS.iter().any(|name| name.starts_with(word)) => {
-                return Line::CutOff;
+                return HeaderLine::CutOff;
             }
-            _ => return Line::Text,
+            _ => return HeaderLine::Text,
         };
     }
     inside(id, crash, rest)
 }
 
 /// The rest of the line, from behind the bracket on.
-fn inside(id: u64, crash: bool, rest: &[u8]) -> Line<'_> {
+fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
     let mut labels = None;
     let (content, after) = match memchr::memchr2(b']', b'{', rest) {
-        None => return Line::CutOff,
+        None => return HeaderLine::CutOff,
         // Labels inside the bracket may hold brackets.
         Some(brace) if rest[brace] == b'{' => {
-            let Some(content) = rest[..brace].strip_suffix(b" labels:") else { return Line::Text };
-            let Some(end) = labels::end(&rest[brace..]) else { return Line::CutOff };
+            let Some(content) = rest[..brace].strip_suffix(b" labels:") else {
+                return HeaderLine::Text;
+            };
+            let Some(end) = labels::end(&rest[brace..]) else { return HeaderLine::CutOff };
             labels = Some(&rest[brace + 1..brace + end - 1]);
             match rest[brace + end..].strip_prefix(b"]") {
                 Some(after) => (content, after),
-                None if rest.len() == brace + end => return Line::CutOff,
-                None => return Line::Text,
+                None if rest.len() == brace + end => return HeaderLine::CutOff,
+                None => return HeaderLine::Text,
             }
         }
         Some(bracket) => (&rest[..bracket], &rest[bracket + 1..]),
     };
     match after {
         b":" => {}
-        [] | [b' '] => return Line::CutOff,
+        [] | [b' '] => return HeaderLine::CutOff,
         [b' ', braced @ ..] if braced[0] == b'{' && labels.is_none() => {
-            let Some(end) = labels::end(braced) else { return Line::CutOff };
+            let Some(end) = labels::end(braced) else { return HeaderLine::CutOff };
             labels = Some(&braced[1..end - 1]);
             match &braced[end..] {
                 b":" => {}
-                [] => return Line::CutOff,
-                _ => return Line::Text,
+                [] => return HeaderLine::CutOff,
+                _ => return HeaderLine::Text,
             }
         }
-        _ => return Line::Text,
+        _ => return HeaderLine::Text,
     }
-    let mut header =
-        Header { id, state: content, wait: None, locked: false, leaked: false, crash, labels };
+    let mut header = GoroutineHeader {
+        id,
+        state: content,
+        wait: None,
+        locked: false,
+        leaked: false,
+        crash,
+        labels,
+    };
     if let Some(comma) = memchr::memchr(b',', content) {
         header.state = &content[..comma];
         for part in content[comma + 1..].split(|&byte| byte == b',') {
@@ -118,7 +127,7 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> Line<'_> {
         header.leaked |= suffix == b"leaked";
         header.state = state;
     }
-    if header.state.is_empty() { Line::Text } else { Line::Header(header) }
+    if header.state.is_empty() { HeaderLine::Text } else { HeaderLine::Header(header) }
 }
 
 /// The header that a line begins as, without its labels: for lines whose labels are too long to be
@@ -165,9 +174,9 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn header(line: &str) -> Header<'_> {
+    fn header(line: &str) -> GoroutineHeader<'_> {
         match parse(line.as_bytes()) {
-            Line::Header(header) => header,
+            HeaderLine::Header(header) => header,
             other => panic!("{line}: {other:?}"),
         }
     }
@@ -243,7 +252,7 @@ mod tests {
             "goroutine pool",
             " goroutine 7 [running]:",
         ] {
-            assert_eq!(parse(text.as_bytes()), Line::Text, "{text}");
+            assert_eq!(parse(text.as_bytes()), HeaderLine::Text, "{text}");
         }
     }
 
@@ -256,7 +265,7 @@ mod tests {
             r#"goroutine 12 [select labels:{"a": "b]:"}]:"#,
         ] {
             for end in "goroutine ".len()..line.len() {
-                assert_eq!(parse(&line.as_bytes()[..end]), Line::CutOff, "{}", &line[..end]);
+                assert_eq!(parse(&line.as_bytes()[..end]), HeaderLine::CutOff, "{}", &line[..end]);
             }
         }
     }

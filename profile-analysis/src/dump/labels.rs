@@ -1,8 +1,8 @@
 //! Labels as Go writes them: `{key: "value", "odd key": plain}` in headers, quoted as Go quotes
 //! strings where they are not plain, and JSON in `debug=1`.
 
-/// How long the braced labels at the beginning of a text are, both braces included: to the brace
-/// that is not inside quotes. `None` where there is none.
+/// Returns how long the braced labels at the beginning of a text are, both braces included: to the
+/// brace that is not inside quotes. `None` where there is none.
 pub(super) fn end(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -14,7 +14,7 @@ pub(super) fn end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// How long the quoted text at the beginning is, both quotes included.
+/// Returns how long the quoted text at the beginning is, both quotes included.
 fn quoted(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {

@@ -17,7 +17,7 @@ pub(super) fn function(line: &[u8]) -> Option<(&[u8], bool)> {
     (!name.is_empty()).then_some((name, &line[open..] == b"(...)"))
 }
 
-/// Where the parenthesis opens that the last byte closes; where none does, the last one.
+/// Returns where the parenthesis opens that the last byte closes; where none does, the last one.
 fn opening(line: &[u8]) -> Option<usize> {
     let last = memchr::memrchr(b'(', line)?;
     if memchr::memchr(b')', &line[last..line.len() - 1]).is_none() {
@@ -78,13 +78,14 @@ pub(super) fn creator(line: &[u8]) -> Option<&[u8]> {
     (!name.is_empty()).then_some(name)
 }
 
-/// Whether a line says that frames are left out: `...23 frames elided...`.
+/// Returns whether a line says that frames are left out: `...23 frames elided...`.
 pub(super) fn elided(line: &[u8]) -> bool {
     line.strip_prefix(b"...").is_some_and(|rest| rest.ends_with(b" frames elided..."))
 }
 
-/// Whether what a file ends with, without a newline, may be the end of a place: `:31`, `:31 +0x1d`.
-/// A frame of Go that is not inlined has an offset, and where there are registers the last is `pc`.
+/// Returns whether what a file ends with, without a newline, may be the end of a place: `:31`, `:31
+/// +0x1d`. A frame of Go that is not inlined has an offset, and where there are registers the last
+/// is `pc`.
 pub(super) fn may_end(line: &[u8], inlined: bool) -> bool {
     if memmem::find(line, b" fp=0x").is_some() && memmem::find(line, b" pc=0x").is_none() {
         return false;

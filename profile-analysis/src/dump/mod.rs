@@ -66,12 +66,12 @@ pub(crate) use view::labels_by_group;
 pub use view::{AncestorView, Frame, Group};
 pub use waits::Waits;
 
-use table::Table;
+use table::StackTable;
 
-/// How to read a dump.
+/// Tells how to read a dump.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// What may be kept of it.
+    /// The bounds of what may be kept of it.
     pub limits: Limits,
     /// Take off what a log has put before each line: a time, a level, blanks, colours; and the JSON
     /// that Docker makes of each. Lines are only looked at as they are otherwise: see [`is_prefixed`].
@@ -80,8 +80,8 @@ pub struct Options {
     pub by_label: Option<String>,
 }
 
-/// What may be kept of a dump, so that no input takes more than some 64 MiB of memory. What is
-/// beyond a limit is still counted.
+/// The bounds of what may be kept of a dump, so that no input takes more than some 64 MiB of memory. What
+/// is beyond a limit is still counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest line in bytes; longer ones are skipped. 64 KiB.
@@ -173,13 +173,14 @@ impl fmt::Display for Limit {
 /// Something odd in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Where it is, in bytes from the beginning; of what is gzip'd or UTF-16, in bytes of its text.
+    /// Place where it is, in bytes from the beginning; of what is gzip'd or UTF-16, in bytes of its
+    /// text.
     pub offset: u64,
-    /// What it is.
+    /// The problem itself.
     pub problem: Problem,
 }
 
-/// What is odd.
+/// Oddities that were found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
@@ -263,14 +264,14 @@ impl DumpFormat {
     }
 }
 
-/// What a dump says: groups of goroutines with the same state, stack and creator.
+/// Holds what a dump says: groups of goroutines with the same state, stack and creator.
 #[derive(Clone, Debug)]
 pub struct Dump {
     pub(crate) format: DumpFormat,
     pub(crate) goroutines: u64,
     pub(crate) crash: bool,
     pub(crate) truncated: bool,
-    table: Table,
+    table: StackTable,
 }
 
 /// Reads a whole dump, on this thread.

@@ -7,7 +7,7 @@ use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 
 use super::{Dump, Limit, Options, Parser, Problem};
 
-/// How much is handed over at a time, and how many of these may wait.
+/// Number of bytes that are handed over at a time, and how many of these may wait.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 3;
 
@@ -32,13 +32,13 @@ pub fn parse_packed(bytes: &[u8], options: &Options) -> Dump {
                 piece.truncate(length);
                 let end = match result {
                     Ok(()) if length == PIECE => None,
-                    Ok(()) => Some(End::Whole),
-                    Err(GunzipError::TooLarge { .. }) => Some(End::TooMuch),
-                    Err(_) => Some(End::Broken),
+                    Ok(()) => Some(PackedEnd::Whole),
+                    Err(GunzipError::TooLarge { .. }) => Some(PackedEnd::TooMuch),
+                    Err(_) => Some(PackedEnd::Broken),
                 };
                 // Nobody receives only where the parser has panicked.
                 if pieces.send(piece).is_err() || end.is_some() {
-                    return end.unwrap_or(End::Broken);
+                    return end.unwrap_or(PackedEnd::Broken);
                 }
             }
         });
@@ -46,17 +46,17 @@ pub fn parse_packed(bytes: &[u8], options: &Options) -> Dump {
             parser.feed(&piece);
             let _ = returned.try_send(piece);
         }
-        unpacking.join().unwrap_or(End::Broken)
+        unpacking.join().unwrap_or(PackedEnd::Broken)
     });
     match end {
-        End::Whole => {}
-        End::Broken => parser.cut_off(Problem::BrokenGzip),
-        End::TooMuch => parser.cut_off(Problem::Limit(Limit::Unpacked, limit)),
+        PackedEnd::Whole => {}
+        PackedEnd::Broken => parser.cut_off(Problem::BrokenGzip),
+        PackedEnd::TooMuch => parser.cut_off(Problem::Limit(Limit::Unpacked, limit)),
     }
     parser.finish()
 }
 
-enum End {
+enum PackedEnd {
     Whole,
     Broken,
     TooMuch,

@@ -6,7 +6,7 @@ use memchr::memmem;
 
 use super::{Dump, Options, Parser};
 
-/// What a part must at least have to be worth a thread.
+/// The least number of bytes that are worth a thread.
 const PART: usize = 1 << 20;
 
 /// Reads a whole dump on so many threads, of which it starts one less, and gives what

@@ -10,21 +10,21 @@ use std::borrow::Cow;
 use memchr::{memchr, memmem};
 
 use super::beginning;
-use super::header::Line;
+use super::header::HeaderLine;
 use super::labels::string;
 
 /// The prefix that was seen last.
 #[derive(Debug, Default)]
-pub(super) struct Prefix {
+pub(super) struct LogPrefix {
     /// With each run of digits made one `0`.
     pattern: Vec<u8>,
     length: usize,
 }
 
-/// What begins the text that comes before stacks.
+/// Beginnings of the text that comes before stacks.
 const ENDS: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: "];
 
-impl Prefix {
+impl LogPrefix {
     /// A line without its prefix. Blanks before a place become the tab that a log made of them. In the
     /// text of a panic (`quoted`) only what has the known prefix exactly is a line of its own.
     pub(super) fn strip<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
@@ -64,7 +64,7 @@ impl Prefix {
         }
     }
 
-    /// Where the prefix of a line ends that has the known one but for its digits.
+    /// Returns where the prefix of a line ends that has the known one but for its digits.
     fn exact(&self, line: &[u8]) -> Option<usize> {
         let mut at = 0;
         for (index, &wanted) in self.pattern.iter().enumerate() {
@@ -100,22 +100,23 @@ fn is_blank(text: &[u8]) -> bool {
     text.iter().all(|&byte| byte == b' ')
 }
 
-/// How much of a text [`is_prefixed`] looks at.
+/// Number of bytes of a text that [`is_prefixed`] looks at.
 const LOOKED_AT: usize = 1 << 20;
 
-/// Whether goroutines begin in the middle of lines, so that [`strip_prefix`](super::Options) would find
-/// them. Only the first MiB is looked at.
+/// Returns whether goroutines begin in the middle of lines, so that
+/// [`strip_prefix`](super::Options) would find them. Only the first MiB is looked at.
 pub fn is_prefixed(text: &[u8]) -> bool {
     let text = beginning(&text[..text.len().min(LOOKED_AT)]);
     let mut lines = text.split(|&byte| byte == b'\n');
     lines.any(|line| {
-        let mut prefix = Prefix::default();
+        let mut prefix = LogPrefix::default();
         let stripped = prefix.strip(line, false);
-        stripped.len() < line.len() && matches!(super::header::parse(&stripped), Line::Header(_))
+        stripped.len() < line.len()
+            && matches!(super::header::parse(&stripped), HeaderLine::Header(_))
     })
 }
 
-/// Where the first header in a line begins.
+/// Returns where the first header in a line begins.
 fn header(line: &[u8]) -> Option<usize> {
     let line = line.trim_ascii_end();
     memmem::find_iter(line, b"goroutine ").find(|&at| {
@@ -130,7 +131,7 @@ fn header(line: &[u8]) -> Option<usize> {
     })
 }
 
-/// Where the text begins that comes before stacks.
+/// Returns where the text begins that comes before stacks.
 fn end(line: &[u8]) -> Option<usize> {
     let found = ENDS.iter().filter_map(|text| memmem::find(line, text));
     found.filter(|&at| begins_at(line, at)).min()
@@ -173,7 +174,7 @@ mod tests {
 
     #[track_caller]
     fn check(lines: &[(&str, &str)]) {
-        let mut prefix = Prefix::default();
+        let mut prefix = LogPrefix::default();
         let mut quoted = false;
         for (line, expected) in lines {
             let stripped = prefix.strip(line.as_bytes(), quoted);

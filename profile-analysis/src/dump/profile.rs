@@ -2,7 +2,7 @@
 
 use profile_format::profile::{Label, Profile, Sample};
 
-use super::table::{ROOT, Table, Task};
+use super::table::{ROOT, StackTable, TaskFacts};
 use super::{Dump, DumpFormat, Options};
 
 /// Reads the goroutines of a profile that counts them: one of sample type `goroutine`,
@@ -18,8 +18,8 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
     let counted = |name: &str| KINDS.contains(&name);
     let index = profile.sample_types.iter().position(|kind| counted(profile.str(kind.kind)))?;
     let leaked = profile.str(profile.sample_types[index].kind) == "goroutineleak";
-    let mut table = Table::new(&options.limits, options.by_label.as_deref());
-    let mut task = Task::new();
+    let mut table = StackTable::new(&options.limits, options.by_label.as_deref());
+    let mut task = TaskFacts::new();
     let mut goroutines = 0_u64;
     for (number, sample) in profile.samples.iter().enumerate() {
         let Ok(count @ 1..) = u64::try_from(sample.values[index]) else { continue };
@@ -38,7 +38,13 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
     Some(Dump { format, goroutines, crash: false, truncated: false, table })
 }
 
-fn take(profile: &Profile, label: &Label, table: &mut Table, task: &mut Task, offset: u64) {
+fn take(
+    profile: &Profile,
+    label: &Label,
+    table: &mut StackTable,
+    task: &mut TaskFacts,
+    offset: u64,
+) {
     let (key, value) = (profile.str(label.key), profile.str(label.str));
     match key {
         "state" if !value.is_empty() => {
@@ -83,7 +89,13 @@ fn minutes(text: &str, number: i64, unit: &str) -> Option<u64> {
     Some(number / in_a_minute).filter(|&wait| wait > 0)
 }
 
-fn stack(profile: &Profile, sample: &Sample<'_>, table: &mut Table, task: &mut Task, offset: u64) {
+fn stack(
+    profile: &Profile,
+    sample: &Sample<'_>,
+    table: &mut StackTable,
+    task: &mut TaskFacts,
+    offset: u64,
+) {
     let mut node = ROOT;
     let mut whole = true;
     for &location in sample.stack {

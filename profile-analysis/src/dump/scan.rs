@@ -7,18 +7,18 @@
 
 use memchr::{memchr, memchr3};
 
-use super::encoding::Encoding;
-use super::header::{self, Header};
-use super::table::{Ancestor, NONE, ROOT, Table, Task};
+use super::encoding::TextEncoding;
+use super::header::{self, GoroutineHeader};
+use super::table::{AncestorStack, NONE, ROOT, StackTable, TaskFacts};
 use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 
 /// The longest dump that Go's runtime writes: it then cuts off where it is.
 const LONGEST_OF_GO: u64 = 64 << 20;
-/// How many of the frames that followed before are tried.
+/// Number of the frames that followed before which are tried.
 const TRIES: usize = 16;
-/// How much of a line that is too long is searched for a goroutine's state.
+/// Number of bytes that are searched of a line that is too long, for a goroutine's state.
 const HEAD: usize = 256;
-/// How much is made UTF-8 at a time where it is something else.
+/// Number of bytes that are made UTF-8 at a time where it is something else.
 const DECODED: usize = 64 << 10;
 /// The most labels of one goroutine.
 const LABELS: usize = 256;
@@ -26,16 +26,16 @@ const LABELS: usize = 256;
 /// A parser of dumps that come in pieces, cut anywhere.
 #[derive(Debug)]
 pub struct Parser {
-    encoding: Encoding,
-    table: Table,
+    encoding: TextEncoding,
+    table: StackTable,
     line_limit: usize,
-    prefix: Option<prefix::Prefix>,
+    prefix: Option<prefix::LogPrefix>,
     /// Read every line properly.
     no_short_cut: bool,
-    mode: Mode,
-    task: Task,
+    mode: ScanMode,
+    task: TaskFacts,
     /// A function whose place is on the next line.
-    pending: Pending,
+    pending: PendingLine,
     pending_name: Vec<u8>,
     /// No more frames of this stack are kept.
     cut: bool,
@@ -43,9 +43,9 @@ pub struct Parser {
     memory: bool,
     /// The goroutine stands in the text of a panic, and its first frame decides.
     doubtful: bool,
-    /// Whether the goroutine behind the text of the panic that was last read must be running.
+    /// Tells whether the goroutine behind the text of the panic that was last read must be running.
     runs: bool,
-    /// Whether that text has held others: then what comes is text until the one that runs.
+    /// Tells whether that text has held others: then what comes is text until the one that runs.
     forged: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
@@ -53,29 +53,29 @@ pub struct Parser {
     skipping: bool,
     /// The offset of the first byte that is not in a line that was read.
     offset: u64,
-    counts: Counts,
+    counts: ScanCounts,
 }
 
-/// What is counted beside the groups.
+/// The quantity that is counted beside the groups.
 #[derive(Clone, Copy, Debug, Default)]
-struct Counts {
+struct ScanCounts {
     goroutines: u64,
     /// Headers of `debug=2`, and records of `debug=1`.
     headers: u64,
     records: u64,
-    /// How often goroutine 1 came.
+    /// Number of times that goroutine 1 came.
     firsts: u64,
     crash: bool,
     truncated: bool,
     /// The total that a `debug=1` profile says, and the sum of its records so far.
     total: Option<u64>,
     sum: u64,
-    /// Whether that profile is of leaked goroutines only.
+    /// Tells whether that profile is of leaked goroutines only.
     leaks: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mode {
+enum ScanMode {
     /// Between goroutines.
     Text,
     /// In the text of a panic, up to its empty line.
@@ -90,7 +90,7 @@ enum Mode {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pending {
+enum PendingLine {
     Nothing,
     Function { inlined: bool },
     Creator,
@@ -103,14 +103,14 @@ impl Parser {
         // Ranges of the text are 32 bits wide.
         limits.text = limits.text.min(1 << 31);
         Parser {
-            encoding: Encoding::Unknown(Vec::new()),
-            table: Table::new(&limits, options.by_label.as_deref()),
+            encoding: TextEncoding::Unknown(Vec::new()),
+            table: StackTable::new(&limits, options.by_label.as_deref()),
             line_limit: limits.line,
-            prefix: options.strip_prefix.then(prefix::Prefix::default),
+            prefix: options.strip_prefix.then(prefix::LogPrefix::default),
             no_short_cut: options.strip_prefix,
-            mode: Mode::Text,
-            task: Task::new(),
-            pending: Pending::Nothing,
+            mode: ScanMode::Text,
+            task: TaskFacts::new(),
+            pending: PendingLine::Nothing,
             pending_name: Vec::new(),
             cut: false,
             memory: false,
@@ -120,13 +120,14 @@ impl Parser {
             carry: Vec::new(),
             skipping: false,
             offset: 0,
-            counts: Counts::default(),
+            counts: ScanCounts::default(),
         }
     }
 
     /// The same, for what begins in the middle of a dump, between two goroutines.
     pub(super) fn starting_at(options: &Options, offset: u64) -> Parser {
-        let encoding = if offset > 0 { Encoding::Plain } else { Encoding::Unknown(Vec::new()) };
+        let encoding =
+            if offset > 0 { TextEncoding::Plain } else { TextEncoding::Unknown(Vec::new()) };
         Parser { offset, encoding, ..Parser::new(options) }
     }
 
@@ -141,7 +142,7 @@ impl Parser {
         let head = self.encoding.decode(head);
         self.feed_plain(&head);
         match self.encoding {
-            Encoding::Plain => self.feed_plain(rest),
+            TextEncoding::Plain => self.feed_plain(rest),
             _ => rest.chunks(DECODED).for_each(|piece| {
                 let piece = self.encoding.decode(piece);
                 self.feed_plain(&piece);
@@ -193,8 +194,8 @@ impl Parser {
     fn scan(&mut self, text: &[u8]) -> usize {
         let mut at = 0;
         loop {
-            if self.mode == Mode::Stack
-                && self.pending == Pending::Nothing
+            if self.mode == ScanMode::Stack
+                && self.pending == PendingLine::Nothing
                 && !(self.cut || self.memory || self.doubtful || self.no_short_cut)
             {
                 at = self.known_frames(text, at);
@@ -248,7 +249,8 @@ impl Parser {
         at
     }
 
-    /// How long the two lines of a frame are at the beginning of a text, where they are there.
+    /// Returns how long the two lines of a frame are at the beginning of a text, where they are
+    /// there.
     #[inline]
     fn known_frame(&self, text: &[u8], frame: u32) -> Option<usize> {
         let function = self.table.function(frame);
@@ -262,7 +264,7 @@ impl Parser {
         Some(function.len() + 1 + end + 3 + length)
     }
 
-    /// How long the rest of a frame's second line is with its newline, where it is there.
+    /// Returns how long the rest of a frame's second line is with its newline, where it is there.
     #[inline]
     fn known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
         let place = self.table.place(frame);
@@ -290,7 +292,8 @@ impl Parser {
         (place.len() + length <= self.line_limit).then_some(place.len() + length)
     }
 
-    /// How long the two lines of a creator are at the beginning of a text, where they are there.
+    /// Returns how long the two lines of a creator are at the beginning of a text, where they are
+    /// there.
     fn known_creator(&self, text: &[u8], creator: u32) -> Option<usize> {
         let rest = text["created by ".len()..].strip_prefix(self.table.function(creator))?;
         let rest = match rest.strip_prefix(b" in goroutine ") {
@@ -322,7 +325,7 @@ impl Parser {
         match &mut self.prefix {
             None => self.line(line, offset),
             Some(prefix) => {
-                let stripped = prefix.strip(line, self.mode == Mode::Panic);
+                let stripped = prefix.strip(line, self.mode == ScanMode::Panic);
                 self.line(stripped.trim_ascii_end(), offset);
             }
         }
@@ -333,7 +336,9 @@ impl Parser {
         self.table.reach(Limit::Line, offset);
         let head = &line[..self.line_limit.min(HEAD)];
         match (self.mode, header::without_labels(head)) {
-            (Mode::Panic | Mode::AfterPanic, Some(_)) | (_, None) => self.task.partial = true,
+            (ScanMode::Panic | ScanMode::AfterPanic, Some(_)) | (_, None) => {
+                self.task.partial = true;
+            }
             (_, Some(whole)) => {
                 self.header(&whole, offset);
             }
@@ -342,23 +347,23 @@ impl Parser {
 
     fn line(&mut self, line: &[u8], offset: u64) {
         match self.mode {
-            Mode::Stack | Mode::Ancestor => self.stack_line(line, offset),
-            Mode::Record => self.record_line(line, offset),
-            Mode::Text | Mode::Panic | Mode::AfterPanic => self.text_line(line, offset),
+            ScanMode::Stack | ScanMode::Ancestor => self.stack_line(line, offset),
+            ScanMode::Record => self.record_line(line, offset),
+            ScanMode::Text | ScanMode::Panic | ScanMode::AfterPanic => self.text_line(line, offset),
         }
     }
 
     fn text_line(&mut self, line: &[u8], offset: u64) {
         match line {
-            [] if self.mode == Mode::Text => {}
-            [] => self.mode = Mode::AfterPanic,
+            [] if self.mode == ScanMode::Text => {}
+            [] => self.mode = ScanMode::AfterPanic,
             [b'g', ..] if self.header(line, offset) => {}
             _ if is_panic(line) => self.begin_panic(line),
-            _ if self.mode == Mode::Panic => {}
+            _ if self.mode == ScanMode::Panic => {}
             [b'0'..=b'9', ..] if self.counts.total.is_some() => self.record(line),
-            _ if self.mode == Mode::AfterPanic && self.forged => {}
+            _ if self.mode == ScanMode::AfterPanic && self.forged => {}
             _ => {
-                self.mode = Mode::Text;
+                self.mode = ScanMode::Text;
                 if let Some(total) = profile_total(line) {
                     self.check_total(offset);
                     self.counts.total = Some(total);
@@ -371,7 +376,7 @@ impl Parser {
     /// Begins the text of a panic. What panics runs; what is fatal may find everything waiting, and
     /// has no text of a program's own.
     fn begin_panic(&mut self, line: &[u8]) {
-        self.mode = Mode::Panic;
+        self.mode = ScanMode::Panic;
         self.forged = false;
         self.runs = !line.starts_with(b"fatal error: ");
     }
@@ -379,30 +384,30 @@ impl Parser {
     /// Begins a goroutine where a line is a header.
     fn header(&mut self, line: &[u8], offset: u64) -> bool {
         match header::parse(line) {
-            header::Line::Text => false,
-            header::Line::CutOff => {
+            header::HeaderLine::Text => false,
+            header::HeaderLine::CutOff => {
                 self.table.warn(offset, Problem::BrokenHeader);
                 true
             }
             // The first goroutine behind a panic is the one that panics.
-            header::Line::Header(header)
-                if self.mode == Mode::AfterPanic && self.runs && header.state != b"running" =>
+            header::HeaderLine::Header(header)
+                if self.mode == ScanMode::AfterPanic && self.runs && header.state != b"running" =>
             {
                 self.forged = true;
                 self.refuse(offset);
                 true
             }
-            header::Line::Header(header) => {
+            header::HeaderLine::Header(header) => {
                 self.end(offset);
                 self.check_total(offset);
-                self.doubtful = self.mode == Mode::Panic;
+                self.doubtful = self.mode == ScanMode::Panic;
                 self.begin(&header, offset);
                 true
             }
         }
     }
 
-    fn begin(&mut self, header: &Header<'_>, offset: u64) {
+    fn begin(&mut self, header: &GoroutineHeader<'_>, offset: u64) {
         self.task.id = header.id;
         self.task.state = self.table.state_id(header.state, offset);
         self.task.wait = header.wait;
@@ -414,7 +419,7 @@ impl Parser {
         }
         self.cut = false;
         self.memory = false;
-        self.mode = Mode::Stack;
+        self.mode = ScanMode::Stack;
     }
 
     fn labels(&mut self, text: &[u8], offset: u64) {
@@ -434,7 +439,7 @@ impl Parser {
         match line {
             [] => {
                 self.end(offset);
-                self.mode = Mode::Text;
+                self.mode = ScanMode::Text;
             }
             [b'\t', ..] if self.doubtful => self.refuse(offset),
             [b'\t', place @ ..] => self.place_line(place, offset),
@@ -443,14 +448,14 @@ impl Parser {
             [b'[', ..] if self.begin_ancestor(line, offset) => {}
             _ => {
                 if let Some(name) = lines::creator(line) {
-                    self.expect_place(name, Pending::Creator, offset);
+                    self.expect_place(name, PendingLine::Creator, offset);
                 } else if is_panic(line) {
                     // Two goroutines panic at a time.
                     self.end(offset);
                     self.begin_panic(line);
                 } else if is_register(line) {
                     self.end(offset);
-                    self.mode = Mode::Text;
+                    self.mode = ScanMode::Text;
                 } else if self.memory || line.starts_with(b"runtime: ") {
                     self.task.partial = true;
                 } else if line.starts_with(b"stack: frame={") {
@@ -473,10 +478,10 @@ impl Parser {
         }
         self.doubtful = false;
         // Of two lines in a row that look like functions, one with blanks is more likely a log's.
-        if self.pending != Pending::Nothing && memchr(b' ', name).is_some() {
+        if self.pending != PendingLine::Nothing && memchr(b' ', name).is_some() {
             return self.table.warn(offset, Problem::StrayText);
         }
-        self.expect_place(name, Pending::Function { inlined }, offset);
+        self.expect_place(name, PendingLine::Function { inlined }, offset);
     }
 
     /// Takes what looks like a goroutine for text of a panic.
@@ -484,10 +489,10 @@ impl Parser {
         self.table.warn(offset, Problem::InPanicText);
         self.task.clear();
         self.doubtful = false;
-        self.mode = Mode::Panic;
+        self.mode = ScanMode::Panic;
     }
 
-    fn expect_place(&mut self, name: &[u8], pending: Pending, offset: u64) {
+    fn expect_place(&mut self, name: &[u8], pending: PendingLine, offset: u64) {
         self.forget_pending(offset);
         self.pending = pending;
         self.pending_name.clear();
@@ -496,28 +501,28 @@ impl Parser {
 
     /// A function without a place is none.
     fn forget_pending(&mut self, offset: u64) {
-        if self.pending != Pending::Nothing {
+        if self.pending != PendingLine::Nothing {
             self.table.warn(offset, Problem::NoPlace);
-            self.pending = Pending::Nothing;
+            self.pending = PendingLine::Nothing;
         }
     }
 
     fn place_line(&mut self, line: &[u8], offset: u64) {
         let place = lines::place(line);
         let name = std::mem::take(&mut self.pending_name);
-        match std::mem::replace(&mut self.pending, Pending::Nothing) {
-            Pending::Function { inlined } => self.frame(&name, place, inlined, offset),
-            Pending::Creator => {
+        match std::mem::replace(&mut self.pending, PendingLine::Nothing) {
+            PendingLine::Function { inlined } => self.frame(&name, place, inlined, offset),
+            PendingLine::Creator => {
                 let frame = self.table.frame_id(&name, place, false, offset);
                 let creator = match self.task.ancestors.last_mut() {
-                    Some(ancestor) if self.mode == Mode::Ancestor => &mut ancestor.creator,
+                    Some(ancestor) if self.mode == ScanMode::Ancestor => &mut ancestor.creator,
                     _ => &mut self.task.creator,
                 };
                 *creator = frame.unwrap_or(NONE);
             }
             // `goroutine running on other thread; stack unavailable`
-            Pending::Nothing if line.starts_with(b"goroutine ") => self.task.partial = true,
-            Pending::Nothing => self.table.warn(offset, Problem::StrayPlace),
+            PendingLine::Nothing if line.starts_with(b"goroutine ") => self.task.partial = true,
+            PendingLine::Nothing => self.table.warn(offset, Problem::StrayPlace),
         }
         self.pending_name = name;
     }
@@ -528,7 +533,7 @@ impl Parser {
         }
         let frame = self.table.frame_id(name, place, inlined, offset);
         let node = match self.task.ancestors.last_mut() {
-            Some(ancestor) if self.mode == Mode::Ancestor => &mut ancestor.node,
+            Some(ancestor) if self.mode == ScanMode::Ancestor => &mut ancestor.node,
             _ => &mut self.task.node,
         };
         if !self.table.push(node, frame, offset) {
@@ -540,18 +545,18 @@ impl Parser {
     fn begin_ancestor(&mut self, line: &[u8], offset: u64) -> bool {
         let Some(id) = header::ancestor(line) else { return false };
         self.forget_pending(offset);
-        self.mode = Mode::Ancestor;
+        self.mode = ScanMode::Ancestor;
         // The runtime keeps as many as it is told to; a few tell the story.
         self.cut = self.task.ancestors.len() >= LABELS;
         if !self.cut {
-            self.task.ancestors.push(Ancestor { id, node: ROOT, creator: NONE });
+            self.task.ancestors.push(AncestorStack { id, node: ROOT, creator: NONE });
         }
         true
     }
 
     /// Ends the goroutine or record that is being read, if one is.
     fn end(&mut self, offset: u64) {
-        if !matches!(self.mode, Mode::Stack | Mode::Ancestor | Mode::Record) {
+        if !matches!(self.mode, ScanMode::Stack | ScanMode::Ancestor | ScanMode::Record) {
             return;
         }
         self.forget_pending(offset);
@@ -560,7 +565,7 @@ impl Parser {
             self.table.warn(offset, Problem::InPanicText);
         } else {
             let counts = &mut self.counts;
-            if self.mode == Mode::Record {
+            if self.mode == ScanMode::Record {
                 counts.records += 1;
                 counts.sum = counts.sum.saturating_add(self.task.count);
             } else {
@@ -581,7 +586,7 @@ impl Parser {
             self.task.count = count;
             self.task.leaked = self.counts.leaks;
             self.cut = false;
-            self.mode = Mode::Record;
+            self.mode = ScanMode::Record;
         }
     }
 
@@ -601,7 +606,7 @@ impl Parser {
             }
         } else {
             self.end(offset);
-            self.mode = Mode::Text;
+            self.mode = ScanMode::Text;
             self.text_line(line, offset);
         }
     }
@@ -633,13 +638,13 @@ impl Parser {
         self.conclude()
     }
 
-    /// What is known only when all is read.
+    /// Returns what is known only when all is read.
     pub(super) fn conclude(mut self) -> Dump {
         if self.offset == LONGEST_OF_GO {
             self.table.warn(self.offset, Problem::LongestOfGo);
             self.counts.truncated = true;
         }
-        let Counts { firsts, .. } = self.counts;
+        let ScanCounts { firsts, .. } = self.counts;
         // A crash says more than once what runs on its threads.
         if firsts > 1 && !self.counts.crash {
             self.table.warn(self.offset, Problem::Several(firsts));
@@ -659,21 +664,21 @@ impl Parser {
             self.offset += last.len() as u64;
             if breaks_off {
                 // What is left of the line would only look like something else.
-                self.pending = Pending::Nothing;
+                self.pending = PendingLine::Nothing;
             } else {
                 self.any_line(&last, offset);
             }
         }
-        if self.mode == Mode::Stack {
+        if self.mode == ScanMode::Stack {
             let empty = self.task.node == ROOT && !self.task.partial;
-            breaks_off |= self.pending != Pending::Nothing || empty;
+            breaks_off |= self.pending != PendingLine::Nothing || empty;
         }
-        breaks_off |= self.mode == Mode::Ancestor && self.pending != Pending::Nothing;
-        self.pending = Pending::Nothing;
+        breaks_off |= self.mode == ScanMode::Ancestor && self.pending != PendingLine::Nothing;
+        self.pending = PendingLine::Nothing;
         self.task.partial |= breaks_off;
         self.end(self.offset);
-        if self.mode != Mode::AfterPanic {
-            self.mode = Mode::Text;
+        if self.mode != ScanMode::AfterPanic {
+            self.mode = ScanMode::Text;
         }
         self.check_total(self.offset);
         if breaks_off {
@@ -682,30 +687,31 @@ impl Parser {
         self.counts.truncated |= breaks_off;
     }
 
-    /// Whether what came ends behind the text of a panic: then it takes what came to read on.
+    /// Returns whether what came ends behind the text of a panic: then it takes what came to read
+    /// on.
     pub(super) fn ends_after_panic(&self) -> bool {
-        self.mode == Mode::AfterPanic && self.runs
+        self.mode == ScanMode::AfterPanic && self.runs
     }
 
-    /// Whether a last line without a newline is only the beginning of one.
+    /// Returns whether a last line without a newline is only the beginning of one.
     fn breaks_off(&self, line: &[u8]) -> bool {
         if line.starts_with(b"goroutine ") {
-            return header::parse(line) == header::Line::CutOff;
+            return header::parse(line) == header::HeaderLine::CutOff;
         }
         match (self.mode, line) {
-            (Mode::Text | Mode::AfterPanic, line) => {
+            (ScanMode::Text | ScanMode::AfterPanic, line) => {
                 self.counts.headers > 0 && b"goroutine ".starts_with(line)
             }
-            (Mode::Stack, [b'\t', place @ ..]) => match self.pending {
-                Pending::Nothing => false,
-                Pending::Creator => !lines::may_end(place, false),
-                Pending::Function { inlined } => !lines::may_end(place, inlined),
+            (ScanMode::Stack, [b'\t', place @ ..]) => match self.pending {
+                PendingLine::Nothing => false,
+                PendingLine::Creator => !lines::may_end(place, false),
+                PendingLine::Function { inlined } => !lines::may_end(place, inlined),
             },
             // Not every frame of an ancestor has an offset.
-            (Mode::Ancestor, [b'\t', place @ ..]) => {
-                self.pending != Pending::Nothing && !lines::may_end(place, true)
+            (ScanMode::Ancestor, [b'\t', place @ ..]) => {
+                self.pending != PendingLine::Nothing && !lines::may_end(place, true)
             }
-            (Mode::Stack | Mode::Ancestor, line) => {
+            (ScanMode::Stack | ScanMode::Ancestor, line) => {
                 let blank = line.iter().any(u8::is_ascii_whitespace);
 
                 match line {
@@ -732,7 +738,7 @@ impl Parser {
     }
 
     fn into_dump(self) -> Dump {
-        let Counts { goroutines, headers, records, crash, truncated, .. } = self.counts;
+        let ScanCounts { goroutines, headers, records, crash, truncated, .. } = self.counts;
         let debug1 = headers == 0 && records > 0;
         let format = if debug1 { DumpFormat::Debug1 } else { DumpFormat::Debug2 };
         Dump { format, goroutines, crash, truncated, table: self.table }
@@ -746,12 +752,12 @@ fn profile_total(line: &[u8]) -> Option<u64> {
     if name.is_empty() { None } else { header::number(&line[line.len() - digits..]) }
 }
 
-/// Whether the text of a panic begins here.
+/// Returns whether the text of a panic begins here.
 fn is_panic(line: &[u8]) -> bool {
     [&b"panic: "[..], b"fatal error: ", b"\tpanic: "].iter().any(|start| line.starts_with(start))
 }
 
-/// Whether a line is one of the registers that follow a crash's stack: `rax    0xca`.
+/// Returns whether a line is one of the registers that follow a crash's stack: `rax    0xca`.
 fn is_register(line: &[u8]) -> bool {
     let name = line.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
     let value = line[name..].trim_ascii_start();

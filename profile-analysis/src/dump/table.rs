@@ -15,9 +15,9 @@ pub(super) const NONE: u32 = u32::MAX;
 /// The node of the empty stack.
 pub(super) const ROOT: u32 = 0;
 
-/// How many ids of members a group keeps.
+/// Number of ids of members a group keeps.
 const SAMPLE_IDS: usize = 8;
-/// How many warnings are kept; the rest is counted.
+/// Number of warnings that are kept; the rest is counted.
 const WARNINGS: usize = 100;
 
 /// A function and a place in it, as ranges of the text.
@@ -27,26 +27,26 @@ pub(super) struct FrameText {
     function: u32,
     place: u32,
     pub(super) inlined: bool,
-    /// Whether lines that hold these very texts can only be of this frame.
+    /// Tells whether lines that hold these very texts can only be of this frame.
     pub(super) plain: bool,
 }
 
 /// The last frame of a stack that begins with the frames of its parent.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Node {
+pub(super) struct FrameNode {
     pub(super) parent: u32,
     pub(super) frame: u32,
     pub(super) first_child: u32,
     pub(super) next_sibling: u32,
-    /// How many frames lead here.
+    /// Number of frames that lead here.
     pub(super) depth: u32,
     /// The group that was found here last.
     last_group: u32,
 }
 
-/// What makes a group one: everything else about its members may differ.
+/// Holds what makes a group one: everything else about its members may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Key {
+pub(super) struct GroupKey {
     pub(super) state: u32,
     pub(super) node: u32,
     pub(super) creator: u32,
@@ -54,25 +54,25 @@ pub(super) struct Key {
     pub(super) label: u32,
 }
 
-/// What is known of the members of a group.
+/// Holds what is known of the members of a group.
 #[derive(Clone, Debug)]
-pub(super) struct Members {
-    pub(super) key: Key,
+pub(super) struct GroupMembers {
+    pub(super) key: GroupKey,
     pub(super) count: u64,
     pub(super) ids: Vec<u64>,
     pub(super) waits: Waits,
     pub(super) locked: u64,
     pub(super) leaked: u64,
     pub(super) labelled: u64,
-    /// Members whose stack is not whole: elided, cut off, or not available.
+    /// GroupMembers whose stack is not whole: elided, cut off, or not available.
     pub(super) partial: u64,
     /// Of the first member that has any: the goroutines it descends from.
-    pub(super) ancestors: Vec<Ancestor>,
+    pub(super) ancestors: Vec<AncestorStack>,
 }
 
 /// A goroutine that another one descends from.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Ancestor {
+pub(super) struct AncestorStack {
     pub(super) id: u64,
     pub(super) node: u32,
     pub(super) creator: u32,
@@ -80,9 +80,9 @@ pub(super) struct Ancestor {
 
 /// A goroutine that is being read.
 #[derive(Clone, Debug)]
-pub(super) struct Task {
+pub(super) struct TaskFacts {
     pub(super) id: u64,
-    /// How many there are of it.
+    /// Number of them there are.
     pub(super) count: u64,
     pub(super) state: u32,
     pub(super) node: u32,
@@ -92,12 +92,12 @@ pub(super) struct Task {
     pub(super) leaked: bool,
     pub(super) partial: bool,
     pub(super) labels: Vec<u32>,
-    pub(super) ancestors: Vec<Ancestor>,
+    pub(super) ancestors: Vec<AncestorStack>,
 }
 
-impl Task {
-    pub(super) fn new() -> Task {
-        Task {
+impl TaskFacts {
+    pub(super) fn new() -> TaskFacts {
+        TaskFacts {
             id: 0,
             count: 1,
             state: NONE,
@@ -118,18 +118,18 @@ impl Task {
             (std::mem::take(&mut self.labels), std::mem::take(&mut self.ancestors));
         labels.clear();
         ancestors.clear();
-        *self = Task { labels, ancestors, ..Task::new() };
+        *self = TaskFacts { labels, ancestors, ..TaskFacts::new() };
     }
 }
 
-/// Texts, each once.
+/// TextTable, each once.
 #[derive(Clone, Debug, Default)]
-struct Texts {
+struct TextTable {
     known: HashMap<Box<[u8]>, u32>,
     list: Vec<Box<[u8]>>,
 }
 
-impl Texts {
+impl TextTable {
     fn find(&self, text: &[u8]) -> Option<u32> {
         self.known.get(text).copied()
     }
@@ -144,21 +144,21 @@ impl Texts {
 
 /// All that was read so far.
 #[derive(Clone, Debug)]
-pub(super) struct Table {
+pub(super) struct StackTable {
     limits: Limits,
     text: Vec<u8>,
     pub(super) frames: Vec<FrameText>,
     frame_ids: HashMap<(Box<[u8]>, u32), u32>,
-    pub(super) nodes: Vec<Node>,
+    pub(super) nodes: Vec<FrameNode>,
     node_ids: HashMap<(u32, u32), u32>,
-    states: Texts,
+    states: TextTable,
     last_state: u32,
     /// `key` and `value` with a zero byte between.
-    labels: Texts,
+    labels: TextTable,
     /// The value of a label that is part of every key.
     by_label: Option<Box<[u8]>>,
-    pub(super) groups: Vec<Members>,
-    group_ids: HashMap<Key, u32>,
+    pub(super) groups: Vec<GroupMembers>,
+    group_ids: HashMap<GroupKey, u32>,
     pub(super) label_counts: HashMap<(u32, u32), u64>,
     distinct_waits: usize,
     bytes: usize,
@@ -168,9 +168,9 @@ pub(super) struct Table {
     pub(super) reached: Vec<Limit>,
 }
 
-impl Table {
-    pub(super) fn new(limits: &Limits, by_label: Option<&str>) -> Table {
-        let root = Node {
+impl StackTable {
+    pub(super) fn new(limits: &Limits, by_label: Option<&str>) -> StackTable {
+        let root = FrameNode {
             parent: NONE,
             frame: NONE,
             first_child: NONE,
@@ -178,16 +178,16 @@ impl Table {
             depth: 0,
             last_group: NONE,
         };
-        Table {
+        StackTable {
             limits: *limits,
             text: Vec::new(),
             frames: Vec::new(),
             frame_ids: HashMap::new(),
             nodes: vec![root],
             node_ids: HashMap::new(),
-            states: Texts::default(),
+            states: TextTable::default(),
             last_state: NONE,
-            labels: Texts::default(),
+            labels: TextTable::default(),
             by_label: by_label.map(|key| key.as_bytes().into()),
             groups: Vec::new(),
             group_ids: HashMap::new(),
@@ -216,7 +216,7 @@ impl Table {
         }
     }
 
-    /// Whether so much more text may be kept; where it may, it is charged for.
+    /// Returns whether so much more text may be kept; where it may, it is charged for.
     fn afford(&mut self, bytes: usize, offset: u64) -> bool {
         // What maps and lists need beside the text itself, while they grow too.
         const OVERHEAD: usize = 192;
@@ -316,7 +316,7 @@ impl Table {
         let node = self.nodes.len() as u32;
         let above = &mut self.nodes[parent as usize];
         let next_sibling = std::mem::replace(&mut above.first_child, node);
-        self.nodes.push(Node {
+        self.nodes.push(FrameNode {
             parent,
             frame,
             first_child: NONE,
@@ -353,9 +353,9 @@ impl Table {
     }
 
     /// Adds a goroutine, whose stack ends at `task.node`, to its group.
-    pub(super) fn add(&mut self, task: &mut Task, offset: u64) {
+    pub(super) fn add(&mut self, task: &mut TaskFacts, offset: u64) {
         let label = self.grouping_label(task);
-        let key = Key { state: task.state, node: task.node, creator: task.creator, label };
+        let key = GroupKey { state: task.state, node: task.node, creator: task.creator, label };
         let last = self.nodes[key.node as usize].last_group;
         let group = match self.groups.get(last as usize) {
             Some(group) if group.key == key => last,
@@ -395,7 +395,7 @@ impl Table {
         }
     }
 
-    fn grouping_label(&self, task: &Task) -> u32 {
+    fn grouping_label(&self, task: &TaskFacts) -> u32 {
         let Some(wanted) = &self.by_label else { return NONE };
         let is_wanted = |&&label: &&u32| {
             let text = self.label(label);
@@ -406,14 +406,14 @@ impl Table {
 
     /// The number of a group. Where there is no room for another one, what is left over has groups
     /// without a stack, one for each state.
-    fn group_id(&mut self, key: Key, offset: u64) -> u32 {
+    fn group_id(&mut self, key: GroupKey, offset: u64) -> u32 {
         if let Some(&id) = self.group_ids.get(&key) {
             return id;
         }
         let mut key = key;
         if self.groups.len() >= self.limits.groups {
             self.reach(Limit::Groups, offset);
-            key = Key { node: ROOT, creator: NONE, label: NONE, ..key };
+            key = GroupKey { node: ROOT, creator: NONE, label: NONE, ..key };
             if let Some(&id) = self.group_ids.get(&key) {
                 return id;
             }
@@ -426,7 +426,7 @@ impl Table {
         }
         let id = self.groups.len() as u32;
         self.group_ids.insert(key, id);
-        self.groups.push(Members {
+        self.groups.push(GroupMembers {
             key,
             count: 0,
             ids: Vec::new(),
@@ -445,7 +445,7 @@ impl Table {
         let mut frames = Vec::with_capacity(self.nodes[node as usize].depth as usize);
         let mut node = node;
         while node != ROOT {
-            let Node { parent, frame, .. } = self.nodes[node as usize];
+            let FrameNode { parent, frame, .. } = self.nodes[node as usize];
             frames.push(frame);
             node = parent;
         }
@@ -454,7 +454,7 @@ impl Table {
     }
 
     /// Adds what another table holds, which was read from what comes after.
-    pub(super) fn merge(&mut self, later: &Table, offset: u64) {
+    pub(super) fn merge(&mut self, later: &StackTable, offset: u64) {
         let frames: Vec<Option<u32>> = (0..later.frames.len() as u32)
             .map(|frame| {
                 let inlined = later.frames[frame as usize].inlined;
@@ -483,8 +483,8 @@ impl Table {
         };
         let mut groups = Vec::with_capacity(later.groups.len());
         for members in &later.groups {
-            let Key { state, node, creator: by, label } = members.key;
-            let key = Key {
+            let GroupKey { state, node, creator: by, label } = members.key;
+            let key = GroupKey {
                 state: if state == NONE { NONE } else { self.state_id(later.state(state), offset) },
                 node: nodes[node as usize],
                 creator: creator(by),
@@ -503,7 +503,7 @@ impl Table {
             if ours.ancestors.is_empty() {
                 let theirs = members.ancestors.iter();
                 ours.ancestors = theirs
-                    .map(|ancestor| Ancestor {
+                    .map(|ancestor| AncestorStack {
                         node: nodes[ancestor.node as usize],
                         creator: creator(ancestor.creator),
                         ..*ancestor

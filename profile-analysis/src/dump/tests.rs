@@ -263,7 +263,7 @@ fn a_goroutine_with_endless_labels_counts() {
     assert_eq!(all(&parser.finish()), all(&dump));
 }
 
-/// What logs put before lines, and what a dump looks like in them.
+/// Returns what logs put before lines, and what a dump looks like in them.
 #[test]
 fn logs_are_read() {
     let plain = "panic: oh goroutine 9 [fake]:\n\tgoroutine 9 [fake]:\n\tmain.evil()\n\t\n\n\
@@ -460,7 +460,7 @@ fn in_pieces(text: &[u8], cuts: &[usize]) -> Dump {
     parser.finish()
 }
 
-/// What the parser says without its short cut.
+/// Returns what the parser says without its short cut.
 fn slowly(text: &[u8]) -> Dump {
     let mut parser = Parser::new(&Options::default());
     parser.without_short_cut();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::table::{Ancestor, Members, NONE, split_label};
+use super::table::{AncestorStack, GroupMembers, NONE, split_label};
 use super::{Dump, DumpFormat, Limit, Waits, Warning, lines};
 
 /// A frame of a stack.
@@ -15,7 +15,7 @@ pub struct Frame<'a> {
     pub file: Cow<'a, str>,
     /// The line, 0 where unknown.
     pub line: u64,
-    /// Whether it is inlined into the next one.
+    /// Tells whether it is inlined into the next one.
     pub inlined: bool,
 }
 
@@ -24,7 +24,7 @@ pub struct Frame<'a> {
 pub struct Group<'a> {
     dump: &'a Dump,
     index: u32,
-    members: &'a Members,
+    members: &'a GroupMembers,
 }
 
 /// A goroutine that a group's first member descends from.
@@ -32,9 +32,9 @@ pub struct Group<'a> {
 pub struct AncestorView<'a> {
     /// Its id.
     pub id: u64,
-    /// Where it went on to create its child, the leaf first.
+    /// Place where it went on to create its child, the leaf first.
     pub stack: Vec<Frame<'a>>,
-    /// Where it was created itself.
+    /// Place where it was created itself.
     pub created_by: Option<Frame<'a>>,
 }
 
@@ -44,17 +44,17 @@ impl Dump {
         self.format
     }
 
-    /// How many goroutines or threads there are.
+    /// Returns how many goroutines or threads there are.
     pub fn goroutines(&self) -> u64 {
         self.goroutines
     }
 
-    /// Whether it was written by a program that crashed, or with as much detail.
+    /// Returns whether it was written by a program that crashed, or with as much detail.
     pub fn is_crash(&self) -> bool {
         self.crash
     }
 
-    /// Whether it breaks off.
+    /// Returns whether it breaks off.
     pub fn truncated(&self) -> bool {
         self.truncated
     }
@@ -64,7 +64,7 @@ impl Dump {
         &self.table.reached
     }
 
-    /// What is odd: at most a hundred of it.
+    /// Returns what is odd: at most a hundred of it.
     pub fn warnings(&self) -> &[Warning] {
         &self.table.warnings
     }
@@ -78,7 +78,7 @@ impl Dump {
         texts
     }
 
-    /// How many groups there are.
+    /// Returns how many groups there are.
     pub fn group_count(&self) -> usize {
         self.table.groups.len()
     }
@@ -89,7 +89,7 @@ impl Dump {
         groups.map(|(index, members)| Group { dump: self, index: index as u32, members })
     }
 
-    /// How many are in each state.
+    /// Returns how many are in each state.
     pub fn by_state(&self) -> BTreeMap<String, u64> {
         let mut states = BTreeMap::new();
         // Without states there is nothing to count by.
@@ -99,7 +99,7 @@ impl Dump {
         states
     }
 
-    /// How many distinct functions and places there are: a frame's number is below it.
+    /// Returns how many distinct functions and places there are: a frame's number is below it.
     pub(crate) fn frame_count(&self) -> usize {
         self.table.frames.len()
     }
@@ -131,7 +131,7 @@ impl Dump {
 }
 
 impl<'a> Group<'a> {
-    /// How many members there are.
+    /// Returns how many members there are.
     pub fn count(&self) -> u64 {
         self.members.count
     }
@@ -150,27 +150,27 @@ impl<'a> Group<'a> {
         &self.members.ids
     }
 
-    /// How long members have been waiting, as far as the dump says.
+    /// Returns how long members have been waiting, as far as the dump says.
     pub fn waits(&self) -> &'a Waits {
         &self.members.waits
     }
 
-    /// How many members are locked to their thread.
+    /// Returns how many members are locked to their thread.
     pub fn locked(&self) -> u64 {
         self.members.locked
     }
 
-    /// How many members the garbage collector has proven to be leaked.
+    /// Returns how many members the garbage collector has proven to be leaked.
     pub fn leaked(&self) -> u64 {
         self.members.leaked
     }
 
-    /// How many members have labels.
+    /// Returns how many members have labels.
     pub fn labelled(&self) -> u64 {
         self.members.labelled
     }
 
-    /// How many members' stacks are not whole: frames elided, cut off or not available.
+    /// Returns how many members' stacks are not whole: frames elided, cut off or not available.
     pub fn partial(&self) -> u64 {
         self.members.partial
     }
@@ -180,7 +180,7 @@ impl<'a> Group<'a> {
         self.frames().into_iter().map(|frame| self.dump.frame(frame)).collect()
     }
 
-    /// Where the members were created.
+    /// Returns where the members were created.
     pub fn created_by(&self) -> Option<Frame<'a>> {
         self.dump.optional(self.members.key.creator)
     }
@@ -216,7 +216,7 @@ impl<'a> Group<'a> {
 
     /// The goroutines that the first member descends from, its parent first.
     pub fn ancestors(&self) -> Vec<AncestorView<'a>> {
-        let view = |&Ancestor { id, node, creator }: &Ancestor| AncestorView {
+        let view = |&AncestorStack { id, node, creator }: &AncestorStack| AncestorView {
             id,
             stack: self.dump.table.stack(node).into_iter().map(|f| self.dump.frame(f)).collect(),
             created_by: self.dump.optional(creator),

@@ -46,13 +46,13 @@ impl Waits {
         self.counts.iter().map(|(&minutes, &count)| (minutes, count))
     }
 
-    /// How many members' waits are known. The others may have waited for less than a minute, or
-    /// for hours without a garbage collection that would have noticed.
+    /// Returns how many members' waits are known. The others may have waited for less than a
+    /// minute, or for hours without a garbage collection that would have noticed.
     pub fn known(&self) -> u64 {
         self.known
     }
 
-    /// How many have waited so long, or longer.
+    /// Returns how many have waited so long, or longer.
     pub fn at_least(&self, minutes: u64) -> u64 {
         self.counts.range(minutes..).map(|(_, count)| count).sum()
     }

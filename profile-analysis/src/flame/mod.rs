@@ -16,8 +16,8 @@ use std::collections::HashMap;
 
 use profile_format::profile::Stacks;
 
-use crate::distinct::Distinct;
-use crate::frames::Frames;
+use crate::distinct::DistinctIndex;
+use crate::frames::FrameTable;
 use crate::top::sample_type;
 use crate::{Error, Result};
 
@@ -29,7 +29,7 @@ pub use svg::svg;
 /// Stacks by function name, with their sums in one sample type.
 #[derive(Debug)]
 pub struct Flame {
-    /// What is counted, such as `inuse_space`.
+    /// The quantity that is counted, such as `inuse_space`.
     pub sample_type: String,
     /// In which unit, such as `bytes`.
     pub unit: String,
@@ -47,9 +47,9 @@ pub struct Flame {
 pub struct Tree {
     /// The nodes, each after its parent and beside its siblings; the first is the root of all.
     pub nodes: Vec<Node>,
-    /// How deep the deepest node is; the root is at 0.
+    /// Tells how deep the deepest node is; the root is at 0.
     pub depth: u32,
-    /// What had to be left out, as a sentence for people; empty where it is all there.
+    /// Holds what had to be left out, as a sentence for people; empty where it is all there.
     pub note: String,
 }
 
@@ -60,11 +60,11 @@ pub struct Node {
     pub name: u32,
     /// Index of the parent; the root is its own.
     pub parent: u32,
-    /// How many nodes are between this and the root.
+    /// Number of nodes that are between this and the root.
     pub depth: u32,
-    /// Where it begins, in the unit of `value`: its place from the left.
+    /// Place where it begins, in the unit of `value`: its place from the left.
     pub start: i128,
-    /// What falls on it and on what it called.
+    /// The amount that falls on it and on what it called.
     pub value: i128,
     /// The same in the profile to compare with; 0 where there is none.
     pub base: i128,
@@ -94,7 +94,7 @@ impl Flame {
             values: Vec::new(),
             base: None,
         };
-        let mut joint = Joint::new(stacks.len());
+        let mut joint = JointFrames::new(stacks.len());
         joint.add(&mut flame, stacks, column, |flame| &mut flame.values);
         if let Some(base) = base {
             let column = sample_type(base.profile(), Some(&profile.type_name(value_type)))?;
@@ -105,12 +105,12 @@ impl Flame {
         Ok(flame)
     }
 
-    /// How many stacks there are.
+    /// Returns how many stacks there are.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
@@ -143,14 +143,14 @@ impl Flame {
 }
 
 /// Finds the names and stacks that are there already.
-struct Joint {
+struct JointFrames {
     names: HashMap<String, u32>,
-    stacks: Distinct,
+    stacks: DistinctIndex,
 }
 
-impl Joint {
-    fn new(stacks: usize) -> Joint {
-        Joint { names: HashMap::new(), stacks: Distinct::with_capacity(stacks) }
+impl JointFrames {
+    fn new(stacks: usize) -> JointFrames {
+        JointFrames { names: HashMap::new(), stacks: DistinctIndex::with_capacity(stacks) }
     }
 
     fn add(
@@ -160,7 +160,7 @@ impl Joint {
         column: usize,
         sums: fn(&mut Flame) -> &mut Vec<i128>,
     ) {
-        let frames = Frames::new(stacks.profile());
+        let frames = FrameTable::new(stacks.profile());
         let names: Vec<u32> = frames
             .functions
             .iter()

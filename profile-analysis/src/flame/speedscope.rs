@@ -7,29 +7,29 @@ use crate::Result;
 use crate::top::saturate;
 
 #[derive(Serialize)]
-struct File<'a> {
+struct SpeedscopeFile<'a> {
     #[serde(rename = "$schema")]
     schema: &'static str,
     name: &'a str,
     exporter: &'static str,
     #[serde(rename = "activeProfileIndex")]
     active: u32,
-    shared: Shared<'a>,
-    profiles: Vec<Sampled<'a>>,
+    shared: SharedFrames<'a>,
+    profiles: Vec<SampledProfile<'a>>,
 }
 
 #[derive(Serialize)]
-struct Shared<'a> {
-    frames: Vec<Frame<'a>>,
+struct SharedFrames<'a> {
+    frames: Vec<SpeedscopeFrame<'a>>,
 }
 
 #[derive(Serialize)]
-struct Frame<'a> {
+struct SpeedscopeFrame<'a> {
     name: &'a str,
 }
 
 #[derive(Serialize)]
-struct Sampled<'a> {
+struct SampledProfile<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     name: &'a str,
@@ -39,17 +39,17 @@ struct Sampled<'a> {
     #[serde(rename = "endValue")]
     end: i64,
     #[serde(serialize_with = "stacks")]
-    samples: Chosen<'a>,
+    samples: ChosenStacks<'a>,
     weights: Vec<i64>,
 }
 
 /// Some of the stacks of a flame.
-struct Chosen<'a> {
+struct ChosenStacks<'a> {
     flame: &'a Flame,
     stacks: Vec<usize>,
 }
 
-fn stacks<S: Serializer>(chosen: &Chosen<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+fn stacks<S: Serializer>(chosen: &ChosenStacks<'_>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(chosen.stacks.iter().map(|&stack| chosen.flame.stack(stack)))
 }
 
@@ -71,19 +71,21 @@ pub fn speedscope<'a>(flame: &'a Flame, title: &'a str) -> Result<impl Serialize
         "seconds" | "s" => "seconds",
         _ => "none",
     };
-    Ok(File {
+    Ok(SpeedscopeFile {
         schema: "https://www.speedscope.app/file-format-schema.json",
         name: title,
         exporter: concat!("profilez ", env!("CARGO_PKG_VERSION")),
         active: 0,
-        shared: Shared { frames: flame.names.iter().map(|name| Frame { name }).collect() },
-        profiles: vec![Sampled {
+        shared: SharedFrames {
+            frames: flame.names.iter().map(|name| SpeedscopeFrame { name }).collect(),
+        },
+        profiles: vec![SampledProfile {
             kind: "sampled",
             name: &flame.sample_type,
             unit,
             start: 0,
             end,
-            samples: Chosen { flame, stacks },
+            samples: ChosenStacks { flame, stacks },
             weights,
         }],
     })

@@ -76,7 +76,7 @@ pub fn svg(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
     Ok(out)
 }
 
-/// What is shown: `inuse_space: 128.54 MiB`, and of two profiles the base's.
+/// Returns what is shown: `inuse_space: 128.54 MiB`, and of two profiles the base's.
 pub(super) fn subtitle(flame: &Flame, note: &str) -> String {
     let value = |value: i128| format_value(saturate(value), &flame.unit);
     let mut text = format!("{}: {}", flame.sample_type, value(flame.total()));

@@ -8,12 +8,12 @@ use super::stuck::{Evidence, Stuck};
 use super::{Groups, Row, render};
 use crate::units::plural;
 
-/// How one group has changed.
+/// Tells how one group has changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// How many there were.
+    /// Number of them.
     pub before: u64,
-    /// How many there are.
+    /// Number of them.
     pub after: u64,
     /// The difference.
     pub delta: i64,
@@ -23,33 +23,33 @@ pub struct Change {
     pub top_func: String,
     /// The frames as `function file:line`, the leaf first.
     pub stack: Vec<String>,
-    /// Where they were created.
+    /// Place where they were created.
     pub created_by: Option<String>,
-    /// What they are for.
+    /// Their purpose.
     pub category: &'static str,
     /// The rule that says so.
     pub rule: Option<String>,
-    /// What looks stuck in the later dump; a group that has grown has at least that.
+    /// Holds what looks stuck in the later dump; a group that has grown has at least that.
     pub stuck: Option<Stuck>,
 }
 
 /// Two dumps compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diff {
-    /// How many goroutines there were.
+    /// Number of goroutines there were.
     pub before: u64,
-    /// How many there are.
+    /// Number of them.
     pub after: u64,
     /// The groups that have changed: what grew most first, what shrank most last.
     pub changes: Vec<Change>,
-    /// How many groups are as they were.
+    /// Number of groups that are as they were.
     pub unchanged: usize,
 }
 
 /// Compares two dumps that were grouped in the same way.
 pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
-    type Sides<'a> = [Option<&'a Row<'a>>; 2];
-    let mut groups: BTreeMap<_, Sides<'_>> = BTreeMap::new();
+    type DumpSides<'a> = [Option<&'a Row<'a>>; 2];
+    let mut groups: BTreeMap<_, DumpSides<'_>> = BTreeMap::new();
     for (side, rows) in [&base.rows, &new.rows].into_iter().enumerate() {
         for row in rows {
             let stack: Vec<String> = row.frames().iter().map(render::place).collect();
@@ -87,7 +87,8 @@ pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
     Diff { before: base.total, after: new.total, changes, unchanged }
 }
 
-/// What looks stuck about a group that has changed: growth is evidence too, if it was there before.
+/// Returns what looks stuck about a group that has changed: growth is evidence too, if it was there
+/// before.
 fn grown(row: &Row<'_>, before: u64) -> Option<Stuck> {
     let own = row.stuck.clone();
     let grows = before > 0 && row.count > before && row.wait_reason().is_some();
@@ -105,7 +106,7 @@ fn grown(row: &Row<'_>, before: u64) -> Option<Stuck> {
 
 /// Writes a comparison for people, its lines cut to `width` characters, 40 at least.
 pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
-    let mut out = render::Text::new(width);
+    let mut out = render::GroupText::new(width);
     let delta = i128::from(diff.after) - i128::from(diff.before);
     out.line(&format!(
         "{}, {} before ({delta:+}); {} changed, {} did not",

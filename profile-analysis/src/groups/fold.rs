@@ -8,17 +8,18 @@ use super::frames::FrameKinds;
 use super::stuck::judge;
 use super::{By, Category, GroupOptions, Row, StackOf};
 use crate::dump::{Dump, Group, labels_by_group};
-use crate::rules::{Bits, RuleSet, Subject};
+use crate::rules::{PatternBits, RuleSet, RuleSubject};
 
-/// What tells rows apart, as numbers; equal ones are compared, so that a hash decides nothing.
-struct Keys {
+/// Holds what tells rows apart, as numbers; equal ones are compared, so that a hash decides
+/// nothing.
+struct GroupKeys {
     state: RandomState,
     rows: HashMap<u64, Vec<(usize, Vec<u32>)>>,
 }
 
-impl Keys {
-    fn new() -> Keys {
-        Keys { state: RandomState::new(), rows: HashMap::new() }
+impl GroupKeys {
+    fn new() -> GroupKeys {
+        GroupKeys { state: RandomState::new(), rows: HashMap::new() }
     }
 
     /// The row of a key, or `next` where it is new.
@@ -42,7 +43,7 @@ pub(super) fn exact<'a>(
     options: &GroupOptions,
 ) -> Vec<Row<'a>> {
     let mut labels = labels_by_group(dump);
-    let mut keys = Keys::new();
+    let mut keys = GroupKeys::new();
     let mut rows: Vec<Row<'_>> = Vec::new();
     for group in dump.groups() {
         let labels = std::mem::take(&mut labels[group.index() as usize]);
@@ -82,10 +83,10 @@ fn row<'a>(
     }
     let user = frames.iter().find(|&&frame| kinds.kinds[frame as usize].user);
     let state = group.state();
-    let verdict = rules.verdict(&Subject {
+    let verdict = rules.verdict(&RuleSubject {
         any_frame: &any_frame,
         top_user_frame: user.map_or(&none, |&frame| bits_of(frame)),
-        created_by: group.creator().map_or(&none, bits_of) as &Bits,
+        created_by: group.creator().map_or(&none, bits_of) as &PatternBits,
         state: &state,
         labels: &labels,
     });
@@ -149,7 +150,7 @@ pub(super) fn fold<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<
     if *by == By::Exact {
         return exact;
     }
-    let mut keys = Keys::new();
+    let mut keys = GroupKeys::new();
     let mut rows: Vec<Row<'_>> = Vec::new();
     // The largest gives its face.
     let mut exact = exact;

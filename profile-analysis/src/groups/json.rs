@@ -57,7 +57,7 @@ struct GroupJson<'a> {
     line: u64,
     /// The first function past the standard library.
     user_func: String,
-    stack: Stack<'a>,
+    stack: StackJson<'a>,
     created_by: Option<String>,
     category: &'static str,
     rule: Option<&'a str>,
@@ -110,7 +110,7 @@ fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Erro
             file: top.map_or("", |frame| &frame.file),
             line: top.map_or(0, |frame| frame.line),
             user_func: row.user_frame().map_or_else(String::new, |f| f.function.into_owned()),
-            stack: Stack(&frames),
+            stack: StackJson(&frames),
             created_by: row.created_by().as_ref().map(place),
             category: row.category.name(),
             rule: row.rule,
@@ -129,9 +129,9 @@ fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Erro
 }
 
 /// Frames as text, one at a time: a name may be as long as a line.
-struct Stack<'a>(&'a [Frame<'a>]);
+struct StackJson<'a>(&'a [Frame<'a>]);
 
-impl Serialize for Stack<'_> {
+impl Serialize for StackJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(place))
     }

@@ -40,7 +40,7 @@ pub use json::{GoroutinesJson, goroutines_json};
 pub use render::render;
 pub use stuck::{Evidence, Stuck};
 
-/// What makes a row one.
+/// The kinds of things that a row can stand for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum By {
@@ -57,10 +57,10 @@ pub enum By {
     Label,
 }
 
-/// How to group and to judge.
+/// Tells how to group and to judge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOptions {
-    /// What makes a row one.
+    /// The kinds of things that a row can stand for.
     pub by: By,
     /// From how many minutes on a wait is long.
     pub long_wait: u64,
@@ -82,11 +82,11 @@ impl Default for GroupOptions {
 pub struct Groups<'a> {
     /// The dump.
     pub dump: &'a Dump,
-    /// How many goroutines there are.
+    /// Number of goroutines there are.
     pub total: u64,
     /// The groups.
     pub rows: Vec<Row<'a>>,
-    /// How many goroutines are what.
+    /// Number of goroutines that are this.
     pub summary: Summary,
 }
 
@@ -112,19 +112,19 @@ pub struct Summary {
 /// A group.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
-    /// How many there are.
+    /// Number of them.
     pub count: u64,
     /// The state that most are in.
     pub state: Cow<'a, str>,
     /// All states, where there is more than one.
     pub other_states: Vec<Cow<'a, str>>,
-    /// How long members have been waiting.
+    /// Time that members have been waiting.
     pub waits: Waits,
-    /// What they are for.
+    /// Their purpose.
     pub category: Category,
     /// The rule that says so.
     pub rule: Option<&'a str>,
-    /// What looks stuck about them.
+    /// Holds what looks stuck about them.
     pub stuck: Option<Stuck>,
     /// Ids of the first members.
     pub ids: Vec<u64>,
@@ -132,22 +132,22 @@ pub struct Row<'a> {
     pub labels: Vec<(String, String, u64)>,
     /// The value of the label that rows are told apart by.
     pub label: Option<Cow<'a, str>>,
-    /// How many are locked to their thread.
+    /// Number of those that are locked to their thread.
     pub locked: u64,
-    /// How many are proven to be leaked.
+    /// Number of those that are proven to be leaked.
     pub leaked: u64,
-    /// How many stacks are not whole.
+    /// Number of stacks that are not whole.
     pub partial: u64,
     stuck_after: Option<u64>,
     severity: Option<&'a str>,
-    /// Whether they wait for a lock.
+    /// Tells whether they wait for a lock.
     lock: bool,
     in_main: bool,
     user: Option<u32>,
     stack: StackOf<'a>,
 }
 
-/// Where the frames of a row are; they are put together when asked for.
+/// Place where the frames of a row are; they are put together when asked for.
 #[derive(Clone, Copy, Debug)]
 struct StackOf<'a> {
     group: Group<'a>,
@@ -175,12 +175,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Where they were created.
+    /// Returns where they were created.
     pub fn created_by(&self) -> Option<Frame<'a>> {
         self.stack.group.created_by()
     }
 
-    /// What they wait for, where they wait.
+    /// Returns what they wait for, where they wait.
     pub fn wait_reason(&self) -> Option<&str> {
         const NOT_WAITING: [&str; 11] = [
             "",

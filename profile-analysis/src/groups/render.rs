@@ -10,14 +10,14 @@ use crate::units::plural;
 const FRAMES: usize = 12;
 
 /// Lines of at most so many characters.
-pub(super) struct Text {
+pub(super) struct GroupText {
     out: String,
     width: usize,
 }
 
-impl Text {
-    pub(super) fn new(width: usize) -> Text {
-        Text { out: String::new(), width: width.max(NARROWEST) }
+impl GroupText {
+    pub(super) fn new(width: usize) -> GroupText {
+        GroupText { out: String::new(), width: width.max(NARROWEST) }
     }
 
     /// Adds a line, cut to the width.
@@ -74,7 +74,7 @@ impl Text {
 
 /// Writes groups as text, its lines cut to `width` characters, 40 at least; at most `most` groups.
 pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
-    let mut out = Text::new(width);
+    let mut out = GroupText::new(width);
     let rows = groups.rows.len();
     out.line(&format!("{} in {}", plural(groups.total, "goroutine"), plural(rows as u64, "group")));
     out.line(&summary(&groups.summary));
@@ -169,7 +169,7 @@ pub(super) fn place(frame: &Frame<'_>) -> String {
     }
 }
 
-/// What is not shown, and what shows it.
+/// Returns what is not shown, and what shows it.
 pub(super) fn more(count: usize, what: &str) -> String {
     format!("{}; -n 0 shows all", plural(count as u64, what))
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{GroupOptions, Row};
 use crate::rules::Category;
 
-/// Why members of a group look stuck, the strongest first.
+/// The reasons why members of a group look stuck, the strongest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -41,16 +41,16 @@ impl Evidence {
     }
 }
 
-/// What looks stuck in a group.
+/// Holds what looks stuck in a group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stuck {
     /// The strongest evidence.
     pub evidence: Evidence,
-    /// How many members it concerns.
+    /// Number of members it concerns.
     pub count: u64,
     /// One line on it.
     pub why: String,
-    /// How bad the rule says it is.
+    /// Tells how bad the rule says it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<String>,
 }

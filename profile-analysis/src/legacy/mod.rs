@@ -16,25 +16,25 @@ use profile_format::ProfileShape;
 use profile_format::jemalloc::unbias;
 use profile_format::profile::{Builder, Function, Line, Mapping, Profile};
 
-use self::parse::{Header, Text};
+use self::parse::{LegacyHeader, LegacyText};
 
-/// How much text is read.
+/// Bounds of the text that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limits {
+pub(crate) struct LegacyLimits {
     /// Bytes of the text.
     pub(crate) bytes: usize,
     /// Addresses of one stack.
     pub(crate) depth: usize,
 }
 
-impl Default for Limits {
+impl Default for LegacyLimits {
     /// 1 GiB, and a million addresses.
-    fn default() -> Limits {
-        Limits { bytes: 1 << 30, depth: 1 << 20 }
+    fn default() -> LegacyLimits {
+        LegacyLimits { bytes: 1 << 30, depth: 1 << 20 }
     }
 }
 
-/// Why a text is no profile.
+/// The reasons why a text is no profile.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LegacyError {
@@ -51,7 +51,10 @@ pub enum LegacyError {
 /// # Errors
 ///
 /// Where the first line says that it is something else, or it is too long.
-pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<(Profile, Vec<String>), LegacyError> {
+pub(crate) fn parse(
+    bytes: &[u8],
+    limits: &LegacyLimits,
+) -> Result<(Profile, Vec<String>), LegacyError> {
     if bytes.len() > limits.bytes {
         return Err(LegacyError::TooLarge(limits.bytes));
     }
@@ -64,15 +67,15 @@ pub(crate) fn parse(bytes: &[u8], limits: &Limits) -> Result<(Profile, Vec<Strin
     Ok((profile, warnings))
 }
 
-fn convert(text: &Text) -> Profile {
+fn convert(text: &LegacyText) -> Profile {
     let mut builder = match text.header {
-        Header::Heap { rate } => ProfileShape::HEAP.builder(clamp(rate.max(1))),
-        Header::Growth => {
+        LegacyHeader::Heap { rate } => ProfileShape::HEAP.builder(clamp(rate.max(1))),
+        LegacyHeader::Growth => {
             let mut builder = Builder::new(&[("objects", "count"), ("space", "bytes")]);
             builder.period("heapgrowth", "count", 1);
             builder
         }
-        Header::Contention => ProfileShape::CONTENTION.builder(clamp(text.period.max(1))),
+        LegacyHeader::Contention => ProfileShape::CONTENTION.builder(clamp(text.period.max(1))),
     };
     let mut mappings: Vec<(u64, u64, u32)> = text
         .regions
@@ -104,7 +107,7 @@ fn convert(text: &Text) -> Profile {
         }
         let [a, b, c, d] = sample.values;
         match text.header {
-            Header::Heap { rate } => {
+            LegacyHeader::Heap { rate } => {
                 let ((inuse, inuse_bytes), (alloc, alloc_bytes)) =
                     (unbias(a, b, rate), unbias(c, d, rate));
                 let values = [alloc, alloc_bytes, inuse, inuse_bytes].map(clamp);
@@ -112,8 +115,8 @@ fn convert(text: &Text) -> Profile {
                 let label = builder.number_label("bytes", clamp(size), "bytes");
                 builder.sample(&stack, &values, &[label]);
             }
-            Header::Growth => builder.sample(&stack, &[a, b].map(clamp), &[]),
-            Header::Contention => {
+            LegacyHeader::Growth => builder.sample(&stack, &[a, b].map(clamp), &[]),
+            LegacyHeader::Contention => {
                 let period = text.period.max(1);
                 let cycles = a.saturating_mul(period);
                 let nanoseconds = match text.cycles_per_second {
@@ -129,7 +132,7 @@ fn convert(text: &Text) -> Profile {
 }
 
 /// The functions at the address of a call, the innermost first.
-fn lines(builder: &mut Builder, text: &Text, address: u64) -> Vec<Line> {
+fn lines(builder: &mut Builder, text: &LegacyText, address: u64) -> Vec<Line> {
     let frames = text.frames.get(&address).map_or(&[][..], Vec::as_slice);
     frames
         .iter()

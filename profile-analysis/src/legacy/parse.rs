@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::{LegacyError, Limits};
+use super::{LegacyError, LegacyLimits};
 
 /// More warnings than this are only counted.
 const MOST_WARNINGS: usize = 20;
@@ -14,45 +14,45 @@ const AHEAD: usize = 64;
 /// The most functions at one address.
 const MOST_INLINED: usize = 100;
 
-/// What the text says, as it says it.
+/// Holds what the text says, as it says it.
 #[derive(Debug)]
-pub(super) struct Text {
-    pub(super) header: Header,
+pub(super) struct LegacyText {
+    pub(super) header: LegacyHeader,
     pub(super) cycles_per_second: u64,
     /// Events between two samples of a contention profile.
     pub(super) period: u64,
-    pub(super) samples: Vec<Sample>,
+    pub(super) samples: Vec<LegacySample>,
     /// The return addresses of all stacks.
     pub(super) addresses: Vec<u64>,
     /// The functions at the address of a call, the innermost first.
-    pub(super) frames: HashMap<u64, Vec<Frame>>,
-    pub(super) regions: Vec<Region>,
+    pub(super) frames: HashMap<u64, Vec<LegacyFrame>>,
+    pub(super) regions: Vec<MappedRegion>,
     pub(super) warnings: Vec<String>,
     pub(super) more_warnings: usize,
     /// The index in the last stack of the address that was named last.
     named: usize,
 }
 
-/// What the first line says.
+/// Holds what the first line says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Header {
+pub(super) enum LegacyHeader {
     /// Blocks and bytes in use and allocated; of these one in `rate` bytes was sampled.
     Heap { rate: u64 },
-    /// What the heap has grown by.
+    /// Holds what the heap has grown by.
     Growth,
     /// Cycles and waits.
     Contention,
 }
 
 #[derive(Debug)]
-pub(super) struct Sample {
+pub(super) struct LegacySample {
     /// Two or four values in the order of the text.
     pub(super) values: [u64; 4],
     pub(super) addresses: Range<usize>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Frame {
+pub(super) struct LegacyFrame {
     pub(super) name: String,
     pub(super) file: String,
     pub(super) line: i64,
@@ -60,14 +60,14 @@ pub(super) struct Frame {
 
 /// A mapped file.
 #[derive(Debug)]
-pub(super) struct Region {
+pub(super) struct MappedRegion {
     pub(super) start: u64,
     pub(super) limit: u64,
     pub(super) offset: u64,
     pub(super) file: String,
 }
 
-pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Text, LegacyError> {
+pub(super) fn parse(bytes: &[u8], limits: &LegacyLimits) -> Result<LegacyText, LegacyError> {
     let mut offset = 0;
     let mut lines = bytes.split(|&byte| byte == b'\n').map(|line| {
         let start = offset;
@@ -76,7 +76,7 @@ pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Text, LegacyError> 
     });
     let first = lines.next().map(|(_, line)| line);
     let header = first.as_deref().and_then(header).ok_or(LegacyError::Header)?;
-    let mut text = Text {
+    let mut text = LegacyText {
         header,
         cycles_per_second: 0,
         period: 1,
@@ -111,7 +111,7 @@ pub(super) fn parse(bytes: &[u8], limits: &Limits) -> Result<Text, LegacyError> 
     Ok(text)
 }
 
-impl Text {
+impl LegacyText {
     fn warn(&mut self, warning: &str) {
         if self.warnings.len() < MOST_WARNINGS {
             self.warnings.push(warning.to_owned());
@@ -129,11 +129,11 @@ impl Text {
         }
     }
 
-    fn sample(&mut self, line: &str, limits: &Limits) -> Result<(), &'static str> {
+    fn sample(&mut self, line: &str, limits: &LegacyLimits) -> Result<(), &'static str> {
         let (values, stack) = line.split_once('@').ok_or("unknown line")?;
         let values = match self.header {
-            Header::Heap { .. } | Header::Growth => four(values),
-            Header::Contention => two(values),
+            LegacyHeader::Heap { .. } | LegacyHeader::Growth => four(values),
+            LegacyHeader::Contention => two(values),
         };
         let values = values.ok_or("values that are no numbers")?;
         let start = self.addresses.len();
@@ -149,7 +149,7 @@ impl Text {
             self.addresses.push(address);
         }
         self.named = 0;
-        self.samples.push(Sample { values, addresses: start..self.addresses.len() });
+        self.samples.push(LegacySample { values, addresses: start..self.addresses.len() });
         Ok(())
     }
 
@@ -180,7 +180,7 @@ impl Text {
             Some((file, line)) => (file, line.parse().unwrap_or(0)),
             None => (place, 0),
         };
-        let frame = Frame { name: name.to_owned(), file: file.to_owned(), line };
+        let frame = LegacyFrame { name: name.to_owned(), file: file.to_owned(), line };
         let frames = self.frames.entry(call).or_default();
         // A function that calls itself stands there twice, and means the same address.
         if frames.len() < MOST_INLINED && !frames.contains(&frame) {
@@ -189,10 +189,10 @@ impl Text {
     }
 }
 
-fn header(line: &str) -> Option<Header> {
+fn header(line: &str) -> Option<LegacyHeader> {
     let line = line.trim_end();
     if line.starts_with("--- contention") || line.starts_with("--- mutex:") {
-        return Some(Header::Contention);
+        return Some(LegacyHeader::Contention);
     }
     let rest = ["heap profile:", "heapz ", "growthz "]
         .into_iter()
@@ -206,10 +206,10 @@ fn header(line: &str) -> Option<Header> {
     };
     match kind {
         // Twice the rate, as the first heap profiler of this form had it.
-        "heap" => Some(Header::Heap { rate: rate / 2 }),
-        "heap_v2" | "heapz_v2" => Some(Header::Heap { rate }),
-        "heapprofile" => Some(Header::Heap { rate: 1 }),
-        "growthz" | "growth" => Some(Header::Growth),
+        "heap" => Some(LegacyHeader::Heap { rate: rate / 2 }),
+        "heap_v2" | "heapz_v2" => Some(LegacyHeader::Heap { rate }),
+        "heapprofile" => Some(LegacyHeader::Heap { rate: 1 }),
+        "growthz" | "growth" => Some(LegacyHeader::Growth),
         _ => None,
     }
 }
@@ -238,7 +238,7 @@ fn hex(word: &str) -> Option<u64> {
 }
 
 /// A line of `/proc/PID/maps`: what is executable.
-fn region(line: &str) -> Option<Region> {
+fn region(line: &str) -> Option<MappedRegion> {
     let mut words = line.split_whitespace();
     let (start, limit) = words.next()?.split_once('-')?;
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
@@ -246,5 +246,5 @@ fn region(line: &str) -> Option<Region> {
     let executable = words.next()?.contains('x');
     let offset = number(words.next()?)?;
     let file = words.nth(2).unwrap_or_default().to_owned();
-    (executable && start < limit).then_some(Region { start, limit, offset, file })
+    (executable && start < limit).then_some(MappedRegion { start, limit, offset, file })
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::top::{By, TopOptions, top};
 
 fn read(text: &str) -> (Profile, Vec<String>) {
-    parse(text.as_bytes(), &Limits::default()).unwrap()
+    parse(text.as_bytes(), &LegacyLimits::default()).unwrap()
 }
 
 /// Rows as `name file:line flat cum`.
@@ -88,7 +88,7 @@ fn says_what_can_not_be_read() {
             "an address that is no number at byte 33"
         ]
     );
-    let limits = Limits { bytes: 40, depth: 2 };
+    let limits = LegacyLimits { bytes: 40, depth: 2 };
     let deep = parse(b"--- contention:\n1 2 @ 0x1 0x2 0x3", &limits).unwrap().1;
     assert_eq!(deep, ["a stack of more than the limit of addresses (depth) at byte 16"]);
     let refused = |bytes: &[u8]| parse(bytes, &limits).unwrap_err();

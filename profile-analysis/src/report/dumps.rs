@@ -6,37 +6,37 @@ use crate::dump::Dump;
 use crate::groups::{GroupOptions, Stuck, Summary, group};
 use crate::rules::RuleSet;
 
-/// What one dump says.
+/// Holds what one dump says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DumpSummary {
     /// The name it came under.
     pub name: String,
-    /// How many goroutines or threads there are.
+    /// Number of goroutines or threads there are.
     pub goroutines: u64,
     /// In how many groups.
     pub groups: usize,
-    /// How many are what.
+    /// Number of those that are this.
     pub summary: Summary,
-    /// Whether it breaks off.
+    /// Tells whether it breaks off.
     pub truncated: bool,
-    /// Whether a limit was reached, beyond which goroutines are counted and not kept.
+    /// Tells whether a limit was reached, beyond which goroutines are counted and not kept.
     pub limited: bool,
     /// The first groups: what looks stuck, then by the longest wait, then by count.
     pub rows: Vec<GroupRow>,
-    /// What is odd about it.
+    /// Oddities of it.
     pub notes: Vec<String>,
 }
 
 /// A group on one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GroupRow {
-    /// How many there are.
+    /// Number of them.
     pub count: u64,
     /// The state that most are in.
     pub state: String,
     /// The longest wait; `None` where none is known.
     pub wait_minutes: Option<u64>,
-    /// What they are for.
+    /// Their purpose.
     pub category: &'static str,
     /// The rule that says so.
     pub rule: Option<String>,
@@ -46,7 +46,7 @@ pub struct GroupRow {
     pub file: String,
     /// The line, 0 where unknown.
     pub line: u64,
-    /// What looks stuck about them.
+    /// Holds what looks stuck about them.
     pub stuck: Option<Stuck>,
 }
 

@@ -9,11 +9,11 @@ use crate::units::{format_percent, format_value};
 /// Something that stands out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What kind it is: `stuck`, `contention`, `cpu`, `memory`.
+    /// The kind: `stuck`, `contention`, `cpu`, `memory`.
     pub kind: &'static str,
     /// The entry that shows it.
     pub entry: String,
-    /// What there is to know, as one line.
+    /// The finding, as one line.
     pub text: String,
 }
 
@@ -22,7 +22,7 @@ const MOST: usize = 5;
 /// A function with at least this part of the total stands out.
 const LARGE: f64 = 30.0;
 
-/// What stands out of a report: what is stuck, who makes others wait, what takes most.
+/// Returns what stands out of a report: what is stuck, who makes others wait, what takes most.
 pub(super) fn find(report: &Report) -> Vec<Finding> {
     let mut findings = Vec::new();
     for dump in &report.dumps {
@@ -71,7 +71,7 @@ pub(super) fn find(report: &Report) -> Vec<Finding> {
     findings
 }
 
-/// Who made others wait most: what a mutex profile shows first.
+/// Returns who made others wait most: what a mutex profile shows first.
 fn holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
     let mutex = profiles
         .iter()

@@ -20,39 +20,39 @@ pub use dumps::{DumpSummary, GroupRow};
 pub use findings::Finding;
 pub use render::render;
 
-/// What several profiles say. Serializes to what `report --json` prints.
+/// Holds what several profiles say. Serializes to what `report --json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// The profiles, in the order in which they came.
     pub profiles: Vec<ProfileSummary>,
     /// The dumps of goroutines and threads, in the order in which they came.
     pub dumps: Vec<DumpSummary>,
-    /// What stands out, the most urgent first.
+    /// The findings, the most urgent first.
     pub findings: Vec<Finding>,
-    /// What could not be read, and why.
+    /// The parts that could not be read, and why.
     pub notes: Vec<Note>,
 }
 
-/// What one profile says.
+/// Holds what one profile says.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProfileSummary {
     /// The name it came under.
     pub name: String,
-    /// What it is about, told from its sample types.
+    /// The subject, told from its sample types.
     pub subject: Subject,
-    /// How many samples there are.
+    /// Number of samples there are.
     pub samples: usize,
-    /// How long the recording took, in nanoseconds; 0 where it is not of a window.
+    /// Time that the recording took, in nanoseconds; 0 where it is not of a window.
     pub duration_nanos: i64,
     /// The sum of each sample type.
     pub totals: Vec<Total>,
-    /// Where the most is.
+    /// The tables of where the most is.
     pub tables: Vec<Table>,
     /// Notes that the profile carries, and what is odd about it.
     pub notes: Vec<String>,
 }
 
-/// What a profile is about.
+/// Holds what a profile is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -70,7 +70,7 @@ pub enum Subject {
 /// The sum of a sample type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Total {
-    /// What is counted.
+    /// The quantity that is counted.
     #[serde(rename = "type")]
     pub sample_type: String,
     /// In which unit.
@@ -82,14 +82,14 @@ pub struct Total {
 /// A ranking.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Table {
-    /// What is counted.
+    /// The quantity that is counted.
     #[serde(rename = "type")]
     pub sample_type: String,
     /// In which unit.
     pub unit: String,
     /// The sum over all samples.
     pub total: i64,
-    /// What [`Row::count`] counts, such as `inuse_objects`; empty where it counts nothing.
+    /// Holds what [`Row::count`] counts, such as `inuse_objects`; empty where it counts nothing.
     pub count_type: String,
     /// The rows, the largest first.
     pub rows: Vec<Row>,
@@ -104,16 +104,16 @@ pub struct Row {
     pub file: String,
     /// The line on which most falls, 0 where unknown.
     pub line: i64,
-    /// What falls on the function itself; of allocations and waits also what the standard library
-    /// did for it.
+    /// The amount that falls on the function itself; of allocations and waits also what the standard
+    /// library did for it.
     pub flat: i64,
     /// `flat` in percent of the total.
     pub flat_percent: f64,
-    /// What falls on the function and on all it called.
+    /// The amount that falls on the function and on all it called.
     pub cum: i64,
     /// `cum` in percent of the total.
     pub cum_percent: f64,
-    /// How many things `flat` is the size of: blocks, or waits. 0 where nothing counts them.
+    /// Number of things `flat` is the size of: blocks, or waits. 0 where nothing counts them.
     pub count: i64,
 }
 
@@ -122,7 +122,7 @@ pub struct Row {
 pub struct Note {
     /// The entry's name.
     pub name: String,
-    /// What there is to know, as one line.
+    /// The finding, as one line.
     pub text: String,
 }
 

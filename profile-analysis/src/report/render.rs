@@ -117,7 +117,7 @@ fn heading(profile: &ProfileSummary) -> String {
     text
 }
 
-/// How many there are of what a sample type counts: `1 contention`, `17 goroutines`.
+/// Returns how many there are of what a sample type counts: `1 contention`, `17 goroutines`.
 fn counted(value: i64, sample_type: &str) -> String {
     match (value, sample_type) {
         (1, "contentions") => "1 contention".to_owned(),

@@ -4,12 +4,12 @@ use profile_format::profile::{Profile, Stacks};
 
 use super::{ProfileSummary, Row, Subject, Table, Total};
 use crate::Read;
-use crate::frames::Frames;
-use crate::top::{By, Query, Ranked, rank, saturate};
+use crate::frames::FrameTable;
+use crate::top::{By, RankQuery, RankedRow, rank, saturate};
 use crate::units::percent;
 
 /// A ranking to show: a sample type, what counts its things, and what a row is.
-type Plan = (usize, Option<usize>, By);
+type TablePlan = (usize, Option<usize>, By);
 
 /// Summarizes a profile.
 pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSummary {
@@ -17,7 +17,7 @@ pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSu
     let profile = stacks.profile();
     let (subject, plans) = plan(profile);
     let totals = totals(stacks);
-    let frames = Frames::new(profile);
+    let frames = FrameTable::new(profile);
     let tables = plans
         .into_iter()
         .map(|plan| table(stacks, &frames, plan, rows))
@@ -35,7 +35,7 @@ pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSu
     }
 }
 
-fn plan(profile: &Profile) -> (Subject, Vec<Plan>) {
+fn plan(profile: &Profile) -> (Subject, Vec<TablePlan>) {
     let find = |wanted: &str| {
         profile.sample_types.iter().position(|kind| profile.str(kind.kind) == wanted)
     };
@@ -43,7 +43,7 @@ fn plan(profile: &Profile) -> (Subject, Vec<Plan>) {
         return (Subject::Cpu, vec![(cpu, find("samples"), By::Function)]);
     }
     let spaces = [("inuse_space", "inuse_objects"), ("alloc_space", "alloc_objects")];
-    let mut heap: Vec<Plan> = spaces
+    let mut heap: Vec<TablePlan> = spaces
         .into_iter()
         .filter_map(|(space, objects)| Some((find(space)?, find(objects), By::Caller)))
         .collect();
@@ -74,10 +74,10 @@ fn totals(stacks: &Stacks<'_>) -> Vec<Total> {
         .collect()
 }
 
-fn table(stacks: &Stacks<'_>, frames: &Frames<'_>, plan: Plan, limit: usize) -> Table {
+fn table(stacks: &Stacks<'_>, frames: &FrameTable<'_>, plan: TablePlan, limit: usize) -> Table {
     let profile = stacks.profile();
     let (index, companion, by) = plan;
-    let ranking = rank(stacks, frames, &Query { index, companion, by, cum: false, limit });
+    let ranking = rank(stacks, frames, &RankQuery { index, companion, by, cum: false, limit });
     let total = ranking.total;
     let kind = |index: usize| profile.str(profile.sample_types[index].kind).to_owned();
     // Rows that only called what is above them say nothing of their own.
@@ -91,8 +91,8 @@ fn table(stacks: &Stacks<'_>, frames: &Frames<'_>, plan: Plan, limit: usize) -> 
     }
 }
 
-fn row(ranked: Ranked, total: i64) -> Row {
-    let Ranked { row, companion } = ranked;
+fn row(ranked: RankedRow, total: i64) -> Row {
+    let RankedRow { row, companion } = ranked;
     Row {
         name: row.name,
         file: row.file,

@@ -4,18 +4,20 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 
-use super::{Category, Conditions, MAX_FILE, MAX_RULES, Pattern, Rule, RuleError, RuleSet};
+use super::{
+    Category, MAX_FILE, MAX_RULES, NamePattern, RuleConditions, RuleError, RuleSet, StackRule,
+};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct File {
+struct RulesFile {
     #[serde(default)]
-    rule: Vec<Written>,
+    rule: Vec<WrittenRule>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct WrittenRule {
     id: String,
     category: WrittenCategory,
     #[serde(rename = "match")]
@@ -36,31 +38,31 @@ enum WrittenCategory {
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct WrittenConditions {
-    any_frame: Patterns,
-    top_user_frame: Patterns,
-    created_by: Patterns,
-    state: Patterns,
-    label: BTreeMap<String, Patterns>,
+    any_frame: WrittenPatterns,
+    top_user_frame: WrittenPatterns,
+    created_by: WrittenPatterns,
+    state: WrittenPatterns,
+    label: BTreeMap<String, WrittenPatterns>,
 }
 
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "expected a pattern in quotes, or a list of such patterns")]
-enum Patterns {
+enum WrittenPatterns {
     One(String),
     List(Vec<String>),
 }
 
-impl Default for Patterns {
-    fn default() -> Patterns {
-        Patterns::List(Vec::new())
+impl Default for WrittenPatterns {
+    fn default() -> WrittenPatterns {
+        WrittenPatterns::List(Vec::new())
     }
 }
 
-impl Patterns {
+impl WrittenPatterns {
     fn into_list(self) -> Vec<String> {
         match self {
-            Patterns::One(pattern) => vec![pattern],
-            Patterns::List(patterns) => patterns,
+            WrittenPatterns::One(pattern) => vec![pattern],
+            WrittenPatterns::List(patterns) => patterns,
         }
     }
 }
@@ -69,7 +71,7 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
     if text.len() > MAX_FILE {
         return Err(RuleError::TooLong);
     }
-    let file: File =
+    let file: RulesFile =
         toml::from_str(text).map_err(|error| RuleError::File(on_one_line(text, &error)))?;
     if file.rule.len() > MAX_RULES {
         return Err(RuleError::TooMany);
@@ -86,7 +88,7 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
     Ok(rules)
 }
 
-/// Where and why a text is no file of rules.
+/// Returns where and why a text is no file of rules.
 fn on_one_line(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().trim().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));
@@ -96,11 +98,11 @@ fn on_one_line(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}, column {column}: {message}")
 }
 
-fn rule(written: Written, functions: &mut Vec<Pattern>) -> Result<Rule, RuleError> {
-    let Written { id, category, all, unless, stuck_after, severity } = written;
+fn rule(written: WrittenRule, functions: &mut Vec<NamePattern>) -> Result<StackRule, RuleError> {
+    let WrittenRule { id, category, all, unless, stuck_after, severity } = written;
     let all = conditions(&id, all, functions)?;
     let unless = unless.map(|unless| conditions(&id, unless, functions)).transpose()?;
-    if all.is_empty() || unless.as_ref().is_some_and(Conditions::is_empty) {
+    if all.is_empty() || unless.as_ref().is_some_and(RuleConditions::is_empty) {
         return Err(RuleError::NoCondition { rule: id });
     }
     let stuck_after = match stuck_after {
@@ -115,17 +117,17 @@ fn rule(written: Written, functions: &mut Vec<Pattern>) -> Result<Rule, RuleErro
         WrittenCategory::PerRequest => Category::PerRequest,
         WrittenCategory::Unknown => Category::Unknown,
     };
-    Ok(Rule { id, category, all, unless, stuck_after, severity })
+    Ok(StackRule { id, category, all, unless, stuck_after, severity })
 }
 
 fn conditions(
     rule: &str,
     written: WrittenConditions,
-    functions: &mut Vec<Pattern>,
-) -> Result<Conditions, RuleError> {
-    let compile = |patterns: Patterns| -> Result<Vec<Pattern>, RuleError> {
+    functions: &mut Vec<NamePattern>,
+) -> Result<RuleConditions, RuleError> {
+    let compile = |patterns: WrittenPatterns| -> Result<Vec<NamePattern>, RuleError> {
         let compiled = patterns.into_list().into_iter().map(|text| {
-            Pattern::new(&text).map_err(|reason| RuleError::Pattern {
+            NamePattern::new(&text).map_err(|reason| RuleError::Pattern {
                 rule: rule.to_owned(),
                 pattern: text,
                 reason,
@@ -133,13 +135,13 @@ fn conditions(
         });
         compiled.collect()
     };
-    let mut numbers = |patterns: Patterns| -> Result<Vec<usize>, RuleError> {
+    let mut numbers = |patterns: WrittenPatterns| -> Result<Vec<usize>, RuleError> {
         let first = functions.len();
         functions.extend(compile(patterns)?);
         Ok((first..functions.len()).collect())
     };
     let label = written.label.into_iter().map(|(key, patterns)| Ok((key, compile(patterns)?)));
-    Ok(Conditions {
+    Ok(RuleConditions {
         any_frame: numbers(written.any_frame)?,
         top_user_frame: numbers(written.top_user_frame)?,
         created_by: numbers(written.created_by)?,

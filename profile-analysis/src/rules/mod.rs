@@ -24,10 +24,10 @@ use std::sync::OnceLock;
 
 use serde::Serialize;
 
-use pattern::Pattern;
-pub(crate) use pattern::{Bits, reason};
+use pattern::NamePattern;
+pub(crate) use pattern::{PatternBits, reason};
 
-/// What a goroutine, thread or task is for.
+/// Holds what a goroutine, thread or task is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
@@ -65,7 +65,7 @@ pub enum RuleError {
         rule: String,
         /// The pattern.
         pattern: String,
-        /// What is wrong with it.
+        /// The fault, in words.
         reason: String,
     },
     /// A rule's `stuck_after` is no time in whole minutes.
@@ -75,7 +75,7 @@ pub enum RuleError {
     StuckAfter {
         /// The rule's id.
         rule: String,
-        /// What it says.
+        /// The value itself.
         value: String,
     },
     /// A rule without a condition would match everything.
@@ -106,42 +106,42 @@ pub const MAX_FILE: usize = 4 << 20;
 /// Ordered rules.
 #[derive(Clone, Debug, Default)]
 pub struct RuleSet {
-    rules: Vec<Rule>,
+    rules: Vec<StackRule>,
     /// The patterns for functions of all rules; conditions name them by their number.
-    functions: Vec<Pattern>,
+    functions: Vec<NamePattern>,
 }
 
 #[derive(Clone, Debug)]
-struct Rule {
+struct StackRule {
     id: String,
     category: Category,
-    all: Conditions,
-    unless: Option<Conditions>,
+    all: RuleConditions,
+    unless: Option<RuleConditions>,
     stuck_after: Option<u64>,
     severity: Option<String>,
 }
 
 /// Each that isn't empty has to hold.
 #[derive(Clone, Debug, Default)]
-struct Conditions {
+struct RuleConditions {
     any_frame: Vec<usize>,
     top_user_frame: Vec<usize>,
     created_by: Vec<usize>,
-    state: Vec<Pattern>,
-    label: Vec<(String, Vec<Pattern>)>,
+    state: Vec<NamePattern>,
+    label: Vec<(String, Vec<NamePattern>)>,
 }
 
-/// What rules look at.
-pub(crate) struct Subject<'a> {
-    /// Which of the patterns match a frame, the first user frame, and the creator.
-    pub(crate) any_frame: &'a Bits,
-    pub(crate) top_user_frame: &'a Bits,
-    pub(crate) created_by: &'a Bits,
+/// Holds what rules look at.
+pub(crate) struct RuleSubject<'a> {
+    /// Tells which of the patterns match a frame, the first user frame, and the creator.
+    pub(crate) any_frame: &'a PatternBits,
+    pub(crate) top_user_frame: &'a PatternBits,
+    pub(crate) created_by: &'a PatternBits,
     pub(crate) state: &'a str,
     pub(crate) labels: &'a [(String, String, u64)],
 }
 
-/// What the rules say.
+/// Holds what the rules say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict<'a> {
     /// The category.
@@ -150,18 +150,18 @@ pub struct Verdict<'a> {
     pub rule: Option<&'a str>,
     /// After how many minutes it counts as stuck, where the rule says so.
     pub stuck_after: Option<u64>,
-    /// How bad that is, where the rule says so.
+    /// Tells how bad that is, where the rule says so.
     pub severity: Option<&'a str>,
 }
 
-/// What must hold of any bytes, for fuzzing and for tests that run its corpus: they are refused, or
-/// can be judged by.
+/// Returns what must hold of any bytes, for fuzzing and for tests that run its corpus: they are
+/// refused, or can be judged by.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(rules) = RuleSet::parse(text) {
         let bits = rules.bits("main.(*server).handle");
-        rules.verdict(&Subject {
+        rules.verdict(&RuleSubject {
             any_frame: &bits,
             top_user_frame: &bits,
             created_by: &bits,
@@ -207,7 +207,7 @@ impl RuleSet {
         self.functions.extend(others.functions);
         self.rules.extend(others.rules.into_iter().map(|mut rule| {
             let conditions = std::iter::once(&mut rule.all).chain(&mut rule.unless);
-            for Conditions { any_frame, top_user_frame, created_by, .. } in conditions {
+            for RuleConditions { any_frame, top_user_frame, created_by, .. } in conditions {
                 let numbers = any_frame.iter_mut().chain(top_user_frame).chain(created_by);
                 numbers.for_each(|number| *number += before);
             }
@@ -216,18 +216,18 @@ impl RuleSet {
         self
     }
 
-    /// How many rules there are.
+    /// Returns how many rules there are.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
 
-    /// Whether there are none.
+    /// Returns whether there are none.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Which of the patterns for functions match a name.
-    pub(crate) fn bits(&self, function: &str) -> Bits {
+    /// Returns which of the patterns for functions match a name.
+    pub(crate) fn bits(&self, function: &str) -> PatternBits {
         let mut bits = self.no_bits();
         for (number, pattern) in self.functions.iter().enumerate() {
             if pattern.matches(function) {
@@ -238,13 +238,13 @@ impl RuleSet {
     }
 
     /// No pattern matches.
-    pub(crate) fn no_bits(&self) -> Bits {
+    pub(crate) fn no_bits(&self) -> PatternBits {
         vec![0; self.functions.len().div_ceil(64)]
     }
 
-    /// What the first rule that matches says.
-    pub(crate) fn verdict(&self, subject: &Subject<'_>) -> Verdict<'_> {
-        let applies = |rule: &&Rule| {
+    /// Returns what the first rule that matches says.
+    pub(crate) fn verdict(&self, subject: &RuleSubject<'_>) -> Verdict<'_> {
+        let applies = |rule: &&StackRule| {
             rule.all.hold(subject) && !rule.unless.as_ref().is_some_and(|u| u.hold(subject))
         };
         self.rules.iter().find(applies).map_or_else(Verdict::default, |rule| Verdict {
@@ -256,12 +256,12 @@ impl RuleSet {
     }
 }
 
-impl Conditions {
-    fn hold(&self, subject: &Subject<'_>) -> bool {
-        let one = |numbers: &[usize], bits: &Bits| {
+impl RuleConditions {
+    fn hold(&self, subject: &RuleSubject<'_>) -> bool {
+        let one = |numbers: &[usize], bits: &PatternBits| {
             numbers.is_empty() || numbers.iter().any(|n| bits[n / 64] & (1 << (n % 64)) != 0)
         };
-        let text = |patterns: &[Pattern], text: &str| patterns.iter().any(|p| p.matches(text));
+        let text = |patterns: &[NamePattern], text: &str| patterns.iter().any(|p| p.matches(text));
         one(&self.any_frame, subject.any_frame)
             && one(&self.top_user_frame, subject.top_user_frame)
             && one(&self.created_by, subject.created_by)
@@ -273,7 +273,7 @@ impl Conditions {
     }
 
     fn is_empty(&self) -> bool {
-        let Conditions { any_frame, top_user_frame, created_by, state, label } = self;
+        let RuleConditions { any_frame, top_user_frame, created_by, state, label } = self;
         [any_frame, top_user_frame, created_by].iter().all(|numbers| numbers.is_empty())
             && state.is_empty()
             && label.is_empty()

@@ -4,48 +4,48 @@ use regex::Regex;
 
 /// A pattern that a whole name either matches or doesn't.
 #[derive(Clone, Debug)]
-pub(super) enum Pattern {
+pub(super) enum NamePattern {
     Glob(Vec<u8>),
     Regex(Regex),
 }
 
 /// Patterns that are compared with one name at a time: which of them match.
-pub(crate) type Bits = Vec<u64>;
+pub(crate) type PatternBits = Vec<u64>;
 
-impl Pattern {
+impl NamePattern {
     /// Reads a pattern.
     ///
     /// # Errors
     ///
     /// A regular expression that makes no sense, or would take more than 1 MiB; holds why.
-    pub(super) fn new(text: &str) -> Result<Pattern, String> {
+    pub(super) fn new(text: &str) -> Result<NamePattern, String> {
         match text.strip_prefix('/').and_then(|text| text.strip_suffix('/')) {
             Some(regex) => regex::RegexBuilder::new(regex)
                 .size_limit(1 << 20)
                 .build()
-                .map(Pattern::Regex)
+                .map(NamePattern::Regex)
                 .map_err(|error| reason(&error)),
-            None => Ok(Pattern::Glob(text.as_bytes().to_vec())),
+            None => Ok(NamePattern::Glob(text.as_bytes().to_vec())),
         }
     }
 
     pub(super) fn matches(&self, name: &str) -> bool {
         match self {
-            Pattern::Glob(glob) => matches(glob, name.as_bytes()),
-            Pattern::Regex(regex) => regex.is_match(name),
+            NamePattern::Glob(glob) => matches(glob, name.as_bytes()),
+            NamePattern::Regex(regex) => regex.is_match(name),
         }
     }
 }
 
-/// Why a regular expression makes no sense, without the picture of where that goes with it.
+/// Returns why a regular expression makes no sense, without the picture of where that goes with it.
 pub(crate) fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }
 
-/// Whether a name matches a glob: `*` stands for anything, `?` for one byte. Goes back only to the
-/// last `*`, so that the time is at most the product of the lengths.
+/// Returns whether a name matches a glob: `*` stands for anything, `?` for one byte. Goes back only
+/// to the last `*`, so that the time is at most the product of the lengths.
 fn matches(glob: &[u8], name: &[u8]) -> bool {
     let (mut at, mut in_name) = (0, 0);
     let mut star = None;
@@ -78,7 +78,7 @@ mod tests {
 
     #[track_caller]
     fn check(pattern: &str, name: &str, expected: bool) {
-        assert_eq!(Pattern::new(pattern).unwrap().matches(name), expected, "{pattern} {name}");
+        assert_eq!(NamePattern::new(pattern).unwrap().matches(name), expected, "{pattern} {name}");
     }
 
     #[test]
@@ -99,8 +99,8 @@ mod tests {
     fn regular_expressions_stand_between_slashes() {
         check("/^main\\.handle[A-Z]/", "main.handleX", true);
         check("/^main\\.handle[A-Z]/", "a.main.handleX", false);
-        assert!(Pattern::new("/(/").is_err());
-        assert!(Pattern::new("/a{1000}{1000}{1000}/").is_err());
+        assert!(NamePattern::new("/(/").is_err());
+        assert!(NamePattern::new("/a{1000}{1000}{1000}/").is_err());
     }
 
     proptest! {

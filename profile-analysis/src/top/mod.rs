@@ -8,14 +8,14 @@ mod tests;
 use profile_format::profile::{Profile, Stacks, ValueType};
 use serde::Serialize;
 
-use crate::frames::Frames;
+use crate::frames::FrameTable;
 use crate::{Error, Result};
 
 pub use render::render;
 
-pub(crate) use rank::{Query, Ranked, rank, saturate};
+pub(crate) use rank::{RankQuery, RankedRow, rank, saturate};
 
-/// What a row of a ranking stands for.
+/// The kinds of things that a row of a ranking can stand for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum By {
@@ -34,13 +34,13 @@ pub enum By {
     Caller,
 }
 
-/// How to rank.
+/// Tells how to rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopOptions {
     /// The sample type, as `kind` or `kind/unit`; where `None` the profile's default, else its
     /// last one.
     pub sample_type: Option<String>,
-    /// What a row stands for.
+    /// The kind of thing that a row stands for.
     pub by: By,
     /// Rank by cum instead of flat.
     pub cum: bool,
@@ -51,7 +51,7 @@ pub struct TopOptions {
 /// A ranking.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Top {
-    /// What is counted, such as `inuse_space`.
+    /// The quantity that is counted, such as `inuse_space`.
     #[serde(rename = "type")]
     pub sample_type: String,
     /// In which unit, such as `bytes`.
@@ -75,10 +75,10 @@ pub struct TopRow {
     /// For [`By::Site`] the leaf's line. For a function its line on which most of cum falls. 0
     /// where unknown.
     pub line: i64,
-    /// What falls on the row itself.
+    /// The amount that falls on the row itself.
     pub flat: i64,
-    /// What falls on the row and on what it called; a stack that holds a function more than once
-    /// counts once.
+    /// The amount that falls on the row and on what it called; a stack that holds a function more than
+    /// once counts once.
     pub cum: i64,
     /// For [`By::Site`] the frames as `function file:line`, the leaf first; else empty.
     pub stack: Vec<String>,
@@ -96,8 +96,8 @@ pub fn top(stacks: &Stacks<'_>, options: &TopOptions) -> Result<Top> {
     let profile = stacks.profile();
     let index = sample_type(profile, options.sample_type.as_deref())?;
     let TopOptions { by, cum, limit, .. } = *options;
-    let query = Query { index, companion: None, by, cum, limit: limit.unwrap_or(usize::MAX) };
-    let ranking = rank(stacks, &Frames::new(profile), &query);
+    let query = RankQuery { index, companion: None, by, cum, limit: limit.unwrap_or(usize::MAX) };
+    let ranking = rank(stacks, &FrameTable::new(profile), &query);
     let ValueType { kind, unit } = profile.sample_types[index];
     Ok(Top {
         sample_type: profile.str(kind).to_owned(),

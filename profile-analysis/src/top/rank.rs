@@ -6,11 +6,11 @@ use std::collections::HashMap;
 use profile_format::profile::Stacks;
 
 use super::{By, TopRow};
-use crate::distinct::Distinct;
-use crate::frames::{Frame, Frames};
+use crate::distinct::DistinctIndex;
+use crate::frames::{FrameRef, FrameTable};
 
-/// What to rank.
-pub(crate) struct Query {
+/// Holds what to rank.
+pub(crate) struct RankQuery {
     /// The sample type's index.
     pub(crate) index: usize,
     /// A second sample type to sum up for the same rows, such as the objects to the bytes; not
@@ -22,27 +22,27 @@ pub(crate) struct Query {
 }
 
 /// Rows in order, and what they are of.
-pub(crate) struct Ranking {
+pub(crate) struct RowRanking {
     pub(crate) total: i64,
-    pub(crate) rows: Vec<Ranked>,
+    pub(crate) rows: Vec<RankedRow>,
 }
 
 /// A row, with the flat sum of the companion type.
-pub(crate) struct Ranked {
+pub(crate) struct RankedRow {
     pub(crate) row: TopRow,
     pub(crate) companion: i64,
 }
 
 /// The sums of one row: 64 bits at a time, so no number of them leaves 128.
 #[derive(Clone, Copy, Default)]
-struct Sums {
+struct RowSums {
     flat: i128,
     cum: i128,
     companion: i128,
 }
 
 /// Ranks the stacks of a profile.
-pub(crate) fn rank(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> Ranking {
+pub(crate) fn rank(stacks: &Stacks<'_>, frames: &FrameTable<'_>, query: &RankQuery) -> RowRanking {
     let mut total = 0;
     // All of them are gone through anyway.
     let values = stacks.values(query.index).inspect(|value| total += value);
@@ -50,18 +50,18 @@ pub(crate) fn rank(stacks: &Stacks<'_>, frames: &Frames<'_>, query: &Query) -> R
         By::Site => sites(stacks, values, frames, query),
         By::Function | By::File | By::Line | By::Caller => groups(stacks, values, frames, query),
     };
-    Ranking { total: saturate(total), rows }
+    RowRanking { total: saturate(total), rows }
 }
 
 /// Ranks whole stacks.
 fn sites(
     stacks: &Stacks<'_>,
     mut values: impl Iterator<Item = i128>,
-    frames: &Frames<'_>,
-    query: &Query,
-) -> Vec<Ranked> {
+    frames: &FrameTable<'_>,
+    query: &RankQuery,
+) -> Vec<RankedRow> {
     // Nothing is below a whole stack, so flat is all there is.
-    let sites = Sites::of(stacks, &mut values, frames);
+    let sites = SiteIndex::of(stacks, &mut values, frames);
     let first = |site: usize| sites.as_ref().map_or(site, |sites| sites.first[site] as usize);
     let flat = |site: usize| match &sites {
         Some(sites) => sites.sums[site],
@@ -86,7 +86,7 @@ fn sites(
         .map(|site| {
             let (name, file, line) = key(site).unwrap_or_default();
             let stack = path(site).map(|frame| frames.text(frame)).collect();
-            let sums = Sums { flat: flat(site), cum: flat(site), companion: 0 };
+            let sums = RowSums { flat: flat(site), cum: flat(site), companion: 0 };
             ranked(name, file, line, sums, stack)
         })
         .collect()
@@ -94,38 +94,38 @@ fn sites(
 
 /// Stacks that have the same functions and lines, added up.
 #[derive(Default)]
-struct Sites {
+struct SiteIndex {
     /// The first stack of each.
     first: Vec<u32>,
     sums: Vec<i128>,
 }
 
-impl Sites {
+impl SiteIndex {
     /// `None`, and no value taken, where other locations are other frames: the stacks are the sites.
     fn of(
         stacks: &Stacks<'_>,
         values: &mut impl Iterator<Item = i128>,
-        frames: &Frames<'_>,
-    ) -> Option<Sites> {
+        frames: &FrameTable<'_>,
+    ) -> Option<SiteIndex> {
         match frames.classes() {
             Some((_, true)) => None,
-            Some((classes, false)) => Some(Sites::grouped(stacks, values, |stack| {
+            Some((classes, false)) => Some(SiteIndex::grouped(stacks, values, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
             })),
-            None => {
-                Some(Sites::grouped(stacks, values, |stack| frames.ids(stacks.locations(stack))))
-            }
+            None => Some(SiteIndex::grouped(stacks, values, |stack| {
+                frames.ids(stacks.locations(stack))
+            })),
         }
     }
 
-    /// Groups stacks by parts that are equal for the same site.
+    /// FrameGroups stacks by parts that are equal for the same site.
     fn grouped<I: Iterator<Item = u32>>(
         stacks: &Stacks<'_>,
         values: &mut impl Iterator<Item = i128>,
         parts: impl Fn(usize) -> I,
-    ) -> Sites {
-        let mut distinct = Distinct::default();
-        let Sites { mut first, mut sums } = Sites::default();
+    ) -> SiteIndex {
+        let mut distinct = DistinctIndex::default();
+        let SiteIndex { mut first, mut sums } = SiteIndex::default();
         for (stack, value) in values.enumerate() {
             if !stacks.has_locations(stack) {
                 continue;
@@ -138,7 +138,7 @@ impl Sites {
             }
             sums[site] += value;
         }
-        Sites { first, sums }
+        SiteIndex { first, sums }
     }
 }
 
@@ -146,17 +146,17 @@ impl Sites {
 fn groups(
     stacks: &Stacks<'_>,
     values: impl Iterator<Item = i128>,
-    frames: &Frames<'_>,
-    query: &Query,
-) -> Vec<Ranked> {
-    let groups = Groups::new(frames, query.by);
+    frames: &FrameTable<'_>,
+    query: &RankQuery,
+) -> Vec<RankedRow> {
+    let groups = FrameGroups::new(frames, query.by);
     let hides = query.by == By::Caller;
     let hidden: Vec<bool> =
         frames.functions.iter().map(|named| hides && named.is_plumbing()).collect();
     let places: Vec<(u32, bool)> = (frames.frames.iter().zip(&groups.of_frame))
         .map(|(frame, &group)| (group, hidden[frame.function as usize]))
         .collect();
-    let mut sums = vec![Sums::default(); groups.names.len()];
+    let mut sums = vec![RowSums::default(); groups.names.len()];
     let mut weights = vec![0_u128; places.len()];
     // The number of the stack in which a group was last seen, so that recursion counts once.
     let mut seen = vec![usize::MAX; sums.len()];
@@ -201,16 +201,16 @@ fn groups(
         .collect()
 }
 
-/// Which row each frame belongs to.
-struct Groups<'a> {
+/// Tells which row each frame belongs to.
+struct FrameGroups<'a> {
     /// The name of each row.
     names: Vec<&'a str>,
     of_frame: Vec<u32>,
     by: By,
 }
 
-impl<'a> Groups<'a> {
-    fn new(frames: &'a Frames<'_>, by: By) -> Groups<'a> {
+impl<'a> FrameGroups<'a> {
+    fn new(frames: &'a FrameTable<'_>, by: By) -> FrameGroups<'a> {
         let mut names = Vec::new();
         let mut known = HashMap::new();
         let mut known_lines = HashMap::new();
@@ -228,9 +228,9 @@ impl<'a> Groups<'a> {
                 })
             })
             .collect();
-        let group = |frame: &Frame| of_function[frame.function as usize];
+        let group = |frame: &FrameRef| of_function[frame.function as usize];
         if by != By::Line {
-            return Groups { names, of_frame: frames.frames.iter().map(group).collect(), by };
+            return FrameGroups { names, of_frame: frames.frames.iter().map(group).collect(), by };
         }
         let mut names_of_lines = Vec::new();
         let of_frame = frames
@@ -244,11 +244,11 @@ impl<'a> Groups<'a> {
                 })
             })
             .collect();
-        Groups { names: names_of_lines, of_frame, by }
+        FrameGroups { names: names_of_lines, of_frame, by }
     }
 
     /// The file and line of each row on which most of it falls, the first of equal ones.
-    fn heaviest<'f>(&self, frames: &'f Frames<'_>, weights: &[u128]) -> Vec<(&'f str, i64)> {
+    fn heaviest<'f>(&self, frames: &'f FrameTable<'_>, weights: &[u128]) -> Vec<(&'f str, i64)> {
         let mut by_line: HashMap<(u32, &str, i64), u128> = HashMap::new();
         for (index, frame) in frames.frames.iter().enumerate() {
             if weights[index] > 0 {
@@ -297,10 +297,10 @@ fn order(
     largest.into_iter().map(|(_, row)| row).collect()
 }
 
-fn ranked(name: &str, file: &str, line: i64, sums: Sums, stack: Vec<String>) -> Ranked {
+fn ranked(name: &str, file: &str, line: i64, sums: RowSums, stack: Vec<String>) -> RankedRow {
     let (flat, cum) = (saturate(sums.flat), saturate(sums.cum));
     let row = TopRow { name: name.to_owned(), file: file.to_owned(), line, flat, cum, stack };
-    Ranked { row, companion: saturate(sums.companion) }
+    RankedRow { row, companion: saturate(sums.companion) }
 }
 
 /// The number, or the end of `i64` that is nearest.

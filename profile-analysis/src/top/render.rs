@@ -3,7 +3,7 @@
 use profile_format::escaped;
 
 use super::{By, Top};
-use crate::table::{Table, frames, place};
+use crate::table::{TextColumns, frames, place};
 use crate::units::{format_percent, format_value};
 
 /// Writes a ranking as text, its lines of at most `width` characters, 40 at least. `by` says what
@@ -18,8 +18,8 @@ pub fn render(top: &Top, by: By, width: usize) -> String {
     let value = |value: i64| format_value(value, &top.unit);
     let share = |value: i64| format_percent(value, top.total);
     let mut table = match by {
-        By::Site => Table::new(&["flat", "flat%", "sum%", heading]),
-        _ => Table::new(&["flat", "flat%", "sum%", "cum", "cum%", heading]),
+        By::Site => TextColumns::new(&["flat", "flat%", "sum%", heading]),
+        _ => TextColumns::new(&["flat", "flat%", "sum%", "cum", "cum%", heading]),
     };
     let mut sum = 0_i64;
     for row in &top.rows {

@@ -17,7 +17,8 @@ pub struct Finding {
 /// A queue as long as this on average is worth a word.
 const LONG_QUEUE: f64 = 1.0;
 
-/// What a trace's summary shows, the worst first. Background tasks may wait for as long as they like.
+/// Returns what a trace's summary shows, the worst first. Background tasks may wait for as long as
+/// they like.
 pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |what: &'static str, text: String| findings.push(Finding { what, text });
@@ -109,7 +110,7 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
     findings
 }
 
-/// How tasks that are ready came to be so.
+/// Returns how tasks that are ready came to be so.
 fn starved(state: &str) -> Option<&'static str> {
     match state {
         "woken" => Some("woken"),

@@ -11,7 +11,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 
 /// An event.
 #[derive(Debug, Default)]
-pub(super) struct Event<'a> {
+pub(super) struct TraceEvent<'a> {
     pub(super) phase: Cow<'a, str>,
     pub(super) category: Cow<'a, str>,
     pub(super) name: Cow<'a, str>,
@@ -19,33 +19,33 @@ pub(super) struct Event<'a> {
     /// In microseconds, as `duration`.
     pub(super) at: f64,
     pub(super) duration: f64,
-    pub(super) arguments: Fields<'a>,
+    pub(super) arguments: EventFields<'a>,
 }
 
 /// The fields of an object that are of use: of an event's arguments, of a group of tasks, or of the
 /// whole.
 #[derive(Debug, Default)]
-pub(super) struct Fields<'a> {
-    texts: Vec<(Cow<'a, str>, Scalar<'a>)>,
+pub(super) struct EventFields<'a> {
+    texts: Vec<(Cow<'a, str>, ScalarValue<'a>)>,
 }
 
-/// Fields of an object that are kept.
+/// EventFields of an object that are kept.
 const FIELDS: usize = 16;
 
-impl Fields<'_> {
+impl EventFields<'_> {
     pub(super) fn text(&self, name: &str) -> &str {
         match self.find(name) {
-            Some(Scalar::Text(text)) => text,
+            Some(ScalarValue::Text(text)) => text,
             _ => "",
         }
     }
 
     pub(super) fn number(&self, name: &str) -> Option<f64> {
-        self.find(name).and_then(Scalar::number)
+        self.find(name).and_then(ScalarValue::number)
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {
-        matches!(self.find(name), Some(Scalar::Flag(true)))
+        matches!(self.find(name), Some(ScalarValue::Flag(true)))
     }
 
     /// The numbers that are there.
@@ -53,31 +53,31 @@ impl Fields<'_> {
         self.texts.iter().filter_map(|(_, value)| value.number())
     }
 
-    fn find(&self, name: &str) -> Option<&Scalar<'_>> {
+    fn find(&self, name: &str) -> Option<&ScalarValue<'_>> {
         self.texts.iter().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 }
 
 /// Takes what is read.
-pub(super) trait Sink {
+pub(super) trait EventSink {
     /// An event. An error ends the reading.
-    fn event(&mut self, event: &Event<'_>) -> Result<(), String>;
+    fn event(&mut self, event: &TraceEvent<'_>) -> Result<(), String>;
     /// A field of `otherData`.
-    fn fact(&mut self, facts: &Fields<'_>);
+    fn fact(&mut self, facts: &EventFields<'_>);
     /// A group of tasks in `otherData`.
-    fn group(&mut self, group: &Fields<'_>);
+    fn group(&mut self, group: &EventFields<'_>);
 }
 
 /// Reads a trace. On an error everything before it was given to the sink.
-pub(super) fn read(bytes: &[u8], sink: &mut impl Sink) -> Result<(), serde_json::Error> {
+pub(super) fn read(bytes: &[u8], sink: &mut impl EventSink) -> Result<(), serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    Whole(sink).deserialize(&mut reader)?;
+    WholeTrace(sink).deserialize(&mut reader)?;
     reader.end()
 }
 
-struct Whole<'s, S>(&'s mut S);
+struct WholeTrace<'s, S>(&'s mut S);
 
-impl<'de, S: Sink> DeserializeSeed<'de> for Whole<'_, S> {
+impl<'de, S: EventSink> DeserializeSeed<'de> for WholeTrace<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -85,7 +85,7 @@ impl<'de, S: Sink> DeserializeSeed<'de> for Whole<'_, S> {
     }
 }
 
-impl<'de, S: Sink> Visitor<'de> for Whole<'_, S> {
+impl<'de, S: EventSink> Visitor<'de> for WholeTrace<'_, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -93,10 +93,10 @@ impl<'de, S: Sink> Visitor<'de> for Whole<'_, S> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(key) = map.next_key::<Text<'de>>()? {
+        while let Some(key) = map.next_key::<TextSeed<'de>>()? {
             match &*key.0 {
-                "traceEvents" => map.next_value_seed(Events(self.0))?,
-                "otherData" => map.next_value_seed(Facts(self.0))?,
+                "traceEvents" => map.next_value_seed(EventList(self.0))?,
+                "otherData" => map.next_value_seed(TraceFacts(self.0))?,
                 _ => map.next_value::<IgnoredAny>().map(drop)?,
             }
         }
@@ -104,13 +104,13 @@ impl<'de, S: Sink> Visitor<'de> for Whole<'_, S> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<(), A::Error> {
-        Events(self.0).visit_seq(seq)
+        EventList(self.0).visit_seq(seq)
     }
 }
 
-struct Events<'s, S>(&'s mut S);
+struct EventList<'s, S>(&'s mut S);
 
-impl<'de, S: Sink> DeserializeSeed<'de> for Events<'_, S> {
+impl<'de, S: EventSink> DeserializeSeed<'de> for EventList<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -118,7 +118,7 @@ impl<'de, S: Sink> DeserializeSeed<'de> for Events<'_, S> {
     }
 }
 
-impl<'de, S: Sink> Visitor<'de> for Events<'_, S> {
+impl<'de, S: EventSink> Visitor<'de> for EventList<'_, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -126,16 +126,16 @@ impl<'de, S: Sink> Visitor<'de> for Events<'_, S> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(event) = seq.next_element::<Event<'de>>()? {
+        while let Some(event) = seq.next_element::<TraceEvent<'de>>()? {
             self.0.event(&event).map_err(de::Error::custom)?;
         }
         Ok(())
     }
 }
 
-struct Facts<'s, S>(&'s mut S);
+struct TraceFacts<'s, S>(&'s mut S);
 
-impl<'de, S: Sink> DeserializeSeed<'de> for Facts<'_, S> {
+impl<'de, S: EventSink> DeserializeSeed<'de> for TraceFacts<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -143,7 +143,7 @@ impl<'de, S: Sink> DeserializeSeed<'de> for Facts<'_, S> {
     }
 }
 
-impl<'de, S: Sink> Visitor<'de> for Facts<'_, S> {
+impl<'de, S: EventSink> Visitor<'de> for TraceFacts<'_, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,12 +151,12 @@ impl<'de, S: Sink> Visitor<'de> for Facts<'_, S> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut facts = Fields::default();
-        while let Some(key) = map.next_key::<Text<'de>>()? {
+        let mut facts = EventFields::default();
+        while let Some(key) = map.next_key::<TextSeed<'de>>()? {
             if key.0 == "tasks" {
-                map.next_value_seed(Groups(self.0))?;
+                map.next_value_seed(TaskGroups(self.0))?;
             } else {
-                let value = map.next_value::<Scalar<'de>>()?;
+                let value = map.next_value::<ScalarValue<'de>>()?;
                 facts.push(key.0, value);
             }
         }
@@ -165,9 +165,9 @@ impl<'de, S: Sink> Visitor<'de> for Facts<'_, S> {
     }
 }
 
-struct Groups<'s, S>(&'s mut S);
+struct TaskGroups<'s, S>(&'s mut S);
 
-impl<'de, S: Sink> DeserializeSeed<'de> for Groups<'_, S> {
+impl<'de, S: EventSink> DeserializeSeed<'de> for TaskGroups<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -175,7 +175,7 @@ impl<'de, S: Sink> DeserializeSeed<'de> for Groups<'_, S> {
     }
 }
 
-impl<'de, S: Sink> Visitor<'de> for Groups<'_, S> {
+impl<'de, S: EventSink> Visitor<'de> for TaskGroups<'_, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -183,7 +183,7 @@ impl<'de, S: Sink> Visitor<'de> for Groups<'_, S> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(group) = seq.next_element::<Fields<'de>>()? {
+        while let Some(group) = seq.next_element::<EventFields<'de>>()? {
             self.0.group(&group);
         }
         Ok(())
@@ -191,12 +191,12 @@ impl<'de, S: Sink> Visitor<'de> for Groups<'_, S> {
 }
 
 /// A text that is borrowed where nothing in it is escaped.
-struct Text<'a>(Cow<'a, str>);
+struct TextSeed<'a>(Cow<'a, str>);
 
-impl<'de> de::Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Text<'de>, D::Error> {
-        Ok(Text(match Scalar::deserialize(deserializer)? {
-            Scalar::Text(text) => text,
+impl<'de> de::Deserialize<'de> for TextSeed<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TextSeed<'de>, D::Error> {
+        Ok(TextSeed(match ScalarValue::deserialize(deserializer)? {
+            ScalarValue::Text(text) => text,
             _ => Cow::Borrowed(""),
         }))
     }
@@ -204,7 +204,7 @@ impl<'de> de::Deserialize<'de> for Text<'de> {
 
 /// A value without parts. What has parts is skipped.
 #[derive(Debug)]
-enum Scalar<'a> {
+enum ScalarValue<'a> {
     Text(Cow<'a, str>),
     Number(f64),
     Flag(bool),
@@ -214,21 +214,21 @@ enum Scalar<'a> {
 /// The largest number that is taken as it is: of microseconds, thirty thousand years.
 const LARGEST: f64 = 1e18;
 
-impl Scalar<'_> {
+impl ScalarValue<'_> {
     /// A number, or a text that is one.
     fn number(&self) -> Option<f64> {
         let number = match self {
-            Scalar::Number(number) => *number,
-            Scalar::Text(text) => text.parse().ok()?,
-            Scalar::Flag(_) | Scalar::None => return None,
+            ScalarValue::Number(number) => *number,
+            ScalarValue::Text(text) => text.parse().ok()?,
+            ScalarValue::Flag(_) | ScalarValue::None => return None,
         };
         // A sum of any of them is a number still.
         number.is_finite().then(|| number.clamp(-LARGEST, LARGEST))
     }
 }
 
-impl<'de> de::Deserialize<'de> for Scalar<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Scalar<'de>, D::Error> {
+impl<'de> de::Deserialize<'de> for ScalarValue<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ScalarValue<'de>, D::Error> {
         deserializer.deserialize_any(ScalarVisitor)
     }
 }
@@ -236,61 +236,61 @@ impl<'de> de::Deserialize<'de> for Scalar<'de> {
 struct ScalarVisitor;
 
 impl<'de> Visitor<'de> for ScalarVisitor {
-    type Value = Scalar<'de>;
+    type Value = ScalarValue<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a value")
     }
 
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Borrowed(text)))
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<ScalarValue<'de>, E> {
+        Ok(ScalarValue::Text(Cow::Borrowed(text)))
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Text(Cow::Owned(text.to_owned())))
+    fn visit_str<E>(self, text: &str) -> Result<ScalarValue<'de>, E> {
+        Ok(ScalarValue::Text(Cow::Owned(text.to_owned())))
     }
 
-    fn visit_f64<E>(self, number: f64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Number(number))
+    fn visit_f64<E>(self, number: f64) -> Result<ScalarValue<'de>, E> {
+        Ok(ScalarValue::Number(number))
     }
 
-    fn visit_u64<E>(self, number: u64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Number(number as f64))
+    fn visit_u64<E>(self, number: u64) -> Result<ScalarValue<'de>, E> {
+        Ok(ScalarValue::Number(number as f64))
     }
 
-    fn visit_i64<E>(self, number: i64) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Number(number as f64))
+    fn visit_i64<E>(self, number: i64) -> Result<ScalarValue<'de>, E> {
+        Ok(ScalarValue::Number(number as f64))
     }
 
-    fn visit_bool<E>(self, flag: bool) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::Flag(flag))
+    fn visit_bool<E>(self, flag: bool) -> Result<ScalarValue<'de>, E> {
+        Ok(ScalarValue::Flag(flag))
     }
 
-    fn visit_unit<E>(self) -> Result<Scalar<'de>, E> {
-        Ok(Scalar::None)
+    fn visit_unit<E>(self) -> Result<ScalarValue<'de>, E> {
+        Ok(ScalarValue::None)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Scalar<'de>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ScalarValue<'de>, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Scalar::None)
+        Ok(ScalarValue::None)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalar<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ScalarValue<'de>, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Scalar::None)
+        Ok(ScalarValue::None)
     }
 }
 
-impl<'a> Fields<'a> {
-    fn push(&mut self, name: Cow<'a, str>, value: Scalar<'a>) {
+impl<'a> EventFields<'a> {
+    fn push(&mut self, name: Cow<'a, str>, value: ScalarValue<'a>) {
         if self.texts.len() < FIELDS {
             self.texts.push((name, value));
         }
     }
 }
 
-impl<'de> de::Deserialize<'de> for Fields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Fields<'de>, D::Error> {
+impl<'de> de::Deserialize<'de> for EventFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EventFields<'de>, D::Error> {
         deserializer.deserialize_any(FieldsVisitor)
     }
 }
@@ -298,52 +298,52 @@ impl<'de> de::Deserialize<'de> for Fields<'de> {
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = Fields<'de>;
+    type Value = EventFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields<'de>, A::Error> {
-        let mut fields = Fields::default();
-        while let Some((name, value)) = map.next_entry::<Text<'de>, Scalar<'de>>()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EventFields<'de>, A::Error> {
+        let mut fields = EventFields::default();
+        while let Some((name, value)) = map.next_entry::<TextSeed<'de>, ScalarValue<'de>>()? {
             fields.push(name.0, value);
         }
         Ok(fields)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Fields<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<EventFields<'de>, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Fields::default())
+        Ok(EventFields::default())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<Fields<'de>, E> {
-        Ok(Fields::default())
+    fn visit_str<E>(self, _: &str) -> Result<EventFields<'de>, E> {
+        Ok(EventFields::default())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Fields<'de>, E> {
-        Ok(Fields::default())
+    fn visit_f64<E>(self, _: f64) -> Result<EventFields<'de>, E> {
+        Ok(EventFields::default())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Fields<'de>, E> {
-        Ok(Fields::default())
+    fn visit_u64<E>(self, _: u64) -> Result<EventFields<'de>, E> {
+        Ok(EventFields::default())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Fields<'de>, E> {
-        Ok(Fields::default())
+    fn visit_i64<E>(self, _: i64) -> Result<EventFields<'de>, E> {
+        Ok(EventFields::default())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Fields<'de>, E> {
-        Ok(Fields::default())
+    fn visit_bool<E>(self, _: bool) -> Result<EventFields<'de>, E> {
+        Ok(EventFields::default())
     }
 
-    fn visit_unit<E>(self) -> Result<Fields<'de>, E> {
-        Ok(Fields::default())
+    fn visit_unit<E>(self) -> Result<EventFields<'de>, E> {
+        Ok(EventFields::default())
     }
 }
 
-impl<'de> de::Deserialize<'de> for Event<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Event<'de>, D::Error> {
+impl<'de> de::Deserialize<'de> for TraceEvent<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TraceEvent<'de>, D::Error> {
         deserializer.deserialize_map(EventVisitor)
     }
 }
@@ -351,20 +351,20 @@ impl<'de> de::Deserialize<'de> for Event<'de> {
 struct EventVisitor;
 
 impl<'de> Visitor<'de> for EventVisitor {
-    type Value = Event<'de>;
+    type Value = TraceEvent<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event<'de>, A::Error> {
-        let mut event = Event::default();
-        while let Some(key) = map.next_key::<Text<'de>>()? {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TraceEvent<'de>, A::Error> {
+        let mut event = TraceEvent::default();
+        while let Some(key) = map.next_key::<TextSeed<'de>>()? {
             let text = |scalar| match scalar {
-                Scalar::Text(text) => text,
+                ScalarValue::Text(text) => text,
                 _ => Cow::Borrowed(""),
             };
-            let number = |scalar: Scalar<'_>| scalar.number().unwrap_or(0.0);
+            let number = |scalar: ScalarValue<'_>| scalar.number().unwrap_or(0.0);
             match &*key.0 {
                 "ph" => event.phase = text(map.next_value()?),
                 "cat" => event.category = text(map.next_value()?),

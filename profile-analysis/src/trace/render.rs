@@ -2,7 +2,7 @@
 
 use super::findings::{Finding, time};
 use super::{TraceSummary, findings};
-use crate::table::{NARROWEST, Table, wrapped};
+use crate::table::{NARROWEST, TextColumns, wrapped};
 
 /// Writes a summary as text, with `rows` rows in each table. Its lines have `width` characters at most, 40 at
 /// least: what is longer goes on in the next one.
@@ -42,7 +42,7 @@ pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
         text.push_str(&format!("  and {} more\n", found.len() - rows));
     }
     if !summary.busiest.is_empty() {
-        let mut table = Table::new(&["busy", "longest", "polls", "task"]);
+        let mut table = TextColumns::new(&["busy", "longest", "polls", "task"]);
         for task in summary.busiest.iter().take(rows) {
             let figures =
                 vec![time(task.busy_micros), time(task.longest_micros), task.polls.to_string()];

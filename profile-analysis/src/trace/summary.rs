@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 use serde::Serialize;
 
-use super::read::{self, Event, Fields, Sink};
+use super::read::{self, EventFields, EventSink, TraceEvent};
 use crate::{Error, Format, Result, sniff};
 
 /// Polls that take longer are slow: other tasks of the worker wait meanwhile.
@@ -18,7 +18,7 @@ const LATE_MICROS: f64 = 100_000.0;
 /// Bytes of a name that are kept.
 const NAME: usize = 256;
 
-/// What a trace may bring along.
+/// Holds what a trace may bring along.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TraceLimits {
@@ -39,19 +39,19 @@ impl Default for TraceLimits {
     }
 }
 
-/// What a trace says. Serializes to what `trace --json` prints.
+/// Holds what a trace says. Serializes to what `trace --json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TraceSummary {
-    /// What wrote it; empty where it doesn't say.
+    /// The program that wrote it; empty where it doesn't say.
     pub producer: String,
-    /// How long the window was, in microseconds.
+    /// Length of the window, in microseconds.
     pub window_micros: f64,
-    /// How many events there are.
+    /// Number of events there are.
     pub events: u64,
-    /// How many were lost, where it says so.
+    /// Number of those that were lost, where it says so.
     pub lost_events: u64,
-    /// How many threads have events.
+    /// Number of threads that have events.
     pub threads: usize,
     /// Tasks by the time their polls took, the busiest first.
     pub busiest: Vec<TaskTime>,
@@ -71,7 +71,7 @@ pub struct TraceSummary {
     pub wake_ups: u64,
     /// Spans that were entered and left.
     pub spans: u64,
-    /// What is odd about the trace.
+    /// Oddities of the trace.
     pub warnings: Vec<String>,
 }
 
@@ -80,13 +80,13 @@ pub struct TraceSummary {
 pub struct TaskTime {
     /// The task's name.
     pub name: String,
-    /// Where it was started, as `file:line`.
+    /// Place where it was started, as `file:line`.
     pub site: String,
-    /// How many polls.
+    /// Number of polls.
     pub polls: u64,
-    /// How long they took.
+    /// Time that they took.
     pub busy_micros: f64,
-    /// How long the longest of them took.
+    /// Time that the longest of them took.
     pub longest_micros: f64,
 }
 
@@ -95,11 +95,11 @@ pub struct TaskTime {
 pub struct SlowPolls {
     /// The task's name.
     pub name: String,
-    /// Where it was started, as `file:line`.
+    /// Place where it was started, as `file:line`.
     pub site: String,
-    /// How many such polls.
+    /// Number of such polls.
     pub count: u64,
-    /// How long the longest of them took, or had to wait.
+    /// Time that the longest of them took, or had to wait.
     pub longest_micros: f64,
 }
 
@@ -108,7 +108,7 @@ pub struct SlowPolls {
 pub struct Blocked {
     /// The task's name.
     pub name: String,
-    /// Where it was started, as `file:line`.
+    /// Place where it was started, as `file:line`.
     pub site: String,
     /// The thread's id.
     pub thread: u64,
@@ -116,7 +116,7 @@ pub struct Blocked {
     pub thread_name: String,
     /// For how long, within the window.
     pub micros: f64,
-    /// Whether it still did so when the window closed.
+    /// Tells whether it still did so when the window closed.
     pub unfinished: bool,
 }
 
@@ -125,21 +125,21 @@ pub struct Blocked {
 pub struct IdleTasks {
     /// The tasks' name.
     pub name: String,
-    /// Where they were started, as `file:line`.
+    /// Place where they were started, as `file:line`.
     pub site: String,
-    /// Where they say that they wait; empty where they don't.
+    /// Place where they say that they wait; empty where they don't.
     pub await_point: String,
     /// `background`, `per-request` or `unknown`.
     pub category: String,
     /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are ready and have no worker.
     pub state: String,
-    /// How many.
+    /// Number of them.
     pub count: u64,
-    /// How long ago the first of them was polled, or started.
+    /// Time since the first of them was polled, or started.
     pub longest_micros: f64,
 }
 
-/// How many tasks waited for a worker.
+/// Number of tasks that waited for a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Queue {
     /// Over all readings.
@@ -158,7 +158,7 @@ pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
         Format::Trace => {}
         format => return Err(Error::NotATrace(format)),
     }
-    let mut building = Building { limits: *limits, ..Building::default() };
+    let mut building = SummaryBuilder { limits: *limits, ..SummaryBuilder::default() };
     let (unpacked, broken) = unpack(bytes, limits.bytes);
     let end = read::read(&unpacked, &mut building);
     let mut summary = building.finish();
@@ -184,7 +184,7 @@ fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
 }
 
 #[derive(Default)]
-struct Building {
+struct SummaryBuilder {
     limits: TraceLimits,
     summary: TraceSummary,
     tasks: HashMap<(String, String), (TaskTime, SlowPolls)>,
@@ -198,8 +198,8 @@ struct Building {
     too_many: bool,
 }
 
-impl Sink for Building {
-    fn event(&mut self, event: &Event<'_>) -> Result<(), String> {
+impl EventSink for SummaryBuilder {
+    fn event(&mut self, event: &TraceEvent<'_>) -> Result<(), String> {
         if self.summary.events >= self.limits.events {
             return Err(format!("more than {} events", self.limits.events));
         }
@@ -230,13 +230,13 @@ impl Sink for Building {
         Ok(())
     }
 
-    fn fact(&mut self, facts: &Fields<'_>) {
+    fn fact(&mut self, facts: &EventFields<'_>) {
         self.summary.producer = cut(facts.text("producer"));
         self.summary.window_micros = facts.number("window_micros").unwrap_or(0.0);
         self.summary.lost_events = facts.number("lost_events").unwrap_or(0.0) as u64;
     }
 
-    fn group(&mut self, group: &Fields<'_>) {
+    fn group(&mut self, group: &EventFields<'_>) {
         let count = group.number("unpolled").unwrap_or(0.0) as u64;
         if count > 0 {
             self.summary.never_polled.push(IdleTasks {
@@ -254,8 +254,8 @@ impl Sink for Building {
     }
 }
 
-impl Building {
-    fn poll(&mut self, event: &Event<'_>) {
+impl SummaryBuilder {
+    fn poll(&mut self, event: &TraceEvent<'_>) {
         let key = (cut(&event.name), cut(event.arguments.text("site")));
         let other = || ("(other names)".to_owned(), String::new());
         let room = self.tasks.len() < self.limits.names || self.tasks.contains_key(&key);
@@ -284,8 +284,8 @@ impl Building {
         }
     }
 
-    /// Whether most of a poll that blocks a thread was one inside it, which is written before it. That
-    /// one is told of.
+    /// Returns whether most of a poll that blocks a thread was one inside it, which is written
+    /// before it. That one is told of.
     fn blocks_inside(&mut self, thread: u64, began: f64, took: f64) -> bool {
         if self.blocking.len() >= self.limits.names && !self.blocking.contains_key(&thread) {
             return false;
@@ -298,7 +298,7 @@ impl Building {
     }
 
     /// A poll that began because its task was woken.
-    fn woken(&mut self, event: &Event<'_>) {
+    fn woken(&mut self, event: &TraceEvent<'_>) {
         let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
         if waited <= LATE_MICROS {
             return;
@@ -313,7 +313,7 @@ impl Building {
         }
     }
 
-    fn counter(&mut self, event: &Event<'_>) {
+    fn counter(&mut self, event: &TraceEvent<'_>) {
         if event.name == "queue"
             && let Some(ready) = event.arguments.numbers().next()
         {
@@ -331,7 +331,7 @@ impl Building {
     }
 
     fn finish(self) -> TraceSummary {
-        let Building { mut summary, tasks, late, threads, queue, .. } = self;
+        let SummaryBuilder { mut summary, tasks, late, threads, queue, .. } = self;
         let (sum, readings, most) = queue;
         let late = late.into_iter().map(|((name, site), late)| SlowPolls { name, site, ..late });
         summary.late_polls.extend(late);

@@ -4,12 +4,13 @@ use crate::collector::{Collector, Window};
 use crate::error::Error;
 use profile_format::{Kind, Unavailable};
 
-pub(super) struct Missing {
+/// A collector that answers why its kind is missing.
+pub(super) struct MissingCollector {
     why: Unavailable,
 }
 
-impl Missing {
-    pub(super) fn new(kind: Kind) -> Missing {
+impl MissingCollector {
+    pub(super) fn new(kind: Kind) -> MissingCollector {
         let (reason, hint) = match kind {
             Kind::Cpu | Kind::Heap | Kind::Allocs if !cfg!(target_os = "linux") => {
                 ("profiles of this kind are taken on Linux only", "")
@@ -39,11 +40,11 @@ impl Missing {
             Kind::Trace => ("no source of traces was given", ""),
             _ => ("nothing in this version takes profiles of this kind", ""),
         };
-        Missing { why: Unavailable::new(kind, reason, hint) }
+        MissingCollector { why: Unavailable::new(kind, reason, hint) }
     }
 }
 
-impl Collector for Missing {
+impl Collector for MissingCollector {
     fn kind(&self) -> Kind {
         self.why.kind
     }

@@ -39,12 +39,12 @@ pub struct Collectors {
 }
 
 impl Collectors {
-    /// The collectors that are built in. A kind without one answers [`Unavailable`].
+    /// Makes the collectors that are built in. A kind without one answers [`Unavailable`].
     pub fn new() -> Collectors {
         Collectors { by_kind: Kind::ALL.map(built_in) }
     }
 
-    /// The same, with `collector` in the place of its kind's.
+    /// Returns the same with `collector` in the place of its kind's.
     #[must_use]
     pub fn with(mut self, collector: impl Collector + 'static) -> Collectors {
         let kind = collector.kind();
@@ -52,7 +52,7 @@ impl Collectors {
         self
     }
 
-    /// The same, with dumps that tell what tasks wait in by these means.
+    /// Returns the same with dumps that tell what tasks wait in by these means.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ impl Collectors {
         Ok(collectors)
     }
 
-    /// The same, with CPU profiles of this rate.
+    /// Returns the same with CPU profiles of this rate.
     ///
     /// # Errors
     ///
@@ -76,12 +76,12 @@ impl Collectors {
         Ok(collectors)
     }
 
-    /// The collector of a kind.
+    /// Returns the collector of a kind.
     pub fn collector(&self, kind: Kind) -> &dyn Collector {
         self.by_kind[kind as usize].as_ref()
     }
 
-    /// What this process can give now.
+    /// Asks every collector what this process can give now.
     pub fn available(&self) -> Available {
         let kinds = Kind::ALL.map(|kind| (kind, self.collector(kind).check()));
         let dumps = self.collector(Kind::Goroutine);
@@ -99,7 +99,7 @@ impl Default for Collectors {
     }
 }
 
-/// The one place that knows which back ends are compiled in.
+/// Returns the collector of a kind that is compiled in. No other place knows which are.
 fn built_in(kind: Kind) -> Arc<dyn Collector> {
     match kind {
         #[cfg(all(feature = "sampler", stacks))]
@@ -129,6 +129,6 @@ fn built_in(kind: Kind) -> Arc<dyn Collector> {
         Kind::Trace => Arc::new(EventTrace::new()),
         // With every feature on no kind is left.
         #[allow(unreachable_patterns)]
-        kind => Arc::new(missing::Missing::new(kind)),
+        kind => Arc::new(missing::MissingCollector::new(kind)),
     }
 }

@@ -1,16 +1,16 @@
 //! Whether `SIGPROF` is free to be used, and who uses it where it is not.
 
-use crate::cpu::raw::sigprof::Owner;
+use crate::cpu::raw::sigprof::SigprofOwner;
 use crate::error::Error;
 use crate::stacks::objects;
 use profile_format::Kind;
 
-/// The error of a CPU engine that can't have `SIGPROF`.
-pub(crate) fn in_use(owner: Owner) -> Error {
+/// Makes the error of a CPU engine that can't have `SIGPROF`.
+pub(crate) fn in_use(owner: SigprofOwner) -> Error {
     let holder = match owner {
-        Owner::Free => "nobody".to_owned(),
-        Owner::Timer => "a timer (ITIMER_PROF) that something else has set".to_owned(),
-        Owner::Handler(handler) => {
+        SigprofOwner::Free => "nobody".to_owned(),
+        SigprofOwner::Timer => "a timer (ITIMER_PROF) that something else has set".to_owned(),
+        SigprofOwner::Handler(handler) => {
             let handler = handler as u64;
             let object = objects::loaded().into_iter().find(|object| {
                 object.segments.iter().any(|s| (s.start..s.limit).contains(&handler))

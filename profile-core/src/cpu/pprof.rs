@@ -18,9 +18,9 @@ use crate::collector::{Collector, File, Pending, Window};
 use crate::cpu::owner;
 use crate::cpu::raw::pprof_handler;
 use crate::cpu::raw::sigprof;
-use crate::cpu::raw::sigprof::Owner;
+use crate::cpu::raw::sigprof::SigprofOwner;
 use crate::error::Error;
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use profile_format::{Kind, Unavailable};
 
 /// The `pprof` crate as CPU engine.
@@ -34,7 +34,7 @@ pub struct PprofCpu {
 const HZ: u32 = 100;
 
 impl PprofCpu {
-    /// The engine at 100 samples per CPU second.
+    /// Makes the engine, at 100 samples per CPU second.
     pub fn new() -> PprofCpu {
         PprofCpu { hz: HZ }
     }
@@ -60,8 +60,8 @@ impl Collector for PprofCpu {
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
-        match sigprof::owner(Some(pprof_handler::address())) {
-            Owner::Free => {}
+        match sigprof::find_owner(Some(pprof_handler::address())) {
+            SigprofOwner::Free => {}
             owner => return Err(owner::in_use(owner)),
         }
         let guard = pprof::ProfilerGuardBuilder::default()
@@ -74,7 +74,7 @@ impl Collector for PprofCpu {
                 }
                 error => failed(error),
             })?;
-        Ok(Box::new(CpuWindow { guard, hz: self.hz }))
+        Ok(Box::new(PprofWindow { guard, hz: self.hz }))
     }
 }
 
@@ -86,14 +86,15 @@ fn failed(error: pprof::Error) -> Error {
     Error::Collect { kind: Kind::Cpu, source: Box::new(error) }
 }
 
-struct CpuWindow {
+/// An open window of the `pprof` crate.
+struct PprofWindow {
     guard: pprof::ProfilerGuard<'static>,
     hz: u32,
 }
 
 /// The stacks of a window, as raw addresses.
-struct Stacks {
-    stacks: Vec<Stack>,
+struct PprofStacks {
+    stacks: Vec<PprofStack>,
     /// Samples without the handler's frame, whose leaf therefore isn't known.
     headless: i64,
     start: SystemTime,
@@ -101,14 +102,15 @@ struct Stacks {
     hz: u32,
 }
 
-struct Stack {
+/// One stack of a window.
+struct PprofStack {
     /// The interrupted instruction first, then the callers' return addresses.
     addresses: Vec<u64>,
     thread: String,
     count: i64,
 }
 
-impl Window for CpuWindow {
+impl Window for PprofWindow {
     fn close(self: Box<Self>) -> Pending {
         let stacks = take(&self.guard, self.hz);
         // Stops the timer, and gives the crate's table back.
@@ -120,9 +122,9 @@ impl Window for CpuWindow {
     }
 }
 
-fn take(guard: &pprof::ProfilerGuard<'static>, hz: u32) -> Result<Stacks, Error> {
+fn take(guard: &pprof::ProfilerGuard<'static>, hz: u32) -> Result<PprofStacks, Error> {
     let report = guard.report().build_unresolved().map_err(failed)?;
-    let mut stacks = Stacks {
+    let mut stacks = PprofStacks {
         stacks: Vec::with_capacity(report.data.len()),
         headless: 0,
         start: report.timing.start_time,
@@ -139,7 +141,7 @@ fn take(guard: &pprof::ProfilerGuard<'static>, hz: u32) -> Result<Stacks, Error>
             .position(|frame| frame.symbol_address() as usize == pprof_handler::address());
         let interrupted = handler.and_then(|at| frames.frames.get(at + 2..));
         match interrupted {
-            Some(interrupted) if !interrupted.is_empty() => stacks.stacks.push(Stack {
+            Some(interrupted) if !interrupted.is_empty() => stacks.stacks.push(PprofStack {
                 addresses: interrupted.iter().map(|frame| frame.ip() as u64).collect(),
                 thread: String::from_utf8_lossy(&frames.thread_name[..frames.thread_name_length])
                     .into_owned(),
@@ -151,10 +153,10 @@ fn take(guard: &pprof::ProfilerGuard<'static>, hz: u32) -> Result<Stacks, Error>
     Ok(stacks)
 }
 
-fn encode(stacks: &Stacks) -> Vec<u8> {
+fn encode(stacks: &PprofStacks) -> Vec<u8> {
     let period = 1_000_000_000 / i64::from(stacks.hz);
     let mut builder = ProfileShape::CPU.builder(period);
-    let mut locator = Locator::new(&mut builder, Symbols::Resolved);
+    let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
     let mut locations = Vec::new();
     for stack in &stacks.stacks {
         locations.clear();

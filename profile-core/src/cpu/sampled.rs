@@ -19,10 +19,10 @@ use profile_format::{Content, ProfileShape};
 use crate::collector::{Collector, File, Pending, Window};
 use crate::cpu::owner;
 use crate::cpu::sampler;
-use crate::cpu::sampler::{DEPTH, Stacks, StartError, Subscription};
+use crate::cpu::sampler::{CpuSubscription, DEPTH, SampledStacks, StartError};
 use crate::error::Error;
 use crate::rate::CpuRate;
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use profile_format::{Kind, Unavailable};
 
 /// CPU profiles by our own sampler.
@@ -34,22 +34,22 @@ pub struct SampledCpu {
 
 /// Samples per CPU second, unless set otherwise.
 const HZ: u32 = 100;
-/// More would not give more detail on any kernel.
+/// The highest rate: more would not give more detail on any kernel.
 const MAX_HZ: u32 = 10_000;
 
 impl SampledCpu {
-    /// A sampler at 100 samples per CPU second.
+    /// Makes a sampler at 100 samples per CPU second.
     pub fn new() -> SampledCpu {
         SampledCpu { hz: HZ, symbols: Symbols::Resolved }
     }
 
-    /// The same at another rate, from 1 to 10000 samples per CPU second.
+    /// Returns the same at another rate, from 1 to 10000 samples per CPU second.
     #[must_use]
     pub fn hz(self, hz: u32) -> SampledCpu {
         SampledCpu { hz: hz.clamp(1, MAX_HZ), ..self }
     }
 
-    /// The same, naming functions in the profile or leaving that to its reader.
+    /// Returns the same, naming functions in the profile or leaving that to its reader.
     #[must_use]
     pub fn symbols(self, symbols: Symbols) -> SampledCpu {
         SampledCpu { symbols, ..self }
@@ -81,11 +81,11 @@ impl Collector for SampledCpu {
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
         let subscription = sampler::subscribe(self.hz).map_err(not_started)?;
-        Ok(Box::new(CpuWindow { subscription, symbols: self.symbols }))
+        Ok(Box::new(SampledCpuWindow { subscription, symbols: self.symbols }))
     }
 }
 
-/// Why there are no samples.
+/// Makes the error of an engine that could not start.
 pub(crate) fn not_started(error: StartError) -> Error {
     match error {
         StartError::Owned(owner) => owner::in_use(owner),
@@ -93,12 +93,13 @@ pub(crate) fn not_started(error: StartError) -> Error {
     }
 }
 
-struct CpuWindow {
-    subscription: Subscription,
+/// An open window of the sampler.
+struct SampledCpuWindow {
+    subscription: CpuSubscription,
     symbols: Symbols,
 }
 
-impl Window for CpuWindow {
+impl Window for SampledCpuWindow {
     fn close(self: Box<Self>) -> Pending {
         let symbols = self.symbols;
         let stacks = self.subscription.end();
@@ -112,10 +113,10 @@ impl Window for CpuWindow {
     }
 }
 
-fn encode(stacks: &Stacks, symbols: Symbols) -> Vec<u8> {
+fn encode(stacks: &SampledStacks, symbols: Symbols) -> Vec<u8> {
     let period = stacks.period() as i64;
     let mut builder = ProfileShape::CPU.builder(period);
-    let mut locator = Locator::new(&mut builder, symbols);
+    let mut locator = AddressLocator::new(&mut builder, symbols);
     let mut locations = Vec::new();
     for stack in stacks.iter() {
         locations.clear();

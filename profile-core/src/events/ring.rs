@@ -30,15 +30,17 @@ pub(crate) const MOST: usize = 256 << 20;
 static OPEN: AtomicU32 = AtomicU32::new(0);
 /// Threads that may be taking a chunk.
 static TAKING: AtomicUsize = AtomicUsize::new(0);
-/// Chunks of the open window, and how many were taken.
+/// Number of chunks of the open window.
 static CHUNKS: AtomicUsize = AtomicUsize::new(0);
+/// Number of times that a chunk of the open window was looked at to be taken.
 static TAKEN: AtomicUsize = AtomicUsize::new(0);
 /// Events that are lost.
 static LOST: AtomicU64 = AtomicU64::new(0);
-/// Whether somebody has the buffer, and whether its window is over.
+/// True while somebody has the buffer.
 static IN_USE: AtomicBool = AtomicBool::new(false);
+/// True while the buffer is still held and its window is over.
 static CLOSED: AtomicBool = AtomicBool::new(false);
-/// How long a trace that is over is waited for that is still being written.
+/// Time for which a trace that is over is waited for while it is still being written.
 const WRITTEN: Duration = Duration::from_secs(3);
 
 /// A chunk's first word: free, being written to, or full; the thread's id above it.
@@ -49,9 +51,9 @@ const FULL: u64 = 2;
 /// The words, once a first window was opened.
 static REGION: OnceLock<&'static [AtomicU64]> = OnceLock::new();
 
-/// Where a thread writes.
+/// The place in the buffer that a thread writes to.
 #[derive(Clone, Copy)]
-struct Place {
+struct ChunkCursor {
     window: u32,
     /// Events in the chunk. Where there was none, those that were lost since one was looked for: it is
     /// not looked for again before as many are lost as a chunk holds.
@@ -61,20 +63,19 @@ struct Place {
 
 thread_local! {
     /// Constant and without a destructor, so that it can be used anywhere.
-    static PLACE: Cell<Place> = const { Cell::new(Place { window: 0, used: 0, chunk: None }) };
+    static PLACE: Cell<ChunkCursor> = const { Cell::new(ChunkCursor { window: 0, used: 0, chunk: None }) };
 }
 
-/// Whether a window is open.
+/// Returns whether a window is open.
 #[inline]
 pub(crate) fn is_on() -> bool {
     OPEN.load(Ordering::Relaxed) != 0
 }
 
-/// What an event says.
+/// An event of a trace.
 // What is recorded depends on the features; what is written is the same.
-#[cfg_attr(not(all(feature = "tracing", intercepted)), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub(crate) enum TraceEvent {
     /// A poll of a task.
     Poll { kind: KindId, began: u64, ended: u64, task: u64 },
     /// A poll of a task that began because a thread had woken it; `by` has 24 bits.
@@ -99,36 +100,36 @@ const INSTANT: u64 = 5;
 const TEXT: u64 = 6;
 const WOKEN: u64 = 7;
 
-impl Event {
+impl TraceEvent {
     #[inline]
     fn words(self) -> [u64; EVENT] {
         let head = |tag: u64, kind: KindId| tag | u64::from(kind.0) << 8;
         match self {
-            Event::Poll { kind, began, ended, task } => [head(POLL, kind), began, ended, task],
-            Event::Woken { kind, by, at, began, task } => {
+            TraceEvent::Poll { kind, began, ended, task } => [head(POLL, kind), began, ended, task],
+            TraceEvent::Woken { kind, by, at, began, task } => {
                 [head(WOKEN, kind) | u64::from(by) << 40, at, began, task]
             }
-            Event::Wait { began, ended, address } => [WAIT, began, ended, address],
-            Event::Wake { at, address } => [WAKE, at, address, 0],
-            Event::Span { kind, began, ended, span } => [head(SPAN, kind), began, ended, span],
-            Event::Instant { kind, at } => [head(INSTANT, kind), at, 0, 0],
-            Event::Text([a, b, c]) => [TEXT, a, b, c],
+            TraceEvent::Wait { began, ended, address } => [WAIT, began, ended, address],
+            TraceEvent::Wake { at, address } => [WAKE, at, address, 0],
+            TraceEvent::Span { kind, began, ended, span } => [head(SPAN, kind), began, ended, span],
+            TraceEvent::Instant { kind, at } => [head(INSTANT, kind), at, 0, 0],
+            TraceEvent::Text([a, b, c]) => [TEXT, a, b, c],
         }
     }
 
-    fn from_words([head, a, b, c]: [u64; EVENT]) -> Option<Event> {
+    fn from_words([head, a, b, c]: [u64; EVENT]) -> Option<TraceEvent> {
         let kind = KindId((head >> 8) as u32);
         Some(match head & 0xff {
-            POLL => Event::Poll { kind, began: a, ended: b, task: c },
+            POLL => TraceEvent::Poll { kind, began: a, ended: b, task: c },
             WOKEN => {
                 let by = (head >> 40) as u32;
-                Event::Woken { kind, by, at: a, began: b, task: c }
+                TraceEvent::Woken { kind, by, at: a, began: b, task: c }
             }
-            WAIT => Event::Wait { began: a, ended: b, address: c },
-            WAKE => Event::Wake { at: a, address: b },
-            SPAN => Event::Span { kind, began: a, ended: b, span: c },
-            INSTANT => Event::Instant { kind, at: a },
-            TEXT => Event::Text([a, b, c]),
+            WAIT => TraceEvent::Wait { began: a, ended: b, address: c },
+            WAKE => TraceEvent::Wake { at: a, address: b },
+            SPAN => TraceEvent::Span { kind, began: a, ended: b, span: c },
+            INSTANT => TraceEvent::Instant { kind, at: a },
+            TEXT => TraceEvent::Text([a, b, c]),
             _ => return None,
         })
     }
@@ -136,13 +137,13 @@ impl Event {
 
 /// Records a poll, if a window is open.
 #[inline]
-pub(crate) fn poll(kind: KindId, began: u64, ended: u64, task: u64) {
-    record(Event::Poll { kind, began, ended, task });
+pub(crate) fn record_poll(kind: KindId, began: u64, ended: u64, task: u64) {
+    record(TraceEvent::Poll { kind, began, ended, task });
 }
 
 /// Records an event of the calling thread, if a window is open.
 #[inline]
-pub(crate) fn record(event: Event) {
+pub(crate) fn record(event: TraceEvent) {
     let window = OPEN.load(Ordering::Relaxed);
     if window != 0 {
         write(window, &[event.words()]);
@@ -152,17 +153,15 @@ pub(crate) fn record(event: Event) {
 /// Bytes of a text that fit one event.
 const TEXT_BYTES: usize = 24;
 /// The longest text of an event.
-#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
 pub(crate) const LONGEST_TEXT: usize = 5 * TEXT_BYTES;
 
 /// Records something that happened at one moment, and the beginning of its text, if a window is open.
-#[cfg_attr(not(feature = "tracing"), allow(dead_code))]
-pub(crate) fn instant(kind: KindId, at: u64, text: &[u8]) {
+pub(crate) fn record_instant(kind: KindId, at: u64, text: &[u8]) {
     let window = OPEN.load(Ordering::Relaxed);
     if window == 0 {
         return;
     }
-    let mut events = [Event::Instant { kind, at }.words(); 1 + LONGEST_TEXT / TEXT_BYTES];
+    let mut events = [TraceEvent::Instant { kind, at }.words(); 1 + LONGEST_TEXT / TEXT_BYTES];
     let text = &text[..text.len().min(LONGEST_TEXT)];
     let mut count = 1;
     for part in text.chunks(TEXT_BYTES) {
@@ -171,41 +170,10 @@ pub(crate) fn instant(kind: KindId, at: u64, text: &[u8]) {
         let word = |at: usize| {
             bytes[8 * at..][..8].iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
         };
-        events[count] = Event::Text([word(0), word(1), word(2)]).words();
+        events[count] = TraceEvent::Text([word(0), word(1), word(2)]).words();
         count += 1;
     }
     write(window, &events[..count]);
-}
-
-/// A thread's wait for a word of memory, which is over when this is dropped.
-#[cfg(intercepted)]
-pub(crate) struct Wait {
-    began: u64,
-    address: u64,
-}
-
-/// A thread begins to wait. `None` where no window is open.
-#[cfg(intercepted)]
-#[inline]
-pub(crate) fn wait(address: u64) -> Option<Wait> {
-    is_on().then(|| Wait { began: crate::sys::raw::monotonic::now(), address })
-}
-
-#[cfg(intercepted)]
-impl Drop for Wait {
-    fn drop(&mut self) {
-        let Wait { began, address } = *self;
-        record(Event::Wait { began, ended: crate::sys::raw::monotonic::now(), address });
-    }
-}
-
-/// A thread is about to wake those that wait for a word of memory.
-#[cfg(intercepted)]
-#[inline]
-pub(crate) fn wake(address: u64) {
-    if is_on() {
-        record(Event::Wake { at: crate::sys::raw::monotonic::now(), address });
-    }
 }
 
 /// Writes events that belong together to one chunk.
@@ -213,7 +181,7 @@ fn write(window: u32, events: &[[u64; EVENT]]) {
     let mut place = PLACE.get();
     let count = events.len() as u32;
     if place.window != window || place.used + count > EVENTS as u32 - 1 {
-        place = take(window, place);
+        place = take_chunk(window, place);
     }
     let at = (place.used as usize + 1) * EVENT;
     place.used += count;
@@ -231,17 +199,17 @@ fn write(window: u32, events: &[[u64; EVENT]]) {
 
 /// Takes a chunk for the calling thread: an empty one, or else the oldest that nobody writes to.
 #[cold]
-fn take(window: u32, full: Place) -> Place {
+fn take_chunk(window: u32, full: ChunkCursor) -> ChunkCursor {
     TAKING.fetch_add(1, Ordering::SeqCst);
-    let chunk = if OPEN.load(Ordering::SeqCst) == window { find(window, full) } else { None };
+    let chunk = if OPEN.load(Ordering::SeqCst) == window { find_chunk(window, full) } else { None };
     TAKING.fetch_sub(1, Ordering::SeqCst);
-    Place { window, used: 0, chunk }
+    ChunkCursor { window, used: 0, chunk }
 }
 
 /// Chunks of other threads at which is looked closer in a first pass, whether their thread has ended.
 const LOOKED_AT: u32 = 8;
 
-fn find(window: u32, full: Place) -> Option<&'static [AtomicU64]> {
+fn find_chunk(window: u32, full: ChunkCursor) -> Option<&'static [AtomicU64]> {
     let words = *REGION.get()?;
     if full.window == window
         && let Some(chunk) = full.chunk
@@ -287,14 +255,14 @@ fn claim(chunk: &'static [AtomicU64], state: u64) -> Option<&'static [AtomicU64]
 
 /// The open buffer. Dropping it closes it.
 #[derive(Debug)]
-pub(crate) struct Open {
-    buffer: Option<Buffer>,
+pub(crate) struct OpenBuffer {
+    buffer: Option<HeldBuffer>,
 }
 
 /// A closed buffer, whose events can be read. Dropping it gives the memory back.
 #[derive(Debug)]
-pub(crate) struct Closed {
-    buffer: Buffer,
+pub(crate) struct ClosedBuffer {
+    buffer: HeldBuffer,
     /// Events of each chunk when it closed: a thread that was writing one just then may finish it later,
     /// and what is read is to be the same each time.
     used: Box<[u8]>,
@@ -302,24 +270,24 @@ pub(crate) struct Closed {
     pub(crate) lost: u64,
 }
 
-/// Whoever holds this has the one buffer of the process.
+/// The one buffer of the process; whoever holds this has it.
 #[derive(Debug)]
-struct Buffer {
+struct HeldBuffer {
     words: &'static [AtomicU64],
     chunks: usize,
 }
 
-impl Drop for Buffer {
+impl Drop for HeldBuffer {
     fn drop(&mut self) {
         OPEN.store(0, Ordering::SeqCst);
-        settle();
+        wait_for_takers();
         region::release(&self.words[..self.chunks * WORDS]);
         CLOSED.store(false, Ordering::Relaxed);
         IN_USE.store(false, Ordering::Release);
     }
 }
 
-/// How long those who take a chunk have to end: it is a few instructions of theirs.
+/// Time that those who take a chunk have to end: it is a few instructions of theirs.
 const SETTLED: Duration = Duration::from_millis(200);
 /// Threads that were counted in [`TAKING`] and will not be counted out again: a handler of the program's
 /// has left them by `siglongjmp`, or a debugger stops them.
@@ -327,7 +295,7 @@ static GIVEN_UP: AtomicUsize = AtomicUsize::new(0);
 
 /// Waits until nobody takes a chunk for a window that was closed; not for those that don't end. Such
 /// a one may spoil an event of the next window, as [above](self).
-fn settle() {
+fn wait_for_takers() {
     let began = Instant::now();
     loop {
         let taking = TAKING.load(Ordering::SeqCst);
@@ -342,7 +310,7 @@ fn settle() {
     }
 }
 
-/// Why there is no buffer.
+/// The reason why there is no buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OpenError {
     /// Another trace has it.
@@ -353,7 +321,7 @@ pub(crate) enum OpenError {
 
 /// Opens the buffer with so many bytes, at least 1 MiB and at most [`MOST`]. One whose trace is still being
 /// written is waited for, for a while.
-pub(crate) fn open(bytes: usize) -> Result<Open, OpenError> {
+pub(crate) fn open(bytes: usize) -> Result<OpenBuffer, OpenError> {
     static WINDOWS: AtomicU32 = AtomicU32::new(1);
     let began = Instant::now();
     while IN_USE.swap(true, Ordering::AcqRel) {
@@ -377,10 +345,11 @@ pub(crate) fn open(bytes: usize) -> Result<Open, OpenError> {
     // 0 says that none is open.
     let window = WINDOWS.fetch_add(1, Ordering::Relaxed).max(1);
     OPEN.store(window, Ordering::SeqCst);
-    Ok(Open { buffer: Some(Buffer { words, chunks }) })
+    Ok(OpenBuffer { buffer: Some(HeldBuffer { words, chunks }) })
 }
 
-/// A forked process records nothing of its parent's window, and can open one of its own.
+/// Sees to it that a forked process records nothing of its parent's window, and can open one of its
+/// own.
 fn forget_in_forks() {
     extern "C" fn child() {
         OPEN.store(0, Ordering::SeqCst);
@@ -398,11 +367,11 @@ fn forget_in_forks() {
     ONCE.call_once(|| this_thread::in_forks(child));
 }
 
-impl Open {
+impl OpenBuffer {
     /// Closes the buffer: nothing that is in it changes any more.
-    pub(crate) fn close(mut self) -> Closed {
+    pub(crate) fn close(mut self) -> ClosedBuffer {
         OPEN.store(0, Ordering::SeqCst);
-        settle();
+        wait_for_takers();
         CLOSED.store(true, Ordering::Relaxed);
         let buffer = self.buffer.take().expect("it is taken once, and here");
         let chunks = buffer.words.chunks_exact(WORDS).take(buffer.chunks);
@@ -410,23 +379,23 @@ impl Open {
             FREE => 0,
             _ => chunk[1].load(Ordering::Acquire).min(EVENTS as u64 - 1) as u8,
         });
-        Closed { used: used.collect(), buffer, lost: LOST.load(Ordering::Relaxed) }
+        ClosedBuffer { used: used.collect(), buffer, lost: LOST.load(Ordering::Relaxed) }
     }
 }
 
 /// The events that one thread wrote to one chunk.
 #[derive(Clone, Copy)]
-pub(crate) struct Chunk<'a> {
+pub(crate) struct EventChunk<'a> {
     pub(crate) thread: u32,
     name: [u64; 2],
     words: &'a [AtomicU64],
 }
 
-impl Closed {
-    /// The chunks that were written to, in no order.
-    pub(crate) fn chunks(&self) -> impl Iterator<Item = Chunk<'_>> {
+impl ClosedBuffer {
+    /// Iterates over the chunks that were written to, in no order.
+    pub(crate) fn chunks(&self) -> impl Iterator<Item = EventChunk<'_>> {
         let chunks = self.buffer.words.chunks_exact(WORDS).take(self.buffer.chunks);
-        chunks.zip(&self.used).filter(|&(_, &used)| used > 0).map(|(chunk, &used)| Chunk {
+        chunks.zip(&self.used).filter(|&(_, &used)| used > 0).map(|(chunk, &used)| EventChunk {
             thread: (chunk[0].load(Ordering::Relaxed) >> 32) as u32,
             name: [2, 3].map(|at: usize| chunk[at].load(Ordering::Relaxed)),
             words: &chunk[EVENT..][..usize::from(used) * EVENT],
@@ -434,15 +403,15 @@ impl Closed {
     }
 }
 
-impl Chunk<'_> {
-    /// The events in the order in which they were written.
-    pub(crate) fn events(&self) -> impl Iterator<Item = Event> {
+impl EventChunk<'_> {
+    /// Iterates over the events in the order in which they were written.
+    pub(crate) fn events(&self) -> impl Iterator<Item = TraceEvent> {
         self.words.chunks_exact(EVENT).filter_map(|words| {
-            Event::from_words([0, 1, 2, 3].map(|at: usize| words[at].load(Ordering::Relaxed)))
+            TraceEvent::from_words([0, 1, 2, 3].map(|at: usize| words[at].load(Ordering::Relaxed)))
         })
     }
 
-    /// The thread's name when it took the chunk.
+    /// Returns the thread's name when it took the chunk.
     pub(crate) fn name(&self) -> String {
         let bytes: Vec<u8> = self.name.iter().flat_map(|word| word.to_le_bytes()).collect();
         let len = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
@@ -450,7 +419,7 @@ impl Chunk<'_> {
     }
 }
 
-/// The buffer is the process's: tests that open it take turns.
+/// Waits for a test's turn: the buffer is the process's, and tests that open it take turns.
 #[cfg(test)]
 pub(crate) fn turn() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
@@ -464,15 +433,15 @@ mod tests {
     /// No other test's.
     const KIND: KindId = KindId(u32::MAX - 7);
 
-    fn event(n: u64) -> Event {
-        Event::Poll { kind: KIND, began: n, ended: n + 1, task: n }
+    fn event(n: u64) -> TraceEvent {
+        TraceEvent::Poll { kind: KIND, began: n, ended: n + 1, task: n }
     }
 
-    /// The numbers of the events of this test: other tests' tasks may be in the buffer too.
-    fn numbers(closed: &Closed) -> Vec<u64> {
+    /// Returns the numbers of the events of this test: other tests' tasks may be in the buffer too.
+    fn numbers(closed: &ClosedBuffer) -> Vec<u64> {
         let events = closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>());
         let ours = events.filter_map(|event| match event {
-            Event::Poll { kind: KIND, began, ended, task } => {
+            TraceEvent::Poll { kind: KIND, began, ended, task } => {
                 assert_eq!((began, ended), (task, task + 1));
                 Some(task)
             }
@@ -581,16 +550,16 @@ mod tests {
         let _turn = turn();
         let open = open(1 << 20).unwrap();
         let text = [b'x'; LONGEST_TEXT + 7];
-        (0..2000).for_each(|at| instant(KIND, at, &text));
+        (0..2000).for_each(|at| record_instant(KIND, at, &text));
         let closed = open.close();
         let mut seen = 0;
         for chunk in closed.chunks() {
-            let events: Vec<Event> = chunk.events().collect();
+            let events: Vec<TraceEvent> = chunk.events().collect();
             for (index, event) in events.iter().enumerate() {
-                if let Event::Instant { kind: KIND, .. } = event {
+                if let TraceEvent::Instant { kind: KIND, .. } = event {
                     let parts = events[index + 1..].iter().take(LONGEST_TEXT / TEXT_BYTES);
                     let parts: Vec<_> = parts.collect();
-                    assert_eq!(parts, [&Event::Text([u64::from_ne_bytes([b'x'; 8]); 3]); 5]);
+                    assert_eq!(parts, [&TraceEvent::Text([u64::from_ne_bytes([b'x'; 8]); 3]); 5]);
                     seen += 1;
                 }
             }
@@ -620,7 +589,7 @@ mod tests {
                 let closed = open.close();
                 for event in closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>()) {
                     // Others are another test's.
-                    if let Event::Poll { kind: KIND, began, ended, task } = event {
+                    if let TraceEvent::Poll { kind: KIND, began, ended, task } = event {
                         let is_whole = (began, ended) == (task, task + 1);
                         *(if is_whole { &mut whole } else { &mut torn }) += 1;
                     }

@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
 use crate::heap::raw::words::LazyWords;
-use crate::heap::sites::SiteId;
+use crate::heap::sites::HeapSiteId;
 use crate::heap::weight::SampleWeight;
 
 /// A block: its address and who found it.
@@ -21,7 +21,6 @@ pub(crate) enum BlockFinder {
     /// The wrapper.
     Wrapper = 0,
     /// jemalloc's hooks.
-    #[cfg_attr(not(feature = "jemalloc"), allow(dead_code))]
     Jemalloc = 2,
 }
 
@@ -36,7 +35,7 @@ impl BlockKey {
 /// The facts that are kept of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LiveBlock {
-    pub(crate) site: SiteId,
+    pub(crate) site: HeapSiteId,
     pub(crate) weight: SampleWeight,
 }
 
@@ -110,7 +109,7 @@ impl LiveBlocks {
                 objects: blocks[3 * place].load(Relaxed),
                 bytes: blocks[3 * place + 1].load(Relaxed),
             },
-            site: SiteId(blocks[3 * place + 2].load(Relaxed) as u32),
+            site: HeapSiteId(blocks[3 * place + 2].load(Relaxed) as u32),
         };
         keys[place].store(FREE, Release);
         self.count.fetch_sub(1, Relaxed);
@@ -154,7 +153,7 @@ mod tests {
 
     fn block(number: u64) -> LiveBlock {
         LiveBlock {
-            site: SiteId(number as u32),
+            site: HeapSiteId(number as u32),
             weight: SampleWeight { objects: number, bytes: 2 * number },
         }
     }

@@ -25,6 +25,7 @@ pub(crate) mod feeds;
 mod hooks_feed;
 mod jemalloc_config;
 #[cfg(all(feature = "heap", stacks))]
+#[cfg_attr(not(feature = "jemalloc"), allow(dead_code))]
 pub(crate) mod live;
 #[cfg(all(feature = "heap", stacks))]
 mod names;

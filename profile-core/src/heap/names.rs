@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::heap::Frame;
 use crate::heap::owner::{ALLOCATOR_DEPTH, FrameOwner};
 use crate::heap::sites::SiteView;
-use crate::stacks::symbol::Symbolizer;
+use crate::stacks::symbol::AddressSymbolizer;
 use crate::stacks::unwind;
 
 /// Every frame that was asked for, those of each address, and those of each site.
@@ -18,7 +18,7 @@ pub(super) struct SiteNames {
     texts: HashSet<Arc<str>>,
     by_address: HashMap<u64, Box<[u32]>>,
     /// The set of loaded objects for which the addresses mean the same.
-    generation: Option<unwind::Generation>,
+    generation: Option<unwind::TableGeneration>,
     /// Memory that all this takes, roughly.
     bytes: usize,
     stacks: NamedStacks,
@@ -109,7 +109,7 @@ impl SiteNames {
             if self.by_address.contains_key(&address) {
                 continue;
             }
-            let symbolizer = symbolizer.get_or_insert_with(Symbolizer::new);
+            let symbolizer = symbolizer.get_or_insert_with(AddressSymbolizer::new);
             let ids: Box<[u32]> = match symbolizer.find(address) {
                 Some((object, _)) => {
                     let frames = symbolizer.frames(object, address);

@@ -11,10 +11,10 @@ use crate::heap::weight::SampleWeight;
 
 /// A site's place in the arena. 0 is the site of all stacks that found no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SiteId(pub(crate) u32);
+pub(crate) struct HeapSiteId(pub(crate) u32);
 
 /// The site at which stacks are counted that found no room.
-pub(crate) const OVERFLOW: SiteId = SiteId(0);
+pub(crate) const OVERFLOW: HeapSiteId = HeapSiteId(0);
 
 /// The sites of a recorder. A site is a header in the arena with the words of its stack behind it.
 pub(crate) struct SiteArena {
@@ -68,7 +68,7 @@ impl SiteArena {
     }
 
     /// Returns the site of a stack, made where it is new; `OVERFLOW` where there is no room.
-    pub(crate) fn intern(&self, stack: &[u64]) -> SiteId {
+    pub(crate) fn intern(&self, stack: &[u64]) -> HeapSiteId {
         let Some(buckets) = self.buckets.get() else { return OVERFLOW };
         let hash = hash(stack);
         let bucket = &buckets[hash as usize % BUCKETS];
@@ -86,7 +86,7 @@ impl SiteArena {
             match bucket.compare_exchange(head.into(), new.into(), AcqRel, Acquire) {
                 Ok(_) => {
                     self.count.fetch_add(1, Relaxed);
-                    return SiteId(new);
+                    return HeapSiteId(new);
                 }
                 Err(now) => {
                     // What another thread put there may be this very stack; then ours is lost.
@@ -100,14 +100,14 @@ impl SiteArena {
     }
 
     /// Looks for a stack along a chain, up to a site that was looked at before.
-    fn find(&self, mut site: u32, seen: u32, hash: u64, stack: &[u64]) -> Option<SiteId> {
+    fn find(&self, mut site: u32, seen: u32, hash: u64, stack: &[u64]) -> Option<HeapSiteId> {
         while site != seen && site != 0 {
-            let words = self.words(SiteId(site))?;
+            let words = self.words(HeapSiteId(site))?;
             let link = words[LINK].load(Relaxed);
             if words[HASH].load(Relaxed) == hash && (link >> 32) as usize == stack.len() {
                 let mut pairs = words[HEADER..].iter().zip(stack);
                 if pairs.all(|(word, address)| word.load(Relaxed) == *address) {
-                    return Some(SiteId(site));
+                    return Some(HeapSiteId(site));
                 }
             }
             site = link as u32;
@@ -131,20 +131,20 @@ impl SiteArena {
     }
 
     /// Returns a site's header and what lies behind it in the chunk.
-    fn words(&self, site: SiteId) -> Option<&'static [AtomicU64]> {
+    fn words(&self, site: HeapSiteId) -> Option<&'static [AtomicU64]> {
         let at = site.0 as usize;
         self.chunks[at / CHUNK].get()?.get(at % CHUNK..)
     }
 
-    pub(crate) fn count_alloc(&self, site: SiteId, weight: SampleWeight) {
+    pub(crate) fn count_alloc(&self, site: HeapSiteId, weight: SampleWeight) {
         self.add(site, ALLOC_OBJECTS, weight);
     }
 
-    pub(crate) fn count_free(&self, site: SiteId, weight: SampleWeight) {
+    pub(crate) fn count_free(&self, site: HeapSiteId, weight: SampleWeight) {
         self.add(site, FREED_OBJECTS, weight);
     }
 
-    fn add(&self, site: SiteId, first: usize, weight: SampleWeight) {
+    fn add(&self, site: HeapSiteId, first: usize, weight: SampleWeight) {
         if let Some(words) = self.words(site) {
             words[first].fetch_add(weight.objects, Relaxed);
             // What is freed was counted as allocated before.
@@ -164,7 +164,7 @@ impl SiteArena {
         overflow.into_iter().chain(buckets.iter().flat_map(move |bucket| {
             let mut next = bucket.load(Acquire) as u32;
             std::iter::from_fn(move || {
-                let words = (next != 0).then(|| self.words(SiteId(next)))??;
+                let words = (next != 0).then(|| self.words(HeapSiteId(next)))??;
                 let link = words[LINK].load(Relaxed);
                 next = link as u32;
                 Some(SiteView { words: &words[..HEADER + (link >> 32) as usize] })

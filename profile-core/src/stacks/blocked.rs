@@ -2,11 +2,11 @@
 
 use std::fs::File;
 
-use crate::stacks::raw::task::{Tasks, Text};
-use crate::stacks::raw::window::Window;
-use crate::stacks::unwind::{End, Prologues, Scratch, Unwinder};
+use crate::stacks::raw::task::{ShortFile, TaskFolder};
+use crate::stacks::raw::window::MemoryWindow;
+use crate::stacks::unwind::{PrologueCache, StackUnwinder, UnwindScratch, WalkEnd};
 
-/// What a thread was doing.
+/// The state that a thread was in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ThreadState {
     /// Running, or ready to.
@@ -19,9 +19,9 @@ pub(crate) enum ThreadState {
     NoAnswer,
 }
 
-/// Where a blocked thread is.
+/// The system call and the registers of a blocked thread.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Where {
+pub(crate) struct BlockedPlace {
     pub(crate) state: ThreadState,
     pub(crate) pc: u64,
     pub(crate) sp: u64,
@@ -30,83 +30,86 @@ pub(crate) struct Where {
 /// A blocked thread's stack.
 #[derive(Debug)]
 pub(crate) struct BlockedStack {
-    pub(crate) at: Where,
+    pub(crate) at: BlockedPlace,
     /// The place of the leaf, then an address inside each caller's call.
     pub(crate) addresses: Vec<u64>,
-    pub(crate) end: End,
+    pub(crate) end: WalkEnd,
 }
 
-/// What reading stacks takes, for one after the other.
+/// Working memory for reading the stacks of blocked threads, one after the other.
 #[derive(Default)]
-pub(crate) struct Reading {
-    scratch: Scratch,
-    prologues: Prologues,
-    window: Window,
+pub(crate) struct StackReader {
+    scratch: UnwindScratch,
+    prologues: PrologueCache,
+    window: MemoryWindow,
 }
 
-/// A thread's files. They can be read as long as it lives.
+/// A thread that may be blocked, by its files. They can be read as long as it lives.
 #[derive(Debug)]
-pub(crate) struct Blocked {
+pub(crate) struct BlockedThread {
     tid: u32,
     call: File,
     /// Opened where it is needed.
     schedule: Option<File>,
 }
 
-impl Blocked {
-    /// `None` where the thread has ended, or the process may not be traced.
-    pub(crate) fn open(tasks: &Tasks, tid: u32) -> Option<Blocked> {
-        Some(Blocked { tid, call: tasks.file(tid, "syscall")?, schedule: None })
+impl BlockedThread {
+    /// Opens a thread's files; `None` where the thread has ended, or the process may not be traced.
+    pub(crate) fn open(tasks: &TaskFolder, tid: u32) -> Option<BlockedThread> {
+        Some(BlockedThread { tid, call: tasks.file(tid, "syscall")?, schedule: None })
     }
 
-    /// Where the thread is, if it is blocked.
-    pub(crate) fn place(&self) -> Option<Where> {
-        Text::read(&self.call).str().and_then(parse)
+    /// Reads where the thread is, if it is blocked.
+    pub(crate) fn place(&self) -> Option<BlockedPlace> {
+        ShortFile::read(&self.call).str().and_then(parse)
     }
 
-    /// How often and how long the thread has run; `None` where the kernel doesn't count it.
-    pub(crate) fn ran(&mut self, tasks: &Tasks) -> Option<Text> {
+    /// Reads how often and how long the thread has run; `None` where the kernel doesn't count it.
+    pub(crate) fn ran(&mut self, tasks: &TaskFolder) -> Option<ShortFile> {
         if self.schedule.is_none() {
             self.schedule = tasks.file(self.tid, "schedstat");
         }
-        self.schedule.as_ref().map(Text::read).filter(|ran| !ran.bytes().is_empty())
+        self.schedule.as_ref().map(ShortFile::read).filter(|ran| !ran.bytes().is_empty())
     }
 
-    /// Its stack, at most `depth` addresses of it, if it is blocked and was so all the time.
+    /// Reads its stack, at most `depth` addresses of it, if it is blocked and was so all the time.
     pub(crate) fn stack(
         &mut self,
-        tasks: &Tasks,
-        unwinder: &Unwinder,
-        reading: &mut Reading,
+        tasks: &TaskFolder,
+        unwinder: &StackUnwinder,
+        reading: &mut StackReader,
         depth: usize,
     ) -> Option<BlockedStack> {
         self.stack_where(|_| true, tasks, unwinder, reading, depth)
     }
 
-    /// The same of a thread that is blocked in what is asked for.
+    /// Reads the stack of a thread that is blocked in a state that `wanted` accepts; see
+    /// [`stack`](Self::stack).
     pub(crate) fn stack_where(
         &mut self,
         wanted: impl Fn(ThreadState) -> bool,
-        tasks: &Tasks,
-        unwinder: &Unwinder,
-        reading: &mut Reading,
+        tasks: &TaskFolder,
+        unwinder: &StackUnwinder,
+        reading: &mut StackReader,
         depth: usize,
     ) -> Option<BlockedStack> {
         const TRIES: usize = 4;
         for _ in 0..TRIES {
             // Whenever a thread begins to run the kernel counts it.
-            let before = self.schedule.as_ref().map(Text::read);
-            let blocked = Text::read(&self.call);
+            let before = self.schedule.as_ref().map(ShortFile::read);
+            let blocked = ShortFile::read(&self.call);
             let at = blocked.str().and_then(parse).filter(|at| wanted(at.state))?;
-            let Reading { scratch, prologues, window } = reading;
+            let StackReader { scratch, prologues, window } = reading;
             window.forget();
             let (addresses, end) =
                 unwinder.unwind_blocked(scratch, prologues, (at.pc, at.sp), window, depth);
             let stayed = match &before {
-                Some(before) => self.schedule.as_ref().map(Text::read).as_ref() == Some(before),
+                Some(before) => {
+                    self.schedule.as_ref().map(ShortFile::read).as_ref() == Some(before)
+                }
                 // One copy takes less than it takes a thread to run and to wait again. Most stacks
                 // fit into one, and the count costs a fifth of all this.
-                None => window.copies() <= 1 && Text::read(&self.call) == blocked,
+                None => window.copies() <= 1 && ShortFile::read(&self.call) == blocked,
             };
             if stayed {
                 return Some(BlockedStack { at, addresses, end });
@@ -118,18 +121,18 @@ impl Blocked {
 }
 
 /// Reads `NUMBER ARGUMENTS SP PC`, or `-1 SP PC` outside a system call. None where it is running.
-fn parse(text: &str) -> Option<Where> {
+fn parse(text: &str) -> Option<BlockedPlace> {
     let mut words = text.split_ascii_whitespace();
     let call: i64 = words.next()?.parse().ok()?;
     let mut hex = words.map(|word| u64::from_str_radix(word.trim_start_matches("0x"), 16).ok());
     if call < 0 {
         let (sp, pc) = (hex.next()??, hex.next()??);
-        return Some(Where { state: ThreadState::Faulting, pc, sp });
+        return Some(BlockedPlace { state: ThreadState::Faulting, pc, sp });
     }
     let arguments = [hex.next()??, hex.next()??];
     let mut rest = hex.skip(4);
     let (sp, pc) = (rest.next()??, rest.next()??);
-    Some(Where { state: ThreadState::Blocked { call, arguments }, pc, sp })
+    Some(BlockedPlace { state: ThreadState::Blocked { call, arguments }, pc, sp })
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::time::SystemTime;
 
 use crate::stacks::objects::hex;
-use crate::stacks::symbol::Symbolizer;
+use crate::stacks::symbol::AddressSymbolizer;
 use profile_format::profile::{Builder, Function, Line, Mapping};
 
-/// Whether a profile names its functions.
+/// The form in which a profile names its functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Symbols {
     /// Functions, files, lines and inlined frames are in the profile.
@@ -19,8 +19,8 @@ pub enum Symbols {
 }
 
 /// Turns addresses of this process into locations with mappings, functions and lines.
-pub(crate) struct Locator {
-    symbolizer: Symbolizer,
+pub(crate) struct AddressLocator {
+    symbolizer: AddressSymbolizer,
     symbols: Symbols,
     /// The mapping of each segment of each object, once it was used.
     mappings: HashMap<(usize, usize), u32>,
@@ -28,11 +28,11 @@ pub(crate) struct Locator {
     locations: HashMap<u64, u32>,
 }
 
-impl Locator {
-    /// A locator for `builder`, whose first mapping becomes the main program's code.
-    pub(crate) fn new(builder: &mut Builder, symbols: Symbols) -> Locator {
-        let mut locator = Locator {
-            symbolizer: Symbolizer::new(),
+impl AddressLocator {
+    /// Makes a locator for `builder`, whose first mapping becomes the main program's code.
+    pub(crate) fn new(builder: &mut Builder, symbols: Symbols) -> AddressLocator {
+        let mut locator = AddressLocator {
+            symbolizer: AddressSymbolizer::new(),
             symbols,
             mappings: HashMap::new(),
             locations: HashMap::new(),
@@ -43,8 +43,8 @@ impl Locator {
         locator
     }
 
-    /// The location of an instruction. For a caller that is the call's own address: the return
-    /// address less one.
+    /// Returns the location of an instruction. For a caller that is the call's own address: the
+    /// return address less one.
     pub(crate) fn location(&mut self, builder: &mut Builder, address: u64) -> u32 {
         if let Some(&location) = self.locations.get(&address) {
             return location;
@@ -116,7 +116,8 @@ impl Locator {
     }
 }
 
-/// A time as profiles write it, 0 where the clock is before 1970.
+/// Converts a time to nanoseconds since 1970, as profiles write it; 0 where the clock is before
+/// that.
 pub(crate) fn unix_nanos(time: SystemTime) -> i64 {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)

@@ -13,6 +13,7 @@ pub(crate) mod objects;
 #[allow(unsafe_code)]
 pub(crate) mod raw;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
+#[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 pub(crate) mod symbol;
 pub(crate) mod symbols;
 #[cfg(stacks)]

@@ -2,10 +2,10 @@
 
 use crate::stacks::names::Symbol;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
-use crate::stacks::symbol::Symbolizer;
+use crate::stacks::symbol::AddressSymbolizer;
 
-/// The symbol that holds each address; `None` where there is none, and for all where no collector of
-/// stacks is compiled in.
+/// Finds the symbol that holds each address; `None` where there is none, and for all where no
+/// collector of stacks is compiled in.
 ///
 /// ```
 /// let [main, nothing] = &profile_core::symbols(&[main as fn() as usize as u64, 1])[..] else {
@@ -15,14 +15,16 @@ use crate::stacks::symbol::Symbolizer;
 /// # if !cfg!(target_os = "linux") || !cfg!(feature = "sampler") { return }
 /// assert!(main.as_ref().is_some_and(|symbol| symbol.name.contains("main")));
 /// ```
-#[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub fn symbols(addresses: &[u64]) -> Vec<Option<Symbol>> {
-    let mut symbolizer = Symbolizer::new();
-    addresses.iter().map(|&address| symbolizer.symbol(address)).collect()
+    let none = || addresses.iter().map(|_| None).collect();
+    LOOK_UPS.first().map_or_else(none, |look_up| look_up(addresses))
 }
 
-/// `None` for each address: no collector of stacks is compiled in.
-#[cfg(not(all(feature = "_symbols", target_os = "linux")))]
-pub fn symbols(addresses: &[u64]) -> Vec<Option<Symbol>> {
-    addresses.iter().map(|_| None).collect()
-}
+/// Looks up the symbol of each address.
+type LookUp = fn(&[u64]) -> Vec<Option<Symbol>>;
+
+/// The function that looks up symbols; none in a build without a collector of stacks.
+static LOOK_UPS: &[LookUp] = &[
+    #[cfg(all(feature = "_symbols", target_os = "linux"))]
+    AddressSymbolizer::look_up,
+];

@@ -10,7 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::stats::text::FileText;
-use crate::sys::raw::directory::Directory;
+use crate::sys::raw::directory::NumberedDirectory;
 
 /// Time for which a thread has run, in nanoseconds, and the number of times that it was run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ const MOST_THREADS: usize = 2048;
 const FIRST_THREADS: usize = 128;
 
 /// Looks how much each thread has run.
-pub(super) fn note(tasks: &Directory) {
+pub(super) fn note(tasks: &NumberedDirectory) {
     let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
     let SeenThreads { seen, spare } = &mut *table;
     spare.clear();
@@ -127,7 +127,7 @@ mod tests {
         });
         go.send(()).unwrap();
         let tid = told.recv().unwrap();
-        let tasks = Directory::open("/proc/self/task").unwrap();
+        let tasks = NumberedDirectory::open("/proc/self/task").unwrap();
         // It takes a moment to go to sleep.
         let waited_at_least = |least| {
             note(&tasks);

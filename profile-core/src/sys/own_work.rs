@@ -13,7 +13,7 @@ use crate::sys::raw::thread_switch::SamplingOff;
 type SamplingOff = ();
 
 thread_local! {
-    /// How many of them live on this thread.
+    /// Number of them that live on this thread.
     static UNDER_WAY: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -26,7 +26,7 @@ static THREADS: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 pub struct OwnWork {
     _sampling: SamplingOff,
     is_thread: bool,
-    /// Not to be sent to another thread.
+    /// Keeps it from being sent to another thread.
     _here: PhantomData<*const ()>,
 }
 
@@ -58,14 +58,13 @@ impl Drop for OwnWork {
 }
 
 /// Returns whether a thread is one of the profiler's own.
-#[cfg_attr(not(any(intercepted, all(feature = "sampler", stacks))), allow(dead_code))]
 pub(crate) fn is_own_thread(tid: u32) -> bool {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner).contains(&tid)
 }
 
-/// Whether this thread is at work of the profiler's own. It may be asked inside an allocator or an
-/// interposed function: the thread-local needs neither an initialiser nor a destructor.
-#[cfg_attr(not(any(intercepted, all(feature = "heap", stacks))), allow(dead_code))]
+/// Returns whether this thread is at work of the profiler's own. It may be asked inside an
+/// allocator or an interposed function: the thread-local needs neither an initialiser nor a
+/// destructor.
 pub(crate) fn is_under_way() -> bool {
     UNDER_WAY.get() != 0
 }

@@ -71,7 +71,7 @@ impl Task {
 /// Keeps a task among those that are known. Dropping it ends the task.
 #[derive(Debug)]
 pub(super) struct LiveTask {
-    slot: &'static TaskSlot,
+    pub(super) slot: &'static TaskSlot,
     wakes: FutureWakers,
 }
 
@@ -85,14 +85,6 @@ impl LiveTask {
         });
         let wakes = if *follow { FutureWakers::new() } else { FutureWakers::ignored() };
         LiveTask { slot, wakes }
-    }
-}
-
-#[cfg(all(feature = "tokio", tokio_unstable))]
-impl LiveTask {
-    /// Begins a poll that others do.
-    pub(super) fn enter(&self) -> registry::OpenPoll {
-        registry::enter(self.slot)
     }
 }
 

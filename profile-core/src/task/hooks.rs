@@ -9,7 +9,15 @@ use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
 use crate::task::future::{LiveTask, named};
+use crate::task::registry;
 use crate::task::registry::OpenPoll;
+
+impl LiveTask {
+    /// Begins a poll that others do.
+    fn enter(&self) -> OpenPoll {
+        registry::enter(self.slot)
+    }
+}
 
 /// Tasks that the hooks brought in, in shards.
 static TASKS: [Mutex<Option<HashMap<Id, LiveTask>>>; SHARDS] = [const { Mutex::new(None) }; SHARDS];
@@ -137,7 +145,7 @@ mod tests {
         let closed = window.close();
         let polls = closed.chunks().flat_map(|chunk| chunk.events().collect::<Vec<_>>());
         let polls = polls.filter(|event| {
-            matches!(event, crate::events::ring::Event::Poll { task, .. } if Some(*task) == id.map(|id| id.0))
+            matches!(event, crate::events::ring::TraceEvent::Poll { task, .. } if Some(*task) == id.map(|id| id.0))
         });
         assert_eq!(polls.count(), 2);
     }

@@ -31,6 +31,7 @@ mod hooks;
 mod kinds;
 #[allow(unsafe_code)]
 pub(crate) mod raw;
+#[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 mod registry;
 mod source;
 mod status;

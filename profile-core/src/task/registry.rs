@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use crate::events::KindId;
 use crate::events::ring;
-use crate::events::ring::Event;
+use crate::events::ring::TraceEvent;
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
-use crate::sys::raw::place::Place;
+use crate::sys::raw::place::AtomicLocation;
 use crate::sys::raw::this_thread;
 use crate::task::kinds;
 use crate::task::raw::{BELOW, FINISHED, POLLED, WOKEN, WakeMark, WakeUp};
@@ -48,7 +48,7 @@ pub(super) struct TaskSlot {
     flags: AtomicU32,
     polls: AtomicU64,
     /// The place where it said that it waits.
-    awaits: Place,
+    awaits: AtomicLocation,
 }
 
 /// Polled inside another task's poll, at least the first time.
@@ -233,7 +233,6 @@ pub(super) fn current() -> Option<u64> {
 }
 
 /// Returns the first of so many ids that are no other task's.
-#[cfg(all(feature = "sampler", stacks))]
 pub(crate) fn fresh_ids(count: u64) -> u64 {
     NEXT_ID.fetch_add(count, Ordering::Relaxed)
 }
@@ -401,7 +400,7 @@ impl TaskSlot {
         self.count_time(ended.saturating_sub(began));
         self.count_poll(ended, outer);
         if traced {
-            ring::poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
+            ring::record_poll(self.kind(), began, ended, self.id.load(Ordering::Relaxed));
         }
     }
 
@@ -444,7 +443,7 @@ impl TaskSlot {
     #[cold]
     fn trace_wake_up(&self, began: u64, WakeUp { at, by }: WakeUp) {
         let (kind, task) = (self.kind(), self.id.load(Ordering::Relaxed));
-        ring::record(Event::Woken { kind, by, at, began, task });
+        ring::record(TraceEvent::Woken { kind, by, at, began, task });
     }
 
     fn kind(&self) -> KindId {

@@ -23,7 +23,7 @@ use profile_format::{DUMP_FILE_NAME, ProfileShape};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::task::Detail;
 use crate::threads::deadlock;
 use crate::threads::deadlock::{AwaitedLock, LockCycle};
@@ -107,7 +107,7 @@ impl<'a> ResolvedThreads<'a> {
         taken: SystemTime,
     ) -> ResolvedThreads<'a> {
         let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
-        let mut locator = Locator::new(&mut builder, Symbols::Resolved);
+        let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
         let mut known: HashMap<&[u64], usize> = HashMap::new();
         let mut locations: Vec<Vec<u32>> = Vec::new();
         let mut stacks = Vec::with_capacity(threads.len());

@@ -11,16 +11,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::cpu::sampler::raw::handler;
-use crate::cpu::sampler::raw::handler::{Purpose, Shared, own_tid};
+use crate::cpu::sampler::raw::handler::{HandlerPurpose, HandlerState, own_tid};
 use crate::cpu::sampler::raw::signals;
 use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
-use crate::cpu::sampler::ring::Ring;
+use crate::cpu::sampler::ring::SampleRing;
 pub(crate) use crate::stacks::blocked::ThreadState;
-use crate::stacks::blocked::{Blocked, BlockedStack, Reading};
+use crate::stacks::blocked::{BlockedStack, BlockedThread, StackReader};
 use crate::stacks::raw::arch;
 use crate::stacks::raw::on_stack::block_in_handlers;
-use crate::stacks::raw::task::Tasks;
-use crate::stacks::unwind::{End, Unwinder};
+use crate::stacks::raw::task::TaskFolder;
+use crate::stacks::unwind::{StackUnwinder, WalkEnd};
 use crate::stats::waits;
 use crate::stats::waits::SchedStat;
 use crate::waits::own_frames::trim_own_frames;
@@ -56,10 +56,10 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
     static ONE: Mutex<()> = Mutex::new(());
     // Handlers work for one dump at a time.
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let unwinder = Box::new(Unwinder::load());
-    let mut reading = Reading::default();
-    let tasks = Tasks::open()?;
-    let ids = Tasks::ids()?;
+    let unwinder = Box::new(StackUnwinder::load());
+    let mut reading = StackReader::default();
+    let tasks = TaskFolder::open()?;
+    let ids = TaskFolder::ids()?;
     let mut threads = Vec::with_capacity(ids.len());
     for tid in ids {
         // A thread that has ended meanwhile is left out.
@@ -98,10 +98,10 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
 
 /// Reads a thread as `/proc` shows it; without addresses where only a signal can get them.
 fn blocked_or_running(
-    tasks: &Tasks,
+    tasks: &TaskFolder,
     tid: u32,
-    unwinder: &Unwinder,
-    reading: &mut Reading,
+    unwinder: &StackUnwinder,
+    reading: &mut StackReader,
 ) -> Option<ThreadStack> {
     let name = tasks.text(tid, "comm")?;
     let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();
@@ -113,7 +113,7 @@ fn blocked_or_running(
         return thread(ThreadState::Running, Vec::new(), false, 0);
     }
     // Forbidden to a process that may not be traced; a signal works all the same.
-    let task = Blocked::open(tasks, tid);
+    let task = BlockedThread::open(tasks, tid);
     let Some(BlockedStack { at, addresses, end }) =
         task.and_then(|mut task| task.stack(tasks, unwinder, reading, DEPTH))
     else {
@@ -121,15 +121,15 @@ fn blocked_or_running(
     };
     let addresses = trim_own_frames(addresses);
     // A way up that was lost at once says nothing; one that was lost later says most.
-    if end == End::Lost && addresses.len() < 3 {
+    if end == WalkEnd::Lost && addresses.len() < 3 {
         return thread(at.state, Vec::new(), false, 0);
     }
-    thread(at.state, addresses, end != End::Root, at.sp)
+    thread(at.state, addresses, end != WalkEnd::Root, at.sp)
 }
 
 /// Returns whether a thread is still blocked where it was.
 pub(crate) fn is_still(thread: &ThreadStack) -> bool {
-    let task = Tasks::open().ok().and_then(|tasks| Blocked::open(&tasks, thread.tid));
+    let task = TaskFolder::open().ok().and_then(|tasks| BlockedThread::open(&tasks, thread.tid));
     let place = task.and_then(|task| task.place());
     place.is_some_and(|place| place.sp == thread.sp && place.state == thread.state)
 }
@@ -153,7 +153,7 @@ fn last_ran(tid: u32) -> Option<Duration> {
 }
 
 /// Returns the time for which a statistics collector has seen a thread wait.
-fn seen_waiting(tasks: &Tasks, tid: u32) -> Option<Duration> {
+fn seen_waiting(tasks: &TaskFolder, tid: u32) -> Option<Duration> {
     waits::waited(tid, SchedStat::parse(tasks.text(tid, "schedstat")?.str()?)?)
 }
 
@@ -167,10 +167,10 @@ fn exec_start(sched: &str) -> Option<Duration> {
 /// Asks threads for their stacks by a signal, and waits for their answers. Those that block it are not
 /// asked: it would stay with them, for whoever waits for signals there, or for a program that this one
 /// executes in its place.
-fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
+fn ask(tids: &[u32], unwinder: Box<StackUnwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
     let signal = AnswerSignal::take()?;
-    let ring = Ring::new(tids.len().next_power_of_two(), DEPTH);
-    let shared = handler::publish(Purpose::Dump, Shared::new(0, ring, 0, unwinder));
+    let ring = SampleRing::new(tids.len().next_power_of_two(), DEPTH);
+    let shared = handler::publish(HandlerPurpose::Dump, HandlerState::new(0, ring, 0, unwinder));
     let mut reader = SignalReader::new(signal.number);
     let reached = |&tid: &u32| {
         matches!(reader.mask(tid), None | Some(SignalMask::Clear)) && send(tid, signal.number)
@@ -188,7 +188,7 @@ fn ask(tids: &[u32], unwinder: Box<Unwinder>) -> io::Result<Vec<(u32, Vec<u64>, 
         // A thread that has ended meanwhile will not answer.
         waiting.retain(|&tid| send(tid, 0));
     }
-    handler::retract(Purpose::Dump);
+    handler::retract(HandlerPurpose::Dump);
     if !waiting.is_empty() {
         // Some have blocked it since they were asked.
         signals::drop_pending(signal.number, our_handler());

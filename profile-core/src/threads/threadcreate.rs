@@ -13,7 +13,7 @@ use profile_format::ProfileShape;
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::waits::births;
 use crate::waits::births::BirthSite;
 use crate::waits::block::check_intercepted;
@@ -53,7 +53,7 @@ impl Window for ThreadCreate {
 
 fn encode(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) -> Vec<u8> {
     let mut builder = ProfileShape::THREADCREATE.builder(ProfileShape::THREADCREATE.period);
-    let mut locator = Locator::new(&mut builder, Symbols::Resolved);
+    let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
     creators.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.stack.cmp(&b.stack)));
     let (mut total, mut live) = (0, 0);
     for creator in creators {

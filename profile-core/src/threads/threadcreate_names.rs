@@ -13,7 +13,7 @@ use profile_format::ProfileShape;
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::unix_nanos;
-use crate::stacks::raw::task::Tasks;
+use crate::stacks::raw::task::TaskFolder;
 use profile_format::profile::{Function, Line};
 use profile_format::{Kind, Unavailable};
 
@@ -51,9 +51,9 @@ impl Window for ThreadNames {
 
 /// Counts the threads of each name.
 fn names() -> std::io::Result<BTreeMap<String, i64>> {
-    let tasks = Tasks::open()?;
+    let tasks = TaskFolder::open()?;
     let mut names = BTreeMap::new();
-    for tid in Tasks::ids()? {
+    for tid in TaskFolder::ids()? {
         // A thread that has ended meanwhile is left out.
         if let Some(name) = tasks.text(tid, "comm") {
             let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();

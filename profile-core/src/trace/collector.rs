@@ -12,7 +12,7 @@
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::events::ring::OpenError;
-use crate::trace::{Recording, StartError, encode};
+use crate::trace::{StartError, TraceRecording, encode};
 use profile_format::{Kind, Unavailable};
 
 /// Traces of the whole process, one at a time.
@@ -25,13 +25,14 @@ pub struct EventTrace {
 const BUFFER: usize = 16 << 20;
 
 impl EventTrace {
-    /// A trace with a buffer of 16 MiB, which holds half a million events.
+    /// Makes a trace with a buffer of 16 MiB, which holds half a million events.
     pub fn new() -> EventTrace {
         EventTrace { buffer: BUFFER }
     }
 
-    /// The same with a buffer of so many bytes, from 1 to 256 MiB. An event takes 32. The JSON that
-    /// is made of it is about five times as large, and made as it is read; the buffer is taken until then.
+    /// Returns the same with a buffer of so many bytes, from 1 to 256 MiB. An event takes 32. The
+    /// JSON that is made of it is about five times as large, and made as it is read; the buffer is
+    /// taken until then.
     #[must_use]
     pub fn buffer(self, bytes: usize) -> EventTrace {
         EventTrace { buffer: bytes }
@@ -54,7 +55,7 @@ impl Collector for EventTrace {
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
-        let recording = Recording::start(self.buffer).map_err(|error| match error {
+        let recording = TraceRecording::start(self.buffer).map_err(|error| match error {
             StartError::Buffer(OpenError::InUse) => Error::InUse {
                 kind: Kind::Trace,
                 what: "the trace buffer",
@@ -72,8 +73,9 @@ impl Collector for EventTrace {
     }
 }
 
+/// An open window of a trace.
 struct TraceWindow {
-    recording: Recording,
+    recording: TraceRecording,
 }
 
 impl Window for TraceWindow {

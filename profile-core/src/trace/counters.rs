@@ -10,14 +10,14 @@ use crate::sys::own_work::OwnWork;
 use crate::sys::raw::region;
 use crate::task;
 
-/// How often the counters are read.
+/// Time between two readings of the counters.
 const PERIOD: Duration = Duration::from_millis(200);
-/// Readings that are kept: those of a quarter of an hour.
+/// Number of readings that are kept: those of a quarter of an hour.
 const MOST: usize = 4500;
 
 /// The counters at one moment.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Reading {
+pub(crate) struct CounterReading {
     pub(crate) at: u64,
     /// Resident memory in bytes, where the system tells.
     pub(crate) resident: Option<u64>,
@@ -27,35 +27,37 @@ pub(crate) struct Reading {
 }
 
 /// A thread that reads the counters. Dropping it ends the thread.
-pub(crate) struct Counters {
-    shared: Arc<Shared>,
+pub(crate) struct CounterThread {
+    shared: Arc<SharedCounters>,
     thread: Option<JoinHandle<()>>,
 }
 
+/// The part of the counters that both threads use.
 #[derive(Default)]
-struct Shared {
-    state: Mutex<State>,
+struct SharedCounters {
+    state: Mutex<CounterState>,
     ended: Condvar,
 }
 
+/// The readings so far, and whether the thread is to end.
 #[derive(Default)]
-struct State {
+struct CounterState {
     ended: bool,
-    readings: Vec<Reading>,
+    readings: Vec<CounterReading>,
 }
 
-impl Counters {
-    /// Begins to read.
-    pub(crate) fn start() -> std::io::Result<Counters> {
-        let shared = Arc::new(Shared::default());
+impl CounterThread {
+    /// Starts the thread that reads.
+    pub(crate) fn start() -> std::io::Result<CounterThread> {
+        let shared = Arc::new(SharedCounters::default());
         let theirs = Arc::clone(&shared);
         let thread =
             thread::Builder::new().name("profilez-trace".to_owned()).spawn(move || theirs.run())?;
-        Ok(Counters { shared, thread: Some(thread) })
+        Ok(CounterThread { shared, thread: Some(thread) })
     }
 
-    /// Ends, with a last reading.
-    pub(crate) fn stop(mut self) -> Vec<Reading> {
+    /// Ends the thread, with a last reading, and returns all readings.
+    pub(crate) fn stop(mut self) -> Vec<CounterReading> {
         self.end();
         std::mem::take(&mut self.shared.lock().readings)
     }
@@ -70,21 +72,21 @@ impl Counters {
     }
 }
 
-impl Drop for Counters {
+impl Drop for CounterThread {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+impl SharedCounters {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CounterState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run(&self) {
         let _own = OwnWork::of_thread();
         loop {
-            let reading = read();
+            let reading = read_counters();
             let mut state = self.lock();
             if state.readings.len() < MOST {
                 state.readings.push(reading);
@@ -98,17 +100,17 @@ impl Shared {
     }
 }
 
-fn read() -> Reading {
-    Reading {
+fn read_counters() -> CounterReading {
+    CounterReading {
         at: clock::precise(),
-        resident: resident(),
+        resident: resident_bytes(),
         cpu: clock::process_cpu(),
         tasks: task::alive(),
     }
 }
 
-/// The second number of `/proc/self/statm`, in pages.
-fn resident() -> Option<u64> {
+/// Reads the resident memory, in bytes: the second number of `/proc/self/statm`, which is in pages.
+fn resident_bytes() -> Option<u64> {
     let text = fs::read_to_string("/proc/self/statm").ok()?;
     let pages: u64 = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
     Some(pages * region::page_size())

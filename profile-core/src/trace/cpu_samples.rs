@@ -5,54 +5,55 @@ use std::collections::HashMap;
 
 use crate::cpu::sampled::not_started;
 use crate::cpu::sampler;
-use crate::cpu::sampler::{Stacks, Subscription};
-use crate::stacks::symbol::Symbolizer;
+use crate::cpu::sampler::{CpuSubscription, SampledStacks};
+use crate::stacks::symbol::AddressSymbolizer;
 
-use crate::trace::tree::{Sample, StopSampling, Tree};
+use crate::trace::tree::{SampleTree, StopSampling, TreeSample};
 
 /// Samples of each second of CPU time.
 const HZ: u32 = 100;
 
-/// Begins to take samples. Returns what ends it; what stands in its way does not keep a trace from being
-/// taken.
+/// Begins to take samples. Returns the function that ends it; an error does not keep a trace from
+/// being taken.
 pub(super) fn start() -> StopSampling {
-    let sampling = sampler::follow(HZ).map_err(|error| not_started(error).chain());
-    Box::new(|| match sampling.map(Subscription::end) {
+    let sampling =
+        sampler::subscribe_with_timestamps(HZ).map_err(|error| not_started(error).chain());
+    Box::new(|| match sampling.map(CpuSubscription::end) {
         Ok(stacks) => Box::new(|| resolve(stacks)),
-        Err(why) => Box::new(move || Tree::new(format!("none: {why}"))),
+        Err(why) => Box::new(move || SampleTree::new(format!("none: {why}"))),
     })
 }
 
-/// The samples by the names of functions, which are looked up here.
-fn resolve(stacks: Stacks) -> Tree {
+/// Resolves the samples: looks up the names of their functions.
+fn resolve(stacks: SampledStacks) -> SampleTree {
     let missing = stacks.missing.as_ref().map(|missing| format!("; missing: {missing}"));
     let missing = missing.unwrap_or_default();
-    let moments = stacks.into_moments();
-    let mut tree = Tree::new(format!("{HZ} for each second of CPU time{missing}"));
-    tree.lost = moments.lost;
+    let samples = stacks.into_timestamped();
+    let mut tree = SampleTree::new(format!("{HZ} for each second of CPU time{missing}"));
+    tree.lost = samples.lost;
     // A trace's memory is bounded by its buffer; that of line tables is not.
-    let mut symbolizer = Symbolizer::of_names();
+    let mut symbolizer = AddressSymbolizer::of_names();
     let mut known: HashMap<u64, Vec<u32>> = HashMap::new();
-    for moment in moments.iter() {
-        let name = || moments.name(moment).to_owned();
-        tree.threads.entry(moment.thread).or_insert_with(name);
+    for sample in samples.iter() {
+        let name = || samples.name(sample).to_owned();
+        tree.threads.entry(sample.thread).or_insert_with(name);
         let mut frame = None;
-        for &address in moment.addresses.iter().rev() {
+        for &address in sample.addresses.iter().rev() {
             let names = known.entry(address).or_insert_with(|| match symbolizer.find(address) {
                 Some((object, _)) => symbolizer
                     .frames(object, address)
                     .iter()
                     .rev()
-                    .map(|frame| tree.name(&frame.name))
+                    .map(|frame| tree.intern_name(&frame.name))
                     .collect(),
-                None => vec![tree.name(&format!("[{address:#x}]"))],
+                None => vec![tree.intern_name(&format!("[{address:#x}]"))],
             });
             for &name in &*names {
-                frame = Some(tree.frame(frame, name));
+                frame = Some(tree.intern_frame(frame, name));
             }
         }
         if let Some(frame) = frame {
-            tree.samples.push(Sample { at: moment.at, thread: moment.thread, frame });
+            tree.samples.push(TreeSample { at: sample.at, thread: sample.thread, frame });
         }
     }
     tree

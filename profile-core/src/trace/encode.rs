@@ -13,25 +13,25 @@ use std::rc::Rc;
 use std::time::SystemTime;
 
 use crate::events::KindId;
-use crate::events::ring::Event;
+use crate::events::ring::TraceEvent;
 use crate::task::{State, Status, TaskKind, kind};
 use crate::trace::json::{micros, number, text};
-use crate::trace::tree::{ResolveSamples, Sample, Tree};
-use crate::trace::window::Recorded;
+use crate::trace::tree::{ResolveSamples, SampleTree, TreeSample};
+use crate::trace::window::RecordedTrace;
 use profile_format::Content;
 
-/// A trace as JSON.
-pub(crate) fn encode((trace, samples): (Recorded, ResolveSamples)) -> io::Result<Content> {
-    let whole = Whole::new(trace, samples);
+/// Encodes a trace as JSON.
+pub(crate) fn encode((trace, samples): (RecordedTrace, ResolveSamples)) -> io::Result<Content> {
+    let whole = TraceOutline::new(trace, samples);
     Content::written(move |to| whole.write(to))
 }
 
 /// A trace with what is to be known before the first event is written.
-struct Whole {
-    trace: Recorded,
-    tree: Tree,
+struct TraceOutline {
+    trace: RecordedTrace,
+    tree: SampleTree,
     program: String,
-    /// What threads are called, by their ids.
+    /// The names of threads, by their ids.
     threads: BTreeMap<u32, String>,
     /// Wake-ups of each address: when, and by which thread.
     wakes: HashMap<u64, Vec<(u64, u32)>>,
@@ -39,16 +39,17 @@ struct Whole {
     unfinished: HashSet<(u64, u64)>,
 }
 
-struct Writer<'a> {
-    whole: &'a Whole,
-    trace: &'a Recorded,
+/// The writer of a trace's JSON, and what it has written so far.
+struct TraceWriter<'a> {
+    whole: &'a TraceOutline,
+    trace: &'a RecordedTrace,
     to: &'a mut dyn Write,
-    /// What waits to be written, and what went wrong with it.
+    /// The bytes that wait to be written, and the error of what was written before.
     out: Vec<u8>,
     written: io::Result<()>,
     pid: u64,
     first: bool,
-    kinds: HashMap<u32, Rc<Texts>>,
+    kinds: HashMap<u32, Rc<KindTexts>>,
     flows: u64,
 }
 
@@ -56,40 +57,40 @@ struct Writer<'a> {
 const PIECE: usize = 32 * 1024;
 
 /// A kind as JSON.
-struct Texts {
+struct KindTexts {
     name: Vec<u8>,
     site: Vec<u8>,
 }
 
 /// Something that a thread did for a while.
 #[derive(Clone, Copy)]
-struct Slice<'a> {
+struct ThreadSlice<'a> {
     category: &'a str,
-    /// As JSON.
+    /// The name, as JSON.
     name: &'a [u8],
     thread: u32,
     began: u64,
     ended: u64,
 }
 
-impl Whole {
-    fn new(trace: Recorded, samples: ResolveSamples) -> Whole {
+impl TraceOutline {
+    fn new(trace: RecordedTrace, samples: ResolveSamples) -> TraceOutline {
         let tree = samples();
         let mut wakes: HashMap<u64, Vec<(u64, u32)>> = HashMap::new();
         let mut threads: BTreeMap<u32, String> = BTreeMap::new();
-        let running = |status: &Status| (status.id, began(&trace, status));
+        let running = |status: &Status| (status.id, poll_start(&trace, status));
         let mut unfinished: HashSet<(u64, u64)> = trace.running.iter().map(running).collect();
         for chunk in trace.events.chunks() {
             threads.insert(chunk.thread, chunk.name());
             for event in chunk.events() {
                 match event {
-                    Event::Wake { at, address } => {
+                    TraceEvent::Wake { at, address } => {
                         wakes.entry(address).or_default().push((at, chunk.thread));
                     }
                     // It may have done nothing else.
-                    Event::Woken { by, .. } => drop(threads.entry(by).or_default()),
+                    TraceEvent::Woken { by, .. } => drop(threads.entry(by).or_default()),
                     // One that ended while the window was being closed is a poll like others.
-                    Event::Poll { began, task, .. } if !unfinished.is_empty() => {
+                    TraceEvent::Poll { began, task, .. } if !unfinished.is_empty() => {
                         unfinished.remove(&(task, began));
                     }
                     _ => {}
@@ -111,7 +112,7 @@ impl Whole {
                 now.trim_end().clone_into(name);
             }
         }
-        Whole {
+        TraceOutline {
             trace,
             tree,
             program: crate::Process::current().program,
@@ -122,7 +123,7 @@ impl Whole {
     }
 
     fn write(&self, to: &mut dyn Write) -> io::Result<()> {
-        let mut writer = Writer {
+        let mut writer = TraceWriter {
             whole: self,
             trace: &self.trace,
             to,
@@ -133,32 +134,32 @@ impl Whole {
             kinds: HashMap::new(),
             flows: 0,
         };
-        writer.facts();
+        writer.write_facts();
         writer.out.extend_from_slice(b",\"traceEvents\":[");
-        writer.events();
-        writer.unfinished();
-        writer.samples();
-        writer.counters();
-        writer.names();
+        writer.write_events();
+        writer.write_unfinished_polls();
+        writer.write_samples();
+        writer.write_counters();
+        writer.write_names();
         writer.out.extend_from_slice(b"\n]");
-        writer.frames();
+        writer.write_frames();
         writer.out.extend_from_slice(b"}\n");
-        writer.hand_on();
+        writer.flush_out();
         writer.written
     }
 }
 
-impl Writer<'_> {
-    /// Hands on what waits. After an error nothing is.
-    fn hand_on(&mut self) {
+impl TraceWriter<'_> {
+    /// Writes the bytes that wait. After an error nothing is written.
+    fn flush_out(&mut self) {
         if self.written.is_ok() {
             self.written = self.to.write_all(&self.out);
         }
         self.out.clear();
     }
 
-    /// What holds for the whole.
-    fn facts(&mut self) {
+    /// Writes the facts that hold for the whole.
+    fn write_facts(&mut self) {
         let trace = self.trace;
         let out = &mut self.out;
         out.extend_from_slice(
@@ -182,7 +183,7 @@ impl Writer<'_> {
             out.extend_from_slice(if index > 0 { &b",\n{\"name\":"[..] } else { b"\n{\"name\":" });
             text(out, group.kind.name());
             out.extend_from_slice(b",\"site\":");
-            text(out, &place(group.kind.file(), group.kind.line()));
+            text(out, &format_place(group.kind.file(), group.kind.line()));
             let _ = write!(
                 out,
                 ",\"category\":\"{}\",\"state\":\"{}\",\"count\":{},\"unpolled\":{},\
@@ -195,15 +196,15 @@ impl Writer<'_> {
             );
             if let Some((file, line)) = group.awaits {
                 out.extend_from_slice(b",\"await\":");
-                text(out, &place(file, line));
+                text(out, &format_place(file, line));
             }
             out.push(b'}');
         }
         out.extend_from_slice(b"]}");
     }
 
-    /// What threads recorded.
-    fn events(&mut self) {
+    /// Writes what threads recorded.
+    fn write_events(&mut self) {
         let trace = self.trace;
         for chunk in trace.events.chunks() {
             if self.written.is_err() {
@@ -213,37 +214,37 @@ impl Writer<'_> {
             let mut events = chunk.events().peekable();
             while let Some(event) = events.next() {
                 match event {
-                    Event::Poll { kind, began, ended, task } => {
-                        self.of_kind(kind, "task", thread, (began, ended), task);
+                    TraceEvent::Poll { kind, began, ended, task } => {
+                        self.write_kind_slice(kind, "task", thread, (began, ended), task);
                     }
-                    Event::Woken { kind, by, at, began, task } => {
-                        self.woken(kind, task, (by, at), (thread, began));
+                    TraceEvent::Woken { kind, by, at, began, task } => {
+                        self.write_woken(kind, task, (by, at), (thread, began));
                     }
-                    Event::Span { kind, began, ended, span } => {
-                        self.of_kind(kind, "span", thread, (began, ended), span);
+                    TraceEvent::Span { kind, began, ended, span } => {
+                        self.write_kind_slice(kind, "span", thread, (began, ended), span);
                     }
-                    Event::Wait { began, ended, address } => {
-                        self.wait(thread, began, ended, address);
+                    TraceEvent::Wait { began, ended, address } => {
+                        self.write_wait(thread, began, ended, address);
                     }
-                    Event::Instant { kind, at } => {
+                    TraceEvent::Instant { kind, at } => {
                         let mut bytes = Vec::new();
-                        while let Some(Event::Text(part)) =
-                            events.next_if(|next| matches!(next, Event::Text(_)))
+                        while let Some(TraceEvent::Text(part)) =
+                            events.next_if(|next| matches!(next, TraceEvent::Text(_)))
                         {
                             bytes.extend(part.iter().flat_map(|word| word.to_le_bytes()));
                         }
-                        self.instant(kind, thread, at, &bytes);
+                        self.write_instant(kind, thread, at, &bytes);
                     }
                     // A wake-up shows as the arrow to who it woke; a text belongs to an event that
                     // is lost.
-                    Event::Wake { .. } | Event::Text(_) => {}
+                    TraceEvent::Wake { .. } | TraceEvent::Text(_) => {}
                 }
             }
         }
     }
 
-    /// A slice of a kind: a poll of a task, or the time in a span.
-    fn of_kind(
+    /// Writes a slice of a kind: a poll of a task, or the time in a span.
+    fn write_kind_slice(
         &mut self,
         kind: KindId,
         category: &str,
@@ -251,9 +252,9 @@ impl Writer<'_> {
         (began, ended): (u64, u64),
         id: u64,
     ) {
-        let texts = self.kind(kind);
-        let slice = Slice { category, name: &texts.name, thread, began, ended };
-        self.slice(slice, |out| {
+        let texts = self.kind_texts(kind);
+        let slice = ThreadSlice { category, name: &texts.name, thread, began, ended };
+        self.write_slice(slice, |out| {
             // What has the number is the category: a task, or a span.
             let _ = write!(out, "{{\"{category}\":{id},\"site\":");
             out.extend_from_slice(&texts.site);
@@ -261,13 +262,13 @@ impl Writer<'_> {
         });
     }
 
-    /// A wait, and the arrow from whoever ended it.
-    fn wait(&mut self, thread: u32, began: u64, ended: u64, address: u64) {
+    /// Writes a wait, and the arrow from whoever ended it.
+    fn write_wait(&mut self, thread: u32, began: u64, ended: u64, address: u64) {
         if ended > self.trace.ended {
             return;
         }
-        let slice = Slice { category: "wait", name: b"\"wait\"", thread, began, ended };
-        if !self.slice(slice, |out| {
+        let slice = ThreadSlice { category: "wait", name: b"\"wait\"", thread, began, ended };
+        if !self.write_slice(slice, |out| {
             let _ = write!(out, "{{\"address\":\"{address:#x}\"}}");
         }) {
             return;
@@ -277,17 +278,18 @@ impl Writer<'_> {
         let meanwhile = &wakes[first..behind];
         let woken_by = meanwhile.iter().rfind(|&&(_, waker)| waker != thread);
         let Some(&(at, waker)) = woken_by else { return };
-        self.arrow("wake", (waker, at), (thread, ended));
+        self.write_arrow("wake", (waker, at), (thread, ended));
         self.out.push(b'}');
     }
 
-    /// The arrow from who woke a task to its poll. One that was woken before the window opened has none.
-    fn woken(&mut self, kind: KindId, task: u64, from: (u32, u64), to: (u32, u64)) {
+    /// Writes the arrow from who woke a task to its poll. One that was woken before the window
+    /// opened has none.
+    fn write_woken(&mut self, kind: KindId, task: u64, from: (u32, u64), to: (u32, u64)) {
         if from.1 < self.trace.began || to.1 >= self.trace.ended {
             return;
         }
-        let texts = self.kind(kind);
-        self.arrow("woken", from, to);
+        let texts = self.kind_texts(kind);
+        self.write_arrow("woken", from, to);
         let _ = write!(self.out, ",\"args\":{{\"task\":{task},\"name\":");
         self.out.extend_from_slice(&texts.name);
         self.out.extend_from_slice(b",\"site\":");
@@ -297,20 +299,21 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// An arrow from a moment of a thread to one of another, without the end of its second event.
-    fn arrow(&mut self, category: &str, from: (u32, u64), to: (u32, u64)) {
+    /// Writes an arrow from a moment of a thread to one of another, without the end of its second
+    /// event.
+    fn write_arrow(&mut self, category: &str, from: (u32, u64), to: (u32, u64)) {
         let id = self.flows;
         self.flows += 1;
-        self.begin(category, b"\"wake\"", "s", from.0, self.since(from.1));
+        self.begin_event(category, b"\"wake\"", "s", from.0, self.nanos_in_window(from.1));
         let _ = write!(self.out, ",\"id\":{id}}}");
-        self.begin(category, b"\"wake\"", "f", to.0, self.since(to.1));
+        self.begin_event(category, b"\"wake\"", "f", to.0, self.nanos_in_window(to.1));
         let _ = write!(self.out, ",\"id\":{id},\"bp\":\"e\"");
     }
 
-    fn instant(&mut self, kind: KindId, thread: u32, at: u64, message: &[u8]) {
-        let texts = self.kind(kind);
-        let at = self.since(at);
-        self.begin("event", &texts.name, "i", thread, at);
+    fn write_instant(&mut self, kind: KindId, thread: u32, at: u64, message: &[u8]) {
+        let texts = self.kind_texts(kind);
+        let at = self.nanos_in_window(at);
+        self.begin_event("event", &texts.name, "i", thread, at);
         self.out.extend_from_slice(b",\"s\":\"t\",\"args\":{\"site\":");
         self.out.extend_from_slice(&texts.site);
         let message = &message[..message.iter().position(|&b| b == 0).unwrap_or(message.len())];
@@ -321,13 +324,13 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// Polls that have not ended yet.
-    fn unfinished(&mut self) {
+    /// Writes the polls that have not ended yet.
+    fn write_unfinished_polls(&mut self) {
         let (trace, whole) = (self.trace, self.whole);
         let mut running: Vec<(u32, u64, &Status)> = Vec::new();
         for status in &trace.running {
             let State::Running { thread } = status.state else { continue };
-            let began = began(trace, status);
+            let began = poll_start(trace, status);
             if whole.unfinished.contains(&(status.id, began)) {
                 running.push((thread, began, status));
             }
@@ -335,14 +338,14 @@ impl Writer<'_> {
         running.sort_unstable_by_key(|&(thread, began, status)| (thread, began, status.nested));
         let mut outer = (0, 0);
         for (thread, began, status) in running {
-            let texts = Texts::new(&status.kind);
+            let texts = KindTexts::new(&status.kind);
             // Each ends a nanosecond before the one that it is in: readers add beginning and duration as
             // floating point numbers, and of equal ends would take this one's to be later.
             let depth = if outer.0 == thread { outer.1 + 1 } else { 0 };
             outer = (thread, depth);
             let ended = trace.ended - depth;
-            let slice = Slice { category: "task", name: &texts.name, thread, began, ended };
-            self.slice(slice, |out| {
+            let slice = ThreadSlice { category: "task", name: &texts.name, thread, began, ended };
+            self.write_slice(slice, |out| {
                 let _ = write!(out, "{{\"task\":{},\"unfinished\":true,\"site\":", status.id);
                 out.extend_from_slice(&texts.site);
                 out.push(b'}');
@@ -350,18 +353,18 @@ impl Writer<'_> {
         }
     }
 
-    /// Where threads were at work.
-    fn samples(&mut self) {
+    /// Writes the samples: where threads were at work.
+    fn write_samples(&mut self) {
         let tree = &self.whole.tree;
         let mut name = Vec::new();
-        for &Sample { at, thread, frame } in &tree.samples {
+        for &TreeSample { at, thread, frame } in &tree.samples {
             // One that was taken before the window opened may come out of the engine's queue after it.
             if at < self.trace.began {
                 continue;
             }
             name.clear();
             text(&mut name, tree.stack(frame).next().unwrap_or_default());
-            self.begin("cpu", &name, "i", thread, self.since(at));
+            self.begin_event("cpu", &name, "i", thread, self.nanos_in_window(at));
             let _ = write!(self.out, ",\"s\":\"t\",\"sf\":{frame},\"args\":{{\"stack\":");
             let stack: Vec<&str> = tree.stack(frame).take(STACK).collect();
             text(&mut self.out, &stack.join(" < "));
@@ -369,8 +372,8 @@ impl Writer<'_> {
         }
     }
 
-    /// The frames that samples refer to, each with its caller's number.
-    fn frames(&mut self) {
+    /// Writes the frames that samples refer to, each with its caller's number.
+    fn write_frames(&mut self) {
         self.out.extend_from_slice(b",\"stackFrames\":{");
         for (number, (caller, name)) in self.whole.tree.frames().enumerate() {
             let comma = if number > 0 { "," } else { "" };
@@ -381,41 +384,41 @@ impl Writer<'_> {
             }
             self.out.push(b'}');
             if self.out.len() >= PIECE {
-                self.hand_on();
+                self.flush_out();
             }
         }
         self.out.push(b'}');
     }
 
-    /// Memory, CPU, tasks and queue, as they were read.
-    fn counters(&mut self) {
+    /// Writes memory, CPU, tasks and queue, as they were read.
+    fn write_counters(&mut self) {
         let trace = self.trace;
         let mut before: Option<(u64, u128)> = None;
         for reading in &trace.readings {
-            let at = self.since(reading.at);
+            let at = self.nanos_in_window(reading.at);
             if let Some(resident) = reading.resident {
-                self.counter("memory", at, &[("resident_bytes", resident)]);
+                self.write_counter("memory", at, &[("resident_bytes", resident)]);
             }
             if let Some(cpu) = reading.cpu.map(|cpu| cpu.as_nanos()) {
                 if let Some((then, used)) = before
                     && reading.at > then
                 {
                     let percent = (cpu - used) * 100 / u128::from(reading.at - then);
-                    self.counter("cpu", at, &[("percent_of_a_core", percent as u64)]);
+                    self.write_counter("cpu", at, &[("percent_of_a_core", percent as u64)]);
                 }
                 before = Some((reading.at, cpu));
             }
             let tasks = reading.tasks;
             let counts = [("known", tasks.known as u64), ("unknown", tasks.unknown as u64)];
-            self.counter("tasks", at, &counts);
+            self.write_counter("tasks", at, &counts);
             if let Some(queued) = tasks.queued {
-                self.counter("queue", at, &[("ready_tasks", queued as u64)]);
+                self.write_counter("queue", at, &[("ready_tasks", queued as u64)]);
             }
         }
     }
 
-    fn counter(&mut self, name: &str, at: u64, values: &[(&str, u64)]) {
-        self.begin("counter", format!("\"{name}\"").as_bytes(), "C", 0, at);
+    fn write_counter(&mut self, name: &str, at: u64, values: &[(&str, u64)]) {
+        self.begin_event("counter", format!("\"{name}\"").as_bytes(), "C", 0, at);
         self.out.extend_from_slice(b",\"args\":{");
         for (index, (name, value)) in values.iter().enumerate() {
             let comma = if index > 0 { "," } else { "" };
@@ -424,28 +427,32 @@ impl Writer<'_> {
         self.out.extend_from_slice(b"}}");
     }
 
-    /// What the process and its threads are called.
-    fn names(&mut self) {
-        self.name("process_name", 0, &self.whole.program);
+    /// Writes the names of the process and its threads.
+    fn write_names(&mut self) {
+        self.write_name("process_name", 0, &self.whole.program);
         for (&thread, name) in &self.whole.threads {
-            self.name("thread_name", thread, name);
+            self.write_name("thread_name", thread, name);
         }
     }
 
-    fn name(&mut self, what: &str, thread: u32, name: &str) {
-        self.begin("__metadata", format!("\"{what}\"").as_bytes(), "M", thread, 0);
+    fn write_name(&mut self, what: &str, thread: u32, name: &str) {
+        self.begin_event("__metadata", format!("\"{what}\"").as_bytes(), "M", thread, 0);
         self.out.extend_from_slice(b",\"args\":{\"name\":");
         text(&mut self.out, name);
         self.out.extend_from_slice(b"}}");
     }
 
-    /// Writes a slice, cut to the window. Whether anything of it is left.
-    fn slice(&mut self, slice: Slice<'_>, arguments: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Writes a slice, cut to the window. Returns whether anything of it is left.
+    fn write_slice(
+        &mut self,
+        slice: ThreadSlice<'_>,
+        arguments: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
         if slice.ended < self.trace.began || slice.began >= self.trace.ended {
             return false;
         }
-        let (began, ended) = (self.since(slice.began), self.since(slice.ended));
-        self.begin(slice.category, slice.name, "X", slice.thread, began);
+        let (began, ended) = (self.nanos_in_window(slice.began), self.nanos_in_window(slice.ended));
+        self.begin_event(slice.category, slice.name, "X", slice.thread, began);
         self.out.extend_from_slice(b",\"dur\":");
         micros(&mut self.out, ended.saturating_sub(began));
         self.out.extend_from_slice(b",\"args\":");
@@ -454,10 +461,10 @@ impl Writer<'_> {
         true
     }
 
-    /// Begins an event: everything that all of them have.
-    fn begin(&mut self, category: &str, name: &[u8], phase: &str, thread: u32, at: u64) {
+    /// Begins an event: writes everything that all of them have.
+    fn begin_event(&mut self, category: &str, name: &[u8], phase: &str, thread: u32, at: u64) {
         if self.out.len() >= PIECE {
-            self.hand_on();
+            self.flush_out();
         }
         let out = &mut self.out;
         out.extend_from_slice(if std::mem::take(&mut self.first) { &b"\n"[..] } else { b",\n" });
@@ -471,36 +478,36 @@ impl Writer<'_> {
         micros(out, at);
     }
 
-    /// Nanoseconds since the window opened, as far as that is in it.
-    fn since(&self, at: u64) -> u64 {
+    /// Returns the nanoseconds since the window opened, as far as that is in it.
+    fn nanos_in_window(&self, at: u64) -> u64 {
         at.min(self.trace.ended).saturating_sub(self.trace.began)
     }
 
-    fn kind(&mut self, id: KindId) -> Rc<Texts> {
-        let texts = self.kinds.entry(id.0).or_insert_with(|| Rc::new(Texts::new(&kind(id))));
+    fn kind_texts(&mut self, id: KindId) -> Rc<KindTexts> {
+        let texts = self.kinds.entry(id.0).or_insert_with(|| Rc::new(KindTexts::new(&kind(id))));
         Rc::clone(texts)
     }
 }
 
-impl Texts {
-    fn new(kind: &TaskKind) -> Texts {
-        let mut texts = Texts { name: Vec::new(), site: Vec::new() };
+impl KindTexts {
+    fn new(kind: &TaskKind) -> KindTexts {
+        let mut texts = KindTexts { name: Vec::new(), site: Vec::new() };
         text(&mut texts.name, kind.name());
-        text(&mut texts.site, &place(kind.file(), kind.line()));
+        text(&mut texts.site, &format_place(kind.file(), kind.line()));
         texts
     }
 }
 
-/// When a poll that had not ended began.
-fn began(trace: &Recorded, status: &Status) -> u64 {
+/// Returns the time at which a poll that had not ended began.
+fn poll_start(trace: &RecordedTrace, status: &Status) -> u64 {
     trace.ended.saturating_sub(status.since.as_nanos() as u64)
 }
 
 /// Functions of a sample's stack that stand in its arguments, for readers that don't know `stackFrames`.
 const STACK: usize = 8;
 
-/// `file:line`; empty where unknown.
-fn place(file: &str, line: u32) -> String {
+/// Formats `file:line`; empty where unknown.
+fn format_place(file: &str, line: u32) -> String {
     if file.is_empty() { String::new() } else { format!("{file}:{line}") }
 }
 
@@ -513,12 +520,12 @@ mod tests {
     use crate::sys::clock;
     use crate::task;
     use crate::task::{Category, Instrument as _, intern};
-    use crate::trace::Recording;
+    use crate::trace::TraceRecording;
 
-    /// The events of a trace that `record` makes, a line each.
+    /// Returns the events of a trace of `work`, a line each.
     fn traced(work: impl FnOnce()) -> Vec<String> {
         let _turn = turn();
-        let Ok(recording) = Recording::start(1 << 20) else { panic!("a trace starts") };
+        let Ok(recording) = TraceRecording::start(1 << 20) else { panic!("a trace starts") };
         work();
         let text = String::from_utf8(encode(recording.stop()).unwrap().into_vec()).unwrap();
         text.lines().map(str::to_owned).collect()
@@ -541,13 +548,13 @@ mod tests {
             std::thread::scope(|scope| {
                 scope.spawn(|| {
                     // One that is too early, and one of another address.
-                    record(Event::Wake { at: began - 1, address: ADDRESS });
-                    record(Event::Wake { at: began + 2000, address: ADDRESS });
-                    record(Event::Wake { at: began + 3000, address: ADDRESS + 1 });
+                    record(TraceEvent::Wake { at: began - 1, address: ADDRESS });
+                    record(TraceEvent::Wake { at: began + 2000, address: ADDRESS });
+                    record(TraceEvent::Wake { at: began + 3000, address: ADDRESS + 1 });
                 });
             });
-            record(Event::Wait { began, ended: began + 5000, address: ADDRESS });
-            record(Event::Wait { began: began + 6000, ended: began + 7000, address: ADDRESS });
+            record(TraceEvent::Wait { began, ended: began + 5000, address: ADDRESS });
+            record(TraceEvent::Wait { began: began + 6000, ended: began + 7000, address: ADDRESS });
         });
         let of = |text: &str| lines.iter().filter(|line| line.contains(text)).collect::<Vec<_>>();
         let waits = of(&format!("{ADDRESS:#x}\""));
@@ -603,8 +610,8 @@ mod tests {
             is_here.recv().unwrap();
             let kind = intern(TaskKind::new("t_late", "", 0, Category::Unknown));
             let (now, later) = (clock::precise(), clock::precise() + 60_000_000_000);
-            record(Event::Poll { kind, began: now, ended: later, task: 1 });
-            record(Event::Poll { kind, began: later, ended: later + 1, task: 1 });
+            record(TraceEvent::Poll { kind, began: now, ended: later, task: 1 });
+            record(TraceEvent::Poll { kind, began: later, ended: later + 1, task: 1 });
         });
         drop(go_on);
         let before = polling.unwrap().join().unwrap();
@@ -625,8 +632,8 @@ mod tests {
     fn what_began_before_the_window_begins_with_it() {
         let lines = traced(|| {
             let now = clock::precise();
-            record(Event::Wait { began: 1, ended: now, address: 0x5eed_0002 });
-            record(Event::Wait { began: 1, ended: 2, address: 0x5eed_0003 });
+            record(TraceEvent::Wait { began: 1, ended: now, address: 0x5eed_0002 });
+            record(TraceEvent::Wait { began: 1, ended: 2, address: 0x5eed_0003 });
         });
         let wait = lines.iter().find(|line| line.contains("0x5eed0002")).unwrap();
         assert_eq!(field(wait, "ts"), "0.000");

@@ -17,7 +17,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::events::KindId;
 use crate::events::ring;
-use crate::events::ring::Event as Recorded;
+use crate::events::ring::TraceEvent;
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::task::{Category, TaskKind, intern};
@@ -27,13 +27,13 @@ use crate::task::{Category, TaskKind, intern};
 #[non_exhaustive]
 pub struct TraceLayer;
 
-/// What the layer wants to know of: spans of a level, and events of it while a window is open.
+/// The filter of the layer: spans of a level, and events of it while a window is open.
 #[derive(Clone, Copy, Debug)]
 pub struct WhileOpen {
     most: tracing::Level,
 }
 
-/// A layer that puts spans and events up to this level into traces.
+/// Makes a layer that puts spans and events up to this level into traces.
 ///
 /// Spans are looked at from the moment they are made, so that those that are open when a window opens
 /// are in the trace; events only while one is open. Fields are left out, but for an event's message, of
@@ -77,7 +77,8 @@ impl<S> Filter<S> for WhileOpen {
 const DEEPEST: usize = 256;
 
 thread_local! {
-    /// The spans that this thread is in while a window is open, and since when.
+    /// The spans that this thread is in while a window is open, each with the time at which it was
+    /// entered.
     static ENTERED: RefCell<Vec<(u64, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -112,8 +113,8 @@ where
             && let Some(metadata) = context.metadata(id)
         {
             let ended = clock::precise();
-            ring::record(Recorded::Span {
-                kind: kind(metadata),
+            ring::record(TraceEvent::Span {
+                kind: kind_of_callsite(metadata),
                 began,
                 ended,
                 span: id.into_u64(),
@@ -126,26 +127,26 @@ where
             return;
         }
         let at = clock::precise();
-        let mut message = Message::default();
+        let mut message = EventMessage::default();
         // This runs code of the program, which may record events itself.
         event.record(&mut message);
-        ring::instant(kind(event.metadata()), at, &message.bytes[..message.len]);
+        ring::record_instant(kind_of_callsite(event.metadata()), at, &message.bytes[..message.len]);
     }
 }
 
 /// The beginning of an event's message.
-struct Message {
+struct EventMessage {
     bytes: [u8; ring::LONGEST_TEXT],
     len: usize,
 }
 
-impl Default for Message {
-    fn default() -> Message {
-        Message { bytes: [0; ring::LONGEST_TEXT], len: 0 }
+impl Default for EventMessage {
+    fn default() -> EventMessage {
+        EventMessage { bytes: [0; ring::LONGEST_TEXT], len: 0 }
     }
 }
 
-impl Visit for Message {
+impl Visit for EventMessage {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         if field.name() == "message" {
             // It says that it is full, and that is that.
@@ -154,7 +155,7 @@ impl Visit for Message {
     }
 }
 
-impl fmt::Write for Message {
+impl fmt::Write for EventMessage {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for c in text.chars() {
             let end = self.len + c.len_utf8();
@@ -168,8 +169,8 @@ impl fmt::Write for Message {
     }
 }
 
-/// The kind of a callsite.
-fn kind(metadata: &'static Metadata<'static>) -> KindId {
+/// Returns the kind of a callsite.
+fn kind_of_callsite(metadata: &'static Metadata<'static>) -> KindId {
     static KNOWN: OnceLock<RwLock<HashMap<usize, KindId>>> = OnceLock::new();
     let known = KNOWN.get_or_init(RwLock::default);
     let at = std::ptr::from_ref(metadata) as usize;

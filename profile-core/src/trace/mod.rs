@@ -13,10 +13,11 @@ mod json;
 #[cfg(feature = "tracing")]
 mod layer;
 mod samples;
+#[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 mod tree;
 mod window;
 
 pub(crate) use crate::trace::encode::encode;
 #[cfg(feature = "tracing")]
 pub use crate::trace::layer::{TraceLayer, WhileOpen, layer};
-pub(crate) use crate::trace::window::{Recording, StartError};
+pub(crate) use crate::trace::window::{StartError, TraceRecording};

@@ -2,8 +2,8 @@
 
 use profile_format::ProfileShape;
 
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
-use crate::waits::recorded::{RecordedWaits, WaitProfile, WaitWeight};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
+use crate::waits::recorded::{RecordedWaits, SITE, WaitProfile, WaitWeight};
 use crate::waits::site::{WaitKind, find_idle_word, find_release, find_wait};
 use profile_format::profile::Builder;
 
@@ -33,7 +33,7 @@ pub(crate) fn encode(
 ) -> Vec<u8> {
     let mut builder = ProfileShape::CONTENTION.builder(ProfileShape::CONTENTION.period);
     // What a stack is told from are names, also where the profile has none.
-    let mut locator = Locator::new(&mut builder, style.symbols);
+    let mut locator = AddressLocator::new(&mut builder, style.symbols);
     let mut left_out = LeftOut::default();
     let mut truncated = 0;
     let mut stacks: Vec<_> = recorded.stacks.iter().collect();
@@ -123,14 +123,8 @@ pub(crate) fn encode(
 
 /// Addresses at the beginning of a stack that are the waiter's: of a stack that wakes others, what
 /// they waited for is told by theirs, as the functions that wake are often inlined or jumped from.
-#[cfg(intercepted)]
 fn site(of: WaitProfile) -> usize {
-    if of == WaitProfile::Mutex { crate::waits::SITE } else { 0 }
-}
-
-#[cfg(not(intercepted))]
-fn site(_: WaitProfile) -> usize {
-    0
+    if of == WaitProfile::Mutex { SITE } else { 0 }
 }
 
 fn values(weighed: WaitWeight) -> [i64; 2] {

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
-use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
-use crate::stacks::raw::task::{Tasks, Text};
-use crate::stacks::unwind::{End, Unwinder};
+use crate::stacks::blocked::{BlockedStack, BlockedThread, StackReader, ThreadState};
+use crate::stacks::raw::capture;
+use crate::stacks::raw::task::{ShortFile, TaskFolder};
+use crate::stacks::unwind::{StackUnwinder, WalkEnd};
 use crate::sys::own_work::is_own_thread;
 use crate::sys::raw::monotonic::now;
 use crate::waits::own_frames::trim_own_frames;
@@ -30,13 +31,21 @@ pub(crate) struct WaitSums {
 
 /// The `schedstat` of each thread when recording was switched on: a thread that hasn't run since,
 /// and waits, has waited all the time.
-static THREADS: Mutex<Option<HashMap<u32, Text>>> = Mutex::new(None);
+static THREADS: Mutex<Option<HashMap<u32, ShortFile>>> = Mutex::new(None);
+
+/// Makes ready for recording, and returns the time. Not to be called from an interposed function.
+pub(super) fn switch_on() -> u64 {
+    record::prepare();
+    note_threads();
+    capture::refresh();
+    now()
+}
 
 /// Notes what each thread has run so far.
-pub(super) fn note_threads() {
-    let Ok(tasks) = Tasks::open() else { return };
+fn note_threads() {
+    let Ok(tasks) = TaskFolder::open() else { return };
     let ran = |tid| Some((tid, tasks.text(tid, "schedstat")?));
-    let noted = Tasks::ids().unwrap_or_default().into_iter().filter_map(ran).collect();
+    let noted = TaskFolder::ids().unwrap_or_default().into_iter().filter_map(ran).collect();
     *THREADS.lock().unwrap_or_else(PoisonError::into_inner) = Some(noted);
 }
 
@@ -105,13 +114,13 @@ fn list_open_waits() -> HashMap<WaitStack, WaitWeight> {
     let since_on = record::since();
     let mut open = HashMap::new();
     let (Some(records), true) = (records(), since_on != 0) else { return open };
-    let unwinder = Unwinder::load();
-    let mut reading = Reading::default();
-    let Ok(tasks) = Tasks::open() else { return open };
+    let unwinder = StackUnwinder::load();
+    let mut reading = StackReader::default();
+    let Ok(tasks) = TaskFolder::open() else { return open };
     let threads = THREADS.lock().unwrap_or_else(PoisonError::into_inner);
     let listed = records.waiters.all();
-    for tid in Tasks::ids().unwrap_or_default() {
-        let Some(mut task) = Blocked::open(&tasks, tid) else { continue };
+    for tid in TaskFolder::ids().unwrap_or_default() {
+        let Some(mut task) = BlockedThread::open(&tasks, tid) else { continue };
         let Some(address) = futex(&task) else { continue };
         // Its own threads are the profiler's, not the program's.
         if is_own_thread(tid) {
@@ -137,7 +146,7 @@ fn list_open_waits() -> HashMap<WaitStack, WaitWeight> {
             }
         };
         let sum: &mut WaitWeight =
-            open.entry((trim_own_frames(addresses), end != End::Root)).or_default();
+            open.entry((trim_own_frames(addresses), end != WalkEnd::Root)).or_default();
         sum.count += WaitWeight::ONE;
         sum.nanos += now().saturating_sub(since);
     }
@@ -145,7 +154,7 @@ fn list_open_waits() -> HashMap<WaitStack, WaitWeight> {
 }
 
 /// Returns the futex that a thread waits on.
-fn futex(task: &Blocked) -> Option<u64> {
+fn futex(task: &BlockedThread) -> Option<u64> {
     match task.place()?.state {
         ThreadState::Blocked { call: libc::SYS_futex, arguments: [address, operation] } => {
             matches!(operation & 0x7f, 0 | 9).then_some(address)

@@ -18,6 +18,9 @@
 //! # waits::set_mutex_profile_fraction(0);
 //! ```
 
+mod current_rates;
+#[cfg(intercepted)]
+mod raised;
 mod rates;
 #[cfg(intercepted)]
 #[allow(unsafe_code)]
@@ -40,6 +43,7 @@ pub(crate) mod own_frames;
 #[cfg(intercepted)]
 pub(crate) mod record;
 #[cfg(all(any(feature = "sampler", intercepted), stacks))]
+#[cfg_attr(not(intercepted), allow(dead_code))]
 pub(crate) mod recorded;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod sampled;
@@ -53,15 +57,13 @@ mod waiters;
 pub(crate) mod yields;
 
 #[cfg(intercepted)]
-pub(crate) use crate::waits::rates::{BLOCK_RATE, MUTEX_FRACTION, RaisedRate};
+pub(crate) use crate::waits::current_rates::{BLOCK_RATE, MUTEX_FRACTION};
 #[cfg(intercepted)]
-pub(crate) use crate::waits::table::{WaitEntry, WaitTable};
+pub(crate) use crate::waits::raised::RaisedRate;
 #[cfg(intercepted)]
-pub(crate) use crate::waits::waiters::SITE;
-
-/// Number of a stack's addresses that are kept, from the leaf on; those on the root's side are cut.
+pub(crate) use crate::waits::recorded::SITE;
 #[cfg(intercepted)]
-pub(crate) const DEPTH: usize = 128;
+pub(crate) use crate::waits::table::{DEPTH, WaitEntry, WaitTable};
 
 /// Records one event of `block` for each `nanos` nanoseconds that a thread is blocked, on average; all
 /// of them at 1, none at 0, which is how a program starts. Returns the previous rate.
@@ -78,17 +80,4 @@ pub fn set_block_profile_rate(nanos: u64) -> u64 {
 /// Does as Go's `runtime.SetMutexProfileFraction`.
 pub fn set_mutex_profile_fraction(events: u64) -> u64 {
     rates::change(|wanted| std::mem::replace(&mut wanted.mutex, events))
-}
-
-/// Prepares for recording, where it was off before. Returns the time since which it is on, on the
-/// clock of waits; 0 where it can't be on.
-fn switched_on(since: u64) -> u64 {
-    #[cfg(intercepted)]
-    if since == 0 {
-        record::prepare();
-        in_progress::note_threads();
-        crate::stacks::raw::capture::refresh();
-        return crate::sys::raw::monotonic::now();
-    }
-    since
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use libc::c_long;
 
 use crate::sys::raw::monotonic::now;
-use crate::waits::rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
+use crate::waits::current_rates::{BLOCK_RATE, MUTEX_FRACTION, MUTEX_RATE, SINCE};
 use crate::waits::recorded::WaitWeight;
 use crate::waits::table::WaitTable;
 use crate::waits::waiters::{FutexWaiters, WaiterSite};

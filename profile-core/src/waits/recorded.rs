@@ -3,11 +3,13 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
+/// Addresses of a waiter's stack that are kept while it waits: enough to tell a lock from what isn't.
+pub(crate) const SITE: usize = 8;
+
 /// A stack: its addresses, and whether it goes on beyond the last.
 pub(crate) type WaitStack = (Vec<u64>, bool);
 
 /// Names one of the two profiles of waiting.
-#[cfg_attr(not(intercepted), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WaitProfile {
     Block,
@@ -36,7 +38,6 @@ impl WaitWeight {
         self.nanos = self.nanos.saturating_add(other.nanos);
     }
 
-    #[cfg_attr(not(intercepted), allow(dead_code))]
     pub(crate) fn saturating_sub(self, before: WaitWeight) -> WaitWeight {
         WaitWeight {
             count: self.count.saturating_sub(before.count),

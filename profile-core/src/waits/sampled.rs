@@ -10,10 +10,10 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::stacks::blocked::{Blocked, BlockedStack, Reading, ThreadState};
-use crate::stacks::raw::task::{Tasks, Text, spare_files};
+use crate::stacks::blocked::{BlockedStack, BlockedThread, StackReader, ThreadState};
+use crate::stacks::raw::task::{ShortFile, TaskFolder, spare_files};
 use crate::stacks::unwind;
-use crate::stacks::unwind::{End, Unwinder};
+use crate::stacks::unwind::{StackUnwinder, WalkEnd};
 use crate::stats::waits::SchedStat;
 use crate::sys::own_work::{OwnWork, is_own_thread};
 use crate::waits::own_frames::trim_own_frames;
@@ -97,13 +97,13 @@ struct StackSum {
 /// The state that the sampler's thread works on.
 struct SamplingState {
     from: SystemTime,
-    tasks: Option<Tasks>,
+    tasks: Option<TaskFolder>,
     threads: HashMap<u32, FollowedThread>,
     /// The time at which the list was read, and the number of threads then.
     listed: Option<(Instant, u64)>,
-    unwinder: Unwinder,
-    generation: unwind::Generation,
-    reading: Reading,
+    unwinder: StackUnwinder,
+    generation: unwind::TableGeneration,
+    reading: StackReader,
     index: HashMap<WaitStack, usize>,
     sums: Vec<StackSum>,
     random: u64,
@@ -117,12 +117,12 @@ impl SamplingState {
         let generation = unwind::generation();
         let mut looking = SamplingState {
             from,
-            tasks: Tasks::open().ok(),
+            tasks: TaskFolder::open().ok(),
             threads: HashMap::new(),
             listed: None,
-            unwinder: Unwinder::load(),
+            unwinder: StackUnwinder::load(),
             generation,
-            reading: Reading::default(),
+            reading: StackReader::default(),
             index: HashMap::new(),
             sums: Vec::new(),
             random: seed | 1,
@@ -150,7 +150,7 @@ impl SamplingState {
             let generation = unwind::generation();
             if generation != self.generation {
                 self.generation = generation;
-                self.unwinder = Unwinder::load();
+                self.unwinder = StackUnwinder::load();
             }
         }
         let mut threads = std::mem::take(&mut self.threads);
@@ -163,7 +163,7 @@ impl SamplingState {
         self.tasks = Some(tasks);
     }
 
-    fn is_list_old(&self, tasks: &Tasks, now: Instant) -> bool {
+    fn is_list_old(&self, tasks: &TaskFolder, now: Instant) -> bool {
         self.listed.is_none_or(|(listed, count)| {
             let since = now - listed;
             since >= LIST.1 || since >= LIST.0 && tasks.count().is_ok_and(|now| now != count)
@@ -171,9 +171,9 @@ impl SamplingState {
     }
 
     /// Follows threads that are new, and forgets those that are gone.
-    fn list(&mut self, tasks: &Tasks, now: Instant) {
+    fn list(&mut self, tasks: &TaskFolder, now: Instant) {
         self.threads.values_mut().for_each(|thread| thread.seen = false);
-        for tid in Tasks::ids().unwrap_or_default() {
+        for tid in TaskFolder::ids().unwrap_or_default() {
             let files = &mut self.files;
             let thread = self.threads.entry(tid).or_insert_with(|| {
                 let schedule = (*files > 0).then(|| tasks.file(tid, "schedstat")).flatten();
@@ -199,12 +199,12 @@ impl SamplingState {
 
     /// Looks at a thread. The time between two looks counts half for what it did at the first, and
     /// half for what it does at the second; as a whole where it hasn't run in between.
-    fn look(&mut self, tasks: &Tasks, tid: u32, thread: &mut FollowedThread) {
+    fn look(&mut self, tasks: &TaskFolder, tid: u32, thread: &mut FollowedThread) {
         let now = Instant::now();
         let gap = now - thread.looked;
         thread.looked = now;
         let ran = match &thread.schedule {
-            Some(file) => Some(Text::read(file)),
+            Some(file) => Some(ShortFile::read(file)),
             None => tasks.text(tid, "schedstat"),
         };
         let ran = ran.and_then(|ran| SchedStat::parse(ran.str()?));
@@ -229,17 +229,17 @@ impl SamplingState {
     }
 
     /// Returns the stack of a thread that waits on a futex.
-    fn stack(&mut self, tasks: &Tasks, tid: u32) -> Option<usize> {
+    fn stack(&mut self, tasks: &TaskFolder, tid: u32) -> Option<usize> {
         let waits = |state| match state {
             ThreadState::Blocked { call: libc::SYS_futex, arguments: [_, operation] } => {
                 matches!(operation & 0x7f, 0 | 9)
             }
             _ => false,
         };
-        let mut blocked = Blocked::open(tasks, tid)?;
+        let mut blocked = BlockedThread::open(tasks, tid)?;
         let BlockedStack { addresses, end, .. } =
             blocked.stack_where(waits, tasks, &self.unwinder, &mut self.reading, DEPTH)?;
-        let truncated = end != End::Root;
+        let truncated = end != WalkEnd::Root;
         // What is left of such a stack of ours may be the same as of one of the program's.
         if truncated && is_own_thread(tid) {
             return None;

@@ -5,10 +5,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::waits::DEPTH;
 use crate::waits::raw::words::zeroed;
 use crate::waits::recorded::WaitWeight;
 
+/// Addresses of a stack that are kept; what is beyond the root's side is cut.
+pub(crate) const DEPTH: usize = 128;
 /// Distinct stacks. At 1 KiB each this is at most 4 MiB.
 const STACKS: usize = 4096;
 /// Places that are tried for a stack.

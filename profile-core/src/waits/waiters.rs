@@ -5,13 +5,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::waits::raw::words::zeroed;
+use crate::waits::recorded::SITE;
 
 /// Threads that can be waiting at once. A further one is recorded when its wait ends, and not before.
 const SLOTS: usize = 4096;
 /// Places near its hash in which the waiters of an address are looked for by who wakes them.
 const NEAR: usize = 64;
-/// Addresses of a waiter's stack that are kept while it waits: enough to tell a lock from what isn't.
-pub(crate) const SITE: usize = 8;
 /// A slot that is taken and not filled in yet; no futex has this address.
 const TAKEN: u64 = 1;
 

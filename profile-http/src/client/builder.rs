@@ -10,7 +10,7 @@ use ureq::http::{HeaderName, HeaderValue, header};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 
-use super::patience::Cancel;
+use super::patience::CancelFlag;
 use super::target::Target;
 #[cfg(feature = "tls")]
 use super::tls;
@@ -32,7 +32,7 @@ pub struct ClientBuilder {
     retries: u32,
     fallback: bool,
     #[cfg(feature = "tls")]
-    tls: tls::Settings,
+    tls: tls::TlsSettings,
 }
 
 /// The largest bundle that is taken, unless set otherwise.
@@ -50,7 +50,7 @@ impl ClientBuilder {
             retries: 0,
             fallback: true,
             #[cfg(feature = "tls")]
-            tls: tls::Settings::default(),
+            tls: tls::TlsSettings::default(),
         }
     }
 
@@ -96,14 +96,14 @@ impl ClientBuilder {
         self
     }
 
-    /// Where the endpoints stand if the URL names a host only; `/debug` by default.
+    /// Sets where the endpoints stand if the URL names a host only; `/debug` by default.
     pub fn prefix(mut self, prefix: &str) -> ClientBuilder {
         self.target.set_prefix(prefix);
         self
     }
 
-    /// How long a collection may take in all, waits and repetitions included; two minutes beyond its
-    /// window by default.
+    /// Returns how long a collection may take in all, waits and repetitions included; two minutes
+    /// beyond its window by default.
     pub fn timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.timeout = Some(timeout);
         self
@@ -115,16 +115,16 @@ impl ClientBuilder {
         self
     }
 
-    /// How often a request is repeated that fails before its answer, because the service can't be
-    /// reached or answers 502, 503 or 504; not at all by default. A service that is busy is waited
-    /// for in any case.
+    /// Returns how often a request is repeated that fails before its answer, because the service
+    /// can't be reached or answers 502, 503 or 504; not at all by default. A service that is busy
+    /// is waited for in any case.
     pub fn retries(mut self, retries: u32) -> ClientBuilder {
         self.retries = retries;
         self
     }
 
-    /// Whether Go's endpoints are asked one by one where there is no `/debug/profile`, which is the
-    /// default.
+    /// Sets whether Go's endpoints are asked one by one where there is no `/debug/profile`,
+    /// which is the default.
     pub fn fallback(mut self, fallback: bool) -> ClientBuilder {
         self.fallback = fallback;
         self
@@ -193,7 +193,7 @@ impl ClientBuilder {
             limit: self.limit,
             retries: self.retries,
             fallback: self.fallback,
-            cancel: Arc::new(Cancel::default()),
+            cancel: Arc::new(CancelFlag::default()),
         }
     }
 }

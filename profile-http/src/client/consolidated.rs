@@ -11,14 +11,14 @@ use ureq::http::{HeaderMap, Response, header};
 use url::Url;
 
 use super::exchange::{content_type, failed, shown};
-use super::losses::{self, Sorted, kind};
-use super::output::{End, Output, Theirs};
-use super::patience::Budget;
+use super::losses::{self, SortedWarnings, kind};
+use super::output::{BundleEnd, CallerWriter, Output};
+use super::patience::RetryBudget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
 
 /// An answer that says of itself that it is a bundle.
-pub(super) struct Answer {
+pub(super) struct BundleAnswer {
     url: Url,
     response: Response<Body>,
 }
@@ -33,9 +33,9 @@ const RECORDING: u64 = 64;
 pub(super) fn ask(
     client: &Client,
     request: &Request,
-    budget: Budget,
+    budget: RetryBudget,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Answer> {
+) -> Result<BundleAnswer> {
     let url = client.target.bundle(request);
     let response = client
         .patiently(budget, request.window(), progress, || client.post(&url, budget.left()))?;
@@ -44,7 +44,7 @@ pub(super) fn ask(
         .iter()
         .any(|gzip| content_type.starts_with(gzip));
     if is_bundle {
-        Ok(Answer { url, response })
+        Ok(BundleAnswer { url, response })
     } else {
         Err(Error::NotABundle { url: shown(&url), content_type })
     }
@@ -54,16 +54,16 @@ pub(super) fn ask(
 pub(super) fn collect(
     client: &Client,
     request: &Request,
-    answer: Answer,
+    answer: BundleAnswer,
     to: &mut dyn Write,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Collected> {
-    let Answer { url, response } = answer;
+    let BundleAnswer { url, response } = answer;
     let file_name = file_name(response.headers());
     // Ours says that a manifest will come; other servers' archives have none.
     let promised = response.headers().contains_key(FORMAT_HEADER);
     progress(Progress::Recording);
-    let mut stream = Stream {
+    let mut stream = BundleStream {
         body: response.into_body().into_reader(),
         url: &url,
         limit: client.limit,
@@ -97,7 +97,7 @@ pub(super) fn collect(
     if manifest.is_none() && output.is_empty() && !output.is_closed() {
         return Err(failed.unwrap_or_else(nothing));
     }
-    let Sorted { losses, oddities } = losses::sort(warnings, promised);
+    let SortedWarnings { losses, oddities } = losses::sort(warnings, promised);
     for loss in &losses {
         // What failed says it better.
         if failed.is_none() || !matches!(loss, Problem::Unreadable(_)) {
@@ -108,8 +108,8 @@ pub(super) fn collect(
     if client.cancel.is_set() && broke_off.is_some() {
         broke_off = Some(Error::Cancelled);
     }
-    let manifest = manifest.map(|manifest| Theirs { json, manifest });
-    output.finish(End { file_name, warnings: oddities, broke_off, manifest })
+    let manifest = manifest.map(|manifest| CallerWriter { json, manifest });
+    output.finish(BundleEnd { file_name, warnings: oddities, broke_off, manifest })
 }
 
 /// Copies what can be read of a bundle. The names of the entries that hold nothing: whether they are
@@ -138,7 +138,7 @@ fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec
     empty
 }
 
-/// What is known of a bundle that doesn't say it itself.
+/// Returns what is known of a bundle that doesn't say it itself.
 fn header(client: &Client, request: &Request, file_name: Option<&str>) -> Header {
     let service = file_name.and_then(|name| name.split_once("-profile")).map(|(name, _)| name);
     Header {
@@ -155,17 +155,17 @@ fn header(client: &Client, request: &Request, file_name: Option<&str>) -> Header
 }
 
 /// A body that is counted, bounded and told of.
-struct Stream<'a, R> {
+struct BundleStream<'a, R> {
     body: R,
     url: &'a Url,
     limit: u64,
     bytes: u64,
-    /// Why it ended, where that wasn't its end.
+    /// The reasons why it ended, where that wasn't its end.
     failed: Option<Error>,
     progress: &'a mut dyn FnMut(Progress),
 }
 
-impl<R: Read> Read for Stream<'_, R> {
+impl<R: Read> Read for BundleStream<'_, R> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self.body.read(buf) {
             Ok(len) => {

@@ -3,9 +3,9 @@
 
 use profile_core::profile::{DecodeLimits, Profile};
 
-/// What an endpoint should answer with.
+/// Holds what an endpoint should answer with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ContentForm {
     /// A profile.proto, gzip'd or not.
     Profile,
     /// Stacks as text.
@@ -14,12 +14,12 @@ pub(super) enum Form {
     Trace,
 }
 
-/// What is kept of an answer.
+/// Holds what is kept of an answer.
 #[derive(Debug)]
-pub(super) struct Content {
+pub(super) struct AnswerContent {
     pub(super) ending: &'static str,
     pub(super) bytes: Vec<u8>,
-    /// What is odd about it, if anything is.
+    /// Oddities of it, if anything is.
     pub(super) doubt: Option<String>,
 }
 
@@ -30,30 +30,34 @@ const GZIP: [u8; 2] = [0x1f, 0x8b];
 /// # Errors
 ///
 /// Why it is not what it should be.
-pub(super) fn recognise(form: Form, bytes: Vec<u8>, content_type: &str) -> Result<Content, String> {
+pub(super) fn recognise(
+    form: ContentForm,
+    bytes: Vec<u8>,
+    content_type: &str,
+) -> Result<AnswerContent, String> {
     if bytes.is_empty() {
         return Err("the answer is empty".to_owned());
     }
     let wrong = |what: &str| Err(format!("the answer is no {what} but {content_type:?}"));
     match form {
-        Form::Profile if bytes.starts_with(&GZIP) => {
+        ContentForm::Profile if bytes.starts_with(&GZIP) => {
             // What can't be read here may be of use elsewhere.
             let doubt = Profile::decode(&bytes, &DecodeLimits::default()).err();
             let doubt = doubt.map(|error| format!("what came can't be read: {error}"));
-            Ok(Content { ending: "prof", bytes, doubt })
+            Ok(AnswerContent { ending: "prof", bytes, doubt })
         }
-        Form::Profile => match Profile::decode(&bytes, &DecodeLimits::default()) {
+        ContentForm::Profile => match Profile::decode(&bytes, &DecodeLimits::default()) {
             Ok(profile) => {
-                Ok(Content { ending: "prof", bytes: profile.encode_gzip(), doubt: None })
+                Ok(AnswerContent { ending: "prof", bytes: profile.encode_gzip(), doubt: None })
             }
             Err(_) => wrong("profile"),
         },
-        Form::Dump if bytes.trim_ascii_start().starts_with(b"goroutine ") => {
-            Ok(Content { ending: "txt", bytes, doubt: None })
+        ContentForm::Dump if bytes.trim_ascii_start().starts_with(b"goroutine ") => {
+            Ok(AnswerContent { ending: "txt", bytes, doubt: None })
         }
-        Form::Dump => wrong("dump"),
-        Form::Trace => match trace_ending(&bytes) {
-            Some(ending) => Ok(Content { ending, bytes, doubt: None }),
+        ContentForm::Dump => wrong("dump"),
+        ContentForm::Trace => match trace_ending(&bytes) {
+            Some(ending) => Ok(AnswerContent { ending, bytes, doubt: None }),
             None => wrong("trace"),
         },
     }
@@ -83,13 +87,13 @@ mod tests {
         let ending = |form, bytes: &[u8]| {
             recognise(form, bytes.to_vec(), "x/y").map(|c| (c.ending, c.doubt.is_some()))
         };
-        assert_eq!(ending(Form::Profile, &gzip), Ok(("prof", false)));
-        assert_eq!(ending(Form::Profile, &gzip[..gzip.len() - 9]), Ok(("prof", true)));
-        assert_eq!(ending(Form::Profile, &profile.encode()), Ok(("prof", false)));
-        assert_eq!(ending(Form::Dump, b"goroutine 1 [running]:\n"), Ok(("txt", false)));
-        assert_eq!(ending(Form::Trace, b"go 1.22 trace\0\0\0x"), Ok(("out", false)));
-        assert_eq!(ending(Form::Trace, b"{\"traceEvents\":[]}"), Ok(("json", false)));
-        for form in [Form::Profile, Form::Dump, Form::Trace] {
+        assert_eq!(ending(ContentForm::Profile, &gzip), Ok(("prof", false)));
+        assert_eq!(ending(ContentForm::Profile, &gzip[..gzip.len() - 9]), Ok(("prof", true)));
+        assert_eq!(ending(ContentForm::Profile, &profile.encode()), Ok(("prof", false)));
+        assert_eq!(ending(ContentForm::Dump, b"goroutine 1 [running]:\n"), Ok(("txt", false)));
+        assert_eq!(ending(ContentForm::Trace, b"go 1.22 trace\0\0\0x"), Ok(("out", false)));
+        assert_eq!(ending(ContentForm::Trace, b"{\"traceEvents\":[]}"), Ok(("json", false)));
+        for form in [ContentForm::Profile, ContentForm::Dump, ContentForm::Trace] {
             for bytes in [&b""[..], b"<html>no</html>", b"busy", &[0xff; 40]] {
                 let error = ending(form, bytes).unwrap_err();
                 assert!(bytes.is_empty() || error.contains("x/y"), "{form:?} {error}");
@@ -100,7 +104,7 @@ mod tests {
     #[test]
     fn a_raw_profile_is_compressed() {
         let raw = Builder::new(&[("samples", "count")]).finish().encode();
-        let content = recognise(Form::Profile, raw, "").unwrap();
+        let content = recognise(ContentForm::Profile, raw, "").unwrap();
         assert!(content.bytes.starts_with(&GZIP));
     }
 }

@@ -15,21 +15,21 @@ use crate::{Error, HandshakeError, Result};
 
 /// An answer as it came, in memory while it is small and else in a file without a name.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     spool: SpooledTempFile,
     pub(super) bytes: u64,
     pub(super) took: Duration,
     pub(super) content_type: String,
 }
 
-/// What is kept in memory of one answer.
+/// The most that is kept in memory of one answer.
 const IN_MEMORY: usize = 256 * 1024;
 /// The longest that a service is taken to stay away, whatever it says.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 3600);
 /// The most redirects that are followed for one request.
 const REDIRECTS: usize = 5;
 
-impl Answer {
+impl HttpAnswer {
     pub(super) fn read(mut self) -> Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(usize::try_from(self.bytes).unwrap_or_default());
         let rewound = io::Seek::rewind(&mut self.spool);
@@ -68,7 +68,7 @@ impl Client {
     }
 
     /// Gets all of an answer of at most `limit` bytes.
-    pub(super) fn fetch(&self, url: &Url, within: Duration, limit: u64) -> Result<Answer> {
+    pub(super) fn fetch(&self, url: &Url, within: Duration, limit: u64) -> Result<HttpAnswer> {
         let began = Instant::now();
         let response = self.get(url, within)?;
         let content_type = content_type(response.headers());
@@ -89,7 +89,7 @@ impl Client {
             }
             spool.write_all(&buffer[..len]).map_err(Error::Spool)?;
         }
-        Ok(Answer { spool, bytes, took: began.elapsed(), content_type })
+        Ok(HttpAnswer { spool, bytes, took: began.elapsed(), content_type })
     }
 
     fn prepared<B>(&self, mut request: RequestBuilder<B>, within: Duration) -> RequestBuilder<B> {
@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// Where a redirect leads, within the same origin.
+/// Returns where a redirect leads, within the same origin.
 fn elsewhere(from: &Url, answer: &Response<Body>) -> Option<Url> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -147,7 +147,7 @@ pub(super) fn failed(url: &Url, error: impl std::error::Error + Send + Sync + 's
 fn refused(url: &Url, mut response: Response<Body>) -> Error {
     const MOST: u64 = 64 * 1024;
     #[derive(Deserialize)]
-    struct Reason {
+    struct FailureReason {
         message: String,
         #[serde(default)]
         detail: String,
@@ -161,9 +161,9 @@ fn refused(url: &Url, mut response: Response<Body>) -> Error {
     let mut text = Vec::new();
     // A reason that can't be read is left out; the status says the most important thing.
     let _ = response.body_mut().as_reader().take(MOST).read_to_end(&mut text);
-    let message = match serde_json::from_slice::<Reason>(&text) {
-        Ok(Reason { message, detail }) if detail.is_empty() => message,
-        Ok(Reason { message, detail }) => format!("{message} {detail}"),
+    let message = match serde_json::from_slice::<FailureReason>(&text) {
+        Ok(FailureReason { message, detail }) if detail.is_empty() => message,
+        Ok(FailureReason { message, detail }) => format!("{message} {detail}"),
         Err(_) => String::from_utf8_lossy(&text).into_owned(),
     };
     let message = printable(&message, 500);

@@ -3,7 +3,7 @@
 #[cfg(feature = "tls")]
 pub(super) use super::tls_error::read;
 
-/// What looks like a listener for TLS that was asked without.
+/// A sign of a listener for TLS that was asked without.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum NotHttp {
     #[error("the answer is no HTTP; if TLS is spoken there, the URL begins with https")]
@@ -18,13 +18,13 @@ pub(super) fn read(_: &(dyn std::error::Error + 'static)) -> Option<crate::Hands
     None
 }
 
-/// Whether the other side hung up before the answer.
+/// Returns whether the other side hung up before the answer.
 pub(super) fn is_hung_up(error: &ureq::Error) -> bool {
     let ends = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
     matches!(error, ureq::Error::Io(error) if ends(error))
 }
 
-/// Whether it did so within the handshake. After that `rustls` has words of its own for it.
+/// Returns whether it did so within the handshake. After that `rustls` has words of its own for it.
 pub(super) fn is_hung_up_early(error: &ureq::Error) -> bool {
     is_hung_up(error) && matches!(error, ureq::Error::Io(error) if error.get_ref().is_none())
 }

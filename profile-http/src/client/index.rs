@@ -52,7 +52,7 @@ pub(super) fn program(word: &[u8]) -> String {
     name.chars().filter(plain).take(60).collect()
 }
 
-/// Whether a word is at least so many dashes and a name.
+/// Returns whether a word is at least so many dashes and a name.
 fn is_option(word: &str, dashes: usize) -> bool {
     let name = word.trim_start_matches('-');
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);

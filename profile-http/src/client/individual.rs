@@ -10,40 +10,40 @@ use std::time::{Duration, SystemTime};
 use profile_archive::{EntryName, Header, Source};
 use profile_core::{Available, Kind, Plan, Unavailable};
 
-use super::content::{Content, Form, recognise};
-use super::exchange::Answer;
+use super::content::{AnswerContent, ContentForm, recognise};
+use super::exchange::HttpAnswer;
 use super::index::{names, program, without_secrets};
-use super::output::{End, Output};
-use super::patience::Budget;
+use super::output::{BundleEnd, Output};
+use super::patience::RetryBudget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
 
 /// One thing to fetch.
 #[derive(Clone, Copy, Debug)]
-struct Fetch {
+struct EndpointFetch {
     kind: Kind,
-    form: Form,
-    /// What the endpoint is called.
+    form: ContentForm,
+    /// The name of the endpoint.
     endpoint: &'static str,
     /// The debug level, for a dump as text.
     debug: Option<&'static str>,
 }
 
-/// What one thread tells the one that writes.
-enum Message {
+/// Holds what one thread tells the one that writes.
+enum FetchMessage {
     Progress(Progress),
     /// The answer to one of those that record, by its place among them.
-    Done(usize, Result<Answer>),
+    Done(usize, Result<HttpAnswer>),
 }
 
-/// How far a collection is.
-struct Collection<'a> {
+/// Tells how far a collection is.
+struct EndpointCollection<'a> {
     client: &'a Client,
-    budget: Budget,
+    budget: RetryBudget,
     output: Output<'a>,
     /// Cumulative profiles from before the window, for comparison, and for want of better ones.
-    before: Vec<(Kind, Answer)>,
-    /// How many requests in a row have come to nothing, with the last one's error.
+    before: Vec<(Kind, HttpAnswer)>,
+    /// Number of requests in a row that have come to nothing, with the last one's error.
     silent: u32,
     silence: Option<Error>,
     /// The first failure, for a collection in which there are only failures.
@@ -51,7 +51,7 @@ struct Collection<'a> {
     received: u64,
 }
 
-/// What an answer may take beyond its window.
+/// The time that an answer may take beyond its window.
 const ANSWER: Duration = Duration::from_secs(60);
 /// The longest window that is asked for: Go itself knows no limit.
 const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
@@ -66,7 +66,7 @@ const SILENCES: u32 = 2;
 pub(super) fn collect(
     client: &Client,
     request: &Request,
-    budget: Budget,
+    budget: RetryBudget,
     to: &mut dyn Write,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Collected>> {
@@ -82,8 +82,11 @@ pub(super) fn collect(
     };
     let (kinds, missing): (Vec<Kind>, Vec<Kind>) =
         plan.kinds().iter().partition(|kind| offered(**kind));
-    let windowed: Vec<Fetch> =
-        kinds.iter().filter(|kind| kind.is_windowed()).map(|kind| Fetch::of(*kind)).collect();
+    let windowed: Vec<EndpointFetch> = kinds
+        .iter()
+        .filter(|kind| kind.is_windowed())
+        .map(|kind| EndpointFetch::of(*kind))
+        .collect();
     let asked_for = request.duration.as_ref().is_some_and(|duration| !duration.is_empty());
     // What nothing records is waited for only if it was asked for.
     let window = if windowed.is_empty() && (kinds.is_empty() || !asked_for) {
@@ -103,7 +106,7 @@ pub(super) fn collect(
         rates: BTreeMap::new(),
     };
     let output = Output::begin(to, header)?;
-    let mut collection = Collection {
+    let mut collection = EndpointCollection {
         client,
         budget,
         output,
@@ -135,17 +138,17 @@ pub(super) fn collect(
     }
 }
 
-impl Fetch {
-    fn of(kind: Kind) -> Fetch {
+impl EndpointFetch {
+    fn of(kind: Kind) -> EndpointFetch {
         let facts = kind.facts();
-        let form = if facts.profile.is_some() { Form::Profile } else { Form::Trace };
-        Fetch { kind, form, endpoint: facts.endpoint, debug: None }
+        let form = if facts.profile.is_some() { ContentForm::Profile } else { ContentForm::Trace };
+        EndpointFetch { kind, form, endpoint: facts.endpoint, debug: None }
     }
 
     /// The goroutines as text: they say for how long each has waited.
-    const DUMP: Fetch = Fetch {
+    const DUMP: EndpointFetch = EndpointFetch {
         kind: Kind::Goroutine,
-        form: Form::Dump,
+        form: ContentForm::Dump,
         endpoint: Kind::Goroutine.facts().endpoint,
         debug: Some("2"),
     };
@@ -157,7 +160,7 @@ fn whole_seconds(window: Duration) -> Duration {
 }
 
 fn absent(kind: Kind) -> Unavailable {
-    let endpoint = Fetch::of(kind).endpoint;
+    let endpoint = EndpointFetch::of(kind).endpoint;
     Unavailable::new(kind, format!("the service has no /debug/pprof/{endpoint}"), "")
 }
 
@@ -176,7 +179,7 @@ fn query(request: &Request) -> String {
 /// The names in the index; none where there is no index to read them from.
 fn list(
     client: &Client,
-    budget: Budget,
+    budget: RetryBudget,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<BTreeSet<String>>> {
     let url = client.target.pprof("", None);
@@ -190,20 +193,20 @@ fn list(
 }
 
 /// The command line, where the service shows it. It is no profile: many keep it to themselves.
-fn command_line(client: &Client, budget: Budget) -> Option<Vec<u8>> {
+fn command_line(client: &Client, budget: RetryBudget) -> Option<Vec<u8>> {
     let url = client.target.pprof("cmdline", None);
     let answer = client.fetch(&url, ANSWER.min(budget.left()), SMALL).ok()?;
     let is_text = answer.content_type.starts_with("text/plain");
     answer.read().ok().filter(|_| is_text)
 }
 
-impl Collection<'_> {
+impl EndpointCollection<'_> {
     /// Takes what is cumulative a first time: so that the window can be told from what was before
     /// it, and so that there is something if the service doesn't survive the window.
     fn look_before(&mut self, kinds: &[Kind]) {
         for kind in [Kind::Heap, Kind::Goroutine] {
             if kinds.contains(&kind)
-                && let Ok(answer) = self.fetch(Fetch::of(kind))
+                && let Ok(answer) = self.fetch(EndpointFetch::of(kind))
             {
                 self.before.push((kind, answer));
             }
@@ -222,7 +225,7 @@ impl Collection<'_> {
     /// to be taken as they stand.
     fn record(
         &mut self,
-        windowed: &[Fetch],
+        windowed: &[EndpointFetch],
         window: Duration,
         progress: &mut dyn FnMut(Progress),
     ) -> Vec<Kind> {
@@ -240,8 +243,8 @@ impl Collection<'_> {
             drop(sender);
             for message in messages {
                 match message {
-                    Message::Progress(told) => progress(told),
-                    Message::Done(place, result) => {
+                    FetchMessage::Progress(told) => progress(told),
+                    FetchMessage::Done(place, result) => {
                         early.insert(place, result);
                         while let Some(result) = early.remove(&turn) {
                             again.extend(self.recorded(windowed[turn], window, result));
@@ -256,7 +259,12 @@ impl Collection<'_> {
     }
 
     /// Keeps what a window came to, or returns the kind if it was none.
-    fn recorded(&mut self, fetch: Fetch, window: Duration, result: Result<Answer>) -> Option<Kind> {
+    fn recorded(
+        &mut self,
+        fetch: EndpointFetch,
+        window: Duration,
+        result: Result<HttpAnswer>,
+    ) -> Option<Kind> {
         if !fetch.kind.is_timed() {
             match result {
                 // A service that doesn't know `seconds` answers at once, with everything so far.
@@ -276,7 +284,7 @@ impl Collection<'_> {
     /// Takes snapshots, one after the other.
     fn take(&mut self, kinds: impl Iterator<Item = Kind>, progress: &mut dyn FnMut(Progress)) {
         for kind in kinds {
-            let fetch = Fetch::of(kind);
+            let fetch = EndpointFetch::of(kind);
             if let Some(reason) = self.over() {
                 self.output.error(kind.name(), reason);
                 continue;
@@ -285,14 +293,14 @@ impl Collection<'_> {
             let is_there = result.is_ok();
             self.keep(fetch, result);
             if is_there && kind == Kind::Goroutine && self.over().is_none() {
-                let dump = self.fetch(Fetch::DUMP);
-                self.keep(Fetch::DUMP, dump);
+                let dump = self.fetch(EndpointFetch::DUMP);
+                self.keep(EndpointFetch::DUMP, dump);
             }
             progress(Progress::Received(self.received));
         }
     }
 
-    /// Why nothing more is to be asked.
+    /// Returns why nothing more is to be asked.
     fn over(&self) -> Option<&'static str> {
         if self.client.cancel.is_set() {
             Some("interrupted before its turn")
@@ -305,8 +313,8 @@ impl Collection<'_> {
         }
     }
 
-    fn fetch(&self, fetch: Fetch) -> Result<Answer> {
-        let Collection { client, budget, .. } = *self;
+    fn fetch(&self, fetch: EndpointFetch) -> Result<HttpAnswer> {
+        let EndpointCollection { client, budget, .. } = *self;
         let url = client.target.pprof(fetch.endpoint, fetch.debug.map(|debug| ("debug", debug)));
         let limit = self.limit();
         client.patiently(budget, Duration::ZERO, &mut |_| {}, || {
@@ -320,7 +328,7 @@ impl Collection<'_> {
     }
 
     /// Writes an answer down, or why there is none.
-    fn keep(&mut self, fetch: Fetch, result: Result<Answer>) {
+    fn keep(&mut self, fetch: EndpointFetch, result: Result<HttpAnswer>) {
         let kind = fetch.kind;
         if !matches!(result, Err(Error::Request { .. })) {
             self.silent = 0;
@@ -347,11 +355,11 @@ impl Collection<'_> {
     }
 
     /// Writes an answer to the bundle, if it is what it should be.
-    fn write(&mut self, fetch: Fetch, answer: Answer, infix: &str) -> Result<()> {
+    fn write(&mut self, fetch: EndpointFetch, answer: HttpAnswer, infix: &str) -> Result<()> {
         let (took, content_type) = (answer.took, answer.content_type.clone());
         self.received += answer.bytes;
         let kind = fetch.kind.name();
-        let Content { ending, bytes, doubt } =
+        let AnswerContent { ending, bytes, doubt } =
             recognise(fetch.form, answer.read()?, &content_type).map_err(Error::Content)?;
         // Kinds and endings are good names.
         let Ok(name) = format!("{kind}{infix}.{ending}").parse::<EntryName>() else {
@@ -368,14 +376,14 @@ impl Collection<'_> {
     fn keep_before(&mut self) {
         for (kind, answer) in std::mem::take(&mut self.before) {
             let infix = if self.output.has(kind) { ".before" } else { "" };
-            if let Err(error) = self.write(Fetch::of(kind), answer, infix) {
+            if let Err(error) = self.write(EndpointFetch::of(kind), answer, infix) {
                 self.output.error(kind.name(), error.chain());
             }
         }
     }
 
     fn finish(self, service: &str) -> Result<Collected> {
-        let Collection { client, output, silence, first, .. } = self;
+        let EndpointCollection { client, output, silence, first, .. } = self;
         let broke_off = if client.cancel.is_set() { Some(Error::Cancelled) } else { silence };
         if output.is_empty() && !output.is_closed() {
             let nothing = || Error::Nothing { url: client.target.pprof_shown() };
@@ -384,28 +392,28 @@ impl Collection<'_> {
         let service = if service.is_empty() { "service" } else { service };
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let file_name = Some(format!("{service}-profile-{}.tar.gz", now.as_secs()));
-        output.finish(End { file_name, broke_off, ..End::default() })
+        output.finish(BundleEnd { file_name, broke_off, ..BundleEnd::default() })
     }
 }
 
 /// Fetches what takes as long as the window, and says how it went.
 fn timed(
     client: &Client,
-    budget: Budget,
+    budget: RetryBudget,
     place: usize,
-    fetch: Fetch,
+    fetch: EndpointFetch,
     window: Duration,
-    to: &Sender<Message>,
+    to: &Sender<FetchMessage>,
 ) {
     let seconds = window.as_secs().to_string();
     let url = client.target.pprof(fetch.endpoint, Some(("seconds", &seconds)));
     // The receiver outlives this thread, and if not, there is nobody to tell.
-    let mut progress = |told| drop(to.send(Message::Progress(told)));
+    let mut progress = |told| drop(to.send(FetchMessage::Progress(told)));
     let result = client.patiently(budget, window, &mut progress, || {
         let left = budget.left();
         // Something of the time is for what comes after the window.
         let beyond = ANSWER.min(left.saturating_sub(window) / 2);
         client.fetch(&url, window + beyond, LARGEST.min(client.limit))
     });
-    let _ = to.send(Message::Done(place, result));
+    let _ = to.send(FetchMessage::Done(place, result));
 }

@@ -7,12 +7,12 @@ use url::Url;
 use super::exchange::shown;
 use crate::Error;
 
-/// What the warnings of a bundle come to.
+/// Holds what the warnings of a bundle come to.
 #[derive(Debug, Default)]
-pub(super) struct Sorted {
-    /// Why it can't be called whole.
+pub(super) struct SortedWarnings {
+    /// The reasons why it can't be called whole.
     pub(super) losses: Vec<Problem>,
-    /// What is merely odd.
+    /// Findings that are merely odd.
     pub(super) oddities: Vec<Warning>,
 }
 
@@ -21,8 +21,8 @@ const NAMED: usize = 3;
 
 /// Tells damage from oddities. That a bundle has no manifest is neither, unless one was `promised`: it
 /// gets one here. What a manifest says of a collection that ended early is in it and stays there.
-pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> Sorted {
-    let mut sorted = Sorted::default();
+pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> SortedWarnings {
+    let mut sorted = SortedWarnings::default();
     for warning in warnings {
         match warning.problem {
             Problem::Incomplete(_) => {}
@@ -38,7 +38,7 @@ pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> Sorted {
     sorted
 }
 
-/// What is to be said of a bundle that can't be called whole; nothing of one that can.
+/// Returns what is to be said of a bundle that can't be called whole; nothing of one that can.
 pub(super) fn error(url: &Url, losses: &[Problem]) -> Option<Error> {
     let more = match losses.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -53,7 +53,7 @@ pub(super) fn error(url: &Url, losses: &[Problem]) -> Option<Error> {
     }
 }
 
-/// Whether nothing was read beyond it.
+/// Returns whether nothing was read beyond it.
 fn ends_early(problem: &Problem) -> bool {
     matches!(
         problem,

@@ -49,7 +49,7 @@ use ureq::http::{HeaderName, HeaderValue};
 use crate::{Error, Result};
 pub use builder::ClientBuilder;
 pub use output::RolledBack;
-use patience::{Budget, Cancel};
+use patience::{CancelFlag, RetryBudget};
 use target::Target;
 
 /// Collects from one service.
@@ -62,10 +62,10 @@ pub struct Client {
     limit: u64,
     retries: u32,
     fallback: bool,
-    cancel: Arc<Cancel>,
+    cancel: Arc<CancelFlag>,
 }
 
-/// What to ask for. The default leaves duration and kinds to the server.
+/// Holds what to ask for. The default leaves duration and kinds to the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     duration: Option<String>,
@@ -74,7 +74,7 @@ pub struct Request {
     hz: Option<CpuRate>,
 }
 
-/// How far a collection is.
+/// Tells how far a collection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -94,16 +94,17 @@ pub struct Collected {
     pub bytes: u64,
     /// A name for its file, without any directory; `None` where there was none to trust.
     pub file_name: Option<String>,
-    /// What it says of itself.
+    /// Holds what it says of itself.
     pub manifest: Manifest,
-    /// What was odd about what the service sent.
+    /// Oddities of what the service sent.
     pub warnings: Vec<Warning>,
-    /// Why it can't be called whole: it ended early, or something of it is missing or is not what was
-    /// sent. The manifest says so too, unless it is the writing that failed; then there is none.
+    /// The reasons why it can't be called whole: it ended early, or something of it is missing or is not
+    /// what was sent. The manifest says so too, unless it is the writing that failed; then there is
+    /// none.
     pub broke_off: Option<Error>,
 }
 
-/// What a collection may take beyond its window, unless a timeout is set.
+/// The time that a collection may take beyond its window, unless a timeout is set.
 const BEYOND_WINDOW: Duration = Duration::from_secs(120);
 
 impl Client {
@@ -167,7 +168,7 @@ impl Client {
         let request = &self.complete(request);
         let window = request.window();
         let budget =
-            Budget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
+            RetryBudget::new(self.timeout.unwrap_or_else(|| window.saturating_add(BEYOND_WINDOW)));
         let collected = match consolidated::ask(self, request, budget, progress) {
             Ok(answer) => consolidated::collect(self, request, answer, to, progress)?,
             Err(error @ Error::Refused { status: 404 | 405, .. })
@@ -182,7 +183,7 @@ impl Client {
 }
 
 impl Request {
-    /// How long to record, in Go's syntax or bare seconds. The server checks it.
+    /// Returns how long to record, in Go's syntax or bare seconds. The server checks it.
     #[must_use]
     pub fn duration(mut self, duration: impl Into<String>) -> Request {
         self.duration = Some(duration.into());
@@ -210,7 +211,7 @@ impl Request {
         self
     }
 
-    /// Whether it names a kind: what the service doesn't have is missing only then.
+    /// Returns whether it names a kind: what the service doesn't have is missing only then.
     pub fn names(&self, kind: Kind) -> bool {
         let kinds = self.kinds.as_deref().unwrap_or_default();
         kinds.split(',').any(|name| name.trim().parse() == Ok(kind))
@@ -226,7 +227,7 @@ impl Request {
         self.hz
     }
 
-    /// How long the server will record, as far as that can be told here.
+    /// Returns how long the server will record, as far as that can be told here.
     pub fn window(&self) -> Duration {
         self.duration
             .as_deref()

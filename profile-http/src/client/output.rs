@@ -13,44 +13,45 @@ use crate::{Error, Result};
 
 /// A bundle that is being written. When a write fails it takes nothing more.
 pub(super) struct Output<'a> {
-    writer: BundleWriter<Counted<'a>>,
+    writer: BundleWriter<CountedWriter<'a>>,
     bytes: Rc<Cell<u64>>,
     failed: Option<Error>,
-    /// Whether it can get an end although a write failed.
+    /// Tells whether it can get an end although a write failed.
     can_end: bool,
 }
 
-/// How a bundle ends.
+/// Tells how a bundle ends.
 #[derive(Default)]
-pub(super) struct End {
+pub(super) struct BundleEnd {
     pub(super) file_name: Option<String>,
     pub(super) warnings: Vec<Warning>,
-    /// Why it can't be called whole.
+    /// The reasons why it can't be called whole.
     pub(super) broke_off: Option<Error>,
     /// The manifest that came with the entries.
-    pub(super) manifest: Option<Theirs>,
+    pub(super) manifest: Option<CallerWriter>,
 }
 
 /// A manifest of the service's, as it came and as it reads.
-pub(super) struct Theirs {
+pub(super) struct CallerWriter {
     pub(super) json: Vec<u8>,
     pub(super) manifest: Manifest,
 }
 
-/// What a writer's error holds if the writer has dropped everything since it was last flushed, as one
-/// can by cutting off a file. A bundle that doesn't fit still gets its manifest then.
+/// Holds what a writer's error holds if the writer has dropped everything since it was last
+/// flushed, as one can by cutting off a file. A bundle that doesn't fit still gets its manifest
+/// then.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct RolledBack(#[from] pub io::Error);
 
 /// A writer that counts.
-struct Counted<'a> {
+struct CountedWriter<'a> {
     to: &'a mut dyn Write,
     bytes: Rc<Cell<u64>>,
     flushed: u64,
 }
 
-impl Write for Counted<'_> {
+impl Write for CountedWriter<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.to.write(bytes);
         match &written {
@@ -71,7 +72,7 @@ impl Write for Counted<'_> {
 impl<'a> Output<'a> {
     pub(super) fn begin(to: &'a mut dyn Write, header: Header) -> Result<Output<'a>> {
         let bytes = Rc::new(Cell::new(0));
-        let counted = Counted { to, bytes: Rc::clone(&bytes), flushed: 0 };
+        let counted = CountedWriter { to, bytes: Rc::clone(&bytes), flushed: 0 };
         let mut writer = BundleWriter::new(counted, header).map_err(written)?;
         writer.flush().map_err(written)?;
         Ok(Output { writer, bytes, failed: None, can_end: false })
@@ -128,18 +129,18 @@ impl<'a> Output<'a> {
         self.writer.manifest().entries.is_empty()
     }
 
-    /// Whether there is an entry of this name.
+    /// Returns whether there is an entry of this name.
     pub(super) fn holds(&self, name: &EntryName) -> bool {
         self.writer.manifest().entries.iter().any(|entry| *name == *entry.name)
     }
 
-    /// Whether there is a profile of this kind.
+    /// Returns whether there is a profile of this kind.
     pub(super) fn has(&self, kind: Kind) -> bool {
         let entries = &self.writer.manifest().entries;
         entries.iter().any(|entry| entry.kind == kind.name() && entry.name.ends_with(".prof"))
     }
 
-    /// Whether writing has failed.
+    /// Returns whether writing has failed.
     pub(super) fn is_closed(&self) -> bool {
         self.failed.is_some()
     }
@@ -149,24 +150,24 @@ impl<'a> Output<'a> {
     /// # Errors
     ///
     /// It could not be written, and nothing of use was written before.
-    pub(super) fn finish(mut self, end: End) -> Result<Collected> {
-        let End { file_name, warnings, mut broke_off, manifest } = end;
+    pub(super) fn finish(mut self, end: BundleEnd) -> Result<Collected> {
+        let BundleEnd { file_name, warnings, mut broke_off, manifest } = end;
         let why = self.failed.as_ref().or(broke_off.as_ref()).map(Error::chain);
         let why = why.unwrap_or_default();
         let own = self.writer.manifest();
         let useful = !own.entries.is_empty();
         // Of two manifests the service's knows more: what is known here is added to it.
-        let theirs = manifest.map(|Theirs { json, mut manifest }| {
+        let theirs = manifest.map(|CallerWriter { json, mut manifest }| {
             if why.is_empty() && own.errors.is_empty() {
-                return Theirs { json, manifest };
+                return CallerWriter { json, manifest };
             }
             let json = manifest.amend(&json, &why, &own.errors);
-            Theirs { json, manifest }
+            CallerWriter { json, manifest }
         });
         self.writer.incomplete(why);
         let own = self.writer.manifest().clone();
-        let end = |writer: BundleWriter<Counted<'a>>| match &theirs {
-            Some(Theirs { json, .. }) => writer.finish_with(json),
+        let end = |writer: BundleWriter<CountedWriter<'a>>| match &theirs {
+            Some(CallerWriter { json, .. }) => writer.finish_with(json),
             None => writer.finish(),
         };
         if self.failed.is_none() {

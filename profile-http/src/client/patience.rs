@@ -8,15 +8,15 @@ use crate::{Error, HandshakeError, Result};
 
 /// The time that a whole collection has.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
+pub(super) struct RetryBudget {
     end: Instant,
 }
 
-impl Budget {
-    pub(super) fn new(whole: Duration) -> Budget {
+impl RetryBudget {
+    pub(super) fn new(whole: Duration) -> RetryBudget {
         // A century is as good as for ever, and whoever adds to it stays within what the clock counts.
         const CENTURY: Duration = Duration::from_secs(3_000_000_000);
-        Budget { end: Instant::now() + whole.min(CENTURY) }
+        RetryBudget { end: Instant::now() + whole.min(CENTURY) }
     }
 
     pub(super) fn left(&self) -> Duration {
@@ -26,12 +26,12 @@ impl Budget {
 
 /// Set once, from another thread, when a collection is not wanted any more.
 #[derive(Debug, Default)]
-pub(super) struct Cancel {
+pub(super) struct CancelFlag {
     cancelled: Mutex<bool>,
     changed: Condvar,
 }
 
-impl Cancel {
+impl CancelFlag {
     pub(super) fn set(&self) {
         *self.cancelled.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
@@ -48,7 +48,7 @@ impl Cancel {
     }
 }
 
-/// How long a busy service is left alone if it doesn't say.
+/// Time that a busy service is left alone if it doesn't say.
 const WHILE_BUSY: Duration = Duration::from_secs(1);
 /// The wait before the first repetition; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -59,7 +59,7 @@ impl Client {
     /// than the `needed` time.
     pub(super) fn patiently<T>(
         &self,
-        budget: Budget,
+        budget: RetryBudget,
         needed: Duration,
         progress: &mut dyn FnMut(Progress),
         mut attempt: impl FnMut() -> Result<T>,
@@ -90,7 +90,8 @@ impl Client {
     }
 }
 
-/// How long to wait where somebody else is served at the moment: our own answer, or Go's texts.
+/// Returns how long to wait where somebody else is served at the moment: our own answer, or Go's
+/// texts.
 fn busy(error: &Error) -> Option<Duration> {
     let Error::Refused { status, message, retry_after, .. } = error else { return None };
     let in_use = ["already in use", "already enabled"];
@@ -100,7 +101,7 @@ fn busy(error: &Error) -> Option<Duration> {
     is_busy.then(wait)
 }
 
-/// Whether the failure is one of the way rather than of the service.
+/// Returns whether the failure is one of the way rather than of the service.
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Request { .. } | Error::Handshake { source: HandshakeError::HungUp, .. } => true,
@@ -144,7 +145,7 @@ mod tests {
         let mut attempt = |error: fn() -> Error, budget: u64| {
             (tries, waits) = (0, Vec::new());
             let failed = client.patiently(
-                Budget::new(Duration::from_millis(budget)),
+                RetryBudget::new(Duration::from_millis(budget)),
                 Duration::ZERO,
                 &mut |progress| waits.push(progress),
                 || {
@@ -168,7 +169,7 @@ mod tests {
             for whole in [Duration::MAX, Duration::from_secs(60)] {
                 for needed in [Duration::MAX, Duration::ZERO] {
                     let busy = || Err::<(), _>(refused(409, "", Some(after)));
-                    let budget = Budget::new(whole);
+                    let budget = RetryBudget::new(whole);
                     let failed = client.patiently(budget, needed, &mut |_| {}, busy);
                     assert!(matches!(failed, Err(Error::Refused { .. })), "{after} {whole:?}");
                 }
@@ -182,7 +183,7 @@ mod tests {
         let canceller = client.clone();
         let began = Instant::now();
         let failed = client.patiently(
-            Budget::new(Duration::from_secs(3600)),
+            RetryBudget::new(Duration::from_secs(3600)),
             Duration::ZERO,
             &mut |_| canceller.cancel(),
             || Err::<(), _>(refused(409, "", Some(600))),

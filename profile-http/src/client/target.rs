@@ -15,16 +15,16 @@ use crate::{Error, Result};
 /// The addresses of a service's endpoints, without credentials, and what the URL asked for.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// Where bundles come from. With what is left of the query, which may hold something that isn't
-    /// to be shown.
+    /// The address that bundles come from. With what is left of the query, which may hold something that
+    /// isn't to be shown.
     bundle: Url,
     /// The folder of Go's endpoints, with a slash at its end and the query less their parameters.
     pprof: Url,
-    /// What the query says of a bundle.
+    /// Holds what the query says of a bundle.
     asked: Request,
     /// The first without its query.
     shown: String,
-    /// Whether the URL named a host only.
+    /// Tells whether the URL named a host only.
     bare: bool,
 }
 
@@ -34,7 +34,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// Where the endpoints stand unless the URL says otherwise.
+/// The path under which the endpoints stand unless the URL says otherwise.
 const DEFAULT_PREFIX: &str = "/debug";
 
 impl Target {
@@ -58,8 +58,9 @@ impl Target {
         let _ = url.set_password(None);
         url.set_fragment(None);
         let path = url.path().trim_end_matches('/').to_owned();
-        let query = Query::parse(url.query().unwrap_or_default(), gos_prefix(&path).is_some());
-        let Query { asked, bundle: of_bundle, pprof: of_pprof } =
+        let query =
+            TargetQuery::parse(url.query().unwrap_or_default(), gos_prefix(&path).is_some());
+        let TargetQuery { asked, bundle: of_bundle, pprof: of_pprof } =
             query.map_err(|reason: String| failed(&reason))?;
         url.set_query(of_bundle.as_deref());
         let mut pprof = url.clone();
@@ -107,7 +108,7 @@ impl Target {
         shown.into()
     }
 
-    /// Whether it is on this host, by its name or its address.
+    /// Returns whether it is on this host, by its name or its address.
     pub(super) fn is_loopback(&self) -> bool {
         match self.bundle.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -159,20 +160,20 @@ impl Target {
     }
 }
 
-/// What a URL's query says, by whom it is for.
-struct Query {
+/// Holds what a URL's query says, by whom it is for.
+struct TargetQuery {
     asked: Request,
     bundle: Option<String>,
     pprof: Option<String>,
 }
 
-impl Query {
+impl TargetQuery {
     /// Reads the query of a bundle's endpoint, or of one of Go's.
     ///
     /// # Errors
     ///
     /// Why it can't be what a bundle is asked with.
-    fn parse(query: &str, is_gos: bool) -> std::result::Result<Query, String> {
+    fn parse(query: &str, is_gos: bool) -> std::result::Result<TargetQuery, String> {
         let mut asked = Request::default();
         let (mut bundle, mut pprof) = (Vec::new(), Vec::new());
         // What is passed on stays as it was typed.
@@ -211,7 +212,7 @@ impl Query {
             }
         }
         let joined = |pairs: Vec<&str>| (!pairs.is_empty()).then(|| pairs.join("&"));
-        Ok(Query { asked, bundle: joined(bundle), pprof: joined(pprof) })
+        Ok(TargetQuery { asked, bundle: joined(bundle), pprof: joined(pprof) })
     }
 }
 

@@ -6,17 +6,17 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 use crate::{Error, Result};
 
-/// What differs from the defaults. Its `Debug` shows no key.
+/// Holds what differs from the defaults. Its `Debug` shows no key.
 #[derive(Default)]
-pub(super) struct Settings {
+pub(super) struct TlsSettings {
     authorities: Vec<Certificate<'static>>,
     identity: Option<ClientCert>,
     insecure: bool,
 }
 
-impl fmt::Debug for Settings {
+impl fmt::Debug for TlsSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Settings")
+        f.debug_struct("TlsSettings")
             .field("authorities", &self.authorities.len())
             .field("identity", &self.identity.is_some())
             .field("insecure", &self.insecure)
@@ -24,7 +24,7 @@ impl fmt::Debug for Settings {
     }
 }
 
-impl Settings {
+impl TlsSettings {
     pub(super) fn authorities(&mut self, pem: &[u8]) -> Result<()> {
         self.authorities.extend(certificates(pem)?);
         Ok(())

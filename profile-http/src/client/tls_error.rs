@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use crate::HandshakeError;
 
-/// What of TLS a failure is about, if it is about that.
+/// Returns what of TLS a failure is about, if it is about that.
 pub(super) fn read(error: &(dyn StdError + 'static)) -> Option<HandshakeError> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(of_rustls(error));

@@ -34,7 +34,7 @@ impl Connector for SocketConnector {
         details: &ConnectionDetails<'_>,
         _chained: Option<()>,
     ) -> Result<Option<SocketTransport>, Error> {
-        let socket = Arc::new(Socket(UnixStream::connect(&self.path)?));
+        let socket = Arc::new(UnixConnector(UnixStream::connect(&self.path)?));
         let handle: Weak<dyn ShutdownHandle> = Arc::downgrade(&(Arc::clone(&socket) as _));
         (details.register_shutdown)(handle)?;
         let (input, output) =
@@ -44,9 +44,9 @@ impl Connector for SocketConnector {
 }
 
 #[derive(Debug)]
-struct Socket(UnixStream);
+struct UnixConnector(UnixStream);
 
-impl ShutdownHandle for Socket {
+impl ShutdownHandle for UnixConnector {
     fn shutdown(&self) {
         // An error means that it is closed already.
         let _ = self.0.shutdown(Shutdown::Both);
@@ -55,7 +55,7 @@ impl ShutdownHandle for Socket {
 
 #[derive(Debug)]
 struct SocketTransport {
-    socket: Arc<Socket>,
+    socket: Arc<UnixConnector>,
     buffers: LazyBuffers,
 }
 

@@ -27,7 +27,7 @@ where
     }
 }
 
-/// Who asks, for the record that is kept of each collection. Never a secret.
+/// Tells who asks, for the record that is kept of each collection. Never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity(String);
 
@@ -44,7 +44,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// Why a request is refused.
+/// The reasons why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Denied {
@@ -54,8 +54,8 @@ pub enum Denied {
     Forbidden(String),
 }
 
-/// Where a request comes from. The listener puts it into each request's extensions; a server that
-/// mounts the service without an authorizer must do so too.
+/// Place where a request comes from. The listener puts it into each request's extensions; a server
+/// that mounts the service without an authorizer must do so too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP connection from this address.
@@ -104,7 +104,7 @@ fn not_cross_site(request: &Parts) -> Result<(), Denied> {
     if allowed { Ok(()) } else { Err(forbidden("requests from other web sites are refused")) }
 }
 
-/// Whether a page's origin is the host that was asked. `null` is nobody's.
+/// Returns whether a page's origin is the host that was asked. `null` is nobody's.
 fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
     let origin = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok());
     let host = host.and_then(|host| host.parse::<Authority>().ok());
@@ -152,7 +152,8 @@ fn forbidden(reason: &str) -> Denied {
     Denied::Forbidden(reason.to_owned())
 }
 
-/// Whether a `Host` header names loopback: `localhost`, `127.x.y.z` or `[::1]`, with any port.
+/// Returns whether a `Host` header names loopback: `localhost`, `127.x.y.z` or `[::1]`, with any
+/// port.
 fn is_loopback_host(host: &str) -> bool {
     let Ok(authority) = host.parse::<Authority>() else { return false };
     if authority.as_str().contains('@') {

@@ -6,20 +6,17 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 
-use super::RequestBody;
-use super::pipe::Reader;
-use super::reply::{self, Refusal};
+use super::pipe::PipeReader;
 
 /// The body of an answer.
 #[derive(Debug)]
-pub struct Body(Inner);
+pub struct Body(BodyContent);
 
 #[derive(Debug)]
-enum Inner {
+enum BodyContent {
     Full(Option<Bytes>),
-    Stream(Reader),
+    Stream(PipeReader),
     /// Left out of the answer to HEAD, and of unknown size.
     Omitted,
 }
@@ -31,15 +28,15 @@ pub struct BodyError(#[source] io::Error);
 
 impl Body {
     pub(super) fn full(bytes: Bytes) -> Body {
-        Body(Inner::Full(Some(bytes)))
+        Body(BodyContent::Full(Some(bytes)))
     }
 
     pub(super) fn omitted() -> Body {
-        Body(Inner::Omitted)
+        Body(BodyContent::Omitted)
     }
 
-    pub(super) fn stream(reader: Reader) -> Body {
-        Body(Inner::Stream(reader))
+    pub(super) fn stream(reader: PipeReader) -> Body {
+        Body(BodyContent::Stream(reader))
     }
 }
 
@@ -52,33 +49,26 @@ impl http_body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
-            Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Stream(reader) => reader
+            BodyContent::Full(bytes) => {
+                Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))))
+            }
+            BodyContent::Stream(reader) => reader
                 .poll_read(context)
                 .map(|chunk| chunk.map(|chunk| chunk.map(Frame::data).map_err(BodyError))),
-            Inner::Omitted => Poll::Ready(None),
+            BodyContent::Omitted => Poll::Ready(None),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.0, Inner::Full(None))
+        matches!(self.0, BodyContent::Full(None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Inner::Full(bytes) => {
+            BodyContent::Full(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
             }
-            Inner::Stream(_) | Inner::Omitted => SizeHint::default(),
+            BodyContent::Stream(_) | BodyContent::Omitted => SizeHint::default(),
         }
-    }
-}
-
-/// All of a request's body, of at most `largest` bytes.
-pub(super) async fn read<B: RequestBody>(body: B, largest: usize) -> Result<Bytes, Refusal> {
-    match Limited::new(body, largest).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(reply::too_large("request", largest)),
-        Err(error) => Err(reply::not_read(error.as_ref())),
     }
 }

@@ -18,9 +18,10 @@ use profile_core::{Error, Kind, OwnWork, Permit, Plan, session};
 use tokio::sync::oneshot;
 
 use super::access::Identity;
-use super::pipe::{self, Writer};
+use super::pipe::{self, PipeWriter};
+use super::read_body::read_body;
 use super::reply::{self, Refusal, Reply};
-use super::{Body, RequestBody, Shared, body};
+use super::{Body, RequestBody, ServiceState};
 
 /// Bytes of a form.
 const LARGEST_FORM: usize = 64 << 10;
@@ -31,7 +32,7 @@ const FORMAT_HEADER: &str = "profilez-format";
 pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, Refusal> {
     let mut query = request.uri.query().unwrap_or("").to_owned();
     if request.method == Method::POST && is_form(&request.headers) {
-        let form = body::read(body, LARGEST_FORM).await?;
+        let form = read_body(body, LARGEST_FORM).await?;
         query.push('&');
         query.push_str(&String::from_utf8_lossy(&form));
     }
@@ -45,7 +46,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Answers with a bundle, once its window is open.
-pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) -> Reply {
+pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Identity) -> Reply {
     let available = shared.collectors.available().with_max_window(shared.max_window);
     let plan = Plan::parse(query, &available).map_err(reply::bad_plan)?;
     if plan.kinds().is_empty() {
@@ -55,7 +56,7 @@ pub(super) async fn collect(shared: Arc<Shared>, query: &str, caller: Identity) 
     let service = file_name_part(&shared.service);
     let (writer, reader) = pipe::pipe(shared.patience);
     let (started, start) = oneshot::channel();
-    let collection = Collection { shared: Arc::clone(&shared), plan, caller };
+    let collection = BundleCollection { shared: Arc::clone(&shared), plan, caller };
     // Whoever listens for events on this thread is to get this collection's too.
     let dispatch = tracing::dispatcher::get_default(Clone::clone);
     let thread = thread::Builder::new()
@@ -98,29 +99,29 @@ fn file_name_part(service: &str) -> String {
     if part.is_empty() { "service".to_owned() } else { part.to_owned() }
 }
 
-struct Collection {
-    shared: Arc<Shared>,
+struct BundleCollection {
+    shared: Arc<ServiceState>,
     plan: Plan,
     caller: Identity,
 }
 
 /// Tells the handler that the window is open, and since when, or why not.
-type Started = oneshot::Sender<Result<std::time::SystemTime, Error>>;
+type StartedBundle = oneshot::Sender<Result<std::time::SystemTime, Error>>;
 
-/// What a collection came to, for the record.
+/// Holds what a collection came to, for the record.
 #[derive(Default)]
-struct Tally {
+struct CollectionTally {
     bytes: u64,
     failed: Vec<String>,
 }
 
-impl Collection {
-    fn run(self, permit: Permit, mut writer: Writer, started: Started) {
+impl BundleCollection {
+    fn run(self, permit: Permit, mut writer: PipeWriter, started: StartedBundle) {
         let began = Instant::now();
         let recording = match session::start(&self.plan, &self.shared.collectors, permit) {
             Ok(recording) => recording,
             Err(error) => {
-                self.record(&began, &Tally::default(), &error.chain());
+                self.record(&began, &CollectionTally::default(), &error.chain());
                 // The handler is gone only if the client is, and then nobody wants to know.
                 let _ = started.send(Err(error));
                 return;
@@ -128,10 +129,10 @@ impl Collection {
         };
         if started.send(Ok(recording.started())).is_err() {
             drop(recording);
-            self.record(&began, &Tally::default(), &"the client left");
+            self.record(&began, &CollectionTally::default(), &"the client left");
             return;
         }
-        let mut tally = Tally::default();
+        let mut tally = CollectionTally::default();
         let written = self.write(recording, &mut writer, &mut tally);
         tally.bytes = writer.written();
         match written {
@@ -149,8 +150,8 @@ impl Collection {
     fn write(
         &self,
         recording: session::Recording,
-        writer: &mut Writer,
-        tally: &mut Tally,
+        writer: &mut PipeWriter,
+        tally: &mut CollectionTally,
     ) -> io::Result<()> {
         let left = || io::Error::new(io::ErrorKind::BrokenPipe, "the client left");
         let header = self.header(&recording);
@@ -191,7 +192,7 @@ impl Collection {
     }
 
     fn header(&self, recording: &session::Recording) -> Header {
-        let Shared { service, version, process, collectors, .. } = &*self.shared;
+        let ServiceState { service, version, process, collectors, .. } = &*self.shared;
         Header {
             service: service.clone(),
             version: version.clone(),
@@ -215,7 +216,7 @@ impl Collection {
     }
 
     /// One structured event for each collection.
-    fn record(&self, began: &Instant, tally: &Tally, outcome: &dyn Display) {
+    fn record(&self, began: &Instant, tally: &CollectionTally, outcome: &dyn Display) {
         let kinds: Vec<&str> = self.plan.kinds().iter().map(|kind| kind.name()).collect();
         tracing::info!(
             target: "profilez",

@@ -22,6 +22,7 @@ mod live;
 mod page;
 mod pipe;
 mod pprof;
+mod read_body;
 mod reply;
 mod token;
 
@@ -49,11 +50,11 @@ pub use token::Token;
 /// Clones are cheap and share one state.
 #[derive(Clone)]
 pub struct DebugService {
-    shared: Arc<Shared>,
+    shared: Arc<ServiceState>,
 }
 
-/// What every request needs.
-struct Shared {
+/// Holds what every request needs.
+struct ServiceState {
     service: String,
     version: String,
     process: Process,
@@ -65,27 +66,27 @@ struct Shared {
     patience: Duration,
     /// The threads of collections that may still be at work.
     collections: Mutex<Vec<JoinHandle<()>>>,
-    taking: pprof::Taking,
-    live: live::Live,
-    /// What threads and tasks are for.
+    taking: pprof::TakingThreads,
+    live: live::LiveData,
+    /// Holds what threads and tasks are for.
     rules: RuleSet,
 }
 
 /// Settings of a [`DebugService`].
 #[must_use = "a builder does nothing until it is built"]
 pub struct DebugServiceBuilder {
-    shared: Shared,
+    shared: ServiceState,
     stats: Option<Settings>,
 }
 
-/// How long a client that reads slowly may hold the gate, beyond the window.
+/// Time that a client that reads slowly may hold the gate, beyond the window.
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
 impl DebugService {
     /// Settings for a service of this name, which becomes part of bundles' names.
     pub fn builder(service: impl Into<String>) -> DebugServiceBuilder {
         DebugServiceBuilder {
-            shared: Shared {
+            shared: ServiceState {
                 service: service.into(),
                 version: String::new(),
                 process: Process::current(),
@@ -96,15 +97,15 @@ impl DebugService {
                 max_window: DEFAULT_MAX_WINDOW,
                 patience: DEFAULT_PATIENCE,
                 collections: Mutex::default(),
-                taking: pprof::Taking::default(),
-                live: live::Live::start(None),
+                taking: pprof::TakingThreads::default(),
+                live: live::LiveData::start(None),
                 rules: RuleSet::shipped().clone(),
             },
             stats: Some(Settings::default()),
         }
     }
 
-    /// What this process can give now, and why not the rest.
+    /// Returns what this process can give now, and why not the rest.
     pub fn available(&self) -> Available {
         self.shared.collectors.available().with_max_window(self.shared.max_window)
     }
@@ -124,7 +125,7 @@ impl DebugService {
     ) -> Response<Body> {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().strip_prefix(&self.shared.prefix).unwrap_or_default();
-        let form = pprof::below(path).map_or(reply::Form::Json, |_| reply::Form::Go);
+        let form = pprof::below(path).map_or(reply::RefusalForm::Json, |_| reply::RefusalForm::Go);
         let access = access::check(self.shared.authorizer.as_deref(), &parts);
         tell(&access);
         match access {
@@ -153,7 +154,8 @@ impl DebugServiceBuilder {
         self
     }
 
-    /// Who may ask. Without an authorizer only this host may, through loopback or a unix socket.
+    /// Sets who may ask. Without an authorizer only this host may, through loopback or a unix
+    /// socket.
     pub fn authorizer(mut self, authorizer: impl Authorizer + 'static) -> DebugServiceBuilder {
         self.shared.authorizer = Some(Arc::new(authorizer));
         self
@@ -177,15 +179,15 @@ impl DebugServiceBuilder {
         self
     }
 
-    /// How long in all a collection may wait for a client that reads slowly or not at all, beyond
-    /// the window; half a minute by default. After that the answer is cut off.
+    /// Returns how long in all a collection may wait for a client that reads slowly or not at all,
+    /// beyond the window; half a minute by default. After that the answer is cut off.
     pub fn patience(mut self, patience: Duration) -> DebugServiceBuilder {
         self.shared.patience = patience;
         self
     }
 
-    /// How often the statistics are looked at and how far their history goes back; `None` switches
-    /// the collector off. By default every 10 s, and 5 minutes.
+    /// Returns how often the statistics are looked at and how far their history goes back; `None`
+    /// switches the collector off. By default every 10 s, and 5 minutes.
     pub fn stats(mut self, settings: impl Into<Option<Settings>>) -> DebugServiceBuilder {
         self.stats = settings.into();
         self
@@ -211,12 +213,12 @@ impl DebugServiceBuilder {
     /// The finished service. From here on the statistics are collected, by a thread that ends with
     /// the service's last clone.
     pub fn build(self) -> DebugService {
-        let shared = Shared { live: live::Live::start(self.stats), ..self.shared };
+        let shared = ServiceState { live: live::LiveData::start(self.stats), ..self.shared };
         DebugService { shared: Arc::new(shared) }
     }
 }
 
-/// What a runtime says of itself; a processor without wide atomics leaves some of it out.
+/// Returns what a runtime says of itself; a processor without wide atomics leaves some of it out.
 #[allow(clippy::needless_update)]
 fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
     let workers = 0..metrics.num_workers();
@@ -232,7 +234,7 @@ fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
     }
 }
 
-impl Shared {
+impl ServiceState {
     /// Keeps hold of a collection's thread.
     fn keep(&self, collection: JoinHandle<()>) {
         let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,66 +11,66 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// What may wait in the pipe. Enough to keep a connection busy, little enough not to matter.
+/// The most that may wait in the pipe. Enough to keep a connection busy, little enough not to matter.
 const CAPACITY: usize = 256 * 1024;
 /// The largest piece put in at once.
 const PIECE: usize = 64 * 1024;
 
 /// A pipe whose writer waits for its reader for `patience` in all.
-pub(super) fn pipe(patience: Duration) -> (Writer, Reader) {
-    let shared = Arc::new(Shared::default());
-    (Writer { shared: Arc::clone(&shared), patience, written: 0 }, Reader { shared })
+pub(super) fn pipe(patience: Duration) -> (PipeWriter, PipeReader) {
+    let shared = Arc::new(PipeShared::default());
+    (PipeWriter { shared: Arc::clone(&shared), patience, written: 0 }, PipeReader { shared })
 }
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct PipeShared {
+    state: Mutex<PipeState>,
     /// Told when there is room again, or the reader is gone.
     moved: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PipeState {
     pieces: VecDeque<Bytes>,
     waiting: usize,
-    end: Option<End>,
+    end: Option<PipeEnd>,
     reader_gone: bool,
     waker: Option<Waker>,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum End {
+enum PipeEnd {
     Complete,
     CutShort,
 }
 
-/// The blocking end. Dropping it without [`Writer::finish`] cuts the stream short.
+/// The blocking end. Dropping it without [`PipeWriter::finish`] cuts the stream short.
 #[derive(Debug)]
-pub(super) struct Writer {
-    shared: Arc<Shared>,
+pub(super) struct PipeWriter {
+    shared: Arc<PipeShared>,
     patience: Duration,
     written: u64,
 }
 
 /// Tells whether the reader is still there.
 #[derive(Debug)]
-pub(super) struct Watch {
-    shared: Arc<Shared>,
+pub(super) struct ReaderWatch {
+    shared: Arc<PipeShared>,
 }
 
 /// The asynchronous end.
 #[derive(Debug)]
-pub(super) struct Reader {
-    shared: Arc<Shared>,
+pub(super) struct PipeReader {
+    shared: Arc<PipeShared>,
 }
 
-impl Shared {
+impl PipeShared {
     /// Every change leaves the state whole, so a panic elsewhere doesn't spoil it.
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn end(&self, end: End) {
+    fn end(&self, end: PipeEnd) {
         let mut state = self.lock();
         state.end.get_or_insert(end);
         wake(state);
@@ -78,7 +78,7 @@ impl Shared {
 }
 
 /// Wakes the reader outside the lock.
-fn wake(mut state: MutexGuard<'_, State>) {
+fn wake(mut state: MutexGuard<'_, PipeState>) {
     let waker = state.waker.take();
     drop(state);
     if let Some(waker) = waker {
@@ -86,10 +86,10 @@ fn wake(mut state: MutexGuard<'_, State>) {
     }
 }
 
-impl Writer {
+impl PipeWriter {
     /// A look at the reader, for the writer's own use between writes.
-    pub(super) fn watch(&self) -> Watch {
-        Watch { shared: Arc::clone(&self.shared) }
+    pub(super) fn watch(&self) -> ReaderWatch {
+        ReaderWatch { shared: Arc::clone(&self.shared) }
     }
 
     /// Bytes put in so far.
@@ -99,11 +99,11 @@ impl Writer {
 
     /// Ends the stream as complete.
     pub(super) fn finish(self) {
-        self.shared.end(End::Complete);
+        self.shared.end(PipeEnd::Complete);
     }
 }
 
-impl Watch {
+impl ReaderWatch {
     /// Waits for `duration`, or until the reader is gone. Whether it is still there.
     pub(super) fn wait(&self, duration: Duration) -> bool {
         let state = self.shared.lock();
@@ -115,13 +115,13 @@ impl Watch {
         !state.reader_gone
     }
 
-    /// Whether the reader is still there.
+    /// Returns whether the reader is still there.
     pub(super) fn is_read(&self) -> bool {
         !self.shared.lock().reader_gone
     }
 }
 
-impl io::Write for Writer {
+impl io::Write for PipeWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if bytes.is_empty() {
             return Ok(0);
@@ -156,13 +156,13 @@ impl io::Write for Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for PipeWriter {
     fn drop(&mut self) {
-        self.shared.end(End::CutShort);
+        self.shared.end(PipeEnd::CutShort);
     }
 }
 
-impl Reader {
+impl PipeReader {
     /// The next piece; `None` at a complete end.
     pub(super) fn poll_read(
         &mut self,
@@ -176,8 +176,8 @@ impl Reader {
             return Poll::Ready(Some(Ok(piece)));
         }
         match state.end {
-            Some(End::Complete) => Poll::Ready(None),
-            Some(End::CutShort) => Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
+            Some(PipeEnd::Complete) => Poll::Ready(None),
+            Some(PipeEnd::CutShort) => Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into()))),
             None => {
                 state.waker = Some(context.waker().clone());
                 Poll::Pending
@@ -186,7 +186,7 @@ impl Reader {
     }
 }
 
-impl Drop for Reader {
+impl Drop for PipeReader {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
         state.reader_gone = true;
@@ -203,7 +203,7 @@ mod tests {
 
     use super::*;
 
-    fn poll(reader: &mut Reader) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll(reader: &mut PipeReader) -> Poll<Option<io::Result<Bytes>>> {
         reader.poll_read(&mut Context::from_waker(Waker::noop()))
     }
 

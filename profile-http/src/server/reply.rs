@@ -48,15 +48,15 @@ impl Refusal {
         &self.message
     }
 
-    fn response(self, form: Form) -> Response<Body> {
+    fn response(self, form: RefusalForm) -> Response<Body> {
         let Refusal { status, message, detail, header } = self;
         let (body, content_type) = match form {
-            Form::Json => {
+            RefusalForm::Json => {
                 let body = RefusalBody { message: &message, detail: &detail };
                 let json = serde_json::to_vec(&body).unwrap_or_default();
                 (json, "application/json; charset=utf-8")
             }
-            Form::Go => {
+            RefusalForm::Go => {
                 let text = format!("{message} {detail}");
                 (format!("{}\n", text.trim_end()).into_bytes(), "text/plain; charset=utf-8")
             }
@@ -65,7 +65,7 @@ impl Refusal {
         *response.status_mut() = status;
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
-        if matches!(form, Form::Go) {
+        if matches!(form, RefusalForm::Go) {
             headers.insert(HeaderName::from_static("x-go-pprof"), HeaderValue::from_static("1"));
         }
         if let Some(header) = header {
@@ -76,9 +76,9 @@ impl Refusal {
     }
 }
 
-/// How a refusal is written.
+/// Tells how a refusal is written.
 #[derive(Clone, Copy)]
-pub(super) enum Form {
+pub(super) enum RefusalForm {
     /// As JSON, for the endpoints that are our own.
     Json,
     /// As a line of text that `go tool pprof` passes on to its user.
@@ -86,7 +86,7 @@ pub(super) enum Form {
 }
 
 /// The response for a reply, with the headers that every answer carries.
-pub(super) fn finish(reply: Reply, form: Form) -> Response<Body> {
+pub(super) fn finish(reply: Reply, form: RefusalForm) -> Response<Body> {
     let mut response = reply.unwrap_or_else(|refusal| refusal.response(form));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -276,7 +276,7 @@ pub(super) fn too_many(window: Duration) -> Refusal {
         .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// What was asked for could not be computed.
+/// Returns what was asked for could not be computed.
 pub(super) fn failed(why: &str) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to compute.", why)
 }

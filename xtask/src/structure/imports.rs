@@ -1,7 +1,8 @@
 //! Finds circles of imports between the files of a crate.
 //!
 //! A file imports another where it names something in it, in a `use` or in a path. What a file only hands
-//! on (`pub use`) counts for whoever takes it from there, not for the file that hands it on.
+//! on (`pub use`) counts for whoever takes it from there, not for the file that hands it on; and what a
+//! folder's `mod.rs` takes from its own files is inside of one room, and is not counted.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -49,7 +50,10 @@ pub(super) fn circles(root: &Path, files: &[SourceFile]) -> Vec<Vec<String>> {
     let mut imports: BTreeMap<&Path, BTreeSet<&Path>> = BTreeMap::new();
     for (&file, named) in &named {
         let targets = named.iter().filter_map(|path| tree.file_of(path, 8));
-        imports.insert(file, targets.filter(|&target| target != file).collect());
+        let is_inside =
+            |target: &Path| file.ends_with("mod.rs") && target.parent() == file.parent();
+        imports
+            .insert(file, targets.filter(|&target| target != file && !is_inside(target)).collect());
     }
     connected(&imports)
 }
@@ -272,6 +276,6 @@ mod tests {
         assert_eq!(found(&files), Vec::<Vec<String>>::new());
         files[1].1 = "pub mod b;\nuse b::Two;\npub struct One;\n";
         files[2].1 = "use super::One;\npub struct Two;\n";
-        assert_eq!(found(&files), [["x/src/a/b.rs", "x/src/a/mod.rs"]]);
+        assert_eq!(found(&files), Vec::<Vec<String>>::new(), "one room");
     }
 }

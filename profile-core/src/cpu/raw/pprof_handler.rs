@@ -9,7 +9,7 @@ unsafe extern "C" {
     );
 }
 
-/// Where the handler begins.
+/// Returns the address of the handler's first instruction.
 pub(crate) fn address() -> usize {
     perf_signal_handler as *const () as usize
 }

@@ -1,34 +1,35 @@
 //! The program's CPU time against what samples account for.
 
-use crate::cpu::sampler::raw::timer::Clock;
+use crate::cpu::sampler::raw::timer::CpuClock;
 
-/// What the process has used, against what samples stand for. All in nanoseconds.
+/// The CPU time that the process has used, against the time that samples stand for. All in
+/// nanoseconds.
 ///
 /// A thread that ends takes its timer with it, and with the timer up to a tick of its time. Over
 /// threads that live for milliseconds that adds up; it is charged to samples of threads as young.
 /// What can't be sampled at all is charged to nobody, and told.
-pub(crate) struct Account {
+pub(crate) struct CpuTimeAccount {
     /// The program's CPU time when counting began.
     from: i64,
-    /// What samples were worth, those that found no room included.
+    /// Time that samples stood for, those that found no room included.
     sampled: i64,
-    /// What was added to samples of young threads.
+    /// Time that was added to samples of young threads.
     added: i64,
-    /// What no sample stands for, when that was last looked at.
+    /// Time that no sample stood for when it was last computed.
     missing: i64,
-    /// Of that, what no sample is going to stand for.
+    /// Part of `missing` that no sample is going to stand for.
     given_up: i64,
-    /// Of that, what threads used that block the signal.
+    /// Part of `given_up` that threads used which block the signal.
     blocked: i64,
-    /// What is still to be added.
+    /// Time that is still to be added to samples of young threads.
     owed: i64,
-    /// What had been used and what had been missing when threads were last found to be missed or not.
+    /// Time used and time missing when threads were last judged to be missed or not.
     judged: (i64, i64),
 }
 
-/// Where an account stood when a window was opened.
+/// The state of an account when a window was opened.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Mark {
+pub(crate) struct AccountMark {
     used: i64,
     missing: i64,
     blocked: i64,
@@ -36,17 +37,17 @@ pub(crate) struct Mark {
 
 /// CPU time of a window, and what of it no sample stands for, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Balance {
+pub(crate) struct WindowBalance {
     pub(crate) used: i64,
     pub(crate) missing: i64,
-    /// What threads used that block the signal, as far as they were known.
+    /// Time that threads used which block the signal, as far as they were known.
     pub(crate) blocked: i64,
 }
 
-impl Account {
-    pub(crate) fn new() -> Account {
-        Account {
-            from: Account::program(),
+impl CpuTimeAccount {
+    pub(crate) fn new() -> CpuTimeAccount {
+        CpuTimeAccount {
+            from: CpuTimeAccount::program(),
             sampled: 0,
             added: 0,
             missing: 0,
@@ -57,43 +58,45 @@ impl Account {
         }
     }
 
-    /// CPU time that the program has used so far, without this thread.
+    /// Reads the CPU time that the program has used so far, without this thread.
     fn program() -> i64 {
-        let used = |clock: Clock| clock.now().unwrap_or_default().cast_signed();
-        used(Clock::Process) - used(Clock::OwnThread)
+        let used = |clock: CpuClock| clock.now().unwrap_or_default().cast_signed();
+        used(CpuClock::Process) - used(CpuClock::OwnThread)
     }
 
-    /// What the program has used since counting began.
+    /// Reads the CPU time that the program has used since counting began.
     pub(crate) fn used(&self) -> i64 {
-        Account::program() - self.from
+        CpuTimeAccount::program() - self.from
     }
 
-    /// Looks what is missing, where timers that are running still account for so much.
-    pub(crate) fn look(&mut self, pending: i64) {
+    /// Computes what is missing, where running timers still account for `pending`.
+    pub(crate) fn update_missing(&mut self, pending: i64) {
         let used = self.used();
         self.missing = used - self.sampled - self.added - pending;
         self.owed = (self.missing - self.given_up).max(0);
     }
 
-    /// Takes note of samples that stand for so much; or of what they stood for, where a clock begins anew
-    /// and forgets it.
-    pub(crate) fn sampled(&mut self, nanos: i64) {
+    /// Adds the time that samples stand for; or that they stood for, where a clock begins anew and
+    /// forgets it.
+    pub(crate) fn add_sampled(&mut self, nanos: i64) {
         self.sampled += nanos;
     }
 
-    /// Takes note of what threads have used that block the signal: no sample is going to stand for it.
-    pub(crate) fn blocked(&mut self, nanos: i64) {
+    /// Adds the time that threads have used which block the signal: no sample is going to stand for
+    /// it.
+    pub(crate) fn add_blocked(&mut self, nanos: i64) {
         self.blocked += nanos;
         self.given_up += nanos;
     }
 
-    /// Lets go of all that is missing now: no sample is going to stand for it.
+    /// Gives up all that is missing now: no sample is going to stand for it.
     pub(crate) fn give_up_missing(&mut self) {
         self.given_up = self.given_up.max(self.missing);
         self.owed = 0;
     }
 
-    /// What a young thread's sample is worth beyond its own time: not so much that one stack gets all.
+    /// Takes, from the time that is owed, what a young thread's sample is worth beyond its own
+    /// time: not so much that one stack gets all.
     pub(crate) fn take_owed(&mut self, weight: i64) -> i64 {
         let extra = self.owed.min(4 * weight);
         self.owed -= extra;
@@ -101,9 +104,9 @@ impl Account {
         extra
     }
 
-    /// Whether more than a fiftieth of the time was missed since this was last judged; `None` where
-    /// too little has been used to tell.
-    pub(crate) fn misses(&mut self, enough: i64) -> Option<bool> {
+    /// Judges whether more than a fiftieth of the time was missed since this was last judged;
+    /// `None` where too little has been used to tell.
+    pub(crate) fn judge_misses(&mut self, enough: i64) -> Option<bool> {
         let (used, missing) = (self.used(), self.added + self.owed);
         let (used_before, missing_before) = self.judged;
         if used - used_before < enough {
@@ -113,17 +116,17 @@ impl Account {
         Some(50 * (missing - missing_before) > used - used_before)
     }
 
-    /// Where it stands, as of the last look.
-    pub(crate) fn mark(&self) -> Mark {
+    /// Returns the present state, with what was missing when that was last computed.
+    pub(crate) fn mark(&self) -> AccountMark {
         let used = self.used();
-        Mark { used, missing: self.missing, blocked: self.blocked }
+        AccountMark { used, missing: self.missing, blocked: self.blocked }
     }
 
-    /// What has come since.
-    pub(crate) fn since(&self, mark: Mark) -> Balance {
+    /// Returns the time used and missed since a state.
+    pub(crate) fn balance_since(&self, mark: AccountMark) -> WindowBalance {
         let now = self.mark();
         let used = (now.used - mark.used).max(0);
         let missing = (now.missing - mark.missing).clamp(0, used);
-        Balance { used, missing, blocked: now.blocked - mark.blocked }
+        WindowBalance { used, missing, blocked: now.blocked - mark.blocked }
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::cpu::sampler::account::Account;
+use crate::cpu::sampler::account::CpuTimeAccount;
 use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
-use crate::cpu::sampler::raw::timer::Clock;
+use crate::cpu::sampler::raw::timer::CpuClock;
 use crate::stacks::raw::task::name_of;
 
 /// Threads whose masks are read in a scan, at most.
@@ -23,15 +23,17 @@ const OLD: u64 = 5_000_000;
 /// The threads that block the signal, by their ids.
 #[derive(Default)]
 pub(crate) struct BlockingThreads {
-    threads: HashMap<u32, Blocking>,
+    threads: HashMap<u32, BlockingThread>,
     /// Counts scans.
     turn: u64,
-    /// How many have been found to block it for good, and the name of one that was at work.
+    /// Number of threads that were found to block it for good, and the name of one that was at
+    /// work.
     count: usize,
     example: String,
 }
 
-struct Blocking {
+/// A thread that blocks the signal, or seems to.
+struct BlockingThread {
     /// Its CPU time when it was found, and when it was last looked at, in nanoseconds.
     first: u64,
     used: u64,
@@ -39,20 +41,20 @@ struct Blocking {
     /// The scan in which it was found, and the one in which its mask was read.
     found: u64,
     read: u64,
-    /// Whether it blocks the signal for good.
+    /// True where it blocks the signal for good.
     for_good: bool,
-    /// How often in a row it did not seem to block it.
+    /// Number of times in a row that it did not seem to block it.
     unblocked: u32,
 }
 
-/// What such threads do.
+/// The findings of a scan about such threads.
 #[derive(Debug, Default)]
 pub(crate) struct BlockingSeen {
-    /// Some that block the signal for good are at work.
+    /// True where some that block the signal for good are at work.
     pub(crate) is_busy: bool,
-    /// Of some that are not newborn it is not known yet.
+    /// True where of some that are not newborn it is not known yet.
     pub(crate) is_unsure: bool,
-    /// These don't block it any more.
+    /// Threads that don't block it any more.
     pub(crate) unblocked: Vec<u32>,
 }
 
@@ -63,7 +65,7 @@ impl BlockingThreads {
         self.threads.values_mut().for_each(|thread| thread.seen = false);
     }
 
-    /// Whether a thread is one of them, which is there still.
+    /// Notes that a thread is still there. Returns false if it is none of these.
     pub(crate) fn has_seen(&mut self, tid: u32) -> bool {
         self.threads.get_mut(&tid).is_some_and(|thread| {
             thread.seen = true;
@@ -79,11 +81,11 @@ impl BlockingThreads {
         self.threads.is_empty()
     }
 
-    /// Takes in a thread that has used so much CPU time.
+    /// Adds a thread that has used so much CPU time.
     pub(crate) fn add(&mut self, tid: u32, used: u64, for_good: bool) {
         self.count += usize::from(for_good);
         let turn = self.turn;
-        let thread = Blocking {
+        let thread = BlockingThread {
             first: used,
             used,
             seen: true,
@@ -95,28 +97,29 @@ impl BlockingThreads {
         self.threads.insert(tid, thread);
     }
 
-    /// Lets go of those that are gone, and looks at the rest: what they have used, and whether they still
-    /// block the signal.
-    pub(crate) fn look(
+    /// Drops the threads that are gone, and looks at the rest: what they have used, and whether
+    /// they still block the signal.
+    pub(crate) fn look_at_threads(
         &mut self,
         reader: &mut SignalReader,
-        account: &mut Account,
+        account: &mut CpuTimeAccount,
     ) -> BlockingSeen {
         self.threads.retain(|_, thread| thread.seen);
         let mut seen = BlockingSeen::default();
         for (&tid, thread) in &mut self.threads {
-            let Some(now) = Clock::Thread(tid).now() else { continue };
+            let Some(now) = CpuClock::Thread(tid).now() else { continue };
             let used = now.saturating_sub(thread.used).cast_signed();
             thread.used = now;
             if thread.for_good {
-                account.blocked(used);
+                account.add_blocked(used);
                 seen.is_busy |= used > BUSY;
                 if used > 0 && self.example.is_empty() {
                     self.example = name_of(tid);
                 }
             }
         }
-        let mut next: Vec<(bool, u64, u32)> = self.threads.iter().map(Blocking::turn).collect();
+        let mut next: Vec<(bool, u64, u32)> =
+            self.threads.iter().map(BlockingThread::turn_key).collect();
         next.sort_unstable();
         for (_, _, tid) in next.into_iter().take(LOOKS) {
             let Some(thread) = self.threads.get_mut(&tid) else { continue };
@@ -137,7 +140,7 @@ impl BlockingThreads {
                     let used = thread.used.saturating_sub(thread.first);
                     if !thread.for_good && (mask == SignalMask::Awaited || used >= FOR_GOOD) {
                         thread.for_good = true;
-                        account.blocked(used.cast_signed());
+                        account.add_blocked(used.cast_signed());
                         seen.is_busy = true;
                         self.count += 1;
                         if self.example.is_empty() {
@@ -152,7 +155,8 @@ impl BlockingThreads {
         seen
     }
 
-    /// Which threads block it, for people; `None` where none was found that does so for good.
+    /// Describes the threads that block it, for people; `None` where none was found that does so
+    /// for good.
     pub(crate) fn describe(&self) -> Option<String> {
         match self.count {
             0 => None,
@@ -162,9 +166,10 @@ impl BlockingThreads {
     }
 }
 
-impl Blocking {
-    /// When a thread's turn comes: those first of which it is not known for how long.
-    fn turn((&tid, thread): (&u32, &Blocking)) -> (bool, u64, u32) {
+impl BlockingThread {
+    /// Returns the key by which threads are looked at in turn: those first of which it is not known
+    /// whether they block it for good, then those whose mask was read longest ago.
+    fn turn_key((&tid, thread): (&u32, &BlockingThread)) -> (bool, u64, u32) {
         (thread.for_good, thread.read, tid)
     }
 }

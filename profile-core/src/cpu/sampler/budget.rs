@@ -9,7 +9,7 @@ use crate::cpu::sampler::raw::signals::SignalStatus;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TimerBudget {
     most: u64,
-    /// The limit, and what others have of it.
+    /// The limit, and the part of it that others have.
     limit: u64,
     others: u64,
 }
@@ -19,19 +19,19 @@ impl TimerBudget {
     pub(crate) const UNLIMITED: TimerBudget =
         TimerBudget { most: u64::MAX, limit: u64::MAX, others: 0 };
 
-    /// Half of what would be free without the timers that are held already.
+    /// Makes a budget of half of what would be free without the timers that are held already.
     pub(crate) fn new(status: &SignalStatus, held: usize) -> TimerBudget {
         let others = status.queued.saturating_sub(held as u64);
         let most = status.limit.saturating_sub(others) / 2;
         TimerBudget { most, limit: status.limit, others }
     }
 
-    /// Whether one more may be taken by who holds so many.
+    /// Returns whether someone who holds `held` timers may take one more.
     pub(crate) fn has_room(&self, held: usize) -> bool {
         (held as u64) < self.most
     }
 
-    /// What it is, for people.
+    /// Describes the limit, for people.
     pub(crate) fn reason(&self) -> String {
         let TimerBudget { most, limit, others } = self;
         format!(

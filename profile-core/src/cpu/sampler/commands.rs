@@ -3,33 +3,34 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::cpu::sampler::{Stacks, StartError};
+use crate::cpu::sampler::{SampledStacks, StartError};
 
-/// How long an answer is waited for, in slices: a process that was stopped all the while, by a debugger
-/// or `SIGSTOP`, has used up one of them.
+/// Time for which an answer is waited for, in slices: a process that was stopped all the while, by
+/// a debugger or `SIGSTOP`, has used up one of them.
 const SLICE: Duration = Duration::from_millis(100);
 const SLICES: u32 = 100;
 
-/// What the controller is told.
+/// The orders for the controller, and their state.
 #[derive(Default)]
-pub(crate) struct Commands {
-    state: Mutex<State>,
+pub(crate) struct ControllerCommands {
+    state: Mutex<CommandState>,
     /// Told when the state changes.
     changed: Condvar,
     /// Told when the controller has taken notice.
     noticed: Condvar,
 }
 
+/// The subscribers, and the orders that are given and done.
 #[derive(Default)]
-pub(crate) struct State {
-    pub(crate) subscribers: Vec<Arc<Mutex<Stacks>>>,
+pub(crate) struct CommandState {
+    pub(crate) subscribers: Vec<Arc<Mutex<SampledStacks>>>,
     /// Windows that are to be closed.
-    pub(crate) leaving: Vec<Arc<Mutex<Stacks>>>,
+    pub(crate) leaving: Vec<Arc<Mutex<SampledStacks>>>,
     /// Counts what was asked, and how much of it is done.
     pub(crate) asked: u64,
     pub(crate) done: u64,
     pub(crate) stop: bool,
-    /// Why nothing can be sampled, where that was found at the start.
+    /// The reason why nothing can be sampled, where that was found at the start.
     pub(crate) failed: Option<StartError>,
 }
 
@@ -37,16 +38,16 @@ pub(crate) struct State {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NoAnswer;
 
-impl Commands {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+impl ControllerCommands {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, CommandState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Changes the state, and waits until the controller has acted on it, for ten seconds at most (`SLICE` times `SLICES`).
     pub(crate) fn ask(
         &self,
-        change: impl FnOnce(&mut State),
-    ) -> Result<MutexGuard<'_, State>, NoAnswer> {
+        change: impl FnOnce(&mut CommandState),
+    ) -> Result<MutexGuard<'_, CommandState>, NoAnswer> {
         let mut state = self.lock();
         change(&mut state);
         state.asked += 1;
@@ -65,10 +66,10 @@ impl Commands {
 
     fn wait_until<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, CommandState>,
         slices: u32,
-        is_done: impl Fn(&State) -> bool,
-    ) -> Result<MutexGuard<'a, State>, NoAnswer> {
+        is_done: impl Fn(&CommandState) -> bool,
+    ) -> Result<MutexGuard<'a, CommandState>, NoAnswer> {
         for _ in 0..slices {
             let waited = self.noticed.wait_timeout_while(state, SLICE, |state| !is_done(state));
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -79,14 +80,14 @@ impl Commands {
         Err(NoAnswer)
     }
 
-    /// Waits until something is asked, or for so long.
-    pub(crate) fn wait_for_orders(&self, time: Duration) -> MutexGuard<'_, State> {
-        let idle = |state: &mut State| state.asked == state.done && !state.stop;
+    /// Waits until something is asked, or until `time` has passed.
+    pub(crate) fn wait_for_orders(&self, time: Duration) -> MutexGuard<'_, CommandState> {
+        let idle = |state: &mut CommandState| state.asked == state.done && !state.stop;
         let waited = self.changed.wait_timeout_while(self.lock(), time, idle);
         waited.unwrap_or_else(PoisonError::into_inner).0
     }
 
-    /// Says that everything up to a ticket is done.
+    /// Tells those who wait that everything up to a ticket is done.
     pub(crate) fn answer(&self, ticket: u64) {
         self.lock().done = ticket;
         self.noticed.notify_all();
@@ -94,9 +95,9 @@ impl Commands {
 }
 
 /// Answers everybody who waits, now and later, when the controller ends: even by a panic.
-pub(crate) struct LastWord(pub(crate) Arc<Commands>);
+pub(crate) struct AnswerOnDrop(pub(crate) Arc<ControllerCommands>);
 
-impl Drop for LastWord {
+impl Drop for AnswerOnDrop {
     fn drop(&mut self) {
         self.0.answer(u64::MAX);
     }
@@ -108,7 +109,7 @@ mod tests {
 
     #[test]
     fn an_answer_that_does_not_come_is_not_waited_for_without_end() {
-        let commands = Commands::default();
+        let commands = ControllerCommands::default();
         assert!(commands.wait_until(commands.lock(), 2, |_| false).is_err());
         commands.answer(u64::MAX);
         assert!(commands.ask(|_| {}).is_ok() && commands.stop().is_ok());

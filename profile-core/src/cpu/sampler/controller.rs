@@ -10,88 +10,88 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::cpu::raw::sigprof;
-use crate::cpu::sampler::account::Account;
-use crate::cpu::sampler::commands::{Commands, LastWord, NoAnswer, State};
+use crate::cpu::sampler::account::CpuTimeAccount;
+use crate::cpu::sampler::commands::{AnswerOnDrop, CommandState, ControllerCommands, NoAnswer};
 use crate::cpu::sampler::missing::MissingTime;
 use crate::cpu::sampler::places::PLACES;
 use crate::cpu::sampler::raw::handler;
 use crate::cpu::sampler::raw::handler::RetiredUnwinder;
-use crate::cpu::sampler::raw::handler::{Purpose, Shared, own_tid};
+use crate::cpu::sampler::raw::handler::{HandlerPurpose, HandlerState, own_tid};
 use crate::cpu::sampler::raw::signals;
 use crate::cpu::sampler::raw::signals::SigprofBlocked;
-use crate::cpu::sampler::ring::Ring;
-use crate::cpu::sampler::stacks::Stacks;
+use crate::cpu::sampler::ring::SampleRing;
+use crate::cpu::sampler::stacks::SampledStacks;
 use crate::cpu::sampler::stand_in::StandIn;
-use crate::cpu::sampler::strata::Random;
+use crate::cpu::sampler::strata::SplitMix;
 use crate::cpu::sampler::threads::{LOST, ThreadTimers};
 use crate::cpu::sampler::{DEPTH, StartError};
 use crate::stacks::raw::mapping::StackOf;
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::stacks::raw::task::name_of;
 use crate::stacks::unwind;
-use crate::stacks::unwind::{Generation, Unwinder};
+use crate::stacks::unwind::{StackUnwinder, TableGeneration};
 use crate::sys::own_work::OwnWork;
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
 const RING: usize = 2048;
-/// How often the ring is drained and the controller looks around.
+/// Time between two rounds of the controller, each of which drains the ring.
 const TICK: Duration = Duration::from_millis(20);
-/// How often it looks for threads that began and ended.
+/// Time between two scans for threads that began and ended.
 const SCAN: Duration = Duration::from_millis(100);
-/// How long threads that block the signal have been idle before the process's timer runs.
+/// Time for which threads that block the signal have been idle before the process's timer runs.
 const CALM: Duration = Duration::from_secs(1);
-/// How often it looks whether threads were renamed.
+/// Time between two looks whether threads were renamed.
 const NAMES: Duration = Duration::from_secs(1);
 
 /// A running engine.
-pub(crate) struct Controller {
-    commands: Arc<Commands>,
+pub(crate) struct SamplerController {
+    commands: Arc<ControllerCommands>,
     thread: JoinHandle<()>,
 }
 
 /// A window that is closed.
-pub(crate) struct Closed {
-    /// Whether it was the last one.
+pub(crate) struct ClosedWindow {
+    /// True where it was the last one.
     pub(crate) is_last: bool,
-    /// Whether the controller has said in time that it has handed over everything.
+    /// True where the controller has said in time that it has handed over everything.
     pub(crate) is_answered: bool,
 }
 
-impl Controller {
+impl SamplerController {
     /// Starts the engine, which has nothing to do before it has a subscriber.
-    pub(crate) fn start(epoch: u32) -> Result<Controller, StartError> {
+    pub(crate) fn start(epoch: u32) -> Result<SamplerController, StartError> {
         signals::install(libc::SIGPROF, signals::our_handler())
             .map_err(|source| StartError::Os { what: "sigaction", source })?;
-        let commands = Arc::new(Commands::default());
+        let commands = Arc::new(ControllerCommands::default());
         let theirs = Arc::clone(&commands);
         let thread = {
             let _blocked = SigprofBlocked::new();
             thread::Builder::new()
                 .name("profilez-cpu".to_owned())
-                .spawn(move || Running::new(epoch, theirs).run())
+                .spawn(move || ControllerThread::new(epoch, theirs).run())
                 .map_err(|source| StartError::Os {
                     what: "starting the CPU engine's thread",
                     source,
                 })?
         };
-        Ok(Controller { commands, thread })
+        Ok(SamplerController { commands, thread })
     }
 
     /// Samples for a subscriber. By the time this returns every thread has its timer.
-    pub(crate) fn add(&self, subscriber: &Arc<Mutex<Stacks>>) -> Result<(), StartError> {
+    pub(crate) fn add(&self, subscriber: &Arc<Mutex<SampledStacks>>) -> Result<(), StartError> {
         let answer = self.commands.ask(|state| state.subscribers.push(Arc::clone(subscriber)));
         match answer.map(|mut state| state.failed.take()) {
             Ok(None) => Ok(()),
             Ok(Some(error)) => Err(error),
             Err(NoAnswer) => {
                 self.commands.lock().subscribers.retain(|known| !Arc::ptr_eq(known, subscriber));
-                Err(no_answer())
+                Err(no_answer_error())
             }
         }
     }
 
     /// Closes a subscriber's window.
-    pub(crate) fn remove(&self, subscriber: &Arc<Mutex<Stacks>>) -> Closed {
+    pub(crate) fn remove(&self, subscriber: &Arc<Mutex<SampledStacks>>) -> ClosedWindow {
         let answer = self.commands.ask(|state| {
             let (leaving, staying): (Vec<_>, Vec<_>) = std::mem::take(&mut state.subscribers)
                 .into_iter()
@@ -101,12 +101,12 @@ impl Controller {
         });
         let is_answered = answer.is_ok();
         let state = answer.unwrap_or_else(|NoAnswer| self.commands.lock());
-        Closed { is_last: state.subscribers.is_empty(), is_answered }
+        ClosedWindow { is_last: state.subscribers.is_empty(), is_answered }
     }
 
     /// Ends the engine. Afterwards nothing of it is left but the handler; where its thread doesn't end in
     /// time, it is left alone and given back.
-    pub(crate) fn stop(self) -> Result<(), Controller> {
+    pub(crate) fn stop(self) -> Result<(), SamplerController> {
         if self.commands.stop().is_err() {
             return Err(self);
         }
@@ -116,7 +116,7 @@ impl Controller {
         Ok(())
     }
 
-    /// Whether its thread has ended.
+    /// Returns whether its thread has ended.
     pub(crate) fn has_ended(&self) -> bool {
         self.thread.is_finished()
     }
@@ -127,31 +127,31 @@ impl Controller {
     }
 }
 
-/// The watchdog's word.
-pub(crate) fn no_answer() -> StartError {
+/// Makes the watchdog's error.
+pub(crate) fn no_answer_error() -> StartError {
     let source = io::Error::new(io::ErrorKind::TimedOut, "it has not answered for ten seconds");
     StartError::Os { what: "the CPU engine's thread", source }
 }
 
 /// The controller thread's own state.
-struct Running {
-    commands: Arc<Commands>,
-    shared: Arc<Shared>,
+struct ControllerThread {
+    commands: Arc<ControllerCommands>,
+    shared: Arc<HandlerState>,
     own_tid: u32,
-    subscribers: Vec<Arc<Mutex<Stacks>>>,
+    subscribers: Vec<Arc<Mutex<SampledStacks>>>,
     /// Nanoseconds of a thread's CPU time for each sample.
     period: u64,
     timers: ThreadTimers,
     stand_in: StandIn,
-    names: Names,
-    tables: Tables,
+    names: InternedNames,
+    tables: UnwinderGenerations,
     scanned: Instant,
     named: Instant,
-    account: Account,
-    /// When threads that block the signal were last found at work.
+    account: CpuTimeAccount,
+    /// Time at which threads that block the signal were last found at work.
     blocked_at: Option<Instant>,
     foreign: ForeignHandler,
-    /// Whether threads come and go too quickly to have timers of their own.
+    /// True while threads come and go too quickly to have timers of their own.
     misses: bool,
 }
 
@@ -160,38 +160,38 @@ struct Running {
 struct ForeignHandler {
     /// Its address, while it is there.
     address: Option<usize>,
-    /// Whether ours has run since the last look: that one passes signals on.
+    /// True where ours has run since the last look: then this one passes signals on.
     passes_on: bool,
-    /// What the program had used when ours had last run, in nanoseconds.
+    /// CPU time that the program had used when ours had last run, in nanoseconds.
     since: i64,
-    /// Whether it passes nothing on, so that there are no timers.
+    /// True where it passes nothing on, so that there are no timers.
     is_alone: bool,
 }
 
 /// The unwind tables that handlers use, and those that they may still be reading.
-struct Tables {
-    generation: Generation,
-    /// Each from a box, and the handlers that may be reading it.
+struct UnwinderGenerations {
+    generation: TableGeneration,
+    /// Unwinders that were replaced, each from a box, with the handlers that may be reading it.
     retired: Vec<RetiredUnwinder>,
 }
 
-/// What the controller was told since it last looked.
-struct Orders {
+/// The orders that the controller was given since it last looked.
+struct ControllerOrders {
     /// Windows to close.
-    leaving: Vec<Arc<Mutex<Stacks>>>,
-    /// What to call done once this is acted on.
+    leaving: Vec<Arc<Mutex<SampledStacks>>>,
+    /// The ticket that is answered once this is done.
     ticket: Option<u64>,
     stop: bool,
 }
 
 /// Thread names, each once.
 #[derive(Default)]
-struct Names {
+struct InternedNames {
     index: HashMap<String, u64>,
     all: Vec<String>,
 }
 
-impl Names {
+impl InternedNames {
     fn id(&mut self, name: String) -> u64 {
         *self.index.entry(name).or_insert_with_key(|name| {
             self.all.push(name.clone());
@@ -200,17 +200,17 @@ impl Names {
     }
 }
 
-impl Running {
-    fn new(epoch: u32, commands: Arc<Commands>) -> Running {
+impl ControllerThread {
+    fn new(epoch: u32, commands: Arc<ControllerCommands>) -> ControllerThread {
         let _own = OwnWork::begin();
         let generation = unwind::generation();
-        let unwinder = Box::new(Unwinder::load());
-        let shared = Shared::new(epoch, Ring::new(RING, DEPTH), PLACES, unwinder);
-        let shared = handler::publish(Purpose::Sample, shared);
+        let unwinder = Box::new(StackUnwinder::load());
+        let shared = HandlerState::new(epoch, SampleRing::new(RING, DEPTH), PLACES, unwinder);
+        let shared = handler::publish(HandlerPurpose::Sample, shared);
         let now = Instant::now();
-        let mut random = Random::new(seed(epoch));
+        let mut random = SplitMix::new(seed(epoch));
         let timers = ThreadTimers::new(Arc::clone(&shared), epoch, random.word());
-        Running {
+        ControllerThread {
             commands,
             shared,
             own_tid: own_tid(),
@@ -218,11 +218,11 @@ impl Running {
             period: 0,
             timers,
             stand_in: StandIn::new(epoch, random.word()),
-            names: Names::default(),
-            tables: Tables { generation, retired: Vec::new() },
+            names: InternedNames::default(),
+            tables: UnwinderGenerations { generation, retired: Vec::new() },
             scanned: now,
             named: now,
-            account: Account::new(),
+            account: CpuTimeAccount::new(),
             blocked_at: None,
             foreign: ForeignHandler::default(),
             misses: false,
@@ -231,10 +231,10 @@ impl Running {
 
     fn run(mut self) {
         let _own = OwnWork::of_thread();
-        let _last_word = LastWord(Arc::clone(&self.commands));
+        let _last_word = AnswerOnDrop(Arc::clone(&self.commands));
         let mut is_first = true;
         loop {
-            let Orders { leaving, ticket, stop } = self.wait();
+            let ControllerOrders { leaving, ticket, stop } = self.wait();
             self.reload_tables();
             self.drain();
             self.set_period();
@@ -244,12 +244,12 @@ impl Running {
                 }
                 self.watch_for_misses();
             }
-            leaving.iter().for_each(|stacks| self.close(&mut lock(stacks)));
-            self.welcome();
+            leaving.iter().for_each(|stacks| self.close_window(&mut lock(stacks)));
+            self.open_windows();
             self.find_stacks();
             if let Some(ticket) = ticket {
                 if std::mem::take(&mut is_first) && !self.can_sample() {
-                    self.commands.lock().failed = Some(self.nothing_to_sample_by());
+                    self.commands.lock().failed = Some(self.no_timers_error());
                 }
                 self.commands.answer(ticket);
             }
@@ -263,16 +263,16 @@ impl Running {
         if self.stand_in.stop(&self.shared) || is_pending {
             signals::drop_pending(libc::SIGPROF, signals::our_handler());
         }
-        handler::retract(Purpose::Sample);
+        handler::retract(HandlerPurpose::Sample);
         self.free_retired();
     }
 
     /// Waits for the next tick or an order, and takes over the list of subscribers.
-    fn wait(&mut self) -> Orders {
+    fn wait(&mut self) -> ControllerOrders {
         let mut state = self.commands.wait_for_orders(TICK);
-        let mut orders = Orders { leaving: Vec::new(), ticket: None, stop: state.stop };
+        let mut orders = ControllerOrders { leaving: Vec::new(), ticket: None, stop: state.stop };
         if state.asked != state.done {
-            let State { asked, leaving, subscribers, .. } = &mut *state;
+            let CommandState { asked, leaving, subscribers, .. } = &mut *state;
             orders.ticket = Some(*asked);
             orders.leaving = std::mem::take(leaving);
             // Samples so far belong to those who were there so far.
@@ -283,7 +283,7 @@ impl Running {
         orders
     }
 
-    /// All subscribers' samples come from timers of the highest rate among them.
+    /// Sets the period of all timers to that of the highest rate among the subscribers.
     fn set_period(&mut self) {
         let hz = self.subscribers.iter().map(|stacks| lock(stacks).hz).max();
         let Some(hz) = hz else { return };
@@ -291,13 +291,13 @@ impl Running {
         if period != self.period {
             self.period = period;
             self.timers.set_period(period, &mut self.account);
-            if self.stand_in.is_there() {
+            if self.stand_in.has_timer() {
                 self.run_stand_in();
             }
         }
     }
 
-    /// Looks who there is to sample, and what is missing.
+    /// Finds the threads to sample, and computes what is missing.
     fn scan(&mut self) {
         self.scanned = Instant::now();
         block_in_handlers(libc::SIGPROF);
@@ -309,7 +309,7 @@ impl Running {
             return;
         }
         let mut scanned = self.timers.scan(&mut self.account);
-        scanned.is_pending |= self.stand_in.look(&self.shared);
+        scanned.is_pending |= self.stand_in.renew_if_lost(&self.shared);
         if scanned.is_blocked {
             self.blocked_at = Some(self.scanned);
         }
@@ -323,13 +323,13 @@ impl Running {
         if scanned.is_pending {
             signals::drop_pending(libc::SIGPROF, signals::our_handler());
         }
-        self.account.look(scanned.pending);
+        self.account.update_missing(scanned.pending);
     }
 
-    /// Whether another handler has taken the place of ours and passes nothing on. It gets no signals of ours
-    /// then, and what the program uses is missing.
+    /// Returns whether another handler has taken the place of ours and passes nothing on. It gets
+    /// no signals of ours then, and what the program uses is missing.
     fn is_taken_over(&mut self) -> bool {
-        let address = sigprof::handler().filter(|&handler| handler != signals::our_handler());
+        let address = sigprof::read_handler().filter(|&handler| handler != signals::our_handler());
         let (foreign, used) = (&mut self.foreign, self.account.used());
         if address != foreign.address || std::mem::take(&mut foreign.passes_on) {
             *foreign = ForeignHandler { address, since: used, ..ForeignHandler::default() };
@@ -339,7 +339,7 @@ impl Running {
         if foreign.is_alone {
             self.timers.disarm_all();
             self.stand_in.stop(&self.shared);
-            self.account.look(0);
+            self.account.update_missing(0);
             self.account.give_up_missing();
             for stacks in &self.subscribers {
                 lock(stacks).foreign = address;
@@ -348,7 +348,7 @@ impl Running {
         self.foreign.is_alone
     }
 
-    /// The process's timer runs slowly while every thread has its own, and at the full rate while
+    /// Runs the process's timer: slowly while every thread has its own, and at the full rate while
     /// threads come and go too quickly for that.
     fn run_stand_in(&mut self) {
         if self.timers.len() > 0 || self.timers.refusal().is_some() {
@@ -359,18 +359,18 @@ impl Running {
 
     /// Looks whether threads come and go too quickly to have timers of their own.
     fn watch_for_misses(&mut self) {
-        if let Some(misses) = self.account.misses(self.period.cast_signed() * 20)
+        if let Some(misses) = self.account.judge_misses(self.period.cast_signed() * 20)
             && misses != self.misses
         {
             self.misses = misses;
-            if self.stand_in.is_there() {
+            if self.stand_in.has_timer() {
                 self.run_stand_in();
             }
         }
     }
 
     /// Opens the windows of those who are new.
-    fn welcome(&mut self) {
+    fn open_windows(&mut self) {
         for stacks in &self.subscribers {
             let mut stacks = lock(stacks);
             if stacks.mark.is_none() {
@@ -380,22 +380,22 @@ impl Running {
     }
 
     /// Closes a window.
-    fn close(&self, stacks: &mut Stacks) {
+    fn close_window(&self, stacks: &mut SampledStacks) {
         if let Some(mark) = stacks.mark {
-            let balance = self.account.since(mark);
+            let balance = self.account.balance_since(mark);
             stacks.missing =
                 MissingTime::new(balance, self.timers.describe_blocking(), stacks.foreign);
         }
         stacks.close(&self.names.all);
     }
 
-    /// Whether there is anything that samples could come from.
+    /// Returns whether there is anything that samples could come from.
     fn can_sample(&self) -> bool {
-        let has_timers = self.timers.len() > 0 || self.stand_in.is_there();
+        let has_timers = self.timers.len() > 0 || self.stand_in.has_timer();
         has_timers || self.timers.all_block() || self.foreign.is_alone
     }
 
-    fn nothing_to_sample_by(&mut self) -> StartError {
+    fn no_timers_error(&mut self) -> StartError {
         let reason = match (self.timers.refusal(), &self.stand_in.refused) {
             (Some(refusal), _) => refusal.reason(),
             (None, Some(error)) => format!("timer_create: {error}"),
@@ -435,7 +435,7 @@ impl Running {
             return;
         }
         self.tables.generation = generation;
-        let retired = self.shared.replace_unwinder(Box::new(Unwinder::load()));
+        let retired = self.shared.replace_unwinder(Box::new(StackUnwinder::load()));
         self.tables.retired.push(retired);
     }
 
@@ -449,8 +449,9 @@ impl Running {
         self.subscribers = subscribers;
     }
 
-    fn drain_to(&mut self, subscribers: &[Arc<Mutex<Stacks>>]) {
-        let mut guards: Vec<MutexGuard<'_, Stacks>> = subscribers.iter().map(|s| lock(s)).collect();
+    fn drain_to(&mut self, subscribers: &[Arc<Mutex<SampledStacks>>]) {
+        let mut guards: Vec<MutexGuard<'_, SampledStacks>> =
+            subscribers.iter().map(|s| lock(s)).collect();
         let mut key: Vec<u64> = Vec::with_capacity(DEPTH + 1);
         let mut unarmed: Vec<u32> = Vec::new();
         let shared = Arc::clone(&self.shared);
@@ -468,7 +469,7 @@ impl Running {
                 }
             };
             let mut weight = head.weight.cast_signed();
-            self.account.sampled(weight);
+            self.account.add_sampled(weight);
             if head.by_process {
                 weight += self.account.take_owed(weight);
             }
@@ -480,7 +481,7 @@ impl Running {
             }
         });
         let dropped = shared.dropped.swap(0, Ordering::Relaxed);
-        self.account.sampled(dropped.cast_signed());
+        self.account.add_sampled(dropped.cast_signed());
         for stacks in &mut guards {
             stacks.dropped += Duration::from_nanos(dropped);
             if let Some(refusal) = self.timers.refusal() {
@@ -502,11 +503,11 @@ impl Running {
     }
 }
 
-fn lock(stacks: &Mutex<Stacks>) -> MutexGuard<'_, Stacks> {
+fn lock(stacks: &Mutex<SampledStacks>) -> MutexGuard<'_, SampledStacks> {
     stacks.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where random numbers begin: in each window elsewhere.
+/// Makes a seed for random numbers, another one in each window.
 fn seed(epoch: u32) -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.unwrap_or_default().as_nanos() as u64 ^ u64::from(epoch) << 32 ^ u64::from(own_tid())

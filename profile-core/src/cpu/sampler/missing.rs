@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::cpu::sampler::account::Balance;
+use crate::cpu::sampler::account::WindowBalance;
 
-/// What a window is short of.
+/// CPU time of a window that no sample stands for, with its cause.
 #[derive(Clone, Debug)]
 pub(crate) struct MissingTime {
     used: Duration,
@@ -13,19 +13,20 @@ pub(crate) struct MissingTime {
     cause: Option<String>,
 }
 
-/// Less than this is not worth a word.
+/// Missing time below which nothing is said.
 const LEAST: Duration = Duration::from_millis(50);
-/// Nor is less than a so-manieth part.
+/// Missing part of the time used, one in so many, below which nothing is said either.
 const PART: u32 = 50;
-/// A window that is short of less than this fails for no reason.
+/// Missing time up to which no window fails.
 const FAILS: Duration = Duration::from_millis(100);
-/// The same where the reason is not known: chance has a part in how much of short lives is seen.
+/// The same limit where the reason is not known: chance has a part in how much of short lives is
+/// seen.
 const FAILS_UNEXPLAINED: Duration = Duration::from_secs(1);
 
 impl MissingTime {
-    /// `None` where next to nothing is missing.
+    /// Compares what is missing with what was used; `None` where next to nothing is missing.
     pub(crate) fn new(
-        balance: Balance,
+        balance: WindowBalance,
         blocking: Option<String>,
         foreign: Option<usize>,
     ) -> Option<MissingTime> {
@@ -50,7 +51,7 @@ impl MissingTime {
         Some(MissingTime { used, missing, cause })
     }
 
-    /// Whether it is most of the window, so that what is left would mislead.
+    /// Returns whether it is most of the window, so that what is left would mislead.
     pub(crate) fn is_most(&self) -> bool {
         let least = if self.cause.is_some() { FAILS } else { FAILS_UNEXPLAINED };
         self.missing > self.used / 2 && self.missing > least
@@ -77,7 +78,8 @@ mod tests {
         foreign: Option<usize>,
     ) -> Option<MissingTime> {
         let threads = Some("a thread blocks SIGPROF (worker)".to_owned());
-        let balance = Balance { used: used * 1_000_000, missing: missing * 1_000_000, blocked };
+        let balance =
+            WindowBalance { used: used * 1_000_000, missing: missing * 1_000_000, blocked };
         MissingTime::new(balance, threads, foreign)
     }
 

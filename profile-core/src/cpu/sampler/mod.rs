@@ -12,7 +12,6 @@ mod budget;
 mod commands;
 mod controller;
 mod missing;
-mod moments;
 mod places;
 #[allow(unsafe_code)]
 pub(crate) mod raw;
@@ -21,18 +20,19 @@ mod stacks;
 mod stand_in;
 mod strata;
 mod threads;
+mod timestamped;
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 
-use crate::cpu::sampler::controller::{Closed, Controller};
-pub(crate) use crate::cpu::sampler::stacks::Stacks;
+use crate::cpu::sampler::controller::{ClosedWindow, SamplerController};
+pub(crate) use crate::cpu::sampler::stacks::SampledStacks;
 
 use crate::cpu::sampler::raw::signals::our_handler;
 
 use crate::cpu::raw::sigprof;
-use crate::cpu::raw::sigprof::Owner;
+use crate::cpu::raw::sigprof::SigprofOwner;
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::sys::clock;
 
@@ -40,27 +40,28 @@ use crate::sys::clock;
 pub(crate) const DEPTH: usize = 128;
 
 /// The one engine of the process.
-static ENGINE: Mutex<Engine> = Mutex::new(Engine { controller: None, stuck: None, epoch: 0 });
+static ENGINE: Mutex<CpuEngine> = Mutex::new(CpuEngine { controller: None, stuck: None, epoch: 0 });
 
-struct Engine {
-    controller: Option<Controller>,
-    /// One that was told to end and hasn't yet.
-    stuck: Option<Controller>,
+/// The engine's state: its controller, while it runs.
+struct CpuEngine {
+    controller: Option<SamplerController>,
+    /// A controller that was told to end and hasn't yet.
+    stuck: Option<SamplerController>,
     epoch: u32,
 }
 
 /// A window over the engine. Dropping it ends it.
-pub(crate) struct Subscription {
-    stacks: Arc<Mutex<Stacks>>,
+pub(crate) struct CpuSubscription {
+    stacks: Arc<Mutex<SampledStacks>>,
     ended: bool,
     is_answered: bool,
 }
 
-/// Why the engine can't run.
+/// The reason why the engine can't run.
 #[derive(Debug)]
 pub(crate) enum StartError {
     /// Something else uses `SIGPROF`.
-    Owned(Owner),
+    Owned(SigprofOwner),
     /// This process was forked from one with several threads.
     Forked,
     /// There is no timer to sample with.
@@ -89,16 +90,16 @@ impl fmt::Display for StartError {
 }
 
 /// Opens a window in which the process is sampled `hz` times for each second of CPU time.
-pub(crate) fn subscribe(hz: u32) -> Result<Subscription, StartError> {
-    open(Stacks::new(hz))
+pub(crate) fn subscribe(hz: u32) -> Result<CpuSubscription, StartError> {
+    open(SampledStacks::new(hz))
 }
 
-/// The same for samples one by one, with the time of each.
-pub(crate) fn follow(hz: u32) -> Result<Subscription, StartError> {
-    open(Stacks::one_by_one(hz))
+/// Opens a window that keeps samples one by one, with the time of each.
+pub(crate) fn subscribe_with_timestamps(hz: u32) -> Result<CpuSubscription, StartError> {
+    open(SampledStacks::with_timestamps(hz))
 }
 
-fn open(stacks: Stacks) -> Result<Subscription, StartError> {
+fn open(stacks: SampledStacks) -> Result<CpuSubscription, StartError> {
     survive_fork();
     // The handler reads the clock, which is looked for the first time it is read.
     clock::precise();
@@ -108,20 +109,20 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
     let stacks = Arc::new(Mutex::new(stacks));
     let mut engine = lock();
     if engine.stuck.as_ref().is_some_and(|controller| !controller.has_ended()) {
-        return Err(controller::no_answer());
+        return Err(controller::no_answer_error());
     }
     engine.stuck = None;
     if let Some(controller) = &engine.controller {
         controller.add(&stacks)?;
     } else {
-        match sigprof::owner(None) {
-            Owner::Free => {}
+        match sigprof::find_owner(None) {
+            SigprofOwner::Free => {}
             owner => return Err(StartError::Owned(owner)),
         }
         engine.epoch = engine.epoch.wrapping_add(1);
         // Its handler stays from now on, whether or not it gets work.
         sigprof::set_idle(our_handler());
-        let controller = Controller::start(engine.epoch)?;
+        let controller = SamplerController::start(engine.epoch)?;
         if let Err(error) = controller.add(&stacks) {
             engine.stuck = controller.stop().err();
             return Err(error);
@@ -129,12 +130,12 @@ fn open(stacks: Stacks) -> Result<Subscription, StartError> {
         sigprof::set_idle(0);
         engine.controller = Some(controller);
     }
-    Ok(Subscription { stacks, ended: false, is_answered: true })
+    Ok(CpuSubscription { stacks, ended: false, is_answered: true })
 }
 
-impl Subscription {
-    /// Closes the window, and gives what was sampled in it.
-    pub(crate) fn end(mut self) -> Stacks {
+impl CpuSubscription {
+    /// Closes the window, and returns what was sampled in it.
+    pub(crate) fn end(mut self) -> SampledStacks {
         self.leave();
         let (stacks, is_answered) = (Arc::clone(&self.stacks), self.is_answered);
         drop(self);
@@ -143,12 +144,12 @@ impl Subscription {
             // The controller lets go of it before `leave` returns. In a forked child there is no
             // controller, and what it was holding stays held.
             Err(shared) => match shared.try_lock() {
-                Ok(mut stacks) => stacks.take(),
-                Err(_) => Stacks::new(1),
+                Ok(mut stacks) => stacks.take_all(),
+                Err(_) => SampledStacks::new(1),
             },
         };
         if !is_answered {
-            let why = controller::no_answer();
+            let why = controller::no_answer_error();
             stacks.notes.push(format!("watchdog: {why}: samples are missing"));
         }
         stacks
@@ -160,7 +161,7 @@ impl Subscription {
         }
         let mut engine = lock();
         let Some(controller) = &engine.controller else { return };
-        let Closed { is_last, is_answered } = controller.remove(&self.stacks);
+        let ClosedWindow { is_last, is_answered } = controller.remove(&self.stacks);
         self.is_answered = is_answered;
         if is_last && let Some(controller) = engine.controller.take() {
             // What doesn't end is left alone, and in the way of the next window.
@@ -170,30 +171,31 @@ impl Subscription {
     }
 }
 
-impl Drop for Subscription {
+impl Drop for CpuSubscription {
     fn drop(&mut self) {
         self.leave();
     }
 }
 
-fn lock() -> MutexGuard<'static, Engine> {
+fn lock() -> MutexGuard<'static, CpuEngine> {
     ENGINE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Whether this process was forked from one with other threads. They may have held locks of libc and
-/// std that nobody here will ever release, and that a new thread needs.
+/// True in a process that was forked from one with other threads. They may have held locks of libc
+/// and std that nobody here will ever release, and that a new thread needs.
 static FORKED: AtomicBool = AtomicBool::new(false);
-/// Whether the process that is forking now has other threads.
+/// True where the process that is forking now has other threads.
 static HAS_OTHERS: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Held over a fork by the thread that forks.
-    static FORKING: std::cell::RefCell<Option<MutexGuard<'static, Engine>>> =
+    static FORKING: std::cell::RefCell<Option<MutexGuard<'static, CpuEngine>>> =
         const { std::cell::RefCell::new(None) };
 }
 
-/// A forked child has neither the controller thread nor the timers: its engine isn't running, whatever
-/// its parent's is doing. It can be started only where the parent had no other thread.
+/// Sees to it that a forked child's engine isn't running, whatever its parent's is doing: the child
+/// has neither the controller thread nor the timers. It can be started only where the parent had no
+/// other thread.
 fn survive_fork() {
     extern "C" fn before() {
         let threads = std::fs::read_dir("/proc/self/task").map_or(2, Iterator::count);
@@ -211,7 +213,7 @@ fn survive_fork() {
                 // Its thread is not there to be joined, nor its timers to be deleted.
                 let engine = &mut *engine;
                 for controller in [engine.controller.take(), engine.stuck.take()] {
-                    controller.into_iter().for_each(Controller::forget);
+                    controller.into_iter().for_each(SamplerController::forget);
                 }
                 raw::handler::forget_after_fork();
                 sigprof::set_idle(our_handler());

@@ -1,13 +1,13 @@
 //! A bounded queue of samples from signal handlers to the drain thread.
 //!
-//! [`Ring::push`] runs inside signal handlers: it does not allocate, lock, wait or call into libc. A
+//! [`SampleRing::push`] runs inside signal handlers: it does not allocate, lock, wait or call into libc. A
 //! full ring refuses. The algorithm is Dmitry Vyukov's bounded queue with a sequence number for each
 //! slot; there is one consumer.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Many writers, one reader.
-pub(crate) struct Ring {
+/// A bounded queue with many writers and one reader.
+pub(crate) struct SampleRing {
     /// `slots × stride` words. A slot's first word is its sequence number.
     words: Box<[AtomicU64]>,
     slots: usize,
@@ -16,38 +16,38 @@ pub(crate) struct Ring {
     tail: AtomicUsize,
 }
 
-/// What a sample says beside its stack.
+/// The facts of a sample beside its stack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
+pub(crate) struct SampleHead {
     pub(crate) tid: u32,
-    /// When it was taken, by the precise clock.
+    /// Time at which it was taken, by the precise clock.
     pub(crate) at: u64,
     /// CPU time that the sample stands for, in nanoseconds.
     pub(crate) weight: u64,
-    /// Whether the stack's way up was lost or cut.
+    /// True where the stack's way up was lost or cut.
     pub(crate) truncated: bool,
-    /// Whether the process's timer took the sample, and not the thread's own.
+    /// True where the process's timer took the sample, and not the thread's own.
     pub(crate) by_process: bool,
 }
 
 /// Sequence number, thread and flags, weight, length, time.
 const PREFIX: usize = 5;
 
-impl Ring {
-    /// A ring of so many samples, a power of two, of at most `depth` addresses each.
-    pub(crate) fn new(slots: usize, depth: usize) -> Ring {
+impl SampleRing {
+    /// Makes a ring of so many samples, a power of two, of at most `depth` addresses each.
+    pub(crate) fn new(slots: usize, depth: usize) -> SampleRing {
         assert!(slots.is_power_of_two(), "a power of two");
         let stride = PREFIX + depth;
         let words: Box<[AtomicU64]> = (0..slots * stride).map(|_| AtomicU64::new(0)).collect();
         for slot in 0..slots {
             words[slot * stride].store(slot as u64, Ordering::Relaxed);
         }
-        Ring { words, slots, stride, head: AtomicUsize::new(0), tail: AtomicUsize::new(0) }
+        SampleRing { words, slots, stride, head: AtomicUsize::new(0), tail: AtomicUsize::new(0) }
     }
 
-    /// Lets `write` fill a slot's addresses and say how many they are, and what else there is to
-    /// say. `false` where the ring is full.
-    pub(crate) fn push(&self, write: impl FnOnce(&[AtomicU64]) -> (usize, Head)) -> bool {
+    /// Lets `write` fill a slot's addresses and return their number and the sample's other facts.
+    /// Returns false if the ring is full.
+    pub(crate) fn push(&self, write: impl FnOnce(&[AtomicU64]) -> (usize, SampleHead)) -> bool {
         let mut at = self.head.load(Ordering::Relaxed);
         let slot = loop {
             let slot = self.slot(at);
@@ -80,7 +80,7 @@ impl Ring {
     }
 
     /// Hands every sample that is there to `take`. To be called by one thread at a time.
-    pub(crate) fn drain(&self, mut take: impl FnMut(Head, &[AtomicU64])) {
+    pub(crate) fn drain(&self, mut take: impl FnMut(SampleHead, &[AtomicU64])) {
         let mut at = self.tail.load(Ordering::Relaxed);
         loop {
             let slot = self.slot(at);
@@ -88,7 +88,7 @@ impl Ring {
                 break;
             }
             let word = slot[1].load(Ordering::Relaxed);
-            let head = Head {
+            let head = SampleHead {
                 tid: word as u32,
                 at: slot[4].load(Ordering::Relaxed),
                 weight: slot[2].load(Ordering::Relaxed),
@@ -113,17 +113,17 @@ impl Ring {
 mod tests {
     use super::*;
 
-    fn push(ring: &Ring, tid: u32, stack: &[u64]) -> bool {
+    fn push(ring: &SampleRing, tid: u32, stack: &[u64]) -> bool {
         ring.push(|slot| {
             for (word, address) in slot.iter().zip(stack) {
                 word.store(*address, Ordering::Relaxed);
             }
             let truncated = tid % 2 == 1;
-            (stack.len(), Head { tid, at: 0, weight: 10, truncated, by_process: false })
+            (stack.len(), SampleHead { tid, at: 0, weight: 10, truncated, by_process: false })
         })
     }
 
-    fn drain(ring: &Ring) -> Vec<(u32, bool, Vec<u64>)> {
+    fn drain(ring: &SampleRing) -> Vec<(u32, bool, Vec<u64>)> {
         let mut all = Vec::new();
         ring.drain(|head, stack| {
             let stack = stack.iter().map(|word| word.load(Ordering::Relaxed)).collect();
@@ -134,7 +134,7 @@ mod tests {
 
     #[test]
     fn refuses_when_full_and_goes_round() {
-        let ring = Ring::new(4, 3);
+        let ring = SampleRing::new(4, 3);
         for round in 0..10 {
             for tid in 0..4 {
                 assert!(push(&ring, tid, &[round, 2, 3][..(tid as usize % 4)]));
@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn many_writers_lose_nothing() {
-        let ring = Ring::new(64, 1);
+        let ring = SampleRing::new(64, 1);
         let (writers, each) = (4, 20_000);
         let mut sums = vec![0u64; writers];
         std::thread::scope(|scope| {

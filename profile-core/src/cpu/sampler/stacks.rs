@@ -3,59 +3,59 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::cpu::sampler::account::Mark;
+use crate::cpu::sampler::account::AccountMark;
 use crate::cpu::sampler::missing::MissingTime;
-use crate::cpu::sampler::moments::Moments;
-use crate::cpu::sampler::ring::Head;
-use crate::cpu::sampler::strata::Random;
+use crate::cpu::sampler::ring::SampleHead;
+use crate::cpu::sampler::strata::SplitMix;
+use crate::cpu::sampler::timestamped::TimestampedSamples;
 
 /// The stacks of a window.
 #[derive(Debug)]
-pub(crate) struct Stacks {
+pub(crate) struct SampledStacks {
     pub(crate) hz: u32,
     /// Samples, by thread name and addresses: the name's index first.
     counts: HashMap<Box<[u64]>, i64>,
     names: Vec<String>,
     /// Each sample by itself, for a subscriber that wants them so; there are no counts then.
-    moments: Option<Moments>,
-    /// Which CPU time of each thread becomes samples.
-    thinnings: HashMap<u32, Thinning>,
-    random: Random,
+    timestamped: Option<TimestampedSamples>,
+    /// The CPU time of each thread that becomes samples.
+    thinnings: HashMap<u32, RateThinning>,
+    random: SplitMix,
     /// Samples whose stack was cut or lost its way.
     pub(crate) truncated: i64,
     /// CPU time that was seen and could not be recorded.
     pub(crate) dropped: Duration,
     pub(crate) start: SystemTime,
     opened: Instant,
-    /// How long the window was open; set when it closes.
+    /// Time for which the window was open; set when it closes.
     pub(crate) duration: Duration,
-    /// What is worth saying of the engine while it ran.
+    /// Remarks on the engine while it ran.
     pub(crate) notes: Vec<String>,
     /// CPU time that no sample stands for, where there is much of it; set when the window closes.
     pub(crate) missing: Option<MissingTime>,
     /// The handler that had taken the place of the engine's, where one had.
     pub(crate) foreign: Option<usize>,
-    /// Where the engine's account stood when the window was opened; `None` until then.
-    pub(crate) mark: Option<Mark>,
+    /// The state of the engine's account when the window was opened; `None` until then.
+    pub(crate) mark: Option<AccountMark>,
 }
 
 /// A thread's CPU time in periods of the subscriber's rate, of each of which one point becomes a sample, at
 /// random: a sample in every tenth of the engine's would be in step with what takes as long.
 #[derive(Debug)]
-struct Thinning {
-    /// How much of the present period is over.
+struct RateThinning {
+    /// The part of the present period that is over.
     over: u64,
     /// The point of it that becomes a sample.
     point: u64,
 }
 
-impl Thinning {
-    fn new(period: u64, random: &mut Random) -> Thinning {
-        Thinning { over: 0, point: random.below(period) }
+impl RateThinning {
+    fn new(period: u64, random: &mut SplitMix) -> RateThinning {
+        RateThinning { over: 0, point: random.below(period) }
     }
 
-    /// How many samples lie in the time that comes next.
-    fn take(&mut self, time: u64, period: u64, random: &mut Random) -> u64 {
+    /// Counts the samples that lie in the time that comes next.
+    fn count_samples(&mut self, time: u64, period: u64, random: &mut SplitMix) -> u64 {
         let end = self.over + time;
         if end < period {
             let count = (self.over..end).contains(&self.point);
@@ -65,30 +65,30 @@ impl Thinning {
         // The rest of this period, whole ones, and the beginning of another.
         let first = u64::from(self.point >= self.over);
         let whole = end / period - 1;
-        *self = Thinning { over: end % period, point: random.below(period) };
+        *self = RateThinning { over: end % period, point: random.below(period) };
         first + whole + u64::from(self.point < self.over)
     }
 }
 
 /// One stack of a window.
-pub(crate) struct StacksOf<'a> {
+pub(crate) struct SampledStack<'a> {
     pub(crate) thread: &'a str,
     /// The interrupted instruction first, then an address inside each caller's call.
     pub(crate) addresses: &'a [u64],
     pub(crate) count: i64,
 }
 
-impl Stacks {
-    pub(crate) fn new(hz: u32) -> Stacks {
+impl SampledStacks {
+    pub(crate) fn new(hz: u32) -> SampledStacks {
         let start = SystemTime::now();
         let seed = start.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_nanos();
-        Stacks {
+        SampledStacks {
             hz,
             counts: HashMap::new(),
             names: Vec::new(),
-            moments: None,
+            timestamped: None,
             thinnings: HashMap::new(),
-            random: Random::new(seed as u64),
+            random: SplitMix::new(seed as u64),
             truncated: 0,
             dropped: Duration::ZERO,
             start,
@@ -101,38 +101,39 @@ impl Stacks {
         }
     }
 
-    /// The same for a subscriber that wants to know when each sample was taken.
-    pub(crate) fn one_by_one(hz: u32) -> Stacks {
-        Stacks { moments: Some(Moments::default()), ..Stacks::new(hz) }
+    /// Makes the same for a subscriber that wants to know when each sample was taken.
+    pub(crate) fn with_timestamps(hz: u32) -> SampledStacks {
+        SampledStacks { timestamped: Some(TimestampedSamples::default()), ..SampledStacks::new(hz) }
     }
 
-    /// The samples one by one, of a subscriber that wanted them so.
-    pub(crate) fn into_moments(self) -> Moments {
-        self.moments.unwrap_or_default()
+    /// Returns the samples one by one, for a subscriber that wanted them so.
+    pub(crate) fn into_timestamped(self) -> TimestampedSamples {
+        self.timestamped.unwrap_or_default()
     }
 
-    /// Nanoseconds of CPU time that a sample stands for.
+    /// Returns the nanoseconds of CPU time that a sample stands for.
     pub(crate) fn period(&self) -> u64 {
         1_000_000_000 / u64::from(self.hz)
     }
 
-    /// Takes CPU time that a thread has used at a stack. A random point of each period becomes a sample, so
-    /// that shares and totals are right in any rate. Where the period is the engine's, all do.
+    /// Adds CPU time that a thread has used at a stack. A random point of each period becomes a
+    /// sample, so that shares and totals are right in any rate. Where the period is the engine's,
+    /// all do.
     ///
     /// `key` has the thread name's index in front of the addresses.
-    pub(crate) fn add(&mut self, head: &Head, key: &[u64], weight: u64) {
+    pub(crate) fn add(&mut self, head: &SampleHead, key: &[u64], weight: u64) {
         let (period, random) = (self.period(), &mut self.random);
         let thinning =
-            self.thinnings.entry(head.tid).or_insert_with(|| Thinning::new(period, random));
-        let count = thinning.take(weight, period, random).cast_signed();
+            self.thinnings.entry(head.tid).or_insert_with(|| RateThinning::new(period, random));
+        let count = thinning.count_samples(weight, period, random).cast_signed();
         if count == 0 {
             return;
         }
         if head.truncated {
             self.truncated += count;
         }
-        if let Some(moments) = &mut self.moments {
-            moments.add(head.at, head.tid, key);
+        if let Some(timestamped) = &mut self.timestamped {
+            timestamped.add(head.at, head.tid, key);
         } else if let Some(known) = self.counts.get_mut(key) {
             *known += count;
         } else {
@@ -143,28 +144,28 @@ impl Stacks {
     pub(crate) fn close(&mut self, names: &[String]) {
         self.duration = self.opened.elapsed();
         self.names = names.to_vec();
-        if let Some(moments) = &mut self.moments {
-            moments.close(names);
+        if let Some(timestamped) = &mut self.timestamped {
+            timestamped.close(names);
         }
         self.thinnings = HashMap::new();
     }
 
-    /// Says something of the engine, once: how it begins tells what it is about.
+    /// Adds a remark on the engine, once: its beginning tells what it is about.
     pub(crate) fn note_once(&mut self, about: &str, rest: impl FnOnce() -> String) {
         if !self.notes.iter().any(|note| note.starts_with(about)) {
             self.notes.push(format!("{about}{}", rest()));
         }
     }
 
-    /// What is there, leaving nothing.
-    pub(crate) fn take(&mut self) -> Stacks {
-        let empty = Stacks::new(self.hz);
+    /// Takes all of it, leaving nothing.
+    pub(crate) fn take_all(&mut self) -> SampledStacks {
+        let empty = SampledStacks::new(self.hz);
         std::mem::replace(self, empty)
     }
 
-    /// Every stack, in no order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = StacksOf<'_>> {
-        self.counts.iter().map(|(key, &count)| StacksOf {
+    /// Iterates over every stack, in no order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = SampledStack<'_>> {
+        self.counts.iter().map(|(key, &count)| SampledStack {
             thread: self.names.get(key[0] as usize).map_or("", String::as_str),
             addresses: &key[1..],
             count,
@@ -176,18 +177,18 @@ impl Stacks {
 mod tests {
     use super::*;
 
-    fn total(stacks: &Stacks) -> i64 {
+    fn total(stacks: &SampledStacks) -> i64 {
         stacks.iter().map(|stack| stack.count).sum()
     }
 
-    fn head(tid: u32) -> Head {
-        Head { tid, at: 0, weight: 0, truncated: false, by_process: false }
+    fn head(tid: u32) -> SampleHead {
+        SampleHead { tid, at: 0, weight: 0, truncated: false, by_process: false }
     }
 
     #[test]
     fn in_the_engines_rate_nothing_is_thinned_out() {
         for hz in [99, 100, 999] {
-            let mut stacks = Stacks::new(hz);
+            let mut stacks = SampledStacks::new(hz);
             let period = stacks.period();
             (0..1000).for_each(|n| stacks.add(&head(1), &[0, n], period));
             assert!(stacks.iter().all(|stack| stack.count == 1));
@@ -198,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_lower_rate_is_in_step_with_nothing() {
-        let mut stacks = Stacks { random: Random::new(3), ..Stacks::new(100) };
+        let mut stacks = SampledStacks { random: SplitMix::new(3), ..SampledStacks::new(100) };
         // A loop of ten samples of the engine's, whose parts take six, three and one of them.
         for n in 0..100_000u64 {
             let part = [0, 0, 0, 0, 0, 0, 1, 1, 1, 2][n as usize % 10];
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn short_lives_count_as_much_as_they_last() {
-        let mut stacks = Stacks { random: Random::new(9), ..Stacks::new(100) };
+        let mut stacks = SampledStacks { random: SplitMix::new(9), ..SampledStacks::new(100) };
         (0..10_000).for_each(|tid| stacks.add(&head(tid), &[0], 3_000_000));
         assert!((2860..3140).contains(&total(&stacks)), "{}", total(&stacks));
     }

@@ -2,10 +2,10 @@
 
 use std::io;
 
-use crate::cpu::sampler::places::{PROCESS, value};
-use crate::cpu::sampler::raw::handler::Shared;
-use crate::cpu::sampler::raw::timer::{Clock, Timer};
-use crate::cpu::sampler::strata::Random;
+use crate::cpu::sampler::places::{PROCESS, timer_value};
+use crate::cpu::sampler::raw::handler::HandlerState;
+use crate::cpu::sampler::raw::timer::{CpuClock, CpuTimer};
+use crate::cpu::sampler::strata::SplitMix;
 
 /// A signal that was sent and not handled while the process used so much CPU time is lost.
 const LOST: i64 = 200_000_000;
@@ -17,36 +17,37 @@ const LOST: i64 = 200_000_000;
 /// run while threads that block the signal are at work.
 pub(crate) struct StandIn {
     epoch: u32,
-    timer: Option<Timer>,
-    /// How long its strata are, in nanoseconds.
+    timer: Option<CpuTimer>,
+    /// Length of its strata, in nanoseconds.
     period: u64,
-    random: Random,
-    /// Why there is no timer.
+    random: SplitMix,
+    /// The reason why there is no timer.
     pub(crate) refused: Option<io::Error>,
 }
 
 impl StandIn {
     pub(crate) fn new(epoch: u32, seed: u64) -> StandIn {
-        StandIn { epoch, timer: None, period: 0, random: Random::new(seed), refused: None }
+        StandIn { epoch, timer: None, period: 0, random: SplitMix::new(seed), refused: None }
     }
 
-    /// Lets it run with strata of so many nanoseconds.
-    pub(crate) fn run(&mut self, shared: &Shared, period: u64) {
+    /// Runs the timer with strata of so many nanoseconds.
+    pub(crate) fn run(&mut self, shared: &HandlerState, period: u64) {
         if self.timer.is_some() && self.period == period {
             return;
         }
         self.period = period;
         let clock = &shared.threads[PROCESS as usize].clock;
-        let Some(now) = Clock::Process.now() else { return };
+        let Some(now) = CpuClock::Process.now() else { return };
         if let Some(timer) = &self.timer {
             let _ = timer.set(clock.begin_anew(now, period, &mut self.random));
             return;
         }
-        let timer = Timer::new(Clock::Process, value(self.epoch, clock.next_arming(), PROCESS))
-            .and_then(|timer| {
-                timer.set(clock.begin(timer.id(), now, period, self.random.word()))?;
-                Ok(timer)
-            });
+        let timer =
+            CpuTimer::new(CpuClock::Process, timer_value(self.epoch, clock.next_arming(), PROCESS))
+                .and_then(|timer| {
+                    timer.set(clock.begin(timer.id(), now, period, self.random.word()))?;
+                    Ok(timer)
+                });
         match timer {
             Ok(timer) => (self.timer, self.refused) = (Some(timer), None),
             Err(error) => {
@@ -56,18 +57,18 @@ impl StandIn {
         }
     }
 
-    /// Takes it away. Whether its signal may still be pending.
-    pub(crate) fn stop(&mut self, shared: &Shared) -> bool {
+    /// Deletes the timer. Returns whether its signal may still be pending.
+    pub(crate) fn stop(&mut self, shared: &HandlerState) -> bool {
         let Some(timer) = self.timer.take() else { return false };
         shared.threads[PROCESS as usize].clock.end();
         !timer.is_running()
     }
 
-    /// Sets it anew where its signal is lost. Whether it was.
-    pub(crate) fn look(&mut self, shared: &Shared) -> bool {
+    /// Sets the timer anew where its signal is lost. Returns whether it was.
+    pub(crate) fn renew_if_lost(&mut self, shared: &HandlerState) -> bool {
         let Some(timer) = &self.timer else { return false };
         let clock = &shared.threads[PROCESS as usize].clock;
-        let Some(now) = Clock::Process.now() else { return false };
+        let Some(now) = CpuClock::Process.now() else { return false };
         if clock.pending(now) < self.period.cast_signed() + LOST || timer.is_running() {
             return false;
         }
@@ -75,8 +76,8 @@ impl StandIn {
         true
     }
 
-    /// Whether there is a timer.
-    pub(crate) fn is_there(&self) -> bool {
+    /// Returns whether there is a timer.
+    pub(crate) fn has_timer(&self) -> bool {
         self.timer.is_some()
     }
 }

@@ -14,11 +14,11 @@ use crate::cpu::sampler::raw::timer;
 
 /// Random numbers, good enough to keep out of step: splitmix64 (Steele, Lea, Flood 2014).
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct SplitMix(u64);
 
-impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
-        Random(seed)
+impl SplitMix {
+    pub(crate) fn new(seed: u64) -> SplitMix {
+        SplitMix(seed)
     }
 
     pub(crate) fn word(&mut self) -> u64 {
@@ -29,7 +29,7 @@ impl Random {
         word ^ word >> 31
     }
 
-    /// A number below `limit`; 0 where that is 0.
+    /// Returns a number below `limit`; 0 where that is 0.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
         // The upper word of a product is as even as a remainder, and takes no division.
         ((u128::from(self.word()) * u128::from(limit)) >> 64) as u64
@@ -38,18 +38,18 @@ impl Random {
 
 /// A sample's place among the strata. Times are nanoseconds of the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Step {
+struct StratumStep {
     /// The strata that the sample stands for, in time.
     weight: u64,
-    /// Where the first stratum begins that no sample stands for yet.
+    /// Beginning of the first stratum that no sample stands for yet.
     accounted: u64,
-    /// When the next sample is due: in that stratum, and not before now.
+    /// Time at which the next sample is due: in that stratum, and not before now.
     due: u64,
 }
 
 /// Counts the strata of a sample that comes at `now`, where samples stand for all up to `accounted`, which is
 /// not later.
-fn step(accounted: u64, now: u64, period: u64, random: &mut Random) -> Step {
+fn step(accounted: u64, now: u64, period: u64, random: &mut SplitMix) -> StratumStep {
     let passed = (now - accounted) / period;
     // The kernel looks at CPU timers at its ticks only, so that a sample may come in a later stratum
     // than it was due in. It stands for the ones before; the one it comes in has a point of its own,
@@ -60,19 +60,19 @@ fn step(accounted: u64, now: u64, period: u64, random: &mut Random) -> Step {
         next += period;
         due = next + random.below(period);
     }
-    Step { weight: next - accounted, accounted: next, due }
+    StratumStep { weight: next - accounted, accounted: next, due }
 }
 
 /// A CPU clock with a timer that is set for each sample anew, as handlers and the controller see it.
 #[derive(Default)]
 pub(crate) struct SampleClock {
-    /// Where the first stratum begins that no sample stands for, in nanoseconds of the clock.
+    /// Beginning of the first stratum that no sample stands for, in nanoseconds of the clock.
     accounted: AtomicU64,
-    /// How long strata are, in nanoseconds.
+    /// Length of the strata, in nanoseconds.
     period: AtomicU64,
     random: AtomicU64,
-    /// How far the clock was behind the wall's when it was last read: for a thread's clock it is no less
-    /// now. 0 where that is not known.
+    /// Time by which the clock was behind the wall's when it was last read: for a thread's clock it
+    /// is no less now. 0 where that is not known.
     lag: AtomicU64,
     /// The kernel's id of the timer, and which arming of this clock it belongs to: a signal of one that
     /// was deleted may still be under way.
@@ -80,13 +80,13 @@ pub(crate) struct SampleClock {
     arming: AtomicU32,
 }
 
-/// Armings that are told apart.
+/// Number of armings that are told apart.
 pub(crate) const ARMINGS: u32 = 1 << 19;
 
 impl SampleClock {
-    /// Takes the sample that is due, at `wall` by the wall's clock, and sets the timer for the next one. What
-    /// it is worth, in nanoseconds: nothing for a signal that the timer has not sent. `None` where there is no
-    /// sample for a signal of this arming.
+    /// Takes the sample that is due, at `wall` by the wall's clock, and sets the timer for the next
+    /// one. Returns what it is worth, in nanoseconds: 0 for a signal that the timer has not sent,
+    /// `None` where there is no sample for a signal of this arming.
     ///
     /// `read` reads this clock, by a system call that takes nearly as long as setting the timer. A thread's is
     /// read only where the wall's doesn't tell already that the sample came in its stratum; `wall` is `None`
@@ -119,8 +119,9 @@ impl SampleClock {
         if now < accounted {
             return Some(0);
         }
-        let mut random = Random::new(self.random.load(Ordering::Relaxed));
-        let Step { weight, accounted: next, due } = step(accounted, now, period, &mut random);
+        let mut random = SplitMix::new(self.random.load(Ordering::Relaxed));
+        let StratumStep { weight, accounted: next, due } =
+            step(accounted, now, period, &mut random);
         // Where the controller has begun anew meanwhile, the timer is its.
         self.accounted
             .compare_exchange(accounted, next, Ordering::Relaxed, Ordering::Relaxed)
@@ -130,36 +131,38 @@ impl SampleClock {
         Some(weight)
     }
 
-    /// Which arming the next timer belongs to.
+    /// Returns the arming that the next timer belongs to.
     pub(crate) fn next_arming(&self) -> u32 {
         (self.arming.load(Ordering::Relaxed) + 1) % ARMINGS
     }
 
-    /// Begins with a timer of its own, which is to be set for the time that this gives. Signals of the
-    /// timers before are nobody's.
+    /// Begins with a timer of its own, which is to be set for the time that this returns. Signals
+    /// of the timers before are nobody's.
     pub(crate) fn begin(&self, timer: i32, now: u64, period: u64, seed: u64) -> u64 {
         self.random.store(seed, Ordering::Relaxed);
         self.timer.store(timer.cast_unsigned(), Ordering::Relaxed);
-        let due = self.begin_anew(now, period, &mut Random::new(seed ^ 1));
+        let due = self.begin_anew(now, period, &mut SplitMix::new(seed ^ 1));
         self.arming.store(self.next_arming(), Ordering::Relaxed);
         due
     }
 
-    /// Begins a stratum now, and gives when its sample is due. What of the last stratum is over was
-    /// sampled as often as it should have been, on average, and so is what comes.
-    pub(crate) fn begin_anew(&self, now: u64, period: u64, random: &mut Random) -> u64 {
+    /// Begins a stratum now, and returns the time at which its sample is due. What of the last
+    /// stratum is over was sampled as often as it should have been, on average, and so is what
+    /// comes.
+    pub(crate) fn begin_anew(&self, now: u64, period: u64, random: &mut SplitMix) -> u64 {
         self.period.store(period, Ordering::Relaxed);
         self.accounted.store(now, Ordering::Relaxed);
         self.lag.store(0, Ordering::Relaxed);
         now + random.below(period)
     }
 
-    /// Makes nobody's what signals of it are still under way.
+    /// Disowns the signals that are still under way.
     pub(crate) fn end(&self) {
         self.arming.store(self.next_arming(), Ordering::Relaxed);
     }
 
-    /// What the clock has run beyond what samples stand for; less than nothing where they are ahead.
+    /// Returns the time that the clock has run beyond what samples stand for; negative where they
+    /// are ahead.
     pub(crate) fn pending(&self, now: u64) -> i64 {
         now.wrapping_sub(self.accounted.load(Ordering::Relaxed)).cast_signed()
     }
@@ -173,12 +176,18 @@ mod tests {
 
     /// A loop of so long, whose parts take 60, 30 and 10 % of it, seen for so many seconds by the
     /// sampler of a kernel with such a tick: the weight of each part.
-    struct Seen {
+    struct LoopShares {
         parts: [f64; 3],
         used: f64,
     }
 
-    fn watch(length: u64, period: u64, tick: u64, seconds: u64, random: &mut Random) -> Seen {
+    fn watch(
+        length: u64,
+        period: u64,
+        tick: u64,
+        seconds: u64,
+        random: &mut SplitMix,
+    ) -> LoopShares {
         let end = seconds * 1000 * MS;
         let mut parts = [0.0; 3];
         // The tick is in no step with the loop: what a tick can't tell, no sampler can.
@@ -199,7 +208,7 @@ mod tests {
                 }
             };
             if now >= end {
-                return Seen { parts, used: end as f64 };
+                return LoopShares { parts, used: end as f64 };
             }
             let place = (now + offset) % length * 10 / length;
             let part = if place < 6 { 0 } else { 1 + usize::from(place == 9) };
@@ -212,8 +221,8 @@ mod tests {
         }
     }
 
-    /// How far shares are off, in standard deviations of independent samples.
-    fn worst_sigma(seen: &Seen, period: u64) -> f64 {
+    /// Returns how far shares are off, in standard deviations of independent samples.
+    fn worst_sigma(seen: &LoopShares, period: u64) -> f64 {
         let total: f64 = seen.parts.iter().sum();
         let error = |(part, truth): (&f64, f64)| {
             let sigma = (truth * (1.0 - truth) / (seen.used / period as f64)).sqrt();
@@ -224,7 +233,7 @@ mod tests {
 
     #[test]
     fn no_loop_is_in_step() {
-        let mut random = Random::new(16);
+        let mut random = SplitMix::new(16);
         for hz in [99, 100, 250, 999] {
             let period = 1_000_000_000 / hz;
             let (mut squares, mut runs) = (0.0, 0.0);
@@ -250,7 +259,7 @@ mod tests {
 
     #[test]
     fn a_sample_stands_for_whole_strata() {
-        let random = &mut Random::new(1);
+        let random = &mut SplitMix::new(1);
         for accounted in [0, 70, 1 << 40] {
             // In its own stratum.
             let own = step(accounted, accounted + 9, 10, random);
@@ -270,7 +279,7 @@ mod tests {
 
     #[test]
     fn what_ends_within_a_stratum_counts_as_much_as_it_lasted() {
-        let random = &mut Random::new(5);
+        let random = &mut SplitMix::new(5);
         let clock = SampleClock::default();
         let sampled = |_: &u32| clock.begin_anew(1000, 100, random) < 1030;
         let sampled = (0..10_000).filter(sampled).count();

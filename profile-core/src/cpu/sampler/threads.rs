@@ -6,16 +6,16 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::cpu::sampler::account::Account;
+use crate::cpu::sampler::account::CpuTimeAccount;
 use crate::cpu::sampler::blocking::BlockingThreads;
 use crate::cpu::sampler::budget::TimerBudget;
-use crate::cpu::sampler::places::{THREADS, value};
-use crate::cpu::sampler::raw::handler::{Shared, Thread, own_tid};
+use crate::cpu::sampler::places::{THREADS, timer_value};
+use crate::cpu::sampler::raw::handler::{HandlerState, SampledThread, own_tid};
 use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
-use crate::cpu::sampler::raw::timer::{Clock, Timer};
-use crate::cpu::sampler::strata::Random;
+use crate::cpu::sampler::raw::timer::{CpuClock, CpuTimer};
+use crate::cpu::sampler::strata::SplitMix;
 
-/// What others have left of the timers is looked at once in so many scans.
+/// Number of scans from one look at what others have left of the timers to the next.
 const BUDGET: u64 = 5;
 /// A signal that was sent and not handled while its thread used so much CPU time is lost: more than a few
 /// ticks of any kernel.
@@ -23,43 +23,44 @@ pub(crate) const LOST: i64 = 50_000_000;
 
 /// The threads of the program and their timers.
 pub(crate) struct ThreadTimers {
-    shared: Arc<Shared>,
+    shared: Arc<HandlerState>,
     epoch: u32,
     /// The controller's, which is not sampled.
     own_tid: u32,
-    /// How long strata are, in nanoseconds.
+    /// Length of the strata, in nanoseconds.
     period: u64,
-    armed: HashMap<u32, Armed>,
+    armed: HashMap<u32, ArmedThread>,
     blocking: BlockingThreads,
     /// Places that are free. The one that has been so for longest is taken: a signal of the thread that had it
     /// before may still be under way.
     free: VecDeque<u32>,
     reader: SignalReader,
     budget: TimerBudget,
-    refusal: Option<Refusal>,
-    random: Random,
+    refusal: Option<TimerRefusal>,
+    random: SplitMix,
     /// Counts scans.
     turn: u64,
 }
 
 /// A thread with a timer of its own.
-struct Armed {
+struct ArmedThread {
     place: u32,
-    timer: Timer,
+    timer: CpuTimer,
     /// The number of its name, where that was asked for.
     name: Option<u64>,
     seen: bool,
     /// Its CPU time when it was last looked at, and whether it had used any since the time before.
     used: u64,
     is_idle: bool,
-    /// What its samples stood for when it was found to block the signal although its timer has sent one.
+    /// Time that its samples stood for when it was found to block the signal although its timer has
+    /// sent one.
     silent: Option<u64>,
 }
 
-/// Why threads have no timer of their own.
+/// The reason why threads have no timer of their own.
 #[derive(Debug)]
-pub(crate) enum Refusal {
-    /// `RLIMIT_SIGPENDING`, and what half of it is.
+pub(crate) enum TimerRefusal {
+    /// `RLIMIT_SIGPENDING`, and the budget that it leaves.
     Limit(TimerBudget),
     /// There are more threads than the table has places.
     Places,
@@ -67,21 +68,21 @@ pub(crate) enum Refusal {
     Kernel(io::Error),
 }
 
-/// What a scan has found.
+/// The findings of a scan.
 #[derive(Debug, Default)]
-pub(crate) struct Scanned {
+pub(crate) struct ThreadScan {
     /// Time that timers which are running still account for.
     pub(crate) pending: i64,
-    /// Whether threads that block the signal are at work.
+    /// True where threads that block the signal are at work.
     pub(crate) is_blocked: bool,
-    /// Whether that is not known yet of some.
+    /// True where that is not known yet of some.
     pub(crate) is_unsure: bool,
-    /// Whether a signal may be pending for a thread that blocks it.
+    /// True where a signal may be pending for a thread that blocks it.
     pub(crate) is_pending: bool,
 }
 
 impl ThreadTimers {
-    pub(crate) fn new(shared: Arc<Shared>, epoch: u32, seed: u64) -> ThreadTimers {
+    pub(crate) fn new(shared: Arc<HandlerState>, epoch: u32, seed: u64) -> ThreadTimers {
         ThreadTimers {
             shared,
             epoch,
@@ -93,26 +94,26 @@ impl ThreadTimers {
             reader: SignalReader::new(libc::SIGPROF),
             budget: TimerBudget::UNLIMITED,
             refusal: None,
-            random: Random::new(seed),
+            random: SplitMix::new(seed),
             turn: 0,
         }
     }
 
     /// Samples every thread once in so many nanoseconds of its CPU time, from now on.
-    pub(crate) fn set_period(&mut self, period: u64, account: &mut Account) {
+    pub(crate) fn set_period(&mut self, period: u64, account: &mut CpuTimeAccount) {
         self.period = period;
         for (&tid, armed) in &self.armed {
             // A thread that has ended meanwhile is found by the next scan.
-            let Some(now) = Clock::Thread(tid).now() else { continue };
+            let Some(now) = CpuClock::Thread(tid).now() else { continue };
             let clock = &self.shared.threads[armed.place as usize].clock;
-            account.sampled(clock.pending(now));
+            account.add_sampled(clock.pending(now));
             let _ = armed.timer.set(clock.begin_anew(now, period, &mut self.random));
         }
     }
 
     /// Arms threads that are new, retires those that are gone, and looks after the rest.
-    pub(crate) fn scan(&mut self, account: &mut Account) -> Scanned {
-        let mut scanned = Scanned::default();
+    pub(crate) fn scan(&mut self, account: &mut CpuTimeAccount) -> ThreadScan {
+        let mut scanned = ThreadScan::default();
         let Ok(tasks) = fs::read_dir("/proc/self/task") else { return scanned };
         let tids: Vec<u32> = tasks
             .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
@@ -136,7 +137,7 @@ impl ThreadTimers {
         for tid in gone {
             self.disarm(tid);
         }
-        let seen = self.blocking.look(&mut self.reader, account);
+        let seen = self.blocking.look_at_threads(&mut self.reader, account);
         (scanned.is_blocked, scanned.is_unsure) = (seen.is_busy, seen.is_unsure);
         seen.unblocked.into_iter().for_each(|tid| self.arm(tid));
         self.look_at_armed(account, &mut scanned);
@@ -165,59 +166,59 @@ impl ThreadTimers {
         }
     }
 
-    /// Whether a signal of a timer may be pending somewhere.
+    /// Returns whether a signal of a timer may be pending somewhere.
     pub(crate) fn may_be_pending(&self) -> bool {
         self.armed.values().any(|armed| !armed.timer.is_running())
     }
 
-    /// How many threads have a timer.
+    /// Returns the number of threads that have a timer.
     pub(crate) fn len(&self) -> usize {
         self.armed.len()
     }
 
-    /// Whether there are threads, and all that are known block the signal.
+    /// Returns whether there are threads, and all that are known block the signal.
     pub(crate) fn all_block(&self) -> bool {
         self.armed.is_empty() && !self.blocking.is_empty() && self.refusal.is_none()
     }
 
-    /// Which threads block the signal, for people.
+    /// Describes the threads that block the signal, for people.
     pub(crate) fn describe_blocking(&self) -> Option<String> {
         self.blocking.describe()
     }
 
-    /// Why some have none.
-    pub(crate) fn refusal(&self) -> Option<&Refusal> {
+    /// Returns the reason why some have no timer.
+    pub(crate) fn refusal(&self) -> Option<&TimerRefusal> {
         self.refusal.as_ref()
     }
 
-    /// Whether the budget leaves room for the process's timer.
+    /// Returns whether the budget leaves room for the process's timer.
     pub(crate) fn has_room_for_process(&self) -> bool {
         self.budget.has_room(self.armed.len())
     }
 
-    /// The place for the name of a thread with a timer; `None` for a thread without.
+    /// Returns the place for the name of a thread with a timer; `None` for a thread without.
     pub(crate) fn name_of(&mut self, tid: u32) -> Option<&mut Option<u64>> {
         self.armed.get_mut(&tid).map(|armed| &mut armed.name)
     }
 
-    /// Has all names read anew.
+    /// Forgets all names, so that they are read anew.
     pub(crate) fn forget_names(&mut self) {
         self.armed.values_mut().for_each(|armed| armed.name = None);
     }
 
-    /// Every thread that has a timer, and its place in the table.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Thread)> {
+    /// Iterates over the threads that have a timer, each with its place in the table.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &SampledThread)> {
         let shared = &self.shared;
         self.armed.iter().map(|(&tid, armed)| (tid, &shared.threads[armed.place as usize]))
     }
 
-    /// Whether one more thread may have a timer beside the process's.
+    /// Returns whether one more thread may have a timer beside the process's.
     fn has_room(&self) -> bool {
         self.budget.has_room(self.armed.len() + 1)
     }
 
     /// Gives timers back where others have taken of what was free, those of idle threads first.
-    fn keep_to_budget(&mut self, scanned: &mut Scanned) {
+    fn keep_to_budget(&mut self, scanned: &mut ThreadScan) {
         // With the process's.
         let held = self.armed.len() + 1;
         let Some(status) = self.reader.status(self.own_tid) else { return };
@@ -235,16 +236,16 @@ impl ThreadTimers {
         for &(_, tid) in &tids[..surplus] {
             scanned.is_pending |= self.disarm(tid);
         }
-        self.refusal = Some(Refusal::Limit(self.budget));
+        self.refusal = Some(TimerRefusal::Limit(self.budget));
     }
 
     /// Looks at threads with a timer: what it is still to account for, whether its signal is lost, and
     /// whether the thread has begun to block it.
-    fn look_at_armed(&mut self, account: &mut Account, scanned: &mut Scanned) {
+    fn look_at_armed(&mut self, account: &mut CpuTimeAccount, scanned: &mut ThreadScan) {
         let most = self.period.cast_signed() + LOST;
         let mut silent = Vec::new();
         for (&tid, armed) in &mut self.armed {
-            let Some(now) = Clock::Thread(tid).now() else { continue };
+            let Some(now) = CpuClock::Thread(tid).now() else { continue };
             let clock = &self.shared.threads[armed.place as usize].clock;
             let pending = clock.pending(now);
             // What no tick finds at work for long is missing, whatever the timer will make of it.
@@ -273,8 +274,8 @@ impl ThreadTimers {
                     scanned.pending -= pending.min(most);
                     self.disarm(tid);
                     // What its last sample was ahead by is as good as sampled.
-                    account.sampled(pending.min(0));
-                    account.blocked(pending.max(0));
+                    account.add_sampled(pending.min(0));
+                    account.add_blocked(pending.max(0));
                     self.blocking.add(tid, now, true);
                 }
             }
@@ -283,13 +284,13 @@ impl ThreadTimers {
 
     fn arm_new(&mut self, tid: u32) {
         if !self.has_room() {
-            self.refusal = Some(Refusal::Limit(self.budget));
+            self.refusal = Some(TimerRefusal::Limit(self.budget));
             return;
         }
         match self.reader.mask(tid) {
             Some(SignalMask::Clear) | None => self.arm(tid),
             Some(mask) => {
-                let used = Clock::Thread(tid).now().unwrap_or(0);
+                let used = CpuClock::Thread(tid).now().unwrap_or(0);
                 self.blocking.add(tid, used, mask == SignalMask::Awaited);
             }
         }
@@ -297,7 +298,7 @@ impl ThreadTimers {
 
     fn arm(&mut self, tid: u32) {
         let Some(place) = self.free.pop_front() else {
-            self.refusal = Some(Refusal::Places);
+            self.refusal = Some(TimerRefusal::Places);
             return;
         };
         let shared = Arc::clone(&self.shared);
@@ -306,7 +307,7 @@ impl ThreadTimers {
         thread.tid.store(tid, Ordering::Relaxed);
         match self.timer(tid, place, thread) {
             Ok((timer, used)) => {
-                let armed = Armed {
+                let armed = ArmedThread {
                     place,
                     timer,
                     name: None,
@@ -322,26 +323,31 @@ impl ThreadTimers {
                 self.free.push_back(place);
                 // EINVAL and ESRCH: it has ended meanwhile.
                 if !matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ESRCH)) {
-                    self.refusal = Some(Refusal::Kernel(error));
+                    self.refusal = Some(TimerRefusal::Kernel(error));
                 }
             }
         }
     }
 
-    /// A timer for a thread, and the thread's CPU time.
-    fn timer(&mut self, tid: u32, place: u32, thread: &Thread) -> io::Result<(Timer, u64)> {
-        let value = value(self.epoch, thread.clock.next_arming(), place);
-        let timer = Timer::new(Clock::Thread(tid), value)?;
+    /// Makes a timer for a thread, and reads the thread's CPU time.
+    fn timer(
+        &mut self,
+        tid: u32,
+        place: u32,
+        thread: &SampledThread,
+    ) -> io::Result<(CpuTimer, u64)> {
+        let value = timer_value(self.epoch, thread.clock.next_arming(), place);
+        let timer = CpuTimer::new(CpuClock::Thread(tid), value)?;
         let gone = || io::Error::from_raw_os_error(libc::ESRCH);
-        let now = Clock::Thread(tid).now().ok_or_else(gone)?;
+        let now = CpuClock::Thread(tid).now().ok_or_else(gone)?;
         let due = thread.clock.begin(timer.id(), now, self.period, self.random.word());
         timer.set(due)?;
         Ok((timer, now))
     }
 
-    /// Takes a thread's timer away. Whether its signal may still be pending.
+    /// Deletes a thread's timer. Returns whether its signal may still be pending.
     fn disarm(&mut self, tid: u32) -> bool {
-        let Some(Armed { place, timer, .. }) = self.armed.remove(&tid) else { return false };
+        let Some(ArmedThread { place, timer, .. }) = self.armed.remove(&tid) else { return false };
         let thread = &self.shared.threads[place as usize];
         thread.clock.end();
         clear(thread);
@@ -350,21 +356,21 @@ impl ThreadTimers {
     }
 }
 
-impl Refusal {
-    /// What it is, for people.
+impl TimerRefusal {
+    /// Describes the reason, for people.
     pub(crate) fn reason(&self) -> String {
         match self {
-            Refusal::Limit(budget) => budget.reason(),
-            Refusal::Places => format!("there is room for {THREADS}"),
-            Refusal::Kernel(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+            TimerRefusal::Limit(budget) => budget.reason(),
+            TimerRefusal::Places => format!("there is room for {THREADS}"),
+            TimerRefusal::Kernel(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
                 format!("timer_create: {error}: RLIMIT_SIGPENDING or memory")
             }
-            Refusal::Kernel(error) => format!("timer_create: {error}"),
+            TimerRefusal::Kernel(error) => format!("timer_create: {error}"),
         }
     }
 }
 
-fn clear(thread: &Thread) {
+fn clear(thread: &SampledThread) {
     thread.stack_high.store(0, Ordering::Relaxed);
     thread.stack_low.store(0, Ordering::Relaxed);
     thread.thread_pointer.store(0, Ordering::Relaxed);

@@ -22,7 +22,7 @@ use profile_format::ProfileShape;
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
-use crate::stacks::locate::{Locator, Symbols, unix_nanos};
+use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use profile_format::profile::{Builder, Profile};
 use profile_format::{BoxError, Kind, Unavailable};
 
@@ -131,7 +131,7 @@ impl Window for HeapWindow {
 /// A profile of a kind, stack by stack.
 struct HeapProfileStacks {
     builder: Builder,
-    locator: Locator,
+    locator: AddressLocator,
     trimmer: runtime_frames::AllocatorTrimmer,
     stack: Vec<u32>,
 }
@@ -141,7 +141,7 @@ impl HeapProfileStacks {
         let shape = kind.facts().profile.unwrap_or(ProfileShape::HEAP);
         let mut builder = shape.builder(i64::try_from(rate).unwrap_or(i64::MAX));
         builder.profile_mut().time_nanos = unix_nanos(SystemTime::now());
-        let locator = Locator::new(&mut builder, Symbols::Resolved);
+        let locator = AddressLocator::new(&mut builder, Symbols::Resolved);
         HeapProfileStacks {
             builder,
             locator,

@@ -14,7 +14,7 @@ use crate::heap::recorder;
 use crate::heap::recorder::DEPTH;
 use crate::heap::wrapper::Sampled;
 use crate::stacks::raw::capture;
-use crate::stacks::raw::capture::Captured;
+use crate::stacks::raw::capture::CapturedStack;
 
 /// The path of this file, as the compiler has it.
 pub(crate) const FILE: &str = file!();
@@ -198,12 +198,12 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
     }
     let key = BlockKey::new(block.addr(), BlockFinder::Wrapper);
     FILTER.add(block);
-    let allocated = |stack: Captured<'_>| {
+    let allocated = |stack: CapturedStack<'_>| {
         recorder::record_allocation(key, size as u64, rate, stack.addresses, stack.truncated)
     };
     // Without a stack of ours it counts all the same.
     let recorded = capture::capture(DEPTH, allocated)
-        .unwrap_or_else(|| allocated(Captured { addresses: &[], truncated: true }));
+        .unwrap_or_else(|| allocated(CapturedStack { addresses: &[], truncated: true }));
     if !recorded {
         FILTER.take(block);
     }

@@ -7,15 +7,15 @@ use std::ffi::CStr;
 use std::ops::Range;
 use std::path::PathBuf;
 
-use crate::stacks::objects::{Object, Segment};
+use crate::stacks::objects::{CodeSegment, LoadedObject};
 
-/// Every object, the main program first.
+/// Lists every object, the main program first.
 ///
 /// The dynamic linker holds its lock while it shows what is loaded, and an allocator may want that lock
 /// while it holds its own. So nothing is allocated meanwhile: where the room that was made doesn't do,
 /// more is made, and all of it is read again.
-pub(crate) fn loaded() -> Vec<Object> {
-    let mut listing = Listing::default();
+pub(crate) fn loaded() -> Vec<LoadedObject> {
+    let mut listing = ObjectListing::default();
     loop {
         // SAFETY: dl_iterate_phdr(3) calls `visit` with a valid `dl_phdr_info` and hands the pointer
         // through; `visit` takes it back as what it is.
@@ -32,10 +32,11 @@ pub(crate) fn loaded() -> Vec<Object> {
 
 const PAGE: u64 = 4096;
 
-/// What is filled while the dynamic linker shows its objects, and what there was to fill in.
+/// A listing that is filled while the dynamic linker shows its objects, and the room that it would
+/// have taken.
 #[derive(Default)]
-struct Listing {
-    listed: Vec<Listed>,
+struct ObjectListing {
+    listed: Vec<ListedObject>,
     objects_wanted: usize,
     headers: Vec<libc::Elf64_Phdr>,
     headers_wanted: usize,
@@ -44,25 +45,25 @@ struct Listing {
 }
 
 /// An object as it was shown: parts of the listing.
-struct Listed {
+struct ListedObject {
     bias: u64,
     headers: Range<usize>,
     name: Range<usize>,
     build_id: Range<usize>,
 }
 
-impl Listing {
+impl ObjectListing {
     fn has_all(&self) -> bool {
         self.listed.len() == self.objects_wanted
     }
 
     /// Makes room for what there was and a little more, and begins again.
     fn make_room(&mut self) {
-        *self = Listing {
+        *self = ObjectListing {
             listed: Vec::with_capacity(self.objects_wanted + 4),
             headers: Vec::with_capacity(self.headers_wanted + 32),
             bytes: Vec::with_capacity(self.bytes_wanted + 512),
-            ..Listing::default()
+            ..ObjectListing::default()
         };
     }
 
@@ -78,19 +79,19 @@ impl Listing {
             let headers = copy(&mut self.headers, headers);
             let name = copy(&mut self.bytes, name);
             let build_id = copy(&mut self.bytes, build_id);
-            self.listed.push(Listed { bias, headers, name, build_id });
+            self.listed.push(ListedObject { bias, headers, name, build_id });
         }
     }
 
-    fn object(&self, listed: &Listed, is_program: bool) -> Object {
+    fn object(&self, listed: &ListedObject, is_program: bool) -> LoadedObject {
         let bias = listed.bias;
-        let segments: Vec<Segment> = self.headers[listed.headers.clone()]
+        let segments: Vec<CodeSegment> = self.headers[listed.headers.clone()]
             .iter()
             .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0)
             .map(|header| {
                 let start = bias.wrapping_add(header.p_vaddr);
                 let limit = start.wrapping_add(header.p_memsz);
-                Segment {
+                CodeSegment {
                     start: start & !(PAGE - 1),
                     limit: limit.next_multiple_of(PAGE),
                     offset: header.p_offset & !(PAGE - 1),
@@ -110,11 +111,11 @@ impl Listing {
             name => PathBuf::from(String::from_utf8_lossy(name).into_owned()),
         };
         let build_id = self.bytes[listed.build_id.clone()].to_vec();
-        Object { path, bias, segments, build_id, image }
+        LoadedObject { path, bias, segments, build_id, image }
     }
 }
 
-/// Appends to what has room for it, and says where.
+/// Appends to a vector that has room for it, and returns the range that it took.
 fn copy<T: Copy>(to: &mut Vec<T>, what: &[T]) -> Range<usize> {
     let begin = to.len();
     to.extend_from_slice(what);
@@ -123,14 +124,14 @@ fn copy<T: Copy>(to: &mut Vec<T>, what: &[T]) -> Range<usize> {
 
 /// # Safety
 ///
-/// To be called by `dl_iterate_phdr` only, with a pointer to a [`Listing`].
+/// To be called by `dl_iterate_phdr` only, with a pointer to a [`ObjectListing`].
 unsafe extern "C" fn visit(
     info: *mut libc::dl_phdr_info,
     _size: libc::size_t,
     listing: *mut libc::c_void,
 ) -> libc::c_int {
     // SAFETY: `loaded` passed this pointer and nobody else uses it during the call.
-    let listing = unsafe { &mut *listing.cast::<Listing>() };
+    let listing = unsafe { &mut *listing.cast::<ObjectListing>() };
     // SAFETY: the dynamic linker passes a structure that is valid during the call.
     let info = unsafe { &*info };
     let headers: &[libc::Elf64_Phdr] = if info.dlpi_phdr.is_null() {
@@ -168,13 +169,13 @@ unsafe extern "C" fn visit(
 /// # Safety
 ///
 /// All of the segment is mapped and readable, and stays so.
-unsafe fn memory(segment: &Segment) -> &'static [u8] {
+unsafe fn memory(segment: &CodeSegment) -> &'static [u8] {
     let length = (segment.limit - segment.start) as usize;
     // SAFETY: the caller's promise.
     unsafe { std::slice::from_raw_parts(segment.start as *const u8, length) }
 }
 
-/// The running program's path as it was when started; `/proc` marks a deleted one.
+/// Reads the running program's path as it was when started; `/proc` marks a deleted one.
 fn main_program() -> PathBuf {
     std::fs::read_link("/proc/self/exe").map_or_else(
         |_| PathBuf::from("/proc/self/exe"),
@@ -185,8 +186,8 @@ fn main_program() -> PathBuf {
     )
 }
 
-/// The build id among ELF notes: name size, description size, type, then name and description,
-/// each padded to four bytes (or eight in a segment aligned so).
+/// Finds the build id among ELF notes: name size, description size, type, then name and
+/// description, each padded to four bytes (or eight in a segment aligned so).
 fn gnu_build_id(mut notes: &[u8], align: usize) -> Option<&[u8]> {
     const NT_GNU_BUILD_ID: u32 = 3;
     let align = if align == 8 { 8 } else { 4 };
@@ -215,7 +216,7 @@ mod tests {
         let objects = loaded();
         let main = &objects[0];
         assert_eq!(main.path, std::env::current_exe().unwrap());
-        let here = loaded as fn() -> Vec<Object> as usize as u64;
+        let here = loaded as fn() -> Vec<LoadedObject> as usize as u64;
         assert!(main.segments.iter().any(|s| (s.start..s.limit).contains(&here)), "{main:x?}");
         assert!(!main.build_id.is_empty(), "the linker of this machine writes build ids");
         assert!(!crate::sys::raw::host::host_name().is_empty());

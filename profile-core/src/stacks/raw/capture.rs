@@ -12,49 +12,51 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use crate::stacks::raw::arch;
 use crate::stacks::raw::mapping;
 use crate::stacks::raw::scratch;
-#[cfg(intercepted)]
 use crate::stacks::raw::scratch::OwnStack;
-use crate::stacks::raw::scratch::{AtWork, Room};
-use crate::stacks::raw::window::Mapped;
+use crate::stacks::raw::scratch::{AtWork, ScratchRoom};
+use crate::stacks::raw::window::MappedStack;
 use crate::stacks::unwind;
-use crate::stacks::unwind::{End, Generation, Registers, Unwinder};
+use crate::stacks::unwind::{StackUnwinder, TableGeneration, UnwindRegisters, WalkEnd};
 use crate::sys::own_work::OwnWork;
 
-/// What `capture` unwinds with; null until the first `refresh`.
-static CURRENT: AtomicPtr<Unwinder> = AtomicPtr::new(std::ptr::null_mut());
-/// What `CURRENT` was made from, and those before it that a capture may still be looking at.
-static LOADED: Mutex<Loaded> = Mutex::new(Loaded { generation: None, retired: Vec::new() });
+/// The unwinder of `capture`; null until the first `refresh`.
+static CURRENT: AtomicPtr<StackUnwinder> = AtomicPtr::new(std::ptr::null_mut());
+/// The tables that `CURRENT` was made from, and the unwinders before it that a capture may still be
+/// using.
+static LOADED: Mutex<LoadedTables> =
+    Mutex::new(LoadedTables { generation: None, retired: Vec::new() });
 
-struct Loaded {
-    generation: Option<Generation>,
-    /// Each from a box.
-    retired: Vec<(Retired, AtWork)>,
+/// The generation of the tables in use, and the unwinders that were replaced.
+struct LoadedTables {
+    generation: Option<TableGeneration>,
+    /// Unwinders that were replaced, each from a box.
+    retired: Vec<(ReplacedUnwinder, AtWork)>,
 }
 
 /// An unwinder that was replaced.
-struct Retired(*mut Unwinder);
+struct ReplacedUnwinder(*mut StackUnwinder);
 
 // SAFETY: an unwinder may be dropped on any thread.
-unsafe impl Send for Retired {}
+unsafe impl Send for ReplacedUnwinder {}
 
 thread_local! {
-    /// Where this thread's stack is mapped; zeros where nobody has looked yet.
+    /// The range in which this thread's stack is mapped; zeros where nobody has looked yet.
     static STACK: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 /// A stack of return addresses, the leaf first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Captured<'a> {
+pub(crate) struct CapturedStack<'a> {
     /// A place in the caller of [`capture`], then of each caller an address inside its call.
     pub(crate) addresses: &'a [u64],
-    /// Whether the stack goes on beyond its last address.
+    /// True where the stack goes on beyond its last address.
     pub(crate) truncated: bool,
 }
 
-impl<'a> Captured<'a> {
-    /// The stack without so many frames of ours at its leaf.
-    pub(crate) fn without(self, ours: usize) -> Captured<'a> {
-        Captured { addresses: self.addresses.get(ours..).unwrap_or_default(), ..self }
+impl<'a> CapturedStack<'a> {
+    /// Returns the stack without so many frames of ours at its leaf.
+    pub(crate) fn without(self, ours: usize) -> CapturedStack<'a> {
+        CapturedStack { addresses: self.addresses.get(ours..).unwrap_or_default(), ..self }
     }
 }
 
@@ -69,8 +71,8 @@ pub(crate) fn refresh() {
     read_tables(LOADED.lock().unwrap_or_else(PoisonError::into_inner));
 }
 
-/// The same from inside an allocator, on a stack of our own: nothing where somebody else is at it, who
-/// may be waiting for a lock that this thread holds.
+/// Does the same as [`refresh`] from inside an allocator, on a stack of our own: nothing where
+/// somebody else is at it, who may be waiting for a lock that this thread holds.
 pub(crate) fn refresh_in_allocator() {
     let _own = OwnWork::begin();
     scratch::prepare();
@@ -81,18 +83,18 @@ pub(crate) fn refresh_in_allocator() {
     });
 }
 
-fn read_tables(mut loaded: MutexGuard<'_, Loaded>) {
+fn read_tables(mut loaded: MutexGuard<'_, LoadedTables>) {
     scratch::prepare();
     let generation = unwind::generation();
     if loaded.generation != Some(generation) {
-        let new = Box::into_raw(Box::new(Unwinder::load()));
+        let new = Box::into_raw(Box::new(StackUnwinder::load()));
         let old = CURRENT.swap(new, Ordering::SeqCst);
         loaded.generation = Some(generation);
         if !old.is_null() {
-            loaded.retired.push((Retired(old), AtWork::now()));
+            loaded.retired.push((ReplacedUnwinder(old), AtWork::now()));
         }
     }
-    loaded.retired.retain_mut(|(Retired(old), readers)| {
+    loaded.retired.retain_mut(|(ReplacedUnwinder(old), readers)| {
         let free = readers.have_ended();
         if free {
             // SAFETY: it came from a box. Captures that begin now find its successor, and those that
@@ -103,7 +105,7 @@ fn read_tables(mut loaded: MutexGuard<'_, Loaded>) {
     });
 }
 
-/// Whether [`refresh`] was ever called.
+/// Returns whether [`refresh`] was ever called.
 pub(crate) fn is_ready() -> bool {
     !CURRENT.load(Ordering::Relaxed).is_null()
 }
@@ -112,17 +114,16 @@ pub(crate) fn is_ready() -> bool {
 /// runs on a stack of our own with every signal blocked. `None`, and nothing done, before the first
 /// [`refresh`] and where there is no stack of ours to be had.
 #[inline(never)]
-pub(crate) fn capture<R>(most: usize, work: impl FnOnce(Captured<'_>) -> R) -> Option<R> {
+pub(crate) fn capture<R>(most: usize, work: impl FnOnce(CapturedStack<'_>) -> R) -> Option<R> {
     with_signals_blocked(arch::here(), most, work)
 }
 
-/// The same with signals as they are where that is as safe, which saves two system calls. `work` may be
-/// left in the midst of it, for ever: it holds nothing then.
-#[cfg(intercepted)]
+/// Does the same as [`capture`] with signals as they are where that is as safe, which saves two
+/// system calls. `work` may be left in the midst of it, for ever: it holds nothing then.
 #[inline(never)]
 pub(crate) fn capture_interruptible<R>(
     most: usize,
-    work: impl FnOnce(Captured<'_>) -> R,
+    work: impl FnOnce(CapturedStack<'_>) -> R,
 ) -> Option<R> {
     let registers = arch::here();
     let (sp, mapped) = (registers.sp, STACK.get());
@@ -137,31 +138,30 @@ pub(crate) fn capture_interruptible<R>(
 
 #[inline(never)]
 fn with_signals_blocked<R>(
-    registers: Registers,
+    registers: UnwindRegisters,
     most: usize,
-    work: impl FnOnce(Captured<'_>) -> R,
+    work: impl FnOnce(CapturedStack<'_>) -> R,
 ) -> Option<R> {
     scratch::run(|room| capture_in(room, registers, stack_around(registers.sp), most, work))?
 }
 
-#[cfg(intercepted)]
 #[inline(never)]
 fn on_own_stack<R>(
-    registers: Registers,
+    registers: UnwindRegisters,
     mapped: (u64, u64),
     most: usize,
-    work: impl FnOnce(Captured<'_>) -> R,
+    work: impl FnOnce(CapturedStack<'_>) -> R,
 ) -> Option<R> {
     let own = OwnStack { sp: registers.sp, mapped };
     scratch::run_on_own_stack(own, |room| capture_in(room, registers, mapped, most, work))?
 }
 
 fn capture_in<R>(
-    room: &mut Room,
-    registers: Registers,
+    room: &mut ScratchRoom,
+    registers: UnwindRegisters,
     mapped: (u64, u64),
     most: usize,
-    work: impl FnOnce(Captured<'_>) -> R,
+    work: impl FnOnce(CapturedStack<'_>) -> R,
 ) -> Option<R> {
     let unwinder = CURRENT.load(Ordering::SeqCst);
     if unwinder.is_null() {
@@ -174,28 +174,28 @@ fn capture_in<R>(
 }
 
 fn walk<'a>(
-    unwinder: &Unwinder,
-    registers: Registers,
+    unwinder: &StackUnwinder,
+    registers: UnwindRegisters,
     (low, high): (u64, u64),
-    room: &mut Room,
+    room: &mut ScratchRoom,
     out: &'a mut [u64],
-) -> Captured<'a> {
+) -> CapturedStack<'a> {
     room.window.forget();
-    let mut stack = Mapped { low: low.max(registers.sp), high, window: &mut room.window };
+    let mut stack = MappedStack { low: low.max(registers.sp), high, window: &mut room.window };
     let (len, end) =
         unwinder.unwind_callers(&mut room.scratch, registers, &mut stack, atomics(out));
-    Captured { addresses: &out[..len], truncated: end != End::Root }
+    CapturedStack { addresses: &out[..len], truncated: end != WalkEnd::Root }
 }
 
-/// The words as the unwinder writes them.
+/// Casts words to the atomics that the unwinder writes.
 fn atomics(words: &mut [u64]) -> &[AtomicU64] {
     // SAFETY: `AtomicU64` has the size and alignment of `u64` on the processors that this is for,
     // and the borrow is exclusive for as long as the result lives.
     unsafe { std::slice::from_raw_parts(words.as_mut_ptr().cast::<AtomicU64>(), words.len()) }
 }
 
-/// Where the calling thread's stack is mapped, if that is where its stack pointer is. It isn't while
-/// a coroutine runs, or a handler on an alternate stack.
+/// Returns the range in which the calling thread's stack is mapped, if its stack pointer is in
+/// there. It isn't while a coroutine runs, or a handler on an alternate stack.
 fn stack_around(sp: u64) -> (u64, u64) {
     let mut known = STACK.get();
     // The first thread's grows, and is looked for again then; another's has a fixed size.

@@ -18,8 +18,8 @@ impl StackOf {
         if tid == pid { StackOf::Main } else { StackOf::Thread { pointer } }
     }
 
-    /// Between which addresses the stack is now, if this line of the map tells: all of it stays mapped
-    /// as long as the thread lives. The first thread's grows downwards.
+    /// Returns the addresses between which the stack is now, if this line of the map tells: all of
+    /// it stays mapped as long as the thread lives. The first thread's grows downwards.
     pub(crate) fn find(self, line: &[u8]) -> Option<(u64, u64)> {
         match self {
             StackOf::Main => line.ends_with(b"[stack]").then(|| range(line))?,
@@ -33,7 +33,7 @@ impl StackOf {
     }
 }
 
-/// The first and the last word of a line.
+/// Reads the range of addresses that a line begins with.
 fn range(line: &[u8]) -> Option<(u64, u64)> {
     let dash = line.iter().position(|&byte| byte == b'-')?;
     let space = line.iter().position(|&byte| byte == b' ')?;
@@ -47,8 +47,9 @@ fn hex(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// How far below its stack as it was the first thread's may be now. The kernel keeps at least 128 MiB
-/// there free of other mappings (Linux, arch/x86/mm/mmap.c: `SIZE_128M`).
+/// Bytes by which the first thread's stack pointer may be below its stack as that was last seen.
+/// The kernel keeps at least 128 MiB there free of other mappings (Linux, arch/x86/mm/mmap.c:
+/// `SIZE_128M`).
 pub(crate) const GROWTH: u64 = 64 << 20;
 
 /// Returns whether this is the process's first thread.
@@ -58,7 +59,7 @@ pub(crate) fn is_first_thread() -> bool {
     id(libc::SYS_gettid) == id(libc::SYS_getpid)
 }
 
-/// The calling thread's stack. It takes tens of microseconds: remember the answer.
+/// Finds the calling thread's stack. It takes tens of microseconds: remember the answer.
 pub(crate) fn own_stack() -> Option<(u64, u64)> {
     let call = |number, arguments| {
         // SAFETY: openat(2), read(2) and close(2), on a descriptor of our own and a buffer that

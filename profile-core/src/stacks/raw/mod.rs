@@ -8,6 +8,7 @@ pub(crate) mod capture;
 #[allow(dead_code)]
 pub(crate) mod mapping;
 #[cfg(feature = "sampler")]
+#[cfg_attr(not(intercepted), allow(dead_code))]
 pub(crate) mod on_stack;
 #[allow(dead_code)]
 pub(crate) mod scratch;

@@ -11,10 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::stacks::raw::arch;
 
-/// What the kernel keeps of a signal's handling (Linux, include/uapi/asm-generic/signal.h).
+/// The kernel's record of how a signal is handled (Linux, include/uapi/asm-generic/signal.h).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Action {
+struct SignalAction {
     handler: usize,
     flags: usize,
     restorer: usize,
@@ -24,8 +24,8 @@ struct Action {
 /// The signals that are kept out of handlers, a bit each.
 static KEPT_OUT: AtomicU64 = AtomicU64::new(0);
 
-/// The signals that are to be kept out of handlers which are installed from now on.
-#[cfg_attr(not(intercepted), allow(dead_code))]
+/// Returns the signals that are to be kept out of handlers which are installed from now on, a bit
+/// each.
 pub(crate) fn kept_out() -> u64 {
     KEPT_OUT.load(Ordering::Relaxed)
 }
@@ -40,13 +40,13 @@ pub(crate) fn block_in_handlers(ours: i32) {
         let has_handler = ![libc::SIG_DFL, libc::SIG_IGN].contains(&action.handler);
         let on_stack = action.flags & libc::SA_ONSTACK as usize != 0;
         if has_handler && on_stack && action.mask & ours == 0 {
-            exchange(signal, action, Action { mask: action.mask | ours, ..action });
+            exchange(signal, action, SignalAction { mask: action.mask | ours, ..action });
         }
     }
 }
 
-fn read(signal: i32) -> Option<Action> {
-    let mut action = Action::default();
+fn read(signal: i32) -> Option<SignalAction> {
+    let mut action = SignalAction::default();
     let at = (&raw mut action).expose_provenance();
     // SAFETY: rt_sigaction(2) writes to a structure of the kernel's layout that lives during the call.
     let status = unsafe {
@@ -55,10 +55,10 @@ fn read(signal: i32) -> Option<Action> {
     (status == 0).then_some(action)
 }
 
-/// Puts one in place of the other. Where a third has come in between, that one stays.
-fn exchange(signal: i32, old: Action, new: Action) {
-    let write = |action: &Action| {
-        let mut before = Action::default();
+/// Puts one action in place of another. Where a third has come in between, that one stays.
+fn exchange(signal: i32, old: SignalAction, new: SignalAction) {
+    let write = |action: &SignalAction| {
+        let mut before = SignalAction::default();
         let at = std::ptr::from_ref(action).expose_provenance();
         let before_at = (&raw mut before).expose_provenance();
         let arguments = [signal as usize, at, before_at, size_of::<u64>(), 0, 0];
@@ -89,7 +89,7 @@ mod tests {
             unsafe { libc::sigaction(theirs, &raw const action, std::ptr::null_mut()) };
             let before = read(theirs).unwrap();
             block_in_handlers(ours);
-            assert_eq!(read(theirs), Some(Action { mask: before.mask | mask, ..before }));
+            assert_eq!(read(theirs), Some(SignalAction { mask: before.mask | mask, ..before }));
         }
     }
 }

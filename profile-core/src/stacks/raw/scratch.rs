@@ -19,31 +19,31 @@ use std::sync::atomic::{AtomicPtr, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::stacks::raw::arch;
-use crate::stacks::raw::window::Window;
-use crate::stacks::unwind::{Memo, Scratch};
+use crate::stacks::raw::window::MemoryWindow;
+use crate::stacks::unwind::{StackMemo, UnwindScratch};
 
 /// Stacks there are. One is held for microseconds, so that more than there are processors are in use
 /// only where their holders were preempted.
 pub(crate) const SLOTS: usize = 64;
-/// Bytes of a stack: a debug build makes a [`Room`] on it, and the allocator may run there.
+/// Bytes of a stack: a debug build makes a [`ScratchRoom`] on it, and the allocator may run there.
 const STACK: usize = 256 << 10;
 /// Bytes between two stacks that nobody may touch.
 const GUARD: usize = 64 << 10;
 /// Bytes from one stack's top to the next's. Pages of all sizes there are divide it.
 pub(crate) const STRIDE: usize = STACK + GUARD + ROOM;
-/// Bytes for a [`Room`], above its stack.
+/// Bytes for a [`ScratchRoom`], above its stack.
 const ROOM: usize = 64 << 10;
 /// Bytes from the table's beginning to the first stack's top.
 pub(crate) const FIRST_TOP: usize = GUARD + GUARD + STACK;
 
 /// The slots, in memory of their own that a forked child finds zeroed; null until [`prepare`].
-pub(crate) static TABLE: AtomicPtr<Slot> = AtomicPtr::new(std::ptr::null_mut());
+pub(crate) static TABLE: AtomicPtr<ScratchSlot> = AtomicPtr::new(std::ptr::null_mut());
 
 /// One stack's word. The layout is known to the entry of signal handlers, in [`arch`].
 #[repr(C, align(64))]
-pub(crate) struct Slot {
-    /// Odd while somebody is at it, with their stack pointer where signals are not blocked; and above
-    /// that how often somebody was.
+pub(crate) struct ScratchSlot {
+    /// Odd while somebody holds the slot, with their stack pointer where signals are not blocked;
+    /// the bits above count how often somebody did.
     state: AtomicU64,
     /// 0 until the room is made.
     made: AtomicU8,
@@ -55,28 +55,29 @@ const ONE: u64 = 1 << 45;
 /// Added to the state of a slot that is given back, where it was claimed by adding one.
 pub(crate) const GIVE_BACK: u64 = ONE - 1;
 
-/// The state of a slot in this state while a thread with a stack pointer holds it; 0 for one whose
+/// Returns the state of a slot while a thread with this stack pointer holds it; 0 for one whose
 /// signals are blocked.
-fn held(state: u64, sp: u64) -> u64 {
+fn held_state(state: u64, sp: u64) -> u64 {
     state & !(ONE - 1) | sp >> 3 & (ONE - 1) | 1
 }
 
-/// The stack pointer of a slot's holder, with its last bits cleared, where signals are not blocked.
-fn holder(state: u64) -> Option<u64> {
+/// Returns the stack pointer of a slot's holder, with its last bits cleared, where signals are not
+/// blocked.
+fn holder_sp(state: u64) -> Option<u64> {
     let sp = (state & (ONE - 2)) << 3;
     if state & 1 != 0 && sp != 0 { Some(sp) } else { None }
 }
 
 /// Working memory beside a stack.
 #[derive(Default)]
-pub(crate) struct Room {
-    pub(crate) scratch: Scratch,
-    /// Of the last stack that was sampled here: most often the same thread's.
-    pub(crate) memo: Memo,
-    pub(crate) window: Window,
+pub(crate) struct ScratchRoom {
+    pub(crate) scratch: UnwindScratch,
+    /// The memo of the last stack that was sampled here: most often the same thread's.
+    pub(crate) memo: StackMemo,
+    pub(crate) window: MemoryWindow,
 }
 
-const _: () = assert!(size_of::<Room>() <= ROOM && size_of::<Slot>() == 64);
+const _: () = assert!(size_of::<ScratchRoom>() <= ROOM && size_of::<ScratchSlot>() == 64);
 
 /// Makes the stacks, where that was not done. They take memory when they are used. Where the system
 /// refuses there are none.
@@ -85,13 +86,13 @@ pub(crate) fn prepare() {
     if STATE.compare_exchange(0, 1, Ordering::Acquire, Ordering::Relaxed).is_err() {
         return;
     }
-    if let Some(table) = map() {
+    if let Some(table) = map_table() {
         TABLE.store(table, Ordering::SeqCst);
     }
 }
 
-/// The table of slots, and after it the stacks, in one mapping.
-fn map() -> Option<*mut Slot> {
+/// Maps the table of slots, and after it the stacks, in one mapping.
+fn map_table() -> Option<*mut ScratchSlot> {
     // By system call: an allocator may be on its first allocation.
     let call = |number, arguments| {
         // SAFETY: mmap(2) of new private memory at an address of the kernel's choice, and mprotect(2)
@@ -116,22 +117,22 @@ fn map() -> Option<*mut Slot> {
     Some(std::ptr::with_exposed_provenance_mut(start))
 }
 
-impl Slot {
-    /// Ends what is held in this state, if it still is: a handler may have forked, and then a child is
-    /// here whose slots were all given back.
+impl ScratchSlot {
+    /// Gives the slot back if it is still held in this state: a handler may have forked, and then a
+    /// child is here whose slots were all given back.
     fn give_back(&self, held: u64) {
         let free = (held & !(ONE - 1)).wrapping_add(ONE);
         let _ = self.state.compare_exchange(held, free, Ordering::Release, Ordering::Relaxed);
     }
 
-    /// The upper end of this slot's stack, where its room begins.
+    /// Returns the upper end of this slot's stack, where its room begins.
     fn top(&self) -> usize {
         let table = TABLE.load(Ordering::Relaxed).addr();
-        let number = (std::ptr::from_ref(self).addr() - table) / size_of::<Slot>();
+        let number = (std::ptr::from_ref(self).addr() - table) / size_of::<ScratchSlot>();
         table + FIRST_TOP + number * STRIDE
     }
 
-    /// Whether a stack pointer is in this slot's stack.
+    /// Returns whether a stack pointer is in this slot's stack.
     #[inline(always)]
     fn is_under(&self, sp: u64) -> bool {
         let top = self.top() as u64;
@@ -142,24 +143,24 @@ impl Slot {
         self.state.compare_exchange(free, held, Ordering::SeqCst, Ordering::Relaxed).is_ok()
     }
 
-    /// The slot's room, which is its holder's.
+    /// Returns the slot's room, which is its holder's.
     ///
     /// # Safety
     ///
     /// The caller holds the slot, and runs on the slot's stack or one as large.
-    pub(crate) unsafe fn room(&self) -> *mut Room {
-        let room = std::ptr::with_exposed_provenance_mut::<Room>(self.top());
+    pub(crate) unsafe fn room(&self) -> *mut ScratchRoom {
+        let room = std::ptr::with_exposed_provenance_mut::<ScratchRoom>(self.top());
         if self.made.load(Ordering::Relaxed) == 0 {
             // SAFETY: memory of our own, large enough and aligned to a page.
-            unsafe { room.write(Room::default()) };
+            unsafe { room.write(ScratchRoom::default()) };
             self.made.store(1, Ordering::Relaxed);
         }
         room
     }
 }
 
-/// The slots; none before [`prepare`].
-fn slots() -> &'static [Slot] {
+/// Returns the slots; none before [`prepare`].
+fn slots() -> &'static [ScratchSlot] {
     let table = TABLE.load(Ordering::SeqCst);
     if table.is_null() {
         return &[];
@@ -170,28 +171,28 @@ fn slots() -> &'static [Slot] {
 }
 
 /// A slot that this thread holds, and its state.
-struct Held(&'static Slot, u64);
+struct HeldSlot(&'static ScratchSlot, u64);
 
 /// A thread's stack as it claims a slot with its signals not blocked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OwnStack {
     pub(crate) sp: u64,
-    /// Where it is mapped. `sp` is in there.
+    /// The range in which it is mapped. `sp` is in there.
     pub(crate) mapped: (u64, u64),
 }
 
 impl OwnStack {
-    /// Whether the holder of a slot was this thread, further down its stack than it is now: then it was
-    /// left for good.
+    /// Returns whether the holder of a slot was this thread, further down its stack than it is now:
+    /// then the slot was left for good.
     #[inline(always)]
     fn has_left(&self, state: u64) -> bool {
-        let Some(sp) = holder(state) else { return false };
+        let Some(sp) = holder_sp(state) else { return false };
         // A handler may run on an alternate stack that is a part of this one, above what it interrupts.
         self.mapped.0 <= sp && sp <= self.sp && !on_alternate_stack()
     }
 }
 
-/// Whether this thread runs on its alternate stack for signals.
+/// Returns whether this thread runs on its alternate stack for signals.
 #[cold]
 fn on_alternate_stack() -> bool {
     let mut now = MaybeUninit::<libc::stack_t>::uninit();
@@ -202,9 +203,9 @@ fn on_alternate_stack() -> bool {
     failed || unsafe { now.assume_init() }.ss_flags & libc::SS_ONSTACK != 0
 }
 
-impl Held {
+impl HeldSlot {
     /// Claims a slot; with `own` where this thread's signals are not blocked.
-    fn claim(own: Option<OwnStack>) -> Option<Held> {
+    fn claim(own: Option<OwnStack>) -> Option<HeldSlot> {
         let slots = slots();
         // Threads begin at different ones, and at the same one again.
         let first = arch::thread_pointer() as usize >> 12;
@@ -229,15 +230,15 @@ impl Held {
                 state = slot.state.load(Ordering::Relaxed);
             }
             // Only what was claimed is given back.
-            if state & 1 == 0 && slot.claim(state, held(state, mark)) {
-                return Some(Held(slot, held(state, mark)));
+            if state & 1 == 0 && slot.claim(state, held_state(state, mark)) {
+                return Some(HeldSlot(slot, held_state(state, mark)));
             }
         }
         None
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldSlot {
     fn drop(&mut self) {
         self.0.give_back(self.1);
     }
@@ -252,7 +253,7 @@ impl AllBlocked {
     #[inline(always)]
     fn new() -> AllBlocked {
         let (all, mut before) = (u64::MAX, 0u64);
-        mask(&raw const all, &raw mut before);
+        set_signal_mask(&raw const all, &raw mut before);
         AllBlocked { before }
     }
 }
@@ -260,13 +261,13 @@ impl AllBlocked {
 impl Drop for AllBlocked {
     #[inline(always)]
     fn drop(&mut self) {
-        mask(&raw const self.before, std::ptr::null_mut());
+        set_signal_mask(&raw const self.before, std::ptr::null_mut());
     }
 }
 
 /// Sets this thread's signal mask as the kernel has it. libc's function keeps some signals back.
 #[inline(always)]
-fn mask(new: *const u64, before: *mut u64) {
+fn set_signal_mask(new: *const u64, before: *mut u64) {
     let how = libc::SIG_SETMASK as usize;
     let arguments = [how, new.expose_provenance(), before.expose_provenance(), 8, 0, 0];
     // SAFETY: rt_sigprocmask(2) with masks of the kernel's size, 8 bytes, that live during the call.
@@ -276,36 +277,42 @@ fn mask(new: *const u64, before: *mut u64) {
 /// Runs `work` on a stack of our own with its room, with every signal blocked. `None`, and nothing
 /// done, where none is free.
 #[inline(always)]
-pub(crate) fn run<R>(work: impl FnOnce(&mut Room) -> R) -> Option<R> {
+pub(crate) fn run<R>(work: impl FnOnce(&mut ScratchRoom) -> R) -> Option<R> {
     let _blocked = AllBlocked::new();
-    run_in(&Held::claim(None)?, work)
+    run_in(&HeldSlot::claim(None)?, work)
 }
 
-/// The same with signals as they are, for a thread that is on a stack of its own. `work` may be left in
-/// the midst of it, for ever.
+/// Does the same as [`run`] with signals as they are, for a thread that is on a stack of its own.
+/// `work` may be left in the midst of it, for ever.
 #[inline(always)]
-pub(crate) fn run_on_own_stack<R>(own: OwnStack, work: impl FnOnce(&mut Room) -> R) -> Option<R> {
-    run_in(&Held::claim(Some(own))?, work)
+pub(crate) fn run_on_own_stack<R>(
+    own: OwnStack,
+    work: impl FnOnce(&mut ScratchRoom) -> R,
+) -> Option<R> {
+    run_in(&HeldSlot::claim(Some(own))?, work)
 }
 
-/// Not part of its callers' frames, so that no more than one of them and of what claims takes room on
-/// the stack at a time.
+/// Runs `work` in a slot. It is not part of its callers' frames, so that no more than one of them
+/// and of what claims takes room on the stack at a time.
 #[inline(never)]
-fn run_in<R, F: FnOnce(&mut Room) -> R>(held: &Held, work: F) -> Option<R> {
-    struct Call<F, R> {
+fn run_in<R, F: FnOnce(&mut ScratchRoom) -> R>(held: &HeldSlot, work: F) -> Option<R> {
+    struct SlotCall<F, R> {
         work: ManuallyDrop<F>,
         result: MaybeUninit<R>,
     }
 
-    extern "C" fn begin<R, F: FnOnce(&mut Room) -> R>(call: *mut c_void, slot: *const Slot) {
+    extern "C" fn begin<R, F: FnOnce(&mut ScratchRoom) -> R>(
+        call: *mut c_void,
+        slot: *const ScratchSlot,
+    ) {
         // SAFETY: `run_in` passes these pointers and waits; it holds the slot, and this is its stack.
-        let (call, room) = unsafe { (&mut *call.cast::<Call<F, R>>(), &mut *(*slot).room()) };
+        let (call, room) = unsafe { (&mut *call.cast::<SlotCall<F, R>>(), &mut *(*slot).room()) };
         // SAFETY: taken this once.
         let work = unsafe { ManuallyDrop::take(&mut call.work) };
         call.result.write(work(room));
     }
 
-    let mut call = Call { work: ManuallyDrop::new(work), result: MaybeUninit::uninit() };
+    let mut call = SlotCall { work: ManuallyDrop::new(work), result: MaybeUninit::uninit() };
     // SAFETY: the stack's top is aligned to pages, nobody else uses the stack, and `begin` does not
     // unwind: it is `extern "C"`.
     unsafe { arch::call_on((&raw mut call).cast(), held.0, held.0.top(), begin::<R, F>) };
@@ -313,7 +320,7 @@ fn run_in<R, F: FnOnce(&mut Room) -> R>(held: &Held, work: F) -> Option<R> {
     Some(unsafe { call.result.assume_init() })
 }
 
-/// Those who were at work at one moment, and may be using what they found then.
+/// The holders of slots at one moment, who may be using what they found then.
 #[derive(Debug, Default)]
 pub(crate) struct AtWork {
     /// Slots and their states.
@@ -321,9 +328,9 @@ pub(crate) struct AtWork {
 }
 
 impl AtWork {
-    /// Those who are at work now.
+    /// Lists those who are at work now.
     pub(crate) fn now() -> AtWork {
-        let state = |slot: &Slot| slot.state.load(Ordering::SeqCst);
+        let state = |slot: &ScratchSlot| slot.state.load(Ordering::SeqCst);
         let slots = slots().iter().map(state).enumerate();
         AtWork { slots: slots.filter(|(_, state)| !state.is_multiple_of(2)).collect() }
     }
@@ -353,7 +360,7 @@ impl AtWork {
 mod tests {
     use super::*;
 
-    /// A run's own stack pointer, and what it was given.
+    /// Returns the stack pointer of a run.
     fn place() -> u64 {
         arch::here().sp
     }
@@ -396,12 +403,12 @@ mod tests {
 
     /// Runs something and never comes back from it, as a handler that ends by `siglongjmp` does.
     fn leave(own: OwnStack) {
-        std::mem::forget(Held::claim(Some(own)).expect("a free stack"));
+        std::mem::forget(HeldSlot::claim(Some(own)).expect("a free stack"));
     }
 
     /// Slots that are held with a stack pointer between two addresses.
     fn slots_of((low, high): (u64, u64)) -> usize {
-        let holders = slots().iter().map(|slot| holder(slot.state.load(Ordering::Relaxed)));
+        let holders = slots().iter().map(|slot| holder_sp(slot.state.load(Ordering::Relaxed)));
         holders.flatten().filter(|sp| (low..high).contains(sp)).count()
     }
 
@@ -425,7 +432,7 @@ mod tests {
         assert_eq!((held_with(0x18_0000), held_with(0x17_0000)), (1, 1));
         // Another thread's stack.
         let other = OwnStack { sp: 0x30_0000, mapped: (0x20_0000, 0x30_1000) };
-        drop(Held::claim(Some(other)));
+        drop(HeldSlot::claim(Some(other)));
         assert_eq!((held_with(0x18_0000), held_with(0x17_0000)), (1, 1));
         // Further up what is met is taken back: no more are left than there were.
         let before = slots_of(mapped);
@@ -441,13 +448,16 @@ mod tests {
         for sp in [0x7fff_ffff_fff0, 0xffff_ffff_fff0, 0x10] {
             for times in [0, 1, (1 << 19) - 1] {
                 let free = ONE.wrapping_mul(times);
-                assert_eq!(holder(held(free, sp)), Some(sp));
-                assert_eq!(holder(free), None);
-                assert_eq!(holder(held(free, 0)), None);
-                let slot = Slot { state: AtomicU64::new(held(free, sp)), made: AtomicU8::new(0) };
-                slot.give_back(held(free, sp));
+                assert_eq!(holder_sp(held_state(free, sp)), Some(sp));
+                assert_eq!(holder_sp(free), None);
+                assert_eq!(holder_sp(held_state(free, 0)), None);
+                let slot = ScratchSlot {
+                    state: AtomicU64::new(held_state(free, sp)),
+                    made: AtomicU8::new(0),
+                };
+                slot.give_back(held_state(free, sp));
                 assert_eq!(slot.state.into_inner(), free.wrapping_add(ONE));
-                assert_eq!(held(free, 0).wrapping_add(GIVE_BACK), free.wrapping_add(ONE));
+                assert_eq!(held_state(free, 0).wrapping_add(GIVE_BACK), free.wrapping_add(ONE));
             }
         }
     }

@@ -9,23 +9,23 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 /// The folder of threads.
-pub(crate) struct Tasks {
+pub(crate) struct TaskFolder {
     folder: File,
 }
 
 /// The beginning of a short file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Text {
+pub(crate) struct ShortFile {
     bytes: [u8; 192],
     len: usize,
 }
 
-impl Tasks {
-    pub(crate) fn open() -> io::Result<Tasks> {
-        Ok(Tasks { folder: File::open("/proc/self/task")? })
+impl TaskFolder {
+    pub(crate) fn open() -> io::Result<TaskFolder> {
+        Ok(TaskFolder { folder: File::open("/proc/self/task")? })
     }
 
-    /// The ids of all threads there are now.
+    /// Lists the ids of all threads there are now.
     pub(crate) fn ids() -> io::Result<Vec<u32>> {
         let mut ids = Vec::new();
         for task in fs::read_dir("/proc/self/task")? {
@@ -34,13 +34,14 @@ impl Tasks {
         Ok(ids)
     }
 
-    /// How many threads there are now, and a constant: much less work than a list of them.
+    /// Returns the number of threads there are now plus a constant: much less work than a list of
+    /// them.
     pub(crate) fn count(&self) -> io::Result<u64> {
         // The kernel counts each thread's folder as a link to this one.
         Ok(self.folder.metadata()?.nlink())
     }
 
-    /// A file of a thread; `None` where the thread has ended, or the file is not to be read.
+    /// Opens a file of a thread; `None` where the thread has ended, or the file is not to be read.
     pub(crate) fn file(&self, tid: u32, name: &str) -> Option<File> {
         let mut path = [0u8; 32];
         // The last byte stays 0.
@@ -53,31 +54,32 @@ impl Tasks {
         (file >= 0).then(|| unsafe { File::from_raw_fd(file) })
     }
 
-    /// What a short file of a thread says.
-    pub(crate) fn text(&self, tid: u32, name: &str) -> Option<Text> {
-        Some(Text::read(&self.file(tid, name)?))
+    /// Reads a short file of a thread.
+    pub(crate) fn text(&self, tid: u32, name: &str) -> Option<ShortFile> {
+        Some(ShortFile::read(&self.file(tid, name)?))
     }
 }
 
-impl Text {
+impl ShortFile {
     /// Reads from the file's beginning, so that a file can be read again.
-    pub(crate) fn read(file: &File) -> Text {
+    pub(crate) fn read(file: &File) -> ShortFile {
         let mut bytes = [0; 192];
         let len = file.read_at(&mut bytes, 0).unwrap_or(0);
-        Text { bytes, len }
+        ShortFile { bytes, len }
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes[..self.len]
     }
 
-    /// As text; `None` where it is none.
+    /// Returns it as text; `None` where it is none.
     pub(crate) fn str(&self) -> Option<&str> {
         std::str::from_utf8(self.bytes()).ok()
     }
 }
 
-/// Files that may be kept open without taking a noticeable part of those that the process can have.
+/// Returns the number of files that may be kept open without taking a noticeable part of those that
+/// the process can have.
 pub(crate) fn spare_files() -> usize {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: getrlimit(2) writes to a structure that lives during the call.
@@ -85,7 +87,7 @@ pub(crate) fn spare_files() -> usize {
     if known { (limit.rlim_cur / 8).min(4096) as usize } else { 0 }
 }
 
-/// A thread's name; "(ended)" where it has ended.
+/// Reads a thread's name; "(ended)" where it has ended.
 pub(crate) fn name_of(tid: u32) -> String {
     std::fs::read_to_string(format!("/proc/self/task/{tid}/comm"))
         .map_or_else(|_| "(ended)".to_owned(), |name| name.trim_end().to_owned())
@@ -101,8 +103,8 @@ mod tests {
         let read = || {
             // SAFETY: gettid(2) has no arguments and no effect.
             let tid = unsafe { libc::gettid() } as u32;
-            let tasks = Tasks::open().unwrap();
-            assert!(Tasks::ids().unwrap().contains(&tid));
+            let tasks = TaskFolder::open().unwrap();
+            assert!(TaskFolder::ids().unwrap().contains(&tid));
             // Other tests' threads come and go.
             let one_more = || {
                 let before = tasks.count().unwrap();

@@ -5,16 +5,16 @@
 //! `errno`.
 
 use crate::stacks::raw::arch;
-use crate::stacks::unwind::Stack;
+use crate::stacks::unwind::StackMemory;
 
 /// A stack, read directly where it is known to be mapped and through the kernel elsewhere.
-pub(crate) struct Mapped<'a> {
+pub(crate) struct MappedStack<'a> {
     pub(crate) low: u64,
     pub(crate) high: u64,
-    pub(crate) window: &'a mut Window,
+    pub(crate) window: &'a mut MemoryWindow,
 }
 
-impl Stack for Mapped<'_> {
+impl StackMemory for MappedStack<'_> {
     fn read(&mut self, address: u64) -> Option<u64> {
         if !address.is_multiple_of(8) {
             return None;
@@ -30,14 +30,14 @@ impl Stack for Mapped<'_> {
     }
 }
 
-impl Stack for Window {
+impl StackMemory for MemoryWindow {
     fn read(&mut self, address: u64) -> Option<u64> {
         if address.is_multiple_of(8) { self.word_at(address) } else { None }
     }
 }
 
 /// A copy of a piece of memory that the kernel made, so that a bad address is an error and no fault.
-pub(crate) struct Window {
+pub(crate) struct MemoryWindow {
     start: u64,
     words: usize,
     copies: u32,
@@ -46,24 +46,24 @@ pub(crate) struct Window {
 
 /// Half a page: most stacks below which nothing is known yet are short.
 const WORDS: usize = 512;
-/// How much may be read below what is asked for: a power of two that divides a page, so that it is
-/// in the same one.
+/// Bytes that may be read below what is asked for: a power of two that divides a page, so that they
+/// are in the same one.
 const BELOW: u64 = 512;
 
-impl Default for Window {
-    fn default() -> Window {
-        Window { start: 0, words: 0, copies: 0, copy: [0; WORDS] }
+impl Default for MemoryWindow {
+    fn default() -> MemoryWindow {
+        MemoryWindow { start: 0, words: 0, copies: 0, copy: [0; WORDS] }
     }
 }
 
-impl Window {
-    /// Another stack is going to be read.
+impl MemoryWindow {
+    /// Forgets the copy: another stack is going to be read.
     pub(crate) fn forget(&mut self) {
         self.words = 0;
         self.copies = 0;
     }
 
-    /// How often memory was copied since the last [`Window::forget`].
+    /// Returns the number of times that memory was copied since the last [`MemoryWindow::forget`].
     pub(crate) fn copies(&self) -> u32 {
         self.copies
     }
@@ -104,8 +104,7 @@ impl Window {
     }
 }
 
-/// So many words of memory, or fewer where it can't be read.
-#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
+/// Reads so many words of memory, or fewer where it can't be read.
 pub(crate) fn words(address: u64, count: usize) -> Vec<u64> {
     let mut copy = vec![0u8; count * 8];
     let mut have = 0;
@@ -128,7 +127,8 @@ fn bytes(words: &mut [u64; WORDS]) -> &mut [u8; WORDS * 8] {
     unsafe { &mut *words.as_mut_ptr().cast() }
 }
 
-/// How many bytes could be read, or a negative error number.
+/// Reads memory by process_vm_readv(2). Returns the number of bytes that could be read, or a
+/// negative error number.
 fn read_by_vm(address: u64, copy: &mut [u8]) -> isize {
     let local = libc::iovec { iov_base: copy.as_mut_ptr().cast(), iov_len: copy.len() };
     let remote = libc::iovec { iov_base: address as *mut libc::c_void, iov_len: copy.len() };
@@ -141,7 +141,8 @@ fn read_by_vm(address: u64, copy: &mut [u8]) -> isize {
     }
 }
 
-/// The same through `/proc/self/mem`, opened anew each time: a forked child's would be its parent's.
+/// Reads memory through `/proc/self/mem`, opened anew each time: a forked child's would be its
+/// parent's.
 fn read_by_file(address: u64, copy: &mut [u8]) -> isize {
     let path = c"/proc/self/mem".as_ptr() as usize;
     let flags = (libc::O_RDONLY | libc::O_CLOEXEC) as usize;

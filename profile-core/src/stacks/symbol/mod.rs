@@ -1,10 +1,10 @@
 //! Addresses of this process to functions, files and lines.
 //!
 //! Resolving is slow and takes memory, so it happens once for each distinct address, off every hot
-//! path. The debug information is read when an address is new, and freed with the [`Symbolizer`];
+//! path. The debug information is read when an address is new, and freed with the [`AddressSymbolizer`];
 //! what was found is kept in two megabytes at most.
 
-mod known;
+mod frame_cache;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -16,37 +16,37 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, Symbol
 
 use crate::stacks::names::Symbol;
 use crate::stacks::objects;
-use crate::stacks::objects::Object;
+use crate::stacks::objects::LoadedObject;
 use crate::stacks::objects::hex;
-use crate::stacks::symbol::known::Known;
+use crate::stacks::symbol::frame_cache::FrameCache;
 
 /// The objects of this process, with their debug information as far as it was needed.
-pub(crate) struct Symbolizer {
-    objects: Vec<Object>,
-    /// Beside each object what names its addresses, once it was looked for.
-    sources: Vec<Option<Source>>,
+pub(crate) struct AddressSymbolizer {
+    objects: Vec<LoadedObject>,
+    /// The source of names for each object, once it was looked for.
+    sources: Vec<Option<NameSource>>,
     /// Bytes of debug information that may still be read.
     budget: u64,
-    known: &'static Mutex<Known>,
-    /// Which of the sets of objects that `known` has seen this is.
+    cache: &'static Mutex<FrameCache>,
+    /// Number of this set of objects among those that `cache` has seen.
     generation: u64,
 }
 
-/// What all symbolizers of the process have found.
-static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+/// The frames that all symbolizers of the process have found.
+static FRAME_CACHE: LazyLock<Mutex<FrameCache>> = LazyLock::new(Mutex::default);
 
-/// What names the addresses of an object.
-enum Source {
+/// The source of names for the addresses of an object.
+enum NameSource {
     /// Line tables and the symbol table.
     Lines(Box<Loader>),
     /// The symbol table alone: there is too much debug information.
-    Names(Names),
-    /// Nothing.
+    Names(SymbolTable),
+    /// No source was found.
     Nothing,
 }
 
-/// A symbol table: where each function begins and ends, and its name.
-struct Names {
+/// A symbol table: the beginning, end and name of each function.
+struct SymbolTable {
     functions: Vec<(u64, u64, String)>,
 }
 
@@ -57,7 +57,7 @@ const BUDGET: u64 = 512 << 20;
 
 /// A frame of the source: a function with the line it is at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub(crate) struct SourceFrame {
     /// The name for people, without hashes.
     pub(crate) name: Arc<str>,
     /// The name in the object file; empty where it is the same or not known.
@@ -68,101 +68,106 @@ pub(crate) struct Frame {
     pub(crate) column: u32,
 }
 
-impl Symbolizer {
-    /// A symbolizer of what is loaded now.
-    pub(crate) fn new() -> Symbolizer {
-        Symbolizer::with(&KNOWN)
+impl AddressSymbolizer {
+    /// Makes a symbolizer of what is loaded now.
+    pub(crate) fn new() -> AddressSymbolizer {
+        AddressSymbolizer::with(&FRAME_CACHE)
     }
 
-    /// The same from symbol tables alone, whose size is a small part of what debug information takes:
-    /// functions, without those that are inlined in them, and without lines.
-    #[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
-    pub(crate) fn of_names() -> Symbolizer {
-        static NAMES: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
-        Symbolizer { budget: 0, ..Symbolizer::with(&NAMES) }
+    /// Makes a symbolizer of symbol tables alone, whose size is a small part of what debug
+    /// information takes: functions, without those that are inlined in them, and without lines.
+    pub(crate) fn of_names() -> AddressSymbolizer {
+        static NAMES: LazyLock<Mutex<FrameCache>> = LazyLock::new(Mutex::default);
+        AddressSymbolizer { budget: 0, ..AddressSymbolizer::with(&NAMES) }
     }
 
-    fn with(known: &'static Mutex<Known>) -> Symbolizer {
+    fn with(cache: &'static Mutex<FrameCache>) -> AddressSymbolizer {
         let objects = objects::loaded();
         let sources = objects.iter().map(|_| None).collect();
-        let generation = lock(known).for_objects(&objects);
-        Symbolizer { objects, sources, budget: BUDGET, known, generation }
+        let generation = lock(cache).for_objects(&objects);
+        AddressSymbolizer { objects, sources, budget: BUDGET, cache, generation }
     }
 
-    /// The objects, the main program first.
-    pub(crate) fn objects(&self) -> &[Object] {
+    /// Returns the objects, the main program first.
+    pub(crate) fn objects(&self) -> &[LoadedObject] {
         &self.objects
     }
 
-    /// Indices of the object and the segment that hold an address.
+    /// Finds the object and the segment that hold an address, as indices.
     pub(crate) fn find(&self, address: u64) -> Option<(usize, usize)> {
-        self.objects.iter().enumerate().find_map(|(object, Object { segments, .. })| {
+        self.objects.iter().enumerate().find_map(|(object, LoadedObject { segments, .. })| {
             let segment = segments.iter().position(|s| (s.start..s.limit).contains(&address))?;
             Some((object, segment))
         })
     }
 
-    /// The frames at an address of an object, the innermost inlined function first. There is always
-    /// one: an address without a name is called after its object and offset.
-    pub(crate) fn frames(&mut self, object: usize, address: u64) -> Arc<[Frame]> {
-        if let Some(frames) = lock(self.known).get(self.generation, address) {
+    /// Returns the frames at an address of an object, the innermost inlined function first. There
+    /// is always one: an address without a name is called after its object and offset.
+    pub(crate) fn frames(&mut self, object: usize, address: u64) -> Arc<[SourceFrame]> {
+        if let Some(frames) = lock(self.cache).get(self.generation, address) {
             return frames;
         }
         let frames = self.resolve(object, address);
-        lock(self.known).add(self.generation, address, frames)
+        lock(self.cache).add(self.generation, address, frames)
     }
 
-    fn resolve(&mut self, object: usize, address: u64) -> Vec<Frame> {
+    fn resolve(&mut self, object: usize, address: u64) -> Vec<SourceFrame> {
         let bias = self.objects[object].bias;
         let relative = address.wrapping_sub(bias);
         let mut frames = match self.source(object) {
-            Source::Lines(loader) => resolve(loader, relative),
-            Source::Names(names) => {
+            NameSource::Lines(loader) => resolve(loader, relative),
+            NameSource::Names(names) => {
                 names.find(relative).map(|(_start, name)| named(name)).into_iter().collect()
             }
-            Source::Nothing => Vec::new(),
+            NameSource::Nothing => Vec::new(),
         };
         if frames.is_empty() {
             let path = &self.objects[object].path;
             let file = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
             let name = format!("[{file}+{relative:#x}]").into();
-            frames.push(Frame { name, ..Frame::default() });
+            frames.push(SourceFrame { name, ..SourceFrame::default() });
         }
         frames
     }
 
-    /// The symbol that holds an address of this process.
+    /// Looks up the symbols that hold these addresses.
+    pub(crate) fn look_up(addresses: &[u64]) -> Vec<Option<Symbol>> {
+        let mut symbolizer = AddressSymbolizer::new();
+        addresses.iter().map(|&address| symbolizer.symbol(address)).collect()
+    }
+
+    /// Finds the symbol that holds an address of this process.
     pub(crate) fn symbol(&mut self, address: u64) -> Option<Symbol> {
         let (object, _segment) = self.find(address)?;
         let bias = self.objects[object].bias;
         let relative = address.wrapping_sub(bias);
         let (start, name) = match self.source(object) {
-            Source::Lines(loader) => {
+            NameSource::Lines(loader) => {
                 let symbol = loader.find_symbol_info(relative)?;
                 (symbol.address(), symbol.name())
             }
-            Source::Names(names) => names.find(relative)?,
-            Source::Nothing => return None,
+            NameSource::Names(names) => names.find(relative)?,
+            NameSource::Nothing => return None,
         };
         Some(Symbol { name: name.to_owned(), start: start.wrapping_add(bias) })
     }
 
-    fn source(&mut self, object: usize) -> &Source {
+    fn source(&mut self, object: usize) -> &NameSource {
         let described = &self.objects[object];
         let budget = &mut self.budget;
         self.sources[object].get_or_insert_with(|| load(described, object == 0, budget))
     }
 }
 
-fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(cache: &Mutex<FrameCache>) -> MutexGuard<'_, FrameCache> {
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What names an object's addresses: a separate debug file where there is one, else the file itself,
-/// and only if it is still the file that was loaded.
-fn load(object: &Object, is_main: bool, budget: &mut u64) -> Source {
+/// Opens the source of names for an object's addresses: a separate debug file where there is one,
+/// else the file itself, and only if it is still the file that was loaded.
+fn load(object: &LoadedObject, is_main: bool, budget: &mut u64) -> NameSource {
     if let Some(image) = object.image {
-        return Names::read(image).map_or(Source::Nothing, Source::Names);
+        return SymbolTable::read(image).map_or(NameSource::Nothing, NameSource::Names);
     }
     let mut candidates = Vec::new();
     candidates.extend(debug_file(&object.build_id));
@@ -176,22 +181,22 @@ fn load(object: &Object, is_main: bool, budget: &mut u64) -> Source {
     for path in candidates {
         let Some((_, debug_bytes)) = unchanged(&path) else { continue };
         if debug_bytes > *budget {
-            return Names::of_file(&path).map_or(Source::Nothing, Source::Names);
+            return SymbolTable::of_file(&path).map_or(NameSource::Nothing, NameSource::Names);
         }
         if let Ok(loader) = Loader::new(&path) {
             *budget -= debug_bytes;
-            return Source::Lines(Box::new(loader));
+            return NameSource::Lines(Box::new(loader));
         }
     }
-    Source::Nothing
+    NameSource::Nothing
 }
 
-impl Names {
-    fn of_file(path: &Path) -> Option<Names> {
-        Names::read(&ReadCache::new(File::open(path).ok()?))
+impl SymbolTable {
+    fn of_file(path: &Path) -> Option<SymbolTable> {
+        SymbolTable::read(&ReadCache::new(File::open(path).ok()?))
     }
 
-    fn read<'data>(data: impl ReadRef<'data>) -> Option<Names> {
+    fn read<'data>(data: impl ReadRef<'data>) -> Option<SymbolTable> {
         let file = object::File::parse(data).ok()?;
         let symbols = file.symbols().chain(file.dynamic_symbols());
         let mut functions: Vec<(u64, u64, String)> = symbols
@@ -203,10 +208,10 @@ impl Names {
             .collect();
         functions.sort_unstable();
         functions.dedup_by_key(|&mut (begin, ..)| begin);
-        Some(Names { functions })
+        Some(SymbolTable { functions })
     }
 
-    /// Where the function at an address begins, and its name.
+    /// Finds the function at an address: its beginning and its name.
     fn find(&self, relative: u64) -> Option<(u64, &str)> {
         let after = self.functions.partition_point(|&(begin, ..)| begin <= relative);
         let (begin, end, name) = self.functions[..after].last()?;
@@ -214,15 +219,16 @@ impl Names {
     }
 }
 
-/// Where distributions put debug information that was split off.
+/// Returns the path at which distributions put debug information that was split off, if there is a
+/// file.
 fn debug_file(build_id: &[u8]) -> Option<PathBuf> {
     let (first, rest) = build_id.split_first()?;
     let path = format!("/usr/lib/debug/.build-id/{first:02x}/{}.debug", hex(rest));
     Path::new(&path).exists().then(|| PathBuf::from(path))
 }
 
-/// The build id of a file, empty where it has none, and how many bytes of debug information are in
-/// it; `None` where it can't be read as an object.
+/// Reads the build id of a file, empty where it has none, and the size of its debug information in
+/// bytes; `None` where it can't be read as an object.
 fn look_at(path: &Path) -> Option<(Vec<u8>, u64)> {
     fn read<'data>(data: impl ReadRef<'data>) -> Option<(Vec<u8>, u64)> {
         let file = object::File::parse(data).ok()?;
@@ -236,7 +242,7 @@ fn look_at(path: &Path) -> Option<(Vec<u8>, u64)> {
     read(&ReadCache::new(File::open(path).ok()?))
 }
 
-fn resolve(loader: &Loader, relative: u64) -> Vec<Frame> {
+fn resolve(loader: &Loader, relative: u64) -> Vec<SourceFrame> {
     let mut frames = Vec::new();
     if let Ok(mut found) = loader.find_frames(relative) {
         while let Ok(Some(frame)) = found.next() {
@@ -248,7 +254,7 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<Frame> {
                     location.column.unwrap_or(0),
                 )
             });
-            frames.push(Frame {
+            frames.push(SourceFrame {
                 file: file.into(),
                 line,
                 column,
@@ -259,19 +265,19 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<Frame> {
     // Line tables hold short names (`{closure#0}`); the symbol table has the outermost function's
     // whole path.
     if let Some(symbol) = loader.find_symbol(relative) {
-        let Frame { name, system_name, .. } = named(symbol);
+        let SourceFrame { name, system_name, .. } = named(symbol);
         match frames.last_mut() {
             Some(outermost) => (outermost.name, outermost.system_name) = (name, system_name),
-            None => frames.push(Frame { name, system_name, ..Frame::default() }),
+            None => frames.push(SourceFrame { name, system_name, ..SourceFrame::default() }),
         }
     }
     frames.retain(|frame| !frame.name.is_empty());
     frames
 }
 
-/// A frame with both its names. `system_name` is never equal to `name`: readers take that for a name
-/// that is still to be demangled, and cut Rust's generics off.
-fn named(symbol: &str) -> Frame {
+/// Makes a frame with both its names. `system_name` is never equal to `name`: readers take that for
+/// a name that is still to be demangled, and cut Rust's generics off.
+fn named(symbol: &str) -> SourceFrame {
     // A suffix such as `.llvm.123` or `@GLIBC_2.2.5` names no other function.
     let name = if let Ok(demangled) = rustc_demangle::try_demangle(symbol) {
         format!("{demangled:#}")
@@ -281,7 +287,7 @@ fn named(symbol: &str) -> Frame {
         symbol.split_once('@').map_or(symbol, |(name, _version)| name).to_owned()
     };
     let system_name = if name == symbol { "" } else { symbol };
-    Frame { system_name: system_name.into(), name: name.into(), ..Frame::default() }
+    SourceFrame { system_name: system_name.into(), name: name.into(), ..SourceFrame::default() }
 }
 
 fn demangle_cpp(symbol: &str) -> Option<String> {
@@ -304,7 +310,7 @@ mod tests {
     fn names_a_function_of_this_program() {
         assert_eq!(landmark(), 7);
         let address = landmark as fn() -> u64 as usize as u64;
-        let mut symbolizer = Symbolizer::new();
+        let mut symbolizer = AddressSymbolizer::new();
         let (object, _segment) = symbolizer.find(address).unwrap();
         assert_eq!(object, 0);
         let frames = symbolizer.frames(object, address);
@@ -321,7 +327,7 @@ mod tests {
     fn a_symbol_begins_where_its_function_does() {
         let address = landmark as fn() -> u64 as usize as u64;
         for budget in [BUDGET, 0] {
-            let mut symbolizer = Symbolizer::new();
+            let mut symbolizer = AddressSymbolizer::new();
             symbolizer.budget = budget;
             let symbol = symbolizer.symbol(address + 1).unwrap();
             assert_eq!(symbol.start, address);
@@ -333,7 +339,7 @@ mod tests {
 
     #[test]
     fn an_address_without_a_name_is_called_after_its_object() {
-        let mut symbolizer = Symbolizer::new();
+        let mut symbolizer = AddressSymbolizer::new();
         // The rest of the code's last page belongs to no function.
         let padding = symbolizer.objects()[0].segments[0].limit - 1;
         let frames = symbolizer.frames(0, padding);
@@ -344,9 +350,9 @@ mod tests {
 
     #[test]
     fn what_the_kernel_maps_has_names() {
-        let mut symbolizer = Symbolizer::new();
+        let mut symbolizer = AddressSymbolizer::new();
         let vdso = symbolizer.objects().iter().position(|object| object.image.is_some()).unwrap();
-        let Source::Names(names) = symbolizer.source(vdso) else { panic!("there are names") };
+        let NameSource::Names(names) = symbolizer.source(vdso) else { panic!("there are names") };
         let has_clock = |(.., name): &&(u64, u64, String)| name.contains("clock_gettime");
         let (begin, _end, name) = names.functions.iter().find(has_clock).unwrap().clone();
         let address = symbolizer.objects()[vdso].bias.wrapping_add(begin) + 8;
@@ -381,21 +387,21 @@ mod tests {
     #[test]
     fn a_replaced_file_is_not_trusted() {
         let mut object = objects::loaded()[0].clone();
-        assert!(matches!(load(&object, false, &mut BUDGET.clone()), Source::Lines(_)));
+        assert!(matches!(load(&object, false, &mut BUDGET.clone()), NameSource::Lines(_)));
         object.build_id = vec![1, 2, 3];
-        assert!(matches!(load(&object, true, &mut BUDGET.clone()), Source::Nothing));
+        assert!(matches!(load(&object, true, &mut BUDGET.clone()), NameSource::Nothing));
     }
 
     #[test]
     fn too_much_debug_information_leaves_the_names() {
         assert_eq!(landmark(), 7);
         let address = landmark as fn() -> u64 as usize as u64;
-        let mut symbolizer = Symbolizer::with(Box::leak(Box::default()));
+        let mut symbolizer = AddressSymbolizer::with(Box::leak(Box::default()));
         symbolizer.budget = 1000;
         let frames = symbolizer.frames(0, address);
         assert_eq!(frames.len(), 1);
         assert_eq!(&*frames[0].name, "profile_core::stacks::symbol::tests::landmark");
         assert_eq!((&*frames[0].file, frames[0].line), ("", 0));
-        assert!(matches!(symbolizer.sources[0], Some(Source::Names(_))));
+        assert!(matches!(symbolizer.sources[0], Some(NameSource::Names(_))));
     }
 }

@@ -6,38 +6,41 @@
 
 use std::collections::HashMap;
 
-use crate::stacks::unwind::rule::{Base, Rule};
-use crate::stacks::unwind::{End, Place, Registers, Scratch, Stack, Unwinder, step};
+use crate::stacks::unwind::rule::{CfaBase, UnwindRule};
+use crate::stacks::unwind::{
+    StackMemory, StackUnwinder, UnwindFrame, UnwindRegisters, UnwindScratch, WalkEnd, step,
+};
 
 /// A frame pointer that isn't known.
 const UNKNOWN: u64 = 0;
 
-/// What the prologues of functions were found to do, by where they begin: their code is read once.
+/// The distances from frame pointer to stack pointer after the prologues of functions, by the
+/// functions' beginnings: their code is read once.
 #[derive(Default)]
-pub(crate) struct Prologues(HashMap<u64, Option<u64>>);
+pub(crate) struct PrologueCache(HashMap<u64, Option<u64>>);
 
-impl Unwinder {
-    /// The addresses of a blocked thread's stack, the leaf first, at most `depth`; see
-    /// [`Unwinder::unwind`].
+impl StackUnwinder {
+    /// Returns the addresses of a blocked thread's stack, the leaf first, at most `depth`; see
+    /// [`StackUnwinder::unwind`].
     pub(crate) fn unwind_blocked(
         &self,
-        scratch: &mut Scratch,
-        prologues: &mut Prologues,
+        scratch: &mut UnwindScratch,
+        prologues: &mut PrologueCache,
         (pc, sp): (u64, u64),
-        stack: &mut impl Stack,
+        stack: &mut impl StackMemory,
         depth: usize,
-    ) -> (Vec<u64>, End) {
-        let registers = Registers { pc, sp, fp: UNKNOWN, lr: 0 };
-        let mut place = Place { registers, lookup: pc, leaf: true };
+    ) -> (Vec<u64>, WalkEnd) {
+        let registers = UnwindRegisters { pc, sp, fp: UNKNOWN, lr: 0 };
+        let mut place = UnwindFrame { registers, lookup: pc, leaf: true };
         // What most stacks need.
         let mut addresses = Vec::with_capacity(depth.min(32));
         while addresses.len() < depth {
             addresses.push(place.lookup);
             let rule = self.rule(scratch, place.lookup);
-            if let Rule::Frame { base: Base::Fp, .. } = rule
+            if let UnwindRule::Frame { base: CfaBase::Fp, .. } = rule
                 && place.registers.fp == UNKNOWN
             {
-                let begin = self.modules.function(place.lookup);
+                let begin = self.modules.function_start(place.lookup);
                 let fp = begin.filter(|_| !place.leaf).and_then(|begin| {
                     let below = prologues.0.entry(begin);
                     let below = *below.or_insert_with(|| below_frame_pointer(begin, stack));
@@ -47,7 +50,7 @@ impl Unwinder {
                 });
                 match fp {
                     Some(fp) => place.registers.fp = fp,
-                    None => return (addresses, End::Lost),
+                    None => return (addresses, WalkEnd::Lost),
                 }
             }
             place = match step(rule, &place, stack) {
@@ -55,16 +58,17 @@ impl Unwinder {
                 Err(end) => return (addresses, end),
             };
             if !self.modules.contains(place.lookup) {
-                return (addresses, End::Lost);
+                return (addresses, WalkEnd::Lost);
             }
         }
-        (addresses, End::Full)
+        (addresses, WalkEnd::Full)
     }
 }
 
-/// How far below the frame pointer a function's stack pointer is after its prologue:
-/// `[endbr64] push rbp; mov rbp, rsp; push …; sub rsp, N`. None where it begins otherwise.
-fn below_frame_pointer(begin: u64, memory: &mut impl Stack) -> Option<u64> {
+/// Returns the bytes by which a function's stack pointer is below its frame pointer after its
+/// prologue: `[endbr64] push rbp; mov rbp, rsp; push …; sub rsp, N`. None where it begins
+/// otherwise.
+fn below_frame_pointer(begin: u64, memory: &mut impl StackMemory) -> Option<u64> {
     let mut bytes = [0u8; 64];
     for (word, chunk) in bytes.chunks_exact_mut(8).enumerate() {
         // Functions begin at any byte; memory is read in aligned words.

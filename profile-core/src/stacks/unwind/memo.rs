@@ -9,24 +9,25 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::stacks::raw::arch;
-use crate::stacks::unwind::rule::{Fp, Ra, Rule};
-use crate::stacks::unwind::{Place, Registers, Stack};
+use crate::stacks::unwind::rule::{FramePointerRule, ReturnAddressRule, UnwindRule};
+use crate::stacks::unwind::{StackMemory, UnwindFrame, UnwindRegisters};
 
 /// Frames that are remembered.
 const MOST: usize = 128;
 
 /// A frame and how it leads to the next one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Frame {
+struct MemoFrame {
     lookup: u64,
     sp: u64,
     fp: u64,
-    link: Link,
+    link: FrameLink,
 }
 
-/// Where the words are that lead from one frame to the next: offsets from the next one's stack pointer.
+/// The words of the stack that lead from one frame to the next: offsets from the next one's stack
+/// pointer.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
+pub(crate) enum FrameLink {
     /// It does not lead there by such words alone, or there is no next one.
     None,
     Words {
@@ -36,43 +37,43 @@ pub(crate) enum Link {
 }
 
 /// The frames of the stack that was unwound last, of whichever thread.
-pub(crate) struct Memo {
+pub(crate) struct StackMemo {
     /// Whose rules they were found by.
     unwinder: u64,
     /// `frames[start..]`, the leaf first.
-    frames: [Frame; MOST],
+    frames: [MemoFrame; MOST],
     start: usize,
-    /// Where the next frame is looked for.
+    /// Index at which the next frame is looked for.
     at: usize,
     /// The frames of the stack that is being unwound: `new[..len]`, and after them `frames[same]`. With a `len`
     /// beyond [`MOST`] they are too many to be remembered.
-    new: [Frame; MOST],
+    new: [MemoFrame; MOST],
     len: usize,
     same: Range<usize>,
 }
 
-impl Link {
-    /// From a frame whose caller was found by a rule.
-    pub(crate) fn of(rule: Rule) -> Link {
+impl FrameLink {
+    /// Makes the link of a frame whose caller was found by a rule.
+    pub(crate) fn from_rule(rule: UnwindRule) -> FrameLink {
         match rule {
-            Rule::Frame { fp, ra: Ra::At(pc), .. } => {
+            UnwindRule::Frame { fp, ra: ReturnAddressRule::At(pc), .. } => {
                 let fp = match fp {
-                    Fp::Same => None,
-                    Fp::At(offset) => Some(offset),
+                    FramePointerRule::Same => None,
+                    FramePointerRule::At(offset) => Some(offset),
                 };
-                Link::Words { pc, fp }
+                FrameLink::Words { pc, fp }
             }
             // By the frame pointer.
-            Rule::Unknown => Link::Words { pc: -8, fp: Some(-16) },
-            _ => Link::None,
+            UnwindRule::Unknown => FrameLink::Words { pc: -8, fp: Some(-16) },
+            _ => FrameLink::None,
         }
     }
 }
 
-impl Default for Memo {
-    fn default() -> Memo {
-        let none = Frame { lookup: 0, sp: 0, fp: 0, link: Link::None };
-        Memo {
+impl Default for StackMemo {
+    fn default() -> StackMemo {
+        let none = MemoFrame { lookup: 0, sp: 0, fp: 0, link: FrameLink::None };
+        StackMemo {
             unwinder: 0,
             frames: [none; MOST],
             start: MOST,
@@ -84,9 +85,9 @@ impl Default for Memo {
     }
 }
 
-impl Memo {
-    /// Another stack is unwound, by this unwinder.
-    pub(crate) fn begin(&mut self, unwinder: u64) {
+impl StackMemo {
+    /// Begins another stack, which this unwinder unwinds.
+    pub(crate) fn begin_stack(&mut self, unwinder: u64) {
         if self.unwinder != unwinder {
             self.unwinder = unwinder;
             self.start = MOST;
@@ -96,16 +97,17 @@ impl Memo {
         self.same = 0..0;
     }
 
-    /// Goes up from a caller for as long as the last stack went the same way. Writes the frames that it
-    /// leaves behind to `out`, of which it leaves one word at least, and says how many they are.
+    /// Goes up from a caller for as long as the last stack went the same way. Writes the frames
+    /// that it leaves behind to `out`, of which it leaves one word at least, and returns their
+    /// number.
     #[inline]
     pub(crate) fn follow(
         &mut self,
-        place: &mut Place,
-        stack: &mut impl Stack,
+        place: &mut UnwindFrame,
+        stack: &mut impl StackMemory,
         out: &[AtomicU64],
     ) -> usize {
-        let Registers { sp, fp, .. } = place.registers;
+        let UnwindRegisters { sp, fp, .. } = place.registers;
         let lower = self.frames[self.at..].iter().take_while(|frame| frame.sp < sp).count();
         self.at += lower;
         let last = &self.frames[self.at..];
@@ -116,7 +118,7 @@ impl Memo {
         let mut followed = 0;
         for (pair, out) in last.windows(2).zip(room) {
             let (frame, next) = (&pair[0], &pair[1]);
-            let Link::Words { pc, fp } = frame.link else { break };
+            let FrameLink::Words { pc, fp } = frame.link else { break };
             let mut read = |offset: i16| stack.read(next.sp.wrapping_add_signed(offset.into()));
             let lookup = read(pc).map(|pc| arch::strip(pc).wrapping_sub(1));
             if lookup != Some(next.lookup) || fp.is_some_and(|fp| read(fp) != Some(next.fp)) {
@@ -128,34 +130,34 @@ impl Memo {
         if followed > 0 {
             let now = &last[followed];
             place.registers =
-                Registers { pc: now.lookup.wrapping_add(1), sp: now.sp, fp: now.fp, lr: 0 };
+                UnwindRegisters { pc: now.lookup.wrapping_add(1), sp: now.sp, fp: now.fp, lr: 0 };
             place.lookup = now.lookup;
-            self.keep(followed);
+            self.keep_frames(followed);
         }
         followed
     }
 
-    /// The next so many of the last stack's frames are this one's, too.
-    fn keep(&mut self, count: usize) {
+    /// Notes that the next `count` of the last stack's frames are this one's, too.
+    fn keep_frames(&mut self, count: usize) {
         if self.same.end != self.at {
-            self.settle();
+            self.append_same_frames();
             self.same = self.at..self.at;
         }
         self.at += count;
         self.same.end = self.at;
     }
 
-    /// A frame that was found by its rule, and how it leads to the next one.
+    /// Adds a frame that was found by its rule, and how it leads to the next one.
     #[inline]
-    pub(crate) fn found(&mut self, place: &Place, link: Link) {
-        let Registers { sp, fp, .. } = place.registers;
-        let frame = Frame { lookup: place.lookup, sp, fp, link };
+    pub(crate) fn add_frame(&mut self, place: &UnwindFrame, link: FrameLink) {
+        let UnwindRegisters { sp, fp, .. } = place.registers;
+        let frame = MemoFrame { lookup: place.lookup, sp, fp, link };
         if !self.same.is_empty() {
             if self.frames.get(self.same.end) == Some(&frame) {
                 self.at = self.same.end;
-                return self.keep(1);
+                return self.keep_frames(1);
             }
-            self.settle();
+            self.append_same_frames();
         }
         if let Some(new) = self.new.get_mut(self.len) {
             *new = frame;
@@ -163,8 +165,8 @@ impl Memo {
         self.len += 1;
     }
 
-    /// Makes what is the same a part of what is new.
-    fn settle(&mut self) {
+    /// Appends to the new frames those that are the same as the last stack's.
+    fn append_same_frames(&mut self) {
         let same = &self.frames[std::mem::take(&mut self.same)];
         if let Some(new) = self.new.get_mut(self.len..self.len + same.len()) {
             new.copy_from_slice(same);
@@ -172,10 +174,10 @@ impl Memo {
         self.len += same.len();
     }
 
-    /// The stack ends: it is the last one from here on.
-    pub(crate) fn end(&mut self) {
+    /// Ends the stack: it is the last one from here on.
+    pub(crate) fn end_stack(&mut self) {
         if self.same.end != MOST || self.len > self.same.start {
-            self.settle();
+            self.append_same_frames();
             self.same = MOST..MOST;
         }
         let Some(new) = self.new.get(..self.len) else {
@@ -193,8 +195,8 @@ mod tests {
 
     use super::*;
     use crate::stacks::raw::mapping;
-    use crate::stacks::raw::window::{Mapped, Window};
-    use crate::stacks::unwind::{End, Scratch, Unwinder};
+    use crate::stacks::raw::window::{MappedStack, MemoryWindow};
+    use crate::stacks::unwind::{StackUnwinder, UnwindScratch, WalkEnd};
 
     /// Calls itself or [`other`] from two places, as the bits say.
     #[inline(never)]
@@ -211,7 +213,7 @@ mod tests {
         black_box(depth);
     }
 
-    /// The same with a larger frame.
+    /// Does the same as [`one`] with a larger frame.
     #[inline(never)]
     fn other(bits: u64, depth: u32, then: &mut dyn FnMut()) {
         let frame = black_box([bits; 7]);
@@ -219,27 +221,31 @@ mod tests {
         black_box(frame);
     }
 
-    fn unwind(unwinder: &Unwinder, memo: &mut Memo, most: usize) -> (Vec<u64>, End) {
+    fn unwind(unwinder: &StackUnwinder, memo: &mut StackMemo, most: usize) -> (Vec<u64>, WalkEnd) {
         let registers = arch::here();
         let (low, high) = mapping::own_stack().unwrap();
         assert!((low..high).contains(&registers.sp));
-        let mut window = Window::default();
-        let mut stack = Mapped { low: registers.sp, high, window: &mut window };
+        let mut window = MemoryWindow::default();
+        let mut stack = MappedStack { low: registers.sp, high, window: &mut window };
         let out: Vec<AtomicU64> = (0..most).map(|_| AtomicU64::new(0)).collect();
-        let mut scratch = Scratch::new();
+        let mut scratch = UnwindScratch::new();
         let (len, end) = unwinder.unwind(&mut scratch, memo, registers, &mut stack, &out);
         (out[..len].iter().map(|word| word.load(Ordering::Relaxed)).collect(), end)
     }
 
-    /// The same stack twice, from the same place.
-    fn with_and_without(unwinder: &Unwinder, memo: &mut Memo, most: usize) -> [(Vec<u64>, End); 2] {
-        [memo, &mut Memo::default()].map(|memo| unwind(unwinder, memo, most))
+    /// Unwinds the same stack twice, from the same place.
+    fn with_and_without(
+        unwinder: &StackUnwinder,
+        memo: &mut StackMemo,
+        most: usize,
+    ) -> [(Vec<u64>, WalkEnd); 2] {
+        [memo, &mut StackMemo::default()].map(|memo| unwind(unwinder, memo, most))
     }
 
     #[test]
     fn a_stack_is_the_same_whatever_the_last_one_was() {
-        let unwinder = Unwinder::load();
-        let (mut memo, mut random) = (Memo::default(), 1_u64);
+        let unwinder = StackUnwinder::load();
+        let (mut memo, mut random) = (StackMemo::default(), 1_u64);
         let (mut frames, mut same, mut bits) = (0, 0, 0);
         for round in 0..3000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -260,8 +266,8 @@ mod tests {
 
     #[test]
     fn another_unwinder_may_have_other_rules() {
-        let mut memo = Memo::default();
-        for unwinder in [Unwinder::load(), Unwinder::load()] {
+        let mut memo = StackMemo::default();
+        for unwinder in [StackUnwinder::load(), StackUnwinder::load()] {
             for known in [false, true] {
                 let (stack, _) = unwind(&unwinder, &mut memo, MOST);
                 assert_eq!(!memo.same.is_empty(), known, "{} frames", stack.len());
@@ -271,12 +277,12 @@ mod tests {
 
     #[test]
     fn a_stack_beyond_what_is_remembered_is_no_harm() {
-        let unwinder = Unwinder::load();
-        let mut memo = Memo::default();
+        let unwinder = StackUnwinder::load();
+        let mut memo = StackMemo::default();
         one(0, 300, &mut || {
             for _ in 0..3 {
                 let (stack, end) = unwind(&unwinder, &mut memo, 2 * MOST);
-                assert_eq!((stack.len(), end), (2 * MOST, End::Full));
+                assert_eq!((stack.len(), end), (2 * MOST, WalkEnd::Full));
                 assert_eq!(memo.start, MOST);
             }
         });

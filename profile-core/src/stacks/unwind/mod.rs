@@ -1,7 +1,7 @@
 //! From registers to a stack of addresses, without disturbing anything.
 //!
-//! [`Unwinder::unwind`] runs inside signal handlers. It does not allocate, lock, panic on purpose,
-//! format, call into libc or touch a thread-local; and it reads the stack through a [`Stack`] that says
+//! [`StackUnwinder::unwind`] runs inside signal handlers. It does not allocate, lock, panic on purpose,
+//! format, call into libc or touch a thread-local; and it reads the stack through a [`StackMemory`] that says
 //! no where memory may not be there. It takes some seven kilobytes itself: it runs on a stack of our own.
 
 mod blocked;
@@ -12,19 +12,19 @@ mod rule;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub(crate) use crate::stacks::unwind::blocked::Prologues;
-use crate::stacks::unwind::memo::Link;
-pub(crate) use crate::stacks::unwind::memo::Memo;
-use crate::stacks::unwind::raw::Modules;
-pub(crate) use crate::stacks::unwind::raw::{Generation, generation};
-pub(crate) use crate::stacks::unwind::rule::Scratch;
-use crate::stacks::unwind::rule::{Base, Fp, Ra, Rule};
+pub(crate) use crate::stacks::unwind::blocked::PrologueCache;
+use crate::stacks::unwind::memo::FrameLink;
+pub(crate) use crate::stacks::unwind::memo::StackMemo;
+use crate::stacks::unwind::raw::UnwindModules;
+pub(crate) use crate::stacks::unwind::raw::{TableGeneration, generation};
+pub(crate) use crate::stacks::unwind::rule::UnwindScratch;
+use crate::stacks::unwind::rule::{CfaBase, FramePointerRule, ReturnAddressRule, UnwindRule};
 
 use crate::stacks::raw::arch;
 
 /// The registers that unwinding needs.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Registers {
+pub(crate) struct UnwindRegisters {
     pub(crate) pc: u64,
     pub(crate) sp: u64,
     pub(crate) fp: u64,
@@ -33,14 +33,14 @@ pub(crate) struct Registers {
 }
 
 /// The stack that is being unwound.
-pub(crate) trait Stack {
-    /// The word at an address, if it can be read.
+pub(crate) trait StackMemory {
+    /// Reads the word at an address, if it can be read.
     fn read(&mut self, address: u64) -> Option<u64>;
 }
 
-/// How a walk ended.
+/// The way in which a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum WalkEnd {
     /// At the thread's first function.
     Root,
     /// There was no room for more.
@@ -50,18 +50,18 @@ pub(crate) enum End {
 }
 
 /// The unwind tables of everything that is loaded, and what was found in them so far.
-pub(crate) struct Unwinder {
-    /// No other unwinder's.
+pub(crate) struct StackUnwinder {
+    /// A number that no other unwinder has.
     id: u64,
-    modules: Modules,
+    modules: UnwindModules,
     /// The rules of addresses seen before. Direct-mapped; written by whoever looks one up.
-    cache: Box<[Cached]>,
+    cache: Box<[CachedRule]>,
 }
 
 /// A rule and the address it is for, mixed with it. Two words that were written by two writers at
 /// once don't fit each other, and count as nothing.
 #[derive(Default)]
-struct Cached {
+struct CachedRule {
     rule: AtomicU64,
     mixed: AtomicU64,
 }
@@ -69,43 +69,44 @@ struct Cached {
 /// A power of two. At 16 bytes each this is 64 KiB.
 const CACHE: usize = 4096;
 
-impl Unwinder {
-    /// An unwinder for what is loaded now.
-    pub(crate) fn load() -> Unwinder {
+impl StackUnwinder {
+    /// Makes an unwinder for what is loaded now.
+    pub(crate) fn load() -> StackUnwinder {
         static IDS: AtomicU64 = AtomicU64::new(1);
-        let cache = (0..CACHE).map(|_| Cached::default()).collect();
+        let cache = (0..CACHE).map(|_| CachedRule::default()).collect();
         let id = IDS.fetch_add(1, Ordering::Relaxed);
-        Unwinder { id, modules: Modules::load(), cache }
+        StackUnwinder { id, modules: UnwindModules::load(), cache }
     }
 
     /// Writes the addresses of a stack to `out`, the leaf first: the interrupted instruction, then
-    /// of each caller an address inside its call. How many there are, and how the walk ended. What the
-    /// stack shares with the last one that was unwound with this memo is not unwound again.
+    /// of each caller an address inside its call. Returns their number, and how the walk ended.
+    /// What the stack shares with the last one that was unwound with this memo is not unwound
+    /// again.
     pub(crate) fn unwind(
         &self,
-        scratch: &mut Scratch,
-        memo: &mut Memo,
-        registers: Registers,
-        stack: &mut impl Stack,
+        scratch: &mut UnwindScratch,
+        memo: &mut StackMemo,
+        registers: UnwindRegisters,
+        stack: &mut impl StackMemory,
         out: &[AtomicU64],
-    ) -> (usize, End) {
-        memo.begin(self.id);
-        let place = Place { registers, lookup: registers.pc, leaf: true };
+    ) -> (usize, WalkEnd) {
+        memo.begin_stack(self.id);
+        let place = UnwindFrame { registers, lookup: registers.pc, leaf: true };
         let walked = self.walk(scratch, Some(memo), place, stack, out);
-        memo.end();
+        memo.end_stack();
         walked
     }
 
-    /// The same without the function that the registers are in: its caller comes first, by an
-    /// address inside the call.
+    /// Does the same as [`unwind`](Self::unwind) without the function that the registers are in:
+    /// its caller comes first, by an address inside the call.
     pub(crate) fn unwind_callers(
         &self,
-        scratch: &mut Scratch,
-        registers: Registers,
-        stack: &mut impl Stack,
+        scratch: &mut UnwindScratch,
+        registers: UnwindRegisters,
+        stack: &mut impl StackMemory,
         out: &[AtomicU64],
-    ) -> (usize, End) {
-        let leaf = Place { registers, lookup: registers.pc, leaf: true };
+    ) -> (usize, WalkEnd) {
+        let leaf = UnwindFrame { registers, lookup: registers.pc, leaf: true };
         match step(self.rule(scratch, leaf.lookup), &leaf, stack) {
             Ok(caller) => self.walk(scratch, None, caller, stack, out),
             Err(end) => (0, end),
@@ -115,12 +116,12 @@ impl Unwinder {
     #[inline(always)]
     fn walk(
         &self,
-        scratch: &mut Scratch,
-        mut memo: Option<&mut Memo>,
-        mut place: Place,
-        stack: &mut impl Stack,
+        scratch: &mut UnwindScratch,
+        mut memo: Option<&mut StackMemo>,
+        mut place: UnwindFrame,
+        stack: &mut impl StackMemory,
         out: &[AtomicU64],
-    ) -> (usize, End) {
+    ) -> (usize, WalkEnd) {
         let mut depth = 0;
         while depth < out.len() {
             if let Some(memo) = &mut memo
@@ -129,30 +130,33 @@ impl Unwinder {
                 depth += memo.follow(&mut place, stack, &out[depth..]);
             }
             let rule = self.rule(scratch, place.lookup);
-            if rule == Rule::Nowhere && depth > 0 {
-                return (depth, End::Lost);
+            if rule == UnwindRule::Nowhere && depth > 0 {
+                return (depth, WalkEnd::Lost);
             }
             out[depth].store(place.lookup, Ordering::Relaxed);
             depth += 1;
             let next = step(rule, &place, stack);
             if let Some(memo) = &mut memo {
-                memo.found(&place, if next.is_ok() { Link::of(rule) } else { Link::None });
+                memo.add_frame(
+                    &place,
+                    if next.is_ok() { FrameLink::from_rule(rule) } else { FrameLink::None },
+                );
             }
             match next {
                 Ok(next) => place = next,
                 Err(end) => return (depth, end),
             }
         }
-        (out.len(), End::Full)
+        (out.len(), WalkEnd::Full)
     }
 
-    /// The rule for an address, from the cache or the tables.
-    fn rule(&self, scratch: &mut Scratch, address: u64) -> Rule {
+    /// Returns the rule for an address, from the cache or the tables.
+    fn rule(&self, scratch: &mut UnwindScratch, address: u64) -> UnwindRule {
         let hash = address.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - CACHE.ilog2());
         let cached = &self.cache[hash as usize];
         let packed = cached.rule.load(Ordering::Relaxed);
         if packed != 0 && cached.mixed.load(Ordering::Relaxed) == packed ^ address {
-            return Rule::unpack(packed);
+            return UnwindRule::unpack(packed);
         }
         let rule = self.modules.rule(scratch, address);
         if let Some(packed) = rule.pack() {
@@ -164,82 +168,104 @@ impl Unwinder {
 }
 
 /// A frame that is being unwound.
-pub(crate) struct Place {
-    registers: Registers,
-    /// Where its rule is: an address inside its call; of an interrupted function, the instruction's.
+pub(crate) struct UnwindFrame {
+    registers: UnwindRegisters,
+    /// Address by which its rule is looked up: one inside its call; of an interrupted function, the
+    /// instruction's.
     lookup: u64,
-    /// Whether it may have no frame of its own yet.
+    /// True where it may have no frame of its own yet.
     leaf: bool,
 }
 
-/// The frame above, or what the walk ends with.
-fn step(rule: Rule, place: &Place, stack: &mut impl Stack) -> Result<Place, End> {
+/// Finds the frame above, or the end of the walk.
+fn step(
+    rule: UnwindRule,
+    place: &UnwindFrame,
+    stack: &mut impl StackMemory,
+) -> Result<UnwindFrame, WalkEnd> {
     let registers = &place.registers;
     let found = match rule {
-        Rule::Frame { base, offset, fp, ra } => {
+        UnwindRule::Frame { base, offset, fp, ra } => {
             let base = match base {
-                Base::Sp => registers.sp,
-                Base::Fp => registers.fp,
+                CfaBase::Sp => registers.sp,
+                CfaBase::Fp => registers.fp,
             };
-            caller(base.wrapping_add_signed(offset.into()), fp, ra, place, stack)
+            caller_frame(base.wrapping_add_signed(offset.into()), fp, ra, place, stack)
         }
-        Rule::Plt { threshold } => {
+        UnwindRule::Plt { threshold } => {
             let pushed = u64::from(registers.pc & 15 >= u64::from(threshold)) * 8;
             let cfa = registers.sp.wrapping_add(8 + pushed);
-            caller(cfa, Fp::Same, Ra::At(-8), place, stack)
+            caller_frame(cfa, FramePointerRule::Same, ReturnAddressRule::At(-8), place, stack)
         }
-        Rule::Signal => interrupted(registers, stack),
-        Rule::Root => return Err(End::Root),
-        Rule::Unknown | Rule::Nowhere => by_frame_pointer(registers, stack),
+        UnwindRule::Signal => interrupted_frame(registers, stack),
+        UnwindRule::Root => return Err(WalkEnd::Root),
+        UnwindRule::Unknown | UnwindRule::Nowhere => caller_by_frame_pointer(registers, stack),
     };
     match found {
-        Some(place) if place.registers.pc == 0 => Err(End::Root),
+        Some(place) if place.registers.pc == 0 => Err(WalkEnd::Root),
         Some(place) => Ok(place),
-        None => Err(End::Lost),
+        None => Err(WalkEnd::Lost),
     }
 }
 
-fn caller(cfa: u64, fp: Fp, ra: Ra, place: &Place, stack: &mut impl Stack) -> Option<Place> {
-    let Place { registers, leaf, .. } = *place;
+fn caller_frame(
+    cfa: u64,
+    fp: FramePointerRule,
+    ra: ReturnAddressRule,
+    place: &UnwindFrame,
+    stack: &mut impl StackMemory,
+) -> Option<UnwindFrame> {
+    let UnwindFrame { registers, leaf, .. } = *place;
     let pc = match ra {
-        Ra::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
+        ReturnAddressRule::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
         // Only a function that calls nothing still has its return address there.
-        Ra::InRegister if leaf && registers.lr != 0 => registers.lr,
-        Ra::InRegister => return None,
+        ReturnAddressRule::InRegister if leaf && registers.lr != 0 => registers.lr,
+        ReturnAddressRule::InRegister => return None,
     };
     let fp = match fp {
-        Fp::Same => registers.fp,
-        Fp::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
+        FramePointerRule::Same => registers.fp,
+        FramePointerRule::At(offset) => stack.read(cfa.wrapping_add_signed(offset.into()))?,
     };
     // A caller's frame is above its callee's; on some processors a leaf needs none of its own.
-    let rises = if leaf && ra == Ra::InRegister { cfa >= registers.sp } else { cfa > registers.sp };
-    rises.then(|| Place::caller(pc, cfa, fp))
+    let rises = if leaf && ra == ReturnAddressRule::InRegister {
+        cfa >= registers.sp
+    } else {
+        cfa > registers.sp
+    };
+    rises.then(|| UnwindFrame::caller(pc, cfa, fp))
 }
 
-impl Place {
-    /// A frame that has called, by its return address.
-    fn caller(pc: u64, sp: u64, fp: u64) -> Place {
+impl UnwindFrame {
+    /// Makes a frame that has called, by its return address.
+    fn caller(pc: u64, sp: u64, fp: u64) -> UnwindFrame {
         let pc = arch::strip(pc);
-        let registers = Registers { pc, sp, fp, lr: 0 };
-        Place { registers, lookup: pc.wrapping_sub(1), leaf: false }
+        let registers = UnwindRegisters { pc, sp, fp, lr: 0 };
+        UnwindFrame { registers, lookup: pc.wrapping_sub(1), leaf: false }
     }
 }
 
-/// The frame that a signal interrupted.
-fn interrupted(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
+/// Reads the frame that a signal interrupted.
+fn interrupted_frame(
+    registers: &UnwindRegisters,
+    stack: &mut impl StackMemory,
+) -> Option<UnwindFrame> {
     let frame = arch::SIGNAL_FRAME;
     let mut read = |offset: u64| stack.read(registers.sp.wrapping_add(offset));
     let registers =
-        Registers { pc: read(frame.pc)?, sp: read(frame.sp)?, fp: read(frame.fp)?, lr: 0 };
-    Some(Place { registers, lookup: registers.pc, leaf: false })
+        UnwindRegisters { pc: read(frame.pc)?, sp: read(frame.sp)?, fp: read(frame.fp)?, lr: 0 };
+    Some(UnwindFrame { registers, lookup: registers.pc, leaf: false })
 }
 
-/// Code without unwind tables, such as that of a JIT compiler, may keep frame pointers.
-fn by_frame_pointer(registers: &Registers, stack: &mut impl Stack) -> Option<Place> {
+/// Finds the caller by the frame pointer: code without unwind tables, such as that of a JIT
+/// compiler, may keep one.
+fn caller_by_frame_pointer(
+    registers: &UnwindRegisters,
+    stack: &mut impl StackMemory,
+) -> Option<UnwindFrame> {
     let fp = registers.fp;
     if fp < registers.sp || !fp.is_multiple_of(8) {
         return None;
     }
     let pc = stack.read(fp.wrapping_add(8))?;
-    Some(Place::caller(pc, fp.wrapping_add(16), stack.read(fp)?))
+    Some(UnwindFrame::caller(pc, fp.wrapping_add(16), stack.read(fp)?))
 }

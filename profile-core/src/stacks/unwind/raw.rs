@@ -10,18 +10,18 @@ use std::ops::Range;
 use gimli::BaseAddresses;
 
 use crate::stacks::unwind::rule;
-use crate::stacks::unwind::rule::{Rule, Scratch};
+use crate::stacks::unwind::rule::{UnwindRule, UnwindScratch};
 
 /// Counts what was ever loaded and unloaded: it changes whenever the tables do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Generation {
+pub(crate) struct TableGeneration {
     added: u64,
     removed: u64,
 }
 
-/// The present generation.
-pub(crate) fn generation() -> Generation {
-    let mut generation = Generation { added: 0, removed: 0 };
+/// Reads the present generation.
+pub(crate) fn generation() -> TableGeneration {
+    let mut generation = TableGeneration { added: 0, removed: 0 };
     // SAFETY: dl_iterate_phdr(3) hands the pointer through to `read`, which takes it as what it is.
     unsafe { libc::dl_iterate_phdr(Some(read), (&raw mut generation).cast()) };
     return generation;
@@ -34,8 +34,8 @@ pub(crate) fn generation() -> Generation {
         // SAFETY: the dynamic linker's structure, and the pointer passed above.
         unsafe {
             let info = &*info;
-            *generation.cast::<Generation>() =
-                Generation { added: info.dlpi_adds, removed: info.dlpi_subs };
+            *generation.cast::<TableGeneration>() =
+                TableGeneration { added: info.dlpi_adds, removed: info.dlpi_subs };
         }
         // The counts are the same for every object: one is enough.
         1
@@ -43,35 +43,36 @@ pub(crate) fn generation() -> Generation {
 }
 
 /// Every object with unwind tables, by address.
-pub(crate) struct Modules {
-    modules: Vec<Module>,
+pub(crate) struct UnwindModules {
+    modules: Vec<UnwindModule>,
     /// The tables of objects that could be unloaded.
     copies: Vec<u8>,
 }
 
-struct Module {
+/// An object with its tables.
+struct UnwindModule {
     /// Its code, and what lies between.
     start: u64,
     limit: u64,
-    hdr: Table,
-    frames: Table,
+    hdr: TableBytes,
+    frames: TableBytes,
     bases: BaseAddresses,
 }
 
-/// Where a table's bytes are.
-enum Table {
+/// The bytes of a table: in place, or a range of the copies.
+enum TableBytes {
     InPlace(&'static [u8]),
     Copied(Range<usize>),
 }
 
-impl Modules {
+impl UnwindModules {
     /// Reads the tables of everything that is loaded.
     ///
     /// The dynamic linker holds its lock while it shows what is loaded, and an allocator may want that
     /// lock while it holds its own. So nothing is allocated meanwhile: where the room that was made
     /// doesn't do, more is made, and all of it is read again.
-    pub(crate) fn load() -> Modules {
-        let mut loading = Loading::default();
+    pub(crate) fn load() -> UnwindModules {
+        let mut loading = LoadingModules::default();
         loop {
             // SAFETY: dl_iterate_phdr(3) hands the pointer through to `add`, which takes it as what
             // it is. Nothing is unloaded during the call.
@@ -81,58 +82,59 @@ impl Modules {
             }
             loading.make_room();
         }
-        let Loading { mut modules, copies, .. } = loading;
+        let LoadingModules { mut modules, copies, .. } = loading;
         modules.sort_unstable_by_key(|module| module.start);
-        Modules { modules, copies }
+        UnwindModules { modules, copies }
     }
 
-    /// Whether an address is code of an object.
+    /// Returns whether an address is code of an object.
     pub(crate) fn contains(&self, address: u64) -> bool {
         self.find(address).is_some()
     }
 
-    pub(crate) fn rule(&self, scratch: &mut Scratch, address: u64) -> Rule {
+    pub(crate) fn rule(&self, scratch: &mut UnwindScratch, address: u64) -> UnwindRule {
         match self.find(address) {
             Some(module) => {
                 let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
                 rule::look_up(scratch, hdr, frames, &module.bases, address)
             }
-            None => Rule::Nowhere,
+            None => UnwindRule::Nowhere,
         }
     }
 
-    /// Where the function that holds an address begins.
-    pub(crate) fn function(&self, address: u64) -> Option<u64> {
+    /// Returns the beginning of the function that holds an address.
+    pub(crate) fn function_start(&self, address: u64) -> Option<u64> {
         let module = self.find(address)?;
         let (hdr, frames) = (self.bytes(&module.hdr), self.bytes(&module.frames));
-        rule::function(hdr, frames, &module.bases, address)
+        rule::function_start(hdr, frames, &module.bases, address)
     }
 
-    fn find(&self, address: u64) -> Option<&Module> {
+    fn find(&self, address: u64) -> Option<&UnwindModule> {
         let after = self.modules.partition_point(|module| module.start <= address);
         self.modules[..after].last().filter(|module| address < module.limit)
     }
 
-    fn bytes<'a>(&'a self, table: &'a Table) -> &'a [u8] {
+    fn bytes<'a>(&'a self, table: &'a TableBytes) -> &'a [u8] {
         match table {
-            Table::InPlace(bytes) => bytes,
-            Table::Copied(range) => &self.copies[range.clone()],
+            TableBytes::InPlace(bytes) => bytes,
+            TableBytes::Copied(range) => &self.copies[range.clone()],
         }
     }
 }
 
-/// What is filled while the dynamic linker shows its objects, and what there was to fill in.
+/// A list of modules that is filled while the dynamic linker shows its objects, and the room that
+/// it would have taken.
 #[derive(Default)]
-struct Loading {
+struct LoadingModules {
     /// Objects so far; the first is the program.
     seen: usize,
-    modules: Vec<Module>,
+    modules: Vec<UnwindModule>,
     modules_wanted: usize,
     copies: Vec<u8>,
     bytes_wanted: usize,
 }
 
-impl Loading {
+impl LoadingModules {
     fn has_all(&self) -> bool {
         self.modules.len() == self.modules_wanted && self.copies.len() == self.bytes_wanted
     }
@@ -141,12 +143,12 @@ impl Loading {
     fn make_room(&mut self) {
         let modules = Vec::with_capacity(self.modules_wanted + 4);
         let copies = Vec::with_capacity(self.bytes_wanted + self.bytes_wanted / 8);
-        *self = Loading { modules, copies, ..Loading::default() };
+        *self = LoadingModules { modules, copies, ..LoadingModules::default() };
     }
 
     /// Takes an object if there is room for it.
-    fn add(&mut self, found: Found) {
-        let Found { start, limit, hdr, frames, bases, can_be_unloaded } = found;
+    fn add(&mut self, found: FoundModule) {
+        let FoundModule { start, limit, hdr, frames, bases, can_be_unloaded } = found;
         let bytes = if can_be_unloaded { hdr.len() + frames.len() } else { 0 };
         self.modules_wanted += 1;
         self.bytes_wanted += bytes;
@@ -157,20 +159,20 @@ impl Loading {
         let (hdr, frames) = if can_be_unloaded {
             (self.copy(hdr), self.copy(frames))
         } else {
-            (Table::InPlace(hdr), Table::InPlace(frames))
+            (TableBytes::InPlace(hdr), TableBytes::InPlace(frames))
         };
-        self.modules.push(Module { start, limit, hdr, frames, bases });
+        self.modules.push(UnwindModule { start, limit, hdr, frames, bases });
     }
 
-    fn copy(&mut self, table: &[u8]) -> Table {
+    fn copy(&mut self, table: &[u8]) -> TableBytes {
         let begin = self.copies.len();
         self.copies.extend_from_slice(table);
-        Table::Copied(begin..self.copies.len())
+        TableBytes::Copied(begin..self.copies.len())
     }
 }
 
 /// An object with its tables where they lie.
-struct Found {
+struct FoundModule {
     start: u64,
     limit: u64,
     hdr: &'static [u8],
@@ -181,14 +183,14 @@ struct Found {
 
 /// # Safety
 ///
-/// To be called by `dl_iterate_phdr` only, with a pointer to a [`Loading`].
+/// To be called by `dl_iterate_phdr` only, with a pointer to a [`LoadingModules`].
 unsafe extern "C" fn add(
     info: *mut libc::dl_phdr_info,
     _size: libc::size_t,
     loading: *mut libc::c_void,
 ) -> libc::c_int {
     // SAFETY: `load` passed this pointer and nobody else uses it during the call.
-    let loading = unsafe { &mut *loading.cast::<Loading>() };
+    let loading = unsafe { &mut *loading.cast::<LoadingModules>() };
     // SAFETY: the dynamic linker passes a structure that is valid during the call.
     let info = unsafe { &*info };
     if !info.dlpi_phdr.is_null()
@@ -204,7 +206,7 @@ unsafe extern "C" fn add(
 /// # Safety
 ///
 /// `info` describes an object that stays loaded for as long as what is found is used.
-unsafe fn find(info: &libc::dl_phdr_info, is_program: bool) -> Option<Found> {
+unsafe fn find(info: &libc::dl_phdr_info, is_program: bool) -> Option<FoundModule> {
     // SAFETY: `dlpi_phdr` points at `dlpi_phnum` program headers, mapped as long as the object.
     let headers = unsafe { std::slice::from_raw_parts(info.dlpi_phdr, info.dlpi_phnum.into()) };
     let bias = info.dlpi_addr;
@@ -229,7 +231,7 @@ unsafe fn find(info: &libc::dl_phdr_info, is_program: bool) -> Option<Found> {
     let frames = &to_end[..length(to_end)];
     let bases = bases.set_eh_frame(frames_start);
     let can_be_unloaded = !(is_program || never_unloaded(info));
-    Some(Found { start, limit, hdr, frames, bases, can_be_unloaded })
+    Some(FoundModule { start, limit, hdr, frames, bases, can_be_unloaded })
 }
 
 /// # Safety
@@ -242,7 +244,7 @@ unsafe fn memory(range: &std::ops::Range<u64>) -> &'static [u8] {
     unsafe { std::slice::from_raw_parts(range.start as *const u8, len) }
 }
 
-/// The length of the tables: entries, each with its length in front, until one of length 0.
+/// Returns the length of the tables: entries, each with its length in front, until one of length 0.
 fn length(tables: &[u8]) -> usize {
     let mut at = 0;
     while let Some(word) = tables.get(at..at + 4) {
@@ -259,7 +261,7 @@ fn length(tables: &[u8]) -> usize {
     tables.len()
 }
 
-/// Whether an object is one that nothing can unload.
+/// Returns whether an object is one that nothing can unload.
 fn never_unloaded(info: &libc::dl_phdr_info) -> bool {
     if info.dlpi_name.is_null() {
         return false;

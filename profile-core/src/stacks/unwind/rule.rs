@@ -7,11 +7,11 @@ use gimli::{
 
 use crate::stacks::raw::arch::{DWARF_FP, DWARF_RA, DWARF_SP};
 
-/// How to find a caller's registers.
+/// A rule that finds a caller's registers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Rule {
+pub(crate) enum UnwindRule {
     /// The frame begins at a register plus an offset; the rest is found from there.
-    Frame { base: Base, offset: i32, fp: Fp, ra: Ra },
+    Frame { base: CfaBase, offset: i32, fp: FramePointerRule, ra: ReturnAddressRule },
     /// A stub of the procedure linkage table, whose frame grows by a word at this byte of 16.
     Plt { threshold: u8 },
     /// The trampoline that a signal handler returns to.
@@ -24,39 +24,40 @@ pub(crate) enum Rule {
     Nowhere,
 }
 
+/// The register from which the frame's beginning (DWARF's canonical frame address) is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Base {
+pub(crate) enum CfaBase {
     Sp,
     Fp,
 }
 
-/// Where the caller's frame pointer is.
+/// The place of the caller's frame pointer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fp {
+pub(crate) enum FramePointerRule {
     Same,
     /// At this offset from the frame's beginning.
     At(i16),
 }
 
-/// Where the return address is.
+/// The place of the return address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ra {
+pub(crate) enum ReturnAddressRule {
     InRegister,
     /// At this offset from the frame's beginning.
     At(i16),
 }
 
-impl Rule {
-    /// The rule as a word that is not 0; `None` where an offset is too large for one.
+impl UnwindRule {
+    /// Packs the rule into a word that is not 0; `None` where an offset is too large for one.
     pub(crate) fn pack(self) -> Option<u64> {
         // A tag in the lowest three bits; offsets as multiples of 8, or of 1 where they are not.
         Some(match self {
-            Rule::Unknown => 1,
-            Rule::Root => 2,
-            Rule::Signal => 3,
-            Rule::Nowhere => 6,
-            Rule::Plt { threshold } => 4 | u64::from(threshold) << 8,
-            Rule::Frame { base, offset, fp, ra } => {
+            UnwindRule::Unknown => 1,
+            UnwindRule::Root => 2,
+            UnwindRule::Signal => 3,
+            UnwindRule::Nowhere => 6,
+            UnwindRule::Plt { threshold } => 4 | u64::from(threshold) << 8,
+            UnwindRule::Frame { base, offset, fp, ra } => {
                 let offset = u64::from(offset as u32);
                 // Offsets of saved registers are kept in 13 bits of words below the frame.
                 let word = |at: i16| {
@@ -64,140 +65,152 @@ impl Rule {
                     (at % 8 == 0 && (0..0x1000).contains(&words)).then_some(words as u64)
                 };
                 let fp = match fp {
-                    Fp::Same => 0,
-                    Fp::At(at) => word(at)? << 1 | 1,
+                    FramePointerRule::Same => 0,
+                    FramePointerRule::At(at) => word(at)? << 1 | 1,
                 };
                 let ra = match ra {
-                    Ra::InRegister => 0,
-                    Ra::At(at) => word(at)? << 1 | 1,
+                    ReturnAddressRule::InRegister => 0,
+                    ReturnAddressRule::At(at) => word(at)? << 1 | 1,
                 };
-                5 | u64::from(base == Base::Fp) << 3 | fp << 4 | ra << 17 | offset << 32
+                5 | u64::from(base == CfaBase::Fp) << 3 | fp << 4 | ra << 17 | offset << 32
             }
         })
     }
 
-    pub(crate) fn unpack(packed: u64) -> Rule {
+    pub(crate) fn unpack(packed: u64) -> UnwindRule {
         let at = |bits: u64| -(((bits >> 1 & 0xfff) * 8) as i16);
         match packed & 7 {
-            2 => Rule::Root,
-            3 => Rule::Signal,
-            6 => Rule::Nowhere,
-            4 => Rule::Plt { threshold: (packed >> 8) as u8 },
+            2 => UnwindRule::Root,
+            3 => UnwindRule::Signal,
+            6 => UnwindRule::Nowhere,
+            4 => UnwindRule::Plt { threshold: (packed >> 8) as u8 },
             5 => {
                 let (fp, ra) = (packed >> 4 & 0x1fff, packed >> 17 & 0x1fff);
-                Rule::Frame {
-                    base: if packed & 8 == 0 { Base::Sp } else { Base::Fp },
+                UnwindRule::Frame {
+                    base: if packed & 8 == 0 { CfaBase::Sp } else { CfaBase::Fp },
                     offset: (packed >> 32) as u32 as i32,
-                    fp: if fp & 1 == 0 { Fp::Same } else { Fp::At(at(fp)) },
-                    ra: if ra & 1 == 0 { Ra::InRegister } else { Ra::At(at(ra)) },
+                    fp: if fp & 1 == 0 {
+                        FramePointerRule::Same
+                    } else {
+                        FramePointerRule::At(at(fp))
+                    },
+                    ra: if ra & 1 == 0 {
+                        ReturnAddressRule::InRegister
+                    } else {
+                        ReturnAddressRule::At(at(ra))
+                    },
                 }
             }
-            _ => Rule::Unknown,
+            _ => UnwindRule::Unknown,
         }
     }
 }
 
 /// Room for evaluating unwind tables, so that none is taken from the stack or the heap.
-pub(crate) struct Scratch {
-    context: UnwindContext<usize, Small>,
+pub(crate) struct UnwindScratch {
+    context: UnwindContext<usize, SmallStorage>,
 }
 
-impl Scratch {
-    pub(crate) fn new() -> Scratch {
-        Scratch { context: UnwindContext::new_in() }
+impl UnwindScratch {
+    pub(crate) fn new() -> UnwindScratch {
+        UnwindScratch { context: UnwindContext::new_in() }
     }
 }
 
-impl Default for Scratch {
-    fn default() -> Scratch {
-        Scratch::new()
+impl Default for UnwindScratch {
+    fn default() -> UnwindScratch {
+        UnwindScratch::new()
     }
 }
 
-/// Few registers are saved by any function, and rows are remembered two deep at most.
-struct Small;
+/// Storage for evaluating: few registers are saved by any function, and rows are remembered two
+/// deep at most.
+struct SmallStorage;
 
-impl UnwindContextStorage<usize> for Small {
+impl UnwindContextStorage<usize> for SmallStorage {
     type Rules = [(Register, RegisterRule<usize>); 32];
     type Stack = [UnwindTableRow<usize, Self>; 4];
 }
 
-type Slice<'a> = EndianSlice<'a, NativeEndian>;
+type TableSlice<'a> = EndianSlice<'a, NativeEndian>;
 
 /// Looks an address up in an object's tables.
 pub(crate) fn look_up(
-    scratch: &mut Scratch,
+    scratch: &mut UnwindScratch,
     hdr: &[u8],
     frames: &[u8],
     bases: &BaseAddresses,
     address: u64,
-) -> Rule {
-    find(scratch, hdr, frames, bases, address).unwrap_or(Rule::Unknown)
+) -> UnwindRule {
+    find(scratch, hdr, frames, bases, address).unwrap_or(UnwindRule::Unknown)
 }
 
 fn find(
-    scratch: &mut Scratch,
+    scratch: &mut UnwindScratch,
     hdr: &[u8],
     frames: &[u8],
     bases: &BaseAddresses,
     address: u64,
-) -> Option<Rule> {
+) -> Option<UnwindRule> {
     let hdr = EhFrameHdr::new(hdr, NativeEndian).parse(bases, 8).ok()?;
-    let section: EhFrame<Slice<'_>> = EhFrame::new(frames, NativeEndian);
+    let section: EhFrame<TableSlice<'_>> = EhFrame::new(frames, NativeEndian);
     let fde =
         hdr.table()?.fde_for_address(&section, bases, address, EhFrame::cie_from_offset).ok()?;
     if fde.cie().is_signal_trampoline() {
-        return Some(Rule::Signal);
+        return Some(UnwindRule::Signal);
     }
     let row = fde.unwind_info_for_address(&section, bases, &mut scratch.context, address).ok()?;
-    of_row(row, &section)
+    rule_of_row(row, &section)
 }
 
-/// Where the function that holds an address begins.
-pub(crate) fn function(
+/// Returns the beginning of the function that holds an address.
+pub(crate) fn function_start(
     hdr: &[u8],
     frames: &[u8],
     bases: &BaseAddresses,
     address: u64,
 ) -> Option<u64> {
     let hdr = EhFrameHdr::new(hdr, NativeEndian).parse(bases, 8).ok()?;
-    let section: EhFrame<Slice<'_>> = EhFrame::new(frames, NativeEndian);
+    let section: EhFrame<TableSlice<'_>> = EhFrame::new(frames, NativeEndian);
     let fde = hdr.table()?.fde_for_address(&section, bases, address, EhFrame::cie_from_offset);
     Some(fde.ok()?.initial_address())
 }
 
-fn of_row(row: &UnwindTableRow<usize, Small>, section: &EhFrame<Slice<'_>>) -> Option<Rule> {
+fn rule_of_row(
+    row: &UnwindTableRow<usize, SmallStorage>,
+    section: &EhFrame<TableSlice<'_>>,
+) -> Option<UnwindRule> {
     let ra = match row.register(Register(DWARF_RA)) {
-        Some(RegisterRule::Undefined) => return Some(Rule::Root),
-        Some(RegisterRule::Offset(offset)) => Ra::At(i16::try_from(offset).ok()?),
-        None | Some(RegisterRule::SameValue) => Ra::InRegister,
+        Some(RegisterRule::Undefined) => return Some(UnwindRule::Root),
+        Some(RegisterRule::Offset(offset)) => ReturnAddressRule::At(i16::try_from(offset).ok()?),
+        None | Some(RegisterRule::SameValue) => ReturnAddressRule::InRegister,
         Some(_) => return None,
     };
     let fp = match row.register(Register(DWARF_FP)) {
-        Some(RegisterRule::Offset(offset)) => Fp::At(i16::try_from(offset).ok()?),
-        None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => Fp::Same,
+        Some(RegisterRule::Offset(offset)) => FramePointerRule::At(i16::try_from(offset).ok()?),
+        None | Some(RegisterRule::SameValue | RegisterRule::Undefined) => FramePointerRule::Same,
         Some(_) => return None,
     };
     match row.cfa() {
         CfaRule::RegisterAndOffset { register, offset } => {
             let base = match register.0 {
-                DWARF_SP => Base::Sp,
-                DWARF_FP => Base::Fp,
+                DWARF_SP => CfaBase::Sp,
+                DWARF_FP => CfaBase::Fp,
                 _ => return None,
             };
-            Some(Rule::Frame { base, offset: i32::try_from(*offset).ok()?, fp, ra })
+            Some(UnwindRule::Frame { base, offset: i32::try_from(*offset).ok()?, fp, ra })
         }
-        CfaRule::Expression(expression) => plt(expression.get(section).ok()?.0.slice()),
+        CfaRule::Expression(expression) => parse_plt(expression.get(section).ok()?.0.slice()),
     }
 }
 
-/// Linkers describe every stub of the procedure linkage table by one expression:
+/// Reads the one expression by which linkers describe every stub of the procedure linkage table:
 /// `rsp + 8 + (((rip & 15) >= N) << 3)`.
-fn plt(expression: &[u8]) -> Option<Rule> {
+fn parse_plt(expression: &[u8]) -> Option<UnwindRule> {
     const LIT0: u8 = 0x30;
     match *expression {
         [0x77, 0x08, 0x80, 0x00, 0x3f, 0x1a, threshold, 0x2a, 0x33, 0x24, 0x22] => {
-            Some(Rule::Plt { threshold: threshold.checked_sub(LIT0)? })
+            Some(UnwindRule::Plt { threshold: threshold.checked_sub(LIT0)? })
         }
         _ => None,
     }
@@ -210,18 +223,27 @@ mod tests {
     #[test]
     fn rules_survive_packing() {
         let mut rules = vec![
-            Rule::Unknown,
-            Rule::Nowhere,
-            Rule::Root,
-            Rule::Signal,
-            Rule::Plt { threshold: 11 },
-            Rule::Plt { threshold: 10 },
+            UnwindRule::Unknown,
+            UnwindRule::Nowhere,
+            UnwindRule::Root,
+            UnwindRule::Signal,
+            UnwindRule::Plt { threshold: 11 },
+            UnwindRule::Plt { threshold: 10 },
         ];
-        for base in [Base::Sp, Base::Fp] {
+        for base in [CfaBase::Sp, CfaBase::Fp] {
             for offset in [8, 16, 0x1234, -8, i32::MAX & !7] {
-                for fp in [Fp::Same, Fp::At(-16), Fp::At(-32760), Fp::At(0)] {
-                    for ra in [Ra::InRegister, Ra::At(-8), Ra::At(-16)] {
-                        rules.push(Rule::Frame { base, offset, fp, ra });
+                for fp in [
+                    FramePointerRule::Same,
+                    FramePointerRule::At(-16),
+                    FramePointerRule::At(-32760),
+                    FramePointerRule::At(0),
+                ] {
+                    for ra in [
+                        ReturnAddressRule::InRegister,
+                        ReturnAddressRule::At(-8),
+                        ReturnAddressRule::At(-16),
+                    ] {
+                        rules.push(UnwindRule::Frame { base, offset, fp, ra });
                     }
                 }
             }
@@ -229,11 +251,21 @@ mod tests {
         for rule in rules {
             let packed = rule.pack().unwrap();
             assert_ne!(packed, 0);
-            assert_eq!(Rule::unpack(packed), rule, "{packed:#x}");
+            assert_eq!(UnwindRule::unpack(packed), rule, "{packed:#x}");
         }
-        let odd = Rule::Frame { base: Base::Sp, offset: 8, fp: Fp::At(-12), ra: Ra::At(-8) };
+        let odd = UnwindRule::Frame {
+            base: CfaBase::Sp,
+            offset: 8,
+            fp: FramePointerRule::At(-12),
+            ra: ReturnAddressRule::At(-8),
+        };
         assert_eq!(odd.pack(), None, "what doesn't fit is not remembered");
-        let above = Rule::Frame { base: Base::Sp, offset: 8, fp: Fp::At(8), ra: Ra::At(-8) };
+        let above = UnwindRule::Frame {
+            base: CfaBase::Sp,
+            offset: 8,
+            fp: FramePointerRule::At(8),
+            ra: ReturnAddressRule::At(-8),
+        };
         assert_eq!(above.pack(), None);
     }
 }

@@ -8,22 +8,22 @@ use crate::stats::cgroup::ControlGroup;
 use crate::stats::point::{Cpu, Memory, Point, Runtime, Switches};
 use crate::stats::text::FileText;
 /// Looks which threads have run, for those who ask how long they have waited.
-static WATCHERS: &[fn(&Directory)] = &[
+static WATCHERS: &[fn(&NumberedDirectory)] = &[
     #[cfg(all(feature = "sampler", stacks))]
     waits::note,
 ];
 
 #[cfg(all(feature = "sampler", stacks))]
 use crate::stats::waits;
-use crate::sys::raw::directory::Directory;
+use crate::sys::raw::directory::NumberedDirectory;
 use crate::sys::raw::usage;
 
 /// The open files. One that can't be opened costs its figures.
 #[derive(Debug)]
 pub(crate) struct FigureSource {
     statm: Option<File>,
-    descriptors: Option<Directory>,
-    tasks: Option<Directory>,
+    descriptors: Option<NumberedDirectory>,
+    tasks: Option<NumberedDirectory>,
     group: ControlGroup,
     page: u64,
 }
@@ -32,8 +32,8 @@ impl FigureSource {
     pub(crate) fn open() -> FigureSource {
         FigureSource {
             statm: File::open("/proc/self/statm").ok(),
-            descriptors: Directory::open("/proc/self/fd").ok(),
-            tasks: Directory::open("/proc/self/task").ok(),
+            descriptors: NumberedDirectory::open("/proc/self/fd").ok(),
+            tasks: NumberedDirectory::open("/proc/self/task").ok(),
             group: ControlGroup::open(),
             page: usage::page_size(),
         }
@@ -50,7 +50,8 @@ impl FigureSource {
         let used = usage::usage();
         let group = self.group.read();
         let [mapped, resident, shared] = self.pages();
-        let names = |directory: &Option<Directory>| directory.as_ref()?.numbers(|_| ()).ok();
+        let names =
+            |directory: &Option<NumberedDirectory>| directory.as_ref()?.numbers(|_| ()).ok();
         Point {
             taken: SystemTime::now(),
             interval: None,

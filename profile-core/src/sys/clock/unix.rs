@@ -10,19 +10,20 @@ const COARSE: ClockId = ClockId::MonotonicCoarse;
 #[cfg(not(target_os = "linux"))]
 const COARSE: ClockId = ClockId::Monotonic;
 
-/// Nanoseconds since an arbitrary moment.
+/// Returns nanoseconds since an arbitrary moment.
 #[inline]
 pub(crate) fn precise() -> u64 {
     read(ClockId::Monotonic)
 }
 
-/// The same clock as it stood at the kernel's last tick, 1 to 10 ms ago. A fifth of the cost.
+/// Returns the same clock as it stood at the kernel's last tick, 1 to 10 ms ago. A fifth of the
+/// cost.
 #[inline]
 pub(crate) fn coarse() -> u64 {
     read(COARSE)
 }
 
-/// CPU time that the process has used.
+/// Reads the CPU time that the process has used.
 pub(crate) fn process_cpu() -> Option<Duration> {
     Some(Duration::from_nanos(read(ClockId::ProcessCPUTime)))
 }

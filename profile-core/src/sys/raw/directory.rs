@@ -6,19 +6,19 @@ use std::os::fd::AsRawFd as _;
 
 /// A directory whose names are numbers, such as `/proc/self/task`.
 #[derive(Debug)]
-pub(crate) struct Directory {
+pub(crate) struct NumberedDirectory {
     file: File,
 }
 
 /// `struct linux_dirent64` up to its name: inode, offset, length, type (getdents64(2)).
 const HEAD: usize = 8 + 8 + 2 + 1;
 
-impl Directory {
-    pub(crate) fn open(path: &str) -> io::Result<Directory> {
-        Ok(Directory { file: File::open(path)? })
+impl NumberedDirectory {
+    pub(crate) fn open(path: &str) -> io::Result<NumberedDirectory> {
+        Ok(NumberedDirectory { file: File::open(path)? })
     }
 
-    /// Calls `each` for every name that is a number, and tells how many there were.
+    /// Calls `each` for every name that is a number, and returns how many there were.
     pub(crate) fn numbers(&self, mut each: impl FnMut(u32)) -> io::Result<u64> {
         let mut file = &self.file;
         file.seek(SeekFrom::Start(0))?;
@@ -57,7 +57,7 @@ impl Directory {
     }
 }
 
-/// The number that a name is; the name ends in NUL.
+/// Parses a name that is a number; the name ends in NUL.
 fn number(name: &[u8]) -> Option<u32> {
     let end = name.iter().position(|&byte| byte == 0)?;
     std::str::from_utf8(&name[..end]).ok()?.parse().ok()
@@ -71,7 +71,7 @@ mod tests {
     fn lists_what_read_dir_lists() {
         // Enough descriptors that one buffer does not hold them.
         let kept: Vec<File> = (0..300).map(|_| File::open("/dev/null").unwrap()).collect();
-        let directory = Directory::open("/proc/self/fd").unwrap();
+        let directory = NumberedDirectory::open("/proc/self/fd").unwrap();
         let mut found = Vec::new();
         for _ in 0..2 {
             found.clear();
@@ -84,7 +84,7 @@ mod tests {
         found.sort_unstable();
         found.dedup();
         assert!(found.len() >= 300);
-        let tasks = Directory::open("/proc/self/task").unwrap();
+        let tasks = NumberedDirectory::open("/proc/self/task").unwrap();
         let mut own = false;
         tasks.numbers(|tid| own |= tid == std::process::id()).unwrap();
         assert!(own);

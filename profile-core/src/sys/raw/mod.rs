@@ -10,4 +10,5 @@ pub(crate) mod region;
 pub(crate) mod this_thread;
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 pub(crate) mod thread_switch;
+#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
 pub(crate) mod usage;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// The time that waits are measured by, in nanoseconds, never 0. Neither allocates nor sets `errno`.
+/// Returns the time that waits are measured by, in nanoseconds, never 0. Neither allocates nor sets
+/// `errno`.
 pub(crate) fn now() -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: clock_gettime(2) writes to a structure that lives during the call; this clock exists,

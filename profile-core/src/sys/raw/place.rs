@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 /// A [`Location`], or none.
 #[derive(Debug, Default)]
-pub(crate) struct Place(AtomicPtr<Location<'static>>);
+pub(crate) struct AtomicLocation(AtomicPtr<Location<'static>>);
 
-impl Place {
+impl AtomicLocation {
     #[inline]
     pub(crate) fn set(&self, place: Option<&'static Location<'static>>) {
         let pointer =

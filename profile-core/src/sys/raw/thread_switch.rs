@@ -7,7 +7,7 @@ const THREAD_ACTIVE: &[u8] = b"thread.prof.active\0";
 /// Keeps the thread from being sampled from where it is made until it is dropped.
 #[derive(Debug)]
 pub(crate) struct SamplingOff {
-    /// Whether the thread was sampled before; `None` where jemalloc has no such switch.
+    /// True where the thread was sampled before; `None` where jemalloc has no such switch.
     before: Option<bool>,
 }
 

@@ -12,6 +12,7 @@ use core::arch::naked_asm;
 use libc::{c_int, c_long};
 
 use crate::events::ring;
+use crate::events::waits as event_waits;
 use crate::stacks::raw::capture::capture_interruptible;
 use crate::sys::own_work;
 use crate::waits::recorded::WaitWeight;
@@ -263,14 +264,14 @@ unsafe extern "C-unwind" fn futex(
 
 /// Tells an open trace of a wake; of a wait when the result is dropped.
 #[inline(always)]
-fn traced(waits: bool, operation: usize, address: u64) -> Option<ring::Wait> {
+fn traced(waits: bool, operation: usize, address: u64) -> Option<event_waits::WaitInProgress> {
     if !ring::is_on() || own_work::is_under_way() {
         return None;
     }
     if is_wake(operation) {
-        ring::wake(address);
+        event_waits::record_wake(address);
     }
-    if waits { ring::wait(address) } else { None }
+    if waits { event_waits::begin_wait(address) } else { None }
 }
 
 /// Our frames in what [`save`] captures, and in a stack that waits in [`kernel`]: theirs and

@@ -5,7 +5,7 @@ use super::messages::{ProfileParts, label};
 use super::reader::{MessageReader, WireField, WireValue, varint};
 use super::{DecodeError, DecodeLimits, FieldProblem, undefined};
 use crate::profile::Samples;
-use crate::profile::stacks::{RawProfile, SampleFacts, StackPlace, StackTable, Stacks, ids};
+use crate::profile::stacks::{DistinctStacks, RawProfile, SampleFacts, StackPlace, Stacks, ids};
 use crate::profile::wire::FieldSink;
 
 /// Samples from whose size the number of all is guessed.
@@ -15,7 +15,7 @@ const MEASURED: u64 = 1000;
 pub(super) struct StacksReading {
     /// Everything but samples.
     parts: ProfileParts,
-    table: StackTable,
+    table: DistinctStacks,
     facts: SampleFacts,
     /// The most bytes of memory.
     max_memory: u64,
@@ -44,7 +44,7 @@ impl StacksReading {
     pub(super) fn new(expected: usize, limits: &DecodeLimits) -> StacksReading {
         StacksReading {
             parts: ProfileParts::default(),
-            table: StackTable::default(),
+            table: DistinctStacks::default(),
             facts: SampleFacts::default(),
             max_memory: limits.max_memory.min(DecodeLimits::MOST_MEMORY),
             expected,
@@ -110,7 +110,7 @@ impl StacksReading {
         }
         let values = self.values.len();
         if self.facts.samples == 0 {
-            self.table = StackTable::new(values, 0);
+            self.table = DistinctStacks::new(values, 0);
         } else if self.facts.samples == MEASURED {
             self.reserve(message.offset);
         }

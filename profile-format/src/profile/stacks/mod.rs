@@ -12,7 +12,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 pub(super) use self::raw::RawProfile;
-pub(super) use self::table::{StackPlace, StackTable};
+pub(super) use self::table::{DistinctStacks, StackPlace};
 use super::Profile;
 use super::decode::{IdIndex, varint};
 use super::wire::FieldSink;
@@ -25,7 +25,7 @@ use super::wire::FieldSink;
 pub struct Stacks<'a> {
     profile: Cow<'a, Profile>,
     raw: RawProfile<'a>,
-    table: StackTable,
+    table: DistinctStacks,
     index: IdIndex,
     facts: SampleFacts,
 }
@@ -68,7 +68,7 @@ impl<'a> Stacks<'a> {
 
     fn added(profile: Cow<'a, Profile>) -> Stacks<'a> {
         let width = profile.sample_types.len();
-        let mut table = StackTable::new(width, profile.samples.len());
+        let mut table = DistinctStacks::new(width, profile.samples.len());
         let mut facts = SampleFacts::default();
         let raw = RawProfile::whole(&[]);
         let mut stack = Vec::new();
@@ -87,7 +87,7 @@ impl<'a> Stacks<'a> {
     pub(super) fn from_parts(
         profile: Profile,
         raw: RawProfile<'a>,
-        table: StackTable,
+        table: DistinctStacks,
         index: IdIndex,
         facts: SampleFacts,
     ) -> Stacks<'a> {

@@ -29,7 +29,7 @@ const COPIED: u32 = 1 << 31;
 /// The profile's bytes, which most of them are part of, come with every call: whoever reads them
 /// borrows from them, too.
 #[derive(Debug, Default)]
-pub(in crate::profile) struct StackTable {
+pub(in crate::profile) struct DistinctStacks {
     /// Stacks that don't stand in the profile in one piece.
     copies: Vec<u8>,
     places: Vec<StackPlace>,
@@ -44,10 +44,10 @@ pub(in crate::profile) struct StackTable {
     key: u64,
 }
 
-impl StackTable {
+impl DistinctStacks {
     /// Makes a table without stacks, of samples of `width` values, with room for a number of them.
-    pub(in crate::profile) fn new(width: usize, room: usize) -> StackTable {
-        StackTable {
+    pub(in crate::profile) fn new(width: usize, room: usize) -> DistinctStacks {
+        DistinctStacks {
             copies: Vec::new(),
             places: Vec::with_capacity(room),
             known: KnownStacks::with_room(room),
@@ -179,7 +179,7 @@ impl StackTable {
         values: &[i64],
     ) -> bool {
         self.known.grow(self.places.len() + 1);
-        let StackTable { copies, places, known, .. } = self;
+        let DistinctStacks { copies, places, known, .. } = self;
         let stack = bytes(raw, copies, place);
         let next = places.len() as u32;
         let found = known.number(hash, next, |number| {

@@ -14,11 +14,11 @@ use super::seats::SeatTable;
 
 /// More connections than a debug endpoint has any use for. For the next one another goes.
 const MOST_CONNECTIONS: usize = 64;
-/// How many may wait to be taken, for a burst that comes between two of the listener's turns. Who comes when
-/// that many wait is not told, and tries again a second later.
+/// Number of those that may wait to be taken, for a burst that comes between two of the listener's turns. Who
+/// comes when that many wait is not told, and tries again a second later.
 pub(super) const BACKLOG: u32 = 4096;
 
-pub(super) enum Listener {
+pub(super) enum SocketListener {
     Tcp(tokio::net::TcpListener),
     #[cfg(unix)]
     Unix(tokio::net::UnixListener),
@@ -46,11 +46,11 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<TcpSocket> {
 }
 
 /// Serves whoever connects, for ever.
-pub(super) async fn accept(service: DebugService, listener: Listener) {
+pub(super) async fn accept(service: DebugService, listener: SocketListener) {
     let seats = SeatTable::new(MOST_CONNECTIONS, STAY);
     loop {
         let accepted = match &listener {
-            Listener::Tcp(listener) => match listener.accept().await {
+            SocketListener::Tcp(listener) => match listener.accept().await {
                 Ok((stream, from)) => {
                     // Pieces of a bundle go out as they are made.
                     let _ = stream.set_nodelay(true);
@@ -60,7 +60,7 @@ pub(super) async fn accept(service: DebugService, listener: Listener) {
                 Err(error) => Err(error),
             },
             #[cfg(unix)]
-            Listener::Unix(listener) => match listener.accept().await {
+            SocketListener::Unix(listener) => match listener.accept().await {
                 Ok((stream, _from)) => {
                     seat(&seats, &service, stream, Peer::Unix).await;
                     Ok(())

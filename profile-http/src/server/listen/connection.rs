@@ -21,14 +21,14 @@ use tokio_io_timeout::TimeoutStream;
 use profile_core::BoxError;
 
 use super::super::{Body, BodyError, DebugService, Peer};
-use super::seats::Seat;
+use super::seats::ConnectionSeat;
 
-/// How long a client has for a request, from its start until it is let in or its refusal is sent, and how
-/// long an idle connection is kept.
+/// Time that a client has for a request, from its start until it is let in or its refusal is sent,
+/// and how long an idle connection is kept.
 pub(super) const STAY: Duration = Duration::from_secs(10);
-/// How long the body of a request may take that was let in.
+/// Time that the body of a request may take that was let in.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a write of an answer may stand still before the connection is closed.
+/// Time that a write of an answer may stand still before the connection is closed.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Answers the requests of a connection until it ends, or its seat is lost.
@@ -36,7 +36,7 @@ pub(super) async fn serve(
     service: DebugService,
     stream: impl AsyncRead + AsyncWrite + Send + 'static,
     peer: Peer,
-    seat: Arc<Seat>,
+    seat: Arc<ConnectionSeat>,
 ) {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
@@ -74,7 +74,7 @@ pub(super) async fn serve(
 /// A stream that tells its seat when something comes in, and when everything is sent.
 struct SeatedStream<S> {
     stream: Pin<Box<TimeoutStream<S>>>,
-    seat: Arc<Seat>,
+    seat: Arc<ConnectionSeat>,
 }
 
 impl<S: AsyncRead + AsyncWrite> AsyncRead for SeatedStream<S> {
@@ -128,7 +128,7 @@ impl<S: AsyncRead + AsyncWrite> AsyncWrite for SeatedStream<S> {
 /// The body of an answer, which tells the seat that it is complete when hyper drops it.
 struct SeatedBody {
     body: Body,
-    seat: Arc<Seat>,
+    seat: Arc<ConnectionSeat>,
 }
 
 impl http_body::Body for SeatedBody {

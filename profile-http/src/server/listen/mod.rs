@@ -17,20 +17,20 @@ use std::thread::{self, JoinHandle};
 use profile_core::OwnWork;
 use tokio::sync::oneshot;
 
-use super::{DebugService, Shared};
+use super::{DebugService, ServiceState};
 use crate::{Error, Result};
-use accept::{BACKLOG, Listener};
+use accept::{BACKLOG, SocketListener};
 
 /// A running listener. It goes on when this is dropped; [`Server::shut_down`] ends it.
 pub struct Server {
-    address: Address,
-    shared: Arc<Shared>,
+    address: ListenAddress,
+    shared: Arc<ServiceState>,
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 #[derive(Debug)]
-enum Address {
+enum ListenAddress {
     Tcp(SocketAddr),
     Unix(PathBuf),
 }
@@ -45,8 +45,8 @@ impl Server {
     /// The address it listens on; `None` for a unix socket. Useful after asking for port 0.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.address {
-            Address::Tcp(address) => Some(*address),
-            Address::Unix(_) => None,
+            ListenAddress::Tcp(address) => Some(*address),
+            ListenAddress::Unix(_) => None,
         }
     }
 
@@ -57,7 +57,7 @@ impl Server {
         // The thread has no way to panic that would be worth passing on.
         let _ = self.thread.join();
         self.shared.wait_for_collections();
-        if let Address::Unix(path) = &self.address {
+        if let ListenAddress::Unix(path) = &self.address {
             let _ = std::fs::remove_file(path);
         }
     }
@@ -79,7 +79,7 @@ impl DebugService {
         }
         let socket = accept::bind(&addresses).map_err(failed)?;
         let local = socket.local_addr().map_err(failed)?;
-        self.run(Address::Tcp(local), move || socket.listen(BACKLOG).map(Listener::Tcp))
+        self.run(ListenAddress::Tcp(local), move || socket.listen(BACKLOG).map(SocketListener::Tcp))
             .map_err(failed)
     }
 
@@ -103,14 +103,16 @@ impl DebugService {
         let file = File::from(socket.as_fd().try_clone_to_owned().map_err(failed)?);
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
         socket.bind(path).map_err(failed)?;
-        self.run(Address::Unix(path.to_owned()), move || socket.listen(BACKLOG).map(Listener::Unix))
-            .map_err(failed)
+        self.run(ListenAddress::Unix(path.to_owned()), move || {
+            socket.listen(BACKLOG).map(SocketListener::Unix)
+        })
+        .map_err(failed)
     }
 
     fn run(
         self,
-        address: Address,
-        listener: impl FnOnce() -> io::Result<Listener> + Send + 'static,
+        address: ListenAddress,
+        listener: impl FnOnce() -> io::Result<SocketListener> + Send + 'static,
     ) -> io::Result<Server> {
         for why in self.available().missing() {
             tracing::info!(

@@ -15,21 +15,21 @@ use tokio::time::{Instant, timeout_at};
 /// The seats of a listener, for so many connections at a time.
 #[derive(Clone)]
 pub(super) struct SeatTable {
-    shared: Arc<Shared>,
+    shared: Arc<SeatShared>,
 }
 
-struct Shared {
+struct SeatShared {
     most: usize,
-    /// How long a connection may stay between two requests, and until a request is let in.
+    /// Time that a connection may stay between two requests, and until a request is let in.
     stay: Duration,
-    taken: Mutex<Vec<Arc<watch::Sender<Standing>>>>,
+    taken: Mutex<Vec<Arc<watch::Sender<SeatStanding>>>>,
     /// Told when a seat is free, or could be. One alone listens: who seats the newcomers.
     changed: Notify,
 }
 
-/// What a connection is about.
+/// Holds what a connection is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum SeatStanding {
     /// It has begun, or a request has begun on it, and was not let in yet or was refused.
     Unauthorized { since: Instant },
     /// A request that was let in is being answered.
@@ -42,38 +42,38 @@ enum Standing {
     Evicted,
 }
 
-impl Standing {
+impl SeatStanding {
     /// Since when it has had no claim to its seat.
     fn idle_since(self) -> Option<Instant> {
         match self {
-            Standing::Unauthorized { since } | Standing::Idle { since } => Some(since),
-            Standing::Answering | Standing::Sending | Standing::Evicted => None,
+            SeatStanding::Unauthorized { since } | SeatStanding::Idle { since } => Some(since),
+            SeatStanding::Answering | SeatStanding::Sending | SeatStanding::Evicted => None,
         }
     }
 
     /// The order in which connections go: who was let in before goes after all those who were not.
     fn turn(self) -> Option<(bool, Instant)> {
-        Some((matches!(self, Standing::Idle { .. }), self.idle_since()?))
+        Some((matches!(self, SeatStanding::Idle { .. }), self.idle_since()?))
     }
 }
 
 impl SeatTable {
     /// A table of `most` seats, on which nobody stays for longer than `stay` without having been let in.
     pub(super) fn new(most: usize, stay: Duration) -> SeatTable {
-        let shared = Shared { most, stay, taken: Mutex::default(), changed: Notify::new() };
+        let shared = SeatShared { most, stay, taken: Mutex::default(), changed: Notify::new() };
         SeatTable { shared: Arc::new(shared) }
     }
 
     /// Takes a seat for a newcomer: a free one, or that of whoever has to go. Waits while everybody is
     /// being answered.
-    pub(super) async fn take(&self) -> Arc<Seat> {
+    pub(super) async fn take(&self) -> Arc<ConnectionSeat> {
         while self.shared.lock().len() >= self.shared.most && !self.evict() {
             self.shared.changed.notified().await;
         }
-        let standing = Standing::Unauthorized { since: Instant::now() };
+        let standing = SeatStanding::Unauthorized { since: Instant::now() };
         let standing = Arc::new(watch::Sender::new(standing));
         self.shared.lock().push(Arc::clone(&standing));
-        Arc::new(Seat { shared: Arc::clone(&self.shared), standing })
+        Arc::new(ConnectionSeat { shared: Arc::clone(&self.shared), standing })
     }
 
     /// Ends the connection that has waited longest without having been let in or, where there is none, the
@@ -83,53 +83,55 @@ impl SeatTable {
         let turns = taken.iter().enumerate();
         let first = turns.filter_map(|(at, seat)| Some((seat.borrow().turn()?, at))).min();
         let Some((_, at)) = first else { return false };
-        taken.swap_remove(at).send_replace(Standing::Evicted);
+        taken.swap_remove(at).send_replace(SeatStanding::Evicted);
         true
     }
 }
 
-impl Shared {
+impl SeatShared {
     /// Every change leaves the seats whole, so a panic elsewhere doesn't spoil them.
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<watch::Sender<Standing>>>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<watch::Sender<SeatStanding>>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A connection's seat, free again when the last of those who hold it is dropped.
-pub(super) struct Seat {
-    shared: Arc<Shared>,
-    standing: Arc<watch::Sender<Standing>>,
+pub(super) struct ConnectionSeat {
+    shared: Arc<SeatShared>,
+    standing: Arc<watch::Sender<SeatStanding>>,
 }
 
-impl Seat {
+impl ConnectionSeat {
     /// A request was let in.
     pub(super) fn admit(&self) {
-        self.change(|_| Some(Standing::Answering));
+        self.change(|_| Some(SeatStanding::Answering));
     }
 
     /// A request was refused. It began when it did: a refusal prolongs nothing.
     pub(super) fn refuse(&self) {
         self.change(|standing| match standing {
-            Standing::Unauthorized { .. } => None,
-            _ => Some(Standing::Unauthorized { since: Instant::now() }),
+            SeatStanding::Unauthorized { .. } => None,
+            _ => Some(SeatStanding::Unauthorized { since: Instant::now() }),
         });
     }
 
     /// The answer is complete.
     pub(super) fn complete(&self) {
-        self.change(|standing| (standing == Standing::Answering).then_some(Standing::Sending));
+        self.change(|standing| {
+            (standing == SeatStanding::Answering).then_some(SeatStanding::Sending)
+        });
     }
 
     /// All there is to send was sent.
     pub(super) fn sent(&self) {
-        let idle = Standing::Idle { since: Instant::now() };
-        self.change(|standing| (standing == Standing::Sending).then_some(idle));
+        let idle = SeatStanding::Idle { since: Instant::now() };
+        self.change(|standing| (standing == SeatStanding::Sending).then_some(idle));
     }
 
     /// Something came in. Whose it is will be known when it is a whole request.
     pub(super) fn heard(&self) {
-        let begun = Standing::Unauthorized { since: Instant::now() };
-        self.change(|standing| matches!(standing, Standing::Idle { .. }).then_some(begun));
+        let begun = SeatStanding::Unauthorized { since: Instant::now() };
+        self.change(|standing| matches!(standing, SeatStanding::Idle { .. }).then_some(begun));
     }
 
     /// Waits until the connection has to end: its seat is another's, or it has had it for too long.
@@ -139,7 +141,7 @@ impl Seat {
             let now = *standing.borrow_and_update();
             let changed = standing.changed();
             let known = match now.idle_since() {
-                _ if now == Standing::Evicted => return,
+                _ if now == SeatStanding::Evicted => return,
                 Some(since) => timeout_at(since + self.shared.stay, changed).await,
                 None => Ok(changed.await),
             };
@@ -152,10 +154,10 @@ impl Seat {
         }
     }
 
-    fn change(&self, next: impl FnOnce(Standing) -> Option<Standing>) {
+    fn change(&self, next: impl FnOnce(SeatStanding) -> Option<SeatStanding>) {
         let changed = self.standing.send_if_modified(|standing| match next(*standing) {
             // What was evicted stays it.
-            Some(next) if *standing != Standing::Evicted => {
+            Some(next) if *standing != SeatStanding::Evicted => {
                 *standing = next;
                 true
             }
@@ -167,7 +169,7 @@ impl Seat {
     }
 }
 
-impl Drop for Seat {
+impl Drop for ConnectionSeat {
     fn drop(&mut self) {
         self.shared.lock().retain(|taken| !Arc::ptr_eq(taken, &self.standing));
         self.shared.changed.notify_one();
@@ -192,8 +194,8 @@ mod tests {
 
     const LONG: Duration = Duration::from_secs(3600);
 
-    fn is_evicted(seat: &Seat) -> bool {
-        *seat.standing.borrow() == Standing::Evicted
+    fn is_evicted(seat: &ConnectionSeat) -> bool {
+        *seat.standing.borrow() == SeatStanding::Evicted
     }
 
     #[test]
@@ -206,7 +208,7 @@ mod tests {
                 // So that no two are of one age.
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
-            let finish = |seat: &Seat| {
+            let finish = |seat: &ConnectionSeat| {
                 seat.admit();
                 seat.complete();
                 seat.sent();
@@ -278,7 +280,7 @@ mod tests {
 
             let seat = table.take().await;
             seat.admit();
-            for over in [Seat::complete, Seat::sent] {
+            for over in [ConnectionSeat::complete, ConnectionSeat::sent] {
                 assert!(tokio::time::timeout(2 * stay, seat.is_over()).await.is_err());
                 over(&seat);
             }

@@ -12,7 +12,7 @@ use serde::{Serialize, Serializer};
 
 /// A site and its totals.
 #[derive(Clone, Debug)]
-pub(super) struct Site {
+pub(super) struct AllocationSite {
     /// The same for the same stack, as long as the process lives.
     pub(super) id: u64,
     /// From the function that allocated up, inlined ones included.
@@ -25,18 +25,18 @@ pub(super) struct Site {
 
 /// A row of `top_allocations` or `inuse_allocations`.
 #[derive(Debug, Serialize)]
-pub(super) struct Row<'a> {
+pub(super) struct AllocationRow<'a> {
     #[serde(flatten)]
-    pub(super) place: Place<'a>,
+    pub(super) place: SitePlace<'a>,
     pub(super) bytes: u64,
     pub(super) count: u64,
-    pub(super) stack: Stack<'a>,
-    pub(super) id: Id,
+    pub(super) stack: SiteStack<'a>,
+    pub(super) id: SiteId,
 }
 
 /// The frame that a reader wants to see: the first past the standard library and the allocator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Place<'a> {
+pub(super) struct SitePlace<'a> {
     pub(super) function: &'a str,
     /// Empty where unknown.
     pub(super) file: &'a str,
@@ -47,28 +47,28 @@ pub(super) struct Place<'a> {
 /// A line for each frame, from the function that allocated up: `function file:line`, as in
 /// `/goroutines`.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stack<'a>(pub(super) &'a [Frame]);
+pub(super) struct SiteStack<'a>(pub(super) &'a [Frame]);
 
 /// The same for the same stack, as long as the process lives.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Id(pub(super) u64);
+pub(super) struct SiteId(pub(super) u64);
 
-/// Which totals a row shows.
+/// Tells which totals a row shows.
 #[derive(Clone, Copy)]
-pub(super) enum Of {
+pub(super) enum TotalsShown {
     Allocated,
     Live,
 }
 
-impl Serialize for Stack<'_> {
+impl Serialize for SiteStack<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(Line))
+        serializer.collect_seq(self.0.iter().map(SiteLine))
     }
 }
 
-struct Line<'a>(&'a Frame);
+struct SiteLine<'a>(&'a Frame);
 
-impl Serialize for Line<'_> {
+impl Serialize for SiteLine<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Frame { function, file, line, .. } = self.0;
         match (&**file, *line) {
@@ -78,41 +78,46 @@ impl Serialize for Line<'_> {
     }
 }
 
-impl Serialize for Id {
+impl Serialize for SiteId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{:016x}", self.0))
     }
 }
 
-impl Site {
-    pub(super) fn place(&self) -> Place<'_> {
+impl AllocationSite {
+    pub(super) fn place(&self) -> SitePlace<'_> {
         let names = self.frames.iter().map(|frame| (&*frame.function, &*frame.file));
         let frame = self.frames.get(user_frame(names).unwrap_or(0));
-        frame.map_or_else(Place::default, |frame| Place {
+        frame.map_or_else(SitePlace::default, |frame| SitePlace {
             function: &frame.function,
             file: &frame.file,
             line: frame.line,
         })
     }
 
-    fn total(&self, of: Of) -> (u64, u64) {
+    fn total(&self, of: TotalsShown) -> (u64, u64) {
         match of {
-            Of::Allocated => (self.alloc_bytes, self.alloc_count),
-            Of::Live => (self.live_bytes, self.live_count),
+            TotalsShown::Allocated => (self.alloc_bytes, self.alloc_count),
+            TotalsShown::Live => (self.live_bytes, self.live_count),
         }
     }
 
-    fn row(&self, of: Of) -> Row<'_> {
+    fn row(&self, of: TotalsShown) -> AllocationRow<'_> {
         let (bytes, count) = self.total(of);
-        let stack = Stack(&self.frames);
-        Row { place: self.place(), bytes, count, stack, id: Id(self.id) }
+        let stack = SiteStack(&self.frames);
+        AllocationRow { place: self.place(), bytes, count, stack, id: SiteId(self.id) }
     }
 }
 
 /// The largest sites, in an order that does not change while they don't. Sites without anything are
 /// left out.
-pub(super) fn top(sites: &[Site], of: Of, limit: usize) -> Vec<Row<'_>> {
-    let mut order: Vec<&Site> = sites.iter().filter(|site| site.total(of).0 > 0).collect();
+pub(super) fn top(
+    sites: &[AllocationSite],
+    of: TotalsShown,
+    limit: usize,
+) -> Vec<AllocationRow<'_>> {
+    let mut order: Vec<&AllocationSite> =
+        sites.iter().filter(|site| site.total(of).0 > 0).collect();
     order.sort_unstable_by_key(|site| (std::cmp::Reverse(site.total(of)), site.id));
     order.iter().take(limit).map(|site| site.row(of)).collect()
 }
@@ -122,7 +127,7 @@ const MOST_STACKS: usize = 1000;
 
 /// Every site that matters: of what is recorded all along, or else of a heap profile. Errors are
 /// texts for the answer's `errors`.
-pub(super) fn sites(collectors: &Collectors) -> Result<Vec<Site>, String> {
+pub(super) fn sites(collectors: &Collectors) -> Result<Vec<AllocationSite>, String> {
     if let Some(top) = heap::top(MOST_STACKS) {
         return Ok(of_top(top));
     }
@@ -138,10 +143,10 @@ pub(super) fn sites(collectors: &Collectors) -> Result<Vec<Site>, String> {
 }
 
 /// The sites of both lists, each once.
-fn of_top(top: heap::Top) -> Vec<Site> {
+fn of_top(top: heap::Top) -> Vec<AllocationSite> {
     let mut known = HashSet::new();
     let all = top.by_alloc.into_iter().chain(top.by_inuse).filter(|site| known.insert(site.id));
-    all.map(|site| Site {
+    all.map(|site| AllocationSite {
         id: site.id,
         frames: site.stack,
         alloc_bytes: site.amounts.alloc_bytes,
@@ -153,13 +158,13 @@ fn of_top(top: heap::Top) -> Vec<Site> {
 }
 
 /// The sites of a heap profile. Samples with the same frames are one site.
-fn of_profile(profile: &Profile) -> Vec<Site> {
+fn of_profile(profile: &Profile) -> Vec<AllocationSite> {
     let index = |name: &str| {
         profile.sample_types.iter().position(|sample_type| profile.str(sample_type.kind) == name)
     };
     let columns = ["alloc_space", "alloc_objects", "inuse_space", "inuse_objects"].map(index);
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    let mut sites: Vec<Site> = Vec::new();
+    let mut sites: Vec<AllocationSite> = Vec::new();
     let mut known: HashMap<u64, usize> = HashMap::new();
     for at in 0..profile.samples.len() {
         let sample = profile.samples.get(at);
@@ -169,7 +174,7 @@ fn of_profile(profile: &Profile) -> Vec<Site> {
         let frames = frames(profile, sample.stack);
         let id = hasher.hash_one(&frames);
         let site = *known.entry(id).or_insert_with(|| {
-            sites.push(Site {
+            sites.push(AllocationSite {
                 id,
                 frames: frames.into(),
                 alloc_bytes: 0,
@@ -209,7 +214,7 @@ fn frames(profile: &Profile, stack: &[u32]) -> Vec<Frame> {
 pub(super) mod tests {
     use super::*;
 
-    pub(in super::super) fn site(id: u64, alloc_bytes: u64, live_bytes: u64) -> Site {
+    pub(in super::super) fn site(id: u64, alloc_bytes: u64, live_bytes: u64) -> AllocationSite {
         let frames = [
             Frame::new("alloc::vec::Vec<T>::with_capacity", "", 0),
             Frame::new("shop::cart::add", "src/cart.rs", 40 + id as u32),
@@ -217,7 +222,7 @@ pub(super) mod tests {
         ];
         let frames = frames.into();
         let (alloc_count, live_count) = (alloc_bytes / 10, live_bytes / 10);
-        Site { id, frames, alloc_bytes, alloc_count, live_bytes, live_count }
+        AllocationSite { id, frames, alloc_bytes, alloc_count, live_bytes, live_count }
     }
 
     #[test]
@@ -226,9 +231,9 @@ pub(super) mod tests {
         let ids = |of| -> Vec<u32> {
             top(&sites, of, 10).iter().map(|row| row.place.line - 40).collect()
         };
-        assert_eq!(ids(Of::Allocated), [2, 1, 3]);
-        assert_eq!(ids(Of::Live), [1, 2]);
-        let rows = top(&sites, Of::Live, 1);
+        assert_eq!(ids(TotalsShown::Allocated), [2, 1, 3]);
+        assert_eq!(ids(TotalsShown::Live), [1, 2]);
+        let rows = top(&sites, TotalsShown::Live, 1);
         assert_eq!(rows.len(), 1);
         let row = serde_json::to_value(&rows[0]).unwrap();
         assert_eq!(row["function"], "shop::cart::add");

@@ -12,7 +12,7 @@ use profile_core::{Kind, OwnWork, single};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
-use super::super::Shared;
+use super::super::ServiceState;
 use super::super::reply::{self, Refusal, Reply};
 use super::{answer, query};
 
@@ -24,9 +24,9 @@ const MOST_DEPTH: usize = 512;
 
 /// A tree in the order of a walk: each node is followed by its children.
 #[derive(Debug, Serialize)]
-struct Flame {
+struct FlameGraph {
     kind: &'static str,
-    /// What is counted, as in `cpu/nanoseconds`.
+    /// The quantity that is counted, as in `cpu/nanoseconds`.
     sample_type: String,
     unit: String,
     total: i64,
@@ -44,7 +44,7 @@ struct Flame {
 }
 
 /// Records for the window that is asked for, and answers with the tree.
-pub(in super::super) async fn flame(shared: &Arc<Shared>, query: &str) -> Reply {
+pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> Reply {
     let query = query::flame(query, shared.max_window)?;
     shared.collectors.collector(query.kind).check().map_err(|why| reply::unavailable(&why))?;
     let slot = Arc::clone(&shared.live.flames);
@@ -69,8 +69,8 @@ pub(in super::super) async fn flame(shared: &Arc<Shared>, query: &str) -> Reply 
 }
 
 fn record(
-    shared: &Shared,
-    query: &query::Flame,
+    shared: &ServiceState,
+    query: &query::FlameQuery,
     gone: &mpsc::Receiver<()>,
 ) -> Result<Bytes, Refusal> {
     let (files, window) = if query.kind.is_windowed() {
@@ -92,7 +92,7 @@ fn record(
     serde_json::to_vec(&flame).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
 }
 
-struct Node {
+struct FlameNode {
     parent: u32,
     name: u32,
     value: i64,
@@ -101,7 +101,7 @@ struct Node {
 }
 
 /// The samples of a profile as a tree from the root of the stacks on.
-fn tree(profile: &Profile, kind: Kind, window: Duration) -> Flame {
+fn tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
     let column = column(profile, kind);
     let mut names: Vec<(&str, &str)> = vec![("all", "")];
     let mut known: HashMap<(&str, &str), u32> = HashMap::new();
@@ -130,7 +130,7 @@ fn tree(profile: &Profile, kind: Kind, window: Duration) -> Flame {
                 .collect(),
         );
     }
-    let mut nodes = vec![Node { parent: 0, name: 0, value: 0, own: 0, children: Vec::new() }];
+    let mut nodes = vec![FlameNode { parent: 0, name: 0, value: 0, own: 0, children: Vec::new() }];
     let mut child: HashMap<(u32, u32), u32> = HashMap::new();
     for at in 0..profile.samples.len() {
         let sample = profile.samples.get(at);
@@ -143,7 +143,13 @@ fn tree(profile: &Profile, kind: Kind, window: Duration) -> Flame {
         for &name in stack.take(MOST_DEPTH) {
             node = *child.entry((node, name)).or_insert_with(|| {
                 let new = nodes.len() as u32;
-                nodes.push(Node { parent: node, name, value: 0, own: 0, children: Vec::new() });
+                nodes.push(FlameNode {
+                    parent: node,
+                    name,
+                    value: 0,
+                    own: 0,
+                    children: Vec::new(),
+                });
                 nodes[node as usize].children.push(new);
                 new
             });
@@ -162,7 +168,7 @@ fn tree(profile: &Profile, kind: Kind, window: Duration) -> Flame {
         Some(column) => (profile.str(column.kind), profile.str(column.unit)),
         None => ("", ""),
     };
-    let mut flame = Flame {
+    let mut flame = FlameGraph {
         kind: kind.name(),
         sample_type: format!("{types}/{unit}"),
         unit: unit.to_owned(),
@@ -181,7 +187,7 @@ fn tree(profile: &Profile, kind: Kind, window: Duration) -> Flame {
 }
 
 /// Puts the nodes that are large enough into the answer, each one's largest child first.
-fn walk(nodes: &mut [Node], names: &[(&str, &str)], flame: &mut Flame) {
+fn walk(nodes: &mut [FlameNode], names: &[(&str, &str)], flame: &mut FlameGraph) {
     let least = least(nodes);
     let mut numbers: HashMap<u32, u32> = HashMap::new();
     let mut todo = vec![(0u32, 0u32)];
@@ -213,7 +219,7 @@ fn walk(nodes: &mut [Node], names: &[(&str, &str)], flame: &mut Flame) {
 }
 
 /// The smallest total that a node must have, so that there are not too many.
-fn least(nodes: &[Node]) -> i64 {
+fn least(nodes: &[FlameNode]) -> i64 {
     if nodes.len() <= MOST_NODES {
         return 1;
     }

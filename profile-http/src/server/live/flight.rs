@@ -10,30 +10,31 @@ use tokio::sync::watch;
 
 use super::super::reply::{self, Refusal};
 
-/// How old an answer may be that is given again: two readers rarely ask in the very same moment.
+/// Tells how old an answer may be that is given again: two readers rarely ask in the very same
+/// moment.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The answer, once it is there.
-type Answer = Option<Result<Bytes, Refusal>>;
+type SharedAnswer = Option<Result<Bytes, Refusal>>;
 
 /// Computations under way, and those that have just ended, by what was asked for.
-pub(super) struct Flights<K> {
-    flights: Arc<Mutex<Vec<Flight<K>>>>,
+pub(super) struct SingleFlights<K> {
+    flights: Arc<Mutex<Vec<SingleFlight<K>>>>,
 }
 
-struct Flight<K> {
+struct SingleFlight<K> {
     key: K,
-    answer: watch::Receiver<Answer>,
+    answer: watch::Receiver<SharedAnswer>,
     landed: Option<Instant>,
 }
 
-impl<K> Default for Flights<K> {
-    fn default() -> Flights<K> {
-        Flights { flights: Arc::default() }
+impl<K> Default for SingleFlights<K> {
+    fn default() -> SingleFlights<K> {
+        SingleFlights { flights: Arc::default() }
     }
 }
 
-impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
+impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
     /// The answer to `key`: of a computation that is under way, or of a new one, on a thread of its
     /// own. It goes on when its reader leaves, for those who have joined.
     pub(super) async fn share(
@@ -54,7 +55,7 @@ impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
         &self,
         key: K,
         compute: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
-    ) -> Result<watch::Receiver<Answer>, Refusal> {
+    ) -> Result<watch::Receiver<SharedAnswer>, Refusal> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|flight| match flight.landed {
             Some(landed) => landed.elapsed() < FRESH,
@@ -80,7 +81,7 @@ impl<K: PartialEq + Send + Clone + 'static> Flights<K> {
                 sender.send_replace(Some(computed));
             })
             .map_err(|error| reply::not_started(&format!("no thread to compute on: {error}")))?;
-        flights.push(Flight { key, answer: answer.clone(), landed: None });
+        flights.push(SingleFlight { key, answer: answer.clone(), landed: None });
         Ok(answer)
     }
 }
@@ -98,7 +99,7 @@ mod tests {
 
     #[test]
     fn those_who_ask_at_the_same_time_share_one_answer() {
-        let flights = Flights::default();
+        let flights = SingleFlights::default();
         let computed = Arc::new(AtomicUsize::new(0));
         let (go, wait) = mpsc::channel::<()>();
         let slow = {
@@ -124,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_computation_that_panics_is_a_failure_once() {
-        let flights = Flights::default();
+        let flights = SingleFlights::default();
         assert!(run(flights.share(1, || panic!("told to"))).is_err());
         assert!(run(flights.share(1, || Err(reply::failed("no")))).is_err());
         // What failed may be given again for a moment, and then is computed anew.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use profile_analysis::units::format_value;
 use serde::Serialize;
 
-use super::allocations::{Id, Place, Site, Stack};
+use super::allocations::{AllocationSite, SiteId, SitePlace, SiteStack};
 
 /// Looks that are remembered.
 const LOOKS: usize = 6;
@@ -25,26 +25,26 @@ const RISES: usize = 2;
 
 const MIB: u64 = 1 << 20;
 
-/// What sites held at earlier looks, by their id.
+/// Holds what sites held at earlier looks, by their id.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
-    looks: VecDeque<Look>,
+pub(super) struct LeakWatch {
+    looks: VecDeque<LeakLook>,
 }
 
 #[derive(Debug)]
-struct Look {
+struct LeakLook {
     taken: Instant,
     live: HashMap<u64, u64>,
 }
 
 /// A site that looks like a leak.
 #[derive(Debug, Serialize)]
-pub(super) struct Leak<'a> {
-    pub(super) severity: Severity,
+pub(super) struct SiteLeak<'a> {
+    pub(super) severity: LeakSeverity,
     /// 0 to 100.
     pub(super) score: u32,
     #[serde(flatten)]
-    pub(super) place: Place<'a>,
+    pub(super) place: SitePlace<'a>,
     pub(super) live_bytes: u64,
     pub(super) live_count: u64,
     pub(super) alloc_bytes: u64,
@@ -52,21 +52,21 @@ pub(super) struct Leak<'a> {
     /// The share of all that the site ever allocated that it still holds; `None` where that is not
     /// kept.
     pub(super) retention: Option<f64>,
-    /// What it held at each look, oldest first, this one last.
+    /// Bytes that it held at each look, oldest first, this one last.
     pub(super) trend: Vec<u64>,
     /// The time from the first of these looks to the last.
     pub(super) trend_seconds: f64,
     pub(super) growing: bool,
     /// A sentence.
     pub(super) evidence: String,
-    pub(super) stack: Stack<'a>,
-    pub(super) id: Id,
+    pub(super) stack: SiteStack<'a>,
+    pub(super) id: SiteId,
 }
 
-/// What speaks for a leak.
-struct Suspect<'a> {
-    site: &'a Site,
-    severity: Severity,
+/// Holds what speaks for a leak.
+struct LeakSuspect<'a> {
+    site: &'a AllocationSite,
+    severity: LeakSeverity,
     score: u32,
     retention: Option<f64>,
     trend: Vec<u64>,
@@ -76,20 +76,20 @@ struct Suspect<'a> {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Severity {
+pub(super) enum LeakSeverity {
     High,
     Medium,
     Low,
 }
 
-impl Watch {
+impl LeakWatch {
     /// Judges the sites by what they hold now and what they held before, and remembers this look.
     pub(super) fn judge<'a>(
         &mut self,
-        sites: &'a [Site],
+        sites: &'a [AllocationSite],
         now: Instant,
         limit: usize,
-    ) -> Vec<Leak<'a>> {
+    ) -> Vec<SiteLeak<'a>> {
         if self.looks.back().is_some_and(|look| now.duration_since(look.taken) > LONGEST_GAP) {
             self.looks.clear();
         }
@@ -103,20 +103,21 @@ impl Watch {
         suspects.into_iter().take(limit).map(|suspect| suspect.leak(now)).collect()
     }
 
-    fn remember(&mut self, sites: &[Site], now: Instant) {
+    fn remember(&mut self, sites: &[AllocationSite], now: Instant) {
         if self.looks.back().is_some_and(|look| now.duration_since(look.taken) < SHORTEST_GAP) {
             return;
         }
-        let mut largest: Vec<&Site> = sites.iter().filter(|site| site.live_bytes > 0).collect();
+        let mut largest: Vec<&AllocationSite> =
+            sites.iter().filter(|site| site.live_bytes > 0).collect();
         largest.sort_unstable_by_key(|site| (std::cmp::Reverse(site.live_bytes), site.id));
         let live = largest.iter().take(MOST_SITES).map(|site| (site.id, site.live_bytes)).collect();
         if self.looks.len() == LOOKS {
             self.looks.pop_front();
         }
-        self.looks.push_back(Look { taken: now, live });
+        self.looks.push_back(LeakLook { taken: now, live });
     }
 
-    fn suspect<'a>(&self, site: &'a Site, now: Instant) -> Option<Suspect<'a>> {
+    fn suspect<'a>(&self, site: &'a AllocationSite, now: Instant) -> Option<LeakSuspect<'a>> {
         let retention = (site.alloc_bytes > 0)
             .then(|| (site.live_bytes as f64 / site.alloc_bytes as f64).min(1.0));
         // Most sites are none, however they have grown.
@@ -131,7 +132,7 @@ impl Watch {
         let trend: Vec<u64> = known.iter().map(|&(_, bytes)| bytes).collect();
         let rises = trend.windows(2).rev().take_while(|pair| pair[1] > pair[0]).count();
         let growing = rises >= RISES;
-        Some(Suspect {
+        Some(LeakSuspect {
             site,
             severity: severity(growing, retention, site.live_bytes)?,
             score: score(growing, rises, retention, site.live_bytes),
@@ -143,11 +144,11 @@ impl Watch {
     }
 }
 
-impl<'a> Suspect<'a> {
-    fn leak(self, now: Instant) -> Leak<'a> {
-        let Suspect { site, severity, score, retention, trend, rises, began } = self;
+impl<'a> LeakSuspect<'a> {
+    fn leak(self, now: Instant) -> SiteLeak<'a> {
+        let LeakSuspect { site, severity, score, retention, trend, rises, began } = self;
         let seconds = now.duration_since(began).as_secs_f64();
-        Leak {
+        SiteLeak {
             severity,
             score,
             place: site.place(),
@@ -160,24 +161,24 @@ impl<'a> Suspect<'a> {
             evidence: evidence(site, retention, rises, &trend, seconds),
             trend,
             trend_seconds: seconds,
-            stack: Stack(&site.frames),
-            id: Id(site.id),
+            stack: SiteStack(&site.frames),
+            id: SiteId(site.id),
         }
     }
 }
 
 /// `None` where nothing speaks for a leak. Where it is not known what was allocated, growth alone
 /// speaks.
-fn severity(growing: bool, retention: Option<f64>, live: u64) -> Option<Severity> {
+fn severity(growing: bool, retention: Option<f64>, live: u64) -> Option<LeakSeverity> {
     let Some(retention) = retention else {
-        return (growing && live >= MIB).then_some(Severity::Medium);
+        return (growing && live >= MIB).then_some(LeakSeverity::Medium);
     };
     if (growing && retention >= 0.5 && live >= MIB) || (retention >= 0.8 && live >= 10 * MIB) {
-        Some(Severity::High)
+        Some(LeakSeverity::High)
     } else if retention >= 0.5 && live >= MIB {
-        Some(Severity::Medium)
+        Some(LeakSeverity::Medium)
     } else if retention >= 0.3 && live >= 100 << 10 {
-        Some(Severity::Low)
+        Some(LeakSeverity::Low)
     } else {
         None
     }
@@ -191,7 +192,7 @@ fn score(growing: bool, rises: usize, retention: Option<f64>, live: u64) -> u32 
 }
 
 fn evidence(
-    site: &Site,
+    site: &AllocationSite,
     retention: Option<f64>,
     rises: usize,
     trend: &[u64],
@@ -229,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_site_that_grows_and_keeps_what_it_takes_climbs_to_the_top() {
-        let mut watch = Watch::default();
+        let mut watch = LeakWatch::default();
         let began = Instant::now();
         let sites = |look: u64| {
             let leak = site(1, 2 * MIB * (look + 1), 2 * MIB * (look + 1));
@@ -245,7 +246,7 @@ mod tests {
         let last = watch.judge(&sites, began + Duration::from_secs(20), 10);
         let severities: Vec<_> =
             last.iter().map(|leak| (leak.place.line - 40, leak.severity)).collect();
-        assert_eq!(severities, [(1, Severity::High), (3, Severity::Medium)]);
+        assert_eq!(severities, [(1, LeakSeverity::High), (3, LeakSeverity::Medium)]);
         assert!(last[0].growing && !last[1].growing);
         assert_eq!(last[0].trend, [2, 4, 6, 8, 10].map(|mib| mib * MIB));
         assert!(last[0].evidence.contains("100 % of"), "{}", last[0].evidence);
@@ -259,7 +260,7 @@ mod tests {
 
     #[test]
     fn looks_in_quick_succession_are_no_evidence() {
-        let mut watch = Watch::default();
+        let mut watch = LeakWatch::default();
         let began = Instant::now();
         for look in 0..50u64 {
             let now = began + Duration::from_millis(10 * look);

@@ -9,13 +9,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use profile_core::Kind;
 use profile_core::stats::Stats;
 
-use super::super::Shared;
+use super::super::ServiceState;
 
 /// Metrics as text.
 #[derive(Default)]
-struct Text(String);
+struct MetricsText(String);
 
-impl Text {
+impl MetricsText {
     fn gauge(&mut self, name: &str, help: &str, value: Option<f64>) {
         self.metric(name, "gauge", help, value);
     }
@@ -55,8 +55,8 @@ fn escaped(value: &str) -> String {
 }
 
 /// All metrics.
-pub(super) fn text(shared: &Shared) -> String {
-    let mut text = Text::default();
+pub(super) fn text(shared: &ServiceState) -> String {
+    let mut text = MetricsText::default();
     info(&mut text, shared);
     let started = shared.live.started.duration_since(UNIX_EPOCH).unwrap_or_default();
     text.gauge(
@@ -70,7 +70,7 @@ pub(super) fn text(shared: &Shared) -> String {
     text.0
 }
 
-fn info(text: &mut Text, shared: &Shared) {
+fn info(text: &mut MetricsText, shared: &ServiceState) {
     let name = "profilez_info";
     text.head(name, "gauge", "Which service this is; always 1.");
     let labels = [
@@ -87,7 +87,7 @@ fn info(text: &mut Text, shared: &Shared) {
     }
 }
 
-fn figures(text: &mut Text, stats: &Stats) {
+fn figures(text: &mut MetricsText, stats: &Stats) {
     let point = stats.now();
     let count = |count: Option<u64>| count.map(|count| count as f64);
     let time = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn labels_are_escaped_and_unknown_figures_left_out() {
-        let mut text = Text::default();
+        let mut text = MetricsText::default();
         text.gauge("a", "An a.", None);
         text.counter("b_total", "A b.", Some(1.5));
         text.head("c", "gauge", "A c.");

@@ -25,25 +25,25 @@ use profile_core::stats::{Settings, Stats};
 pub(super) use flame::flame;
 
 use super::reply::Reply;
-use super::{Body, Shared};
-use flight::Flights;
-use leaks::Watch;
+use super::{Body, ServiceState};
+use flight::SingleFlights;
+use leaks::LeakWatch;
 
-/// What the endpoints keep between requests.
-pub(super) struct Live {
+/// Holds what the endpoints keep between requests.
+pub(super) struct LiveData {
     /// `None` where it was switched off, or no thread was to be had.
     collector: Option<Stats>,
     started: SystemTime,
-    /// What memory the sites held at earlier requests.
-    watch: Mutex<Watch>,
-    stats: Flights<usize>,
-    goroutines: Flights<query::Goroutines>,
+    /// Holds what memory the sites held at earlier requests.
+    watch: Mutex<LeakWatch>,
+    stats: SingleFlights<usize>,
+    goroutines: SingleFlights<query::GoroutinesQuery>,
     flames: Arc<()>,
 }
 
-impl Live {
+impl LiveData {
     /// Starts the collector.
-    pub(super) fn start(settings: Option<Settings>) -> Live {
+    pub(super) fn start(settings: Option<Settings>) -> LiveData {
         let collector = settings.and_then(|settings| match Stats::start(settings) {
             Ok(collector) => Some(collector),
             Err(error) => {
@@ -51,19 +51,19 @@ impl Live {
                 None
             }
         });
-        Live {
+        LiveData {
             collector,
             started: SystemTime::now(),
             watch: Mutex::default(),
-            stats: Flights::default(),
-            goroutines: Flights::default(),
+            stats: SingleFlights::default(),
+            goroutines: SingleFlights::default(),
             flames: Arc::default(),
         }
     }
 }
 
 /// `/stats`: the figures now, their history, and the largest allocation sites.
-pub(super) async fn stats(shared: &Arc<Shared>, query: &str) -> Reply {
+pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> Reply {
     let limit = query::stats(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.stats.share(limit, move || stats::json(&work, limit)).await?;
@@ -71,7 +71,7 @@ pub(super) async fn stats(shared: &Arc<Shared>, query: &str) -> Reply {
 }
 
 /// `/goroutines`: threads and tasks in groups, those that look stuck first.
-pub(super) async fn goroutines(shared: &Arc<Shared>, query: &str) -> Reply {
+pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> Reply {
     let asked = query::goroutines(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.goroutines.share(asked, move || goroutines::json(&work, asked)).await?;
@@ -79,7 +79,7 @@ pub(super) async fn goroutines(shared: &Arc<Shared>, query: &str) -> Reply {
 }
 
 /// `/metrics`: the figures in Prometheus' text format.
-pub(super) fn metrics(shared: &Shared) -> Response<Body> {
+pub(super) fn metrics(shared: &ServiceState) -> Response<Body> {
     answer("text/plain; version=0.0.4; charset=utf-8", metrics::text(shared).into())
 }
 

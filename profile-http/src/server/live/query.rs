@@ -12,14 +12,14 @@ use super::super::reply::{self, Refusal};
 const DEFAULT_SITES: usize = 50;
 const MOST_SITES: usize = 1000;
 
-/// What `/flame` draws, and how long it records.
+/// Holds what `/flame` draws, and how long it records.
 #[derive(Debug, PartialEq)]
-pub(super) struct Flame {
+pub(super) struct FlameQuery {
     pub(super) kind: Kind,
     pub(super) window: Duration,
 }
 
-/// How many sites `/stats` lists: `limit`.
+/// Returns how many sites `/stats` lists: `limit`.
 pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
     let mut limit = DEFAULT_SITES;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -37,16 +37,16 @@ pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
     Ok(limit)
 }
 
-/// What `/goroutines` is asked for: whether it adds the dump it was made from, `raw`, and by what means
-/// tasks tell what they wait in, `tasks`.
+/// Holds what `/goroutines` is asked for: whether it adds the dump it was made from, `raw`, and by
+/// what means tasks tell what they wait in, `tasks`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Goroutines {
+pub(super) struct GoroutinesQuery {
     pub(super) raw: bool,
     pub(super) tasks: Option<Detail>,
 }
 
-pub(super) fn goroutines(query: &str) -> Result<Goroutines, Refusal> {
-    let mut goroutines = Goroutines::default();
+pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, Refusal> {
+    let mut goroutines = GoroutinesQuery::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match (&*name, &*value) {
             ("raw", "true" | "1" | "") => goroutines.raw = true,
@@ -67,9 +67,9 @@ pub(super) fn goroutines(query: &str) -> Result<Goroutines, Refusal> {
     Ok(goroutines)
 }
 
-/// What `/flame` is asked for: `kind`, and for kinds that record `seconds`.
-pub(super) fn flame(query: &str, longest: Duration) -> Result<Flame, Refusal> {
-    let mut flame = Flame { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
+/// Returns what `/flame` is asked for: `kind`, and for kinds that record `seconds`.
+pub(super) fn flame(query: &str, longest: Duration) -> Result<FlameQuery, Refusal> {
+    let mut flame = FlameQuery { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
             "kind" => {
@@ -116,16 +116,16 @@ mod tests {
         assert!(!goroutines("").unwrap().raw);
         assert!(goroutines("raw=true").unwrap().raw);
         assert!(!goroutines("raw=false").unwrap().raw);
-        let asked = Goroutines { raw: true, tasks: Some(Detail::AwaitTree) };
+        let asked = GoroutinesQuery { raw: true, tasks: Some(Detail::AwaitTree) };
         assert_eq!(goroutines("tasks=await-tree&raw=1").unwrap(), asked);
-        assert_eq!(goroutines("tasks=").unwrap(), Goroutines::default());
+        assert_eq!(goroutines("tasks=").unwrap(), GoroutinesQuery::default());
         for bad in ["raw=yes", "tasks=true", "task=await-tree"] {
             assert!(goroutines(bad).is_err(), "{bad}");
         }
         let longest = Duration::from_secs(60);
-        let heap = Flame { kind: Kind::Heap, window: Duration::from_secs(5) };
+        let heap = FlameQuery { kind: Kind::Heap, window: Duration::from_secs(5) };
         assert_eq!(flame("kind=heap", longest).unwrap(), heap);
-        let cpu = Flame { kind: Kind::Cpu, window: Duration::from_millis(1500) };
+        let cpu = FlameQuery { kind: Kind::Cpu, window: Duration::from_millis(1500) };
         assert_eq!(flame("seconds=1500ms", longest).unwrap(), cpu);
         for bad in ["kind=trace", "kind=x", "seconds=61", "seconds=0", "seconds=-1", "second=1"] {
             assert!(flame(bad, longest).is_err(), "{bad}");

@@ -12,26 +12,26 @@ use profile_core::stats::{Point, Stats};
 use profile_core::{Kind, Unavailable};
 use serde::Serialize;
 
-use super::super::Shared;
+use super::super::ServiceState;
 use super::super::reply::{self, Refusal};
-use super::allocations::{self, Of, Row};
-use super::leaks::Leak;
+use super::allocations::{self, AllocationRow, TotalsShown};
+use super::leaks::SiteLeak;
 
 /// Leaks that are listed.
 const LEAKS: usize = 50;
 
 #[derive(Serialize)]
-struct Answer<'a> {
+struct StatsAnswer<'a> {
     timestamp: String,
-    memory: Memory,
-    cpu: Cpu,
-    runtime: Runtime,
-    top_allocations: Vec<Row<'a>>,
-    inuse_allocations: Vec<Row<'a>>,
+    memory: MemoryFigures,
+    cpu: CpuFigures,
+    runtime: RuntimeFigures,
+    top_allocations: Vec<AllocationRow<'a>>,
+    inuse_allocations: Vec<AllocationRow<'a>>,
     history: Vec<HistoryPoint>,
-    potential_leaks: Vec<Leak<'a>>,
-    process: Process<'a>,
-    limits: Limits,
+    potential_leaks: Vec<SiteLeak<'a>>,
+    process: ProcessFigures<'a>,
+    limits: LimitFigures,
     /// The time between two points of the history.
     #[serde(skip_serializing_if = "Option::is_none")]
     interval_seconds: Option<f64>,
@@ -41,15 +41,15 @@ struct Answer<'a> {
 
 /// Bytes, and counts of what they hold.
 #[derive(Serialize)]
-struct Memory {
-    /// What the program has allocated and not freed.
+struct MemoryFigures {
+    /// Bytes that the program has allocated and not freed.
     alloc: Option<u64>,
-    /// What it ever allocated.
+    /// Bytes that it ever allocated.
     total_alloc: Option<u64>,
-    /// What the allocator holds in pages that are in use.
+    /// Bytes that the allocator holds in pages that are in use.
     heap_inuse: Option<u64>,
     heap_objects: Option<u64>,
-    /// What the process has of the system's memory: its resident set.
+    /// Bytes that the process has of the system's memory: its resident set.
     sys: Option<u64>,
     #[serde(flatten)]
     more: MoreMemory,
@@ -90,7 +90,7 @@ struct MoreMemory {
 
 /// Percent of one core, and seconds of the last interval.
 #[derive(Serialize)]
-struct Cpu {
+struct CpuFigures {
     usage_percent: Option<f64>,
     user_time: Option<f64>,
     system_time: Option<f64>,
@@ -107,7 +107,7 @@ struct Cpu {
 }
 
 #[derive(Serialize)]
-struct Runtime {
+struct RuntimeFigures {
     /// Threads and tasks together.
     num_goroutine: Option<u64>,
     num_threads: Option<u64>,
@@ -153,20 +153,20 @@ struct HistoryPoint {
 }
 
 #[derive(Serialize)]
-struct Process<'a> {
+struct ProcessFigures<'a> {
     service: &'a str,
     version: &'a str,
     program: &'a str,
     build_id: &'a str,
     host: &'a str,
     pid: u32,
-    /// When the service was made, which is soon after the start of most programs.
+    /// Time at which the service was made, which is soon after the start of most programs.
     serving_since: String,
     serving_seconds: f64,
 }
 
 #[derive(Serialize)]
-struct Limits {
+struct LimitFigures {
     #[serde(skip_serializing_if = "Option::is_none")]
     memory: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,7 +176,7 @@ struct Limits {
     max_window_seconds: f64,
 }
 
-/// Whether a kind can be given, and what to switch on where not.
+/// Tells whether a kind can be given, and what to switch on where not.
 #[derive(Serialize)]
 struct KindAnswer {
     kind: &'static str,
@@ -188,7 +188,7 @@ struct KindAnswer {
 }
 
 /// The whole answer.
-pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, Refusal> {
     let live = &shared.live;
     let mut errors = Vec::new();
     let point = live.collector.as_ref().map(Stats::now);
@@ -202,13 +202,13 @@ pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, Refusal> {
     if live.collector.is_none() {
         errors.push("the statistics collector is off".to_owned());
     }
-    let answer = Answer {
+    let answer = StatsAnswer {
         timestamp: rfc3339(point.map_or_else(SystemTime::now, |point| point.taken)),
         memory: memory(point.as_ref()),
         cpu: cpu(point.as_ref()),
         runtime: runtime(point.as_ref()),
-        top_allocations: allocations::top(&sites, Of::Allocated, limit),
-        inuse_allocations: allocations::top(&sites, Of::Live, limit),
+        top_allocations: allocations::top(&sites, TotalsShown::Allocated, limit),
+        inuse_allocations: allocations::top(&sites, TotalsShown::Live, limit),
         history: live.collector.iter().flat_map(Stats::history).map(history).collect(),
         potential_leaks,
         process: process(shared),
@@ -223,11 +223,11 @@ pub(super) fn json(shared: &Shared, limit: usize) -> Result<Bytes, Refusal> {
     serde_json::to_vec(&answer).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
 }
 
-fn memory(point: Option<&Point>) -> Memory {
+fn memory(point: Option<&Point>) -> MemoryFigures {
     let memory = point.map(|point| point.memory);
     let allocator = point.map(|point| point.allocator).unwrap_or_default();
     let figure = |figure: fn(&profile_core::stats::Memory) -> Option<u64>| figure(&memory?);
-    Memory {
+    MemoryFigures {
         alloc: allocator.alloc,
         total_alloc: allocator.total_alloc,
         heap_inuse: allocator.heap_inuse,
@@ -261,9 +261,9 @@ fn source(source: Source) -> Option<&'static str> {
     }
 }
 
-fn cpu(point: Option<&Point>) -> Cpu {
+fn cpu(point: Option<&Point>) -> CpuFigures {
     let cpu = point.map(|point| point.cpu).unwrap_or_default();
-    Cpu {
+    CpuFigures {
         usage_percent: cpu.percent.map(rounded),
         user_time: seconds(cpu.interval_user),
         system_time: seconds(cpu.interval_system),
@@ -275,10 +275,10 @@ fn cpu(point: Option<&Point>) -> Cpu {
     }
 }
 
-fn runtime(point: Option<&Point>) -> Runtime {
+fn runtime(point: Option<&Point>) -> RuntimeFigures {
     let runtime = point.map(|point| point.runtime).unwrap_or_default();
     let switches = point.and_then(|point| point.switches);
-    Runtime {
+    RuntimeFigures {
         num_goroutine: point.and_then(both),
         num_threads: point.and_then(|point| point.threads),
         num_tasks: runtime.tasks,
@@ -310,8 +310,8 @@ fn history(point: Point) -> HistoryPoint {
     }
 }
 
-fn process(shared: &Shared) -> Process<'_> {
-    Process {
+fn process(shared: &ServiceState) -> ProcessFigures<'_> {
+    ProcessFigures {
         service: &shared.service,
         version: &shared.version,
         program: &shared.process.program,
@@ -323,8 +323,8 @@ fn process(shared: &Shared) -> Process<'_> {
     }
 }
 
-fn limits(shared: &Shared, point: Option<&Point>) -> Limits {
-    Limits {
+fn limits(shared: &ServiceState, point: Option<&Point>) -> LimitFigures {
+    LimitFigures {
         memory: point.and_then(|point| point.memory.limit),
         cpu_cores: point.and_then(|point| point.cpu.limit_cores),
         descriptors: point.and_then(|point| point.descriptor_limit),
@@ -332,7 +332,7 @@ fn limits(shared: &Shared, point: Option<&Point>) -> Limits {
     }
 }
 
-fn kind_answer(shared: &Shared, kind: Kind) -> KindAnswer {
+fn kind_answer(shared: &ServiceState, kind: Kind) -> KindAnswer {
     let why = shared.collectors.collector(kind).check().err();
     let told = |text: fn(Unavailable) -> String| why.clone().map(text).filter(|t| !t.is_empty());
     KindAnswer {

@@ -44,20 +44,20 @@ const LOCKED_STYLE: &str = include_str!("locked.css");
 const LOCKED_SCRIPT: &str = include_str!("locked.js");
 
 /// The documents, ready to be sent.
-struct Page {
-    open: Document,
-    locked: Document,
+struct LivePage {
+    open: PageDocument,
+    locked: PageDocument,
     /// One for both, because what one document puts in its place keeps its policy.
     policy: HeaderValue,
 }
 
 /// A document, plain and compressed.
-struct Document {
+struct PageDocument {
     plain: Bytes,
     gzip: Bytes,
 }
 
-static PAGE: LazyLock<Page> = LazyLock::new(|| {
+static PAGE: LazyLock<LivePage> = LazyLock::new(|| {
     let scope = |script: &str| format!("(() => {{\n\"use strict\";\n{script}}})();\n");
     let (script, locked_script) = (scope(&SCRIPT.concat()), scope(LOCKED_SCRIPT));
     let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
@@ -69,20 +69,20 @@ static PAGE: LazyLock<Page> = LazyLock::new(|| {
         hash(STYLE),
         hash(LOCKED_STYLE)
     );
-    Page {
-        open: Document::new(DOCUMENT, STYLE, &script),
-        locked: Document::new(LOCKED_DOCUMENT, LOCKED_STYLE, &locked_script),
+    LivePage {
+        open: PageDocument::new(DOCUMENT, STYLE, &script),
+        locked: PageDocument::new(LOCKED_DOCUMENT, LOCKED_STYLE, &locked_script),
         policy: HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("sandbox")),
     }
 });
 
-impl Document {
-    fn new(text: &str, style: &str, script: &str) -> Document {
+impl PageDocument {
+    fn new(text: &str, style: &str, script: &str) -> PageDocument {
         let text = text.replace("{{style}}", style).replace("{{script}}", script);
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
         // Writing to memory can't fail.
         let _ = gzip.write_all(text.as_bytes());
-        Document { gzip: gzip.finish().unwrap_or_default().into(), plain: text.into() }
+        PageDocument { gzip: gzip.finish().unwrap_or_default().into(), plain: text.into() }
     }
 }
 
@@ -91,7 +91,7 @@ pub(super) fn page(request: &Parts) -> Response<Body> {
     response(&PAGE.open, &request.headers)
 }
 
-/// Whether a refused request is that of a person at a browser, for the page.
+/// Returns whether a refused request is that of a person at a browser, for the page.
 pub(super) fn is_visited(path: &str, request: &Parts) -> bool {
     let accept = request.headers.get_all(header::ACCEPT).into_iter();
     request.method == Method::GET
@@ -121,7 +121,7 @@ pub(super) fn redirect(prefix: &str) -> Response<Body> {
     response
 }
 
-fn response(document: &Document, asked: &HeaderMap) -> Response<Body> {
+fn response(document: &PageDocument, asked: &HeaderMap) -> Response<Body> {
     let zipped = asked
         .get_all(header::ACCEPT_ENCODING)
         .into_iter()

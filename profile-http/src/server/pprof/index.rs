@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 
 use profile_core::Kind;
 
-use super::Shared;
+use super::ServiceState;
 
 /// A line of the list: a name, the kind it gives if it gives one, and what that is.
 type Entry = (&'static str, Option<Kind>, &'static str);
 
-/// What gives no kind.
+/// Entries that give no kind.
 const OTHERS: [Entry; 2] = [
     ("cmdline", None, "The program and its arguments, separated by NUL"),
     (
@@ -29,7 +29,7 @@ fn entries() -> Vec<Entry> {
 }
 
 /// The page. Programs find the names by its links, `NAME?debug=1`.
-pub(super) fn page(shared: &Shared) -> String {
+pub(super) fn page(shared: &ServiceState) -> String {
     let available = shared.collectors.available();
     let entries = entries();
     let mut page = String::from(

@@ -19,14 +19,14 @@ use http::request::Parts;
 use http::{Method, Response, StatusCode};
 use profile_core::Kind;
 
-use self::query::Form;
-pub(super) use self::threads::Taking;
+use self::query::ProfileForm;
+pub(super) use self::threads::TakingThreads;
 use super::access::Identity;
 use super::reply::{self, Reply};
-use super::{Body, RequestBody, Shared};
+use super::{Body, RequestBody, ServiceState};
 
-/// What stands below the folder.
-enum Endpoint {
+/// Holds what stands below the folder.
+enum PprofEndpoint {
     /// The folder without its slash.
     Folder,
     Index,
@@ -43,18 +43,18 @@ pub(super) fn below(path: &str) -> Option<&str> {
     path.strip_prefix("/pprof").filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-impl Endpoint {
-    fn new(rest: &str) -> Endpoint {
+impl PprofEndpoint {
+    fn new(rest: &str) -> PprofEndpoint {
         match rest {
-            "" => Endpoint::Folder,
-            "/" => Endpoint::Index,
-            "/cmdline" => Endpoint::Cmdline,
-            "/symbol" => Endpoint::Symbol,
+            "" => PprofEndpoint::Folder,
+            "/" => PprofEndpoint::Index,
+            "/cmdline" => PprofEndpoint::Cmdline,
+            "/symbol" => PprofEndpoint::Symbol,
             _ => match rest.strip_prefix('/').and_then(Kind::at_endpoint) {
-                Some(Kind::Cpu) => Endpoint::Profile,
-                Some(Kind::Trace) => Endpoint::Trace,
-                Some(kind) => Endpoint::Snapshot(kind),
-                None => Endpoint::Unknown,
+                Some(Kind::Cpu) => PprofEndpoint::Profile,
+                Some(Kind::Trace) => PprofEndpoint::Trace,
+                Some(kind) => PprofEndpoint::Snapshot(kind),
+                None => PprofEndpoint::Unknown,
             },
         }
     }
@@ -62,34 +62,36 @@ impl Endpoint {
 
 /// Answers a request for what is below the folder.
 pub(super) async fn answer<B: RequestBody>(
-    shared: &Arc<Shared>,
+    shared: &Arc<ServiceState>,
     rest: &str,
     request: &Parts,
     body: B,
     caller: Identity,
 ) -> Reply {
-    let endpoint = Endpoint::new(rest);
-    let asks_symbols = matches!(endpoint, Endpoint::Symbol) && request.method == Method::POST;
+    let endpoint = PprofEndpoint::new(rest);
+    let asks_symbols = matches!(endpoint, PprofEndpoint::Symbol) && request.method == Method::POST;
     if !asks_symbols && request.method != Method::GET && request.method != Method::HEAD {
         return Ok(wrong_method(&endpoint));
     }
     let query = request.uri.query().unwrap_or("");
     let job = match endpoint {
-        Endpoint::Folder => return Ok(redirect(shared, query)),
-        Endpoint::Index => return Ok(text("text/html; charset=utf-8", index::page(shared))),
-        Endpoint::Cmdline => return Ok(text(PLAIN, cmdline())),
-        Endpoint::Symbol if asks_symbols => {
+        PprofEndpoint::Folder => return Ok(redirect(shared, query)),
+        PprofEndpoint::Index => return Ok(text("text/html; charset=utf-8", index::page(shared))),
+        PprofEndpoint::Cmdline => return Ok(text(PLAIN, cmdline())),
+        PprofEndpoint::Symbol if asks_symbols => {
             let words = symbol::read(body).await?;
             return Ok(text(PLAIN, symbol::names(shared, words).await?));
         }
-        Endpoint::Symbol => {
+        PprofEndpoint::Symbol => {
             let words = Bytes::copy_from_slice(query.as_bytes());
             return Ok(text(PLAIN, symbol::names(shared, words).await?));
         }
-        Endpoint::Profile => query::profile(&Form::new(query), shared.max_window)?,
-        Endpoint::Trace => query::trace(&Form::new(query), shared.max_window)?,
-        Endpoint::Snapshot(kind) => query::snapshot(kind, &Form::new(query), shared.max_window)?,
-        Endpoint::Unknown => return Err(reply::unknown_profile()),
+        PprofEndpoint::Profile => query::profile(&ProfileForm::new(query), shared.max_window)?,
+        PprofEndpoint::Trace => query::trace(&ProfileForm::new(query), shared.max_window)?,
+        PprofEndpoint::Snapshot(kind) => {
+            query::snapshot(kind, &ProfileForm::new(query), shared.max_window)?
+        }
+        PprofEndpoint::Unknown => return Err(reply::unknown_profile()),
     };
     let file_name = job.file_name();
     let body = if request.method == Method::HEAD {
@@ -129,11 +131,11 @@ fn cmdline() -> Vec<u8> {
 }
 
 /// As Go's router refuses a method, before any of this is asked.
-fn wrong_method(endpoint: &Endpoint) -> Response<Body> {
+fn wrong_method(endpoint: &PprofEndpoint) -> Response<Body> {
     let mut response = text(PLAIN, "Method Not Allowed\n");
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
     let allowed = match endpoint {
-        Endpoint::Symbol => "GET, HEAD, POST",
+        PprofEndpoint::Symbol => "GET, HEAD, POST",
         _ => "GET, HEAD",
     };
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
@@ -141,7 +143,7 @@ fn wrong_method(endpoint: &Endpoint) -> Response<Body> {
 }
 
 /// Sends whoever left out the slash to the index, so that its links work.
-fn redirect(shared: &Shared, query: &str) -> Response<Body> {
+fn redirect(shared: &ServiceState, query: &str) -> Response<Body> {
     // Where another server takes a prefix off, only it knows the whole path.
     let folder = match shared.prefix.as_str() {
         "" => "pprof/".to_owned(),

@@ -11,48 +11,50 @@ use super::super::reply::{self, Refusal};
 const PROFILE: Duration = Duration::from_secs(30);
 const TRACE: Duration = Duration::from_secs(1);
 
-/// What is to be taken.
+/// A thing to be taken.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Job {
+pub(super) enum ProfileJob {
     /// The CPU profile of a window, at the rate that is asked for.
     Profile { window: Duration, hz: Option<CpuRate> },
     /// The trace of a window.
     Trace(Duration),
-    /// What a kind holds now; for a dump, by what means tasks tell what they wait in.
+    /// The state of a kind now; for a dump, by what means tasks tell what they wait in.
     Now { kind: Kind, gc: bool, tasks: Option<Detail> },
     /// The same as text, in Go's form of this number.
     Text { kind: Kind, debug: i64, tasks: Option<Detail> },
-    /// What a kind gets in a window.
+    /// The growth of a kind in a window.
     Delta { kind: Kind, window: Duration },
 }
 
-impl Job {
+impl ProfileJob {
     pub(super) fn kind(&self) -> Kind {
         match *self {
-            Job::Profile { .. } => Kind::Cpu,
-            Job::Trace(_) => Kind::Trace,
-            Job::Now { kind, .. } | Job::Text { kind, .. } | Job::Delta { kind, .. } => kind,
+            ProfileJob::Profile { .. } => Kind::Cpu,
+            ProfileJob::Trace(_) => Kind::Trace,
+            ProfileJob::Now { kind, .. }
+            | ProfileJob::Text { kind, .. }
+            | ProfileJob::Delta { kind, .. } => kind,
         }
     }
 
     /// The name of the file in the answer; a text has none.
     pub(super) fn file_name(&self) -> Option<String> {
         match self {
-            Job::Profile { .. } | Job::Trace(_) | Job::Now { .. } => {
+            ProfileJob::Profile { .. } | ProfileJob::Trace(_) | ProfileJob::Now { .. } => {
                 Some(self.kind().facts().endpoint.to_owned())
             }
-            Job::Delta { kind, .. } => Some(format!("{kind}-delta")),
-            Job::Text { .. } => None,
+            ProfileJob::Delta { kind, .. } => Some(format!("{kind}-delta")),
+            ProfileJob::Text { .. } => None,
         }
     }
 }
 
 /// A query's values. The first of a name counts, and an empty one is as none.
-pub(super) struct Form<'a>(&'a str);
+pub(super) struct ProfileForm<'a>(&'a str);
 
-impl<'a> Form<'a> {
-    pub(super) fn new(query: &'a str) -> Form<'a> {
-        Form(query)
+impl<'a> ProfileForm<'a> {
+    pub(super) fn new(query: &'a str) -> ProfileForm<'a> {
+        ProfileForm(query)
     }
 
     fn value(&self, name: &str) -> Option<String> {
@@ -76,7 +78,7 @@ impl<'a> Form<'a> {
 
 /// `/profile`: whole seconds, and 30 for anything else. Go has no rate in the query, so that nothing that is
 /// ignored there is refused here but a bad one.
-pub(super) fn profile(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
+pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, Refusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<i64>().ok());
     let window = match seconds {
         Some(seconds @ 1..) => {
@@ -85,11 +87,11 @@ pub(super) fn profile(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
         _ => PROFILE.min(max),
     };
     let hz = form.value("hz").map(|value| value.parse()).transpose();
-    Ok(Job::Profile { window, hz: hz.map_err(|error| reply::bad_hz(&error))? })
+    Ok(ProfileJob::Profile { window, hz: hz.map_err(|error| reply::bad_hz(&error))? })
 }
 
 /// `/trace`: seconds and parts of them, and 1 for anything else.
-pub(super) fn trace(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
+pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, Refusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<f64>().ok());
     let window = match seconds {
         Some(seconds) if seconds > 0.0 => {
@@ -97,11 +99,15 @@ pub(super) fn trace(form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
         }
         _ => TRACE.min(max),
     };
-    Ok(Job::Trace(window))
+    Ok(ProfileJob::Trace(window))
 }
 
 /// The others: as they are now, as text, or what is new after some seconds.
-pub(super) fn snapshot(kind: Kind, form: &Form<'_>, max: Duration) -> Result<Job, Refusal> {
+pub(super) fn snapshot(
+    kind: Kind,
+    form: &ProfileForm<'_>,
+    max: Duration,
+) -> Result<ProfileJob, Refusal> {
     let debug = form.number("debug");
     let tasks = match (kind, form.value("tasks")) {
         (Kind::Goroutine, Some(name)) => {
@@ -121,12 +127,12 @@ pub(super) fn snapshot(kind: Kind, form: &Form<'_>, max: Duration) -> Result<Job
             return Err(reply::seconds_with_tasks());
         }
         let window = within(seconds as f64, max).ok_or_else(|| reply::seconds_too_many(max))?;
-        return Ok(Job::Delta { kind, window });
+        return Ok(ProfileJob::Delta { kind, window });
     }
     if debug != 0 {
-        return Ok(Job::Text { kind, debug, tasks });
+        return Ok(ProfileJob::Text { kind, debug, tasks });
     }
-    Ok(Job::Now { kind, gc: kind == Kind::Heap && form.number("gc") > 0, tasks })
+    Ok(ProfileJob::Now { kind, gc: kind == Kind::Heap && form.number("gc") > 0, tasks })
 }
 
 /// Go takes any number of seconds. Here a window ends.
@@ -158,24 +164,27 @@ mod tests {
             ("seconds=%2B5&seconds=7", 5),
             ("x&seconds=60", 60),
         ] {
-            let job = profile(&Form::new(query), MAX).unwrap();
+            let job = profile(&ProfileForm::new(query), MAX).unwrap();
             let window = Duration::from_secs(window);
-            assert_eq!(job, Job::Profile { window, hz: None }, "{query}");
+            assert_eq!(job, ProfileJob::Profile { window, hz: None }, "{query}");
         }
         for (query, window) in
             [("", 1.0), ("seconds=0", 1.0), ("seconds=NaN", 1.0), ("seconds=0.25", 0.25)]
         {
-            assert_eq!(trace(&Form::new(query), MAX).unwrap(), Job::Trace(seconds(window)));
+            assert_eq!(
+                trace(&ProfileForm::new(query), MAX).unwrap(),
+                ProfileJob::Trace(seconds(window))
+            );
         }
         let short = Duration::from_millis(500);
-        let job = Job::Profile { window: short, hz: None };
-        assert_eq!(profile(&Form::new(""), short).unwrap(), job);
+        let job = ProfileJob::Profile { window: short, hz: None };
+        assert_eq!(profile(&ProfileForm::new(""), short).unwrap(), job);
     }
 
     #[test]
     fn a_rate_is_in_its_range() {
-        let hz = |query| match profile(&Form::new(query), MAX) {
-            Ok(Job::Profile { hz, .. }) => Ok(hz.map(CpuRate::hz)),
+        let hz = |query| match profile(&ProfileForm::new(query), MAX) {
+            Ok(ProfileJob::Profile { hz, .. }) => Ok(hz.map(CpuRate::hz)),
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => Err(refusal.message().to_owned()),
         };
@@ -190,11 +199,11 @@ mod tests {
     #[test]
     fn windows_end() {
         for query in ["seconds=61", "seconds=9223372036854775807"] {
-            assert!(profile(&Form::new(query), MAX).is_err(), "{query}");
-            assert!(snapshot(Kind::Heap, &Form::new(query), MAX).is_err(), "{query}");
+            assert!(profile(&ProfileForm::new(query), MAX).is_err(), "{query}");
+            assert!(snapshot(Kind::Heap, &ProfileForm::new(query), MAX).is_err(), "{query}");
         }
         for query in ["seconds=60.5", "seconds=inf", "seconds=1e300"] {
-            let refusal = trace(&Form::new(query), MAX).unwrap_err();
+            let refusal = trace(&ProfileForm::new(query), MAX).unwrap_err();
             // Parts of a second are taken.
             assert!(refusal.message().ends_with("must be greater than 0, and at most 60"));
         }
@@ -204,26 +213,29 @@ mod tests {
     fn snapshots() {
         let (kind, tasks) = (Kind::Heap, None);
         for (query, job) in [
-            ("", Job::Now { kind, gc: false, tasks }),
-            ("gc=1", Job::Now { kind, gc: true, tasks }),
-            ("gc=yes&debug=no", Job::Now { kind, gc: false, tasks }),
-            ("debug=1&gc=1", Job::Text { kind, debug: 1, tasks }),
-            ("debug=2", Job::Text { kind, debug: 2, tasks }),
-            ("debug=99999999999999999999", Job::Text { kind, debug: i64::MAX, tasks }),
-            ("seconds=2&gc=1", Job::Delta { kind, window: seconds(2.0) }),
-            ("seconds=2&debug=0", Job::Delta { kind, window: seconds(2.0) }),
+            ("", ProfileJob::Now { kind, gc: false, tasks }),
+            ("gc=1", ProfileJob::Now { kind, gc: true, tasks }),
+            ("gc=yes&debug=no", ProfileJob::Now { kind, gc: false, tasks }),
+            ("debug=1&gc=1", ProfileJob::Text { kind, debug: 1, tasks }),
+            ("debug=2", ProfileJob::Text { kind, debug: 2, tasks }),
+            ("debug=99999999999999999999", ProfileJob::Text { kind, debug: i64::MAX, tasks }),
+            ("seconds=2&gc=1", ProfileJob::Delta { kind, window: seconds(2.0) }),
+            ("seconds=2&debug=0", ProfileJob::Delta { kind, window: seconds(2.0) }),
         ] {
-            assert_eq!(snapshot(kind, &Form::new(query), MAX).unwrap(), job, "{query}");
+            assert_eq!(snapshot(kind, &ProfileForm::new(query), MAX).unwrap(), job, "{query}");
         }
-        let gc = snapshot(Kind::Allocs, &Form::new("gc=1"), MAX).unwrap();
-        assert_eq!(gc, Job::Now { kind: Kind::Allocs, gc: false, tasks });
-        let dump = |query| snapshot(Kind::Goroutine, &Form::new(query), MAX);
+        let gc = snapshot(Kind::Allocs, &ProfileForm::new("gc=1"), MAX).unwrap();
+        assert_eq!(gc, ProfileJob::Now { kind: Kind::Allocs, gc: false, tasks });
+        let dump = |query| snapshot(Kind::Goroutine, &ProfileForm::new(query), MAX);
         let (kind, tasks) = (Kind::Goroutine, Some(Detail::AwaitTree));
-        assert_eq!(dump("tasks=await-tree").unwrap(), Job::Now { kind, gc: false, tasks });
-        assert_eq!(dump("tasks=await-tree&debug=2").unwrap(), Job::Text { kind, debug: 2, tasks });
-        assert_eq!(dump("tasks=").unwrap(), Job::Now { kind, gc: false, tasks: None });
+        assert_eq!(dump("tasks=await-tree").unwrap(), ProfileJob::Now { kind, gc: false, tasks });
+        assert_eq!(
+            dump("tasks=await-tree&debug=2").unwrap(),
+            ProfileJob::Text { kind, debug: 2, tasks }
+        );
+        assert_eq!(dump("tasks=").unwrap(), ProfileJob::Now { kind, gc: false, tasks: None });
         assert!(dump("tasks=await-tree&seconds=1").is_err());
         assert!(dump("tasks=all").is_err());
-        assert!(snapshot(Kind::Heap, &Form::new("tasks=all"), MAX).is_ok(), "Go ignores it");
+        assert!(snapshot(Kind::Heap, &ProfileForm::new("tasks=all"), MAX).is_ok(), "Go ignores it");
     }
 }

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use profile_core::symbols;
 
-use super::super::body;
+use super::super::read_body::read_body;
 use super::super::reply::{self, Refusal};
 use super::threads::on_a_thread;
-use super::{RequestBody, Shared};
+use super::{RequestBody, ServiceState};
 
 /// Bytes of a request: some 70 000 addresses.
 const LARGEST_REQUEST: usize = 1 << 20;
@@ -20,11 +20,11 @@ const LARGEST_ANSWER: usize = 64 << 20;
 
 /// The addresses in a request's body.
 pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, Refusal> {
-    body::read(body, LARGEST_REQUEST).await
+    read_body(body, LARGEST_REQUEST).await
 }
 
 /// A line for each address that has a name.
-pub(super) async fn names(shared: &Arc<Shared>, words: Bytes) -> Result<String, Refusal> {
+pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<String, Refusal> {
     let addresses: Vec<u64> = words.split(|&byte| byte == b'+').filter_map(address).collect();
     // Readers only look whether it is 0, as Go does not count either.
     let mut text = "num_symbols: 1\n".to_owned();

@@ -16,14 +16,14 @@ use profile_format::DUMP_FILE_NAME;
 use super::super::access::Identity;
 use super::super::pipe;
 use super::super::reply::{self, Refusal};
-use super::query::Job;
-use super::threads::{Answer, Client, on_a_thread};
-use super::{Body, Shared};
+use super::query::ProfileJob;
+use super::threads::{AnswerSlot, WaitingClient, on_a_thread};
+use super::{Body, ServiceState};
 
 /// Takes what is asked for.
 pub(super) async fn take(
-    shared: &Arc<Shared>,
-    job: Job,
+    shared: &Arc<ServiceState>,
+    job: ProfileJob,
     caller: Identity,
 ) -> Result<Body, Refusal> {
     on_a_thread(shared, move |shared, client, answer| {
@@ -49,10 +49,15 @@ const LEFT: &str = "the client left";
 const PUNCTUAL: Duration = Duration::from_secs(3);
 
 /// Answers, and says how many bytes that were, or why there are none.
-fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Result<u64, String> {
+fn run(
+    shared: &ServiceState,
+    job: &ProfileJob,
+    client: &WaitingClient,
+    answer: AnswerSlot<Body>,
+) -> Result<u64, String> {
     let (kind, unfinished) = match collect(shared, job, client) {
-        Ok(Taken::Closed { kind, unfinished }) => (kind, unfinished),
-        Ok(Taken::Whole(bytes)) => return give(shared, Ok(bytes.into()), answer),
+        Ok(TakenProfile::Closed { kind, unfinished }) => (kind, unfinished),
+        Ok(TakenProfile::Whole(bytes)) => return give(shared, Ok(bytes.into()), answer),
         Err(refusal) => return give(shared, Err(refusal), answer),
     };
     thread::scope(|scope| {
@@ -75,9 +80,9 @@ fn run(shared: &Shared, job: &Job, client: &Client, answer: Answer<Body>) -> Res
 
 /// Answers with what there is.
 fn give(
-    shared: &Shared,
+    shared: &ServiceState,
     result: Result<Content, Refusal>,
-    answer: Answer<Body>,
+    answer: AnswerSlot<Body>,
 ) -> Result<u64, String> {
     let result = match result {
         Ok(content) if content.in_memory().is_none() => {
@@ -99,7 +104,7 @@ fn give(
 
 /// Writes an answer that has begun. Without an end the client sees that it is not whole; once it sees
 /// the end, what the content was made of is free for its next request.
-fn stream(content: Content, mut writer: pipe::Writer) -> Result<u64, String> {
+fn stream(content: Content, mut writer: pipe::PipeWriter) -> Result<u64, String> {
     content.write_to(&mut writer).map_err(|error| error.to_string())?;
     let len = content.len();
     drop(content);
@@ -111,7 +116,7 @@ fn stream(content: Content, mut writer: pipe::Writer) -> Result<u64, String> {
 fn give_late(
     finished: &mpsc::Receiver<Result<Content, Refusal>>,
     patience: Duration,
-    answer: Answer<Body>,
+    answer: AnswerSlot<Body>,
 ) -> Result<u64, String> {
     let (writer, reader) = pipe::pipe(patience);
     if !answer.give(Ok(Body::stream(reader))) {
@@ -124,8 +129,8 @@ fn give_late(
     stream(content, writer)
 }
 
-/// How far a collection has come when it can be answered.
-enum Taken {
+/// Tells how far a collection has come when it can be answered.
+enum TakenProfile {
     Whole(Vec<u8>),
     /// A window is over, and its profile still to be finished.
     Closed {
@@ -134,43 +139,47 @@ enum Taken {
     },
 }
 
-/// Whether there would be an answer.
-pub(super) fn could(shared: &Shared, job: &Job) -> Result<(), Refusal> {
+/// Returns whether there would be an answer.
+pub(super) fn could(shared: &ServiceState, job: &ProfileJob) -> Result<(), Refusal> {
     match (job, shared.collectors.collector(job.kind()).check()) {
-        (Job::Trace(_), Err(why)) => Err(reply::no_trace(&why)),
-        (Job::Now { tasks, .. } | Job::Text { tasks, .. }, _) => {
+        (ProfileJob::Trace(_), Err(why)) => Err(reply::no_trace(&why)),
+        (ProfileJob::Now { tasks, .. } | ProfileJob::Text { tasks, .. }, _) => {
             in_detail(shared, *tasks).map(drop)
         }
         _ => Ok(()),
     }
 }
 
-fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal> {
+fn collect(
+    shared: &ServiceState,
+    job: &ProfileJob,
+    client: &WaitingClient,
+) -> Result<TakenProfile, Refusal> {
     could(shared, job)?;
     let kind = job.kind();
     if let Err(why) = shared.collectors.collector(kind).check() {
-        return Ok(Taken::Whole(in_place_of(&why, job)));
+        return Ok(TakenProfile::Whole(in_place_of(&why, job)));
     }
     let closed = |collectors: &Collectors, window, not_started| {
         record(collectors, kind, window, client, not_started)
-            .map(|unfinished| Taken::Closed { kind, unfinished })
+            .map(|unfinished| TakenProfile::Closed { kind, unfinished })
     };
     let whole = match *job {
-        Job::Profile { window, hz } => {
+        ProfileJob::Profile { window, hz } => {
             let collectors = in_rate(shared, hz)?;
             return closed(&collectors, window, reply::cpu_not_enabled);
         }
-        Job::Trace(window) => {
+        ProfileJob::Trace(window) => {
             return closed(&shared.collectors, window, reply::trace_not_enabled);
         }
-        Job::Delta { kind, window } if kind.is_windowed() => {
+        ProfileJob::Delta { kind, window } if kind.is_windowed() => {
             // Their windows tell the difference, exactly.
             let unfinished = record(&shared.collectors, kind, window, client, failed)?;
             let _one = shared.taking.finishing(kind);
             main_file(unfinished.finish()).map(Content::into_vec)
         }
-        Job::Delta { kind, window } => difference(shared, kind, window, client),
-        Job::Now { kind, gc, tasks } => {
+        ProfileJob::Delta { kind, window } => difference(shared, kind, window, client),
+        ProfileJob::Now { kind, gc, tasks } => {
             let collectors = in_detail(shared, tasks)?;
             let _one = shared.taking.finishing(kind);
             let bytes = main_file(single::snapshot(&collectors, kind))?.into_vec();
@@ -180,13 +189,13 @@ fn collect(shared: &Shared, job: &Job, client: &Client) -> Result<Taken, Refusal
                 Ok(bytes)
             }
         }
-        Job::Text { kind, debug, tasks } => as_text(shared, kind, debug, tasks),
+        ProfileJob::Text { kind, debug, tasks } => as_text(shared, kind, debug, tasks),
     };
-    whole.map(Taken::Whole)
+    whole.map(TakenProfile::Whole)
 }
 
 /// The collectors, with dumps that tell what tasks wait in, where that is asked for.
-fn in_detail(shared: &Shared, tasks: Option<Detail>) -> Result<Cow<'_, Collectors>, Refusal> {
+fn in_detail(shared: &ServiceState, tasks: Option<Detail>) -> Result<Cow<'_, Collectors>, Refusal> {
     match tasks {
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(detail) => {
@@ -197,7 +206,7 @@ fn in_detail(shared: &Shared, tasks: Option<Detail>) -> Result<Cow<'_, Collector
 }
 
 /// The collectors, with CPU profiles of the rate that is asked for.
-fn in_rate(shared: &Shared, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, Refusal> {
+fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, Refusal> {
     match hz {
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(rate) => {
@@ -207,9 +216,9 @@ fn in_rate(shared: &Shared, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, 
     }
 }
 
-/// What a kind holds now, in one of Go's text forms.
+/// Returns what a kind holds now, in one of Go's text forms.
 fn as_text(
-    shared: &Shared,
+    shared: &ServiceState,
     kind: Kind,
     debug: i64,
     tasks: Option<Detail>,
@@ -230,7 +239,7 @@ fn record(
     collectors: &Collectors,
     kind: Kind,
     window: Duration,
-    client: &Client,
+    client: &WaitingClient,
     not_started: fn(&Error) -> Refusal,
 ) -> Result<Unfinished, Refusal> {
     let open = single::open(collectors, kind).map_err(|error| not_started(&error))?;
@@ -238,12 +247,13 @@ fn record(
     open.close().map_err(|error| failed(&error))
 }
 
-/// What a kind that counts from the start has counted in a window: one snapshot less another.
+/// Returns what a kind that counts from the start has counted in a window: one snapshot less
+/// another.
 fn difference(
-    shared: &Shared,
+    shared: &ServiceState,
     kind: Kind,
     window: Duration,
-    client: &Client,
+    client: &WaitingClient,
 ) -> Result<Vec<u8>, Refusal> {
     // Open all the while, for what is not counted otherwise.
     let open = single::open(&shared.collectors, kind).map_err(|error| failed(&error))?;
@@ -261,11 +271,11 @@ fn difference(
     Ok(delta.encode_gzip())
 }
 
-/// What stands for a kind that this process can't give.
-fn in_place_of(why: &Unavailable, job: &Job) -> Vec<u8> {
+/// Returns what stands for a kind that this process can't give.
+fn in_place_of(why: &Unavailable, job: &ProfileJob) -> Vec<u8> {
     let Some(profile) = empty_profile(why) else { return Vec::new() };
     match *job {
-        Job::Text { kind, .. } => text_of(kind, &profile).into_bytes(),
+        ProfileJob::Text { kind, .. } => text_of(kind, &profile).into_bytes(),
         _ => profile.encode_gzip(),
     }
 }
@@ -317,7 +327,7 @@ mod tests {
 
     use super::*;
 
-    /// What a content is made of, given back with some delay.
+    /// Holds what a content is made of, given back with some delay.
     struct Held(Arc<AtomicBool>);
 
     impl Drop for Held {

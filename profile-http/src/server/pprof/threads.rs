@@ -1,6 +1,6 @@
 //! The threads that answer: how many there are, what they wait for, and when they are to end.
 //!
-//! Windows may overlap. Finishing profiles, which takes memory for a moment, is one at a time for
+//! Windows may overlap. FinishingTurn profiles, which takes memory for a moment, is one at a time for
 //! each kind, and for all kinds as far as that takes no second: a collector that hangs holds up
 //! nobody but its own kind.
 
@@ -15,43 +15,43 @@ use profile_core::{Kind, OwnWork};
 use tokio::sync::oneshot;
 
 use super::super::reply::{self, Refusal};
-use super::Shared;
+use super::ServiceState;
 
 /// More threads than a debug endpoint has any use for.
 const MOST: usize = 64;
 
-/// Who is at work.
+/// Tells who is at work.
 #[derive(Default)]
-pub(in super::super) struct Taking {
+pub(in super::super) struct TakingThreads {
     threads: AtomicUsize,
     kinds: [Mutex<()>; Kind::ALL.len()],
     naming: Mutex<()>,
-    /// How many are finishing something, of any kind.
+    /// Number of those that are finishing something, of any kind.
     finishing: Mutex<usize>,
     finished: Condvar,
 }
 
-/// How long one waits for others than its own kind.
+/// Time that one waits for others than its own kind.
 const CONSIDERATE: Duration = Duration::from_secs(1);
 
 /// While one of these lives no other of its kind does, and no other of all if that can be helped.
-pub(super) struct Finishing<'a> {
-    taking: &'a Taking,
+pub(super) struct FinishingTurn<'a> {
+    taking: &'a TakingThreads,
     _own: MutexGuard<'a, ()>,
 }
 
-impl Taking {
+impl TakingThreads {
     /// For a profile of a kind.
-    pub(super) fn finishing(&self, kind: Kind) -> Finishing<'_> {
+    pub(super) fn finishing(&self, kind: Kind) -> FinishingTurn<'_> {
         self.after(&self.kinds[kind as usize])
     }
 
     /// For the names of addresses.
-    pub(super) fn naming(&self) -> Finishing<'_> {
+    pub(super) fn naming(&self) -> FinishingTurn<'_> {
         self.after(&self.naming)
     }
 
-    fn after<'a>(&'a self, own: &'a Mutex<()>) -> Finishing<'a> {
+    fn after<'a>(&'a self, own: &'a Mutex<()>) -> FinishingTurn<'a> {
         let own = own.lock().unwrap_or_else(PoisonError::into_inner);
         let finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut finishing, _in_time) = self
@@ -59,11 +59,11 @@ impl Taking {
             .wait_timeout_while(finishing, CONSIDERATE, |finishing| *finishing > 0)
             .unwrap_or_else(PoisonError::into_inner);
         *finishing += 1;
-        Finishing { taking: self, _own: own }
+        FinishingTurn { taking: self, _own: own }
     }
 }
 
-impl Drop for Finishing<'_> {
+impl Drop for FinishingTurn<'_> {
     fn drop(&mut self) {
         *self.taking.finishing.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
         self.taking.finished.notify_one();
@@ -71,11 +71,11 @@ impl Drop for Finishing<'_> {
 }
 
 /// A thread's place among the [`MOST`].
-struct Place(Arc<Shared>);
+struct ThreadPlace(Arc<ServiceState>);
 
-impl Place {
-    fn new(shared: &Arc<Shared>) -> Result<Place, Refusal> {
-        let place = Place(Arc::clone(shared));
+impl ThreadPlace {
+    fn new(shared: &Arc<ServiceState>) -> Result<ThreadPlace, Refusal> {
+        let place = ThreadPlace(Arc::clone(shared));
         if shared.taking.threads.fetch_add(1, Ordering::Relaxed) < MOST {
             Ok(place)
         } else {
@@ -84,16 +84,16 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ThreadPlace {
     fn drop(&mut self) {
         self.0.taking.threads.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Tells whether the client is still there: nothing is ever sent, and the other end goes with it.
-pub(super) struct Client(mpsc::Receiver<Infallible>);
+pub(super) struct WaitingClient(mpsc::Receiver<Infallible>);
 
-impl Client {
+impl WaitingClient {
     /// Waits for a window.
     pub(super) fn wait(&self, window: Duration) -> Result<(), Refusal> {
         match self.0.recv_timeout(window) {
@@ -105,10 +105,10 @@ impl Client {
     }
 }
 
-/// Where the answer goes, once.
-pub(super) struct Answer<T>(oneshot::Sender<Result<T, Refusal>>);
+/// The receiver of the answer, once.
+pub(super) struct AnswerSlot<T>(oneshot::Sender<Result<T, Refusal>>);
 
-impl<T> Answer<T> {
+impl<T> AnswerSlot<T> {
     /// Gives the answer. Whether anybody was there to get it.
     pub(super) fn give(self, answer: Result<T, Refusal>) -> bool {
         self.0.send(answer).is_ok()
@@ -118,10 +118,10 @@ impl<T> Answer<T> {
 /// Runs work on a thread of its own, until it has an answer and beyond. Dropping the future before
 /// that tells the work that the client left.
 pub(super) async fn on_a_thread<T: Send + 'static>(
-    shared: &Arc<Shared>,
-    work: impl FnOnce(&Shared, &Client, Answer<T>) + Send + 'static,
+    shared: &Arc<ServiceState>,
+    work: impl FnOnce(&ServiceState, &WaitingClient, AnswerSlot<T>) + Send + 'static,
 ) -> Result<T, Refusal> {
-    let place = Place::new(shared)?;
+    let place = ThreadPlace::new(shared)?;
     let (_client, left) = mpsc::channel();
     let (sender, answer) = oneshot::channel();
     // Whoever listens for events on this thread is to get these too.
@@ -131,7 +131,7 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
         .spawn(move || {
             let _own = OwnWork::of_thread();
             tracing::dispatcher::with_default(&dispatch, || {
-                work(&place.0, &Client(left), Answer(sender));
+                work(&place.0, &WaitingClient(left), AnswerSlot(sender));
             });
         })
         .map_err(|error| reply::profile_failed(&format!("no thread for it: {error}")))?;

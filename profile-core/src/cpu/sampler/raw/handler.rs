@@ -11,62 +11,64 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cpu::sampler::places::{PROCESS, arming_and_place};
-use crate::cpu::sampler::raw::timer::Clock;
-use crate::cpu::sampler::ring::{Head, Ring};
+use crate::cpu::sampler::raw::timer::CpuClock;
+use crate::cpu::sampler::ring::{SampleHead, SampleRing};
 use crate::cpu::sampler::strata::SampleClock;
 use crate::stacks::raw::arch;
 use crate::stacks::raw::mapping::GROWTH;
 use crate::stacks::raw::scratch;
-use crate::stacks::raw::scratch::{AtWork, Room, Slot};
-use crate::stacks::raw::window::Mapped;
-use crate::stacks::unwind::{End, Registers, Unwinder};
+use crate::stacks::raw::scratch::{AtWork, ScratchRoom, ScratchSlot};
+use crate::stacks::raw::window::MappedStack;
+use crate::stacks::unwind::{StackUnwinder, UnwindRegisters, WalkEnd};
 use crate::sys::clock::precise;
 
-/// What handlers see of a running engine and of a dump that is being taken. Null while there is none.
-static SHARED: [AtomicPtr<Shared>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
+/// The state of a running engine, and of a dump that is being taken, as handlers see it. Null while
+/// there is none.
+static SHARED: [AtomicPtr<HandlerState>; 2] = [const { AtomicPtr::new(std::ptr::null_mut()) }; 2];
 /// Signals that found no stack of ours free.
 static MISSED: AtomicU64 = AtomicU64::new(0);
-/// How long handlers have to end. Each takes microseconds, unless a debugger stops its thread.
+/// Time that handlers have to end. Each takes microseconds, unless a debugger stops its thread.
 const MOST: Duration = Duration::from_secs(1);
 
-/// What handlers work for.
+/// The purpose that a handler works for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Purpose {
+pub(crate) enum HandlerPurpose {
     /// CPU samples.
     Sample,
     /// The stacks of threads that are running while a dump is taken.
     Dump,
 }
 
-/// What handlers work on.
-pub(crate) struct Shared {
+/// The state that handlers work on.
+pub(crate) struct HandlerState {
     /// Tells this engine's timers from those of one before it.
     pub(crate) epoch: u32,
     /// The thread whose stack grows.
     first_tid: u32,
-    pub(crate) ring: Ring,
-    pub(crate) threads: Box<[Thread]>,
-    unwinder: AtomicPtr<Unwinder>,
+    pub(crate) ring: SampleRing,
+    pub(crate) threads: Box<[SampledThread]>,
+    unwinder: AtomicPtr<StackUnwinder>,
     /// CPU time of samples that found no room, in nanoseconds.
     pub(crate) dropped: AtomicU64,
 }
 
-/// What handlers know of a thread, and tell of it.
+/// A thread as handlers know it, and what they tell the controller of it.
 #[derive(Default)]
-pub(crate) struct Thread {
+pub(crate) struct SampledThread {
     pub(crate) tid: AtomicU32,
-    /// When it is sampled.
+    /// The clock that tells when it is sampled.
     pub(crate) clock: SampleClock,
-    /// Where its stack is known to be mapped as long as it lives; 0 where not yet.
+    /// The range in which its stack is mapped as long as it lives; zeros where that isn't known
+    /// yet.
     pub(crate) stack_low: AtomicU64,
     pub(crate) stack_high: AtomicU64,
     /// The thread's own block, from which the controller finds the stack.
     pub(crate) thread_pointer: AtomicU64,
 }
 
-impl Thread {
-    /// Where its stack is known to be mapped. Where it isn't yet, tells the controller how to find it; to
-    /// be called by the thread itself, with its stack pointer.
+impl SampledThread {
+    /// Returns the range in which its stack is known to be mapped. Where it isn't known yet, tells
+    /// the controller how to find it; to be called by the thread itself, with its stack pointer.
     fn stack_range(&self, sp: u64, is_first: bool) -> StackRange {
         let range = StackRange {
             low: self.stack_low.load(Ordering::Relaxed),
@@ -83,29 +85,34 @@ impl Thread {
     }
 }
 
-impl Shared {
-    pub(crate) fn new(epoch: u32, ring: Ring, threads: usize, unwinder: Box<Unwinder>) -> Shared {
+impl HandlerState {
+    pub(crate) fn new(
+        epoch: u32,
+        ring: SampleRing,
+        threads: usize,
+        unwinder: Box<StackUnwinder>,
+    ) -> HandlerState {
         scratch::prepare();
-        Shared {
+        HandlerState {
             epoch,
             first_tid: std::process::id(),
             ring,
-            threads: (0..threads).map(|_| Thread::default()).collect(),
+            threads: (0..threads).map(|_| SampledThread::default()).collect(),
             unwinder: AtomicPtr::new(Box::into_raw(unwinder)),
             dropped: AtomicU64::new(0),
         }
     }
 }
 
-impl Shared {
+impl HandlerState {
     /// Lets handlers unwind with another unwinder from now on.
-    pub(crate) fn replace_unwinder(&self, new: Box<Unwinder>) -> RetiredUnwinder {
+    pub(crate) fn replace_unwinder(&self, new: Box<StackUnwinder>) -> RetiredUnwinder {
         let unwinder = self.unwinder.swap(Box::into_raw(new), Ordering::SeqCst);
         RetiredUnwinder { unwinder, readers: AtWork::now() }
     }
 }
 
-impl Drop for Shared {
+impl Drop for HandlerState {
     fn drop(&mut self) {
         // SAFETY: it came from a box in `new` or in the engine, and no handler sees `self` any more.
         drop(unsafe { Box::from_raw(*self.unwinder.get_mut()) });
@@ -113,7 +120,7 @@ impl Drop for Shared {
 }
 
 /// Shows handlers what to work on. There must be nothing for that purpose before.
-pub(crate) fn publish(purpose: Purpose, shared: Shared) -> Arc<Shared> {
+pub(crate) fn publish(purpose: HandlerPurpose, shared: HandlerState) -> Arc<HandlerState> {
     let shared = Arc::new(shared);
     let shown = Arc::into_raw(Arc::clone(&shared)).cast_mut();
     SHARED[purpose as usize].store(shown, Ordering::SeqCst);
@@ -122,7 +129,7 @@ pub(crate) fn publish(purpose: Purpose, shared: Shared) -> Arc<Shared> {
 
 /// Hides from handlers what they worked on, and waits until none can still see it. Where one doesn't end
 /// within [`MOST`] it is left to that one for good.
-pub(crate) fn retract(purpose: Purpose) {
+pub(crate) fn retract(purpose: HandlerPurpose) {
     let shared = SHARED[purpose as usize].swap(std::ptr::null_mut(), Ordering::SeqCst);
     if AtWork::now().wait(MOST) && !shared.is_null() {
         // SAFETY: `publish` made it of an `Arc`; handlers that start now find null, and those that found
@@ -133,8 +140,8 @@ pub(crate) fn retract(purpose: Purpose) {
 
 /// An unwinder that was replaced, and the handlers that may still use it.
 pub(crate) struct RetiredUnwinder {
-    /// From a box.
-    unwinder: *mut Unwinder,
+    /// The unwinder, from a box.
+    unwinder: *mut StackUnwinder,
     readers: AtWork,
 }
 
@@ -173,13 +180,13 @@ arch::signal_entry! {
     on_dump, dumped, MISSED
 }
 
-/// What the entry of a handler runs, on the slot's stack.
+/// Takes a CPU sample. The handler's entry calls it on the slot's stack.
 extern "C" fn sampled(
     info: *const libc::siginfo_t,
     context: *const libc::c_void,
-    slot: *const Slot,
+    slot: *const ScratchSlot,
 ) {
-    let shared = SHARED[Purpose::Sample as usize].load(Ordering::SeqCst);
+    let shared = SHARED[HandlerPurpose::Sample as usize].load(Ordering::SeqCst);
     if !shared.is_null() {
         // SAFETY: `shared` is not freed while this slot is held, which is ours with its room; the
         // kernel passes valid pointers to a handler installed with SA_SIGINFO.
@@ -187,30 +194,31 @@ extern "C" fn sampled(
     }
 }
 
-/// The same for a dump.
+/// Takes the thread's stack for a dump. The handler's entry calls it on the slot's stack.
 extern "C" fn dumped(
     _info: *const libc::siginfo_t,
     context: *const libc::c_void,
-    slot: *const Slot,
+    slot: *const ScratchSlot,
 ) {
-    let shared = SHARED[Purpose::Dump as usize].load(Ordering::SeqCst);
+    let shared = SHARED[HandlerPurpose::Dump as usize].load(Ordering::SeqCst);
     if shared.is_null() {
         return;
     }
     // SAFETY: as in `sampled`.
     let (shared, room, registers) =
         unsafe { (&*shared, &mut *(*slot).room(), arch::interrupted(context)) };
-    let head = Head { tid: own_tid(), at: 0, weight: 0, truncated: false, by_process: false };
+    let head = SampleHead { tid: own_tid(), at: 0, weight: 0, truncated: false, by_process: false };
     take(shared, room, registers, StackRange::default(), head);
 }
 
-/// The calling thread's id.
+/// Returns the calling thread's id.
 pub(crate) fn own_tid() -> u32 {
     // SAFETY: gettid(2) has no arguments and no effect.
     (unsafe { arch::syscall(libc::SYS_gettid, [0; 6]) }) as u32
 }
 
-/// What a timer's signal says (`siginfo_t` of `SI_TIMER`; Linux, include/uapi/asm-generic/siginfo.h).
+/// The information that comes with a timer's signal (`siginfo_t` of `SI_TIMER`; Linux,
+/// include/uapi/asm-generic/siginfo.h).
 #[repr(C)]
 struct TimerInfo {
     signal: i32,
@@ -226,8 +234,8 @@ struct TimerInfo {
 ///
 /// `info` and `context` are those of a signal handler installed with `SA_SIGINFO`.
 unsafe fn sample(
-    shared: &Shared,
-    room: &mut Room,
+    shared: &HandlerState,
+    room: &mut ScratchRoom,
     info: *const libc::siginfo_t,
     context: *const libc::c_void,
 ) {
@@ -243,9 +251,9 @@ unsafe fn sample(
     let at = precise();
     let weight = if by_process {
         // Threads that run beside each other make it faster than the wall's.
-        thread.clock.take_sample(arming, None, || Clock::Process.now())
+        thread.clock.take_sample(arming, None, || CpuClock::Process.now())
     } else {
-        thread.clock.take_sample(arming, Some(at), || Clock::OwnThread.now())
+        thread.clock.take_sample(arming, Some(at), || CpuClock::OwnThread.now())
     };
     let Some(weight) = weight else { return };
     // SAFETY: the caller's promise.
@@ -256,15 +264,21 @@ unsafe fn sample(
         let tid = thread.tid.load(Ordering::Relaxed);
         (tid, thread.stack_range(registers.sp, tid == shared.first_tid))
     };
-    let head = Head { tid, at, weight, truncated: false, by_process };
+    let head = SampleHead { tid, at, weight, truncated: false, by_process };
     take(shared, room, registers, range, head);
 }
 
-fn take(shared: &Shared, room: &mut Room, registers: Registers, range: StackRange, head: Head) {
+fn take(
+    shared: &HandlerState,
+    room: &mut ScratchRoom,
+    registers: UnwindRegisters,
+    range: StackRange,
+    head: SampleHead,
+) {
     room.window.forget();
     // SAFETY: replaced only with one that works, and freed only when nobody can be at work with it.
     let unwinder = unsafe { &*shared.unwinder.load(Ordering::SeqCst) };
-    let mut stack = Mapped {
+    let mut stack = MappedStack {
         // Nothing below the stack pointer is the interrupted program's.
         low: range.low.max(registers.sp),
         high: if registers.sp >= range.low { range.high } else { 0 },
@@ -273,13 +287,14 @@ fn take(shared: &Shared, room: &mut Room, registers: Registers, range: StackRang
     let (scratch, memo) = (&mut room.scratch, &mut room.memo);
     let pushed = shared.ring.push(|slot| {
         let (len, end) = unwinder.unwind(scratch, memo, registers, &mut stack, slot);
-        (len, Head { truncated: end != End::Root, ..head })
+        (len, SampleHead { truncated: end != WalkEnd::Root, ..head })
     });
     if !pushed {
         shared.dropped.fetch_add(head.weight, Ordering::Relaxed);
     }
 }
 
+/// The addresses between which a stack is mapped; zeros where they are not known.
 #[derive(Clone, Copy, Default)]
 struct StackRange {
     low: u64,

@@ -7,16 +7,16 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 
 use crate::cpu::sampler::raw::handler;
-use crate::stacks::raw::task::Tasks;
+use crate::stacks::raw::task::TaskFolder;
 use crate::stacks::raw::window;
 
-/// What a `status` file of `/proc` says about signals (proc_pid_status(5)).
+/// The part about signals of a `status` file of `/proc` (proc_pid_status(5)).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SignalStatus {
     /// Signals and timers of this user that are counted against `RLIMIT_SIGPENDING`, and the limit.
     pub(crate) queued: u64,
     pub(crate) limit: u64,
-    /// Whether the thread blocks the signal that was asked for.
+    /// True where the thread blocks the signal that was asked for.
     pub(crate) blocks: bool,
 }
 
@@ -39,12 +39,12 @@ impl SignalStatus {
     }
 }
 
-/// Whether a mask of the kernel's, a bit for each signal from 1 on, has a signal.
+/// Returns whether a mask of the kernel's, a bit for each signal from 1 on, has a signal.
 fn has(mask: u64, signal: libc::c_int) -> bool {
     mask >> (signal - 1) & 1 == 1
 }
 
-/// What a thread does about a signal.
+/// The way in which a thread treats a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SignalMask {
     /// It takes the signal in its handler.
@@ -57,7 +57,7 @@ pub(crate) enum SignalMask {
 /// Reads what threads do about a signal.
 pub(crate) struct SignalReader {
     signal: libc::c_int,
-    tasks: Option<Tasks>,
+    tasks: Option<TaskFolder>,
     text: Vec<u8>,
 }
 
@@ -65,10 +65,10 @@ impl SignalReader {
     pub(crate) fn new(signal: libc::c_int) -> SignalReader {
         // A status file has one and a half KiB; the list of groups makes it longer.
         let text = vec![0; 8 << 10];
-        SignalReader { signal, tasks: Tasks::open().ok(), text }
+        SignalReader { signal, tasks: TaskFolder::open().ok(), text }
     }
 
-    /// What a thread does about the signal; `None` where it is gone, or can't be read.
+    /// Reads how a thread treats the signal; `None` where it is gone, or can't be read.
     pub(crate) fn mask(&mut self, tid: u32) -> Option<SignalMask> {
         if self.status(tid)?.blocks {
             return Some(SignalMask::Blocked);
@@ -87,7 +87,7 @@ impl SignalReader {
         Some(if blocks { SignalMask::Blocked } else { SignalMask::Clear })
     }
 
-    /// What a thread's status file says.
+    /// Reads a thread's status file.
     pub(crate) fn status(&mut self, tid: u32) -> Option<SignalStatus> {
         let file = self.tasks.as_ref()?.file(tid, "status")?;
         let len = file.read_at(&mut self.text, 0).ok()?;
@@ -95,7 +95,7 @@ impl SignalReader {
     }
 }
 
-/// Where the set of signals lies that a thread waits for, by its `syscall` file.
+/// Reads from a thread's `syscall` file the address of the set of signals that it waits for.
 fn awaited_set(call: &str) -> Option<u64> {
     let mut words = call.split_ascii_whitespace();
     let number: libc::c_long = words.next()?.parse().ok()?;
@@ -104,7 +104,7 @@ fn awaited_set(call: &str) -> Option<u64> {
     u64::from_str_radix(set, 16).ok().filter(|set| awaits && set.is_multiple_of(8))
 }
 
-/// The address of our handler.
+/// Returns the address of our handler.
 pub(crate) fn our_handler() -> usize {
     handler::on_sigprof as *const () as usize
 }

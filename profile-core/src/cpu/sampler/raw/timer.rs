@@ -9,13 +9,13 @@ use crate::stacks::raw::arch;
 /// What it has sent and nobody has taken yet: Linux 6.13 and later drop it with the timer, earlier
 /// ones leave it pending (kernel/time/posix-timers.c, `posixtimer_deliver_signal`).
 #[derive(Debug)]
-pub(crate) struct Timer {
+pub(crate) struct CpuTimer {
     id: i32,
 }
 
-/// Whose CPU time a timer counts, and who gets its signals.
+/// The CPU time that a timer counts, and who gets its signals.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Clock {
+pub(crate) enum CpuClock {
     /// One thread's, to that thread.
     Thread(u32),
     /// The whole process's, to the thread that is running when it expires.
@@ -24,18 +24,18 @@ pub(crate) enum Clock {
     OwnThread,
 }
 
-impl Clock {
+impl CpuClock {
     fn id(self) -> libc::clockid_t {
         match self {
             // A thread's clock, by its id, and the kind of time that the scheduler keeps (Linux,
             // include/linux/posix-timers_types.h: CPUCLOCK_PERTHREAD_MASK | CPUCLOCK_SCHED).
-            Clock::Thread(tid) => (!tid << 3) as i32 | 6,
-            Clock::Process => libc::CLOCK_PROCESS_CPUTIME_ID,
-            Clock::OwnThread => libc::CLOCK_THREAD_CPUTIME_ID,
+            CpuClock::Thread(tid) => (!tid << 3) as i32 | 6,
+            CpuClock::Process => libc::CLOCK_PROCESS_CPUTIME_ID,
+            CpuClock::OwnThread => libc::CLOCK_THREAD_CPUTIME_ID,
         }
     }
 
-    /// CPU time used so far, in nanoseconds; `None` where the thread is gone.
+    /// Reads the CPU time used so far, in nanoseconds; `None` where the thread is gone.
     pub(crate) fn now(self) -> Option<u64> {
         let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let arguments = [self.id() as usize, &raw mut time as usize, 0, 0, 0, 0];
@@ -57,19 +57,19 @@ struct SigEvent {
     _pad: [i32; 11],
 }
 
-impl Timer {
-    /// A timer that is not running yet. Its signals carry `value`.
+impl CpuTimer {
+    /// Makes a timer that is not running yet. Its signals carry `value`.
     ///
     /// # Errors
     ///
     /// `EAGAIN` at the limit of queued signals (`RLIMIT_SIGPENDING`), `EINVAL` where the thread is
     /// gone.
-    pub(crate) fn new(clock: Clock, value: u64) -> io::Result<Timer> {
+    pub(crate) fn new(clock: CpuClock, value: u64) -> io::Result<CpuTimer> {
         const SIGEV_SIGNAL: i32 = 0;
         const SIGEV_THREAD_ID: i32 = 4;
         let (notify, thread) = match clock {
-            Clock::Thread(tid) => (SIGEV_THREAD_ID, tid as i32),
-            Clock::Process | Clock::OwnThread => (SIGEV_SIGNAL, 0),
+            CpuClock::Thread(tid) => (SIGEV_THREAD_ID, tid as i32),
+            CpuClock::Process | CpuClock::OwnThread => (SIGEV_SIGNAL, 0),
         };
         let event = SigEvent { value, signal: libc::SIGPROF, notify, thread, _pad: [0; 11] };
         let mut id = 0i32;
@@ -77,10 +77,10 @@ impl Timer {
             [clock.id() as usize, &raw const event as usize, &raw mut id as usize, 0, 0, 0];
         // SAFETY: timer_create(2) reads the event and writes the id; both live during the call.
         check(unsafe { arch::syscall(libc::SYS_timer_create, arguments) })?;
-        Ok(Timer { id })
+        Ok(CpuTimer { id })
     }
 
-    /// The kernel's name of it.
+    /// Returns the kernel's id of it.
     pub(crate) fn id(&self) -> i32 {
         self.id
     }
@@ -90,7 +90,8 @@ impl Timer {
         check(set(self.id, due))
     }
 
-    /// Whether it is yet to expire. Where it isn't, its signal was handled, waits, or is lost.
+    /// Returns whether it is yet to expire. Where it isn't, its signal was handled, waits, or is
+    /// lost.
     pub(crate) fn is_running(&self) -> bool {
         let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
         let mut left = libc::itimerspec { it_value: zero, it_interval: zero };
@@ -121,7 +122,7 @@ pub(crate) fn set(id: i32, due: u64) -> isize {
     unsafe { arch::syscall(libc::SYS_timer_settime, arguments) }
 }
 
-impl Drop for Timer {
+impl Drop for CpuTimer {
     fn drop(&mut self) {
         // SAFETY: timer_delete(2) of a timer that this value alone owns.
         unsafe { arch::syscall(libc::SYS_timer_delete, [self.id as usize, 0, 0, 0, 0, 0]) };

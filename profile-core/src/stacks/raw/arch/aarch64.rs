@@ -3,8 +3,8 @@
 use core::arch::asm;
 use core::ffi::c_void;
 
-use crate::stacks::raw::scratch::Slot;
-use crate::stacks::unwind::Registers;
+use crate::stacks::raw::scratch::ScratchSlot;
+use crate::stacks::unwind::UnwindRegisters;
 
 /// The DWARF number of the stack pointer.
 pub(crate) const DWARF_SP: u16 = 31;
@@ -13,9 +13,10 @@ pub(crate) const DWARF_FP: u16 = 29;
 /// The DWARF number of the return address.
 pub(crate) const DWARF_RA: u16 = 30;
 
-/// Where a signal frame, seen from its return trampoline, keeps the interrupted registers: offsets
-/// from the stack pointer, which points at a `siginfo` of 128 bytes and then a `ucontext` whose
-/// registers begin at 176 + 8 (Linux, arch/arm64/include/uapi/asm/ucontext.h and sigcontext.h).
+/// The places in a signal frame, seen from its return trampoline, of the interrupted registers:
+/// offsets from the stack pointer, which points at a `siginfo` of 128 bytes and then a `ucontext`
+/// whose registers begin at 176 + 8 (Linux, arch/arm64/include/uapi/asm/ucontext.h and
+/// sigcontext.h).
 pub(crate) const SIGNAL_FRAME: SignalFrame =
     SignalFrame { pc: REGISTERS + 8 * 32, sp: REGISTERS + 8 * 31, fp: REGISTERS + 8 * 29 };
 const REGISTERS: u64 = 128 + 176 + 8;
@@ -27,23 +28,28 @@ pub(crate) struct SignalFrame {
     pub(crate) fp: u64,
 }
 
-/// The registers that a signal interrupted.
+/// Reads the registers that a signal interrupted.
 ///
 /// # Safety
 ///
 /// `context` is the third argument of a signal handler installed with `SA_SIGINFO`.
-pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
+pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> UnwindRegisters {
     // SAFETY: the caller's promise; the kernel passes a `ucontext_t` (sigaction(2)).
     let context = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
-    Registers { pc: context.pc, sp: context.sp, fp: context.regs[29], lr: strip(context.regs[30]) }
+    UnwindRegisters {
+        pc: context.pc,
+        sp: context.sp,
+        fp: context.regs[29],
+        lr: strip(context.regs[30]),
+    }
 }
 
-/// An address without the pointer authentication code in its upper bits.
+/// Returns an address without the pointer authentication code in its upper bits.
 pub(crate) fn strip(address: u64) -> u64 {
     address & 0x0000_ffff_ffff_ffff
 }
 
-/// The thread's own block at the top of its stack mapping.
+/// Returns the address of the thread's own block, at the top of its stack mapping.
 pub(crate) fn thread_pointer() -> u64 {
     let pointer: u64;
     // SAFETY: the aarch64 ABI of ELF keeps the thread pointer in `tpidr_el0`.
@@ -53,9 +59,9 @@ pub(crate) fn thread_pointer() -> u64 {
     pointer
 }
 
-/// The registers here: of the function that this is inlined into.
+/// Returns the registers here: of the function that this is inlined into.
 #[inline(always)]
-pub(crate) fn here() -> Registers {
+pub(crate) fn here() -> UnwindRegisters {
     let (pc, sp, fp, lr): (u64, u64, u64, u64);
     // SAFETY: reads registers only.
     unsafe {
@@ -65,11 +71,11 @@ pub(crate) fn here() -> Registers {
             options(nostack, nomem, preserves_flags),
         );
     }
-    Registers { pc, sp, fp, lr: strip(lr) }
+    UnwindRegisters { pc, sp, fp, lr: strip(lr) }
 }
 
-/// A system call that goes around libc, which may be interposed and sets `errno`. The result is the
-/// kernel's: an error is `-errno`.
+/// Makes a system call that goes around libc, which may be interposed and sets `errno`. The result
+/// is the kernel's: an error is `-errno`.
 ///
 /// # Safety
 ///
@@ -89,8 +95,8 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
     result
 }
 
-/// What is called on another stack.
-pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
+/// A function that is called on another stack.
+pub(crate) type SlotEntry = extern "C" fn(*mut c_void, *const ScratchSlot);
 
 /// Calls `entry` on the stack below `top`; see the one for x86_64.
 ///
@@ -100,9 +106,9 @@ pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_on(
     argument: *mut c_void,
-    slot: *const Slot,
+    slot: *const ScratchSlot,
     top: usize,
-    entry: Entry,
+    entry: SlotEntry,
 ) {
     naked_asm!(
         ".cfi_startproc",

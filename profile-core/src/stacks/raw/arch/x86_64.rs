@@ -3,8 +3,8 @@
 use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 
-use crate::stacks::raw::scratch::Slot;
-use crate::stacks::unwind::Registers;
+use crate::stacks::raw::scratch::ScratchSlot;
+use crate::stacks::unwind::UnwindRegisters;
 
 /// The DWARF number of the stack pointer.
 pub(crate) const DWARF_SP: u16 = 7;
@@ -13,8 +13,9 @@ pub(crate) const DWARF_FP: u16 = 6;
 /// The DWARF number of the return address.
 pub(crate) const DWARF_RA: u16 = 16;
 
-/// Where a signal frame, seen from its return trampoline, keeps the interrupted registers: offsets
-/// from the stack pointer, which points at a `ucontext` (Linux, arch/x86/include/asm/sigframe.h).
+/// The places in a signal frame, seen from its return trampoline, of the interrupted registers:
+/// offsets from the stack pointer, which points at a `ucontext` (Linux,
+/// arch/x86/include/asm/sigframe.h).
 pub(crate) const SIGNAL_FRAME: SignalFrame = SignalFrame { pc: 0xa8, sp: 0xa0, fp: 0x78 };
 
 /// Offsets of registers in a signal frame.
@@ -24,15 +25,15 @@ pub(crate) struct SignalFrame {
     pub(crate) fp: u64,
 }
 
-/// The registers that a signal interrupted.
+/// Reads the registers that a signal interrupted.
 ///
 /// # Safety
 ///
 /// `context` is the third argument of a signal handler installed with `SA_SIGINFO`.
-pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
+pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> UnwindRegisters {
     // SAFETY: the caller's promise; the kernel passes a `ucontext_t` (sigaction(2)).
     let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
-    Registers {
+    UnwindRegisters {
         pc: registers[libc::REG_RIP as usize] as u64,
         sp: registers[libc::REG_RSP as usize] as u64,
         fp: registers[libc::REG_RBP as usize] as u64,
@@ -40,12 +41,12 @@ pub(crate) unsafe fn interrupted(context: *const libc::c_void) -> Registers {
     }
 }
 
-/// A return address as it is: nothing is mixed into it here.
+/// Returns a return address as it is: nothing is mixed into it here.
 pub(crate) fn strip(address: u64) -> u64 {
     address
 }
 
-/// The thread's own block at the top of its stack mapping.
+/// Returns the address of the thread's own block, at the top of its stack mapping.
 pub(crate) fn thread_pointer() -> u64 {
     let pointer: u64;
     // SAFETY: the x86_64 ABI of ELF keeps the thread pointer in the first word at `fs`.
@@ -53,9 +54,9 @@ pub(crate) fn thread_pointer() -> u64 {
     pointer
 }
 
-/// The registers here: of the function that this is inlined into.
+/// Returns the registers here: of the function that this is inlined into.
 #[inline(always)]
-pub(crate) fn here() -> Registers {
+pub(crate) fn here() -> UnwindRegisters {
     let (pc, sp, fp): (u64, u64, u64);
     // SAFETY: reads registers only.
     unsafe {
@@ -65,11 +66,11 @@ pub(crate) fn here() -> Registers {
             options(nostack, nomem, preserves_flags),
         );
     }
-    Registers { pc, sp, fp, lr: 0 }
+    UnwindRegisters { pc, sp, fp, lr: 0 }
 }
 
-/// A system call that goes around libc, which may be interposed and sets `errno`. The result is the
-/// kernel's: an error is `-errno`.
+/// Makes a system call that goes around libc, which may be interposed and sets `errno`. The result
+/// is the kernel's: an error is `-errno`.
 ///
 /// # Safety
 ///
@@ -90,8 +91,8 @@ pub(crate) unsafe fn syscall(number: libc::c_long, arguments: [usize; 6]) -> isi
     result
 }
 
-/// What is called on another stack.
-pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
+/// A function that is called on another stack.
+pub(crate) type SlotEntry = extern "C" fn(*mut c_void, *const ScratchSlot);
 
 /// Calls `entry` on the stack below `top`. The way up from there is known to every unwinder.
 ///
@@ -101,9 +102,9 @@ pub(crate) type Entry = extern "C" fn(*mut c_void, *const Slot);
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn call_on(
     argument: *mut c_void,
-    slot: *const Slot,
+    slot: *const ScratchSlot,
     top: usize,
-    entry: Entry,
+    entry: SlotEntry,
 ) {
     naked_asm!(
         ".cfi_startproc",

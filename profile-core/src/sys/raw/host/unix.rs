@@ -1,6 +1,6 @@
 //! The name of this host.
 
-/// The host's name, empty where the system doesn't tell.
+/// Reads the host's name, empty where the system doesn't tell.
 pub(crate) fn host_name() -> String {
     let mut buffer = [0u8; 256];
     // SAFETY: gethostname(2) writes at most `len` bytes to the buffer, which is that long; the last

@@ -42,7 +42,7 @@ pub(crate) fn release(words: &'static [AtomicU64]) {
     }
 }
 
-/// The size of a page of memory, in bytes.
+/// Returns the size of a page of memory, in bytes.
 pub(crate) fn page_size() -> u64 {
     // SAFETY: sysconf(3) only reads.
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096)

@@ -2,17 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Zeroed words for the rest of the process's life.
+/// Allocates zeroed words for the rest of the process's life.
 pub(crate) fn reserve(words: usize) -> Option<&'static [AtomicU64]> {
     Some(Box::leak((0..words).map(|_| AtomicU64::new(0)).collect()))
 }
 
-/// All of them become 0.
+/// Sets all of them to 0.
 pub(crate) fn release(words: &'static [AtomicU64]) {
     words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
 }
 
-/// The size of a page of memory, in bytes.
+/// Returns the size of a page of memory, in bytes.
 pub(crate) fn page_size() -> u64 {
     4096
 }

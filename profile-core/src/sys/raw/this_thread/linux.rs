@@ -7,7 +7,7 @@ thread_local! {
     static TID: Cell<u32> = const { Cell::new(0) };
 }
 
-/// The thread's id, as `/proc` has it.
+/// Returns the thread's id, as `/proc` has it.
 #[inline]
 pub(crate) fn tid() -> u32 {
     match TID.get() {
@@ -24,8 +24,8 @@ fn look_up() -> u32 {
     tid
 }
 
-/// Whether there is no thread of this id in the process any more. It makes two system calls, and leaves
-/// `errno` as it is.
+/// Returns whether there is no thread of this id in the process any more. It makes two system
+/// calls, and leaves `errno` as it is.
 #[cfg(stacks)]
 pub(crate) fn has_ended(tid: u32) -> bool {
     use crate::stacks::raw::arch;
@@ -37,25 +37,25 @@ pub(crate) fn has_ended(tid: u32) -> bool {
     found == -libc::ESRCH as isize
 }
 
-/// Not known here.
+/// Returns false: it is not known here.
 #[cfg(not(stacks))]
 pub(crate) fn has_ended(_tid: u32) -> bool {
     false
 }
 
-/// Runs this in every process that is forked from now on, by the one thread that it has.
+/// Runs `child` in every process that is forked from now on, by the one thread that it has.
 pub(crate) fn in_forks(child: extern "C" fn()) {
     // SAFETY: pthread_atfork(3) keeps the pointer, to a function that is there for good. Where it fails for
     // want of memory, forks are as they were.
     unsafe { libc::pthread_atfork(None, None, Some(child)) };
 }
 
-/// The thread that forks has another id in the new process.
+/// Forgets the id: the thread that forks has another one in the new process.
 pub(crate) extern "C" fn forget() {
     TID.set(0);
 }
 
-/// The thread's name, padded with zeros, as two words of its bytes.
+/// Reads the thread's name, padded with zeros, as two words of its bytes.
 pub(crate) fn name() -> [u64; 2] {
     let mut name = [0_u8; 16];
     // SAFETY: prctl(2): PR_GET_NAME writes at most 16 bytes.

@@ -8,7 +8,7 @@ thread_local! {
     static TID: Cell<u32> = const { Cell::new(0) };
 }
 
-/// A number of the thread's own.
+/// Returns a number of the thread's own.
 pub(crate) fn tid() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(1);
     if TID.get() == 0 {
@@ -17,18 +17,18 @@ pub(crate) fn tid() -> u32 {
     TID.get()
 }
 
-/// Unknown.
+/// Returns zeros: the name is not known here.
 pub(crate) fn name() -> [u64; 2] {
     [0; 2]
 }
 
-/// Not known here.
+/// Returns false: it is not known here.
 pub(crate) fn has_ended(_tid: u32) -> bool {
     false
 }
 
-/// Forks are as they are here.
+/// Does nothing: forks are as they are here.
 pub(crate) fn in_forks(_child: extern "C" fn()) {}
 
-/// The thread that forks keeps its number.
+/// Does nothing: the thread that forks keeps its number.
 pub(crate) extern "C" fn forget() {}

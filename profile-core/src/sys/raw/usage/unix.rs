@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// What the process has used since its start.
+/// The resources that the process has used since its start.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub(crate) struct ProcessUsage {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
     pub(crate) minor_faults: u64,
@@ -13,8 +13,8 @@ pub(crate) struct Usage {
     pub(crate) involuntary_switches: u64,
 }
 
-/// What the process has used since its start, all its threads together.
-pub(crate) fn usage() -> Option<Usage> {
+/// Reads what the process has used since its start, all its threads together.
+pub(crate) fn usage() -> Option<ProcessUsage> {
     // SAFETY: an all-zero `rusage` is a valid value of this plain C structure.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     // SAFETY: getrusage(2) writes to the structure that it is given.
@@ -26,7 +26,7 @@ pub(crate) fn usage() -> Option<Usage> {
         let micros = u64::try_from(time.tv_usec).unwrap_or(0);
         Duration::from_secs(u64::try_from(time.tv_sec).unwrap_or(0)) + Duration::from_micros(micros)
     };
-    Some(Usage {
+    Some(ProcessUsage {
         user: time(usage.ru_utime),
         system: time(usage.ru_stime),
         minor_faults: count(usage.ru_minflt),
@@ -36,7 +36,8 @@ pub(crate) fn usage() -> Option<Usage> {
     })
 }
 
-/// How many file descriptors the process may have open; `None` where there is no limit.
+/// Returns the number of file descriptors that the process may have open; `None` where there is no
+/// limit.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: getrlimit(2) writes to the structure that it is given.
@@ -44,8 +45,7 @@ pub(crate) fn descriptor_limit() -> Option<u64> {
     (status == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
-/// Bytes of a page of memory.
-#[cfg_attr(not(target_os = "linux"), allow(dead_code))]
+/// Returns the size of a page of memory, in bytes.
 pub(crate) fn page_size() -> u64 {
     // SAFETY: sysconf(3) with a name that every unix knows.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };

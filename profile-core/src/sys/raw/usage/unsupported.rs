@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-/// What the process has used since its start.
+/// The resources that the process has used since its start.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Usage {
+pub(crate) struct ProcessUsage {
     pub(crate) user: Duration,
     pub(crate) system: Duration,
     pub(crate) minor_faults: u64,
@@ -13,12 +13,12 @@ pub(crate) struct Usage {
     pub(crate) involuntary_switches: u64,
 }
 
-/// Not known here.
-pub(crate) fn usage() -> Option<Usage> {
+/// Returns `None`: it is not known here.
+pub(crate) fn usage() -> Option<ProcessUsage> {
     None
 }
 
-/// Not known here.
+/// Returns `None`: it is not known here.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     None
 }

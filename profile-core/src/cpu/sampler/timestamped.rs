@@ -7,8 +7,8 @@ const MOST: usize = 1 << 20;
 
 /// The samples of a window, oldest first.
 #[derive(Debug, Default)]
-pub(crate) struct Moments {
-    samples: VecDeque<Moment>,
+pub(crate) struct TimestampedSamples {
+    samples: VecDeque<TimestampedSample>,
     addresses: usize,
     names: Vec<String>,
     /// Older samples that there was no room for.
@@ -17,7 +17,7 @@ pub(crate) struct Moments {
 
 /// A thread was at work at this moment.
 #[derive(Debug)]
-pub(crate) struct Moment {
+pub(crate) struct TimestampedSample {
     pub(crate) at: u64,
     pub(crate) thread: u32,
     /// The thread's name, as an index.
@@ -26,8 +26,8 @@ pub(crate) struct Moment {
     pub(crate) addresses: Box<[u64]>,
 }
 
-impl Moments {
-    /// `key` has the thread name's index in front of the addresses.
+impl TimestampedSamples {
+    /// Adds a sample; `key` has the thread name's index in front of the addresses.
     pub(crate) fn add(&mut self, at: u64, thread: u32, key: &[u64]) {
         let Some((&name, addresses)) = key.split_first() else { return };
         self.addresses += addresses.len().max(1);
@@ -37,19 +37,19 @@ impl Moments {
             self.addresses -= oldest.addresses.len().max(1);
             self.lost += 1;
         }
-        self.samples.push_back(Moment { at, thread, name, addresses: addresses.into() });
+        self.samples.push_back(TimestampedSample { at, thread, name, addresses: addresses.into() });
     }
 
     pub(crate) fn close(&mut self, names: &[String]) {
         self.names = names.to_vec();
     }
 
-    /// What the thread of a sample is called.
-    pub(crate) fn name(&self, moment: &Moment) -> &str {
-        self.names.get(moment.name as usize).map_or("", String::as_str)
+    /// Returns the name of a sample's thread.
+    pub(crate) fn name(&self, sample: &TimestampedSample) -> &str {
+        self.names.get(sample.name as usize).map_or("", String::as_str)
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Moment> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &TimestampedSample> {
         self.samples.iter()
     }
 }
@@ -60,12 +60,12 @@ mod tests {
 
     #[test]
     fn the_oldest_are_lost_and_counted() {
-        let mut moments = Moments::default();
+        let mut samples = TimestampedSamples::default();
         let fit = (MOST / 64) as u64;
-        (0..fit + 10).for_each(|at| moments.add(at, 1, &[at; 65]));
-        assert_eq!(moments.lost, 10);
-        let kept: Vec<u64> = moments.iter().map(|moment| moment.at).collect();
+        (0..fit + 10).for_each(|at| samples.add(at, 1, &[at; 65]));
+        assert_eq!(samples.lost, 10);
+        let kept: Vec<u64> = samples.iter().map(|sample| sample.at).collect();
         assert_eq!(kept, (10..fit + 10).collect::<Vec<_>>());
-        assert!(moments.iter().all(|moment| moment.addresses[..] == [moment.at; 64]));
+        assert!(samples.iter().all(|sample| sample.addresses[..] == [sample.at; 64]));
     }
 }

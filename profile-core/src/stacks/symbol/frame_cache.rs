@@ -6,51 +6,54 @@ use std::collections::{HashMap, HashSet};
 use std::mem::size_of;
 use std::sync::Arc;
 
-use crate::stacks::objects::Object;
-use crate::stacks::symbol::Frame;
+use crate::stacks::objects::LoadedObject;
+use crate::stacks::symbol::SourceFrame;
 
 /// Frames by address, for one set of loaded objects.
 #[derive(Default)]
-pub(crate) struct Known {
-    objects: Vec<Object>,
+pub(crate) struct FrameCache {
+    objects: Vec<LoadedObject>,
     /// Counts the sets of objects.
     generation: u64,
-    frames: HashMap<u64, Arc<[Frame]>>,
+    frames: HashMap<u64, Arc<[SourceFrame]>>,
     /// Every text of the frames, once.
     texts: HashSet<Arc<str>>,
     /// Bytes that the frames and texts take.
     size: usize,
 }
 
-/// What is kept, in bytes; beyond it nothing is added until other objects are loaded.
+/// Bytes that are kept; beyond them nothing is added until other objects are loaded.
 pub(crate) const ROOM: usize = 2 << 20;
 
-/// What an entry of a map takes beside its key and value, roughly: unused places and control bytes.
+/// Bytes that an entry of a map takes beside its key and value, roughly: unused places and control
+/// bytes.
 const ENTRY: usize = 16;
 
-impl Known {
-    /// Forgets everything if what is loaded has changed. The number of this set of objects.
-    pub(crate) fn for_objects(&mut self, objects: &[Object]) -> u64 {
+impl FrameCache {
+    /// Forgets everything if what is loaded has changed. Returns the number of this set of objects.
+    pub(crate) fn for_objects(&mut self, objects: &[LoadedObject]) -> u64 {
         if self.objects != objects {
             let generation = self.generation + 1;
-            *self = Known { objects: objects.to_vec(), generation, ..Known::default() };
+            *self = FrameCache { objects: objects.to_vec(), generation, ..FrameCache::default() };
         }
         self.generation
     }
 
-    /// The frames of an address of a set of objects.
-    pub(crate) fn get(&self, generation: u64, address: u64) -> Option<Arc<[Frame]>> {
+    /// Returns the frames of an address of a set of objects.
+    pub(crate) fn get(&self, generation: u64, address: u64) -> Option<Arc<[SourceFrame]>> {
         (generation == self.generation).then(|| self.frames.get(&address).cloned())?
     }
 
-    /// Remembers frames as far as there is room, and gives them with their texts shared.
+    /// Remembers frames as far as there is room, and returns them with their texts shared.
     pub(crate) fn add(
         &mut self,
         generation: u64,
         address: u64,
-        mut frames: Vec<Frame>,
-    ) -> Arc<[Frame]> {
-        let size = ENTRY + size_of::<(u64, Arc<[Frame]>)>() + frames.len() * size_of::<Frame>();
+        mut frames: Vec<SourceFrame>,
+    ) -> Arc<[SourceFrame]> {
+        let size = ENTRY
+            + size_of::<(u64, Arc<[SourceFrame]>)>()
+            + frames.len() * size_of::<SourceFrame>();
         if generation != self.generation || self.size + size > ROOM {
             return frames.into();
         }
@@ -60,7 +63,7 @@ impl Known {
                 self.share(text);
             }
         }
-        let frames: Arc<[Frame]> = frames.into();
+        let frames: Arc<[SourceFrame]> = frames.into();
         self.frames.insert(address, Arc::clone(&frames));
         frames
     }
@@ -79,50 +82,50 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn frame(name: &str) -> Frame {
-        Frame { name: name.into(), file: "src/lib.rs".into(), ..Frame::default() }
+    fn frame(name: &str) -> SourceFrame {
+        SourceFrame { name: name.into(), file: "src/lib.rs".into(), ..SourceFrame::default() }
     }
 
     #[test]
     fn texts_are_kept_once_and_found_again() {
-        let mut known = Known::default();
-        known.add(0, 1, vec![frame("a"), frame("b")]);
-        known.add(0, 2, vec![frame("a")]);
-        let (first, second) = (known.get(0, 1).unwrap(), known.get(0, 2).unwrap());
+        let mut cache = FrameCache::default();
+        cache.add(0, 1, vec![frame("a"), frame("b")]);
+        cache.add(0, 2, vec![frame("a")]);
+        let (first, second) = (cache.get(0, 1).unwrap(), cache.get(0, 2).unwrap());
         assert_eq!(*first, [frame("a"), frame("b")]);
         assert!(Arc::ptr_eq(&first[0].name, &second[0].name));
         assert!(Arc::ptr_eq(&first[0].file, &first[1].file));
-        assert_eq!(known.get(0, 3), None);
-        assert_eq!(known.get(1, 1), None);
+        assert_eq!(cache.get(0, 3), None);
+        assert_eq!(cache.get(1, 1), None);
     }
 
     #[test]
     fn the_room_is_limited() {
-        let mut known = Known::default();
+        let mut cache = FrameCache::default();
         let long = "x".repeat(1000);
         let mut kept = 0;
         for address in 0..10_000 {
             let name = format!("{long}{address}");
-            assert_eq!(known.add(0, address, vec![frame(&name)])[0].name.as_ref(), name);
-            kept += usize::from(known.get(0, address).is_some());
+            assert_eq!(cache.add(0, address, vec![frame(&name)])[0].name.as_ref(), name);
+            kept += usize::from(cache.get(0, address).is_some());
         }
         assert!((1000..2500).contains(&kept), "{kept}");
-        assert!(known.size < ROOM + 2000, "{}", known.size);
+        assert!(cache.size < ROOM + 2000, "{}", cache.size);
     }
 
     #[test]
     fn other_objects_make_a_new_beginning() {
-        let mut known = Known::default();
+        let mut cache = FrameCache::default();
         let objects = crate::stacks::objects::loaded();
-        let first = known.for_objects(&objects);
-        known.add(first, 1, vec![frame("a")]);
-        assert_eq!(known.for_objects(&objects), first);
-        assert!(known.get(first, 1).is_some());
-        let second = known.for_objects(&objects[1..]);
+        let first = cache.for_objects(&objects);
+        cache.add(first, 1, vec![frame("a")]);
+        assert_eq!(cache.for_objects(&objects), first);
+        assert!(cache.get(first, 1).is_some());
+        let second = cache.for_objects(&objects[1..]);
         assert_ne!(first, second);
-        assert!(known.get(second, 1).is_none());
+        assert!(cache.get(second, 1).is_none());
         // A symbolizer that began before adds nothing.
-        known.add(first, 1, vec![frame("a")]);
-        assert!(known.get(second, 1).is_none());
+        cache.add(first, 1, vec![frame("a")]);
+        assert!(cache.get(second, 1).is_none());
     }
 }
