@@ -101,11 +101,7 @@ struct ResolvedThreads<'a> {
 }
 
 impl<'a> ResolvedThreads<'a> {
-    fn new(
-        threads: &'a [ThreadStack],
-        tasks: &ListedTasks,
-        taken: SystemTime,
-    ) -> ResolvedThreads<'a> {
+    fn new(threads: &'a [ThreadStack], tasks: &ListedTasks, taken: SystemTime) -> Self {
         let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
         let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
         let mut known: HashMap<&[u64], usize> = HashMap::new();
@@ -122,9 +118,8 @@ impl<'a> ResolvedThreads<'a> {
             });
             stacks.push(stack);
         }
-        let told: Vec<StackFacts> =
-            locations.iter().map(|stack| StackFacts::of(&builder, stack)).collect();
-        let waiting = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, told[at].lock));
+        let facts: Vec<_> = locations.iter().map(|stack| StackFacts::of(&builder, stack)).collect();
+        let waiting = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, facts[at].lock));
         let cycles = deadlock::find(waiting);
         for (thread, &stack) in threads.iter().zip(&stacks) {
             let cycle = cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
@@ -139,7 +134,7 @@ impl<'a> ResolvedThreads<'a> {
             let mut labels = vec![
                 builder.text_label("thread", name),
                 builder.text_label("state", state),
-                builder.text_label("category", told[stack].category(name)),
+                builder.text_label("category", facts[stack].category(name)),
             ];
             if let Some(cycle) = cycle {
                 labels.push(builder.text_label("deadlock", &cycle_word(cycle)));
