@@ -20,14 +20,14 @@ impl Default for DistinctIndex {
 }
 
 impl DistinctIndex {
-    /// Ready for a number of things, without growing.
+    /// Returns an empty index that holds a number of things without growing.
     pub(crate) fn with_capacity(things: usize) -> DistinctIndex {
         let table = vec![0; (2 * things).next_power_of_two().max(16)];
         DistinctIndex { hashes: Vec::with_capacity(things), table, hash: KeyedMap::new() }
     }
 
-    /// The number of a thing in parts; `same` tells whether it equals the one of an earlier number.
-    /// A new thing gets the next number.
+    /// Returns the number of a thing in parts; `same` tells whether it equals the one of an earlier
+    /// number. A new thing gets the next number.
     pub(crate) fn number(
         &mut self,
         parts: impl Iterator<Item = u32>,
@@ -37,7 +37,7 @@ impl DistinctIndex {
         self.number_hashed(hash, same)
     }
 
-    /// The same of a thing that hashes itself.
+    /// Returns the same as [`number`](Self::number) for a thing that hashes itself.
     pub(crate) fn number_of(&mut self, thing: impl Hash, same: impl Fn(usize) -> bool) -> usize {
         self.number_hashed(self.hash.hash_one(thing), same)
     }

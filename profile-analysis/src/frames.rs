@@ -10,7 +10,7 @@ use crate::distinct::DistinctIndex;
 use crate::hash::KeyedMap;
 use crate::site::is_plumbing;
 
-/// Holds what the locations of a profile mean.
+/// The frames that the locations of a profile mean.
 pub(crate) struct FrameTable<'a> {
     /// Each function once.
     pub(crate) functions: Vec<NamedFrame<'a>>,
@@ -30,7 +30,7 @@ pub(crate) struct NamedFrame<'a> {
     pub(crate) file: &'a str,
     /// The name of the object file in brackets, where that is all that is known.
     object: Option<String>,
-    /// Tells whether this is an unnamed place in a library.
+    /// True for an unnamed place in a library.
     in_library: bool,
 }
 
@@ -41,8 +41,7 @@ impl NamedFrame<'_> {
         self.in_library || is_plumbing(&self.name, self.file)
     }
 
-    /// Returns what stands for the source file: the object file in brackets where there is no
-    /// other.
+    /// Returns the source file; where it is not known the object file in brackets.
     pub(crate) fn file_or_object(&self) -> &str {
         match &self.object {
             Some(object) => object,
@@ -121,7 +120,7 @@ impl<'a> FrameTable<'a> {
         all
     }
 
-    /// The indices in `frames` of the frames of a stack's locations, the leaf first.
+    /// Returns the indices in `frames` of the frames of a stack's locations, the leaf first.
     pub(crate) fn of_stack<'s>(
         &'s self,
         stack: impl Iterator<Item = u32> + 's,
@@ -129,13 +128,13 @@ impl<'a> FrameTable<'a> {
         stack.flat_map(|location| self.of_location(location))
     }
 
-    /// The indices in `frames` of a location's frames, the innermost first.
+    /// Returns the indices in `frames` of a location's frames, the innermost first.
     pub(crate) fn of_location(&self, location: u32) -> Range<usize> {
         let Range { start, end } = self.ranges[location as usize];
         start as usize..end as usize
     }
 
-    /// The numbers of a stack's frames: equal for stacks with the same functions and lines.
+    /// Returns the numbers of a stack's frames: equal for stacks with the same functions and lines.
     pub(crate) fn ids<'s>(
         &'s self,
         stack: impl Iterator<Item = u32> + 's,
@@ -143,9 +142,9 @@ impl<'a> FrameTable<'a> {
         self.of_stack(stack).map(|frame| self.ids[frame])
     }
 
-    /// A number for each location that has the same frames, or `None` where a location's frames are
-    /// the beginning of another's: then different locations can make up the same stack. Whether no
-    /// two locations have the same.
+    /// Returns a number for each location, equal for those that have the same frames, and whether
+    /// no two locations have the same; `None` where a location's frames are the beginning of
+    /// another's: then different locations can make up the same stack.
     pub(crate) fn classes(&self) -> Option<(Vec<u32>, bool)> {
         let ids = |location: u32| &self.ids[self.of_location(location)];
         // Most locations differ in the first of their frames already.
@@ -169,7 +168,7 @@ impl<'a> FrameTable<'a> {
         Some((classes, distinct))
     }
 
-    /// The function of a frame.
+    /// Returns the function of a frame.
     pub(crate) fn function(&self, frame: usize) -> &NamedFrame<'a> {
         &self.functions[self.frames[frame].function as usize]
     }

@@ -3,8 +3,8 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Multiplies to 128 bits by a key and folds the halves. The key is random, so that nobody can make
-/// things that all hash alike.
+/// Builds hashers that multiply to 128 bits by a key and fold the halves. The key is random, so
+/// that nobody can make things that all hash alike.
 #[derive(Clone, Copy)]
 pub(crate) struct KeyedMap {
     key: u64,
@@ -15,12 +15,12 @@ impl KeyedMap {
         KeyedMap { key: RandomState::new().hash_one(0_u8) | 1 }
     }
 
-    /// The hash of nothing.
+    /// Returns the hash of nothing.
     pub(crate) fn start(self) -> u64 {
         self.key
     }
 
-    /// The hash with a part more.
+    /// Returns the hash with one more part in it.
     #[inline]
     pub(crate) fn fold(self, hash: u64, part: u64) -> u64 {
         let sum = (hash ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);

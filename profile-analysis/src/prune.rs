@@ -75,7 +75,7 @@ enum LocationCut {
     Below,
 }
 
-/// A name without its arguments, as `go tool pprof` shortens it before it looks.
+/// Returns a name without its arguments, as `go tool pprof` shortens it before it looks.
 fn short_name(name: &str) -> &str {
     let name = name.strip_prefix('.').unwrap_or(name);
     let mut from = 0;

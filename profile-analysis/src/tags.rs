@@ -6,10 +6,10 @@ use regex::Regex;
 use crate::Result;
 use crate::pattern::compile;
 
-/// Holds what `-tagfocus` and `-tagignore` of `go tool pprof` take: `KEY=REGEX,...` for samples in
-/// whose label of that name one of the expressions finds something; `REGEX,...` where each has to
-/// be found in some `name:value`; or `KEY=RANGE` and `RANGE` for numbers, such as `4kb`, `4kb:`,
-/// `:4kb` or `1ms:2ms`.
+/// A condition on labels as `-tagfocus` and `-tagignore` of `go tool pprof` take it:
+/// `KEY=REGEX,...` for samples in whose label of that name one of the expressions finds something;
+/// `REGEX,...` where each has to be found in some `name:value`; or `KEY=RANGE` and `RANGE` for
+/// numbers, such as `4kb`, `4kb:`, `:4kb` or `1ms:2ms`.
 pub(crate) struct TagMatch<'a> {
     key: Option<&'a str>,
     wanted: WantedValues,
@@ -27,7 +27,7 @@ struct UnitAmount {
     unit: ParsedUnit,
 }
 
-/// Holds what a unit measures, and how much of it.
+/// A unit: the quantity that it measures, and its size.
 #[derive(Clone, Copy)]
 struct ParsedUnit {
     measures: UnitMeasure,
@@ -87,7 +87,7 @@ impl<'a> TagMatch<'a> {
 }
 
 impl UnitAmount {
-    /// Returns whether it is as much as another, of what both measure.
+    /// Returns whether both measure the same quantity and this is at least as much as the other.
     fn reaches(self, other: UnitAmount) -> bool {
         self.unit.measures == other.unit.measures
             && self.number * self.unit.size >= other.number * other.unit.size
@@ -119,7 +119,7 @@ impl ParsedUnit {
     }
 }
 
-/// A range's ends, both included; one number alone is both.
+/// Returns a range's ends, both included; one number alone is both.
 fn range(text: &str) -> Option<(Option<UnitAmount>, Option<UnitAmount>)> {
     match text.split_once(':') {
         None => amount(text).map(|exact| (Some(exact), Some(exact))),

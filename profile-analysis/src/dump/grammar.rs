@@ -124,7 +124,7 @@ impl GoroutineText {
         }
     }
 
-    /// Returns what makes it one of a group.
+    /// Returns the state, stack and creator that goroutines of one group share.
     fn key(&self) -> LabelKey {
         let plain = |frame: &FrameText| (frame.0.to_owned(), frame.2.to_owned(), frame.3);
         let created = self.created.as_ref().map(|(frame, _)| plain(frame));
@@ -135,7 +135,8 @@ impl GoroutineText {
 type PlaceText = (String, String, u64);
 type LabelKey = (String, Vec<PlaceText>, Option<PlaceText>);
 
-/// Of a group: its members, those whose wait is known and the longest, locked, leaked, labelled.
+/// Counts of a group: its members, those whose wait is known and the longest, locked, leaked,
+/// labelled.
 #[derive(Debug, Default, PartialEq)]
 struct MemberCount(u64, u64, Option<u64>, u64, u64, u64);
 

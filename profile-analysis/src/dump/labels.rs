@@ -1,8 +1,8 @@
 //! Labels as Go writes them: `{key: "value", "odd key": plain}` in headers, quoted as Go quotes
 //! strings where they are not plain, and JSON in `debug=1`.
 
-/// Returns how long the braced labels at the beginning of a text are, both braces included: to the
-/// brace that is not inside quotes. `None` where there is none.
+/// Returns the length of the braced labels at the beginning of a text, both braces included: up to
+/// the brace that is not inside quotes. `None` where there is none.
 pub(super) fn end(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -14,7 +14,7 @@ pub(super) fn end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns how long the quoted text at the beginning is, both quotes included.
+/// Returns the length of the quoted text at the beginning, both quotes included.
 fn quoted(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -26,8 +26,8 @@ fn quoted(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Calls `each` with every key and value between the braces, at most `most` times. Whether all of
-/// the text could be read.
+/// Calls `each` with every key and value between the braces, at most `most` times. Returns true if
+/// all of the text could be read.
 pub(super) fn each(mut text: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) -> bool {
     for _ in 0..most {
         text = text.trim_ascii_start();
@@ -47,7 +47,7 @@ pub(super) fn each(mut text: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u
     false
 }
 
-/// A quoted or plain word, and what follows it.
+/// Reads a quoted or plain word. Returns it with the text that follows.
 fn word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     if text.first() == Some(&b'"') {
         let length = quoted(text)?;
@@ -57,7 +57,7 @@ fn word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     Some((text[..end].trim_ascii_end().to_vec(), &text[end..]))
 }
 
-/// The quoted text at the beginning.
+/// Returns the quoted text at the beginning.
 pub(super) fn string(text: &[u8]) -> Option<Vec<u8>> {
     if text.first() != Some(&b'"') {
         return None;
@@ -99,8 +99,8 @@ fn unquote(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Writes the character of `uXXXX` or `UXXXXXXXX`, of JSON's two `\uXXXX` for one character too,
-/// and gives what follows.
+/// Writes the character of `uXXXX` or `UXXXXXXXX`, of JSON's two `\uXXXX` for one character too.
+/// Returns the text that follows.
 fn code_point<'a>(text: &'a [u8], digits: usize, out: &mut Vec<u8>) -> &'a [u8] {
     let Some(mut code) = hex(text, digits) else {
         out.push(text[0]);
@@ -119,7 +119,7 @@ fn code_point<'a>(text: &'a [u8], digits: usize, out: &mut Vec<u8>) -> &'a [u8] 
     rest
 }
 
-/// The number in hexadecimal digits behind the first byte.
+/// Returns the number in hexadecimal digits behind the first byte.
 fn hex(text: &[u8], digits: usize) -> Option<u32> {
     text.get(1..1 + digits)?
         .iter()

@@ -7,7 +7,8 @@ use super::{Dump, DumpFormat, Options};
 
 /// Reads the goroutines of a profile that counts them: one of sample type `goroutine`,
 /// `goroutineleak` or `threadcreate`. Labels `state`, `wait` (minutes, or another unit of time) and
-/// `goroutine` or `id` are what a header has; the others are labels. `None` for other profiles.
+/// `goroutine` or `id` are what a header has; the others are labels. Returns `None` for other
+/// profiles.
 ///
 /// # Panics
 ///
@@ -70,7 +71,7 @@ fn take(
     }
 }
 
-/// Whole minutes, from one on, of `5 minutes` or of a number and its unit.
+/// Returns the whole minutes, from one on, of `5 minutes` or of a number and its unit.
 fn minutes(text: &str, number: i64, unit: &str) -> Option<u64> {
     let (number, unit) = match text.split_once(' ') {
         Some((number, unit)) => (number.parse().ok()?, unit),

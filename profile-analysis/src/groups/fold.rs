@@ -10,8 +10,7 @@ use super::{By, Category, GroupOptions, Row, StackOf};
 use crate::dump::{Dump, Group, labels_by_group};
 use crate::rules::{PatternBits, RuleSet, RuleSubject};
 
-/// Holds what tells rows apart, as numbers; equal ones are compared, so that a hash decides
-/// nothing.
+/// Keys that tell rows apart, as numbers; equal ones are compared, so that a hash decides nothing.
 struct GroupKeys {
     state: RandomState,
     rows: HashMap<u64, Vec<(usize, Vec<u32>)>>,
@@ -22,7 +21,7 @@ impl GroupKeys {
         GroupKeys { state: RandomState::new(), rows: HashMap::new() }
     }
 
-    /// The row of a key, or `next` where it is new.
+    /// Returns the row of a key, or `next` where it is new.
     fn row(&mut self, key: Vec<u32>, next: usize) -> usize {
         let same = self.rows.entry(self.state.hash_one(&key)).or_default();
         match same.iter().find(|(_, known)| *known == key) {
@@ -35,7 +34,7 @@ impl GroupKeys {
     }
 }
 
-/// One judged row for each state, stack without the runtime's frames, creator and label.
+/// Returns one judged row for each state, stack without the runtime's frames, creator and label.
 pub(super) fn exact<'a>(
     dump: &'a Dump,
     rules: &'a RuleSet,
@@ -129,7 +128,7 @@ fn is_futex(state: &str) -> bool {
     state.starts_with("futex") || state == "syscall"
 }
 
-/// Functions that wait for a lock of std, of parking_lot or of glibc.
+/// Returns whether a function waits for a lock of std, of parking_lot or of glibc.
 fn locks(function: &str) -> bool {
     [
         "lock_contended",
@@ -145,7 +144,7 @@ fn locks(function: &str) -> bool {
     .any(|name| function.contains(name))
 }
 
-/// Makes rows that are to be one.
+/// Merges rows that `by` does not tell apart.
 pub(super) fn fold<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<Row<'a>> {
     if *by == By::Exact {
         return exact;

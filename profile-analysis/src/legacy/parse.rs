@@ -5,16 +5,16 @@ use std::ops::Range;
 
 use super::{LegacyError, LegacyLimits};
 
-/// More warnings than this are only counted.
+/// Number of warnings that are kept; more are only counted.
 const MOST_WARNINGS: usize = 20;
 
-/// Addresses without a name that may lie between two with one.
+/// Most addresses without a name that may lie between two with one.
 const AHEAD: usize = 64;
 
 /// The most functions at one address.
 const MOST_INLINED: usize = 100;
 
-/// Holds what the text says, as it says it.
+/// The content of the text, not yet put together to a profile.
 #[derive(Debug)]
 pub(super) struct LegacyText {
     pub(super) header: LegacyHeader,
@@ -33,12 +33,12 @@ pub(super) struct LegacyText {
     named: usize,
 }
 
-/// Holds what the first line says.
+/// The form and the sampling, as the first line says them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LegacyHeader {
     /// Blocks and bytes in use and allocated; of these one in `rate` bytes was sampled.
     Heap { rate: u64 },
-    /// Holds what the heap has grown by.
+    /// Bytes by which the heap has grown.
     Growth,
     /// Cycles and waits.
     Contention,
@@ -153,8 +153,8 @@ impl LegacyText {
         Ok(())
     }
 
-    /// Takes `\t0x4a1\tmain.f+0x21\t/src/main.go:7` for the stack before it. Other comments say
-    /// nothing of stacks.
+    /// Takes `\t0x4a1\tmain.f+0x21\t/src/main.go:7` for the stack before it. Other comments are
+    /// ignored.
     fn comment(&mut self, comment: &str, named: &mut HashMap<u64, usize>) {
         let Some(comment) = comment.strip_prefix('\t') else { return };
         let Some(current) = self.samples.len().checked_sub(1) else { return };
@@ -214,7 +214,7 @@ fn header(line: &str) -> Option<LegacyHeader> {
     }
 }
 
-/// `1: 2 [3: 4]`.
+/// Reads `1: 2 [3: 4]`.
 fn four(text: &str) -> Option<[u64; 4]> {
     let (first, rest) = text.split_once('[')?;
     let second = rest.trim_end().strip_suffix(']')?;
@@ -226,7 +226,7 @@ fn four(text: &str) -> Option<[u64; 4]> {
     Some([a, b, c, d])
 }
 
-/// `180000 3`, with blanks between.
+/// Reads `180000 3`, with blanks between.
 fn two(text: &str) -> Option<[u64; 4]> {
     let mut words = text.split_whitespace();
     let (a, b) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
@@ -237,7 +237,7 @@ fn hex(word: &str) -> Option<u64> {
     u64::from_str_radix(word.trim().strip_prefix("0x")?, 16).ok()
 }
 
-/// A line of `/proc/PID/maps`: what is executable.
+/// Reads a line of `/proc/PID/maps`, if it is of something executable.
 fn region(line: &str) -> Option<MappedRegion> {
     let mut words = line.split_whitespace();
     let (start, limit) = words.next()?.split_once('-')?;

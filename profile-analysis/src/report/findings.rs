@@ -19,10 +19,10 @@ pub struct Finding {
 
 /// The most findings of one kind.
 const MOST: usize = 5;
-/// A function with at least this part of the total stands out.
+/// Percentage of the total from which on a function stands out.
 const LARGE: f64 = 30.0;
 
-/// Returns what stands out of a report: what is stuck, who makes others wait, what takes most.
+/// Returns the findings of a report: what is stuck, who makes others wait, what takes most.
 pub(super) fn find(report: &Report) -> Vec<Finding> {
     let mut findings = Vec::new();
     for dump in &report.dumps {
@@ -71,7 +71,7 @@ pub(super) fn find(report: &Report) -> Vec<Finding> {
     findings
 }
 
-/// Returns who made others wait most: what a mutex profile shows first.
+/// Returns the function that made others wait most: the first of a mutex profile.
 fn holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
     let mutex = profiles
         .iter()
@@ -83,7 +83,8 @@ fn of(row: &Row) -> String {
     named(&row.name, &row.file, row.line)
 }
 
-/// `function (main.rs:7)`: the file's name without its path, which is long and rarely needed.
+/// Returns `function (main.rs:7)`: the file's name without its path, which is long and rarely
+/// needed.
 pub(super) fn named(function: &str, file: &str, line: i64) -> String {
     let file = file.rsplit(['/', '\\']).next().unwrap_or_default();
     match (file, line) {

@@ -49,7 +49,7 @@ pub fn render(report: &Report, width: usize) -> String {
     out
 }
 
-/// A dump: how many are what, and a line for each of the first groups.
+/// Writes a dump: its counts, and a line for each of the first groups.
 fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
     let Summary { background, per_request, unknown, long_waiting, potentially_stuck, .. } =
         dump.summary;
@@ -94,7 +94,7 @@ fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
     }
 }
 
-/// The name, what it is about, and its totals: `cpu.prof  cpu 9.98 s in 10.00 s, 212 stacks`.
+/// Returns the name, the subject, and the totals: `cpu.prof  cpu 9.98 s in 10.00 s, 212 stacks`.
 fn heading(profile: &ProfileSummary) -> String {
     let mut text = format!("{}  ", profile.name);
     let amount = |value: i64, unit: &str, sample_type: &str| match unit {
@@ -117,7 +117,7 @@ fn heading(profile: &ProfileSummary) -> String {
     text
 }
 
-/// Returns how many there are of what a sample type counts: `1 contention`, `17 goroutines`.
+/// Returns the number of things that a sample type counts: `1 contention`, `17 goroutines`.
 fn counted(value: i64, sample_type: &str) -> String {
     match (value, sample_type) {
         (1, "contentions") => "1 contention".to_owned(),

@@ -9,14 +9,14 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// An event.
+/// A trace event.
 #[derive(Debug, Default)]
 pub(super) struct TraceEvent<'a> {
     pub(super) phase: Cow<'a, str>,
     pub(super) category: Cow<'a, str>,
     pub(super) name: Cow<'a, str>,
     pub(super) thread: u64,
-    /// In microseconds, as `duration`.
+    /// Time at which it begins, in microseconds, as is `duration`.
     pub(super) at: f64,
     pub(super) duration: f64,
     pub(super) arguments: EventFields<'a>,
@@ -29,7 +29,7 @@ pub(super) struct EventFields<'a> {
     texts: Vec<(Cow<'a, str>, ScalarValue<'a>)>,
 }
 
-/// EventFields of an object that are kept.
+/// Number of an object's fields that are kept.
 const FIELDS: usize = 16;
 
 impl EventFields<'_> {
@@ -48,7 +48,7 @@ impl EventFields<'_> {
         matches!(self.find(name), Some(ScalarValue::Flag(true)))
     }
 
-    /// The numbers that are there.
+    /// Returns the numbers that are there.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
         self.texts.iter().filter_map(|(_, value)| value.number())
     }
@@ -58,13 +58,13 @@ impl EventFields<'_> {
     }
 }
 
-/// Takes what is read.
+/// The receiver of what is read.
 pub(super) trait EventSink {
-    /// An event. An error ends the reading.
+    /// Takes an event. An error ends the reading.
     fn event(&mut self, event: &TraceEvent<'_>) -> Result<(), String>;
-    /// A field of `otherData`.
+    /// Takes a field of `otherData`.
     fn fact(&mut self, facts: &EventFields<'_>);
-    /// A group of tasks in `otherData`.
+    /// Takes a group of tasks in `otherData`.
     fn group(&mut self, group: &EventFields<'_>);
 }
 
@@ -215,7 +215,7 @@ enum ScalarValue<'a> {
 const LARGEST: f64 = 1e18;
 
 impl ScalarValue<'_> {
-    /// A number, or a text that is one.
+    /// Returns a number, or the one that a text is.
     fn number(&self) -> Option<f64> {
         let number = match self {
             ScalarValue::Number(number) => *number,

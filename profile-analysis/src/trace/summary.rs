@@ -15,21 +15,21 @@ const SLOW_MICROS: f64 = 10_000.0;
 const BLOCKING_MICROS: f64 = 100_000.0;
 /// A task that was woken and waited longer for its poll found no worker.
 const LATE_MICROS: f64 = 100_000.0;
-/// Bytes of a name that are kept.
+/// Number of bytes of a name that are kept.
 const NAME: usize = 256;
 
-/// Holds what a trace may bring along.
+/// Bounds of what is kept of a trace.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TraceLimits {
-    /// Bytes that a gzip'd trace may have in the end.
+    /// Most bytes that a gzip'd trace may have in the end.
     pub bytes: u64,
-    /// Events that are read.
+    /// Most events that are read.
     pub events: u64,
-    /// Pairs of a name and a place that are told apart, and as many threads; what comes after them is
-    /// one.
+    /// Most pairs of a name and a place that are told apart, and as many threads; what comes after
+    /// them is one.
     pub names: usize,
-    /// Blocking polls, and groups of idle tasks, that are listed, the longest first.
+    /// Most blocking polls, and groups of idle tasks, that are listed, the longest first.
     pub listed: usize,
 }
 
@@ -39,7 +39,7 @@ impl Default for TraceLimits {
     }
 }
 
-/// Holds what a trace says. Serializes to what `trace --json` prints.
+/// The summary of a trace. Serializes to what `trace --json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TraceSummary {
@@ -47,9 +47,9 @@ pub struct TraceSummary {
     pub producer: String,
     /// Length of the window, in microseconds.
     pub window_micros: f64,
-    /// Number of events there are.
+    /// Number of events.
     pub events: u64,
-    /// Number of those that were lost, where it says so.
+    /// Number of events that were lost, where the trace says so.
     pub lost_events: u64,
     /// Number of threads that have events.
     pub threads: usize,
@@ -65,11 +65,11 @@ pub struct TraceSummary {
     pub never_polled: Vec<IdleTasks>,
     /// Tasks that were ready and had no worker; `None` where nobody counted.
     pub queue: Option<Queue>,
-    /// Waits of threads, and for how many of them it is known what ended them.
+    /// Number of waits of threads.
     pub waits: u64,
-    /// See `waits`.
+    /// Number of those waits for which it is known what ended them.
     pub wake_ups: u64,
-    /// Spans that were entered and left.
+    /// Number of spans that were entered and left.
     pub spans: u64,
     /// Oddities of the trace.
     pub warnings: Vec<String>,
@@ -84,13 +84,13 @@ pub struct TaskTime {
     pub site: String,
     /// Number of polls.
     pub polls: u64,
-    /// Time that they took.
+    /// Time that the polls took together.
     pub busy_micros: f64,
-    /// Time that the longest of them took.
+    /// Time that the longest poll took.
     pub longest_micros: f64,
 }
 
-/// Polls of such tasks that took too long, or to begin.
+/// Polls of such tasks that took too long, or took too long to begin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SlowPolls {
     /// The task's name.
@@ -114,9 +114,9 @@ pub struct Blocked {
     pub thread: u64,
     /// The thread's name.
     pub thread_name: String,
-    /// For how long, within the window.
+    /// Time that it took within the window.
     pub micros: f64,
-    /// Tells whether it still did so when the window closed.
+    /// True where it was still running when the window closed.
     pub unfinished: bool,
 }
 
@@ -133,18 +133,18 @@ pub struct IdleTasks {
     pub category: String,
     /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are ready and have no worker.
     pub state: String,
-    /// Number of them.
+    /// Number of tasks.
     pub count: u64,
     /// Time since the first of them was polled, or started.
     pub longest_micros: f64,
 }
 
-/// Number of tasks that waited for a worker.
+/// Length of the queue of tasks that waited for a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Queue {
-    /// Over all readings.
+    /// Mean over all readings.
     pub mean: f64,
-    /// At the worst moment.
+    /// Largest reading.
     pub most: f64,
 }
 
@@ -169,7 +169,7 @@ pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
     Ok(summary)
 }
 
-/// The bytes of a trace that may be gzip'd, and what is wrong with them.
+/// Returns the bytes of a trace that may be gzip'd, and what is wrong with them.
 fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
     if !is_gzip(bytes) {
         return (Cow::Borrowed(bytes), None);
@@ -193,7 +193,7 @@ struct SummaryBuilder {
     queue: (f64, u64, f64),
     /// The last poll of each thread that blocked it: when it began, and how long it took.
     blocking: HashMap<u64, (f64, f64)>,
-    /// The last moment that an event speaks of.
+    /// Latest time of any event.
     end: f64,
     too_many: bool,
 }
@@ -285,7 +285,7 @@ impl SummaryBuilder {
     }
 
     /// Returns whether most of a poll that blocks a thread was one inside it, which is written
-    /// before it. That one is told of.
+    /// before it. The inner one is then the one that is listed.
     fn blocks_inside(&mut self, thread: u64, began: f64, took: f64) -> bool {
         if self.blocking.len() >= self.limits.names && !self.blocking.contains_key(&thread) {
             return false;
@@ -297,7 +297,7 @@ impl SummaryBuilder {
         })
     }
 
-    /// A poll that began because its task was woken.
+    /// Takes a poll that began because its task was woken.
     fn woken(&mut self, event: &TraceEvent<'_>) {
         let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
         if waited <= LATE_MICROS {
@@ -387,7 +387,7 @@ fn longest<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
     list.truncate(keep);
 }
 
-/// A text that comes from anywhere, bounded.
+/// Returns a text of any origin, cut to a bounded length.
 fn cut(text: &str) -> String {
     let mut end = text.len().min(NAME);
     while !text.is_char_boundary(end) {
