@@ -7,13 +7,13 @@ use std::ops::Range;
 use profile_format::profile::{Location, Profile};
 
 use crate::distinct::DistinctIndex;
-use crate::hash::KeyedMap;
+use crate::hash::KeyedHashBuilder;
 use crate::site::is_plumbing;
 
 /// The frames that the locations of a profile mean.
 pub(crate) struct FrameTable<'a> {
     /// Each function once.
-    pub(crate) functions: Vec<NamedFrame<'a>>,
+    pub(crate) functions: Vec<NamedFunction<'a>>,
     /// The frames of all locations, the innermost of each first.
     pub(crate) frames: Vec<FrameRef>,
     /// A number for each of `frames`, the same for the same function and line.
@@ -23,7 +23,7 @@ pub(crate) struct FrameTable<'a> {
 }
 
 /// A function, or a place without one.
-pub(crate) struct NamedFrame<'a> {
+pub(crate) struct NamedFunction<'a> {
     /// The name; of a place that has none `[object+0xoffset]`, or its address.
     pub(crate) name: Cow<'a, str>,
     /// The source file, empty where unknown.
@@ -34,7 +34,7 @@ pub(crate) struct NamedFrame<'a> {
     in_library: bool,
 }
 
-impl NamedFrame<'_> {
+impl NamedFunction<'_> {
     /// Returns whether this is the standard library, an allocator, or an unnamed place in a
     /// library.
     pub(crate) fn is_plumbing(&self) -> bool {
@@ -63,7 +63,7 @@ pub(crate) struct FrameRef {
 impl<'a> FrameTable<'a> {
     /// Names every location of a profile.
     pub(crate) fn new(profile: &'a Profile) -> FrameTable<'a> {
-        let mut functions: Vec<NamedFrame<'a>> = Vec::with_capacity(profile.functions.len());
+        let mut functions: Vec<NamedFunction<'a>> = Vec::with_capacity(profile.functions.len());
         let mut known = DistinctIndex::with_capacity(profile.functions.len());
         let function_ids: Vec<u32> = profile
             .functions
@@ -79,7 +79,7 @@ impl<'a> FrameTable<'a> {
                 });
                 if number == functions.len() {
                     let name = Cow::Borrowed(name);
-                    functions.push(NamedFrame { name, file, object: None, in_library: false });
+                    functions.push(NamedFunction { name, file, object: None, in_library: false });
                 }
                 number as u32
             })
@@ -90,7 +90,7 @@ impl<'a> FrameTable<'a> {
         let mut known_lines = DistinctIndex::with_capacity(lines);
         // The first frame of each.
         let mut first = Vec::with_capacity(lines);
-        let mut unnamed = HashMap::with_hasher(KeyedMap::new());
+        let mut unnamed = HashMap::with_hasher(KeyedHashBuilder::new());
         for location in &profile.locations {
             let start = all.frames.len();
             let mut add = |function: u32, line: i64| {
@@ -169,13 +169,13 @@ impl<'a> FrameTable<'a> {
     }
 
     /// Returns the function of a frame.
-    pub(crate) fn function(&self, frame: usize) -> &NamedFrame<'a> {
+    pub(crate) fn function(&self, frame: usize) -> &NamedFunction<'a> {
         &self.functions[self.frames[frame].function as usize]
     }
 
     /// Writes a frame as `function file:line`, without what is not known.
     pub(crate) fn text(&self, frame: usize) -> String {
-        let NamedFrame { name, file, .. } = self.function(frame);
+        let NamedFunction { name, file, .. } = self.function(frame);
         match (*file, self.frames[frame].line) {
             ("", _) => name.to_string(),
             (file, 0) => format!("{name} {file}"),
@@ -184,17 +184,17 @@ impl<'a> FrameTable<'a> {
     }
 }
 
-fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFrame<'a> {
+fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFunction<'a> {
     let address = location.address;
     let mapping = location.mapping.map(|index| &profile.mappings[index as usize]);
     let file = mapping.map_or("", |mapping| profile.str(mapping.filename));
     let object = file.rsplit(['/', '\\']).next().unwrap_or(file).trim_matches(['[', ']']);
     let (Some(mapping), false) = (mapping, object.is_empty()) else {
         let name = Cow::Owned(format!("{address:#x}"));
-        return NamedFrame { name, file: "", object: None, in_library: false };
+        return NamedFunction { name, file: "", object: None, in_library: false };
     };
     let offset = address.wrapping_sub(mapping.start).wrapping_add(mapping.offset);
-    NamedFrame {
+    NamedFunction {
         name: Cow::Owned(format!("[{object}+{offset:#x}]")),
         file: "",
         object: Some(format!("[{object}]")),

@@ -31,7 +31,7 @@ pub(crate) fn stacks<'a>(
     thread::scope(|scope| {
         let mut reader = StacksReader::new(PIECE, inflate.size_hint(), limits);
         let _gone = PipeGone(&pipe);
-        scope.spawn(|| pump(inflate, &pipe));
+        scope.spawn(|| send_decompressed(inflate, &pipe));
         pipe.supply(WAITING);
         loop {
             let (pieces, end) = pipe.receive();
@@ -49,7 +49,7 @@ pub(crate) fn stacks<'a>(
 }
 
 /// Sends what is decompressed, until it ends, fails, or nobody receives.
-fn pump(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
+fn send_decompressed(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
     let _broken = PipeGone(pipe);
     while let Some(mut piece) = pipe.memory() {
         match inflate.fill(&mut piece) {

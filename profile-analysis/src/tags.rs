@@ -69,7 +69,8 @@ impl<'a> TagMatch<'a> {
                     ("", "bytes" | "alignment" | "request") => "bytes",
                     (unit, _) => unit,
                 };
-                let amount = UnitAmount { number: label.num as f64, unit: ParsedUnit::of(unit) };
+                let amount =
+                    UnitAmount { number: label.num as f64, unit: ParsedUnit::from_name(unit) };
                 has_key(key)
                     && least.is_none_or(|least| amount.reaches(least))
                     && most.is_none_or(|most| most.reaches(amount))
@@ -95,7 +96,7 @@ impl UnitAmount {
 }
 
 impl ParsedUnit {
-    fn of(name: &str) -> ParsedUnit {
+    fn from_name(name: &str) -> ParsedUnit {
         let memory = |power: i32| (UnitMeasure::Memory, 1024_f64.powi(power));
         let name = name.to_ascii_lowercase();
         let short = name.strip_suffix('s').filter(|short| short.len() > 1).unwrap_or(&name);
@@ -140,5 +141,5 @@ fn amount(text: &str) -> Option<UnitAmount> {
     let (number, unit) = text.split_at(text.find(|byte| !digits(byte)).unwrap_or(text.len()));
     let number: i64 = number.parse().ok()?;
     let is_unit = unit.chars().all(|letter| letter.is_ascii_alphabetic());
-    is_unit.then(|| UnitAmount { number: number as f64, unit: ParsedUnit::of(unit) })
+    is_unit.then(|| UnitAmount { number: number as f64, unit: ParsedUnit::from_name(unit) })
 }

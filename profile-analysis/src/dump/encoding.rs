@@ -23,7 +23,7 @@ impl TextEncoding {
             TextEncoding::Plain => Cow::Borrowed(piece),
             TextEncoding::Wide { big, odd, high } => Cow::Owned(widths(piece, *big, odd, high)),
             TextEncoding::Unknown(head) if head.is_empty() && piece.len() >= UTF8.len() => {
-                let mark = self.settle(piece);
+                let mark = self.detect(piece);
                 self.decode(&piece[mark..])
             }
             TextEncoding::Unknown(head) => {
@@ -31,7 +31,7 @@ impl TextEncoding {
                 text.extend_from_slice(piece);
                 match mark(&text) {
                     Some(_) => {
-                        let mark = self.settle(&text);
+                        let mark = self.detect(&text);
                         Cow::Owned(self.decode(&text[mark..]).into_owned())
                     }
                     None => {
@@ -44,7 +44,7 @@ impl TextEncoding {
     }
 
     /// Takes the encoding from the first bytes. Returns the length of the mark.
-    fn settle(&mut self, head: &[u8]) -> usize {
+    fn detect(&mut self, head: &[u8]) -> usize {
         let (encoding, mark) = mark(head).unwrap_or((TextEncoding::Plain, 0));
         *self = encoding;
         mark

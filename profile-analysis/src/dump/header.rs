@@ -78,7 +78,9 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
             let Some(content) = rest[..brace].strip_suffix(b" labels:") else {
                 return HeaderLine::Text;
             };
-            let Some(end) = labels::end(&rest[brace..]) else { return HeaderLine::CutOff };
+            let Some(end) = labels::braced_length(&rest[brace..]) else {
+                return HeaderLine::CutOff;
+            };
             labels = Some(&rest[brace + 1..brace + end - 1]);
             match rest[brace + end..].strip_prefix(b"]") {
                 Some(after) => (content, after),
@@ -92,7 +94,7 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
         b":" => {}
         [] | [b' '] => return HeaderLine::CutOff,
         [b' ', braced @ ..] if braced[0] == b'{' && labels.is_none() => {
-            let Some(end) = labels::end(braced) else { return HeaderLine::CutOff };
+            let Some(end) = labels::braced_length(braced) else { return HeaderLine::CutOff };
             labels = Some(&braced[1..end - 1]);
             match &braced[end..] {
                 b":" => {}

@@ -3,7 +3,7 @@
 
 /// Returns the length of the braced labels at the beginning of a text, both braces included: up to
 /// the brace that is not inside quotes. `None` where there is none.
-pub(super) fn end(text: &[u8]) -> Option<usize> {
+pub(super) fn braced_length(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         match *text.get(at)? {
@@ -28,15 +28,19 @@ fn quoted(text: &[u8]) -> Option<usize> {
 
 /// Calls `each` with every key and value between the braces, at most `most` times. Returns true if
 /// all of the text could be read.
-pub(super) fn each(mut text: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) -> bool {
+pub(super) fn for_each_label(
+    mut text: &[u8],
+    most: usize,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> bool {
     for _ in 0..most {
         text = text.trim_ascii_start();
         if text.is_empty() {
             return true;
         }
-        let Some((key, rest)) = word(text, b":") else { return false };
+        let Some((key, rest)) = read_word(text, b":") else { return false };
         let Some(rest) = rest.strip_prefix(b":") else { return false };
-        let Some((value, rest)) = word(rest.trim_ascii_start(), b",") else { return false };
+        let Some((value, rest)) = read_word(rest.trim_ascii_start(), b",") else { return false };
         each(&key, &value);
         text = match rest {
             [] => return true,
@@ -48,7 +52,7 @@ pub(super) fn each(mut text: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u
 }
 
 /// Reads a quoted or plain word. Returns it with the text that follows.
-fn word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
+fn read_word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     if text.first() == Some(&b'"') {
         let length = quoted(text)?;
         return Some((unquote(&text[1..length - 1]), &text[length..]));
@@ -58,7 +62,7 @@ fn word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
 }
 
 /// Returns the quoted text at the beginning.
-pub(super) fn string(text: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn unquote_string(text: &[u8]) -> Option<Vec<u8>> {
     if text.first() != Some(&b'"') {
         return None;
     }
@@ -135,7 +139,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
         let mut found = Vec::new();
-        let whole = each(text.as_bytes(), 100, |key, value| {
+        let whole = for_each_label(text.as_bytes(), 100, |key, value| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             found.push((text(key), text(value)));
         });
@@ -158,9 +162,9 @@ mod tests {
 
     #[test]
     fn the_end_is_outside_quotes() {
-        assert_eq!(end(br#"{a: "}\"}"}:"#), Some(11));
-        assert_eq!(end(br#"{a: "}\"}"#), None);
-        assert_eq!(end(b"{}"), Some(2));
+        assert_eq!(braced_length(br#"{a: "}\"}"}:"#), Some(11));
+        assert_eq!(braced_length(br#"{a: "}\"}"#), None);
+        assert_eq!(braced_length(b"{}"), Some(2));
     }
 
     proptest! {
@@ -170,9 +174,9 @@ mod tests {
             let written: Vec<String> =
                 pairs.iter().map(|(key, value)| format!("{}:{}", quote(key), quote(value))).collect();
             let text = format!("{{{}}}", written.join(", "));
-            prop_assert_eq!(end(text.as_bytes()), Some(text.len()));
+            prop_assert_eq!(braced_length(text.as_bytes()), Some(text.len()));
             let mut found = Vec::new();
-            let whole = each(&text.as_bytes()[1..text.len() - 1], 100, |key, value| {
+            let whole = for_each_label(&text.as_bytes()[1..text.len() - 1], 100, |key, value| {
                 found.push((String::from_utf8(key.to_vec()).unwrap(), String::from_utf8(value.to_vec()).unwrap()));
             });
             prop_assert!(whole);
@@ -181,8 +185,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            each(&bytes, 10, |_, _| {});
-            end(&bytes);
+            for_each_label(&bytes, 10, |_, _| {});
+            braced_length(&bytes);
         }
     }
 }

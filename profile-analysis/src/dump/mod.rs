@@ -142,7 +142,7 @@ pub enum Limit {
 }
 
 impl Limits {
-    fn of(&self, limit: Limit) -> usize {
+    fn value_of(&self, limit: Limit) -> usize {
         match limit {
             Limit::Line => self.line,
             Limit::Depth => self.depth,

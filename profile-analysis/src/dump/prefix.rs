@@ -11,7 +11,7 @@ use memchr::{memchr, memmem};
 
 use super::beginning;
 use super::header::HeaderLine;
-use super::labels::string;
+use super::labels::unquote_string;
 
 /// The prefix that was seen last.
 #[derive(Debug, Default)]
@@ -30,7 +30,7 @@ impl LogPrefix {
     /// its own.
     pub(super) fn strip<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
         // As Docker keeps logs: each line a text in JSON.
-        let logged = line.strip_prefix(b"{\"log\":").and_then(string);
+        let logged = line.strip_prefix(b"{\"log\":").and_then(unquote_string);
         let line = match logged {
             Some(line) => Cow::Owned(line.trim_ascii_end().to_vec()),
             None => Cow::Borrowed(line),

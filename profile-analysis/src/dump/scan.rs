@@ -9,7 +9,7 @@ use memchr::{memchr, memchr3};
 
 use super::encoding::TextEncoding;
 use super::header::{self, GoroutineHeader};
-use super::table::{AncestorStack, NONE, ROOT, StackTable, TaskFacts};
+use super::table::{AncestorStack, NONE, OpenGoroutine, ROOT, StackTable};
 use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 
 /// The longest dump that Go's runtime writes: it then cuts off where it is.
@@ -33,7 +33,7 @@ pub struct Parser {
     /// True where every line is read in full, also those of frames that are known.
     no_short_cut: bool,
     mode: ScanMode,
-    task: TaskFacts,
+    task: OpenGoroutine,
     /// A function whose place is on the next line.
     pending: PendingLine,
     pending_name: Vec<u8>,
@@ -110,7 +110,7 @@ impl Parser {
             prefix: options.strip_prefix.then(prefix::LogPrefix::default),
             no_short_cut: options.strip_prefix,
             mode: ScanMode::Text,
-            task: TaskFacts::new(),
+            task: OpenGoroutine::new(),
             pending: PendingLine::Nothing,
             pending_name: Vec::new(),
             cut: false,
@@ -154,9 +154,9 @@ impl Parser {
     fn feed_plain(&mut self, mut piece: &[u8]) {
         if self.skipping || !self.carry.is_empty() {
             let Some(end) = memchr(b'\n', piece) else {
-                return self.keep(piece);
+                return self.keep_line_start(piece);
             };
-            self.keep(&piece[..end]);
+            self.keep_line_start(&piece[..end]);
             if self.skipping {
                 self.skipping = false;
                 self.offset += 1;
@@ -172,11 +172,11 @@ impl Parser {
         }
         let used = self.scan(piece);
         self.offset += used as u64;
-        self.keep(&piece[used..]);
+        self.keep_line_start(&piece[used..]);
     }
 
     /// Keeps the beginning of a line, unless it is too long.
-    fn keep(&mut self, part: &[u8]) {
+    fn keep_line_start(&mut self, part: &[u8]) {
         if self.skipping {
             self.offset += part.len() as u64;
         } else if self.carry.len() + part.len() > self.line_limit {
@@ -394,11 +394,11 @@ impl Parser {
                 if self.mode == ScanMode::AfterPanic && self.runs && header.state != b"running" =>
             {
                 self.forged = true;
-                self.refuse(offset);
+                self.reject_forged(offset);
                 true
             }
             header::HeaderLine::Header(header) => {
-                self.end(offset);
+                self.end_goroutine(offset);
                 self.check_total(offset);
                 self.doubtful = self.mode == ScanMode::Panic;
                 self.begin(&header, offset);
@@ -424,7 +424,7 @@ impl Parser {
 
     fn labels(&mut self, text: &[u8], offset: u64) {
         let (table, found) = (&mut self.table, &mut self.task.labels);
-        let whole = labels::each(text, LABELS, |key, value| {
+        let whole = labels::for_each_label(text, LABELS, |key, value| {
             let label = table.label_id(key, value, offset);
             if !found.contains(&label) {
                 found.push(label);
@@ -438,10 +438,10 @@ impl Parser {
     fn stack_line(&mut self, line: &[u8], offset: u64) {
         match line {
             [] => {
-                self.end(offset);
+                self.end_goroutine(offset);
                 self.mode = ScanMode::Text;
             }
-            [b'\t', ..] if self.doubtful => self.refuse(offset),
+            [b'\t', ..] if self.doubtful => self.reject_forged(offset),
             [b'\t', place @ ..] => self.place_line(place, offset),
             [b'g', ..] if self.header(line, offset) => {}
             [b'.', ..] if lines::elided(line) => self.task.partial = true,
@@ -451,10 +451,10 @@ impl Parser {
                     self.expect_place(name, PendingLine::Creator, offset);
                 } else if is_panic(line) {
                     // Two goroutines panic at a time.
-                    self.end(offset);
+                    self.end_goroutine(offset);
                     self.begin_panic(line);
                 } else if is_register(line) {
-                    self.end(offset);
+                    self.end_goroutine(offset);
                     self.mode = ScanMode::Text;
                 } else if self.memory || line.starts_with(b"runtime: ") {
                     self.task.partial = true;
@@ -474,7 +474,7 @@ impl Parser {
     fn function_line(&mut self, name: &[u8], inlined: bool, offset: u64) {
         // A program that logs a panic and its own stack.
         if self.doubtful && !name.starts_with(b"runtime/debug.") {
-            return self.refuse(offset);
+            return self.reject_forged(offset);
         }
         self.doubtful = false;
         // Of two lines in a row that look like functions, one with blanks is more likely a log's.
@@ -485,7 +485,7 @@ impl Parser {
     }
 
     /// Takes what looks like a goroutine for text of a panic.
-    fn refuse(&mut self, offset: u64) {
+    fn reject_forged(&mut self, offset: u64) {
         self.table.warn(offset, Problem::InPanicText);
         self.task.clear();
         self.doubtful = false;
@@ -555,7 +555,7 @@ impl Parser {
     }
 
     /// Ends the goroutine or record that is being read, if one is.
-    fn end(&mut self, offset: u64) {
+    fn end_goroutine(&mut self, offset: u64) {
         if !matches!(self.mode, ScanMode::Stack | ScanMode::Ancestor | ScanMode::Record) {
             return;
         }
@@ -606,7 +606,7 @@ impl Parser {
                 self.frame(name, place, false, offset);
             }
         } else {
-            self.end(offset);
+            self.end_goroutine(offset);
             self.mode = ScanMode::Text;
             self.text_line(line, offset);
         }
@@ -677,7 +677,7 @@ impl Parser {
         breaks_off |= self.mode == ScanMode::Ancestor && self.pending != PendingLine::Nothing;
         self.pending = PendingLine::Nothing;
         self.task.partial |= breaks_off;
-        self.end(self.offset);
+        self.end_goroutine(self.offset);
         if self.mode != ScanMode::AfterPanic {
             self.mode = ScanMode::Text;
         }

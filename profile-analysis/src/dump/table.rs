@@ -80,7 +80,7 @@ pub(super) struct AncestorStack {
 
 /// A goroutine that is being read.
 #[derive(Clone, Debug)]
-pub(super) struct TaskFacts {
+pub(super) struct OpenGoroutine {
     pub(super) id: u64,
     /// Number of goroutines that it stands for.
     pub(super) count: u64,
@@ -95,9 +95,9 @@ pub(super) struct TaskFacts {
     pub(super) ancestors: Vec<AncestorStack>,
 }
 
-impl TaskFacts {
-    pub(super) fn new() -> TaskFacts {
-        TaskFacts {
+impl OpenGoroutine {
+    pub(super) fn new() -> OpenGoroutine {
+        OpenGoroutine {
             id: 0,
             count: 1,
             state: NONE,
@@ -118,18 +118,18 @@ impl TaskFacts {
             (std::mem::take(&mut self.labels), std::mem::take(&mut self.ancestors));
         labels.clear();
         ancestors.clear();
-        *self = TaskFacts { labels, ancestors, ..TaskFacts::new() };
+        *self = OpenGoroutine { labels, ancestors, ..OpenGoroutine::new() };
     }
 }
 
 /// Texts with a number for each, each held once.
 #[derive(Clone, Debug, Default)]
-struct TextTable {
+struct TextInterner {
     known: HashMap<Box<[u8]>, u32>,
     list: Vec<Box<[u8]>>,
 }
 
-impl TextTable {
+impl TextInterner {
     fn find(&self, text: &[u8]) -> Option<u32> {
         self.known.get(text).copied()
     }
@@ -151,10 +151,10 @@ pub(super) struct StackTable {
     frame_ids: HashMap<(Box<[u8]>, u32), u32>,
     pub(super) nodes: Vec<FrameNode>,
     node_ids: HashMap<(u32, u32), u32>,
-    states: TextTable,
+    states: TextInterner,
     last_state: u32,
     /// Labels as `key` and `value` with a zero byte between.
-    labels: TextTable,
+    labels: TextInterner,
     /// Label whose value is part of every group's key.
     by_label: Option<Box<[u8]>>,
     pub(super) groups: Vec<GroupMembers>,
@@ -185,9 +185,9 @@ impl StackTable {
             frame_ids: HashMap::new(),
             nodes: vec![root],
             node_ids: HashMap::new(),
-            states: TextTable::default(),
+            states: TextInterner::default(),
             last_state: NONE,
-            labels: TextTable::default(),
+            labels: TextInterner::default(),
             by_label: by_label.map(|key| key.as_bytes().into()),
             groups: Vec::new(),
             group_ids: HashMap::new(),
@@ -212,7 +212,7 @@ impl StackTable {
     pub(super) fn reach(&mut self, limit: Limit, offset: u64) {
         if !self.reached.contains(&limit) {
             self.reached.push(limit);
-            self.warn(offset, Problem::Limit(limit, self.limits.of(limit)));
+            self.warn(offset, Problem::Limit(limit, self.limits.value_of(limit)));
         }
     }
 
@@ -354,7 +354,7 @@ impl StackTable {
     }
 
     /// Adds a goroutine, whose stack ends at `task.node`, to its group.
-    pub(super) fn add(&mut self, task: &mut TaskFacts, offset: u64) {
+    pub(super) fn add(&mut self, task: &mut OpenGoroutine, offset: u64) {
         let label = self.grouping_label(task);
         let key = GroupKey { state: task.state, node: task.node, creator: task.creator, label };
         let last = self.nodes[key.node as usize].last_group;
@@ -396,7 +396,7 @@ impl StackTable {
         }
     }
 
-    fn grouping_label(&self, task: &TaskFacts) -> u32 {
+    fn grouping_label(&self, task: &OpenGoroutine) -> u32 {
         let Some(wanted) = &self.by_label else { return NONE };
         let is_wanted = |&&label: &&u32| {
             let text = self.label(label);

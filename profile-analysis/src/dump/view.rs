@@ -191,10 +191,10 @@ impl<'a> Group<'a> {
     pub fn labels(&self) -> Vec<(Cow<'a, str>, Cow<'a, str>, u64)> {
         let table = &self.dump.table;
         let own = table.label_counts.iter().filter(|((group, _), _)| *group == self.index);
-        self.named(own.map(|(&(_, label), &count)| (label, count)))
+        self.name_labels(own.map(|(&(_, label), &count)| (label, count)))
     }
 
-    fn named(
+    fn name_labels(
         &self,
         labels: impl Iterator<Item = (u32, u64)>,
     ) -> Vec<(Cow<'a, str>, Cow<'a, str>, u64)> {
@@ -270,7 +270,7 @@ pub(crate) fn labels_by_group(dump: &Dump) -> Vec<Vec<(String, String, u64)>> {
     let groups = dump.groups().zip(all);
     groups
         .map(|(group, labels)| {
-            let named = group.named(labels.into_iter());
+            let named = group.name_labels(labels.into_iter());
             named.into_iter().map(|(k, v, n)| (k.into_owned(), v.into_owned(), n)).collect()
         })
         .collect()

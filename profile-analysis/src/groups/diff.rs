@@ -128,7 +128,7 @@ pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
     }
     if diff.changes.len() > most {
         out.line("");
-        out.line(&render::more(diff.changes.len() - most, "more changed group"));
+        out.line(&render::count_hidden(diff.changes.len() - most, "more changed group"));
     }
     out.into_string()
 }

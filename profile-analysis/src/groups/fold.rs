@@ -6,7 +6,7 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use super::frames::FrameKinds;
 use super::stuck::judge;
-use super::{By, Category, GroupOptions, Row, StackOf};
+use super::{By, Category, GroupOptions, Row, RowStack};
 use crate::dump::{Dump, Group, labels_by_group};
 use crate::rules::{PatternBits, RuleSet, RuleSubject};
 
@@ -35,7 +35,7 @@ impl GroupKeys {
 }
 
 /// Returns one judged row for each state, stack without the runtime's frames, creator and label.
-pub(super) fn exact<'a>(
+pub(super) fn exact_rows<'a>(
     dump: &'a Dump,
     rules: &'a RuleSet,
     kinds: &FrameKinds,
@@ -48,7 +48,7 @@ pub(super) fn exact<'a>(
         let labels = std::mem::take(&mut labels[group.index() as usize]);
         let mut frames = group.frames();
         let all = frames.len();
-        kinds.shown(&mut frames);
+        kinds.drop_runtime_frames(&mut frames);
         // A stack that lost nothing is one that other forms of dump show as it is.
         let key = [group.state_number(), group.creator_number(), group.label_number()];
         let key = [&key[..], &frames].concat();
@@ -109,7 +109,7 @@ fn row<'a>(
         stuck_after: verdict.stuck_after,
         severity: verdict.severity,
         user: user.copied(),
-        stack: StackOf { group, full, most: usize::MAX },
+        stack: RowStack { group, full, most: usize::MAX },
     }
 }
 
@@ -145,7 +145,7 @@ fn locks(function: &str) -> bool {
 }
 
 /// Merges rows that `by` does not tell apart.
-pub(super) fn fold<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<Row<'a>> {
+pub(super) fn merge_rows<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<Row<'a>> {
     if *by == By::Exact {
         return exact;
     }
@@ -159,7 +159,7 @@ pub(super) fn fold<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<
         let group = row.stack.group;
         let function = |frame: u32| kinds.kinds[frame as usize].function;
         let mut frames = group.frames();
-        kinds.shown(&mut frames);
+        kinds.drop_runtime_frames(&mut frames);
         let creator = group.creator().map_or(u32::MAX, function);
         let key = match by {
             By::Exact => unreachable!("those are rows already"),

@@ -51,7 +51,7 @@ impl FrameKinds {
     }
 
     /// Takes the runtime's frames out of a stack, unless nothing would be left.
-    pub(super) fn shown(&self, frames: &mut Vec<u32>) {
+    pub(super) fn drop_runtime_frames(&self, frames: &mut Vec<u32>) {
         if frames.iter().any(|&frame| !self.kinds[frame as usize].runtime) {
             frames.retain(|&frame| !self.kinds[frame as usize].runtime);
         }

@@ -144,12 +144,12 @@ pub struct Row<'a> {
     lock: bool,
     in_main: bool,
     user: Option<u32>,
-    stack: StackOf<'a>,
+    stack: RowStack<'a>,
 }
 
 /// The source of a row's frames, which are put together when asked for.
 #[derive(Clone, Copy, Debug)]
-struct StackOf<'a> {
+struct RowStack<'a> {
     group: Group<'a>,
     /// True where the runtime's frames are kept.
     full: bool,
@@ -202,7 +202,7 @@ impl<'a> Row<'a> {
 /// Puts a dump in groups.
 pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> Groups<'a> {
     let kinds = frames::FrameKinds::new(dump, rules);
-    let exact = fold::exact(dump, rules, &kinds, options);
+    let exact = fold::exact_rows(dump, rules, &kinds, options);
     let mut summary = Summary::default();
     for row in &exact {
         let counted = match row.category {
@@ -216,7 +216,7 @@ pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> 
         summary.leaked += row.leaked;
         summary.waits_known += row.waits.known();
     }
-    let mut rows = fold::fold(exact, &kinds, &options.by);
+    let mut rows = fold::merge_rows(exact, &kinds, &options.by);
     sort(&mut rows, &kinds);
     Groups { dump, total: dump.goroutines(), rows, summary }
 }

@@ -99,7 +99,7 @@ pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
     }
     if rows > most {
         out.line("");
-        out.line(&more(rows - most, "more group"));
+        out.line(&count_hidden(rows - most, "more group"));
     }
     out.into_string()
 }
@@ -171,6 +171,6 @@ pub(super) fn place(frame: &Frame<'_>) -> String {
 }
 
 /// Returns the number of things that are not shown, and the option that shows them.
-pub(super) fn more(count: usize, what: &str) -> String {
+pub(super) fn count_hidden(count: usize, what: &str) -> String {
     format!("{}; -n 0 shows all", plural(count as u64, what))
 }

@@ -26,7 +26,7 @@ pub(super) struct LegacyText {
     pub(super) addresses: Vec<u64>,
     /// The functions at the address of a call, the innermost first.
     pub(super) frames: HashMap<u64, Vec<LegacyFrame>>,
-    pub(super) regions: Vec<MappedRegion>,
+    pub(super) regions: Vec<LegacyMapping>,
     pub(super) warnings: Vec<String>,
     pub(super) more_warnings: usize,
     /// The index in the last stack of the address that was named last.
@@ -60,7 +60,7 @@ pub(super) struct LegacyFrame {
 
 /// A mapped file.
 #[derive(Debug)]
-pub(super) struct MappedRegion {
+pub(super) struct LegacyMapping {
     pub(super) start: u64,
     pub(super) limit: u64,
     pub(super) offset: u64,
@@ -132,8 +132,8 @@ impl LegacyText {
     fn sample(&mut self, line: &str, limits: &LegacyLimits) -> Result<(), &'static str> {
         let (values, stack) = line.split_once('@').ok_or("unknown line")?;
         let values = match self.header {
-            LegacyHeader::Heap { .. } | LegacyHeader::Growth => four(values),
-            LegacyHeader::Contention => two(values),
+            LegacyHeader::Heap { .. } | LegacyHeader::Growth => parse_four_values(values),
+            LegacyHeader::Contention => parse_two_values(values),
         };
         let values = values.ok_or("values that are no numbers")?;
         let start = self.addresses.len();
@@ -198,7 +198,7 @@ fn header(line: &str) -> Option<LegacyHeader> {
         .into_iter()
         .find_map(|start| line.strip_prefix(start))?;
     let (values, kind) = rest.split_once('@')?;
-    four(values)?;
+    parse_four_values(values)?;
     let kind = kind.trim();
     let (kind, rate) = match kind.split_once('/') {
         Some((kind, rate)) => (kind, rate.trim().parse().ok()?),
@@ -215,7 +215,7 @@ fn header(line: &str) -> Option<LegacyHeader> {
 }
 
 /// Reads `1: 2 [3: 4]`.
-fn four(text: &str) -> Option<[u64; 4]> {
+fn parse_four_values(text: &str) -> Option<[u64; 4]> {
     let (first, rest) = text.split_once('[')?;
     let second = rest.trim_end().strip_suffix(']')?;
     let pair = |text: &str| {
@@ -227,7 +227,7 @@ fn four(text: &str) -> Option<[u64; 4]> {
 }
 
 /// Reads `180000 3`, with blanks between.
-fn two(text: &str) -> Option<[u64; 4]> {
+fn parse_two_values(text: &str) -> Option<[u64; 4]> {
     let mut words = text.split_whitespace();
     let (a, b) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     words.next().is_none().then_some([a, b, 0, 0])
@@ -238,7 +238,7 @@ fn hex(word: &str) -> Option<u64> {
 }
 
 /// Reads a line of `/proc/PID/maps`, if it is of something executable.
-fn region(line: &str) -> Option<MappedRegion> {
+fn region(line: &str) -> Option<LegacyMapping> {
     let mut words = line.split_whitespace();
     let (start, limit) = words.next()?.split_once('-')?;
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
@@ -246,5 +246,5 @@ fn region(line: &str) -> Option<MappedRegion> {
     let executable = words.next()?.contains('x');
     let offset = number(words.next()?)?;
     let file = words.nth(2).unwrap_or_default().to_owned();
-    (executable && start < limit).then_some(MappedRegion { start, limit, offset, file })
+    (executable && start < limit).then_some(LegacyMapping { start, limit, offset, file })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::findings::named;
+use super::findings::name_with_place;
 use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
 use crate::groups::Summary;
 use crate::table::{NARROWEST, cut, fitting, wrapped};
@@ -176,7 +176,7 @@ fn line(out: &mut String, width: usize, text: &str) {
 /// the place where little but that would be left.
 fn named_line(out: &mut String, width: usize, head: &str, (function, file, at): (&str, &str, i64)) {
     let room = width.saturating_sub(head.chars().count()).max(NAME);
-    let (name, length) = (named(function, file, at), function.chars().count());
+    let (name, length) = (name_with_place(function, file, at), function.chars().count());
     let (all, half) = (name.chars().count(), room / 2);
     let name = if all > room && all - length > half { function } else { &name };
     line(out, width, &format!("{head}{}", fitting(name, room)));

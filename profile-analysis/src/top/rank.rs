@@ -61,7 +61,7 @@ fn sites(
     query: &RankQuery,
 ) -> Vec<RankedRow> {
     // Nothing is below a whole stack, so flat is all there is.
-    let sites = SiteIndex::of(stacks, &mut values, frames);
+    let sites = SiteIndex::merge_equal_stacks(stacks, &mut values, frames);
     let first = |site: usize| sites.as_ref().map_or(site, |sites| sites.first[site] as usize);
     let flat = |site: usize| match &sites {
         Some(sites) => sites.sums[site],
@@ -103,24 +103,24 @@ struct SiteIndex {
 impl SiteIndex {
     /// Adds up stacks of the same site. Returns `None`, and takes no value, where all locations
     /// have different frames: then the stacks are the sites.
-    fn of(
+    fn merge_equal_stacks(
         stacks: &Stacks<'_>,
         values: &mut impl Iterator<Item = i128>,
         frames: &FrameTable<'_>,
     ) -> Option<SiteIndex> {
         match frames.classes() {
             Some((_, true)) => None,
-            Some((classes, false)) => Some(SiteIndex::grouped(stacks, values, |stack| {
+            Some((classes, false)) => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
             })),
-            None => Some(SiteIndex::grouped(stacks, values, |stack| {
+            None => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
                 frames.ids(stacks.locations(stack))
             })),
         }
     }
 
     /// Groups stacks by parts that are equal for the same site.
-    fn grouped<I: Iterator<Item = u32>>(
+    fn group_by_parts<I: Iterator<Item = u32>>(
         stacks: &Stacks<'_>,
         values: &mut impl Iterator<Item = i128>,
         parts: impl Fn(usize) -> I,

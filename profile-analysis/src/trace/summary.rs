@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 use serde::Serialize;
 
-use super::read::{self, EventFields, EventSink, TraceEvent};
+use super::read::{self, ChromeEvent, EventSink, ObjectFields};
 use crate::{Error, Format, Result, sniff};
 
 /// Polls that take longer are slow: other tasks of the worker wait meanwhile.
@@ -199,7 +199,7 @@ struct SummaryBuilder {
 }
 
 impl EventSink for SummaryBuilder {
-    fn event(&mut self, event: &TraceEvent<'_>) -> Result<(), String> {
+    fn event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String> {
         if self.summary.events >= self.limits.events {
             return Err(format!("more than {} events", self.limits.events));
         }
@@ -223,20 +223,20 @@ impl EventSink for SummaryBuilder {
                 }
             }
             "f" if event.category == "wake" => self.summary.wake_ups += 1,
-            "f" if event.category == "woken" => self.woken(event),
+            "f" if event.category == "woken" => self.add_late_poll(event),
             _ => {}
         }
         self.end = self.end.max(event.at + event.duration.max(0.0));
         Ok(())
     }
 
-    fn fact(&mut self, facts: &EventFields<'_>) {
+    fn fact(&mut self, facts: &ObjectFields<'_>) {
         self.summary.producer = cut(facts.text("producer"));
         self.summary.window_micros = facts.number("window_micros").unwrap_or(0.0);
         self.summary.lost_events = facts.number("lost_events").unwrap_or(0.0) as u64;
     }
 
-    fn group(&mut self, group: &EventFields<'_>) {
+    fn group(&mut self, group: &ObjectFields<'_>) {
         let count = group.number("unpolled").unwrap_or(0.0) as u64;
         if count > 0 {
             self.summary.never_polled.push(IdleTasks {
@@ -255,7 +255,7 @@ impl EventSink for SummaryBuilder {
 }
 
 impl SummaryBuilder {
-    fn poll(&mut self, event: &TraceEvent<'_>) {
+    fn poll(&mut self, event: &ChromeEvent<'_>) {
         let key = (cut(&event.name), cut(event.arguments.text("site")));
         let other = || ("(other names)".to_owned(), String::new());
         let room = self.tasks.len() < self.limits.names || self.tasks.contains_key(&key);
@@ -298,7 +298,7 @@ impl SummaryBuilder {
     }
 
     /// Takes a poll that began because its task was woken.
-    fn woken(&mut self, event: &TraceEvent<'_>) {
+    fn add_late_poll(&mut self, event: &ChromeEvent<'_>) {
         let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
         if waited <= LATE_MICROS {
             return;
@@ -313,7 +313,7 @@ impl SummaryBuilder {
         }
     }
 
-    fn counter(&mut self, event: &TraceEvent<'_>) {
+    fn counter(&mut self, event: &ChromeEvent<'_>) {
         if event.name == "queue"
             && let Some(ready) = event.arguments.numbers().next()
         {
