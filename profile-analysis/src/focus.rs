@@ -11,7 +11,8 @@ use crate::{Opened, Read, Result, open, read};
 
 /// The part of a profile that is meant, as by the options of these names of `go tool pprof`.
 ///
-/// Expressions for frames are searched for in the names of functions, source files and object files.
+/// Expressions for frames are searched for in the names of functions, source files and object
+/// files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
     /// Keeps only stacks with a frame that this regular expression finds.

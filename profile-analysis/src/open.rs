@@ -57,8 +57,8 @@ fn not_read(format: Format, bytes: &[u8], error: DecodeError) -> Error {
     Error::Decode(error)
 }
 
-/// Reads a profile.proto, or a `heap_v2` dump or legacy text as the profile it amounts to. Within the default
-/// [`DecodeLimits`].
+/// Reads a profile.proto, or a `heap_v2` dump or legacy text as the profile it amounts to. Within
+/// the default [`DecodeLimits`].
 ///
 /// # Errors
 ///

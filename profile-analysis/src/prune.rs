@@ -6,8 +6,8 @@ use crate::Result;
 use crate::pattern::compile;
 
 /// Drops frames as `go tool pprof` does before it shows anything: a frame whose whole name is what
-/// `drop_frames` describes and `keep_frames` does not goes, and so does all that it called; but none
-/// above the first frame that stays, so that no stack loses everything.
+/// `drop_frames` describes and `keep_frames` does not goes, and so does all that it called; but
+/// none above the first frame that stays, so that no stack loses everything.
 ///
 /// # Errors
 ///

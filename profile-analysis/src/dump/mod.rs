@@ -91,8 +91,8 @@ pub struct Limits {
     pub depth: usize,
     /// The most distinct beginnings of stacks, each a frame; 256 Ki.
     pub frames: usize,
-    /// The most bytes for distinct names, places, states and labels, with what it takes to find them
-    /// again: some 200 bytes for each. 24 MiB.
+    /// The most bytes for distinct names, places, states and labels, with what it takes to find
+    /// them again: some 200 bytes for each. 24 MiB.
     pub text: usize,
     /// The most groups; 16 Ki.
     pub groups: usize,

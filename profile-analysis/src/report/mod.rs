@@ -128,8 +128,8 @@ pub struct Note {
 
 /// Reads profiles and dumps, given as names and bytes: ranks the `rows` largest functions of each
 /// profile, and groups what is in each dump. An entry that is neither, or a broken one, becomes a
-/// note. Of each entry only the answer is kept: one that is made as it is asked for is the only one in
-/// memory.
+/// note. Of each entry only the answer is kept: one that is made as it is asked for is the only one
+/// in memory.
 pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
     entries: impl IntoIterator<Item = (N, B)>,
     rows: usize,

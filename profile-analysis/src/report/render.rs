@@ -172,8 +172,8 @@ fn line(out: &mut String, width: usize, text: &str) {
     out.push('\n');
 }
 
-/// Writes a line that ends in a function and its place. Of what is too long the end is kept, without
-/// the place where little but that would be left.
+/// Writes a line that ends in a function and its place. Of what is too long the end is kept,
+/// without the place where little but that would be left.
 fn named_line(out: &mut String, width: usize, head: &str, (function, file, at): (&str, &str, i64)) {
     let room = width.saturating_sub(head.chars().count()).max(NAME);
     let (name, length) = (name_with_place(function, file, at), function.chars().count());

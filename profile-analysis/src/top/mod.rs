@@ -19,8 +19,8 @@ pub(crate) use rank::{RankQuery, RankedRow, rank, saturate};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum By {
-    /// A function, told by its name, as `go tool pprof` does. Flat is what falls on its own code, cum
-    /// on that and all it called.
+    /// A function, told by its name, as `go tool pprof` does. Flat is what falls on its own code,
+    /// cum on that and all it called.
     #[default]
     Function,
     /// A whole stack with all its inlined frames; flat and cum are the same.
@@ -77,8 +77,8 @@ pub struct TopRow {
     pub line: i64,
     /// The amount that falls on the row itself.
     pub flat: i64,
-    /// The amount that falls on the row and on what it called; a stack that holds a function more than
-    /// once counts once.
+    /// The amount that falls on the row and on what it called; a stack that holds a function more
+    /// than once counts once.
     pub cum: i64,
     /// For [`By::Site`] the frames as `function file:line`, the leaf first; else empty.
     pub stack: Vec<String>,

@@ -131,7 +131,8 @@ pub struct IdleTasks {
     pub await_point: String,
     /// `background`, `per-request` or `unknown`.
     pub category: String,
-    /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are ready and have no worker.
+    /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are
+    /// ready and have no worker.
     pub state: String,
     /// Number of tasks.
     pub count: u64,
