@@ -13,7 +13,7 @@ use crate::table::{TextColumns, frames as shown_frames, place};
 use crate::top::{By, RankQuery, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
-/// Tells how to compare.
+/// Options of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ChangesOptions {
     /// The sample type, as `kind` or `kind/unit`; where `None` the later profile's default.
@@ -22,40 +22,41 @@ pub struct ChangesOptions {
     pub by: By,
     /// Rank by what cum has changed instead of flat.
     pub cum: bool,
-    /// The most rows; `None` for all.
+    /// The most rows; all where `None`.
     pub limit: Option<usize>,
-    /// Scale the earlier profile to the later one's total: shares are compared, not amounts.
+    /// Scales the earlier profile to the later one's total where true: shares are compared, not
+    /// amounts.
     pub normalize: bool,
 }
 
-/// Holds what has changed. Serializes to what `diff --json` prints.
+/// The comparison of two profiles. Serializes to what `diff --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Changes {
     /// The quantity that is counted, such as `inuse_space`.
     #[serde(rename = "type")]
     pub sample_type: String,
-    /// In which unit, such as `bytes`.
+    /// Unit of the values, such as `bytes`.
     pub unit: String,
     /// The sum over the earlier profile, scaled where that was asked for.
     pub base_total: i64,
     /// The sum over the later one.
     pub total: i64,
-    /// Place where what is ranked by is not the same, the largest change first.
+    /// Rows whose value that is ranked by has changed, the largest change first.
     pub rows: Vec<Change>,
 }
 
 /// A row that is not the same in both.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// As in [`TopRow`](crate::top::TopRow).
+    /// Name of the row, as in [`TopRow`](crate::top::TopRow).
     pub name: String,
     /// The source file in the later profile, where it is there.
     pub file: String,
     /// The line in the later profile, where it is there.
     pub line: i64,
-    /// By how much flat has grown.
+    /// Amount by which flat has grown.
     pub flat: i64,
-    /// By how much cum has grown.
+    /// Amount by which cum has grown.
     pub cum: i64,
     /// Flat in the earlier profile.
     pub base_flat: i64,
@@ -113,7 +114,7 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
 /// A profile and the sample type's index in it.
 type ChangeSide<'a> = (&'a Stacks<'a>, usize);
 
-/// Functions, lines or files of both profiles.
+/// Returns the functions, lines or files of both profiles.
 fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
     let mut rows: Vec<Change> = Vec::new();
     let mut known = HashMap::new();
@@ -138,7 +139,7 @@ fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
     rows
 }
 
-/// Stacks of both profiles, by their functions and lines.
+/// Returns the stacks of both profiles, told apart by their functions and lines.
 fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
     let mut known: HashMap<(String, String, i64), u32> = HashMap::new();
     let mut distinct = DistinctIndex::with_capacity(new.0.len());

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher as _, Hash};
 
-use crate::hash::KeyedMap;
+use crate::hash::KeyedHashBuilder;
 
 /// Numbers distinct things in the order in which they come, and holds nothing of them but a hash:
 /// a million stacks are not copied to be counted.
@@ -10,7 +10,7 @@ pub(crate) struct DistinctIndex {
     hashes: Vec<u64>,
     /// Numbers plus one, at most half full; 0 is free.
     table: Vec<u32>,
-    hash: KeyedMap,
+    hash: KeyedHashBuilder,
 }
 
 impl Default for DistinctIndex {
@@ -20,14 +20,14 @@ impl Default for DistinctIndex {
 }
 
 impl DistinctIndex {
-    /// Ready for a number of things, without growing.
+    /// Returns an empty index that holds a number of things without growing.
     pub(crate) fn with_capacity(things: usize) -> DistinctIndex {
         let table = vec![0; (2 * things).next_power_of_two().max(16)];
-        DistinctIndex { hashes: Vec::with_capacity(things), table, hash: KeyedMap::new() }
+        DistinctIndex { hashes: Vec::with_capacity(things), table, hash: KeyedHashBuilder::new() }
     }
 
-    /// The number of a thing in parts; `same` tells whether it equals the one of an earlier number.
-    /// A new thing gets the next number.
+    /// Returns the number of a thing in parts; `same` tells whether it equals the one of an earlier
+    /// number. A new thing gets the next number.
     pub(crate) fn number(
         &mut self,
         parts: impl Iterator<Item = u32>,
@@ -37,7 +37,7 @@ impl DistinctIndex {
         self.number_hashed(hash, same)
     }
 
-    /// The same of a thing that hashes itself.
+    /// Returns the same as [`number`](Self::number) for a thing that hashes itself.
     pub(crate) fn number_of(&mut self, thing: impl Hash, same: impl Fn(usize) -> bool) -> usize {
         self.number_hashed(self.hash.hash_one(thing), same)
     }

@@ -5,7 +5,7 @@ use profile_format::profile::DecodeError;
 
 use crate::{Format, LegacyError};
 
-/// An answer could not be given.
+/// Reasons why a question about a profile, dump or trace has no answer.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -35,7 +35,7 @@ pub enum Error {
     /// A regular expression can't be used.
     #[error("{pattern:?} is no regular expression")]
     Pattern {
-        /// The text.
+        /// The regular expression.
         pattern: String,
         /// The fault, in words.
         source: Box<dyn std::error::Error + Send + Sync>,
@@ -49,16 +49,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error and its sources, joined by `: `, as one line.
+    /// Returns the error and its sources, joined by `: `, as one line.
     pub fn chain(&self) -> String {
         profile_format::chain(self)
     }
 }
 
-/// Returns what reads a trace of Go's, where it is one.
+/// Returns a hint at the tool that reads a trace of Go's, where it is one.
 fn go_hint(format: Format) -> &'static str {
     if format == Format::GoTrace { "; look at it with `go tool trace FILE`" } else { "" }
 }
 
-/// The result of asking.
+/// The result of an operation that may fail with an [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;

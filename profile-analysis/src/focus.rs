@@ -9,26 +9,28 @@ use crate::prune::drop_frames;
 use crate::tags::TagMatch;
 use crate::{Opened, Read, Result, open, read};
 
-/// Tells which part of a profile is meant, as by the options of these names of `go tool pprof`.
+/// The part of a profile that is meant, as by the options of these names of `go tool pprof`.
 ///
-/// Expressions for frames are searched for in the names of functions, source files and object files.
+/// Expressions for frames are searched for in the names of functions, source files and object
+/// files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
-    /// Only stacks with a frame that this regular expression finds.
+    /// Keeps only stacks with a frame that this regular expression finds.
     pub focus: Option<&'a str>,
-    /// No stacks with a frame that this regular expression finds.
+    /// Drops stacks with a frame that this regular expression finds.
     pub ignore: Option<&'a str>,
-    /// No frames that this regular expression finds.
+    /// Drops frames that this regular expression finds.
     pub hide: Option<&'a str>,
-    /// Only samples with such a label: `KEY=REGEX`, a `REGEX` for `name:value`, or a range of
+    /// Keeps only samples with such a label: `KEY=REGEX`, a `REGEX` for `name:value`, or a range of
     /// numbers such as `bytes=4kb:64kb`.
     pub tag_focus: Option<&'a str>,
-    /// No samples with such a label.
+    /// Drops samples with such a label.
     pub tag_ignore: Option<&'a str>,
 }
 
 /// Reads a profile as [`read`] does, and keeps the part that is meant. Totals are of what is kept.
-/// FrameTable that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof` does.
+/// Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof`
+/// does.
 ///
 /// Where labels are asked for, or frames go, the samples are read one by one, in more memory.
 ///
@@ -69,7 +71,7 @@ fn samples_part(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
 }
 
 impl Filter<'_> {
-    /// Leaves the part of a profile that is meant. What only the rest refers to stays, as with
+    /// Cuts a profile down to the part that is meant. What only the rest refers to stays, as with
     /// [`Profile::retain`].
     ///
     /// ```
@@ -121,7 +123,7 @@ impl Filter<'_> {
     }
 }
 
-/// Takes lines out of locations; whether nothing is left of each.
+/// Takes lines out of locations. Returns for each location whether nothing is left of it.
 fn hide(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
     let found = |text| regex.is_match(profile.str(text));
     let of_function: Vec<bool> = profile
@@ -148,7 +150,7 @@ fn hide(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
     hidden
 }
 
-/// Returns whether the expression finds something in the name of each mapped file.
+/// Returns for each mapped file whether the expression finds something in its name.
 fn objects(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let file = |mapping: &Mapping| regex.is_match(profile.str(mapping.filename));
     profile.mappings.iter().map(file).collect()
@@ -158,7 +160,7 @@ fn in_object(location: &Location, objects: &[bool]) -> bool {
     location.mapping.is_some_and(|mapping| objects[mapping as usize])
 }
 
-/// Returns whether the expression finds something in each location.
+/// Returns for each location whether the expression finds something in it.
 fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let frames = FrameTable::new(profile);
     let functions: Vec<bool> = frames

@@ -7,13 +7,13 @@ use std::ops::Range;
 use profile_format::profile::{Location, Profile};
 
 use crate::distinct::DistinctIndex;
-use crate::hash::KeyedMap;
+use crate::hash::KeyedHashBuilder;
 use crate::site::is_plumbing;
 
-/// Holds what the locations of a profile mean.
+/// The frames that the locations of a profile mean.
 pub(crate) struct FrameTable<'a> {
     /// Each function once.
-    pub(crate) functions: Vec<NamedFrame<'a>>,
+    pub(crate) functions: Vec<NamedFunction<'a>>,
     /// The frames of all locations, the innermost of each first.
     pub(crate) frames: Vec<FrameRef>,
     /// A number for each of `frames`, the same for the same function and line.
@@ -23,26 +23,25 @@ pub(crate) struct FrameTable<'a> {
 }
 
 /// A function, or a place without one.
-pub(crate) struct NamedFrame<'a> {
+pub(crate) struct NamedFunction<'a> {
     /// The name; of a place that has none `[object+0xoffset]`, or its address.
     pub(crate) name: Cow<'a, str>,
     /// The source file, empty where unknown.
     pub(crate) file: &'a str,
     /// The name of the object file in brackets, where that is all that is known.
     object: Option<String>,
-    /// Tells whether this is an unnamed place in a library.
+    /// True for an unnamed place in a library.
     in_library: bool,
 }
 
-impl NamedFrame<'_> {
+impl NamedFunction<'_> {
     /// Returns whether this is the standard library, an allocator, or an unnamed place in a
     /// library.
     pub(crate) fn is_plumbing(&self) -> bool {
         self.in_library || is_plumbing(&self.name, self.file)
     }
 
-    /// Returns what stands for the source file: the object file in brackets where there is no
-    /// other.
+    /// Returns the source file; where it is not known the object file in brackets.
     pub(crate) fn file_or_object(&self) -> &str {
         match &self.object {
             Some(object) => object,
@@ -64,7 +63,7 @@ pub(crate) struct FrameRef {
 impl<'a> FrameTable<'a> {
     /// Names every location of a profile.
     pub(crate) fn new(profile: &'a Profile) -> FrameTable<'a> {
-        let mut functions: Vec<NamedFrame<'a>> = Vec::with_capacity(profile.functions.len());
+        let mut functions: Vec<NamedFunction<'a>> = Vec::with_capacity(profile.functions.len());
         let mut known = DistinctIndex::with_capacity(profile.functions.len());
         let function_ids: Vec<u32> = profile
             .functions
@@ -80,7 +79,7 @@ impl<'a> FrameTable<'a> {
                 });
                 if number == functions.len() {
                     let name = Cow::Borrowed(name);
-                    functions.push(NamedFrame { name, file, object: None, in_library: false });
+                    functions.push(NamedFunction { name, file, object: None, in_library: false });
                 }
                 number as u32
             })
@@ -91,7 +90,7 @@ impl<'a> FrameTable<'a> {
         let mut known_lines = DistinctIndex::with_capacity(lines);
         // The first frame of each.
         let mut first = Vec::with_capacity(lines);
-        let mut unnamed = HashMap::with_hasher(KeyedMap::new());
+        let mut unnamed = HashMap::with_hasher(KeyedHashBuilder::new());
         for location in &profile.locations {
             let start = all.frames.len();
             let mut add = |function: u32, line: i64| {
@@ -121,7 +120,7 @@ impl<'a> FrameTable<'a> {
         all
     }
 
-    /// The indices in `frames` of the frames of a stack's locations, the leaf first.
+    /// Returns the indices in `frames` of the frames of a stack's locations, the leaf first.
     pub(crate) fn of_stack<'s>(
         &'s self,
         stack: impl Iterator<Item = u32> + 's,
@@ -129,13 +128,13 @@ impl<'a> FrameTable<'a> {
         stack.flat_map(|location| self.of_location(location))
     }
 
-    /// The indices in `frames` of a location's frames, the innermost first.
+    /// Returns the indices in `frames` of a location's frames, the innermost first.
     pub(crate) fn of_location(&self, location: u32) -> Range<usize> {
         let Range { start, end } = self.ranges[location as usize];
         start as usize..end as usize
     }
 
-    /// The numbers of a stack's frames: equal for stacks with the same functions and lines.
+    /// Returns the numbers of a stack's frames: equal for stacks with the same functions and lines.
     pub(crate) fn ids<'s>(
         &'s self,
         stack: impl Iterator<Item = u32> + 's,
@@ -143,9 +142,9 @@ impl<'a> FrameTable<'a> {
         self.of_stack(stack).map(|frame| self.ids[frame])
     }
 
-    /// A number for each location that has the same frames, or `None` where a location's frames are
-    /// the beginning of another's: then different locations can make up the same stack. Whether no
-    /// two locations have the same.
+    /// Returns a number for each location, equal for those that have the same frames, and whether
+    /// no two locations have the same; `None` where a location's frames are the beginning of
+    /// another's: then different locations can make up the same stack.
     pub(crate) fn classes(&self) -> Option<(Vec<u32>, bool)> {
         let ids = |location: u32| &self.ids[self.of_location(location)];
         // Most locations differ in the first of their frames already.
@@ -169,14 +168,14 @@ impl<'a> FrameTable<'a> {
         Some((classes, distinct))
     }
 
-    /// The function of a frame.
-    pub(crate) fn function(&self, frame: usize) -> &NamedFrame<'a> {
+    /// Returns the function of a frame.
+    pub(crate) fn function(&self, frame: usize) -> &NamedFunction<'a> {
         &self.functions[self.frames[frame].function as usize]
     }
 
     /// Writes a frame as `function file:line`, without what is not known.
     pub(crate) fn text(&self, frame: usize) -> String {
-        let NamedFrame { name, file, .. } = self.function(frame);
+        let NamedFunction { name, file, .. } = self.function(frame);
         match (*file, self.frames[frame].line) {
             ("", _) => name.to_string(),
             (file, 0) => format!("{name} {file}"),
@@ -185,17 +184,17 @@ impl<'a> FrameTable<'a> {
     }
 }
 
-fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFrame<'a> {
+fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFunction<'a> {
     let address = location.address;
     let mapping = location.mapping.map(|index| &profile.mappings[index as usize]);
     let file = mapping.map_or("", |mapping| profile.str(mapping.filename));
     let object = file.rsplit(['/', '\\']).next().unwrap_or(file).trim_matches(['[', ']']);
     let (Some(mapping), false) = (mapping, object.is_empty()) else {
         let name = Cow::Owned(format!("{address:#x}"));
-        return NamedFrame { name, file: "", object: None, in_library: false };
+        return NamedFunction { name, file: "", object: None, in_library: false };
     };
     let offset = address.wrapping_sub(mapping.start).wrapping_add(mapping.offset);
-    NamedFrame {
+    NamedFunction {
         name: Cow::Owned(format!("[{object}+{offset:#x}]")),
         file: "",
         object: Some(format!("[{object}]")),

@@ -3,24 +3,24 @@
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-/// Multiplies to 128 bits by a key and folds the halves. The key is random, so that nobody can make
-/// things that all hash alike.
+/// Builds hashers that multiply to 128 bits by a key and fold the halves. The key is random, so
+/// that nobody can make things that all hash alike.
 #[derive(Clone, Copy)]
-pub(crate) struct KeyedMap {
+pub(crate) struct KeyedHashBuilder {
     key: u64,
 }
 
-impl KeyedMap {
-    pub(crate) fn new() -> KeyedMap {
-        KeyedMap { key: RandomState::new().hash_one(0_u8) | 1 }
+impl KeyedHashBuilder {
+    pub(crate) fn new() -> KeyedHashBuilder {
+        KeyedHashBuilder { key: RandomState::new().hash_one(0_u8) | 1 }
     }
 
-    /// The hash of nothing.
+    /// Returns the hash of nothing.
     pub(crate) fn start(self) -> u64 {
         self.key
     }
 
-    /// The hash with a part more.
+    /// Returns the hash with one more part in it.
     #[inline]
     pub(crate) fn fold(self, hash: u64, part: u64) -> u64 {
         let sum = (hash ^ part).wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -29,13 +29,13 @@ impl KeyedMap {
     }
 }
 
-impl Default for KeyedMap {
-    fn default() -> KeyedMap {
-        KeyedMap::new()
+impl Default for KeyedHashBuilder {
+    fn default() -> KeyedHashBuilder {
+        KeyedHashBuilder::new()
     }
 }
 
-impl BuildHasher for KeyedMap {
+impl BuildHasher for KeyedHashBuilder {
     type Hasher = KeyedHasher;
 
     fn build_hasher(&self) -> KeyedHasher {
@@ -45,7 +45,7 @@ impl BuildHasher for KeyedMap {
 
 /// The hash of one thing, as far as it was seen.
 pub(crate) struct KeyedHasher {
-    keyed: KeyedMap,
+    keyed: KeyedHashBuilder,
     hash: u64,
 }
 

@@ -14,7 +14,7 @@ pub struct ProfileFacts {
     pub format: &'static str,
     /// The sample types as `kind/unit`, in the profile's order.
     pub sample_types: Vec<String>,
-    /// Number of samples there are.
+    /// Number of samples.
     pub samples: usize,
     /// Number of locations.
     pub locations: usize,
@@ -29,7 +29,7 @@ pub struct ProfileFacts {
     pub value_sums: Vec<i64>,
     /// Events between two samples, in the unit of the period type.
     pub period: i64,
-    /// Holds what a period counts as `kind/unit`, empty where the profile does not say.
+    /// Type of a period as `kind/unit`, empty where the profile does not say.
     pub period_type: String,
     /// Time that the recording took, in nanoseconds; 0 where it is not of a window.
     pub duration_nanos: i64,

@@ -48,7 +48,8 @@ pub fn read(bytes: &[u8]) -> Result<Read<'_>> {
     }
 }
 
-/// A broken profile may look like nothing; the decoder says best what is wrong with it.
+/// Returns the error for bytes that are no profile.proto: a broken profile may look like nothing,
+/// and the decoder says best what is wrong with it.
 fn not_read(format: Format, bytes: &[u8], error: DecodeError) -> Error {
     if format == Format::Unknown && !is_gzip(bytes) {
         return Error::NotAProfile(format);
@@ -56,8 +57,8 @@ fn not_read(format: Format, bytes: &[u8], error: DecodeError) -> Error {
     Error::Decode(error)
 }
 
-/// Reads a profile.proto, or a `heap_v2` dump or legacy text as the profile it amounts to. Within the default
-/// [`DecodeLimits`].
+/// Reads a profile.proto, or a `heap_v2` dump or legacy text as the profile it amounts to. Within
+/// the default [`DecodeLimits`].
 ///
 /// # Errors
 ///

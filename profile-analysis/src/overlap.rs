@@ -6,13 +6,13 @@ use std::thread;
 
 use profile_format::profile::{DecodeError, DecodeLimits, Inflate, Stacks, StacksReader};
 
-/// A thread takes longer to start than to decompress less than this.
+/// Bytes below which decompressing takes less than to start a thread.
 const WORTH_A_THREAD: usize = 64 << 10;
 
 /// Bytes of a piece: what is on its way from one thread to the other stays in the cache of both.
 const PIECE: usize = 64 << 10;
 
-/// Pieces that may wait to be read.
+/// Number of pieces that may wait to be read.
 const WAITING: usize = 32;
 
 /// Number of times that the reader looks for a piece before it sleeps. A piece comes every 150 us,
@@ -31,7 +31,7 @@ pub(crate) fn stacks<'a>(
     thread::scope(|scope| {
         let mut reader = StacksReader::new(PIECE, inflate.size_hint(), limits);
         let _gone = PipeGone(&pipe);
-        scope.spawn(|| pump(inflate, &pipe));
+        scope.spawn(|| send_decompressed(inflate, &pipe));
         pipe.supply(WAITING);
         loop {
             let (pieces, end) = pipe.receive();
@@ -48,8 +48,8 @@ pub(crate) fn stacks<'a>(
     })
 }
 
-/// Sends what is decompressed, until it ends, fails, or nobody wants it.
-fn pump(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
+/// Sends what is decompressed, until it ends, fails, or nobody receives.
+fn send_decompressed(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
     let _broken = PipeGone(pipe);
     while let Some(mut piece) = pipe.memory() {
         match inflate.fill(&mut piece) {
@@ -67,9 +67,9 @@ fn pump(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
 #[derive(Default)]
 struct PiecePipe {
     state: Mutex<PieceState>,
-    /// There is enough to read, or no more to come.
+    /// Notifies that there is enough to read, or no more to come.
     readable: Condvar,
-    /// There is room, or nobody who reads.
+    /// Notifies that there is room, or nobody who reads.
     writable: Condvar,
 }
 
@@ -80,7 +80,7 @@ struct PieceState {
     /// takes, a fifth of decompressing.
     memory: Vec<Vec<u8>>,
     end: Option<Result<(), DecodeError>>,
-    /// Tells whether one of them has ended.
+    /// True once one of the two threads has ended.
     gone: bool,
 }
 
@@ -100,7 +100,7 @@ impl PiecePipe {
         }
     }
 
-    /// Memory for a piece, once there is some; `None` where nobody wants one.
+    /// Returns memory for a piece, once there is some; `None` where nobody wants one.
     fn memory(&self) -> Option<Vec<u8>> {
         let none = |state: &mut PieceState| state.memory.is_empty() && !state.gone;
         let waited = self.writable.wait_while(self.state(), none);
@@ -118,7 +118,7 @@ impl PiecePipe {
         self.readable.notify_one();
     }
 
-    /// All pieces that are there, after which the end may come.
+    /// Waits for pieces. Returns all that are there, and the end where it has come.
     fn receive(&self) -> (Vec<Vec<u8>>, Option<Result<(), DecodeError>>) {
         let nothing =
             |state: &mut PieceState| state.pieces.is_empty() && state.end.is_none() && !state.gone;
@@ -137,7 +137,7 @@ impl PiecePipe {
     }
 }
 
-/// Tells the other thread that this one is no longer there.
+/// Guard of one thread that tells the other, when it is dropped, that this one is no longer there.
 struct PipeGone<'a>(&'a PiecePipe);
 
 impl Drop for PipeGone<'_> {
@@ -158,7 +158,7 @@ mod tests {
 
     use super::*;
 
-    /// Half a megabyte without a pattern.
+    /// Returns half a megabyte without a pattern.
     fn profile() -> Vec<u8> {
         let mut builder = Builder::new(&[("samples", "count")]);
         let (mut random, mut places) = (1_u64, Vec::new());

@@ -6,8 +6,8 @@ use crate::Result;
 use crate::pattern::compile;
 
 /// Drops frames as `go tool pprof` does before it shows anything: a frame whose whole name is what
-/// `drop_frames` describes and `keep_frames` does not goes, and so does all that it called; but none
-/// above the first frame that stays, so that no stack loses everything.
+/// `drop_frames` describes and `keep_frames` does not goes, and so does all that it called; but
+/// none above the first frame that stays, so that no stack loses everything.
 ///
 /// # Errors
 ///
@@ -75,7 +75,7 @@ enum LocationCut {
     Below,
 }
 
-/// A name without its arguments, as `go tool pprof` shortens it before it looks.
+/// Returns a name without its arguments, as `go tool pprof` shortens it before it looks.
 fn short_name(name: &str) -> &str {
     let name = name.strip_prefix('.').unwrap_or(name);
     let mut from = 0;

@@ -66,8 +66,8 @@ fn is_standard_file(file: &str) -> bool {
         || file.starts_with("library/std/src/")
 }
 
-/// The index of the first frame that is the user's, counted from the leaf; frames are pairs of a
-/// function and its source file, inlined ones included. `None` where all are plumbing.
+/// Returns the index of the first frame that is the user's, counted from the leaf; frames are pairs
+/// of a function and its source file, inlined ones included. `None` where all are plumbing.
 pub fn user_frame<'a>(frames: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<usize> {
     frames.into_iter().position(|(function, file)| !is_plumbing(function, file))
 }

@@ -7,7 +7,7 @@ use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
 
 use crate::dump;
 
-/// Holds what bytes seem to be. Nothing but their beginning has been read.
+/// Forms that bytes seem to have. Nothing but their beginning has been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -30,8 +30,8 @@ pub enum Format {
 }
 
 impl Format {
-    /// The word that programs read, as in the facts of `inspect`. A dump's says which form it has, too:
-    /// see [`DumpFacts::format`](crate::dump::DumpFacts).
+    /// Returns the word that programs read, as in the facts of `inspect`. A dump's says which form
+    /// it has, too: see [`DumpFacts::format`](crate::dump::DumpFacts).
     pub fn word(self) -> &'static str {
         match self {
             Format::Bundle => "bundle",
@@ -61,14 +61,15 @@ impl fmt::Display for Format {
     }
 }
 
-/// Number of bytes that are looked at to tell what it is. Text that it doesn't tell is searched on for a
-/// stack: a log may end in a crash.
+/// Number of bytes that are looked at to tell the form. Text that they don't tell is searched on
+/// for a stack: a log may end in a crash.
 const HEAD: usize = 64 << 10;
 
 /// The size of a tar header.
 const TAR_BLOCK: usize = 512;
 
-/// Tells what bytes are. Of gzip'd ones no more than the first 64 KiB are decompressed.
+/// Returns the form that bytes seem to have. Of gzip'd ones no more than the first 64 KiB are
+/// decompressed.
 pub fn sniff(bytes: &[u8]) -> Format {
     if is_gzip(bytes) {
         let mut unpacked = Gunzip::new(bytes, GunzipLimits::bytes(HEAD as u64));

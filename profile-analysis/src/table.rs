@@ -16,7 +16,7 @@ pub(crate) struct TextColumns {
 }
 
 impl TextColumns {
-    /// A table with these headings, the name's last.
+    /// Returns a table with these headings, the name's last.
     pub(crate) fn new(head: &[&str]) -> TextColumns {
         TextColumns {
             head: head.iter().map(|&cell| escaped(cell).into_owned()).collect(),
@@ -67,7 +67,7 @@ impl TextColumns {
     }
 }
 
-/// A text without control characters, the end of it where it is too long.
+/// Returns a text without control characters, the end of it where it is too long.
 pub(crate) fn fitting(text: &str, room: usize) -> String {
     let clean = escaped(text);
     let length = clean.chars().count();
@@ -77,7 +77,7 @@ pub(crate) fn fitting(text: &str, room: usize) -> String {
     iter::once('\u{2026}').chain(clean.chars().skip(length + 1 - room)).collect()
 }
 
-/// A text without control characters, the beginning of it where it is too long.
+/// Returns a text without control characters, the beginning of it where it is too long.
 pub(crate) fn cut(text: &str, room: usize) -> String {
     let clean = escaped(text);
     if clean.chars().count() <= room {
@@ -86,8 +86,8 @@ pub(crate) fn cut(text: &str, room: usize) -> String {
     clean.chars().take(room.saturating_sub(1)).chain(['\u{2026}']).collect()
 }
 
-/// A text without control characters on lines of at most `width` characters, which end in a newline;
-/// all but the first are indented.
+/// Returns a text without control characters on lines of at most `width` characters, which end in a
+/// newline; all but the first are indented.
 pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
     let (mut out, mut length) = (String::new(), 0);
     let next = |out: &mut String| {
@@ -115,7 +115,8 @@ pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
     out
 }
 
-/// `function (main.rs:7)`: the file's name without its path, which is long and rarely needed.
+/// Returns `function (main.rs:7)`: the file's name without its path, which is long and rarely
+/// needed.
 pub(crate) fn place(name: &str, file: &str, line: i64) -> String {
     let short = file.rsplit(['/', '\\']).next().unwrap_or_default();
     match (short, line) {
@@ -126,7 +127,7 @@ pub(crate) fn place(name: &str, file: &str, line: i64) -> String {
     }
 }
 
-/// The frames below a site's leaf; of a deep stack the two ends.
+/// Returns the frames below a site's leaf; of a deep stack the two ends.
 pub(crate) fn frames(stack: &[String]) -> Vec<String> {
     const MOST: usize = 12;
     if stack.len() <= MOST {

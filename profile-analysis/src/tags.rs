@@ -6,10 +6,10 @@ use regex::Regex;
 use crate::Result;
 use crate::pattern::compile;
 
-/// Holds what `-tagfocus` and `-tagignore` of `go tool pprof` take: `KEY=REGEX,...` for samples in
-/// whose label of that name one of the expressions finds something; `REGEX,...` where each has to
-/// be found in some `name:value`; or `KEY=RANGE` and `RANGE` for numbers, such as `4kb`, `4kb:`,
-/// `:4kb` or `1ms:2ms`.
+/// A condition on labels as `-tagfocus` and `-tagignore` of `go tool pprof` take it:
+/// `KEY=REGEX,...` for samples in whose label of that name one of the expressions finds something;
+/// `REGEX,...` where each has to be found in some `name:value`; or `KEY=RANGE` and `RANGE` for
+/// numbers, such as `4kb`, `4kb:`, `:4kb` or `1ms:2ms`.
 pub(crate) struct TagMatch<'a> {
     key: Option<&'a str>,
     wanted: WantedValues,
@@ -27,7 +27,7 @@ struct UnitAmount {
     unit: ParsedUnit,
 }
 
-/// Holds what a unit measures, and how much of it.
+/// A unit: the quantity that it measures, and its size.
 #[derive(Clone, Copy)]
 struct ParsedUnit {
     measures: UnitMeasure,
@@ -69,7 +69,8 @@ impl<'a> TagMatch<'a> {
                     ("", "bytes" | "alignment" | "request") => "bytes",
                     (unit, _) => unit,
                 };
-                let amount = UnitAmount { number: label.num as f64, unit: ParsedUnit::of(unit) };
+                let amount =
+                    UnitAmount { number: label.num as f64, unit: ParsedUnit::from_name(unit) };
                 has_key(key)
                     && least.is_none_or(|least| amount.reaches(least))
                     && most.is_none_or(|most| most.reaches(amount))
@@ -87,7 +88,7 @@ impl<'a> TagMatch<'a> {
 }
 
 impl UnitAmount {
-    /// Returns whether it is as much as another, of what both measure.
+    /// Returns whether both measure the same quantity and this is at least as much as the other.
     fn reaches(self, other: UnitAmount) -> bool {
         self.unit.measures == other.unit.measures
             && self.number * self.unit.size >= other.number * other.unit.size
@@ -95,7 +96,7 @@ impl UnitAmount {
 }
 
 impl ParsedUnit {
-    fn of(name: &str) -> ParsedUnit {
+    fn from_name(name: &str) -> ParsedUnit {
         let memory = |power: i32| (UnitMeasure::Memory, 1024_f64.powi(power));
         let name = name.to_ascii_lowercase();
         let short = name.strip_suffix('s').filter(|short| short.len() > 1).unwrap_or(&name);
@@ -119,7 +120,7 @@ impl ParsedUnit {
     }
 }
 
-/// A range's ends, both included; one number alone is both.
+/// Returns a range's ends, both included; one number alone is both.
 fn range(text: &str) -> Option<(Option<UnitAmount>, Option<UnitAmount>)> {
     match text.split_once(':') {
         None => amount(text).map(|exact| (Some(exact), Some(exact))),
@@ -140,5 +141,5 @@ fn amount(text: &str) -> Option<UnitAmount> {
     let (number, unit) = text.split_at(text.find(|byte| !digits(byte)).unwrap_or(text.len()));
     let number: i64 = number.parse().ok()?;
     let is_unit = unit.chars().all(|letter| letter.is_ascii_alphabetic());
-    is_unit.then(|| UnitAmount { number: number as f64, unit: ParsedUnit::of(unit) })
+    is_unit.then(|| UnitAmount { number: number as f64, unit: ParsedUnit::from_name(unit) })
 }

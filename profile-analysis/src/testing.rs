@@ -6,14 +6,14 @@ use proptest::prelude::*;
 
 const RUSTC: &str = "/rustc/59807616e1fa2540724bfbac14d7976d7e4a3860/library/alloc/src/raw_vec.rs";
 
-/// A function of a source file.
+/// Adds a function of a source file.
 pub(crate) fn function(builder: &mut Builder, name: &str, file: &str) -> u32 {
     let (name, filename) = (builder.str(name), builder.str(file));
     builder.function(Function { name, filename, ..Function::default() })
 }
 
-/// A heap profile: `grow` inlined into `build`, called by `main`; and `grow` called by `main`.
-/// The first stack comes twice, as blocks of two sizes.
+/// Returns a heap profile: `grow` inlined into `build`, called by `main`; and `grow` called by
+/// `main`. The first stack comes twice, as blocks of two sizes.
 pub(crate) fn heap() -> Profile {
     let mut builder = Builder::new(&[
         ("alloc_objects", "count"),
@@ -46,8 +46,8 @@ pub(crate) fn heap() -> Profile {
     builder.finish()
 }
 
-/// A profile of any shape, with few names so that they meet again, recursion, inlined frames and
-/// places without a name.
+/// Generates profiles of any shape, with few names so that they meet again, recursion, inlined
+/// frames and places without a name.
 pub(crate) fn profiles() -> impl Strategy<Value = Profile> {
     let names = vec((0..5_u8, 0..3_u8), 1..8);
     let locations = vec((0..6_u64, vec((any::<u8>(), 0..4_i64), 0..3)), 1..8);

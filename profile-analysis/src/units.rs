@@ -24,7 +24,7 @@ pub fn format_percent(part: i64, total: i64) -> String {
     if total == 0 { "-".to_owned() } else { format!("{:.1}%", percent(part, total)) }
 }
 
-/// A share of a total in percent, 0 of nothing.
+/// Returns a share of a total in percent, 0 of nothing.
 pub fn percent(part: i64, total: i64) -> f64 {
     if total == 0 { 0.0 } else { part as f64 / total as f64 * 100.0 }
 }
@@ -34,7 +34,7 @@ pub fn plural(count: u64, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-/// A text with its round sizes and times in larger units: `512 KiB` for `524288 bytes`.
+/// Returns a text with its round sizes and times in larger units: `512 KiB` for `524288 bytes`.
 pub(crate) fn rounded(text: &str) -> String {
     const SIZES: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     const TIMES: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "\u{b5}s")];

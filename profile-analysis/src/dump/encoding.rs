@@ -3,10 +3,10 @@
 
 use std::borrow::Cow;
 
-/// Tells how what comes is written, which its first bytes tell.
+/// The encoding of the input, told from its first bytes.
 #[derive(Debug)]
 pub(super) enum TextEncoding {
-    /// Too little has come to know: this.
+    /// Too few bytes have come to tell; holds them.
     Unknown(Vec<u8>),
     /// Bytes that are read as they are.
     Plain,
@@ -17,13 +17,13 @@ pub(super) enum TextEncoding {
 const UTF8: [u8; 3] = [0xef, 0xbb, 0xbf];
 
 impl TextEncoding {
-    /// Returns what a piece says in UTF-8, without a mark. The mark's bytes don't count.
+    /// Returns a piece as UTF-8, without the byte order mark. The bytes of the mark don't count.
     pub(super) fn decode<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
         match self {
             TextEncoding::Plain => Cow::Borrowed(piece),
             TextEncoding::Wide { big, odd, high } => Cow::Owned(widths(piece, *big, odd, high)),
             TextEncoding::Unknown(head) if head.is_empty() && piece.len() >= UTF8.len() => {
-                let mark = self.settle(piece);
+                let mark = self.detect(piece);
                 self.decode(&piece[mark..])
             }
             TextEncoding::Unknown(head) => {
@@ -31,7 +31,7 @@ impl TextEncoding {
                 text.extend_from_slice(piece);
                 match mark(&text) {
                     Some(_) => {
-                        let mark = self.settle(&text);
+                        let mark = self.detect(&text);
                         Cow::Owned(self.decode(&text[mark..]).into_owned())
                     }
                     None => {
@@ -43,14 +43,14 @@ impl TextEncoding {
         }
     }
 
-    /// Takes in the first bytes, and says how many are the mark.
-    fn settle(&mut self, head: &[u8]) -> usize {
+    /// Takes the encoding from the first bytes. Returns the length of the mark.
+    fn detect(&mut self, head: &[u8]) -> usize {
         let (encoding, mark) = mark(head).unwrap_or((TextEncoding::Plain, 0));
         *self = encoding;
         mark
     }
 
-    /// Returns what the end leaves.
+    /// Ends the input. Returns the bytes that were held back because they were too few to tell.
     pub(super) fn finish(&mut self) -> Vec<u8> {
         match std::mem::replace(self, TextEncoding::Plain) {
             TextEncoding::Unknown(head) => head,
@@ -59,8 +59,8 @@ impl TextEncoding {
     }
 }
 
-/// Returns what the first bytes tell, and how many of them are the mark; `None` where more must
-/// come.
+/// Returns the encoding that the first bytes tell, and the length of the mark; `None` where more
+/// must come.
 fn mark(head: &[u8]) -> Option<(TextEncoding, usize)> {
     match head {
         [0xff, 0xfe, ..] => Some((TextEncoding::Wide { big: false, odd: None, high: None }, 2)),
@@ -72,7 +72,7 @@ fn mark(head: &[u8]) -> Option<(TextEncoding, usize)> {
     }
 }
 
-/// UTF-16 as UTF-8; half a character is replaced.
+/// Turns UTF-16 into UTF-8; half a character is replaced.
 fn widths(piece: &[u8], big: bool, odd: &mut Option<u8>, high: &mut Option<u16>) -> Vec<u8> {
     let mut out = Vec::with_capacity(piece.len() / 2 + 4);
     let mut push = |character: char| {
@@ -101,7 +101,7 @@ fn widths(piece: &[u8], big: bool, odd: &mut Option<u8>, high: &mut Option<u16>)
     out
 }
 
-/// The text of a short beginning, without a mark.
+/// Returns the text of a short beginning, without a mark.
 pub(crate) fn beginning(head: &[u8]) -> Cow<'_, [u8]> {
     let plain = !matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0xef, 0xbb, 0xbf, ..]);
     if plain {

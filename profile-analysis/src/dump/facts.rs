@@ -11,27 +11,28 @@ use super::Dump;
 pub struct DumpFacts {
     /// `debug2` or `debug1`.
     pub format: &'static str,
-    /// Number of goroutines or threads there are.
+    /// Number of goroutines or threads.
     pub goroutines: u64,
-    /// Number of those that are in each state, where the form has states.
+    /// Number of goroutines in each state, where the form has states.
     pub by_state: BTreeMap<String, u64>,
-    /// Number of those that differ in their state, in a frame's function, file or line, or in the creator's.
+    /// Number of groups that differ in their state, in a frame's function, file or line, or in the
+    /// creator's.
     pub groups: usize,
     /// The longest wait; `None` where none is known.
     pub max_wait_minutes: Option<u64>,
-    /// Number of waits that are known.
+    /// Number of goroutines whose wait is known.
     pub waits_known: u64,
-    /// Number of those that have labels.
+    /// Number of goroutines that have labels.
     pub with_labels: u64,
-    /// Number of those that are proven to be leaked.
+    /// Number of goroutines that are proven to be leaked.
     pub leaked: u64,
-    /// Number of those that are locked to their thread.
+    /// Number of goroutines that are locked to their thread.
     pub locked_to_thread: u64,
     /// Number of stacks that are not whole.
     pub partial_stacks: u64,
-    /// Tells whether a program wrote it that crashed, or with as much detail.
+    /// True where the program that wrote it crashed, or wrote as much detail as in a crash.
     pub crash: bool,
-    /// Tells whether it breaks off.
+    /// True where the dump breaks off.
     pub truncated: bool,
     /// Oddities that were found.
     pub warnings: Vec<String>,

@@ -12,7 +12,7 @@ use proptest::sample::select;
 use super::{Options, facts, parse, parse_on};
 
 /// A frame: function, arguments, file, line, and the offset where there is one.
-type FrameText = (&'static str, &'static str, &'static str, u64, Option<u32>);
+type WrittenFrame = (&'static str, &'static str, &'static str, u64, Option<u32>);
 
 const STATES: [&str; 9] = [
     "running",
@@ -59,11 +59,11 @@ struct GoroutineText {
     minutes: Option<u32>,
     locked: bool,
     labels: Option<&'static str>,
-    frames: Vec<FrameText>,
-    created: Option<(FrameText, Option<u32>)>,
+    frames: Vec<WrittenFrame>,
+    created: Option<(WrittenFrame, Option<u32>)>,
 }
 
-fn frame() -> impl Strategy<Value = FrameText> {
+fn frame() -> impl Strategy<Value = WrittenFrame> {
     let offset = option::weighted(0.8, any::<u32>());
     (select(&FUNCTIONS[..]), select(&ARGUMENTS[..]), select(&FILES[..]), 1..50_u64, offset)
 }
@@ -109,7 +109,7 @@ impl GoroutineText {
         let (id, state, suffix) = (self.id, self.state, self.suffix.unwrap_or(""));
         let _ =
             writeln!(out, "goroutine {id}{pointers} [{state}{suffix}{minutes}{locked}]{labels}:");
-        let place = |out: &mut String, &(_, _, file, line, offset): &FrameText| {
+        let place = |out: &mut String, &(_, _, file, line, offset): &WrittenFrame| {
             let offset = offset.map_or_else(String::new, |offset| format!(" +{offset:#x}"));
             let _ = writeln!(out, "\t{file}:{line}{offset}");
         };
@@ -124,23 +124,24 @@ impl GoroutineText {
         }
     }
 
-    /// Returns what makes it one of a group.
-    fn key(&self) -> LabelKey {
-        let plain = |frame: &FrameText| (frame.0.to_owned(), frame.2.to_owned(), frame.3);
+    /// Returns the state, stack and creator that goroutines of one group share.
+    fn key(&self) -> WrittenKey {
+        let plain = |frame: &WrittenFrame| (frame.0.to_owned(), frame.2.to_owned(), frame.3);
         let created = self.created.as_ref().map(|(frame, _)| plain(frame));
         (self.state.to_owned(), self.frames.iter().map(plain).collect(), created)
     }
 }
 
-type PlaceText = (String, String, u64);
-type LabelKey = (String, Vec<PlaceText>, Option<PlaceText>);
+type WrittenPlace = (String, String, u64);
+type WrittenKey = (String, Vec<WrittenPlace>, Option<WrittenPlace>);
 
-/// Of a group: its members, those whose wait is known and the longest, locked, leaked, labelled.
+/// Counts of a group: its members, those whose wait is known and the longest, locked, leaked,
+/// labelled.
 #[derive(Debug, Default, PartialEq)]
 struct MemberCount(u64, u64, Option<u64>, u64, u64, u64);
 
-fn counted(goroutines: &[GoroutineText]) -> BTreeMap<LabelKey, MemberCount> {
-    let mut groups: BTreeMap<LabelKey, MemberCount> = BTreeMap::new();
+fn counted(goroutines: &[GoroutineText]) -> BTreeMap<WrittenKey, MemberCount> {
+    let mut groups: BTreeMap<WrittenKey, MemberCount> = BTreeMap::new();
     for one in goroutines {
         let MemberCount(members, known, longest, locked, leaked, labelled) =
             groups.entry(one.key()).or_default();
@@ -178,7 +179,7 @@ proptest! {
         }
         let expected = counted(&goroutines);
         for dump in [parse(text.as_bytes(), &Options::default()), parse_on(2, text.as_bytes(), &Options::default())] {
-            let read: BTreeMap<LabelKey, MemberCount> = dump
+            let read: BTreeMap<WrittenKey, MemberCount> = dump
                 .groups()
                 .map(|group| {
                     let plain = |frame: super::Frame<'_>| {

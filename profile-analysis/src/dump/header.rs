@@ -11,7 +11,7 @@
 
 use super::labels;
 
-/// Holds what a header says.
+/// A goroutine's header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct GoroutineHeader<'a> {
     pub(super) id: u64,
@@ -20,13 +20,13 @@ pub(super) struct GoroutineHeader<'a> {
     pub(super) wait: Option<u64>,
     pub(super) locked: bool,
     pub(super) leaked: bool,
-    /// Tells whether `gp=` is there, as in crashes.
+    /// True where `gp=` is there, as in crashes.
     pub(super) crash: bool,
     /// The labels as they are written, without their braces.
     pub(super) labels: Option<&'a [u8]>,
 }
 
-/// Tells how a line that begins with `goroutine ` is to be taken.
+/// The meaning of a line that begins with `goroutine `.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeaderLine<'a> {
     Header(GoroutineHeader<'a>),
@@ -68,7 +68,7 @@ pub(super) fn parse(line: &[u8]) -> HeaderLine<'_> {
     inside(id, crash, rest)
 }
 
-/// The rest of the line, from behind the bracket on.
+/// Reads the rest of the line, from behind the bracket on.
 fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
     let mut labels = None;
     let (content, after) = match memchr::memchr2(b']', b'{', rest) {
@@ -78,7 +78,9 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
             let Some(content) = rest[..brace].strip_suffix(b" labels:") else {
                 return HeaderLine::Text;
             };
-            let Some(end) = labels::end(&rest[brace..]) else { return HeaderLine::CutOff };
+            let Some(end) = labels::braced_length(&rest[brace..]) else {
+                return HeaderLine::CutOff;
+            };
             labels = Some(&rest[brace + 1..brace + end - 1]);
             match rest[brace + end..].strip_prefix(b"]") {
                 Some(after) => (content, after),
@@ -92,7 +94,7 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
         b":" => {}
         [] | [b' '] => return HeaderLine::CutOff,
         [b' ', braced @ ..] if braced[0] == b'{' && labels.is_none() => {
-            let Some(end) = labels::end(braced) else { return HeaderLine::CutOff };
+            let Some(end) = labels::braced_length(braced) else { return HeaderLine::CutOff };
             labels = Some(&braced[1..end - 1]);
             match &braced[end..] {
                 b":" => {}
@@ -130,8 +132,8 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
     if header.state.is_empty() { HeaderLine::Text } else { HeaderLine::Header(header) }
 }
 
-/// The header that a line begins as, without its labels: for lines whose labels are too long to be
-/// read to their end.
+/// Returns the header that a line begins as, without its labels: for lines whose labels are too
+/// long to be read to their end.
 pub(super) fn without_labels(line: &[u8]) -> Option<Vec<u8>> {
     line.strip_prefix(b"goroutine ")?;
     let end = memchr::memchr2(b']', b'{', line)?;
@@ -153,7 +155,7 @@ fn suffix(state: &[u8]) -> Option<(&[u8], &'static [u8])> {
     })
 }
 
-/// A number in digits; as large as can be where it is larger.
+/// Reads a number in digits. Larger ones than `u64` holds become the largest.
 pub(super) fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
@@ -164,7 +166,7 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// The id in `[originating from goroutine 7]:`.
+/// Returns the id in `[originating from goroutine 7]:`.
 pub(super) fn ancestor(line: &[u8]) -> Option<u64> {
     number(line.strip_prefix(b"[originating from goroutine ")?.strip_suffix(b"]:")?)
 }

@@ -1,9 +1,9 @@
 //! Labels as Go writes them: `{key: "value", "odd key": plain}` in headers, quoted as Go quotes
 //! strings where they are not plain, and JSON in `debug=1`.
 
-/// Returns how long the braced labels at the beginning of a text are, both braces included: to the
-/// brace that is not inside quotes. `None` where there is none.
-pub(super) fn end(text: &[u8]) -> Option<usize> {
+/// Returns the length of the braced labels at the beginning of a text, both braces included: up to
+/// the brace that is not inside quotes. `None` where there is none.
+pub(super) fn braced_length(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         match *text.get(at)? {
@@ -14,7 +14,7 @@ pub(super) fn end(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Returns how long the quoted text at the beginning is, both quotes included.
+/// Returns the length of the quoted text at the beginning, both quotes included.
 fn quoted(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
@@ -26,17 +26,21 @@ fn quoted(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Calls `each` with every key and value between the braces, at most `most` times. Whether all of
-/// the text could be read.
-pub(super) fn each(mut text: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u8])) -> bool {
+/// Calls `each` with every key and value between the braces, at most `most` times. Returns true if
+/// all of the text could be read.
+pub(super) fn for_each_label(
+    mut text: &[u8],
+    most: usize,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> bool {
     for _ in 0..most {
         text = text.trim_ascii_start();
         if text.is_empty() {
             return true;
         }
-        let Some((key, rest)) = word(text, b":") else { return false };
+        let Some((key, rest)) = read_word(text, b":") else { return false };
         let Some(rest) = rest.strip_prefix(b":") else { return false };
-        let Some((value, rest)) = word(rest.trim_ascii_start(), b",") else { return false };
+        let Some((value, rest)) = read_word(rest.trim_ascii_start(), b",") else { return false };
         each(&key, &value);
         text = match rest {
             [] => return true,
@@ -47,8 +51,8 @@ pub(super) fn each(mut text: &[u8], most: usize, mut each: impl FnMut(&[u8], &[u
     false
 }
 
-/// A quoted or plain word, and what follows it.
-fn word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
+/// Reads a quoted or plain word. Returns it with the text that follows.
+fn read_word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     if text.first() == Some(&b'"') {
         let length = quoted(text)?;
         return Some((unquote(&text[1..length - 1]), &text[length..]));
@@ -57,8 +61,8 @@ fn word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     Some((text[..end].trim_ascii_end().to_vec(), &text[end..]))
 }
 
-/// The quoted text at the beginning.
-pub(super) fn string(text: &[u8]) -> Option<Vec<u8>> {
+/// Returns the quoted text at the beginning.
+pub(super) fn unquote_string(text: &[u8]) -> Option<Vec<u8>> {
     if text.first() != Some(&b'"') {
         return None;
     }
@@ -99,8 +103,8 @@ fn unquote(text: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Writes the character of `uXXXX` or `UXXXXXXXX`, of JSON's two `\uXXXX` for one character too,
-/// and gives what follows.
+/// Writes the character of `uXXXX` or `UXXXXXXXX`, of JSON's two `\uXXXX` for one character too.
+/// Returns the text that follows.
 fn code_point<'a>(text: &'a [u8], digits: usize, out: &mut Vec<u8>) -> &'a [u8] {
     let Some(mut code) = hex(text, digits) else {
         out.push(text[0]);
@@ -119,7 +123,7 @@ fn code_point<'a>(text: &'a [u8], digits: usize, out: &mut Vec<u8>) -> &'a [u8] 
     rest
 }
 
-/// The number in hexadecimal digits behind the first byte.
+/// Returns the number in hexadecimal digits behind the first byte.
 fn hex(text: &[u8], digits: usize) -> Option<u32> {
     text.get(1..1 + digits)?
         .iter()
@@ -135,7 +139,7 @@ mod tests {
     #[track_caller]
     fn check(text: &str, expected: &[(&str, &str)]) {
         let mut found = Vec::new();
-        let whole = each(text.as_bytes(), 100, |key, value| {
+        let whole = for_each_label(text.as_bytes(), 100, |key, value| {
             let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
             found.push((text(key), text(value)));
         });
@@ -158,9 +162,9 @@ mod tests {
 
     #[test]
     fn the_end_is_outside_quotes() {
-        assert_eq!(end(br#"{a: "}\"}"}:"#), Some(11));
-        assert_eq!(end(br#"{a: "}\"}"#), None);
-        assert_eq!(end(b"{}"), Some(2));
+        assert_eq!(braced_length(br#"{a: "}\"}"}:"#), Some(11));
+        assert_eq!(braced_length(br#"{a: "}\"}"#), None);
+        assert_eq!(braced_length(b"{}"), Some(2));
     }
 
     proptest! {
@@ -170,9 +174,9 @@ mod tests {
             let written: Vec<String> =
                 pairs.iter().map(|(key, value)| format!("{}:{}", quote(key), quote(value))).collect();
             let text = format!("{{{}}}", written.join(", "));
-            prop_assert_eq!(end(text.as_bytes()), Some(text.len()));
+            prop_assert_eq!(braced_length(text.as_bytes()), Some(text.len()));
             let mut found = Vec::new();
-            let whole = each(&text.as_bytes()[1..text.len() - 1], 100, |key, value| {
+            let whole = for_each_label(&text.as_bytes()[1..text.len() - 1], 100, |key, value| {
                 found.push((String::from_utf8(key.to_vec()).unwrap(), String::from_utf8(value.to_vec()).unwrap()));
             });
             prop_assert!(whole);
@@ -181,8 +185,8 @@ mod tests {
 
         #[test]
         fn any_bytes_are_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
-            each(&bytes, 10, |_, _| {});
-            end(&bytes);
+            for_each_label(&bytes, 10, |_, _| {});
+            braced_length(&bytes);
         }
     }
 }

@@ -2,8 +2,8 @@
 
 use memchr::memmem;
 
-/// The function of a line, and whether its frame is inlined into the next; `None` where the line is
-/// no function's.
+/// Returns the function of a line, and whether its frame is inlined into the next; `None` where the
+/// line is no function's.
 ///
 /// What follows the last parenthesis that is not inside others are arguments. A frame of C has a
 /// name alone.
@@ -17,7 +17,8 @@ pub(super) fn function(line: &[u8]) -> Option<(&[u8], bool)> {
     (!name.is_empty()).then_some((name, &line[open..] == b"(...)"))
 }
 
-/// Returns where the parenthesis opens that the last byte closes; where none does, the last one.
+/// Returns the place of the parenthesis that the last byte closes; where it closes none, the place
+/// of the last one.
 fn opening(line: &[u8]) -> Option<usize> {
     let last = memchr::memrchr(b'(', line)?;
     if memchr::memchr(b')', &line[last..line.len() - 1]).is_none() {
@@ -34,8 +35,8 @@ fn opening(line: &[u8]) -> Option<usize> {
     Some(last)
 }
 
-/// `file:line` of a line without its tab: without the offset and what follows it. Empty where there
-/// is only a program counter.
+/// Returns `file:line` of a line without its tab: without the offset and what follows it. Empty
+/// where there is only a program counter.
 pub(super) fn place(line: &[u8]) -> &[u8] {
     let mut place = line;
     for name in [&b"pc=0x"[..], b"sp=0x", b"fp=0x"] {
@@ -55,7 +56,7 @@ fn without_word<'a>(text: &'a [u8], name: &[u8]) -> &'a [u8] {
     }
 }
 
-/// The file and the line number of a place; 0 where it has none.
+/// Returns the file and the line number of a place; 0 where it has none.
 pub(super) fn split_place(place: &[u8]) -> (&[u8], u64) {
     let digits = place.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     match place.split_at(place.len() - digits) {
@@ -67,7 +68,7 @@ pub(super) fn split_place(place: &[u8]) -> (&[u8], u64) {
     }
 }
 
-/// The name in `created by F in goroutine 7`.
+/// Returns the name in `created by F in goroutine 7`.
 pub(super) fn creator(line: &[u8]) -> Option<&[u8]> {
     let name = line.strip_prefix(b"created by ")?;
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
@@ -83,9 +84,8 @@ pub(super) fn elided(line: &[u8]) -> bool {
     line.strip_prefix(b"...").is_some_and(|rest| rest.ends_with(b" frames elided..."))
 }
 
-/// Returns whether what a file ends with, without a newline, may be the end of a place: `:31`, `:31
-/// +0x1d`. A frame of Go that is not inlined has an offset, and where there are registers the last
-/// is `pc`.
+/// Returns whether a last line without a newline may be the end of a place: `:31`, `:31 +0x1d`. A
+/// frame of Go that is not inlined has an offset, and where there are registers the last is `pc`.
 pub(super) fn may_end(line: &[u8], inlined: bool) -> bool {
     if memmem::find(line, b" fp=0x").is_some() && memmem::find(line, b" pc=0x").is_none() {
         return false;

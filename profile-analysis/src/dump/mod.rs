@@ -68,19 +68,20 @@ pub use waits::Waits;
 
 use table::StackTable;
 
-/// Tells how to read a dump.
+/// Options of reading a dump.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The bounds of what may be kept of it.
+    /// Bounds of what is kept of the dump.
     pub limits: Limits,
-    /// Take off what a log has put before each line: a time, a level, blanks, colours; and the JSON
-    /// that Docker makes of each. Lines are only looked at as they are otherwise: see [`is_prefixed`].
+    /// Takes off what a log has put before each line, where true: a time, a level, blanks, colours;
+    /// and the JSON that Docker makes of each. Else lines are only looked at as they are: see
+    /// [`is_prefixed`].
     pub strip_prefix: bool,
-    /// Also tell groups apart by the value of this label.
+    /// Label whose values also tell groups apart.
     pub by_label: Option<String>,
 }
 
-/// The bounds of what may be kept of a dump, so that no input takes more than some 64 MiB of memory. What
+/// Bounds of what is kept of a dump, so that no input takes more than some 64 MiB of memory. What
 /// is beyond a limit is still counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -90,8 +91,8 @@ pub struct Limits {
     pub depth: usize,
     /// The most distinct beginnings of stacks, each a frame; 256 Ki.
     pub frames: usize,
-    /// The most bytes for distinct names, places, states and labels, with what it takes to find them
-    /// again: some 200 bytes for each. 24 MiB.
+    /// The most bytes for distinct names, places, states and labels, with what it takes to find
+    /// them again: some 200 bytes for each. 24 MiB.
     pub text: usize,
     /// The most groups; 16 Ki.
     pub groups: usize,
@@ -141,7 +142,7 @@ pub enum Limit {
 }
 
 impl Limits {
-    fn of(&self, limit: Limit) -> usize {
+    fn value_of(&self, limit: Limit) -> usize {
         match limit {
             Limit::Line => self.line,
             Limit::Depth => self.depth,
@@ -173,14 +174,13 @@ impl fmt::Display for Limit {
 /// Something odd in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Place where it is, in bytes from the beginning; of what is gzip'd or UTF-16, in bytes of its
-    /// text.
+    /// Offset in bytes from the beginning; of what is gzip'd or UTF-16, in bytes of its text.
     pub offset: u64,
-    /// The problem itself.
+    /// The problem.
     pub problem: Problem,
 }
 
-/// Oddities that were found.
+/// Problems that a dump may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Problem {
@@ -196,7 +196,7 @@ pub enum Problem {
     BrokenLabels,
     /// A header that the text of a panic holds.
     InPanicText,
-    /// A profile that says another total than its records add up to: what it says, and the sum.
+    /// A profile whose records don't add up to the total that it says: that total, and the sum.
     Total(u64, u64),
     /// The input ends in the middle of a stack.
     BreaksOff,
@@ -254,7 +254,7 @@ pub enum DumpFormat {
 }
 
 impl DumpFormat {
-    /// The name in `inspect --json`.
+    /// Returns the name in `inspect --json`.
     pub fn name(self) -> &'static str {
         match self {
             DumpFormat::Debug2 => "debug2",
@@ -264,7 +264,7 @@ impl DumpFormat {
     }
 }
 
-/// Holds what a dump says: groups of goroutines with the same state, stack and creator.
+/// A dump: groups of goroutines with the same state, stack and creator.
 #[derive(Clone, Debug)]
 pub struct Dump {
     pub(crate) format: DumpFormat,

@@ -7,7 +7,7 @@ use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 
 use super::{Dump, Limit, Options, Parser, Problem};
 
-/// Number of bytes that are handed over at a time, and how many of these may wait.
+/// Bytes of a piece that one thread hands to the other; up to [`WAITING`] pieces wait.
 const PIECE: usize = 256 << 10;
 const WAITING: usize = 3;
 

@@ -6,11 +6,11 @@ use memchr::memmem;
 
 use super::{Dump, Options, Parser};
 
-/// The least number of bytes that are worth a thread.
+/// Smallest part in bytes that is worth a thread.
 const PART: usize = 1 << 20;
 
-/// Reads a whole dump on so many threads, of which it starts one less, and gives what
-/// [`parse`](super::parse) gives. Short dumps take fewer threads.
+/// Reads a whole dump on so many threads, of which it starts one less. Returns the same as
+/// [`parse`](super::parse). Short dumps take fewer threads.
 pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
     // With a prefix nobody knows where a goroutine begins.
     let threads = if options.strip_prefix { 1 } else { threads.min(bytes.len() / PART) };

@@ -11,12 +11,12 @@ use memchr::{memchr, memmem};
 
 use super::beginning;
 use super::header::HeaderLine;
-use super::labels::string;
+use super::labels::unquote_string;
 
 /// The prefix that was seen last.
 #[derive(Debug, Default)]
 pub(super) struct LogPrefix {
-    /// With each run of digits made one `0`.
+    /// The prefix with each run of digits made one `0`.
     pattern: Vec<u8>,
     length: usize,
 }
@@ -25,11 +25,12 @@ pub(super) struct LogPrefix {
 const ENDS: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: "];
 
 impl LogPrefix {
-    /// A line without its prefix. Blanks before a place become the tab that a log made of them. In the
-    /// text of a panic (`quoted`) only what has the known prefix exactly is a line of its own.
+    /// Returns a line without its prefix. Blanks before a place become the tab that a log made of
+    /// them. In the text of a panic (`quoted`) only what has the known prefix exactly is a line of
+    /// its own.
     pub(super) fn strip<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
         // As Docker keeps logs: each line a text in JSON.
-        let logged = line.strip_prefix(b"{\"log\":").and_then(string);
+        let logged = line.strip_prefix(b"{\"log\":").and_then(unquote_string);
         let line = match logged {
             Some(line) => Cow::Owned(line.trim_ascii_end().to_vec()),
             None => Cow::Borrowed(line),
@@ -64,7 +65,7 @@ impl LogPrefix {
         }
     }
 
-    /// Returns where the prefix of a line ends that has the known one but for its digits.
+    /// Returns the end of the prefix of a line that has the known one but for its digits.
     fn exact(&self, line: &[u8]) -> Option<usize> {
         let mut at = 0;
         for (index, &wanted) in self.pattern.iter().enumerate() {
@@ -86,7 +87,8 @@ impl LogPrefix {
         Some(at)
     }
 
-    /// A prefix may change in more than its digits, and still end where it did.
+    /// Returns the length of the known prefix where the line has the same byte at its end: a prefix
+    /// may change in more than its digits, and still end where it did.
     fn of_same_length(&self, line: &[u8]) -> Option<usize> {
         let last = self.length.checked_sub(1)?;
         let same_end = line
@@ -116,7 +118,7 @@ pub fn is_prefixed(text: &[u8]) -> bool {
     })
 }
 
-/// Returns where the first header in a line begins.
+/// Returns the place at which the first header in a line begins.
 fn header(line: &[u8]) -> Option<usize> {
     let line = line.trim_ascii_end();
     memmem::find_iter(line, b"goroutine ").find(|&at| {
@@ -131,7 +133,7 @@ fn header(line: &[u8]) -> Option<usize> {
     })
 }
 
-/// Returns where the text begins that comes before stacks.
+/// Returns the place at which the text begins that comes before stacks.
 fn end(line: &[u8]) -> Option<usize> {
     let found = ENDS.iter().filter_map(|text| memmem::find(line, text));
     found.filter(|&at| begins_at(line, at)).min()
@@ -141,7 +143,7 @@ fn begins_at(line: &[u8], at: usize) -> bool {
     at.checked_sub(1).is_none_or(|before| !line[before].is_ascii_alphanumeric())
 }
 
-/// A line without the sequences that colour it: `ESC [ 36 m`.
+/// Returns a line without the sequences that colour it: `ESC [ 36 m`.
 fn without_colours(line: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(line.len());
     let mut rest = line;

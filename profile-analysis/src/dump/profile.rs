@@ -2,12 +2,13 @@
 
 use profile_format::profile::{Label, Profile, Sample};
 
-use super::table::{ROOT, StackTable, TaskFacts};
+use super::table::{OpenGoroutine, ROOT, StackTable};
 use super::{Dump, DumpFormat, Options};
 
 /// Reads the goroutines of a profile that counts them: one of sample type `goroutine`,
 /// `goroutineleak` or `threadcreate`. Labels `state`, `wait` (minutes, or another unit of time) and
-/// `goroutine` or `id` are what a header has; the others are labels. `None` for other profiles.
+/// `goroutine` or `id` are what a header has; the others are labels. Returns `None` for other
+/// profiles.
 ///
 /// # Panics
 ///
@@ -19,7 +20,7 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
     let index = profile.sample_types.iter().position(|kind| counted(profile.str(kind.kind)))?;
     let leaked = profile.str(profile.sample_types[index].kind) == "goroutineleak";
     let mut table = StackTable::new(&options.limits, options.by_label.as_deref());
-    let mut task = TaskFacts::new();
+    let mut task = OpenGoroutine::new();
     let mut goroutines = 0_u64;
     for (number, sample) in profile.samples.iter().enumerate() {
         let Ok(count @ 1..) = u64::try_from(sample.values[index]) else { continue };
@@ -28,7 +29,7 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
         task.leaked = leaked;
         let offset = number as u64;
         for label in sample.labels {
-            take(profile, label, &mut table, &mut task, offset);
+            take_label(profile, label, &mut table, &mut task, offset);
         }
         stack(profile, &sample, &mut table, &mut task, offset);
         goroutines = goroutines.saturating_add(count);
@@ -38,11 +39,11 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
     Some(Dump { format, goroutines, crash: false, truncated: false, table })
 }
 
-fn take(
+fn take_label(
     profile: &Profile,
     label: &Label,
     table: &mut StackTable,
-    task: &mut TaskFacts,
+    task: &mut OpenGoroutine,
     offset: u64,
 ) {
     let (key, value) = (profile.str(label.key), profile.str(label.str));
@@ -70,7 +71,7 @@ fn take(
     }
 }
 
-/// Whole minutes, from one on, of `5 minutes` or of a number and its unit.
+/// Returns the whole minutes, from one on, of `5 minutes` or of a number and its unit.
 fn minutes(text: &str, number: i64, unit: &str) -> Option<u64> {
     let (number, unit) = match text.split_once(' ') {
         Some((number, unit)) => (number.parse().ok()?, unit),
@@ -93,7 +94,7 @@ fn stack(
     profile: &Profile,
     sample: &Sample<'_>,
     table: &mut StackTable,
-    task: &mut TaskFacts,
+    task: &mut OpenGoroutine,
     offset: u64,
 ) {
     let mut node = ROOT;

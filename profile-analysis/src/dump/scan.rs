@@ -9,16 +9,16 @@ use memchr::{memchr, memchr3};
 
 use super::encoding::TextEncoding;
 use super::header::{self, GoroutineHeader};
-use super::table::{AncestorStack, NONE, ROOT, StackTable, TaskFacts};
+use super::table::{AncestorStack, NONE, OpenGoroutine, ROOT, StackTable};
 use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 
 /// The longest dump that Go's runtime writes: it then cuts off where it is.
 const LONGEST_OF_GO: u64 = 64 << 20;
-/// Number of the frames that followed before which are tried.
+/// Number of frames that are tried, of those that have followed this stack before.
 const TRIES: usize = 16;
-/// Number of bytes that are searched of a line that is too long, for a goroutine's state.
+/// Number of bytes of a line that is too long which are searched for a goroutine's state.
 const HEAD: usize = 256;
-/// Number of bytes that are made UTF-8 at a time where it is something else.
+/// Number of bytes that are decoded to UTF-8 at a time, where the input is something else.
 const DECODED: usize = 64 << 10;
 /// The most labels of one goroutine.
 const LABELS: usize = 256;
@@ -30,22 +30,23 @@ pub struct Parser {
     table: StackTable,
     line_limit: usize,
     prefix: Option<prefix::LogPrefix>,
-    /// Read every line properly.
+    /// True where every line is read in full, also those of frames that are known.
     no_short_cut: bool,
     mode: ScanMode,
-    task: TaskFacts,
+    task: OpenGoroutine,
     /// A function whose place is on the next line.
     pending: PendingLine,
     pending_name: Vec<u8>,
-    /// No more frames of this stack are kept.
+    /// True once no more frames of this stack are kept.
     cut: bool,
-    /// Go could not walk the stack any further and prints the memory instead.
+    /// True where Go could not walk the stack any further and prints the memory instead.
     memory: bool,
-    /// The goroutine stands in the text of a panic, and its first frame decides.
+    /// True while the goroutine stands in the text of a panic, and its first frame is to decide.
     doubtful: bool,
-    /// Tells whether the goroutine behind the text of the panic that was last read must be running.
+    /// True where the goroutine behind the text of the panic that was last read must be running.
     runs: bool,
-    /// Tells whether that text has held others: then what comes is text until the one that runs.
+    /// True where that text has held other goroutines: then what comes is text until the one that
+    /// runs.
     forged: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
@@ -56,7 +57,7 @@ pub struct Parser {
     counts: ScanCounts,
 }
 
-/// The quantity that is counted beside the groups.
+/// Counts that are kept beside the groups.
 #[derive(Clone, Copy, Debug, Default)]
 struct ScanCounts {
     goroutines: u64,
@@ -67,10 +68,10 @@ struct ScanCounts {
     firsts: u64,
     crash: bool,
     truncated: bool,
-    /// The total that a `debug=1` profile says, and the sum of its records so far.
+    /// Total that a `debug=1` profile says; `sum` is that of its records so far.
     total: Option<u64>,
     sum: u64,
-    /// Tells whether that profile is of leaked goroutines only.
+    /// True where that profile is of leaked goroutines only.
     leaks: bool,
 }
 
@@ -97,7 +98,7 @@ enum PendingLine {
 }
 
 impl Parser {
-    /// A parser that has seen nothing yet.
+    /// Returns a parser that has seen nothing yet.
     pub fn new(options: &Options) -> Parser {
         let mut limits = options.limits;
         // Ranges of the text are 32 bits wide.
@@ -109,7 +110,7 @@ impl Parser {
             prefix: options.strip_prefix.then(prefix::LogPrefix::default),
             no_short_cut: options.strip_prefix,
             mode: ScanMode::Text,
-            task: TaskFacts::new(),
+            task: OpenGoroutine::new(),
             pending: PendingLine::Nothing,
             pending_name: Vec::new(),
             cut: false,
@@ -124,7 +125,7 @@ impl Parser {
         }
     }
 
-    /// The same, for what begins in the middle of a dump, between two goroutines.
+    /// Returns a parser for what begins in the middle of a dump, between two goroutines.
     pub(super) fn starting_at(options: &Options, offset: u64) -> Parser {
         let encoding =
             if offset > 0 { TextEncoding::Plain } else { TextEncoding::Unknown(Vec::new()) };
@@ -153,9 +154,9 @@ impl Parser {
     fn feed_plain(&mut self, mut piece: &[u8]) {
         if self.skipping || !self.carry.is_empty() {
             let Some(end) = memchr(b'\n', piece) else {
-                return self.keep(piece);
+                return self.keep_line_start(piece);
             };
-            self.keep(&piece[..end]);
+            self.keep_line_start(&piece[..end]);
             if self.skipping {
                 self.skipping = false;
                 self.offset += 1;
@@ -171,11 +172,11 @@ impl Parser {
         }
         let used = self.scan(piece);
         self.offset += used as u64;
-        self.keep(&piece[used..]);
+        self.keep_line_start(&piece[used..]);
     }
 
     /// Keeps the beginning of a line, unless it is too long.
-    fn keep(&mut self, part: &[u8]) {
+    fn keep_line_start(&mut self, part: &[u8]) {
         if self.skipping {
             self.offset += part.len() as u64;
         } else if self.carry.len() + part.len() > self.line_limit {
@@ -190,7 +191,7 @@ impl Parser {
         }
     }
 
-    /// Reads all whole lines of a text, and says how long they are.
+    /// Reads all whole lines of a text. Returns their length.
     fn scan(&mut self, text: &[u8]) -> usize {
         let mut at = 0;
         loop {
@@ -207,7 +208,7 @@ impl Parser {
     }
 
     /// Reads the frames from a place on that have been seen before below the stack so far, and the
-    /// creator; says where it ends.
+    /// creator. Returns the place at which it ends.
     fn known_frames(&mut self, text: &[u8], mut at: usize) -> usize {
         let mut stack = self.task.node;
         'frames: loop {
@@ -249,8 +250,7 @@ impl Parser {
         at
     }
 
-    /// Returns how long the two lines of a frame are at the beginning of a text, where they are
-    /// there.
+    /// Returns the length of a frame's two lines at the beginning of a text, where they are there.
     #[inline]
     fn known_frame(&self, text: &[u8], frame: u32) -> Option<usize> {
         let function = self.table.function(frame);
@@ -264,7 +264,7 @@ impl Parser {
         Some(function.len() + 1 + end + 3 + length)
     }
 
-    /// Returns how long the rest of a frame's second line is with its newline, where it is there.
+    /// Returns the length of the rest of a frame's second line with its newline, where it is there.
     #[inline]
     fn known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
         let place = self.table.place(frame);
@@ -292,7 +292,7 @@ impl Parser {
         (place.len() + length <= self.line_limit).then_some(place.len() + length)
     }
 
-    /// Returns how long the two lines of a creator are at the beginning of a text, where they are
+    /// Returns the length of a creator's two lines at the beginning of a text, where they are
     /// there.
     fn known_creator(&self, text: &[u8], creator: u32) -> Option<usize> {
         let rest = text["created by ".len()..].strip_prefix(self.table.function(creator))?;
@@ -331,7 +331,7 @@ impl Parser {
         }
     }
 
-    /// Of a line that is too long only that a goroutine begins there is taken: labels may be long.
+    /// Takes of a line that is too long only that a goroutine begins there: labels may be long.
     fn too_long(&mut self, line: &[u8], offset: u64) {
         self.table.reach(Limit::Line, offset);
         let head = &line[..self.line_limit.min(HEAD)];
@@ -373,15 +373,15 @@ impl Parser {
         }
     }
 
-    /// Begins the text of a panic. What panics runs; what is fatal may find everything waiting, and
-    /// has no text of a program's own.
+    /// Begins the text of a panic. A goroutine that panics is running; a fatal error may find all
+    /// of them waiting, and its text is none of the program's own.
     fn begin_panic(&mut self, line: &[u8]) {
         self.mode = ScanMode::Panic;
         self.forged = false;
         self.runs = !line.starts_with(b"fatal error: ");
     }
 
-    /// Begins a goroutine where a line is a header.
+    /// Begins a goroutine where a line is a header. Returns whether it is one.
     fn header(&mut self, line: &[u8], offset: u64) -> bool {
         match header::parse(line) {
             header::HeaderLine::Text => false,
@@ -394,11 +394,11 @@ impl Parser {
                 if self.mode == ScanMode::AfterPanic && self.runs && header.state != b"running" =>
             {
                 self.forged = true;
-                self.refuse(offset);
+                self.reject_forged(offset);
                 true
             }
             header::HeaderLine::Header(header) => {
-                self.end(offset);
+                self.end_goroutine(offset);
                 self.check_total(offset);
                 self.doubtful = self.mode == ScanMode::Panic;
                 self.begin(&header, offset);
@@ -424,7 +424,7 @@ impl Parser {
 
     fn labels(&mut self, text: &[u8], offset: u64) {
         let (table, found) = (&mut self.table, &mut self.task.labels);
-        let whole = labels::each(text, LABELS, |key, value| {
+        let whole = labels::for_each_label(text, LABELS, |key, value| {
             let label = table.label_id(key, value, offset);
             if !found.contains(&label) {
                 found.push(label);
@@ -438,10 +438,10 @@ impl Parser {
     fn stack_line(&mut self, line: &[u8], offset: u64) {
         match line {
             [] => {
-                self.end(offset);
+                self.end_goroutine(offset);
                 self.mode = ScanMode::Text;
             }
-            [b'\t', ..] if self.doubtful => self.refuse(offset),
+            [b'\t', ..] if self.doubtful => self.reject_forged(offset),
             [b'\t', place @ ..] => self.place_line(place, offset),
             [b'g', ..] if self.header(line, offset) => {}
             [b'.', ..] if lines::elided(line) => self.task.partial = true,
@@ -451,10 +451,10 @@ impl Parser {
                     self.expect_place(name, PendingLine::Creator, offset);
                 } else if is_panic(line) {
                     // Two goroutines panic at a time.
-                    self.end(offset);
+                    self.end_goroutine(offset);
                     self.begin_panic(line);
                 } else if is_register(line) {
-                    self.end(offset);
+                    self.end_goroutine(offset);
                     self.mode = ScanMode::Text;
                 } else if self.memory || line.starts_with(b"runtime: ") {
                     self.task.partial = true;
@@ -474,7 +474,7 @@ impl Parser {
     fn function_line(&mut self, name: &[u8], inlined: bool, offset: u64) {
         // A program that logs a panic and its own stack.
         if self.doubtful && !name.starts_with(b"runtime/debug.") {
-            return self.refuse(offset);
+            return self.reject_forged(offset);
         }
         self.doubtful = false;
         // Of two lines in a row that look like functions, one with blanks is more likely a log's.
@@ -485,7 +485,7 @@ impl Parser {
     }
 
     /// Takes what looks like a goroutine for text of a panic.
-    fn refuse(&mut self, offset: u64) {
+    fn reject_forged(&mut self, offset: u64) {
         self.table.warn(offset, Problem::InPanicText);
         self.task.clear();
         self.doubtful = false;
@@ -499,7 +499,7 @@ impl Parser {
         self.pending_name.extend_from_slice(name);
     }
 
-    /// A function without a place is none.
+    /// Drops a function that is followed by no place, with a warning.
     fn forget_pending(&mut self, offset: u64) {
         if self.pending != PendingLine::Nothing {
             self.table.warn(offset, Problem::NoPlace);
@@ -555,7 +555,7 @@ impl Parser {
     }
 
     /// Ends the goroutine or record that is being read, if one is.
-    fn end(&mut self, offset: u64) {
+    fn end_goroutine(&mut self, offset: u64) {
         if !matches!(self.mode, ScanMode::Stack | ScanMode::Ancestor | ScanMode::Record) {
             return;
         }
@@ -578,7 +578,8 @@ impl Parser {
         self.task.clear();
     }
 
-    /// `5 @ 0x4896ca 0x41701c`: so many with the stack on the lines that follow.
+    /// Begins a record such as `5 @ 0x4896ca 0x41701c`: so many with the stack on the lines that
+    /// follow.
     fn record(&mut self, line: &[u8]) {
         let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if let (Some(count), [b' ', b'@', ..]) = (header::number(&line[..digits]), &line[digits..])
@@ -605,7 +606,7 @@ impl Parser {
                 self.frame(name, place, false, offset);
             }
         } else {
-            self.end(offset);
+            self.end_goroutine(offset);
             self.mode = ScanMode::Text;
             self.text_line(line, offset);
         }
@@ -632,13 +633,13 @@ impl Parser {
         }
     }
 
-    /// Ends the input, and gives what was read.
+    /// Ends the input. Returns what was read.
     pub fn finish(mut self) -> Dump {
         self.end_of_input();
         self.conclude()
     }
 
-    /// Returns what is known only when all is read.
+    /// Adds the warnings that only the whole input can show. Returns what was read.
     pub(super) fn conclude(mut self) -> Dump {
         if self.offset == LONGEST_OF_GO {
             self.table.warn(self.offset, Problem::LongestOfGo);
@@ -676,7 +677,7 @@ impl Parser {
         breaks_off |= self.mode == ScanMode::Ancestor && self.pending != PendingLine::Nothing;
         self.pending = PendingLine::Nothing;
         self.task.partial |= breaks_off;
-        self.end(self.offset);
+        self.end_goroutine(self.offset);
         if self.mode != ScanMode::AfterPanic {
             self.mode = ScanMode::Text;
         }
@@ -687,8 +688,8 @@ impl Parser {
         self.counts.truncated |= breaks_off;
     }
 
-    /// Returns whether what came ends behind the text of a panic: then it takes what came to read
-    /// on.
+    /// Returns whether the input so far ends behind the text of a panic: then only this parser can
+    /// read on.
     pub(super) fn ends_after_panic(&self) -> bool {
         self.mode == ScanMode::AfterPanic && self.runs
     }
@@ -745,7 +746,7 @@ impl Parser {
     }
 }
 
-/// The total in `goroutine profile: total 19`.
+/// Returns the total in `goroutine profile: total 19`.
 fn profile_total(line: &[u8]) -> Option<u64> {
     let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let name = line[..line.len() - digits].strip_suffix(b" profile: total ")?;
@@ -768,7 +769,7 @@ fn is_register(line: &[u8]) -> bool {
             .is_some_and(|digits| !digits.is_empty() && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// `main.f` of `main.f+0x38`.
+/// Returns `main.f` of `main.f+0x38`.
 fn without_offset(name: &[u8]) -> &[u8] {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
     name[..name.len() - digits].strip_suffix(b"+0x").unwrap_or(name)

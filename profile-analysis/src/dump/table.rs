@@ -10,14 +10,14 @@ use std::collections::HashMap;
 use super::waits::Waits;
 use super::{Limit, Limits, Problem, Warning, lines};
 
-/// No node, frame, group or label.
+/// Marks that there is no node, frame, group or label.
 pub(super) const NONE: u32 = u32::MAX;
 /// The node of the empty stack.
 pub(super) const ROOT: u32 = 0;
 
-/// Number of ids of members a group keeps.
+/// Number of members' ids that a group keeps.
 const SAMPLE_IDS: usize = 8;
-/// Number of warnings that are kept; the rest is counted.
+/// Number of warnings that are kept; the rest is only counted.
 const WARNINGS: usize = 100;
 
 /// A function and a place in it, as ranges of the text.
@@ -27,7 +27,7 @@ pub(super) struct FrameText {
     function: u32,
     place: u32,
     pub(super) inlined: bool,
-    /// Tells whether lines that hold these very texts can only be of this frame.
+    /// True where lines that hold these very texts can only be of this frame.
     pub(super) plain: bool,
 }
 
@@ -44,7 +44,7 @@ pub(super) struct FrameNode {
     last_group: u32,
 }
 
-/// Holds what makes a group one: everything else about its members may differ.
+/// The key of a group: everything else about its members may differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct GroupKey {
     pub(super) state: u32,
@@ -54,7 +54,7 @@ pub(super) struct GroupKey {
     pub(super) label: u32,
 }
 
-/// Holds what is known of the members of a group.
+/// The members of a group.
 #[derive(Clone, Debug)]
 pub(super) struct GroupMembers {
     pub(super) key: GroupKey,
@@ -64,9 +64,9 @@ pub(super) struct GroupMembers {
     pub(super) locked: u64,
     pub(super) leaked: u64,
     pub(super) labelled: u64,
-    /// GroupMembers whose stack is not whole: elided, cut off, or not available.
+    /// Number of members whose stack is not whole: elided, cut off, or not available.
     pub(super) partial: u64,
-    /// Of the first member that has any: the goroutines it descends from.
+    /// The goroutines that the first member with ancestors descends from.
     pub(super) ancestors: Vec<AncestorStack>,
 }
 
@@ -80,9 +80,9 @@ pub(super) struct AncestorStack {
 
 /// A goroutine that is being read.
 #[derive(Clone, Debug)]
-pub(super) struct TaskFacts {
+pub(super) struct OpenGoroutine {
     pub(super) id: u64,
-    /// Number of them there are.
+    /// Number of goroutines that it stands for.
     pub(super) count: u64,
     pub(super) state: u32,
     pub(super) node: u32,
@@ -95,9 +95,9 @@ pub(super) struct TaskFacts {
     pub(super) ancestors: Vec<AncestorStack>,
 }
 
-impl TaskFacts {
-    pub(super) fn new() -> TaskFacts {
-        TaskFacts {
+impl OpenGoroutine {
+    pub(super) fn new() -> OpenGoroutine {
+        OpenGoroutine {
             id: 0,
             count: 1,
             state: NONE,
@@ -112,24 +112,24 @@ impl TaskFacts {
         }
     }
 
-    /// Makes it ready for the next one, and keeps its memory.
+    /// Makes it ready for the next goroutine, and keeps its memory.
     pub(super) fn clear(&mut self) {
         let (mut labels, mut ancestors) =
             (std::mem::take(&mut self.labels), std::mem::take(&mut self.ancestors));
         labels.clear();
         ancestors.clear();
-        *self = TaskFacts { labels, ancestors, ..TaskFacts::new() };
+        *self = OpenGoroutine { labels, ancestors, ..OpenGoroutine::new() };
     }
 }
 
-/// TextTable, each once.
+/// Texts with a number for each, each held once.
 #[derive(Clone, Debug, Default)]
-struct TextTable {
+struct TextInterner {
     known: HashMap<Box<[u8]>, u32>,
     list: Vec<Box<[u8]>>,
 }
 
-impl TextTable {
+impl TextInterner {
     fn find(&self, text: &[u8]) -> Option<u32> {
         self.known.get(text).copied()
     }
@@ -151,11 +151,11 @@ pub(super) struct StackTable {
     frame_ids: HashMap<(Box<[u8]>, u32), u32>,
     pub(super) nodes: Vec<FrameNode>,
     node_ids: HashMap<(u32, u32), u32>,
-    states: TextTable,
+    states: TextInterner,
     last_state: u32,
-    /// `key` and `value` with a zero byte between.
-    labels: TextTable,
-    /// The value of a label that is part of every key.
+    /// Labels as `key` and `value` with a zero byte between.
+    labels: TextInterner,
+    /// Label whose value is part of every group's key.
     by_label: Option<Box<[u8]>>,
     pub(super) groups: Vec<GroupMembers>,
     group_ids: HashMap<GroupKey, u32>,
@@ -185,9 +185,9 @@ impl StackTable {
             frame_ids: HashMap::new(),
             nodes: vec![root],
             node_ids: HashMap::new(),
-            states: TextTable::default(),
+            states: TextInterner::default(),
             last_state: NONE,
-            labels: TextTable::default(),
+            labels: TextInterner::default(),
             by_label: by_label.map(|key| key.as_bytes().into()),
             groups: Vec::new(),
             group_ids: HashMap::new(),
@@ -212,11 +212,12 @@ impl StackTable {
     pub(super) fn reach(&mut self, limit: Limit, offset: u64) {
         if !self.reached.contains(&limit) {
             self.reached.push(limit);
-            self.warn(offset, Problem::Limit(limit, self.limits.of(limit)));
+            self.warn(offset, Problem::Limit(limit, self.limits.value_of(limit)));
         }
     }
 
-    /// Returns whether so much more text may be kept; where it may, it is charged for.
+    /// Charges for so much more text. Returns false, and charges nothing, where it is beyond the
+    /// limit.
     fn afford(&mut self, bytes: usize, offset: u64) -> bool {
         // What maps and lists need beside the text itself, while they grow too.
         const OVERHEAD: usize = 192;
@@ -228,13 +229,13 @@ impl StackTable {
         true
     }
 
-    /// The function of a frame.
+    /// Returns the function of a frame.
     pub(super) fn function(&self, frame: u32) -> &[u8] {
         let FrameText { start, function, .. } = self.frames[frame as usize];
         &self.text[start as usize..(start + function) as usize]
     }
 
-    /// `file:line` of a frame.
+    /// Returns `file:line` of a frame.
     pub(super) fn place(&self, frame: u32) -> &[u8] {
         let FrameText { start, function, place, .. } = self.frames[frame as usize];
         &self.text[(start + function) as usize..(start + function + place) as usize]
@@ -248,7 +249,7 @@ impl StackTable {
         self.labels.list.get(label as usize).map_or(b"", |label| label)
     }
 
-    /// The number of a state.
+    /// Returns the number of a state; `NONE` where there is no room for it.
     pub(super) fn state_id(&mut self, state: &[u8], offset: u64) -> u32 {
         if self.states.list.get(self.last_state as usize).is_some_and(|last| **last == *state) {
             return self.last_state;
@@ -262,7 +263,7 @@ impl StackTable {
         id
     }
 
-    /// The number of a label.
+    /// Returns the number of a label; `NONE` where there is no room for it.
     pub(super) fn label_id(&mut self, key: &[u8], value: &[u8], offset: u64) -> u32 {
         let text = [key, b"\0", value].concat();
         match self.labels.find(&text) {
@@ -272,7 +273,7 @@ impl StackTable {
         }
     }
 
-    /// The number of a frame; `None` where there is no room for it.
+    /// Returns the number of a frame; `None` where there is no room for it.
     pub(super) fn frame_id(
         &mut self,
         function: &[u8],
@@ -299,7 +300,7 @@ impl StackTable {
         Some(id)
     }
 
-    /// The node below a node for a frame; `None` where there is no room for it.
+    /// Returns the node below a node for a frame; `None` where there is no room for it.
     pub(super) fn child(&mut self, parent: u32, frame: u32, offset: u64) -> Option<u32> {
         if let Some(&node) = self.node_ids.get(&(parent, frame)) {
             return Some(node);
@@ -328,7 +329,7 @@ impl StackTable {
         Some(node)
     }
 
-    /// Adds a frame to a stack. Whether there was room for it.
+    /// Adds a frame to a stack. Returns whether there was room for it.
     pub(super) fn push(&mut self, node: &mut u32, frame: Option<u32>, offset: u64) -> bool {
         let child = frame.and_then(|frame| self.child(*node, frame, offset));
         if let Some(child) = child {
@@ -337,7 +338,7 @@ impl StackTable {
         child.is_some()
     }
 
-    /// Moves a child to the front of its parent's, where it is looked for first.
+    /// Moves a child to the front of its parent's children, where it is looked for first.
     #[inline]
     pub(super) fn move_to_front(&mut self, parent: u32, before: u32, child: u32) {
         self.nodes[before as usize].next_sibling = self.nodes[child as usize].next_sibling;
@@ -345,7 +346,7 @@ impl StackTable {
         self.nodes[parent as usize].first_child = child;
     }
 
-    /// The creator that the last goroutine with this stack had.
+    /// Returns the creator that the last goroutine with this stack had.
     #[inline]
     pub(super) fn last_creator(&self, node: u32) -> u32 {
         let group = self.nodes[node as usize].last_group;
@@ -353,7 +354,7 @@ impl StackTable {
     }
 
     /// Adds a goroutine, whose stack ends at `task.node`, to its group.
-    pub(super) fn add(&mut self, task: &mut TaskFacts, offset: u64) {
+    pub(super) fn add(&mut self, task: &mut OpenGoroutine, offset: u64) {
         let label = self.grouping_label(task);
         let key = GroupKey { state: task.state, node: task.node, creator: task.creator, label };
         let last = self.nodes[key.node as usize].last_group;
@@ -395,7 +396,7 @@ impl StackTable {
         }
     }
 
-    fn grouping_label(&self, task: &TaskFacts) -> u32 {
+    fn grouping_label(&self, task: &OpenGoroutine) -> u32 {
         let Some(wanted) = &self.by_label else { return NONE };
         let is_wanted = |&&label: &&u32| {
             let text = self.label(label);
@@ -404,8 +405,8 @@ impl StackTable {
         task.labels.iter().find(is_wanted).copied().unwrap_or(NONE)
     }
 
-    /// The number of a group. Where there is no room for another one, what is left over has groups
-    /// without a stack, one for each state.
+    /// Returns the number of a group. Where there is no room for another one, what is left over has
+    /// groups without a stack, one for each state.
     fn group_id(&mut self, key: GroupKey, offset: u64) -> u32 {
         if let Some(&id) = self.group_ids.get(&key) {
             return id;
@@ -440,7 +441,7 @@ impl StackTable {
         id
     }
 
-    /// The frames of a stack, the leaf first.
+    /// Returns the frames of a stack, the leaf first.
     pub(super) fn stack(&self, node: u32) -> Vec<u32> {
         let mut frames = Vec::with_capacity(self.nodes[node as usize].depth as usize);
         let mut node = node;
@@ -453,7 +454,7 @@ impl StackTable {
         frames
     }
 
-    /// Adds what another table holds, which was read from what comes after.
+    /// Adds the content of another table, which was read from a later part of the input.
     pub(super) fn merge(&mut self, later: &StackTable, offset: u64) {
         let frames: Vec<Option<u32>> = (0..later.frames.len() as u32)
             .map(|frame| {
@@ -533,7 +534,7 @@ impl StackTable {
     }
 }
 
-/// The key and the value of a label.
+/// Returns the key and the value of a label.
 pub(super) fn split_label(label: &[u8]) -> (&[u8], &[u8]) {
     match memchr::memchr(0, label) {
         Some(at) => (&label[..at], &label[at + 1..]),

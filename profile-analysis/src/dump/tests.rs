@@ -27,7 +27,7 @@ fn read(bytes: &[u8]) -> Dump {
     parse(bytes, &Options::default())
 }
 
-/// Everything a dump says, as text.
+/// Returns everything a dump says, as text.
 fn all(dump: &Dump) -> String {
     let mut text = format!(
         "{} {} {} {} {:?}\n",
@@ -143,7 +143,7 @@ fn a_group_has_its_frames() {
     assert_eq!(mutex.ids(), [29]);
 }
 
-/// The states of all groups, with how many members each has.
+/// Returns the states of all groups, with how many members each has.
 fn states(text: &str) -> Vec<(String, u64)> {
     let dump = read(text.as_bytes());
     dump.groups().map(|group| (group.state().into_owned(), group.count())).collect()
@@ -263,7 +263,7 @@ fn a_goroutine_with_endless_labels_counts() {
     assert_eq!(all(&parser.finish()), all(&dump));
 }
 
-/// Returns what logs put before lines, and what a dump looks like in them.
+/// Reads dumps through the prefixes that logs put before lines.
 #[test]
 fn logs_are_read() {
     let plain = "panic: oh goroutine 9 [fake]:\n\tgoroutine 9 [fake]:\n\tmain.evil()\n\t\n\n\
@@ -460,7 +460,7 @@ fn in_pieces(text: &[u8], cuts: &[usize]) -> Dump {
     parser.finish()
 }
 
-/// Returns what the parser says without its short cut.
+/// Reads a text without the parser's short cut.
 fn slowly(text: &[u8]) -> Dump {
     let mut parser = Parser::new(&Options::default());
     parser.without_short_cut();

@@ -15,7 +15,7 @@ pub struct Frame<'a> {
     pub file: Cow<'a, str>,
     /// The line, 0 where unknown.
     pub line: u64,
-    /// Tells whether it is inlined into the next one.
+    /// True where it is inlined into the next one.
     pub inlined: bool,
 }
 
@@ -32,44 +32,44 @@ pub struct Group<'a> {
 pub struct AncestorView<'a> {
     /// Its id.
     pub id: u64,
-    /// Place where it went on to create its child, the leaf first.
+    /// Frames from which it went on to create its child, the leaf first.
     pub stack: Vec<Frame<'a>>,
-    /// Place where it was created itself.
+    /// Frame in which it was created itself.
     pub created_by: Option<Frame<'a>>,
 }
 
 impl Dump {
-    /// The form it has.
+    /// Returns the form it has.
     pub fn format(&self) -> DumpFormat {
         self.format
     }
 
-    /// Returns how many goroutines or threads there are.
+    /// Returns the number of goroutines or threads.
     pub fn goroutines(&self) -> u64 {
         self.goroutines
     }
 
-    /// Returns whether it was written by a program that crashed, or with as much detail.
+    /// Returns whether the program that wrote it crashed, or wrote as much detail as in a crash.
     pub fn is_crash(&self) -> bool {
         self.crash
     }
 
-    /// Returns whether it breaks off.
+    /// Returns whether the dump breaks off.
     pub fn truncated(&self) -> bool {
         self.truncated
     }
 
-    /// The limits that were reached: what is beyond them was counted, and not kept.
+    /// Returns the limits that were reached: what is beyond them was counted, and not kept.
     pub fn limits_reached(&self) -> &[Limit] {
         &self.table.reached
     }
 
-    /// Returns what is odd: at most a hundred of it.
+    /// Returns the warnings, at most a hundred.
     pub fn warnings(&self) -> &[Warning] {
         &self.table.warnings
     }
 
-    /// [`warnings`](Dump::warnings) as text, and how many more there were.
+    /// Returns [`warnings`](Dump::warnings) as text, and the number of those that were not kept.
     pub fn warning_texts(&self) -> Vec<String> {
         let mut texts: Vec<String> = self.warnings().iter().map(ToString::to_string).collect();
         if self.table.more_warnings > 0 {
@@ -78,18 +78,18 @@ impl Dump {
         texts
     }
 
-    /// Returns how many groups there are.
+    /// Returns the number of groups.
     pub fn group_count(&self) -> usize {
         self.table.groups.len()
     }
 
-    /// The groups, in the order in which their first members came.
+    /// Returns the groups, in the order in which their first members came.
     pub fn groups(&self) -> impl Iterator<Item = Group<'_>> {
         let groups = self.table.groups.iter().enumerate();
         groups.map(|(index, members)| Group { dump: self, index: index as u32, members })
     }
 
-    /// Returns how many are in each state.
+    /// Returns the number of goroutines in each state.
     pub fn by_state(&self) -> BTreeMap<String, u64> {
         let mut states = BTreeMap::new();
         // Without states there is nothing to count by.
@@ -99,22 +99,22 @@ impl Dump {
         states
     }
 
-    /// Returns how many distinct functions and places there are: a frame's number is below it.
+    /// Returns the number of distinct functions and places: a frame's number is below it.
     pub(crate) fn frame_count(&self) -> usize {
         self.table.frames.len()
     }
 
-    /// The function of a frame.
+    /// Returns the function of a frame.
     pub(crate) fn function(&self, frame: u32) -> Cow<'_, str> {
         String::from_utf8_lossy(self.table.function(frame))
     }
 
-    /// The function and the place of a frame as they were written.
+    /// Returns the function and the place of a frame as they were written.
     pub(crate) fn frame_text(&self, frame: u32) -> (&[u8], &[u8]) {
         (self.table.function(frame), self.table.place(frame))
     }
 
-    /// A frame.
+    /// Returns the frame of a number.
     pub(crate) fn frame(&self, frame: u32) -> Frame<'_> {
         let (file, line) = lines::split_place(self.table.place(frame));
         Frame {
@@ -131,12 +131,12 @@ impl Dump {
 }
 
 impl<'a> Group<'a> {
-    /// Returns how many members there are.
+    /// Returns the number of members.
     pub fn count(&self) -> u64 {
         self.members.count
     }
 
-    /// The state without suffixes such as `(leaked)`; empty where the form has none.
+    /// Returns the state without suffixes such as `(leaked)`; empty where the form has none.
     pub fn state(&self) -> Cow<'a, str> {
         String::from_utf8_lossy(self.dump.table.state(self.members.key.state))
     }
@@ -145,54 +145,56 @@ impl<'a> Group<'a> {
         self.members.key.state != NONE
     }
 
-    /// The ids of the first members.
+    /// Returns the ids of the first members.
     pub fn ids(&self) -> &'a [u64] {
         &self.members.ids
     }
 
-    /// Returns how long members have been waiting, as far as the dump says.
+    /// Returns the times that members have been waiting, as far as the dump says.
     pub fn waits(&self) -> &'a Waits {
         &self.members.waits
     }
 
-    /// Returns how many members are locked to their thread.
+    /// Returns the number of members that are locked to their thread.
     pub fn locked(&self) -> u64 {
         self.members.locked
     }
 
-    /// Returns how many members the garbage collector has proven to be leaked.
+    /// Returns the number of members that the garbage collector has proven to be leaked.
     pub fn leaked(&self) -> u64 {
         self.members.leaked
     }
 
-    /// Returns how many members have labels.
+    /// Returns the number of members that have labels.
     pub fn labelled(&self) -> u64 {
         self.members.labelled
     }
 
-    /// Returns how many members' stacks are not whole: frames elided, cut off or not available.
+    /// Returns the number of members whose stacks are not whole: frames elided, cut off or not
+    /// available.
     pub fn partial(&self) -> u64 {
         self.members.partial
     }
 
-    /// The stack, the leaf first.
+    /// Returns the stack, the leaf first.
     pub fn stack(&self) -> Vec<Frame<'a>> {
         self.frames().into_iter().map(|frame| self.dump.frame(frame)).collect()
     }
 
-    /// Returns where the members were created.
+    /// Returns the frame in which the members were created.
     pub fn created_by(&self) -> Option<Frame<'a>> {
         self.dump.optional(self.members.key.creator)
     }
 
-    /// The labels of members with how many have each: the most frequent first.
+    /// Returns the labels of members with the number of members that have each, the most frequent
+    /// first.
     pub fn labels(&self) -> Vec<(Cow<'a, str>, Cow<'a, str>, u64)> {
         let table = &self.dump.table;
         let own = table.label_counts.iter().filter(|((group, _), _)| *group == self.index);
-        self.named(own.map(|(&(_, label), &count)| (label, count)))
+        self.name_labels(own.map(|(&(_, label), &count)| (label, count)))
     }
 
-    fn named(
+    fn name_labels(
         &self,
         labels: impl Iterator<Item = (u32, u64)>,
     ) -> Vec<(Cow<'a, str>, Cow<'a, str>, u64)> {
@@ -207,14 +209,14 @@ impl<'a> Group<'a> {
         labels
     }
 
-    /// The value of the label that groups are told apart by.
+    /// Returns the value of the label that groups are told apart by.
     pub fn label(&self) -> Option<Cow<'a, str>> {
         let label = self.members.key.label;
         (label != NONE)
             .then(|| String::from_utf8_lossy(split_label(self.dump.table.label(label)).1))
     }
 
-    /// The goroutines that the first member descends from, its parent first.
+    /// Returns the goroutines that the first member descends from, its parent first.
     pub fn ancestors(&self) -> Vec<AncestorView<'a>> {
         let view = |&AncestorStack { id, node, creator }: &AncestorStack| AncestorView {
             id,
@@ -224,7 +226,7 @@ impl<'a> Group<'a> {
         self.members.ancestors.iter().map(view).collect()
     }
 
-    /// The numbers of the frames, the leaf first.
+    /// Returns the numbers of the frames, the leaf first.
     pub(crate) fn frames(&self) -> Vec<u32> {
         self.dump.table.stack(self.members.key.node)
     }
@@ -259,7 +261,7 @@ impl<'a> Group<'a> {
     }
 }
 
-/// The labels of all groups: by group, the most frequent first.
+/// Returns the labels of all groups: by group, the most frequent first.
 pub(crate) fn labels_by_group(dump: &Dump) -> Vec<Vec<(String, String, u64)>> {
     let mut all: Vec<Vec<(u32, u64)>> = vec![Vec::new(); dump.table.groups.len()];
     for (&(group, label), &count) in &dump.table.label_counts {
@@ -268,7 +270,7 @@ pub(crate) fn labels_by_group(dump: &Dump) -> Vec<Vec<(String, String, u64)>> {
     let groups = dump.groups().zip(all);
     groups
         .map(|(group, labels)| {
-            let named = group.named(labels.into_iter());
+            let named = group.name_labels(labels.into_iter());
             named.into_iter().map(|(k, v, n)| (k.into_owned(), v.into_owned(), n)).collect()
         })
         .collect()

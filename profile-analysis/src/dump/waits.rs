@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Waits in whole minutes, each with how many waited so long.
+/// Waits in whole minutes, each with the number of those that have waited so long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     counts: BTreeMap<u64, u64>,
@@ -13,7 +13,7 @@ pub struct Waits {
 
 impl Waits {
     /// Counts a wait. Where there is no room for another number of minutes, it counts as the next
-    /// lower one that is there. Whether it was a new number.
+    /// lower one that is there, else as the lowest. Returns true if the number of minutes was new.
     pub(crate) fn add(&mut self, minutes: u64, count: u64, room: bool) -> bool {
         self.known = self.known.saturating_add(count);
         self.max = self.max.max(minutes);
@@ -41,33 +41,34 @@ impl Waits {
         self.max = self.max.max(other.max);
     }
 
-    /// The minutes, the shortest first, each with how many waited so long.
+    /// Returns the minutes, the shortest first, each with the number of those that have waited so
+    /// long.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.counts.iter().map(|(&minutes, &count)| (minutes, count))
     }
 
-    /// Returns how many members' waits are known. The others may have waited for less than a
-    /// minute, or for hours without a garbage collection that would have noticed.
+    /// Returns the number of members whose wait is known. The others may have waited for less than
+    /// a minute, or for hours without a garbage collection that would have noticed.
     pub fn known(&self) -> u64 {
         self.known
     }
 
-    /// Returns how many have waited so long, or longer.
+    /// Returns the number of those that have waited so long, or longer.
     pub fn at_least(&self, minutes: u64) -> u64 {
         self.counts.range(minutes..).map(|(_, count)| count).sum()
     }
 
-    /// The shortest known wait.
+    /// Returns the shortest known wait.
     pub fn min(&self) -> Option<u64> {
         self.counts.keys().next().copied()
     }
 
-    /// The longest known wait.
+    /// Returns the longest known wait.
     pub fn max(&self) -> Option<u64> {
         (self.known > 0).then_some(self.max)
     }
 
-    /// The median of the known waits; of two in the middle the lower one.
+    /// Returns the median of the known waits; of two in the middle the lower one.
     pub fn median(&self) -> Option<u64> {
         let mut before = 0;
         let middle = self.known.div_ceil(2);

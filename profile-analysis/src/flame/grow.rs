@@ -13,8 +13,8 @@ const MOST_NODES: usize = 10_000;
 const DEEPEST: u32 = 1_000;
 
 impl Flame {
-    /// The tree of the widest nodes, 10 000 at most and 1000 deep: what calls what, or where
-    /// `inverted` what is called by what. Children are in the order of their names.
+    /// Returns the tree of the widest nodes, 10 000 at most and 1000 deep: what calls what, or
+    /// where `inverted` what is called by what. Children are in the order of their names.
     ///
     /// Stacks of nothing, or of less, have no width and are left out.
     pub fn grow(&self, inverted: bool) -> Tree {

@@ -66,7 +66,7 @@ pub fn html(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
     Ok(page)
 }
 
-/// Four numbers for each node, five of two profiles: name, parent, start, value, base.
+/// Writes four numbers for each node, five of two profiles: name, parent, start, value, base.
 fn nodes(data: &mut String, tree: &Tree, numbers: &[Option<usize>]) {
     for (index, node) in tree.nodes.iter().enumerate() {
         let name = if node.depth == 0 { None } else { numbers[node.name as usize] };
@@ -77,7 +77,7 @@ fn nodes(data: &mut String, tree: &Tree, numbers: &[Option<usize>]) {
     }
 }
 
-/// A JSON string that stays one in a page: nothing in it can end the element it stands in.
+/// Returns a JSON string that stays one in a page: nothing in it can end the element it stands in.
 fn text(text: &str) -> String {
     let mut json = String::from("\"");
     for c in text.chars() {

@@ -31,7 +31,7 @@ pub use svg::svg;
 pub struct Flame {
     /// The quantity that is counted, such as `inuse_space`.
     pub sample_type: String,
-    /// In which unit, such as `bytes`.
+    /// Unit of the values, such as `bytes`.
     pub unit: String,
     names: Vec<String>,
     /// The stacks one after the other, each from the root to the leaf, as indices of names.
@@ -47,9 +47,9 @@ pub struct Flame {
 pub struct Tree {
     /// The nodes, each after its parent and beside its siblings; the first is the root of all.
     pub nodes: Vec<Node>,
-    /// Tells how deep the deepest node is; the root is at 0.
+    /// Depth of the deepest node; the root is at 0.
     pub depth: u32,
-    /// Holds what had to be left out, as a sentence for people; empty where it is all there.
+    /// Sentence for people on what had to be left out; empty where nothing was.
     pub note: String,
 }
 
@@ -60,9 +60,9 @@ pub struct Node {
     pub name: u32,
     /// Index of the parent; the root is its own.
     pub parent: u32,
-    /// Number of nodes that are between this and the root.
+    /// Depth below the root, which is at 0.
     pub depth: u32,
-    /// Place where it begins, in the unit of `value`: its place from the left.
+    /// Distance from the left at which it begins, in the unit of `value`.
     pub start: i128,
     /// The amount that falls on it and on what it called.
     pub value: i128,
@@ -71,8 +71,8 @@ pub struct Node {
 }
 
 impl Flame {
-    /// The stacks of a profile, and of an earlier one to compare with, in one sample type; see
-    /// [`sample_type`].
+    /// Takes the stacks of a profile, and of an earlier one to compare with, in one sample type;
+    /// see [`sample_type`].
     ///
     /// # Errors
     ///
@@ -105,44 +105,44 @@ impl Flame {
         Ok(flame)
     }
 
-    /// Returns how many stacks there are.
+    /// Returns the number of stacks.
     pub fn len(&self) -> usize {
         self.ends.len()
     }
 
-    /// Returns whether there is none.
+    /// Returns whether there is no stack.
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
     }
 
-    /// The name of an index.
+    /// Returns the name of an index.
     pub fn name(&self, index: u32) -> &str {
         &self.names[index as usize]
     }
 
-    /// The sum of all stacks.
+    /// Returns the sum of all stacks.
     pub fn total(&self) -> i128 {
         self.values.iter().sum()
     }
 
-    /// The sum of all stacks of the profile to compare with, where there is one.
+    /// Returns the sum of all stacks of the profile to compare with, where there is one.
     pub fn base_total(&self) -> Option<i128> {
         self.base.as_ref().map(|base| base.iter().sum())
     }
 
-    /// The frames of a stack, from the root to the leaf.
+    /// Returns the frames of a stack, from the root to the leaf.
     fn stack(&self, stack: usize) -> &[u32] {
         let start = if stack == 0 { 0 } else { self.ends[stack - 1] };
         &self.frames[start..self.ends[stack]]
     }
 
-    /// The sum of a stack in the profile to compare with.
+    /// Returns the sum of a stack in the profile to compare with.
     fn base_of(&self, stack: usize) -> i128 {
         self.base.as_ref().map_or(0, |base| base[stack])
     }
 }
 
-/// Finds the names and stacks that are there already.
+/// The names and stacks of the profiles that were added so far, to be found again.
 struct JointFrames {
     names: HashMap<String, u32>,
     stacks: DistinctIndex,
@@ -196,7 +196,7 @@ impl JointFrames {
     }
 }
 
-/// Checks that a picture can be made of it.
+/// Returns an error where no stack has a value above zero, so that there is nothing to draw.
 fn not_empty(flame: &Flame) -> Result<()> {
     if flame.values.iter().any(|&value| value > 0) {
         return Ok(());

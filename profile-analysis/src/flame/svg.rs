@@ -11,9 +11,9 @@ use crate::units::{format_percent, format_value};
 const WIDTH: f64 = 1200.0;
 const ROW: u32 = 16;
 const MARGIN: u32 = 10;
-/// Height of what is above the picture.
+/// Height of the head above the picture.
 const HEAD: u32 = 46;
-/// Narrower frames can't be seen.
+/// Width below which a frame can't be seen, and is left out.
 const NARROWEST: f64 = 0.3;
 /// The width of a character, near enough.
 const CHARACTER: f64 = 6.6;
@@ -76,7 +76,7 @@ pub fn svg(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
     Ok(out)
 }
 
-/// Returns what is shown: `inuse_space: 128.54 MiB`, and of two profiles the base's.
+/// Returns the line below the title: `inuse_space: 128.54 MiB`, and of two profiles the base's sum.
 pub(super) fn subtitle(flame: &Flame, note: &str) -> String {
     let value = |value: i128| format_value(saturate(value), &flame.unit);
     let mut text = format!("{}: {}", flame.sample_type, value(flame.total()));
@@ -104,7 +104,8 @@ fn tip(flame: &Flame, node: &Node, name: &str) -> String {
     text
 }
 
-/// A warm colour that is the same for the same name; of two profiles red for more, blue for less.
+/// Returns a warm colour that is the same for the same name; of two profiles red for more, blue for
+/// less.
 fn color(flame: &Flame, node: &Node, name: &str) -> String {
     if flame.base.is_some() {
         let change = (node.value - node.base) as f64;
@@ -122,7 +123,7 @@ fn color(flame: &Flame, node: &Node, name: &str) -> String {
     format!("rgb({},{},{})", 205 + hash % 50, 90 + (hash >> 8) % 120, 40 + (hash >> 16) % 40)
 }
 
-/// The end of a text that is too long, which says more of a function than its beginning.
+/// Returns the end of a text that is too long, which says more of a function than its beginning.
 fn short(text: &str, room: usize) -> String {
     let length = text.chars().count();
     if length <= room {
@@ -132,7 +133,7 @@ fn short(text: &str, room: usize) -> String {
     format!("\u{2026}{rest}")
 }
 
-/// Text as text of XML: no markup, and none of the characters that XML does not have.
+/// Returns text as text of XML: no markup, and none of the characters that XML does not have.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

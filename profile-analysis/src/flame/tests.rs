@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing;
 
-/// A profile of stacks of function names, the root first.
+/// Makes a profile of stacks of function names, the root first.
 fn profile(stacks: &[(&str, i64)]) -> Profile {
     let mut builder = Builder::new(&[("samples", "count")]);
     for &(stack, value) in stacks {
@@ -26,7 +26,7 @@ fn flame(stacks: &[(&str, i64)]) -> Flame {
     Flame::new(&Stacks::of(&profile(stacks)), None, None).unwrap()
 }
 
-/// The tree as lines of `depth name start value`.
+/// Returns the tree as lines of `depth name start value`.
 fn lines(flame: &Flame, tree: &Tree) -> Vec<String> {
     let line = |node: &Node| {
         let name = if node.depth == 0 { "all" } else { flame.name(node.name) };

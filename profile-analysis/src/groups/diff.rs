@@ -8,12 +8,12 @@ use super::stuck::{Evidence, Stuck};
 use super::{Groups, Row, render};
 use crate::units::plural;
 
-/// Tells how one group has changed.
+/// The change of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// Number of them.
+    /// Number of members in the earlier dump.
     pub before: u64,
-    /// Number of them.
+    /// Number of members in the later dump.
     pub after: u64,
     /// The difference.
     pub delta: i64,
@@ -23,24 +23,24 @@ pub struct Change {
     pub top_func: String,
     /// The frames as `function file:line`, the leaf first.
     pub stack: Vec<String>,
-    /// Place where they were created.
+    /// Frame in which the members were created, as `function file:line`.
     pub created_by: Option<String>,
-    /// Their purpose.
+    /// Purpose of the members.
     pub category: &'static str,
-    /// The rule that says so.
+    /// Id of the rule that says so.
     pub rule: Option<String>,
-    /// Holds what looks stuck in the later dump; a group that has grown has at least that.
+    /// Evidence that members are stuck in the later dump; a group that has grown has at least that.
     pub stuck: Option<Stuck>,
 }
 
 /// Two dumps compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diff {
-    /// Number of goroutines there were.
+    /// Number of goroutines in the earlier dump.
     pub before: u64,
-    /// Number of them.
+    /// Number of goroutines in the later dump.
     pub after: u64,
-    /// The groups that have changed: what grew most first, what shrank most last.
+    /// The groups that have changed: the one that grew most first, the one that shrank most last.
     pub changes: Vec<Change>,
     /// Number of groups that are as they were.
     pub unchanged: usize,
@@ -87,8 +87,8 @@ pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
     Diff { before: base.total, after: new.total, changes, unchanged }
 }
 
-/// Returns what looks stuck about a group that has changed: growth is evidence too, if it was there
-/// before.
+/// Returns the evidence that members of a changed group are stuck: growth is evidence too, if the
+/// group was there before.
 fn grown(row: &Row<'_>, before: u64) -> Option<Stuck> {
     let own = row.stuck.clone();
     let grows = before > 0 && row.count > before && row.wait_reason().is_some();
@@ -128,7 +128,7 @@ pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
     }
     if diff.changes.len() > most {
         out.line("");
-        out.line(&render::more(diff.changes.len() - most, "more changed group"));
+        out.line(&render::count_hidden(diff.changes.len() - most, "more changed group"));
     }
     out.into_string()
 }

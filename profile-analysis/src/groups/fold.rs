@@ -6,12 +6,11 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use super::frames::FrameKinds;
 use super::stuck::judge;
-use super::{By, Category, GroupOptions, Row, StackOf};
+use super::{By, Category, GroupOptions, Row, RowStack};
 use crate::dump::{Dump, Group, labels_by_group};
 use crate::rules::{PatternBits, RuleSet, RuleSubject};
 
-/// Holds what tells rows apart, as numbers; equal ones are compared, so that a hash decides
-/// nothing.
+/// Keys that tell rows apart, as numbers; equal ones are compared, so that a hash decides nothing.
 struct GroupKeys {
     state: RandomState,
     rows: HashMap<u64, Vec<(usize, Vec<u32>)>>,
@@ -22,7 +21,7 @@ impl GroupKeys {
         GroupKeys { state: RandomState::new(), rows: HashMap::new() }
     }
 
-    /// The row of a key, or `next` where it is new.
+    /// Returns the row of a key, or `next` where it is new.
     fn row(&mut self, key: Vec<u32>, next: usize) -> usize {
         let same = self.rows.entry(self.state.hash_one(&key)).or_default();
         match same.iter().find(|(_, known)| *known == key) {
@@ -35,8 +34,8 @@ impl GroupKeys {
     }
 }
 
-/// One judged row for each state, stack without the runtime's frames, creator and label.
-pub(super) fn exact<'a>(
+/// Returns one judged row for each state, stack without the runtime's frames, creator and label.
+pub(super) fn exact_rows<'a>(
     dump: &'a Dump,
     rules: &'a RuleSet,
     kinds: &FrameKinds,
@@ -49,7 +48,7 @@ pub(super) fn exact<'a>(
         let labels = std::mem::take(&mut labels[group.index() as usize]);
         let mut frames = group.frames();
         let all = frames.len();
-        kinds.shown(&mut frames);
+        kinds.drop_runtime_frames(&mut frames);
         // A stack that lost nothing is one that other forms of dump show as it is.
         let key = [group.state_number(), group.creator_number(), group.label_number()];
         let key = [&key[..], &frames].concat();
@@ -110,7 +109,7 @@ fn row<'a>(
         stuck_after: verdict.stuck_after,
         severity: verdict.severity,
         user: user.copied(),
-        stack: StackOf { group, full, most: usize::MAX },
+        stack: RowStack { group, full, most: usize::MAX },
     }
 }
 
@@ -129,7 +128,7 @@ fn is_futex(state: &str) -> bool {
     state.starts_with("futex") || state == "syscall"
 }
 
-/// Functions that wait for a lock of std, of parking_lot or of glibc.
+/// Returns whether a function waits for a lock of std, of parking_lot or of glibc.
 fn locks(function: &str) -> bool {
     [
         "lock_contended",
@@ -145,8 +144,8 @@ fn locks(function: &str) -> bool {
     .any(|name| function.contains(name))
 }
 
-/// Makes rows that are to be one.
-pub(super) fn fold<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<Row<'a>> {
+/// Merges rows that `by` does not tell apart.
+pub(super) fn merge_rows<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<Row<'a>> {
     if *by == By::Exact {
         return exact;
     }
@@ -160,7 +159,7 @@ pub(super) fn fold<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -> Vec<
         let group = row.stack.group;
         let function = |frame: u32| kinds.kinds[frame as usize].function;
         let mut frames = group.frames();
-        kinds.shown(&mut frames);
+        kinds.drop_runtime_frames(&mut frames);
         let creator = group.creator().map_or(u32::MAX, function);
         let key = match by {
             By::Exact => unreachable!("those are rows already"),

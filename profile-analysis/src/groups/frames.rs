@@ -4,20 +4,20 @@ use crate::dump::{Dump, Frame};
 use crate::rules::{PatternBits, RuleSet};
 use crate::site::is_plumbing;
 
-/// Holds what is known of each distinct frame of a dump.
+/// The facts of a distinct frame of a dump.
 pub(super) struct FrameKind {
-    /// Go shows it in crashes only.
+    /// True for a frame that Go shows in crashes only.
     pub(super) runtime: bool,
-    /// Past the standard library, and what locks and parks.
+    /// True for a frame that is past the standard library, and past what locks and parks.
     pub(super) user: bool,
     /// A number for the function, the same for all its lines.
     pub(super) function: u32,
 }
 
-/// Holds what is known of all frames of a dump, and which patterns match each function.
+/// The facts of all frames of a dump, and the patterns that match each function.
 pub(super) struct FrameKinds {
     pub(super) kinds: Vec<FrameKind>,
-    /// By the number of the function.
+    /// Patterns that match, by the number of the function.
     pub(super) bits: Vec<PatternBits>,
     /// The place of each frame among all, by function and line.
     pub(super) rank: Vec<u32>,
@@ -50,8 +50,8 @@ impl FrameKinds {
         FrameKinds { kinds, bits, rank }
     }
 
-    /// The frames that count of a stack: without the runtime's, unless nothing would be left.
-    pub(super) fn shown(&self, frames: &mut Vec<u32>) {
+    /// Takes the runtime's frames out of a stack, unless nothing would be left.
+    pub(super) fn drop_runtime_frames(&self, frames: &mut Vec<u32>) {
         if frames.iter().any(|&frame| !self.kinds[frame as usize].runtime) {
             frames.retain(|&frame| !self.kinds[frame as usize].runtime);
         }
@@ -149,7 +149,7 @@ const WAITING: [&str; 8] = [
     "futures_",
 ];
 
-/// Tells how the folders of these crates' sources begin.
+/// Beginnings of the folders of these crates' sources.
 const WAITING_SOURCES: [&str; 5] =
     ["/parking_lot-", "/parking_lot_core-", "/crossbeam-", "/lock_api-", "/futures-"];
 
@@ -170,8 +170,8 @@ fn is_user(frame: &Frame<'_>) -> bool {
     }
 }
 
-/// Returns whether a function is of Go's standard library, by its package and where its source is:
-/// below `src`, or with `-trimpath` at the beginning.
+/// Returns whether a function is of Go's standard library, by its package and the place of its
+/// source: below `src`, or with `-trimpath` at the beginning.
 fn is_go_standard(function: &str, file: &str) -> bool {
     let first = function.split(['/', '.']).next().unwrap_or_default();
     if !GO_STANDARD.contains(&first) {

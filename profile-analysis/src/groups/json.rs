@@ -22,9 +22,9 @@ pub struct GoroutinesJson<'a> {
     raw_profile: Option<&'a str>,
 }
 
-/// The shape of `/debug/goroutines`: `timestamp`, `total_goroutines`, `groups`, `summary`, and
-/// `raw_profile` where there is one. The time is when the dump was taken, as RFC 3339; where that is
-/// not known it is `null`. A wait that the dump does not know is `null` too.
+/// Returns the shape of `/debug/goroutines`: `timestamp`, `total_goroutines`, `groups`, `summary`,
+/// and `raw_profile` where there is one. The time is when the dump was taken, as RFC 3339; where
+/// that is not known it is `null`. A wait that the dump does not know is `null` too.
 pub fn goroutines_json<'a>(
     groups: &'a Groups<'a>,
     timestamp: Option<&'a str>,
@@ -49,7 +49,7 @@ struct GroupJson<'a> {
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     other_states: &'a [std::borrow::Cow<'a, str>],
     wait_reason: Option<&'a str>,
-    /// The longest.
+    /// The longest wait of a member; `None` where none is known.
     wait_minutes: Option<u64>,
     wait: WaitJson,
     top_func: &'a str,
@@ -86,7 +86,7 @@ struct LabelJson<'a> {
     count: u64,
 }
 
-/// Row by row, so that the stacks of only one are there at a time.
+/// Writes row by row, so that the stacks of only one are there at a time.
 fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Error> {
     const LABELS: usize = 20;
     let mut list = serializer.serialize_seq(Some(rows.len()))?;

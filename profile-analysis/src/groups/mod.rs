@@ -57,16 +57,16 @@ pub enum By {
     Label,
 }
 
-/// Tells how to group and to judge.
+/// Options of grouping and judging.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GroupOptions {
     /// The kinds of things that a row can stand for.
     pub by: By,
-    /// From how many minutes on a wait is long.
+    /// Number of minutes from which on a wait is long.
     pub long_wait: u64,
-    /// From how many minutes on a request counts as stuck, where its rule says nothing else.
+    /// Number of minutes from which on a request counts as stuck, where its rule says nothing else.
     pub stuck_after: u64,
-    /// From how many on waiters at one lock are a crowd.
+    /// Number of waiters at one lock from which on they are a crowd.
     pub crowd: u64,
 }
 
@@ -82,49 +82,49 @@ impl Default for GroupOptions {
 pub struct Groups<'a> {
     /// The dump.
     pub dump: &'a Dump,
-    /// Number of goroutines there are.
+    /// Number of goroutines.
     pub total: u64,
     /// The groups.
     pub rows: Vec<Row<'a>>,
-    /// Number of goroutines that are this.
+    /// Counts of the goroutines by purpose, and of those that stand out.
     pub summary: Summary,
 }
 
 /// Counts of goroutines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
-    /// In the background.
+    /// Goroutines that serve in the background.
     pub background: u64,
-    /// Working for a request.
+    /// Goroutines that work for a request.
     pub per_request: u64,
-    /// Of which no rule knows what they are for.
+    /// Goroutines whose purpose no rule knows.
     pub unknown: u64,
-    /// Waiting for long, as far as the dump says.
+    /// Goroutines that have been waiting for long, as far as the dump says.
     pub long_waiting: u64,
-    /// That look stuck.
+    /// Goroutines that look stuck.
     pub potentially_stuck: u64,
-    /// Proven to be leaked.
+    /// Goroutines that are proven to be leaked.
     pub leaked: u64,
-    /// Whose wait the dump says.
+    /// Goroutines whose wait the dump says.
     pub waits_known: u64,
 }
 
 /// A group.
 #[derive(Clone, Debug)]
 pub struct Row<'a> {
-    /// Number of them.
+    /// Number of members.
     pub count: u64,
     /// The state that most are in.
     pub state: Cow<'a, str>,
     /// All states, where there is more than one.
     pub other_states: Vec<Cow<'a, str>>,
-    /// Time that members have been waiting.
+    /// Times that members have been waiting.
     pub waits: Waits,
-    /// Their purpose.
+    /// Purpose of the members.
     pub category: Category,
-    /// The rule that says so.
+    /// Id of the rule that says so.
     pub rule: Option<&'a str>,
-    /// Holds what looks stuck about them.
+    /// Evidence that members are stuck.
     pub stuck: Option<Stuck>,
     /// Ids of the first members.
     pub ids: Vec<u64>,
@@ -132,32 +132,32 @@ pub struct Row<'a> {
     pub labels: Vec<(String, String, u64)>,
     /// The value of the label that rows are told apart by.
     pub label: Option<Cow<'a, str>>,
-    /// Number of those that are locked to their thread.
+    /// Number of members that are locked to their thread.
     pub locked: u64,
-    /// Number of those that are proven to be leaked.
+    /// Number of members that are proven to be leaked.
     pub leaked: u64,
-    /// Number of stacks that are not whole.
+    /// Number of members whose stack is not whole.
     pub partial: u64,
     stuck_after: Option<u64>,
     severity: Option<&'a str>,
-    /// Tells whether they wait for a lock.
+    /// True where they wait for a lock.
     lock: bool,
     in_main: bool,
     user: Option<u32>,
-    stack: StackOf<'a>,
+    stack: RowStack<'a>,
 }
 
-/// Place where the frames of a row are; they are put together when asked for.
+/// The source of a row's frames, which are put together when asked for.
 #[derive(Clone, Copy, Debug)]
-struct StackOf<'a> {
+struct RowStack<'a> {
     group: Group<'a>,
-    /// Keep the runtime's frames.
+    /// True where the runtime's frames are kept.
     full: bool,
     most: usize,
 }
 
 impl<'a> Row<'a> {
-    /// The frames, the leaf first, without the runtime's.
+    /// Returns the frames, the leaf first, without the runtime's.
     pub fn frames(&self) -> Vec<Frame<'a>> {
         let mut frames = self.stack.group.stack();
         if !self.stack.full {
@@ -167,7 +167,7 @@ impl<'a> Row<'a> {
         frames
     }
 
-    /// The first frame past the standard library; where there is none, the first of all.
+    /// Returns the first frame past the standard library; where there is none, the first of all.
     pub fn user_frame(&self) -> Option<Frame<'a>> {
         match self.user {
             Some(frame) => Some(self.stack.group.frame(frame)),
@@ -175,12 +175,12 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Returns where they were created.
+    /// Returns the frame in which the members were created.
     pub fn created_by(&self) -> Option<Frame<'a>> {
         self.stack.group.created_by()
     }
 
-    /// Returns what they wait for, where they wait.
+    /// Returns the state as the reason of a wait; `None` for states in which nothing is waited for.
     pub fn wait_reason(&self) -> Option<&str> {
         const NOT_WAITING: [&str; 11] = [
             "",
@@ -202,7 +202,7 @@ impl<'a> Row<'a> {
 /// Puts a dump in groups.
 pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> Groups<'a> {
     let kinds = frames::FrameKinds::new(dump, rules);
-    let exact = fold::exact(dump, rules, &kinds, options);
+    let exact = fold::exact_rows(dump, rules, &kinds, options);
     let mut summary = Summary::default();
     for row in &exact {
         let counted = match row.category {
@@ -216,7 +216,7 @@ pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> 
         summary.leaked += row.leaked;
         summary.waits_known += row.waits.known();
     }
-    let mut rows = fold::fold(exact, &kinds, &options.by);
+    let mut rows = fold::merge_rows(exact, &kinds, &options.by);
     sort(&mut rows, &kinds);
     Groups { dump, total: dump.goroutines(), rows, summary }
 }

@@ -9,7 +9,7 @@ use crate::units::plural;
 /// The most frames of a stack that are shown.
 const FRAMES: usize = 12;
 
-/// Lines of at most so many characters.
+/// Text in lines of at most so many characters.
 pub(super) struct GroupText {
     out: String,
     width: usize,
@@ -53,8 +53,8 @@ impl GroupText {
         }
     }
 
-    /// A frame on one line where it fits, and else without the folders of its file; of one that is still
-    /// too long the end.
+    /// Adds a frame on one line where it fits, and else without the folders of its file; of one
+    /// that is still too long the end.
     fn frame(&mut self, head: &str, frame: &str) {
         let room = self.width - head.len();
         let mut text = fitting(frame, room);
@@ -99,7 +99,7 @@ pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
     }
     if rows > most {
         out.line("");
-        out.line(&more(rows - most, "more group"));
+        out.line(&count_hidden(rows - most, "more group"));
     }
     out.into_string()
 }
@@ -115,6 +115,7 @@ fn summary(summary: &Summary) -> String {
     )
 }
 
+/// Returns a row's first line:
 /// `40 × IO wait, 3–91 min (median 5)  per-request (go-http-handler)  ids 7 8 9…`
 fn head(row: &Row<'_>) -> String {
     let state = if row.state.is_empty() { "state not known" } else { &row.state };
@@ -161,7 +162,7 @@ fn labels(row: &Row<'_>) -> String {
     format!("  labels: {}{more}", shown.join(", "))
 }
 
-/// `function file:line`, as in `top --json`.
+/// Returns `function file:line`, as in `top --json`.
 pub(super) fn place(frame: &Frame<'_>) -> String {
     match (frame.file.as_ref(), frame.line) {
         ("", _) => frame.function.to_string(),
@@ -169,7 +170,7 @@ pub(super) fn place(frame: &Frame<'_>) -> String {
     }
 }
 
-/// Returns what is not shown, and what shows it.
-pub(super) fn more(count: usize, what: &str) -> String {
+/// Returns the number of things that are not shown, and the option that shows them.
+pub(super) fn count_hidden(count: usize, what: &str) -> String {
     format!("{}; -n 0 shows all", plural(count as u64, what))
 }

@@ -27,7 +27,7 @@ pub enum Evidence {
 }
 
 impl Evidence {
-    /// The words for it.
+    /// Returns the words for it.
     pub fn words(self) -> &'static str {
         match self {
             Evidence::Leaked => "leaked",
@@ -41,21 +41,21 @@ impl Evidence {
     }
 }
 
-/// Holds what looks stuck in a group.
+/// The evidence that members of a group are stuck.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Stuck {
     /// The strongest evidence.
     pub evidence: Evidence,
-    /// Number of members it concerns.
+    /// Number of members that it concerns.
     pub count: u64,
-    /// One line on it.
+    /// Explanation in one line.
     pub why: String,
-    /// Tells how bad the rule says it is.
+    /// Severity that the rule says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub severity: Option<String>,
 }
 
-/// Looks at one group.
+/// Judges one group. Returns the strongest evidence that members are stuck.
 pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
     let found = |evidence, count, why| {
         Some(Stuck { evidence, count, why, severity: row.severity.map(str::to_owned) })
@@ -114,7 +114,7 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
     None
 }
 
-/// `5 min`, `3 h 5 min`, `4 d 2 h`.
+/// Returns minutes as text: `5 min`, `3 h 5 min`, `4 d 2 h`.
 pub(super) fn minutes(minutes: u64) -> String {
     let (days, hours, rest) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
     match (days, hours, rest) {

@@ -117,8 +117,8 @@ fn a_request_is_one_whatever_it_waits_for() {
     );
 }
 
-/// Tasks as our own dumps show them: one that blocks its worker, and those that no worker takes, are stuck
-/// whatever they are for.
+/// Tasks as our own dumps show them: one that blocks its worker, and those that no worker takes,
+/// are stuck whatever they are for.
 #[test]
 fn tasks_without_a_worker_and_those_that_take_it_are_stuck() {
     let task = |header: &str, category: &str| {

@@ -21,14 +21,14 @@ use self::parse::{LegacyHeader, LegacyText};
 /// Bounds of the text that is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LegacyLimits {
-    /// Bytes of the text.
+    /// Most bytes of the text.
     pub(crate) bytes: usize,
-    /// Addresses of one stack.
+    /// Most addresses of one stack.
     pub(crate) depth: usize,
 }
 
 impl Default for LegacyLimits {
-    /// 1 GiB, and a million addresses.
+    /// Allows 1 GiB, and a million addresses.
     fn default() -> LegacyLimits {
         LegacyLimits { bytes: 1 << 30, depth: 1 << 20 }
     }
@@ -46,7 +46,7 @@ pub enum LegacyError {
     TooLarge(usize),
 }
 
-/// Reads a profile, with what could not be read.
+/// Reads a profile. Returns it with warnings about what could not be read.
 ///
 /// # Errors
 ///
@@ -131,7 +131,7 @@ fn convert(text: &LegacyText) -> Profile {
     builder.finish()
 }
 
-/// The functions at the address of a call, the innermost first.
+/// Returns the functions at the address of a call, the innermost first.
 fn lines(builder: &mut Builder, text: &LegacyText, address: u64) -> Vec<Line> {
     let frames = text.frames.get(&address).map_or(&[][..], Vec::as_slice);
     frames

@@ -5,16 +5,16 @@ use std::ops::Range;
 
 use super::{LegacyError, LegacyLimits};
 
-/// More warnings than this are only counted.
+/// Number of warnings that are kept; more are only counted.
 const MOST_WARNINGS: usize = 20;
 
-/// Addresses without a name that may lie between two with one.
+/// Most addresses without a name that may lie between two with one.
 const AHEAD: usize = 64;
 
 /// The most functions at one address.
 const MOST_INLINED: usize = 100;
 
-/// Holds what the text says, as it says it.
+/// The content of the text, not yet put together to a profile.
 #[derive(Debug)]
 pub(super) struct LegacyText {
     pub(super) header: LegacyHeader,
@@ -26,19 +26,19 @@ pub(super) struct LegacyText {
     pub(super) addresses: Vec<u64>,
     /// The functions at the address of a call, the innermost first.
     pub(super) frames: HashMap<u64, Vec<LegacyFrame>>,
-    pub(super) regions: Vec<MappedRegion>,
+    pub(super) regions: Vec<LegacyMapping>,
     pub(super) warnings: Vec<String>,
     pub(super) more_warnings: usize,
     /// The index in the last stack of the address that was named last.
     named: usize,
 }
 
-/// Holds what the first line says.
+/// The form and the sampling, as the first line says them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum LegacyHeader {
     /// Blocks and bytes in use and allocated; of these one in `rate` bytes was sampled.
     Heap { rate: u64 },
-    /// Holds what the heap has grown by.
+    /// Bytes by which the heap has grown.
     Growth,
     /// Cycles and waits.
     Contention,
@@ -60,7 +60,7 @@ pub(super) struct LegacyFrame {
 
 /// A mapped file.
 #[derive(Debug)]
-pub(super) struct MappedRegion {
+pub(super) struct LegacyMapping {
     pub(super) start: u64,
     pub(super) limit: u64,
     pub(super) offset: u64,
@@ -132,8 +132,8 @@ impl LegacyText {
     fn sample(&mut self, line: &str, limits: &LegacyLimits) -> Result<(), &'static str> {
         let (values, stack) = line.split_once('@').ok_or("unknown line")?;
         let values = match self.header {
-            LegacyHeader::Heap { .. } | LegacyHeader::Growth => four(values),
-            LegacyHeader::Contention => two(values),
+            LegacyHeader::Heap { .. } | LegacyHeader::Growth => parse_four_values(values),
+            LegacyHeader::Contention => parse_two_values(values),
         };
         let values = values.ok_or("values that are no numbers")?;
         let start = self.addresses.len();
@@ -153,8 +153,8 @@ impl LegacyText {
         Ok(())
     }
 
-    /// Takes `\t0x4a1\tmain.f+0x21\t/src/main.go:7` for the stack before it. Other comments say
-    /// nothing of stacks.
+    /// Takes `\t0x4a1\tmain.f+0x21\t/src/main.go:7` for the stack before it. Other comments are
+    /// ignored.
     fn comment(&mut self, comment: &str, named: &mut HashMap<u64, usize>) {
         let Some(comment) = comment.strip_prefix('\t') else { return };
         let Some(current) = self.samples.len().checked_sub(1) else { return };
@@ -198,7 +198,7 @@ fn header(line: &str) -> Option<LegacyHeader> {
         .into_iter()
         .find_map(|start| line.strip_prefix(start))?;
     let (values, kind) = rest.split_once('@')?;
-    four(values)?;
+    parse_four_values(values)?;
     let kind = kind.trim();
     let (kind, rate) = match kind.split_once('/') {
         Some((kind, rate)) => (kind, rate.trim().parse().ok()?),
@@ -214,8 +214,8 @@ fn header(line: &str) -> Option<LegacyHeader> {
     }
 }
 
-/// `1: 2 [3: 4]`.
-fn four(text: &str) -> Option<[u64; 4]> {
+/// Reads `1: 2 [3: 4]`.
+fn parse_four_values(text: &str) -> Option<[u64; 4]> {
     let (first, rest) = text.split_once('[')?;
     let second = rest.trim_end().strip_suffix(']')?;
     let pair = |text: &str| {
@@ -226,8 +226,8 @@ fn four(text: &str) -> Option<[u64; 4]> {
     Some([a, b, c, d])
 }
 
-/// `180000 3`, with blanks between.
-fn two(text: &str) -> Option<[u64; 4]> {
+/// Reads `180000 3`, with blanks between.
+fn parse_two_values(text: &str) -> Option<[u64; 4]> {
     let mut words = text.split_whitespace();
     let (a, b) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
     words.next().is_none().then_some([a, b, 0, 0])
@@ -237,8 +237,8 @@ fn hex(word: &str) -> Option<u64> {
     u64::from_str_radix(word.trim().strip_prefix("0x")?, 16).ok()
 }
 
-/// A line of `/proc/PID/maps`: what is executable.
-fn region(line: &str) -> Option<MappedRegion> {
+/// Reads a line of `/proc/PID/maps`, if it is of something executable.
+fn region(line: &str) -> Option<LegacyMapping> {
     let mut words = line.split_whitespace();
     let (start, limit) = words.next()?.split_once('-')?;
     let number = |text: &str| u64::from_str_radix(text, 16).ok();
@@ -246,5 +246,5 @@ fn region(line: &str) -> Option<MappedRegion> {
     let executable = words.next()?.contains('x');
     let offset = number(words.next()?)?;
     let file = words.nth(2).unwrap_or_default().to_owned();
-    (executable && start < limit).then_some(MappedRegion { start, limit, offset, file })
+    (executable && start < limit).then_some(LegacyMapping { start, limit, offset, file })
 }

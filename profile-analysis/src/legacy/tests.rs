@@ -10,7 +10,7 @@ fn read(text: &str) -> (Profile, Vec<String>) {
     parse(text.as_bytes(), &LegacyLimits::default()).unwrap()
 }
 
-/// Rows as `name file:line flat cum`.
+/// Returns rows as `name file:line flat cum`.
 fn rows(profile: &Profile, by: By, sample_type: &str) -> Vec<String> {
     let sample_type = Some(sample_type.to_owned());
     let options = TopOptions { by, sample_type, ..TopOptions::default() };

@@ -6,39 +6,39 @@ use crate::dump::Dump;
 use crate::groups::{GroupOptions, Stuck, Summary, group};
 use crate::rules::RuleSet;
 
-/// Holds what one dump says.
+/// The summary of one dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DumpSummary {
     /// The name it came under.
     pub name: String,
-    /// Number of goroutines or threads there are.
+    /// Number of goroutines or threads.
     pub goroutines: u64,
-    /// In how many groups.
+    /// Number of groups.
     pub groups: usize,
-    /// Number of those that are this.
+    /// Counts of the goroutines by purpose, and of those that stand out.
     pub summary: Summary,
-    /// Tells whether it breaks off.
+    /// True where the dump breaks off.
     pub truncated: bool,
-    /// Tells whether a limit was reached, beyond which goroutines are counted and not kept.
+    /// True where a limit was reached, beyond which goroutines are counted and not kept.
     pub limited: bool,
-    /// The first groups: what looks stuck, then by the longest wait, then by count.
+    /// The first groups: those that look stuck, then by the longest wait, then by count.
     pub rows: Vec<GroupRow>,
-    /// Oddities of it.
+    /// Oddities of the dump.
     pub notes: Vec<String>,
 }
 
 /// A group on one line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GroupRow {
-    /// Number of them.
+    /// Number of members.
     pub count: u64,
     /// The state that most are in.
     pub state: String,
     /// The longest wait; `None` where none is known.
     pub wait_minutes: Option<u64>,
-    /// Their purpose.
+    /// Purpose of the members.
     pub category: &'static str,
-    /// The rule that says so.
+    /// Id of the rule that says so.
     pub rule: Option<String>,
     /// The first function past the standard library.
     pub function: String,
@@ -46,7 +46,7 @@ pub struct GroupRow {
     pub file: String,
     /// The line, 0 where unknown.
     pub line: u64,
-    /// Holds what looks stuck about them.
+    /// Evidence that members are stuck.
     pub stuck: Option<Stuck>,
 }
 

@@ -19,10 +19,10 @@ pub struct Finding {
 
 /// The most findings of one kind.
 const MOST: usize = 5;
-/// A function with at least this part of the total stands out.
+/// Percentage of the total from which on a function stands out.
 const LARGE: f64 = 30.0;
 
-/// Returns what stands out of a report: what is stuck, who makes others wait, what takes most.
+/// Returns the findings of a report: what is stuck, who makes others wait, what takes most.
 pub(super) fn find(report: &Report) -> Vec<Finding> {
     let mut findings = Vec::new();
     for dump in &report.dumps {
@@ -33,13 +33,13 @@ pub(super) fn find(report: &Report) -> Vec<Finding> {
                 "{} × {}{severity} at {}: {}",
                 stuck.count,
                 row.state,
-                named(&row.function, &row.file, row.line as i64),
+                name_with_place(&row.function, &row.file, row.line as i64),
                 stuck.why
             );
             if stuck.evidence == Evidence::CrowdAtLock
                 && let Some((entry, holder)) = holder(&report.profiles)
             {
-                text += &format!("; most waiting was caused by {} ({entry})", of(holder));
+                text += &format!("; most waiting was caused by {} ({entry})", name_row(holder));
             }
             findings.push(Finding { kind: "stuck", entry: dump.name.clone(), text });
         }
@@ -64,14 +64,14 @@ pub(super) fn find(report: &Report) -> Vec<Finding> {
             "{} {what}, {}, is by {}",
             format_percent(row.flat, table.total),
             format_value(row.flat, &table.unit),
-            of(row)
+            name_row(row)
         );
         findings.push(Finding { kind, entry: profile.name.clone(), text });
     }
     findings
 }
 
-/// Returns who made others wait most: what a mutex profile shows first.
+/// Returns the function that made others wait most: the first of a mutex profile.
 fn holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
     let mutex = profiles
         .iter()
@@ -79,12 +79,13 @@ fn holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
     Some((&mutex.name, mutex.tables.first()?.rows.first()?))
 }
 
-fn of(row: &Row) -> String {
-    named(&row.name, &row.file, row.line)
+fn name_row(row: &Row) -> String {
+    name_with_place(&row.name, &row.file, row.line)
 }
 
-/// `function (main.rs:7)`: the file's name without its path, which is long and rarely needed.
-pub(super) fn named(function: &str, file: &str, line: i64) -> String {
+/// Returns `function (main.rs:7)`: the file's name without its path, which is long and rarely
+/// needed.
+pub(super) fn name_with_place(function: &str, file: &str, line: i64) -> String {
     let file = file.rsplit(['/', '\\']).next().unwrap_or_default();
     match (file, line) {
         ("", _) => function.to_owned(),

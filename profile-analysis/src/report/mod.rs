@@ -20,7 +20,7 @@ pub use dumps::{DumpSummary, GroupRow};
 pub use findings::Finding;
 pub use render::render;
 
-/// Holds what several profiles say. Serializes to what `report --json` prints.
+/// A report on several profiles and dumps. Serializes to what `report --json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// The profiles, in the order in which they came.
@@ -29,30 +29,30 @@ pub struct Report {
     pub dumps: Vec<DumpSummary>,
     /// The findings, the most urgent first.
     pub findings: Vec<Finding>,
-    /// The parts that could not be read, and why.
+    /// Entries that could not be read, and why.
     pub notes: Vec<Note>,
 }
 
-/// Holds what one profile says.
+/// The summary of one profile.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProfileSummary {
     /// The name it came under.
     pub name: String,
     /// The subject, told from its sample types.
     pub subject: Subject,
-    /// Number of samples there are.
+    /// Number of samples.
     pub samples: usize,
     /// Time that the recording took, in nanoseconds; 0 where it is not of a window.
     pub duration_nanos: i64,
     /// The sum of each sample type.
     pub totals: Vec<Total>,
-    /// The tables of where the most is.
+    /// Rankings of the functions with the most.
     pub tables: Vec<Table>,
-    /// Notes that the profile carries, and what is odd about it.
+    /// Notes that the profile carries, and oddities of it.
     pub notes: Vec<String>,
 }
 
-/// Holds what a profile is about.
+/// Subjects of a profile.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -73,7 +73,7 @@ pub struct Total {
     /// The quantity that is counted.
     #[serde(rename = "type")]
     pub sample_type: String,
-    /// In which unit.
+    /// Unit of the value.
     pub unit: String,
     /// The sum, at the ends of `i64` where it is past them.
     pub value: i64,
@@ -85,11 +85,11 @@ pub struct Table {
     /// The quantity that is counted.
     #[serde(rename = "type")]
     pub sample_type: String,
-    /// In which unit.
+    /// Unit of the values.
     pub unit: String,
     /// The sum over all samples.
     pub total: i64,
-    /// Holds what [`Row::count`] counts, such as `inuse_objects`; empty where it counts nothing.
+    /// Sample type of [`Row::count`], such as `inuse_objects`; empty where nothing is counted.
     pub count_type: String,
     /// The rows, the largest first.
     pub rows: Vec<Row>,
@@ -104,8 +104,8 @@ pub struct Row {
     pub file: String,
     /// The line on which most falls, 0 where unknown.
     pub line: i64,
-    /// The amount that falls on the function itself; of allocations and waits also what the standard
-    /// library did for it.
+    /// The amount that falls on the function itself; of allocations and waits also what the
+    /// standard library did for it.
     pub flat: i64,
     /// `flat` in percent of the total.
     pub flat_percent: f64,
@@ -117,19 +117,19 @@ pub struct Row {
     pub count: i64,
 }
 
-/// Something to know about an entry.
+/// A note on an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
     /// The entry's name.
     pub name: String,
-    /// The finding, as one line.
+    /// The note, as one line.
     pub text: String,
 }
 
 /// Reads profiles and dumps, given as names and bytes: ranks the `rows` largest functions of each
 /// profile, and groups what is in each dump. An entry that is neither, or a broken one, becomes a
-/// note. Of each entry only the answer is kept: one that is made as it is asked for is the only one in
-/// memory.
+/// note. Of each entry only the answer is kept: one that is made as it is asked for is the only one
+/// in memory.
 pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
     entries: impl IntoIterator<Item = (N, B)>,
     rows: usize,
@@ -154,7 +154,7 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
     report
 }
 
-/// The report of one dump that was read already.
+/// Returns the report of one dump that was read already.
 pub fn of_dump(name: &str, dump: &dump::Dump, rows: usize) -> Report {
     let dumps = vec![DumpSummary::new(name, dump, rows)];
     let mut report = Report { dumps, ..Report::default() };
@@ -163,7 +163,7 @@ pub fn of_dump(name: &str, dump: &dump::Dump, rows: usize) -> Report {
 }
 
 impl Report {
-    /// Looks at all of it together.
+    /// Drops the tables that a dump makes needless, and looks for findings.
     fn join(&mut self) {
         // A dump as text says all that the table of a profile of goroutines says.
         if !self.dumps.is_empty() {
@@ -178,8 +178,8 @@ impl Report {
     }
 }
 
-/// `heap` and `allocs` are the same data with another default: where both are there, each shows what
-/// it is mainly about.
+/// Keeps each of `heap` and `allocs` to what it is mainly about where both are there: they are the
+/// same data with another default.
 fn say_it_once(profiles: &mut [ProfileSummary]) {
     let first = |profile: &ProfileSummary| {
         (profile.subject == Subject::Heap)

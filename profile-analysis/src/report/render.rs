@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::findings::named;
+use super::findings::name_with_place;
 use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
 use crate::groups::Summary;
 use crate::table::{NARROWEST, cut, fitting, wrapped};
@@ -49,7 +49,7 @@ pub fn render(report: &Report, width: usize) -> String {
     out
 }
 
-/// A dump: how many are what, and a line for each of the first groups.
+/// Writes a dump: its counts, and a line for each of the first groups.
 fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
     let Summary { background, per_request, unknown, long_waiting, potentially_stuck, .. } =
         dump.summary;
@@ -94,7 +94,7 @@ fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
     }
 }
 
-/// The name, what it is about, and its totals: `cpu.prof  cpu 9.98 s in 10.00 s, 212 stacks`.
+/// Returns the name, the subject, and the totals: `cpu.prof  cpu 9.98 s in 10.00 s, 212 stacks`.
 fn heading(profile: &ProfileSummary) -> String {
     let mut text = format!("{}  ", profile.name);
     let amount = |value: i64, unit: &str, sample_type: &str| match unit {
@@ -117,7 +117,7 @@ fn heading(profile: &ProfileSummary) -> String {
     text
 }
 
-/// Returns how many there are of what a sample type counts: `1 contention`, `17 goroutines`.
+/// Returns the number of things that a sample type counts: `1 contention`, `17 goroutines`.
 fn counted(value: i64, sample_type: &str) -> String {
     match (value, sample_type) {
         (1, "contentions") => "1 contention".to_owned(),
@@ -172,11 +172,11 @@ fn line(out: &mut String, width: usize, text: &str) {
     out.push('\n');
 }
 
-/// Writes a line that ends in a function and its place. Of what is too long the end is kept, without
-/// the place where little but that would be left.
+/// Writes a line that ends in a function and its place. Of what is too long the end is kept,
+/// without the place where little but that would be left.
 fn named_line(out: &mut String, width: usize, head: &str, (function, file, at): (&str, &str, i64)) {
     let room = width.saturating_sub(head.chars().count()).max(NAME);
-    let (name, length) = (named(function, file, at), function.chars().count());
+    let (name, length) = (name_with_place(function, file, at), function.chars().count());
     let (all, half) = (name.chars().count(), room / 2);
     let name = if all > room && all - length > half { function } else { &name };
     line(out, width, &format!("{head}{}", fitting(name, room)));

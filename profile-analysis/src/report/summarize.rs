@@ -8,7 +8,7 @@ use crate::frames::FrameTable;
 use crate::top::{By, RankQuery, RankedRow, rank, saturate};
 use crate::units::percent;
 
-/// A ranking to show: a sample type, what counts its things, and what a row is.
+/// A ranking to show: a sample type, the one that counts its things, and the kind of a row.
 type TablePlan = (usize, Option<usize>, By);
 
 /// Summarizes a profile.

@@ -88,7 +88,7 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
     Ok(rules)
 }
 
-/// Returns where and why a text is no file of rules.
+/// Returns the place and the reason of an error as one line: why a text is no file of rules.
 fn on_one_line(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().trim().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));
@@ -150,7 +150,7 @@ fn conditions(
     })
 }
 
-/// Whole minutes of `5m`, `2h`, `1h30m` or `300s`.
+/// Returns the whole minutes of `5m`, `2h`, `1h30m` or `300s`.
 fn minutes(text: &str) -> Option<u64> {
     let duration = profile_format::parse_duration(text).ok()?;
     (duration.subsec_nanos() == 0 && duration.as_secs() % 60 == 0)

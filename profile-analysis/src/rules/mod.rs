@@ -27,7 +27,7 @@ use serde::Serialize;
 use pattern::NamePattern;
 pub(crate) use pattern::{PatternBits, reason};
 
-/// Holds what a goroutine, thread or task is for.
+/// Purposes of a goroutine, thread or task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
@@ -41,7 +41,7 @@ pub enum Category {
 }
 
 impl Category {
-    /// The word for it.
+    /// Returns the word for it.
     pub fn name(self) -> &'static str {
         match self {
             Category::Background => "background",
@@ -51,11 +51,11 @@ impl Category {
     }
 }
 
-/// Rules that make no sense.
+/// Reasons why rules are refused.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RuleError {
-    /// The file is no TOML, or not of rules; holds where and why.
+    /// The file is no TOML, or not of rules; holds the place and the reason.
     #[error("{0}")]
     File(String),
     /// A rule holds a pattern that makes no sense.
@@ -75,7 +75,7 @@ pub enum RuleError {
     StuckAfter {
         /// The rule's id.
         rule: String,
-        /// The value itself.
+        /// The value.
         value: String,
     },
     /// A rule without a condition would match everything.
@@ -121,7 +121,7 @@ struct StackRule {
     severity: Option<String>,
 }
 
-/// Each that isn't empty has to hold.
+/// Conditions of a rule; each that isn't empty has to hold.
 #[derive(Clone, Debug, Default)]
 struct RuleConditions {
     any_frame: Vec<usize>,
@@ -131,9 +131,9 @@ struct RuleConditions {
     label: Vec<(String, Vec<NamePattern>)>,
 }
 
-/// Holds what rules look at.
+/// The facts of a group that rules look at.
 pub(crate) struct RuleSubject<'a> {
-    /// Tells which of the patterns match a frame, the first user frame, and the creator.
+    /// Patterns that match any frame; the next two are of the first user frame, and of the creator.
     pub(crate) any_frame: &'a PatternBits,
     pub(crate) top_user_frame: &'a PatternBits,
     pub(crate) created_by: &'a PatternBits,
@@ -141,20 +141,20 @@ pub(crate) struct RuleSubject<'a> {
     pub(crate) labels: &'a [(String, String, u64)],
 }
 
-/// Holds what the rules say.
+/// The judgement of the rules on a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Verdict<'a> {
     /// The category.
     pub category: Category,
-    /// The rule that decided.
+    /// Id of the rule that decided.
     pub rule: Option<&'a str>,
-    /// After how many minutes it counts as stuck, where the rule says so.
+    /// Number of minutes after which it counts as stuck, where the rule says so.
     pub stuck_after: Option<u64>,
-    /// Tells how bad that is, where the rule says so.
+    /// Severity, where the rule says one.
     pub severity: Option<&'a str>,
 }
 
-/// Returns what must hold of any bytes, for fuzzing and for tests that run its corpus: they are
+/// Checks what must hold of any bytes, for fuzzing and for tests that run its corpus: they are
 /// refused, or can be judged by.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
@@ -172,8 +172,8 @@ pub fn check(bytes: &[u8]) {
 }
 
 impl RuleSet {
-    /// The shipped rules: for Go's runtime, net/http, database/sql and gRPC, and for Rust's tokio,
-    /// hyper, rayon and std.
+    /// Returns the shipped rules: for Go's runtime, net/http, database/sql and gRPC, and for Rust's
+    /// tokio, hyper, rayon and std.
     pub fn shipped() -> &'static RuleSet {
         static SHIPPED: OnceLock<RuleSet> = OnceLock::new();
         SHIPPED.get_or_init(|| {
@@ -184,8 +184,8 @@ impl RuleSet {
         })
     }
 
-    /// The names that the developer page this project replaces looked for, as rules: requests
-    /// before the background, and as names of functions instead of anywhere in the text.
+    /// Returns the names that the developer page this project replaces looked for, as rules:
+    /// requests before the background, and as names of functions instead of anywhere in the text.
     pub fn original() -> &'static RuleSet {
         static ORIGINAL: OnceLock<RuleSet> = OnceLock::new();
         ORIGINAL.get_or_init(|| RuleSet::parse(include_str!("original.toml")).unwrap_or_default())
@@ -200,7 +200,7 @@ impl RuleSet {
         file::parse(toml)
     }
 
-    /// These rules, and then others.
+    /// Returns these rules, followed by others.
     #[must_use]
     pub fn then(mut self, others: RuleSet) -> RuleSet {
         let before = self.functions.len();
@@ -216,17 +216,17 @@ impl RuleSet {
         self
     }
 
-    /// Returns how many rules there are.
+    /// Returns the number of rules.
     pub fn len(&self) -> usize {
         self.rules.len()
     }
 
-    /// Returns whether there are none.
+    /// Returns whether there is no rule.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Returns which of the patterns for functions match a name.
+    /// Returns the patterns for functions that match a name.
     pub(crate) fn bits(&self, function: &str) -> PatternBits {
         let mut bits = self.no_bits();
         for (number, pattern) in self.functions.iter().enumerate() {
@@ -237,12 +237,12 @@ impl RuleSet {
         bits
     }
 
-    /// No pattern matches.
+    /// Returns bits where no pattern matches.
     pub(crate) fn no_bits(&self) -> PatternBits {
         vec![0; self.functions.len().div_ceil(64)]
     }
 
-    /// Returns what the first rule that matches says.
+    /// Returns the verdict of the first rule that matches.
     pub(crate) fn verdict(&self, subject: &RuleSubject<'_>) -> Verdict<'_> {
         let applies = |rule: &&StackRule| {
             rule.all.hold(subject) && !rule.unless.as_ref().is_some_and(|u| u.hold(subject))

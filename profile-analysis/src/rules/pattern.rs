@@ -9,7 +9,7 @@ pub(super) enum NamePattern {
     Regex(Regex),
 }
 
-/// Patterns that are compared with one name at a time: which of them match.
+/// A bit for each pattern, set for those that match a name.
 pub(crate) type PatternBits = Vec<u64>;
 
 impl NamePattern {
@@ -37,7 +37,8 @@ impl NamePattern {
     }
 }
 
-/// Returns why a regular expression makes no sense, without the picture of where that goes with it.
+/// Returns the reason why a regular expression makes no sense, without the picture that points at
+/// the place.
 pub(crate) fn reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();

@@ -19,8 +19,8 @@ pub(crate) use rank::{RankQuery, RankedRow, rank, saturate};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum By {
-    /// A function, told by its name, as `go tool pprof` does. Flat is what falls on its own code, cum
-    /// on that and all it called.
+    /// A function, told by its name, as `go tool pprof` does. Flat is what falls on its own code,
+    /// cum on that and all it called.
     #[default]
     Function,
     /// A whole stack with all its inlined frames; flat and cum are the same.
@@ -34,7 +34,7 @@ pub enum By {
     Caller,
 }
 
-/// Tells how to rank.
+/// Options of a ranking.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TopOptions {
     /// The sample type, as `kind` or `kind/unit`; where `None` the profile's default, else its
@@ -42,7 +42,7 @@ pub struct TopOptions {
     pub sample_type: Option<String>,
     /// The kind of thing that a row stands for.
     pub by: By,
-    /// Rank by cum instead of flat.
+    /// Ranks by cum instead of flat where true.
     pub cum: bool,
     /// The most rows; `None` for all.
     pub limit: Option<usize>,
@@ -54,7 +54,7 @@ pub struct Top {
     /// The quantity that is counted, such as `inuse_space`.
     #[serde(rename = "type")]
     pub sample_type: String,
-    /// In which unit, such as `bytes`.
+    /// Unit of the values, such as `bytes`.
     pub unit: String,
     /// The sum over all samples, at the ends of `i64` where it is past them. Samples without a
     /// stack count here only.
@@ -77,8 +77,8 @@ pub struct TopRow {
     pub line: i64,
     /// The amount that falls on the row itself.
     pub flat: i64,
-    /// The amount that falls on the row and on what it called; a stack that holds a function more than
-    /// once counts once.
+    /// The amount that falls on the row and on what it called; a stack that holds a function more
+    /// than once counts once.
     pub cum: i64,
     /// For [`By::Site`] the frames as `function file:line`, the leaf first; else empty.
     pub stack: Vec<String>,
@@ -107,8 +107,8 @@ pub fn top(stacks: &Stacks<'_>, options: &TopOptions) -> Result<Top> {
     })
 }
 
-/// The index of a sample type named as `kind` or `kind/unit`; without a name the profile's default
-/// one, else its last.
+/// Returns the index of a sample type named as `kind` or `kind/unit`; without a name the profile's
+/// default one, else its last.
 ///
 /// # Errors
 ///

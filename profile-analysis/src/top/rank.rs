@@ -9,7 +9,7 @@ use super::{By, TopRow};
 use crate::distinct::DistinctIndex;
 use crate::frames::{FrameRef, FrameTable};
 
-/// Holds what to rank.
+/// A ranking that is asked for.
 pub(crate) struct RankQuery {
     /// The sample type's index.
     pub(crate) index: usize,
@@ -21,7 +21,7 @@ pub(crate) struct RankQuery {
     pub(crate) limit: usize,
 }
 
-/// Rows in order, and what they are of.
+/// Rows in order, and the sum over all stacks.
 pub(crate) struct RowRanking {
     pub(crate) total: i64,
     pub(crate) rows: Vec<RankedRow>,
@@ -61,7 +61,7 @@ fn sites(
     query: &RankQuery,
 ) -> Vec<RankedRow> {
     // Nothing is below a whole stack, so flat is all there is.
-    let sites = SiteIndex::of(stacks, &mut values, frames);
+    let sites = SiteIndex::merge_equal_stacks(stacks, &mut values, frames);
     let first = |site: usize| sites.as_ref().map_or(site, |sites| sites.first[site] as usize);
     let flat = |site: usize| match &sites {
         Some(sites) => sites.sums[site],
@@ -95,31 +95,32 @@ fn sites(
 /// Stacks that have the same functions and lines, added up.
 #[derive(Default)]
 struct SiteIndex {
-    /// The first stack of each.
+    /// The first stack of each site.
     first: Vec<u32>,
     sums: Vec<i128>,
 }
 
 impl SiteIndex {
-    /// `None`, and no value taken, where other locations are other frames: the stacks are the sites.
-    fn of(
+    /// Adds up stacks of the same site. Returns `None`, and takes no value, where all locations
+    /// have different frames: then the stacks are the sites.
+    fn merge_equal_stacks(
         stacks: &Stacks<'_>,
         values: &mut impl Iterator<Item = i128>,
         frames: &FrameTable<'_>,
     ) -> Option<SiteIndex> {
         match frames.classes() {
             Some((_, true)) => None,
-            Some((classes, false)) => Some(SiteIndex::grouped(stacks, values, |stack| {
+            Some((classes, false)) => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
             })),
-            None => Some(SiteIndex::grouped(stacks, values, |stack| {
+            None => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
                 frames.ids(stacks.locations(stack))
             })),
         }
     }
 
-    /// FrameGroups stacks by parts that are equal for the same site.
-    fn grouped<I: Iterator<Item = u32>>(
+    /// Groups stacks by parts that are equal for the same site.
+    fn group_by_parts<I: Iterator<Item = u32>>(
         stacks: &Stacks<'_>,
         values: &mut impl Iterator<Item = i128>,
         parts: impl Fn(usize) -> I,
@@ -201,7 +202,7 @@ fn groups(
         .collect()
 }
 
-/// Tells which row each frame belongs to.
+/// The rows that frames belong to.
 struct FrameGroups<'a> {
     /// The name of each row.
     names: Vec<&'a str>,
@@ -247,7 +248,7 @@ impl<'a> FrameGroups<'a> {
         FrameGroups { names: names_of_lines, of_frame, by }
     }
 
-    /// The file and line of each row on which most of it falls, the first of equal ones.
+    /// Returns for each row the file and line on which most of it falls, the first of equal ones.
     fn heaviest<'f>(&self, frames: &'f FrameTable<'_>, weights: &[u128]) -> Vec<(&'f str, i64)> {
         let mut by_line: HashMap<(u32, &str, i64), u128> = HashMap::new();
         for (index, frame) in frames.frames.iter().enumerate() {
@@ -266,7 +267,7 @@ impl<'a> FrameGroups<'a> {
     }
 }
 
-/// The wanted rows in order of their values, the largest first, no more than asked for.
+/// Returns the wanted rows in order of their values, the largest first, no more than asked for.
 fn order(
     values: impl Iterator<Item = i128>,
     limit: usize,
@@ -303,7 +304,7 @@ fn ranked(name: &str, file: &str, line: i64, sums: RowSums, stack: Vec<String>) 
     RankedRow { row, companion: saturate(sums.companion) }
 }
 
-/// The number, or the end of `i64` that is nearest.
+/// Returns the number, or the end of `i64` that is nearest.
 pub(crate) fn saturate(number: i128) -> i64 {
     number.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }

@@ -121,7 +121,7 @@ fn sums_past_64_bits_stop_at_the_end() {
     assert_eq!(ranked(&profile, "alloc_space", By::Function).total, i64::MIN);
 }
 
-/// The frames of a stack as texts, written the plain way.
+/// Returns the frames of a stack as texts, written the plain way.
 fn texts(profile: &Profile, stack: &[u32]) -> Vec<(String, String, i64)> {
     let mut frames = Vec::new();
     for &index in stack {
@@ -138,7 +138,7 @@ fn texts(profile: &Profile, stack: &[u32]) -> Vec<(String, String, i64)> {
     frames
 }
 
-/// Flat and cum by name, with a map of texts.
+/// Returns flat and cum by name, with a map of texts.
 fn twin(profile: &Profile, by: By) -> HashMap<(String, i64), (i64, i64)> {
     let mut sums: HashMap<(String, i64), (i64, i64)> = HashMap::new();
     for sample in profile.samples.iter() {

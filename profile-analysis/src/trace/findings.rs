@@ -8,17 +8,18 @@ use crate::units::{format_value, plural};
 /// Something that a trace shows and that is rarely meant to be so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// `blocked worker`, `starved`, `slow polls`, `never polled again`, `queue` or `lost events`.
+    /// The kind: `blocked worker`, `starved`, `slow polls`, `never polled again`, `queue` or
+    /// `lost events`.
     pub what: &'static str,
     /// The whole of it, as one line.
     pub text: String,
 }
 
-/// A queue as long as this on average is worth a word.
+/// Average length of a queue that is worth a word.
 const LONG_QUEUE: f64 = 1.0;
 
-/// Returns what a trace's summary shows, the worst first. Background tasks may wait for as long as
-/// they like.
+/// Returns the findings of a trace's summary, the worst first. Background tasks may wait for as
+/// long as they like.
 pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut found = |what: &'static str, text: String| findings.push(Finding { what, text });
@@ -110,7 +111,7 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
     findings
 }
 
-/// Returns how tasks that are ready came to be so.
+/// Returns the word for how a task became ready, `None` for tasks in other states.
 fn starved(state: &str) -> Option<&'static str> {
     match state {
         "woken" => Some("woken"),
@@ -119,7 +120,7 @@ fn starved(state: &str) -> Option<&'static str> {
     }
 }
 
-/// `task NAME (SITE)`.
+/// Returns `task NAME (SITE)`, without the place where it is not known.
 fn task(name: &str, site: &str) -> String {
     if site.is_empty() { format!("task {name}") } else { format!("task {name} ({site})") }
 }

@@ -9,30 +9,30 @@ use std::fmt;
 
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// An event.
+/// A trace event.
 #[derive(Debug, Default)]
-pub(super) struct TraceEvent<'a> {
+pub(super) struct ChromeEvent<'a> {
     pub(super) phase: Cow<'a, str>,
     pub(super) category: Cow<'a, str>,
     pub(super) name: Cow<'a, str>,
     pub(super) thread: u64,
-    /// In microseconds, as `duration`.
+    /// Time at which it begins, in microseconds, as is `duration`.
     pub(super) at: f64,
     pub(super) duration: f64,
-    pub(super) arguments: EventFields<'a>,
+    pub(super) arguments: ObjectFields<'a>,
 }
 
 /// The fields of an object that are of use: of an event's arguments, of a group of tasks, or of the
 /// whole.
 #[derive(Debug, Default)]
-pub(super) struct EventFields<'a> {
+pub(super) struct ObjectFields<'a> {
     texts: Vec<(Cow<'a, str>, ScalarValue<'a>)>,
 }
 
-/// EventFields of an object that are kept.
+/// Number of an object's fields that are kept.
 const FIELDS: usize = 16;
 
-impl EventFields<'_> {
+impl ObjectFields<'_> {
     pub(super) fn text(&self, name: &str) -> &str {
         match self.find(name) {
             Some(ScalarValue::Text(text)) => text,
@@ -48,7 +48,7 @@ impl EventFields<'_> {
         matches!(self.find(name), Some(ScalarValue::Flag(true)))
     }
 
-    /// The numbers that are there.
+    /// Returns the numbers that are there.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
         self.texts.iter().filter_map(|(_, value)| value.number())
     }
@@ -58,14 +58,14 @@ impl EventFields<'_> {
     }
 }
 
-/// Takes what is read.
+/// The receiver of what is read.
 pub(super) trait EventSink {
-    /// An event. An error ends the reading.
-    fn event(&mut self, event: &TraceEvent<'_>) -> Result<(), String>;
-    /// A field of `otherData`.
-    fn fact(&mut self, facts: &EventFields<'_>);
-    /// A group of tasks in `otherData`.
-    fn group(&mut self, group: &EventFields<'_>);
+    /// Takes an event. An error ends the reading.
+    fn event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String>;
+    /// Takes a field of `otherData`.
+    fn fact(&mut self, facts: &ObjectFields<'_>);
+    /// Takes a group of tasks in `otherData`.
+    fn group(&mut self, group: &ObjectFields<'_>);
 }
 
 /// Reads a trace. On an error everything before it was given to the sink.
@@ -96,7 +96,7 @@ impl<'de, S: EventSink> Visitor<'de> for WholeTrace<'_, S> {
         while let Some(key) = map.next_key::<TextSeed<'de>>()? {
             match &*key.0 {
                 "traceEvents" => map.next_value_seed(EventList(self.0))?,
-                "otherData" => map.next_value_seed(TraceFacts(self.0))?,
+                "otherData" => map.next_value_seed(OtherData(self.0))?,
                 _ => map.next_value::<IgnoredAny>().map(drop)?,
             }
         }
@@ -126,16 +126,16 @@ impl<'de, S: EventSink> Visitor<'de> for EventList<'_, S> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(event) = seq.next_element::<TraceEvent<'de>>()? {
+        while let Some(event) = seq.next_element::<ChromeEvent<'de>>()? {
             self.0.event(&event).map_err(de::Error::custom)?;
         }
         Ok(())
     }
 }
 
-struct TraceFacts<'s, S>(&'s mut S);
+struct OtherData<'s, S>(&'s mut S);
 
-impl<'de, S: EventSink> DeserializeSeed<'de> for TraceFacts<'_, S> {
+impl<'de, S: EventSink> DeserializeSeed<'de> for OtherData<'_, S> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -143,7 +143,7 @@ impl<'de, S: EventSink> DeserializeSeed<'de> for TraceFacts<'_, S> {
     }
 }
 
-impl<'de, S: EventSink> Visitor<'de> for TraceFacts<'_, S> {
+impl<'de, S: EventSink> Visitor<'de> for OtherData<'_, S> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -151,7 +151,7 @@ impl<'de, S: EventSink> Visitor<'de> for TraceFacts<'_, S> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let mut facts = EventFields::default();
+        let mut facts = ObjectFields::default();
         while let Some(key) = map.next_key::<TextSeed<'de>>()? {
             if key.0 == "tasks" {
                 map.next_value_seed(TaskGroups(self.0))?;
@@ -183,7 +183,7 @@ impl<'de, S: EventSink> Visitor<'de> for TaskGroups<'_, S> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(group) = seq.next_element::<EventFields<'de>>()? {
+        while let Some(group) = seq.next_element::<ObjectFields<'de>>()? {
             self.0.group(&group);
         }
         Ok(())
@@ -215,7 +215,7 @@ enum ScalarValue<'a> {
 const LARGEST: f64 = 1e18;
 
 impl ScalarValue<'_> {
-    /// A number, or a text that is one.
+    /// Returns a number, or the one that a text is.
     fn number(&self) -> Option<f64> {
         let number = match self {
             ScalarValue::Number(number) => *number,
@@ -281,7 +281,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 }
 
-impl<'a> EventFields<'a> {
+impl<'a> ObjectFields<'a> {
     fn push(&mut self, name: Cow<'a, str>, value: ScalarValue<'a>) {
         if self.texts.len() < FIELDS {
             self.texts.push((name, value));
@@ -289,8 +289,8 @@ impl<'a> EventFields<'a> {
     }
 }
 
-impl<'de> de::Deserialize<'de> for EventFields<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<EventFields<'de>, D::Error> {
+impl<'de> de::Deserialize<'de> for ObjectFields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ObjectFields<'de>, D::Error> {
         deserializer.deserialize_any(FieldsVisitor)
     }
 }
@@ -298,52 +298,52 @@ impl<'de> de::Deserialize<'de> for EventFields<'de> {
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
-    type Value = EventFields<'de>;
+    type Value = ObjectFields<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<EventFields<'de>, A::Error> {
-        let mut fields = EventFields::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ObjectFields<'de>, A::Error> {
+        let mut fields = ObjectFields::default();
         while let Some((name, value)) = map.next_entry::<TextSeed<'de>, ScalarValue<'de>>()? {
             fields.push(name.0, value);
         }
         Ok(fields)
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<EventFields<'de>, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<ObjectFields<'de>, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(EventFields::default())
+        Ok(ObjectFields::default())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<EventFields<'de>, E> {
-        Ok(EventFields::default())
+    fn visit_str<E>(self, _: &str) -> Result<ObjectFields<'de>, E> {
+        Ok(ObjectFields::default())
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<EventFields<'de>, E> {
-        Ok(EventFields::default())
+    fn visit_f64<E>(self, _: f64) -> Result<ObjectFields<'de>, E> {
+        Ok(ObjectFields::default())
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<EventFields<'de>, E> {
-        Ok(EventFields::default())
+    fn visit_u64<E>(self, _: u64) -> Result<ObjectFields<'de>, E> {
+        Ok(ObjectFields::default())
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<EventFields<'de>, E> {
-        Ok(EventFields::default())
+    fn visit_i64<E>(self, _: i64) -> Result<ObjectFields<'de>, E> {
+        Ok(ObjectFields::default())
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<EventFields<'de>, E> {
-        Ok(EventFields::default())
+    fn visit_bool<E>(self, _: bool) -> Result<ObjectFields<'de>, E> {
+        Ok(ObjectFields::default())
     }
 
-    fn visit_unit<E>(self) -> Result<EventFields<'de>, E> {
-        Ok(EventFields::default())
+    fn visit_unit<E>(self) -> Result<ObjectFields<'de>, E> {
+        Ok(ObjectFields::default())
     }
 }
 
-impl<'de> de::Deserialize<'de> for TraceEvent<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TraceEvent<'de>, D::Error> {
+impl<'de> de::Deserialize<'de> for ChromeEvent<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ChromeEvent<'de>, D::Error> {
         deserializer.deserialize_map(EventVisitor)
     }
 }
@@ -351,14 +351,14 @@ impl<'de> de::Deserialize<'de> for TraceEvent<'de> {
 struct EventVisitor;
 
 impl<'de> Visitor<'de> for EventVisitor {
-    type Value = TraceEvent<'de>;
+    type Value = ChromeEvent<'de>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an event")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<TraceEvent<'de>, A::Error> {
-        let mut event = TraceEvent::default();
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ChromeEvent<'de>, A::Error> {
+        let mut event = ChromeEvent::default();
         while let Some(key) = map.next_key::<TextSeed<'de>>()? {
             let text = |scalar| match scalar {
                 ScalarValue::Text(text) => text,

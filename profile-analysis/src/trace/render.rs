@@ -4,8 +4,8 @@ use super::findings::{Finding, time};
 use super::{TraceSummary, findings};
 use crate::table::{NARROWEST, TextColumns, wrapped};
 
-/// Writes a summary as text, with `rows` rows in each table. Its lines have `width` characters at most, 40 at
-/// least: what is longer goes on in the next one.
+/// Writes a summary as text, with `rows` rows in each table. Its lines have `width` characters at
+/// most, 40 at least: what is longer goes on in the next one.
 pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
     let width = width.max(NARROWEST);
     let mut text = String::new();
@@ -54,8 +54,8 @@ pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
     text
 }
 
-/// Writes at most `rows` findings as text, each from a new line, none of which is longer than `width`
-/// characters, 40 at least.
+/// Writes at most `rows` findings as text, each from a new line, none of which is longer than
+/// `width` characters, 40 at least.
 pub fn render_findings(findings: &[Finding], rows: usize, width: usize) -> String {
     let line = |finding: &Finding| {
         wrapped(&format!("  {:<18}  {}", finding.what, finding.text), width.max(NARROWEST), 22)

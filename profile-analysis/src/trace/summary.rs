@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use profile_format::gunzip::{Gunzip, GunzipError, GunzipLimits, is_gzip};
 use serde::Serialize;
 
-use super::read::{self, EventFields, EventSink, TraceEvent};
+use super::read::{self, ChromeEvent, EventSink, ObjectFields};
 use crate::{Error, Format, Result, sniff};
 
 /// Polls that take longer are slow: other tasks of the worker wait meanwhile.
@@ -15,21 +15,21 @@ const SLOW_MICROS: f64 = 10_000.0;
 const BLOCKING_MICROS: f64 = 100_000.0;
 /// A task that was woken and waited longer for its poll found no worker.
 const LATE_MICROS: f64 = 100_000.0;
-/// Bytes of a name that are kept.
+/// Number of bytes of a name that are kept.
 const NAME: usize = 256;
 
-/// Holds what a trace may bring along.
+/// Bounds of what is kept of a trace.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TraceLimits {
-    /// Bytes that a gzip'd trace may have in the end.
+    /// Most bytes that a gzip'd trace may have in the end.
     pub bytes: u64,
-    /// Events that are read.
+    /// Most events that are read.
     pub events: u64,
-    /// Pairs of a name and a place that are told apart, and as many threads; what comes after them is
-    /// one.
+    /// Most pairs of a name and a place that are told apart, and as many threads; what comes after
+    /// them is one.
     pub names: usize,
-    /// Blocking polls, and groups of idle tasks, that are listed, the longest first.
+    /// Most blocking polls, and groups of idle tasks, that are listed, the longest first.
     pub listed: usize,
 }
 
@@ -39,7 +39,7 @@ impl Default for TraceLimits {
     }
 }
 
-/// Holds what a trace says. Serializes to what `trace --json` prints.
+/// The summary of a trace. Serializes to what `trace --json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TraceSummary {
@@ -47,9 +47,9 @@ pub struct TraceSummary {
     pub producer: String,
     /// Length of the window, in microseconds.
     pub window_micros: f64,
-    /// Number of events there are.
+    /// Number of events.
     pub events: u64,
-    /// Number of those that were lost, where it says so.
+    /// Number of events that were lost, where the trace says so.
     pub lost_events: u64,
     /// Number of threads that have events.
     pub threads: usize,
@@ -65,11 +65,11 @@ pub struct TraceSummary {
     pub never_polled: Vec<IdleTasks>,
     /// Tasks that were ready and had no worker; `None` where nobody counted.
     pub queue: Option<Queue>,
-    /// Waits of threads, and for how many of them it is known what ended them.
+    /// Number of waits of threads.
     pub waits: u64,
-    /// See `waits`.
+    /// Number of those waits for which it is known what ended them.
     pub wake_ups: u64,
-    /// Spans that were entered and left.
+    /// Number of spans that were entered and left.
     pub spans: u64,
     /// Oddities of the trace.
     pub warnings: Vec<String>,
@@ -84,13 +84,13 @@ pub struct TaskTime {
     pub site: String,
     /// Number of polls.
     pub polls: u64,
-    /// Time that they took.
+    /// Time that the polls took together.
     pub busy_micros: f64,
-    /// Time that the longest of them took.
+    /// Time that the longest poll took.
     pub longest_micros: f64,
 }
 
-/// Polls of such tasks that took too long, or to begin.
+/// Polls of such tasks that took too long, or took too long to begin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SlowPolls {
     /// The task's name.
@@ -114,9 +114,9 @@ pub struct Blocked {
     pub thread: u64,
     /// The thread's name.
     pub thread_name: String,
-    /// For how long, within the window.
+    /// Time that it took within the window.
     pub micros: f64,
-    /// Tells whether it still did so when the window closed.
+    /// True where it was still running when the window closed.
     pub unfinished: bool,
 }
 
@@ -131,20 +131,21 @@ pub struct IdleTasks {
     pub await_point: String,
     /// `background`, `per-request` or `unknown`.
     pub category: String,
-    /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are ready and have no worker.
+    /// `idle` where nobody woke them, as far as that is known; `woken` or `new` where they are
+    /// ready and have no worker.
     pub state: String,
-    /// Number of them.
+    /// Number of tasks.
     pub count: u64,
     /// Time since the first of them was polled, or started.
     pub longest_micros: f64,
 }
 
-/// Number of tasks that waited for a worker.
+/// Length of the queue of tasks that waited for a worker.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Queue {
-    /// Over all readings.
+    /// Mean over all readings.
     pub mean: f64,
-    /// At the worst moment.
+    /// Largest reading.
     pub most: f64,
 }
 
@@ -169,7 +170,7 @@ pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
     Ok(summary)
 }
 
-/// The bytes of a trace that may be gzip'd, and what is wrong with them.
+/// Returns the bytes of a trace that may be gzip'd, and what is wrong with them.
 fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
     if !is_gzip(bytes) {
         return (Cow::Borrowed(bytes), None);
@@ -193,13 +194,13 @@ struct SummaryBuilder {
     queue: (f64, u64, f64),
     /// The last poll of each thread that blocked it: when it began, and how long it took.
     blocking: HashMap<u64, (f64, f64)>,
-    /// The last moment that an event speaks of.
+    /// Latest time of any event.
     end: f64,
     too_many: bool,
 }
 
 impl EventSink for SummaryBuilder {
-    fn event(&mut self, event: &TraceEvent<'_>) -> Result<(), String> {
+    fn event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String> {
         if self.summary.events >= self.limits.events {
             return Err(format!("more than {} events", self.limits.events));
         }
@@ -223,20 +224,20 @@ impl EventSink for SummaryBuilder {
                 }
             }
             "f" if event.category == "wake" => self.summary.wake_ups += 1,
-            "f" if event.category == "woken" => self.woken(event),
+            "f" if event.category == "woken" => self.add_late_poll(event),
             _ => {}
         }
         self.end = self.end.max(event.at + event.duration.max(0.0));
         Ok(())
     }
 
-    fn fact(&mut self, facts: &EventFields<'_>) {
+    fn fact(&mut self, facts: &ObjectFields<'_>) {
         self.summary.producer = cut(facts.text("producer"));
         self.summary.window_micros = facts.number("window_micros").unwrap_or(0.0);
         self.summary.lost_events = facts.number("lost_events").unwrap_or(0.0) as u64;
     }
 
-    fn group(&mut self, group: &EventFields<'_>) {
+    fn group(&mut self, group: &ObjectFields<'_>) {
         let count = group.number("unpolled").unwrap_or(0.0) as u64;
         if count > 0 {
             self.summary.never_polled.push(IdleTasks {
@@ -255,7 +256,7 @@ impl EventSink for SummaryBuilder {
 }
 
 impl SummaryBuilder {
-    fn poll(&mut self, event: &TraceEvent<'_>) {
+    fn poll(&mut self, event: &ChromeEvent<'_>) {
         let key = (cut(&event.name), cut(event.arguments.text("site")));
         let other = || ("(other names)".to_owned(), String::new());
         let room = self.tasks.len() < self.limits.names || self.tasks.contains_key(&key);
@@ -285,7 +286,7 @@ impl SummaryBuilder {
     }
 
     /// Returns whether most of a poll that blocks a thread was one inside it, which is written
-    /// before it. That one is told of.
+    /// before it. The inner one is then the one that is listed.
     fn blocks_inside(&mut self, thread: u64, began: f64, took: f64) -> bool {
         if self.blocking.len() >= self.limits.names && !self.blocking.contains_key(&thread) {
             return false;
@@ -297,8 +298,8 @@ impl SummaryBuilder {
         })
     }
 
-    /// A poll that began because its task was woken.
-    fn woken(&mut self, event: &TraceEvent<'_>) {
+    /// Takes a poll that began because its task was woken.
+    fn add_late_poll(&mut self, event: &ChromeEvent<'_>) {
         let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
         if waited <= LATE_MICROS {
             return;
@@ -313,7 +314,7 @@ impl SummaryBuilder {
         }
     }
 
-    fn counter(&mut self, event: &TraceEvent<'_>) {
+    fn counter(&mut self, event: &ChromeEvent<'_>) {
         if event.name == "queue"
             && let Some(ready) = event.arguments.numbers().next()
         {
@@ -387,7 +388,7 @@ fn longest<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
     list.truncate(keep);
 }
 
-/// A text that comes from anywhere, bounded.
+/// Returns a text of any origin, cut to a bounded length.
 fn cut(text: &str) -> String {
     let mut end = text.len().min(NAME);
     while !text.is_char_boundary(end) {
