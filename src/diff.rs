@@ -169,11 +169,10 @@ fn bundles(
             format!("{} is a bundle and {} is not: name an entry of it", args.base, args.new);
         return Err(reason.into());
     }
-    let of_profile = |(name, bytes): (&String, &Vec<u8>)| {
-        let compared = with_dumps && sniff(bytes) == Format::Dump || profiles::is_profile(bytes);
-        (compared && !seen.contains(name)).then(|| name.clone())
-    };
-    let only_in_base = base.iter().filter_map(of_profile).collect();
+    let compares =
+        |bytes: &[u8]| with_dumps && sniff(bytes) == Format::Dump || profiles::is_profile(bytes);
+    let missing = base.iter().filter(|(name, bytes)| compares(bytes) && !seen.contains(*name));
+    let only_in_base = missing.map(|(name, _)| name.clone()).collect();
     let truncated = truncated || read.truncated;
     let all =
         BundleChanges { format: "bundle", entries, dumps, only_in_base, only_in_new, truncated };

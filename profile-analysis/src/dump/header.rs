@@ -113,23 +113,31 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
         crash,
         labels,
     };
-    if let Some(comma) = memchr::memchr(b',', content) {
-        header.state = &content[..comma];
-        for part in content[comma + 1..].split(|&byte| byte == b',') {
-            match part.trim_ascii() {
-                b"locked to thread" => header.locked = true,
-                part => {
-                    let minutes = part.strip_suffix(b" minutes").and_then(number);
-                    header.wait = header.wait.or(minutes);
+    header.read_state();
+    if header.state.is_empty() { HeaderLine::Text } else { HeaderLine::Header(header) }
+}
+
+impl GoroutineHeader<'_> {
+    /// Takes apart what stands in the brackets: the state, the wait and what is said of the goroutine.
+    fn read_state(&mut self) {
+        let content = self.state;
+        if let Some(comma) = memchr::memchr(b',', content) {
+            self.state = &content[..comma];
+            for part in content[comma + 1..].split(|&byte| byte == b',') {
+                match part.trim_ascii() {
+                    b"locked to thread" => self.locked = true,
+                    part => {
+                        let minutes = part.strip_suffix(b" minutes").and_then(number);
+                        self.wait = self.wait.or(minutes);
+                    }
                 }
             }
         }
+        while let Some((state, suffix)) = suffix(self.state) {
+            self.leaked |= suffix == b"leaked";
+            self.state = state;
+        }
     }
-    while let Some((state, suffix)) = suffix(header.state) {
-        header.leaked |= suffix == b"leaked";
-        header.state = state;
-    }
-    if header.state.is_empty() { HeaderLine::Text } else { HeaderLine::Header(header) }
 }
 
 /// Returns the header that a line begins as, without its labels: for lines whose labels are too

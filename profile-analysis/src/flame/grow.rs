@@ -26,7 +26,6 @@ impl Flame {
         let mut order: Vec<usize> = (0..self.len())
             .filter(|&stack| self.values[stack] > 0 || self.base_of(stack) > 0)
             .collect();
-        let below_zero = self.values.iter().filter(|&&value| value < 0).count();
         let (mut nodes, mut ranges) = (Vec::new(), Vec::new());
         let root = self.node(&order, 0, 0, 0, 0);
         nodes.push(root);
@@ -79,10 +78,15 @@ impl Flame {
         if cut_depth {
             notes.push(format!("no more than {deepest} frames of a stack are shown"));
         }
-        if below_zero > 0 {
-            notes.push(format!("without {} below zero", plural(below_zero as u64, "stack")));
-        }
+        notes.extend(self.note_below_zero());
         Tree { nodes, depth, note: notes.join("; ") }
+    }
+
+    /// Says how many stacks are left out because their values are below zero.
+    fn note_below_zero(&self) -> Option<String> {
+        let below_zero = self.values.iter().filter(|&&value| value < 0).count();
+        (below_zero > 0)
+            .then(|| format!("without {} below zero", plural(below_zero as u64, "stack")))
     }
 
     fn node(&self, stacks: &[usize], name: u32, parent: u32, depth: u32, start: i128) -> Node {

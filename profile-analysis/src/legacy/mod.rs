@@ -117,18 +117,22 @@ fn convert(text: &LegacyText) -> Profile {
             }
             LegacyHeader::Growth => builder.sample(&stack, &[a, b].map(clamp), &[]),
             LegacyHeader::Contention => {
-                let period = text.period.max(1);
-                let cycles = a.saturating_mul(period);
-                let nanoseconds = match text.cycles_per_second {
-                    0 => cycles,
-                    hz => (cycles as f64 * (1e9 / hz as f64)) as u64,
-                };
-                let values = [b.saturating_mul(period), nanoseconds].map(clamp);
-                builder.sample(&stack, &values, &[]);
+                builder.sample(&stack, &scale_contention(text, a, b), &[]);
             }
         }
     }
     builder.finish()
+}
+
+/// Scales sampled cycles and waits to all waits and their nanoseconds.
+fn scale_contention(text: &LegacyText, cycles: u64, waits: u64) -> [i64; 2] {
+    let period = text.period.max(1);
+    let cycles = cycles.saturating_mul(period);
+    let nanoseconds = match text.cycles_per_second {
+        0 => cycles,
+        hz => (cycles as f64 * (1e9 / hz as f64)) as u64,
+    };
+    [waits.saturating_mul(period), nanoseconds].map(clamp)
 }
 
 /// Returns the functions at the address of a call, the innermost first.

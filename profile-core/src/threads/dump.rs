@@ -100,6 +100,14 @@ struct ResolvedThreads<'a> {
     cycles: Vec<LockCycle>,
 }
 
+/// Notes how many stacks have no way up to their root, if any have none.
+fn note_truncated(builder: &mut Builder, threads: &[ThreadStack]) {
+    let truncated = threads.iter().filter(|thread| thread.truncated).count();
+    if truncated > 0 {
+        builder.comment(&format!("truncated: {truncated} stacks without a way up to their root"));
+    }
+}
+
 impl<'a> ResolvedThreads<'a> {
     fn new(threads: &'a [ThreadStack], tasks: &ListedTasks, taken: SystemTime) -> Self {
         let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
@@ -151,11 +159,7 @@ impl<'a> ResolvedThreads<'a> {
         for cycle in &cycles {
             builder.comment(&describe_cycle(cycle, threads));
         }
-        let truncated = threads.iter().filter(|thread| thread.truncated).count();
-        if truncated > 0 {
-            builder
-                .comment(&format!("truncated: {truncated} stacks without a way up to their root"));
-        }
+        note_truncated(&mut builder, threads);
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
         let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();

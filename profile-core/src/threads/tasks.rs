@@ -154,10 +154,22 @@ impl ListedTasks {
                 ));
             }
         }
+        self.add_unlisted(builder, &mut places);
+        for note in &self.notes {
+            builder.comment(note);
+        }
+    }
+
+    /// Adds the tasks that nobody lists one by one.
+    fn add_unlisted(
+        &self,
+        builder: &mut Builder,
+        places: &mut HashMap<(String, String, u32), u32>,
+    ) {
         for awaits in &self.others {
-            let mut stack = locations(builder, &mut places, &path(awaits));
+            let mut stack = locations(builder, places, &path(awaits));
             if stack.is_empty() {
-                stack.push(location(builder, &mut places, &awaits.name, ("", 0)));
+                stack.push(location(builder, places, &awaits.name, ("", 0)));
             }
             let labels = [
                 builder.text_label("task", &awaits.name),
@@ -167,16 +179,13 @@ impl ListedTasks {
             builder.sample(&stack, &[1], &labels);
         }
         if self.unknown > 0 {
-            let place = location(builder, &mut places, "unnamed_tasks", ("", 0));
+            let place = location(builder, places, "unnamed_tasks", ("", 0));
             let labels = [
                 builder.text_label("task", "(unnamed)"),
                 builder.text_label("state", "task unknown"),
                 builder.text_label("category", "unknown"),
             ];
             builder.sample(&[place], &[self.unknown as i64], &labels);
-        }
-        for note in &self.notes {
-            builder.comment(note);
         }
     }
 

@@ -179,7 +179,6 @@ macro_rules! signal_entry {
                 "call {work}",
                 "pop r11",
                 "mov rsp, qword ptr [rsp]",
-                // Nobody else writes to a slot that is held.
                 "mov rax, {give_back}",
                 "add qword ptr [r11], rax",
                 "ret",
