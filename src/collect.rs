@@ -30,16 +30,16 @@ use settings::Settings;
 struct Job<'a> {
     args: &'a CollectArgs,
     client: &'a Client,
-    /// With what the URL asks for.
+    /// The request, completed by what the URL asks for.
     request: Request,
-    /// Tells whether there are others.
+    /// True if there are other services: messages then name this one.
     several: bool,
 }
 
 /// The most services that are collected from at the same time.
 const AT_ONCE: usize = 16;
 
-/// Holds what is printed with `--json`, a line for each service.
+/// A line that is printed with `--json`, one for each service.
 #[derive(Serialize)]
 struct Line<'a> {
     url: &'a str,
@@ -50,7 +50,7 @@ struct Line<'a> {
     manifest: Option<Manifest>,
 }
 
-/// Holds what a collection came to.
+/// The outcome of one collection.
 enum Outcome {
     Complete,
     Partial,
@@ -104,7 +104,7 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     Ok(exit_code(&outcomes))
 }
 
-/// Arguments that are good one by one and make no sense together.
+/// Refuses arguments that are good one by one and make no sense together.
 fn check(args: &CollectArgs) -> Result<(), String> {
     let output = args.output.as_deref();
     let to_stdout = output == Some(Path::new("-"));
@@ -216,7 +216,7 @@ impl Job<'_> {
         self.end(None, 0, Some(reason), None)
     }
 
-    /// Says what went wrong and what to do about it; the first of the two.
+    /// Says what went wrong, and what to do about it. Returns the first of the two.
     fn say(&self, error: &(dyn StdError + 'static)) -> String {
         let mut reason =
             if interrupt::happened() { "interrupted".to_owned() } else { chain(error) };
@@ -314,7 +314,7 @@ impl Job<'_> {
     }
 }
 
-/// Says what is missing, and why, unless it was `said` as the error.
+/// Notes what is missing, and why, unless it was `said` as the error.
 fn explain(manifest: &Manifest, said: &str) {
     if !manifest.incomplete.is_empty() && manifest.incomplete != said {
         note(&format!(
@@ -330,7 +330,7 @@ fn explain(manifest: &Manifest, said: &str) {
     });
 }
 
-/// Notes on the first of many: a manifest may hold as many as its writer likes.
+/// Notes the first of many: a manifest may hold as many as its writer likes.
 fn list<T>(mut all: impl Iterator<Item = T>, text: impl Fn(T) -> String) {
     const MOST: usize = 30;
     all.by_ref().take(MOST).for_each(|one| note(&printable(&text(one))));

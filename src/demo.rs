@@ -23,7 +23,7 @@ use workload::Workload;
 
 const ROWS: usize = 5;
 
-/// Nanoseconds of waiting for one event.
+/// The rate of the block profile: nanoseconds of waiting for one event.
 const BLOCK_RATE: u64 = 1_000_000;
 
 pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
@@ -85,7 +85,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
 }
 
-/// Arguments that this can do nothing with.
+/// Refuses arguments that the demo can do nothing with.
 fn check(args: &DemoArgs) -> Result<(), String> {
     let listen = &args.listen;
     let mut addresses =
@@ -101,7 +101,7 @@ fn check(args: &DemoArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// The kinds that a request gets that names none, and a trace.
+/// Returns the kinds that a request gets that names none, and a trace.
 fn kinds() -> String {
     let available = Collectors::new().available();
     let kinds = Kind::DEFAULT.into_iter().chain([Kind::Trace]);

@@ -93,7 +93,7 @@ fn text(args: &DiffArgs, changes: &Changes) -> Result<String, Failure> {
     Ok(output::headed(&render_changes(changes, by, output::width()), 2))
 }
 
-/// Holds what has changed in an entry of a bundle.
+/// Changes in an entry of a bundle.
 #[derive(Serialize)]
 struct EntryChanges {
     name: String,
@@ -101,7 +101,7 @@ struct EntryChanges {
     changes: Changes,
 }
 
-/// Holds what has changed in a dump of a bundle.
+/// Changes in a dump of a bundle.
 #[derive(Serialize)]
 struct DumpChanges {
     name: String,
@@ -109,12 +109,12 @@ struct DumpChanges {
     changes: Diff,
 }
 
-/// Holds what has changed between two bundles.
+/// Changes between two bundles.
 #[derive(Serialize)]
 struct BundleChanges {
     format: &'static str,
     entries: Vec<EntryChanges>,
-    /// The dumps of goroutines and threads, group by group.
+    /// The changes of dumps of goroutines and threads, group by group.
     dumps: Vec<DumpChanges>,
     /// Names of profiles and dumps that only one of them has.
     only_in_base: Vec<String>,

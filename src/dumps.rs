@@ -16,13 +16,14 @@ use crate::output::{Failure, chain, note, printable};
 /// A dump, and when it was taken.
 pub(crate) struct Taken {
     pub(crate) dump: Dump,
-    /// As RFC 3339, where a manifest says it.
+    /// The time as RFC 3339, where a manifest says it.
     pub(crate) timestamp: Option<String>,
-    /// Tells whether the bundle that it is from has all of it.
+    /// True if the bundle that it is from has all of it.
     pub(crate) complete: bool,
 }
 
-/// Number of bytes of a file that are read at a time: what stays in the processor's cache until it is parsed.
+/// Number of bytes of a file that are read at a time: so many stay in the processor's cache until
+/// they are parsed.
 const PIECE: usize = 256 << 10;
 /// The text with which `inspect`, `report` and `groups` refuse what is no dump.
 const NONE: &str = "holds no dump of goroutines or threads";
@@ -57,7 +58,7 @@ fn why_not(bundle: &Bundle) -> String {
     })
 }
 
-/// Reads a file that begins as a dump in pieces. `None` for anything else.
+/// Reads a file that begins as a dump, in pieces. Returns `None` for anything else.
 pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Failure> {
     // What can't be opened may name an entry of a bundle; what is no file can't be read twice.
     let Ok(mut file) = File::open(spec) else { return Ok(None) };
@@ -88,7 +89,7 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
     Ok((known || dump.goroutines() > 0).then_some(dump))
 }
 
-/// Returns what to do about a file that is none of what was looked for.
+/// Returns what to do about a file that is none of those that were looked for.
 pub(crate) fn hint(bytes: &[u8]) -> &'static str {
     match sniff(bytes) {
         Format::Dump => "; `profilez groups` reads it",

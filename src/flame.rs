@@ -13,7 +13,7 @@ use crate::input;
 use crate::output::{self, Failure};
 use crate::profiles;
 
-/// Holds what to write.
+/// The form of a picture.
 #[derive(Clone, Copy)]
 enum Picture {
     Svg,
@@ -23,7 +23,7 @@ enum Picture {
 }
 
 impl Picture {
-    /// By the ending of a file's name.
+    /// Tells the form by the ending of a file's name.
     fn of(path: &Path) -> Option<Picture> {
         let name = path.file_name().and_then(OsStr::to_str)?;
         let pictures = [
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file, and what it is compared with.
+/// Returns the title: the file, and what it is compared with.
 fn title(args: &FlameArgs) -> String {
     let name = |spec: &str| spec.rsplit(['/', '\\']).next().unwrap_or(spec).to_owned();
     match &args.base {

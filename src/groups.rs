@@ -31,12 +31,12 @@ pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(exit_code(&dump).max(code)))
 }
 
-/// Partial where something of the dump is lost.
+/// Returns [`output::PARTIAL`] where something of the dump is lost, else 0.
 pub(crate) fn exit_code(dump: &Dump) -> u8 {
     if dump.truncated() || !dump.limits_reached().is_empty() { output::PARTIAL } else { 0 }
 }
 
-/// Returns how to read and how to group.
+/// Returns the options for reading and for grouping.
 pub(crate) fn options(reading: &Reading, by: &GroupBy) -> (Options, GroupOptions) {
     let mut reading = Options { strip_prefix: reading.strip_prefix, ..Options::default() };
     let by = match by.clone() {
@@ -52,8 +52,8 @@ pub(crate) fn options(reading: &Reading, by: &GroupBy) -> (Options, GroupOptions
     (reading, GroupOptions { by, ..GroupOptions::default() })
 }
 
-/// The rules that the arguments name: the user's come before the shipped ones, and the original
-/// ones stand alone.
+/// Returns the rules that the arguments name: the user's come before the shipped ones, and the
+/// original ones stand alone.
 pub(crate) fn rules(reading: &Reading) -> Result<RuleSet, Failure> {
     match reading.rules.as_deref() {
         None => Ok(RuleSet::shipped().clone()),

@@ -62,8 +62,8 @@ pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
     whole(recognise(read_on(head, from, spec)?, name)?, name)
 }
 
-/// Returns what is no bundle; what looks like one only now is broken, and says so when it is read
-/// again.
+/// Returns a file that is no bundle. One that looks like a bundle only now is broken, and says so
+/// when it is read again.
 fn whole(input: Input, name: &str) -> Result<Stream, Failure> {
     match input {
         Input::Bytes(bytes) => Ok(Stream::Bytes(bytes)),
@@ -93,14 +93,14 @@ pub(crate) fn open(spec: &str) -> Result<Input, Failure> {
     Ok(input)
 }
 
-/// Says on standard error what is wrong with a bundle.
+/// Notes on standard error what is wrong with a bundle.
 pub(crate) fn warn(warnings: &[Warning]) {
     for warning in warnings {
         note(&format!("warning: {}", printable(&warning.to_string())));
     }
 }
 
-/// Returns what a file is called in messages.
+/// Returns the name of a file in messages.
 fn called(path: &str) -> &str {
     if is_stdin(path) { "standard input" } else { path }
 }
@@ -111,12 +111,13 @@ pub(crate) fn is_stdin(spec: &str) -> bool {
     path == "-" || path == STDIN
 }
 
-/// `bundle.tar.gz:heap.prof`, where there is such a file before the last colon, or `-:heap.prof`.
+/// Splits `bundle.tar.gz:heap.prof`, where there is such a file before the last colon, or
+/// `-:heap.prof`.
 fn entry_of(spec: &str) -> Option<(&str, &str)> {
     spec.rsplit_once(':').filter(|(bundle, _)| *bundle == "-" || Path::new(bundle).exists())
 }
 
-/// One entry of a bundle. All of the bundle is read: whether it is whole is known at its end.
+/// Reads one entry of a bundle. All of the bundle is read: whether it is whole is known at its end.
 fn entry(path: &str, wanted: &str) -> Result<Input, Failure> {
     let from: Box<dyn Read> = match path {
         "-" => Box::new(io::stdin().lock()),

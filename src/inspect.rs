@@ -31,10 +31,10 @@ struct BundleFacts {
 #[derive(Serialize)]
 struct EntryFacts {
     name: String,
-    /// As the `format` of what is no bundle.
+    /// Its format, in the words of the `format` of what is no bundle.
     format: &'static str,
     bytes: u64,
-    /// Tells whether all of it arrived.
+    /// True if all of it arrived.
     complete: bool,
 }
 
@@ -124,7 +124,7 @@ fn trace_facts(summary: TraceSummary) -> TraceFacts {
     }
 }
 
-/// Looks at a bundle as it is read; of no entry more is kept than a piece.
+/// Looks at a bundle as it is read. No more than a piece of an entry is kept.
 fn bundle_facts(mut reader: Reader) -> BundleFacts {
     let mut formats = Vec::new();
     let mut piece = Vec::with_capacity(PIECE);
@@ -147,7 +147,8 @@ fn bundle_facts(mut reader: Reader) -> BundleFacts {
     }
 }
 
-/// Returns what an entry is, told from its beginning; which form a dump has, all of it may tell.
+/// Returns the format of an entry, told from its beginning. The form of a dump is told from all of
+/// it.
 fn format_of(entry: &mut impl Read, piece: &mut Vec<u8>) -> &'static str {
     let mut fill = |piece: &mut Vec<u8>| {
         piece.clear();
@@ -286,7 +287,7 @@ fn dump_text(facts: &DumpFacts) -> String {
     text
 }
 
-/// A line of a name and its value, which may come from anywhere.
+/// Adds a line of a name and its value, which may come from anywhere.
 fn row(text: &mut String, name: &str, value: &str) {
     if !value.trim().is_empty() {
         // Writing to a string can't fail.

@@ -10,14 +10,14 @@ use crate::dumps;
 use crate::input::{self, Stream};
 use crate::output::{Failure, chain, note, printable};
 
-/// Holds what became of looking at the entries of a bundle.
+/// The outcome of a walk over the entries of a bundle.
 pub(crate) struct Seen {
-    /// Tells whether something of it is lost.
+    /// True if something of the bundle is lost.
     pub(crate) truncated: bool,
 }
 
-/// Calls for each entry of a bundle, as it is read, or once for what is no bundle, with its name and
-/// bytes. Only one entry is in memory at a time.
+/// Calls `visit` with name and bytes of each entry of a bundle, as it is read, or once for what is
+/// no bundle. Only one entry is in memory at a time.
 pub(crate) fn each(
     spec: &str,
     mut visit: impl FnMut(&str, Vec<u8>) -> Result<ControlFlow<()>, Failure>,
@@ -78,8 +78,8 @@ pub(crate) fn read<'a>(
     Ok(profile)
 }
 
-/// The bytes of the profile that is meant and its name: the file itself, or the first entry of a
-/// bundle that has the sample type.
+/// Chooses the profile that is meant, and returns its name and bytes: the file itself, or the first
+/// entry of a bundle that has the sample type.
 pub(crate) fn choose(spec: &str, select: &Select) -> Result<(String, Vec<u8>), Failure> {
     let mut chosen = None;
     let mut seen = Vec::new();

@@ -16,7 +16,7 @@ use crate::dumps;
 use crate::input::{self, Stream};
 use crate::output::{self, Failure, printable};
 
-/// Holds what is printed: where it comes from, what it says, and what is missing.
+/// The report that is printed: where it comes from, what it says, and what is missing.
 #[derive(Serialize)]
 pub(crate) struct Report {
     /// `None` for a profile on its own, or a bundle that breaks off.
@@ -24,12 +24,12 @@ pub(crate) struct Report {
     truncated: bool,
     #[serde(flatten)]
     profiles: Profiles,
-    /// Holds what its trace shows.
+    /// Findings of its trace.
     findings: Vec<Finding>,
     warnings: Vec<String>,
 }
 
-/// Findings of a trace that are shown.
+/// The most findings of a trace that are shown.
 const FINDINGS: usize = 12;
 
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
@@ -74,7 +74,7 @@ fn read(args: &ReportArgs, options: &Options) -> Result<Report, Failure> {
     Ok(of_one(profiles, truncated))
 }
 
-/// The report of a bundle, of which one entry at a time is in memory.
+/// Makes the report of a bundle, of which one entry at a time is in memory.
 pub(crate) fn of<R: Read>(mut reader: BundleReader<R>, rows: usize) -> Report {
     let (mut found, mut of_traces) = (Vec::new(), Vec::new());
     let profiles = report::report(
@@ -147,7 +147,7 @@ fn head(text: &mut String, manifest: &Manifest) {
     line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
 }
 
-/// Returns what is not in the bundle, and what would bring it in.
+/// Adds what is not in the bundle, and what would bring it in.
 fn tail(text: &mut String, manifest: &Manifest) {
     if !manifest.errors.is_empty() {
         gap(text);
@@ -166,7 +166,7 @@ fn tail(text: &mut String, manifest: &Manifest) {
     }
 }
 
-/// An empty line between two parts.
+/// Adds an empty line between two parts.
 fn gap(text: &mut String) {
     if !text.is_empty() {
         text.push('\n');

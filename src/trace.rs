@@ -11,7 +11,7 @@ use crate::args::TraceArgs;
 use crate::input::{self, Input};
 use crate::output::{self, Failure, chain};
 
-/// Holds what is printed for programs.
+/// The answer that is printed as JSON.
 #[derive(Serialize)]
 struct Answer<'a> {
     #[serde(flatten)]
@@ -35,7 +35,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if complete { 0 } else { output::PARTIAL }))
 }
 
-/// The trace of a bundle, and whether all of it arrived.
+/// Returns the trace of a bundle, and whether all of it arrived.
 fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), Failure> {
     let truncated = bundle.truncated;
     let mut entries = bundle.entries.into_iter();

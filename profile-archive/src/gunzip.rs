@@ -6,10 +6,11 @@ use profile_format::gunzip::{GZIP_MAGIC, Gunzip as Members, GunzipError, GunzipL
 
 use crate::{Error, Limits, Problem, Result};
 
-/// The ratio says nothing about the first few kilobytes: headers and padding are mostly zeros.
+/// Number of decompressed bytes that the ratio is not applied to: the first few kilobytes are
+/// mostly headers and padding, which are zeros.
 const RATIO_FREE: u64 = 1 << 20;
 
-/// The most that is decompressed before the bounds are looked at.
+/// The most bytes that are decompressed before the bounds are looked at.
 const STEP: usize = 64 * 1024;
 
 /// The decompressed bytes of an input, gzip members in a row read as one.
@@ -21,7 +22,7 @@ pub(crate) struct GunzipReader<R> {
     max_ratio: u64,
     /// Number of members that were begun; none where the input is not compressed.
     pub(crate) members: u64,
-    /// Tells whether something that is no member follows the last one.
+    /// True if something that is no member follows the last one.
     pub(crate) trailing: bool,
 }
 
@@ -57,7 +58,8 @@ impl<R: Read> GunzipReader<R> {
         Ok(new(GunzipBody::Packed(packed), 1, failed))
     }
 
-    /// Reads some bytes into a buffer that is not empty; 0 says that the input ended well.
+    /// Reads some bytes into a buffer that is not empty, and returns how many; 0 where the input
+    /// ended well.
     ///
     /// After a problem there is nothing more to read.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Problem> {
@@ -83,7 +85,8 @@ impl<R: Read> GunzipReader<R> {
         }
     }
 
-    /// Returns what is wrong with compressed data. Something that follows it is only noted.
+    /// Turns an error of the decoder into a problem. Data that follows the last member is only
+    /// noted, and ends the input.
     fn problem(&mut self, error: GunzipError) -> Result<usize, Problem> {
         Err(match error {
             GunzipError::Trailing => {
@@ -105,7 +108,7 @@ fn too_much(max_total_bytes: u64) -> Problem {
     Problem::Limit { limit: "max_total_bytes", value: max_total_bytes }
 }
 
-/// The first byte, which stays to be read; `None` where there is none.
+/// Returns the first byte, which stays to be read; `None` where there is none.
 fn first(input: &mut impl BufRead) -> io::Result<Option<u8>> {
     uninterrupted(|| Ok(input.fill_buf()?.first().copied()))
 }
@@ -179,7 +182,7 @@ mod tests {
         assert_eq!(end, Err(too_much(2)));
     }
 
-    /// Fails as told, once, after some bytes.
+    /// A reader that fails as told, once, after some bytes.
     struct Failing<'a>(&'a [u8], Option<io::ErrorKind>);
 
     impl Read for Failing<'_> {

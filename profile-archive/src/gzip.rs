@@ -7,13 +7,14 @@ use std::io::{self, Write};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// Magic, method 8 (deflate), no flags, no time, no extra flags, unknown operating system.
+/// The header: magic, method 8 (deflate), no flags, no time, no extra flags, unknown operating
+/// system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// The first bytes of anything gzip'd.
 pub(crate) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The buffer between the compressor and the writer below.
+/// Number of bytes in the buffer between the compressor and the writer below.
 const OUT: usize = 32 * 1024;
 
 /// A gzip member that is being written. Dropped before [`GzipWriter::finish`] it leaves a stream
@@ -26,7 +27,7 @@ pub(crate) struct GzipWriter<W> {
     crc: Crc,
     /// The checksum as it was at the last flush.
     flushed: Crc,
-    /// Tells whether the compressor holds data that was not flushed.
+    /// True if the compressor holds data that was not flushed.
     pending: bool,
 }
 
@@ -48,14 +49,14 @@ impl<W: Write> GzipWriter<W> {
         })
     }
 
-    /// Appends data, compressed.
+    /// Compresses data and appends it.
     pub(crate) fn compress(&mut self, data: &[u8]) -> io::Result<()> {
         self.crc.update(data);
         self.pending = true;
         self.deflate(data, FlushCompress::None)
     }
 
-    /// Appends data as it is. Nothing of it is copied.
+    /// Appends data that is not compressed, without copying it.
     pub(crate) fn store(&mut self, data: &[u8]) -> io::Result<()> {
         self.sync()?;
         // The compressor knows nothing of what is stored in between: a reference from after it to
@@ -79,7 +80,7 @@ impl<W: Write> GzipWriter<W> {
         Ok(())
     }
 
-    /// Goes on from the last flush: the writer below has dropped everything since.
+    /// Goes on from the last flush, after the writer below has dropped everything since.
     pub(crate) fn rewind(&mut self) {
         // What was flushed ends at a byte boundary, and a compressor that knows nothing of it
         // refers to nothing in it.
@@ -125,7 +126,7 @@ impl<W: Write> GzipWriter<W> {
     }
 }
 
-/// The same checksum; it has no `Clone`.
+/// Copies a checksum, which has no `Clone`.
 fn copy(crc: &Crc) -> Crc {
     let mut copy = Crc::new();
     copy.combine(crc);
@@ -176,7 +177,7 @@ mod tests {
         file
     }
 
-    /// Bytes that deflate can't shrink.
+    /// Returns bytes that deflate can't shrink.
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let step = |_| {

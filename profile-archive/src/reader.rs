@@ -38,7 +38,7 @@ pub struct BundleReader<R> {
     warnings: WarningList,
     /// The first block, which [`BundleReader::open`] has looked at.
     first: Option<[u8; BLOCK]>,
-    /// Tells whether the end was reached, be it a good one or not.
+    /// True if the end was reached, be it a good one or not.
     ended: bool,
     headers: u64,
     /// The entry that is being read: the last of `found`.
@@ -46,9 +46,9 @@ pub struct BundleReader<R> {
     found: Vec<FoundEntry>,
     names: HashSet<EntryName>,
     manifest: Option<Manifest>,
-    /// The manifest as it was written.
+    /// The bytes of the manifest, as it was written.
     json: Vec<u8>,
-    /// Tells whether there is a manifest, be it a good one or not.
+    /// True if there is a manifest, be it a good one or not.
     has_manifest: bool,
 }
 
@@ -66,16 +66,16 @@ pub struct EntryReader<'a, R> {
     reader: &'a mut BundleReader<R>,
 }
 
-/// Holds what a bundle holds, without the bytes.
+/// The content of a bundle, without the bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contents {
     /// The manifest, where it could be read.
     pub manifest: Option<Manifest>,
     /// The entries besides the manifest, in the order of the stream.
     pub entries: Vec<Listed>,
-    /// Tells whether something of the bundle is lost. Always so without a manifest.
+    /// True if something of the bundle is lost. Always so without a manifest.
     pub truncated: bool,
-    /// The faults, in the order it was noticed.
+    /// The faults, in the order they were noticed.
     pub warnings: Vec<crate::Warning>,
 }
 
@@ -117,7 +117,7 @@ impl<R: Read> BundleReader<R> {
         Ok(reader)
     }
 
-    /// Goes on to the next regular file; none at the end, be it a good one or not.
+    /// Goes on to the next regular file; `None` at the end, be it a good one or not.
     ///
     /// The manifest is not among them: it is read on the way, as are the things that are skipped.
     pub fn next_entry(&mut self) -> Option<EntryReader<'_, R>> {
@@ -137,13 +137,13 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// The manifest as it was written, once it was passed by: to hand it on with the fields that
-    /// only a later version knows. Empty where there is none that can be read.
+    /// Returns the manifest as it was written, once it was passed by: to hand it on with the fields
+    /// that only a later version knows. Empty where there is none that can be read.
     pub fn manifest_json(&self) -> &[u8] {
         &self.json
     }
 
-    /// Reads what is left, compares everything with the manifest and says what there was.
+    /// Reads what is left, compares everything with the manifest and returns what there was.
     pub fn finish(mut self) -> Contents {
         while self.next_entry().is_some() {}
         let end = self.tape.offset;
@@ -162,7 +162,7 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// Finds the next entry; says whether there is one.
+    /// Finds the next entry. Returns false if there is none.
     fn advance(&mut self) -> Result<bool, Problem> {
         loop {
             self.close_entry()?;
@@ -186,7 +186,8 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// Opens an entry, reads the manifest, or skips what is neither; says whether it is an entry.
+    /// Opens an entry, reads the manifest, or skips what is neither. Returns true if it is an
+    /// entry.
     fn admit(&mut self, offset: u64, member: TarMember) -> Result<bool, Problem> {
         if let Some(what) = member.oddity {
             self.warnings.push(offset, Problem::Skipped { name: member.name.clone(), what });
@@ -252,7 +253,7 @@ impl<R: Read> BundleReader<R> {
         self.tape.skip(padding(size))
     }
 
-    /// Reads some bytes of the current entry; 0 at its end.
+    /// Reads some bytes of the current entry, and returns how many; 0 at its end.
     fn read_entry(&mut self, buf: &mut [u8]) -> Result<usize, Problem> {
         let (Some(current), Some(found)) = (&mut self.current, self.found.last_mut()) else {
             return Ok(0);
@@ -319,13 +320,13 @@ impl<R: Read> BundleReader<R> {
 }
 
 impl<R: Read> EntryReader<'_, R> {
-    /// Its name, or the nearest good name: a label, not a path.
+    /// Returns its name, or the nearest good name: a label, not a path.
     pub fn name(&self) -> &EntryName {
         // An entry is only handed out together with its place in the list.
         &self.reader.found[self.reader.found.len() - 1].listed.name
     }
 
-    /// The size that its header claims, within [`Limits::max_entry_bytes`].
+    /// Returns the size that its header claims, within [`Limits::max_entry_bytes`].
     pub fn size(&self) -> u64 {
         self.reader.current.as_ref().map_or(0, |current| current.size)
     }

@@ -10,7 +10,7 @@ use profilez::http::client::RolledBack;
 
 use crate::output::describe;
 
-/// Place where a bundle goes. Nothing is created before its first byte.
+/// The place where a bundle goes. Nothing is created before its first byte.
 pub(crate) struct Destination {
     target: Target,
     force: bool,
@@ -38,13 +38,13 @@ enum Target {
 struct Open {
     file: File,
     path: PathBuf,
-    /// Number of its bytes that were there at the last flush.
+    /// Number of bytes that were in the file at the last flush.
     flushed: u64,
 }
 
 impl Destination {
-    /// Looks at `output` before anything is asked of a service: a file, a directory, one that is yet to
-    /// be made and ends with `/`, `-`, or nothing for the current directory.
+    /// Checks `output` before anything is asked of a service: a file, a directory, one that is yet
+    /// to be made and ends with `/`, `-`, or nothing for the current directory.
     ///
     /// # Errors
     ///
@@ -61,12 +61,12 @@ impl Destination {
         Ok(Destination { target, force, open: None })
     }
 
-    /// Returns whether what is written is out of our hands.
+    /// Returns whether what is written can't be taken back: standard output, a pipe or a device.
     pub(crate) fn is_stream(&self) -> bool {
         matches!(self.target, Target::Stdout | Target::Stream(_))
     }
 
-    /// Gives a whole bundle its name, which is returned; none for a stream.
+    /// Gives a whole bundle its name, and returns it; `None` for a stream.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Destination {
         Ok(Some(path.display().to_string()))
     }
 
-    /// Leaves what arrived under its provisional name, which is returned, or removes it.
+    /// Leaves what arrived under its provisional name and returns that, or removes it.
     pub(crate) fn abandon(self, worth_keeping: bool) -> Option<String> {
         if self.is_stream() {
             return None;
@@ -204,7 +204,7 @@ fn given(given: &Path, force: bool) -> io::Result<Target> {
     }
 }
 
-/// Returns what went wrong with a directory that is to be made.
+/// Returns an error that says why a directory can't be made.
 fn no_directory(path: &Path, error: &io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::AlreadyExists => {
@@ -238,7 +238,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The host and port of a URL as part of a file name.
+/// Returns the host and port of a URL as part of a file name.
 fn host(url: &str) -> String {
     // With the server's name for the bundle, a file name of at most 255 bytes.
     const LONGEST: usize = 50;

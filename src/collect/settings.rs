@@ -9,7 +9,7 @@ use profilez::http::client::Client;
 use crate::args::CollectArgs;
 use crate::output::Failure;
 
-/// Holds what is the same for every service.
+/// The settings that are the same for every service.
 pub(super) struct Settings<'a> {
     args: &'a CollectArgs,
     token: Option<String>,
@@ -67,7 +67,7 @@ impl Settings<'_> {
     }
 }
 
-/// The token: from an argument or else from the environment.
+/// Returns the token: from an argument or else from the environment.
 fn token(args: &CollectArgs) -> Result<Option<String>, Failure> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let read = |path: &Path| {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::workload::Known;
 use crate::output::Failure;
 
-/// A known share, and the measured one.
+/// A known share beside the measured one.
 #[derive(Serialize)]
 pub(super) struct Check {
     entry: &'static str,
@@ -23,7 +23,7 @@ pub(super) struct Check {
     measured_percent: Option<f64>,
 }
 
-/// Holds a bundle against what is known.
+/// Compares the profiles of a bundle with the known shares.
 pub(super) fn compare(bundle: &Bundle, known: &[Known]) -> Result<Vec<Check>, Failure> {
     known
         .iter()

@@ -11,7 +11,7 @@ use profilez::task::{self, Instrument as _, Registration};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 
-/// Running tasks. Dropping it ends them.
+/// Tasks that are running. Dropping this ends them.
 pub(super) struct Tasks {
     // Taken out of the list before the runtime ends.
     _counted: Registration,
@@ -20,8 +20,9 @@ pub(super) struct Tasks {
 
 /// Time that `reindex` blocks its worker at a time. Short, so that the demo can end.
 const BLOCKING: Duration = Duration::from_millis(400);
-/// Time that a poll of `resize_image` takes, and how often there is one.
+/// Time that a poll of `resize_image` takes.
 const SLOW: Duration = Duration::from_millis(20);
+/// Time between two of these polls.
 const SLOW_EVERY: Duration = Duration::from_millis(200);
 
 impl Tasks {

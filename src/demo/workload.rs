@@ -35,19 +35,20 @@ pub(super) struct Known {
     pub(super) percent: f64,
 }
 
-/// At one sample every 512 KiB a block of this size is missed once in 3000 times.
+/// Size of an upload in bytes. At one sample every 512 KiB a block of this size is missed once in
+/// 3000 times.
 const UPLOAD: usize = 4 << 20;
 const UPLOADS: usize = 24;
 const CACHE_PAGES: usize = 8;
-/// Large, so that most of them are sampled and what they add up to is measured well; and few, so that
-/// they cost next to no CPU.
+/// Size of a request in bytes. Large, so that most of them are sampled and what they add up to is
+/// measured well; and few, so that they cost next to no CPU.
 const REQUEST: usize = 1 << 20;
-/// Most are handled before the window opens, so that the truth hardly changes between the moment a
-/// profile is taken and the moment it is compared.
+/// Number of requests that are handled at the start. They are most of all, so that the truth hardly
+/// changes between the moment a profile is taken and the moment it is compared.
 const REQUESTS_AT_START: u64 = 512;
 const REQUESTS_A_SECOND: u32 = 4;
 
-/// Takes a seed and a number of turns; gives another seed.
+/// A function that takes a seed and a number of turns and returns another seed.
 type Burner = fn(u64, u64) -> u64;
 
 /// Functions, their names and their CPU shares in percent.
@@ -78,7 +79,7 @@ impl Workload {
         Ok(Workload { stop, churned, waited, threads, kept })
     }
 
-    /// The truth so far.
+    /// Returns the truth so far.
     pub(super) fn known(&self) -> Vec<Known> {
         let uploads = (UPLOADS * UPLOAD) as f64;
         let cache = (CACHE_PAGES * UPLOAD) as f64;
@@ -151,7 +152,7 @@ fn work(stop: &AtomicBool) {
     }
 }
 
-/// Returns what the calling thread has used.
+/// Returns the CPU time that the calling thread has used.
 #[cfg(unix)]
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -159,7 +160,7 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Returns where there is no such clock, what has gone by.
+/// Returns the time that has gone by: there is no clock of a thread's CPU time here.
 #[cfg(not(unix))]
 fn cpu_time() -> Duration {
     static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
@@ -222,12 +223,12 @@ fn handle_request(churned: &AtomicU64) {
 /// Time that threads have waited, in nanoseconds, by their own clocks.
 #[derive(Default)]
 struct Waited {
-    /// For the lock, by who released it: `count_stock`, `ship_order`.
+    /// Time of waits for the lock, by the function that released it: `count_stock`, `ship_order`.
     for_holder: [AtomicU64; 2],
     for_payment: AtomicU64,
 }
 
-/// Holds what the lock protects: who held it last.
+/// The value that the lock protects: who held it last.
 #[derive(Default)]
 struct Stock {
     holder: usize,

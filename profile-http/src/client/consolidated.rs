@@ -26,7 +26,8 @@ pub(super) struct BundleAnswer {
 /// The header in which a service says what format its bundle is in.
 const FORMAT_HEADER: &str = "profilez-format";
 
-/// The first pieces of a bundle come while the window is still open.
+/// Number of bytes up to which the window counts as still open: the first pieces of a bundle come
+/// before it ends.
 const RECORDING: u64 = 64;
 
 /// Asks for a bundle, as soon as the service has time for it.
@@ -112,8 +113,8 @@ pub(super) fn collect(
     output.finish(BundleEnd { file_name, warnings: oddities, broke_off, manifest })
 }
 
-/// Copies what can be read of a bundle. The names of the entries that hold nothing: whether they are
-/// meant to, the manifest tells at the end.
+/// Copies what can be read of a bundle. Returns the names of the entries that hold nothing: whether
+/// they are meant to, the manifest tells at the end.
 fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec<EntryName> {
     let mut empty = Vec::new();
     while let Some(mut entry) = reader.next_entry() {
@@ -138,7 +139,7 @@ fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec
     empty
 }
 
-/// Returns what is known of a bundle that doesn't say it itself.
+/// Makes the header of a bundle that has no manifest, from what is known of it.
 fn header(client: &Client, request: &Request, file_name: Option<&str>) -> Header {
     let service = file_name.and_then(|name| name.split_once("-profile")).map(|(name, _)| name);
     Header {
@@ -154,13 +155,13 @@ fn header(client: &Client, request: &Request, file_name: Option<&str>) -> Header
     }
 }
 
-/// A body that is counted, bounded and told of.
+/// A body that is counted and bounded, and whose progress is told.
 struct BundleStream<'a, R> {
     body: R,
     url: &'a Url,
     limit: u64,
     bytes: u64,
-    /// The reasons why it ended, where that wasn't its end.
+    /// The reason why it ended, where that wasn't its end.
     failed: Option<Error>,
     progress: &'a mut dyn FnMut(Progress),
 }
@@ -189,7 +190,8 @@ impl<R: Read> Read for BundleStream<'_, R> {
     }
 }
 
-/// The base name in `Content-Disposition: attachment; filename="..."`, if it is a plain one.
+/// Returns the base name in `Content-Disposition: attachment; filename="..."`, if it is a plain
+/// one.
 fn file_name(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_DISPOSITION)?.to_str().ok()?;
     let (_, name) = value.split_once("filename=")?;

@@ -16,16 +16,16 @@ pub(super) struct Output<'a> {
     writer: BundleWriter<CountedWriter<'a>>,
     bytes: Rc<Cell<u64>>,
     failed: Option<Error>,
-    /// Tells whether it can get an end although a write failed.
+    /// True if it can get an end although a write failed.
     can_end: bool,
 }
 
-/// Tells how a bundle ends.
+/// The facts that a bundle ends with.
 #[derive(Default)]
 pub(super) struct BundleEnd {
     pub(super) file_name: Option<String>,
     pub(super) warnings: Vec<Warning>,
-    /// The reasons why it can't be called whole.
+    /// The reason why it can't be called whole.
     pub(super) broke_off: Option<Error>,
     /// The manifest that came with the entries.
     pub(super) manifest: Option<CallerWriter>,
@@ -37,14 +37,14 @@ pub(super) struct CallerWriter {
     pub(super) manifest: Manifest,
 }
 
-/// Holds what a writer's error holds if the writer has dropped everything since it was last
+/// The error that a writer's error wraps if the writer has dropped everything since it was last
 /// flushed, as one can by cutting off a file. A bundle that doesn't fit still gets its manifest
 /// then.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct RolledBack(#[from] pub io::Error);
 
-/// A writer that counts.
+/// A writer that counts its bytes.
 struct CountedWriter<'a> {
     to: &'a mut dyn Write,
     bytes: Rc<Cell<u64>>,

@@ -50,7 +50,7 @@ impl CancelFlag {
 
 /// Time that a busy service is left alone if it doesn't say.
 const WHILE_BUSY: Duration = Duration::from_secs(1);
-/// The wait before the first repetition; each further one is twice as long.
+/// The wait before the first repetition. Each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -90,8 +90,8 @@ impl Client {
     }
 }
 
-/// Returns how long to wait where somebody else is served at the moment: our own answer, or Go's
-/// texts.
+/// Returns how long to wait where somebody else is served at the moment, which our own answer says,
+/// or Go's texts; else `None`.
 fn busy(error: &Error) -> Option<Duration> {
     let Error::Refused { status, message, retry_after, .. } = error else { return None };
     let in_use = ["already in use", "already enabled"];
@@ -101,7 +101,7 @@ fn busy(error: &Error) -> Option<Duration> {
     is_busy.then(wait)
 }
 
-/// Returns whether the failure is one of the way rather than of the service.
+/// Returns whether the failure is one of the connection rather than of the service.
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Request { .. } | Error::Handshake { source: HandshakeError::HungUp, .. } => true,

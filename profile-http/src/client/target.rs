@@ -15,16 +15,16 @@ use crate::{Error, Result};
 /// The addresses of a service's endpoints, without credentials, and what the URL asked for.
 #[derive(Clone)]
 pub(super) struct Target {
-    /// The address that bundles come from. With what is left of the query, which may hold something that
-    /// isn't to be shown.
+    /// The address that bundles come from, with what is left of the query, which may hold something
+    /// that isn't to be shown.
     bundle: Url,
     /// The folder of Go's endpoints, with a slash at its end and the query less their parameters.
     pprof: Url,
-    /// Holds what the query says of a bundle.
+    /// The things that the query asks of a bundle.
     asked: Request,
-    /// The first without its query.
+    /// The address of bundles without its query.
     shown: String,
-    /// Tells whether the URL named a host only.
+    /// True if the URL named a host only.
     bare: bool,
 }
 
@@ -38,7 +38,7 @@ impl fmt::Debug for Target {
 const DEFAULT_PREFIX: &str = "/debug";
 
 impl Target {
-    /// Reads `host:port`, a base or an endpoint; and its credentials as a header's value.
+    /// Reads `host:port`, a base or an endpoint. Returns its credentials too, as a header's value.
     pub(super) fn parse(text: &str) -> Result<(Target, Option<HeaderValue>)> {
         let text = text.trim();
         let absolute =
@@ -95,20 +95,20 @@ impl Target {
         &self.shown
     }
 
-    /// The host, and the port where it was given.
+    /// Returns the host, and the port where it was given.
     pub(super) fn host(&self) -> String {
         let host = self.bundle.host_str().unwrap_or_default();
         self.bundle.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// The index of Go's endpoints, without its query.
+    /// Returns the address of the index of Go's endpoints, without its query.
     pub(super) fn pprof_shown(&self) -> String {
         let mut shown = self.pprof.clone();
         shown.set_query(None);
         shown.into()
     }
 
-    /// Returns whether it is on this host, by its name or its address.
+    /// Returns whether the service is on this host, by its name or its address.
     pub(super) fn is_loopback(&self) -> bool {
         match self.bundle.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -118,7 +118,7 @@ impl Target {
         }
     }
 
-    /// A request with what it leaves open as the URL asked for it.
+    /// Returns a request with what it leaves open as the URL asked for it.
     pub(super) fn complete(&self, request: &Request) -> Request {
         let Request { duration, kinds, tasks, hz } = request;
         Request {
@@ -129,7 +129,7 @@ impl Target {
         }
     }
 
-    /// The bundle's address with the parameters of a complete request.
+    /// Returns the bundle's address with the parameters of a complete request.
     pub(super) fn bundle(&self, request: &Request) -> Url {
         let mut url = self.bundle.clone();
         let Request { duration, kinds, tasks, hz } = request;
@@ -149,7 +149,7 @@ impl Target {
         url
     }
 
-    /// The address of one of Go's endpoints, or of their index where the name is empty.
+    /// Returns the address of one of Go's endpoints, or of their index where the name is empty.
     pub(super) fn pprof(&self, name: &str, parameter: Option<(&str, &str)>) -> Url {
         let mut url = self.pprof.clone();
         url.set_path(&format!("{}{name}", self.pprof.path()));
@@ -160,7 +160,7 @@ impl Target {
     }
 }
 
-/// Holds what a URL's query says, by whom it is for.
+/// The parameters of a URL's query, by whom they are for.
 struct TargetQuery {
     asked: Request,
     bundle: Option<String>,
@@ -216,7 +216,7 @@ impl TargetQuery {
     }
 }
 
-/// The part of a path before the folder of Go's endpoints, if it is in there.
+/// Returns the part of a path before the folder of Go's endpoints, if it is in there.
 fn gos_prefix(path: &str) -> Option<&str> {
     let folder = path.rfind("/pprof/").map(|end| &path[..end]);
     folder.or_else(|| path.strip_suffix("/pprof"))
@@ -236,7 +236,7 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// A URL that could not be parsed, for an error: without what may be a password.
+/// Returns a URL that could not be parsed, for an error: without what may be a password.
 fn without_password(text: &str) -> String {
     let shown = match text.rsplit_once('@') {
         Some((_credentials, rest)) => format!("…@{rest}"),

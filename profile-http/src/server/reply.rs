@@ -76,7 +76,7 @@ impl Refusal {
     }
 }
 
-/// Tells how a refusal is written.
+/// The form in which a refusal is written.
 #[derive(Clone, Copy)]
 pub(super) enum RefusalForm {
     /// As JSON, for the endpoints that are our own.
@@ -85,7 +85,7 @@ pub(super) enum RefusalForm {
     Go,
 }
 
-/// The response for a reply, with the headers that every answer carries.
+/// Returns the response for a reply, with the headers that every answer carries.
 pub(super) fn finish(reply: Reply, form: RefusalForm) -> Response<Body> {
     let mut response = reply.unwrap_or_else(|refusal| refusal.response(form));
     let headers = response.headers_mut();
@@ -225,7 +225,7 @@ pub(super) fn unavailable(why: &Unavailable) -> Refusal {
     )
 }
 
-/// The answer where not one of the default kinds can be given.
+/// Returns the refusal where not one of the default kinds can be given.
 pub(super) fn nothing_available(left_out: &[Unavailable]) -> Refusal {
     let reasons: Vec<String> =
         left_out.iter().map(|why| format!("{}: {}", why.kind, reason_and_hint(why))).collect();
@@ -269,14 +269,14 @@ pub(super) fn start_failed(error: &Error) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, error.chain())
 }
 
-/// More recordings at a time than there are threads for.
+/// Returns the refusal of one recording more than there are threads for.
 pub(super) fn too_many(window: Duration) -> Refusal {
     let seconds = window.as_secs_f64().ceil().max(1.0) as u64;
     Refusal::new(StatusCode::CONFLICT, "Too many recordings are in progress. Try again later.", "")
         .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// Returns what was asked for could not be computed.
+/// Returns the refusal where an answer could not be computed.
 pub(super) fn failed(why: &str) -> Refusal {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to compute.", why)
 }
@@ -302,7 +302,7 @@ pub(super) fn seconds_too_many(max: Duration) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 
-/// The same where parts of a second are taken.
+/// Returns the refusal of a window that is too long, where parts of a second are taken.
 pub(super) fn seconds_too_long(max: Duration) -> Refusal {
     let max = max.as_secs_f64();
     let message =

@@ -10,14 +10,13 @@ use tokio::sync::watch;
 
 use super::super::reply::{self, Refusal};
 
-/// Tells how old an answer may be that is given again: two readers rarely ask in the very same
-/// moment.
+/// The age up to which an answer is given again: two readers rarely ask in the very same moment.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The answer, once it is there.
 type SharedAnswer = Option<Result<Bytes, Refusal>>;
 
-/// Computations under way, and those that have just ended, by what was asked for.
+/// Computations that are under way or have just ended, by what was asked for.
 pub(super) struct SingleFlights<K> {
     flights: Arc<Mutex<Vec<SingleFlight<K>>>>,
 }
@@ -35,8 +34,8 @@ impl<K> Default for SingleFlights<K> {
 }
 
 impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
-    /// The answer to `key`: of a computation that is under way, or of a new one, on a thread of its
-    /// own. It goes on when its reader leaves, for those who have joined.
+    /// Returns the answer to `key`: of a computation that is under way, or of a new one, on a
+    /// thread of its own. It goes on when its reader leaves, for those who have joined.
     pub(super) async fn share(
         &self,
         key: K,

@@ -29,12 +29,12 @@ use super::{Body, ServiceState};
 use flight::SingleFlights;
 use leaks::LeakWatch;
 
-/// Holds what the endpoints keep between requests.
+/// The data that the endpoints keep between requests.
 pub(super) struct LiveData {
-    /// `None` where it was switched off, or no thread was to be had.
+    /// The collector of statistics; `None` where it was switched off, or no thread was to be had.
     collector: Option<Stats>,
     started: SystemTime,
-    /// Holds what memory the sites held at earlier requests.
+    /// The memory that the sites held at earlier requests.
     watch: Mutex<LeakWatch>,
     stats: SingleFlights<usize>,
     goroutines: SingleFlights<query::GoroutinesQuery>,
@@ -62,7 +62,7 @@ impl LiveData {
     }
 }
 
-/// `/stats`: the figures now, their history, and the largest allocation sites.
+/// Answers `/stats`: the figures now, their history, and the largest allocation sites.
 pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> Reply {
     let limit = query::stats(query)?;
     let work = Arc::clone(shared);
@@ -70,7 +70,7 @@ pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> Reply {
     Ok(answer("application/json; charset=utf-8", json))
 }
 
-/// `/goroutines`: threads and tasks in groups, those that look stuck first.
+/// Answers `/goroutines`: threads and tasks in groups, those that look stuck first.
 pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> Reply {
     let asked = query::goroutines(query)?;
     let work = Arc::clone(shared);
@@ -78,7 +78,7 @@ pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> Reply
     Ok(answer("application/json; charset=utf-8", json))
 }
 
-/// `/metrics`: the figures in Prometheus' text format.
+/// Answers `/metrics`: the figures in Prometheus' text format.
 pub(super) fn metrics(shared: &ServiceState) -> Response<Body> {
     answer("text/plain; version=0.0.4; charset=utf-8", metrics::text(shared).into())
 }

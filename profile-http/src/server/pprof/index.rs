@@ -20,7 +20,7 @@ const OTHERS: [Entry; 2] = [
     ),
 ];
 
-/// Every line, in the order of the names, as Go's.
+/// Returns every line, in the order of the names, as Go's.
 fn entries() -> Vec<Entry> {
     let kinds = Kind::ALL.map(|kind| (kind.facts().endpoint, Some(kind), kind.facts().about));
     let mut entries = [&kinds[..], &OTHERS].concat();
@@ -28,7 +28,7 @@ fn entries() -> Vec<Entry> {
     entries
 }
 
-/// The page. Programs find the names by its links, `NAME?debug=1`.
+/// Writes the page. Programs find the names by its links, `NAME?debug=1`.
 pub(super) fn page(shared: &ServiceState) -> String {
     let available = shared.collectors.available();
     let entries = entries();
@@ -77,7 +77,7 @@ pub(super) fn page(shared: &ServiceState) -> String {
     page
 }
 
-/// A text that means nothing to a browser.
+/// Escapes a text, so that it means nothing to a browser.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

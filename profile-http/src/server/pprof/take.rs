@@ -44,11 +44,12 @@ pub(super) async fn take(
 
 const LEFT: &str = "the client left";
 
-/// `go tool pprof` waits for an answer to begin for five seconds beyond the window, and the first
-/// profile of a large program may take that long to finish.
+/// Time beyond a window after which the answer begins, be the profile ready or not. `go tool pprof`
+/// waits for an answer to begin for five seconds beyond the window, and the first profile of a
+/// large program may take that long to finish.
 const PUNCTUAL: Duration = Duration::from_secs(3);
 
-/// Answers, and says how many bytes that were, or why there are none.
+/// Answers, and returns how many bytes that were, or why there are none.
 fn run(
     shared: &ServiceState,
     job: &ProfileJob,
@@ -129,7 +130,7 @@ fn give_late(
     stream(content, writer)
 }
 
-/// Tells how far a collection has come when it can be answered.
+/// A collection at the point from which it can be answered.
 enum TakenProfile {
     Whole(Vec<u8>),
     /// A window is over, and its profile still to be finished.
@@ -194,7 +195,7 @@ fn collect(
     whole.map(TakenProfile::Whole)
 }
 
-/// The collectors, with dumps that tell what tasks wait in, where that is asked for.
+/// Returns the collectors, with dumps that tell what tasks wait in, where that is asked for.
 fn in_detail(shared: &ServiceState, tasks: Option<Detail>) -> Result<Cow<'_, Collectors>, Refusal> {
     match tasks {
         None => Ok(Cow::Borrowed(&shared.collectors)),
@@ -205,7 +206,7 @@ fn in_detail(shared: &ServiceState, tasks: Option<Detail>) -> Result<Cow<'_, Col
     }
 }
 
-/// The collectors, with CPU profiles of the rate that is asked for.
+/// Returns the collectors, with CPU profiles of the rate that is asked for.
 fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, Refusal> {
     match hz {
         None => Ok(Cow::Borrowed(&shared.collectors)),
@@ -216,7 +217,7 @@ fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collect
     }
 }
 
-/// Returns what a kind holds now, in one of Go's text forms.
+/// Returns the snapshot of a kind, in one of Go's text forms.
 fn as_text(
     shared: &ServiceState,
     kind: Kind,
@@ -234,7 +235,7 @@ fn as_text(
     Ok(text_of(kind, &profile).into_bytes())
 }
 
-/// A window from its opening to its end.
+/// Records a window from its opening to its end.
 fn record(
     collectors: &Collectors,
     kind: Kind,
@@ -247,7 +248,7 @@ fn record(
     open.close().map_err(|error| failed(&error))
 }
 
-/// Returns what a kind that counts from the start has counted in a window: one snapshot less
+/// Returns the increase in a window of a kind that counts from the start: one snapshot less
 /// another.
 fn difference(
     shared: &ServiceState,
@@ -271,7 +272,7 @@ fn difference(
     Ok(delta.encode_gzip())
 }
 
-/// Returns what stands for a kind that this process can't give.
+/// Returns the answer in place of a kind that this process can't give.
 fn in_place_of(why: &Unavailable, job: &ProfileJob) -> Vec<u8> {
     let Some(profile) = empty_profile(why) else { return Vec::new() };
     match *job {
@@ -327,7 +328,7 @@ mod tests {
 
     use super::*;
 
-    /// Holds what a content is made of, given back with some delay.
+    /// A content that is given back with some delay.
     struct Held(Arc<AtomicBool>);
 
     impl Drop for Held {

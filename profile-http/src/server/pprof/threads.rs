@@ -1,6 +1,6 @@
 //! The threads that answer: how many there are, what they wait for, and when they are to end.
 //!
-//! Windows may overlap. FinishingTurn profiles, which takes memory for a moment, is one at a time for
+//! Windows may overlap. Finishing profiles, which takes memory for a moment, is one at a time for
 //! each kind, and for all kinds as far as that takes no second: a collector that hangs holds up
 //! nobody but its own kind.
 
@@ -17,36 +17,37 @@ use tokio::sync::oneshot;
 use super::super::reply::{self, Refusal};
 use super::ServiceState;
 
-/// More threads than a debug endpoint has any use for.
+/// The most threads that answer: more than a debug endpoint has any use for.
 const MOST: usize = 64;
 
-/// Tells who is at work.
+/// The threads that are at work.
 #[derive(Default)]
 pub(in super::super) struct TakingThreads {
     threads: AtomicUsize,
     kinds: [Mutex<()>; Kind::ALL.len()],
     naming: Mutex<()>,
-    /// Number of those that are finishing something, of any kind.
+    /// Number of threads that are finishing something, of any kind.
     finishing: Mutex<usize>,
     finished: Condvar,
 }
 
-/// Time that one waits for others than its own kind.
+/// The longest time that one waits for others than its own kind.
 const CONSIDERATE: Duration = Duration::from_secs(1);
 
-/// While one of these lives no other of its kind does, and no other of all if that can be helped.
+/// A turn to finish a profile. While one of these lives no other of its kind does, and no other of
+/// all if that can be helped.
 pub(super) struct FinishingTurn<'a> {
     taking: &'a TakingThreads,
     _own: MutexGuard<'a, ()>,
 }
 
 impl TakingThreads {
-    /// For a profile of a kind.
+    /// Waits for a turn to finish a profile of a kind.
     pub(super) fn finishing(&self, kind: Kind) -> FinishingTurn<'_> {
         self.after(&self.kinds[kind as usize])
     }
 
-    /// For the names of addresses.
+    /// Waits for a turn to look up the names of addresses.
     pub(super) fn naming(&self) -> FinishingTurn<'_> {
         self.after(&self.naming)
     }
@@ -90,11 +91,12 @@ impl Drop for ThreadPlace {
     }
 }
 
-/// Tells whether the client is still there: nothing is ever sent, and the other end goes with it.
+/// A look at whether the client is still there: nothing is ever sent, and the other end goes with
+/// it.
 pub(super) struct WaitingClient(mpsc::Receiver<Infallible>);
 
 impl WaitingClient {
-    /// Waits for a window.
+    /// Waits for a window, or fails as soon as the client leaves.
     pub(super) fn wait(&self, window: Duration) -> Result<(), Refusal> {
         match self.0.recv_timeout(window) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
@@ -105,11 +107,11 @@ impl WaitingClient {
     }
 }
 
-/// The receiver of the answer, once.
+/// The sender of the one answer to a request.
 pub(super) struct AnswerSlot<T>(oneshot::Sender<Result<T, Refusal>>);
 
 impl<T> AnswerSlot<T> {
-    /// Gives the answer. Whether anybody was there to get it.
+    /// Gives the answer. Returns whether anybody was there to get it.
     pub(super) fn give(self, answer: Result<T, Refusal>) -> bool {
         self.0.send(answer).is_ok()
     }
