@@ -23,20 +23,20 @@ use profilez::format::{DurationError, parse_duration};
 /// was kept), 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
-pub(crate) struct Args {
+pub(crate) struct CliArgs {
     #[command(flatten)]
-    pub(crate) color: Color,
+    pub(crate) color: ColorArgs,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
-impl Args {
+impl CliArgs {
     /// Returns the arguments of this process. What is wrong with them is printed, and ends it.
-    pub(crate) fn of_this_process() -> Args {
-        let command = Args::command_in(|name| env::var_os(name));
+    pub(crate) fn of_this_process() -> CliArgs {
+        let command = CliArgs::command_in(|name| env::var_os(name));
         let matches = command.get_matches_from(env::args_os().map(stdin_by_name));
-        Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        CliArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
     /// Returns the command in an environment, where a variable that is empty counts as one that is
@@ -46,7 +46,7 @@ impl Args {
             let name = arg.get_env().and_then(|name| name.to_str());
             name.and_then(&variable).is_some_and(|value| value.is_empty())
         };
-        Args::command().mut_subcommands(|command| {
+        CliArgs::command().mut_subcommands(|command| {
             command.mut_args(|arg| {
                 if is_empty(&arg) {
                     arg.env(Resettable::<clap::builder::OsStr>::Reset)
@@ -70,13 +70,13 @@ fn stdin_by_name(arg: OsString) -> OsString {
 pub(crate) const STDIN: &str = "/dev/stdin";
 
 #[derive(Clone, Copy, Debug, ClapArgs)]
-pub(crate) struct Color {
+pub(crate) struct ColorArgs {
     /// Choose when to colour the output. NO_COLOR and CLICOLOR are obeyed.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: clap::ColorChoice,
 }
 
-impl Color {
+impl ColorArgs {
     /// Sets the choice for everything that is printed from now on.
     pub(crate) fn write_global(self) {
         match self.color {
@@ -89,7 +89,7 @@ impl Color {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     Demo(DemoArgs),
     Collect(Box<CollectArgs>),
     Report(ReportArgs),
@@ -275,7 +275,7 @@ pub(crate) struct GroupsArgs {
     pub(crate) file: String,
 
     #[command(flatten)]
-    pub(crate) judging: Judging,
+    pub(crate) judging: JudgingArgs,
 
     /// The most groups to print as text; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
@@ -288,9 +288,9 @@ pub(crate) struct GroupsArgs {
 
 /// Options for reading, grouping and judging dumps.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Judging {
+pub(crate) struct JudgingArgs {
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) reading: ReadingArgs,
 
     /// Key that the members of a group share: `exact` (state, every frame, creator), `function` (no
     /// lines), `top:N` (N frames), `creator`, or `label:KEY`.
@@ -300,7 +300,7 @@ pub(crate) struct Judging {
 
 /// Options for reading and judging dumps.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Reading {
+pub(crate) struct ReadingArgs {
     /// Rules of your own, a TOML file; they come before the shipped ones. `original` stands for
     /// rules made of the names of the Go service whose developer page was the model, instead of the
     /// shipped rules.
@@ -346,7 +346,7 @@ pub(crate) struct TopArgs {
     pub(crate) file: String,
 
     #[command(flatten)]
-    pub(crate) select: Select,
+    pub(crate) select: SelectArgs,
 
     /// Rank by what falls on a row and all that it called, instead of on the row alone.
     #[arg(long)]
@@ -367,7 +367,7 @@ pub(crate) struct TopArgs {
 
 /// Options that choose a part of a profile.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Select {
+pub(crate) struct SelectArgs {
     /// The sample type, such as `inuse_space`. By default the profile's own, else its last.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) sample_type: Option<String>,
@@ -446,7 +446,7 @@ pub(crate) struct FlameArgs {
     pub(crate) output: PathBuf,
 
     #[command(flatten)]
-    pub(crate) select: Select,
+    pub(crate) select: SelectArgs,
 
     /// An earlier profile to compare with: red is more than in it, blue is less.
     #[arg(long, value_name = "FILE")]
@@ -474,7 +474,7 @@ pub(crate) struct DiffArgs {
     pub(crate) new: String,
 
     #[command(flatten)]
-    pub(crate) select: Select,
+    pub(crate) select: SelectArgs,
 
     /// Rank profiles by what has changed with all that a row called.
     #[arg(long)]
@@ -491,7 +491,7 @@ pub(crate) struct DiffArgs {
     pub(crate) by: Option<String>,
 
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) reading: ReadingArgs,
 
     /// The most rows to print as text; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
@@ -588,14 +588,14 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Args::command().debug_assert();
+        CliArgs::command().debug_assert();
     }
 
     #[test]
     fn an_empty_variable_is_as_if_it_was_not_there() {
         let retries = |value: &str| {
             let variable = |name: &str| (name == "PROFILEZ_RETRIES").then(|| value.into());
-            let command = Args::command_in(variable);
+            let command = CliArgs::command_in(variable);
             let collect = command.find_subcommand("collect").unwrap();
             let retries = collect.get_arguments().find(|arg| arg.get_id() == "retries").unwrap();
             retries.get_env().is_some()
@@ -639,7 +639,7 @@ mod tests {
 
     #[test]
     fn the_help_says_where_a_token_can_come_from() {
-        let help = Args::command()
+        let help = CliArgs::command()
             .find_subcommand_mut("collect")
             .map(|command| command.render_long_help().to_string())
             .unwrap_or_default();

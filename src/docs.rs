@@ -51,4 +51,4 @@ pub mod jemalloc {}
 
 #[cfg(all(doctest, feature = "server", target_os = "linux"))]
 #[doc = include_str!("../README.md")]
-struct Readme;
+struct ReadmeExamples;

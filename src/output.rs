@@ -22,7 +22,7 @@ pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The reasons why a command ended early.
 #[derive(Debug)]
-pub(crate) enum Failure {
+pub(crate) enum CommandFailure {
     /// The reader of standard output has closed it.
     Closed,
     /// The arguments make no sense; holds why.
@@ -31,12 +31,12 @@ pub(crate) enum Failure {
     Error(Box<dyn Error + Send + Sync>),
 }
 
-impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
-    fn from(error: E) -> Failure {
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for CommandFailure {
+    fn from(error: E) -> CommandFailure {
         let error = error.into();
         match error.downcast_ref::<io::Error>() {
-            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Failure::Closed,
-            _ => Failure::Error(error),
+            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => CommandFailure::Closed,
+            _ => CommandFailure::Error(error),
         }
     }
 }
@@ -53,16 +53,16 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
 
 /// The layout of JSON.
 #[derive(Clone, Copy)]
-pub(crate) enum Json {
+pub(crate) enum JsonLayout {
     Pretty,
     Line,
 }
 
 /// Prints a result for a program.
-pub(crate) fn print_json(value: &impl Serialize, layout: Json) -> io::Result<()> {
+pub(crate) fn print_json(value: &impl Serialize, layout: JsonLayout) -> io::Result<()> {
     let json = match layout {
-        Json::Pretty => serde_json::to_string_pretty(value)?,
-        Json::Line => serde_json::to_string(value)?,
+        JsonLayout::Pretty => serde_json::to_string_pretty(value)?,
+        JsonLayout::Line => serde_json::to_string(value)?,
     };
     // JSON allows these in a string as they are, and a terminal obeys or hides them.
     let obeyed = |c: char| c >= '\u{7f}' && is_unseen(c);

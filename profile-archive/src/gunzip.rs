@@ -183,9 +183,9 @@ mod tests {
     }
 
     /// A reader that fails as told, once, after some bytes.
-    struct Failing<'a>(&'a [u8], Option<io::ErrorKind>);
+    struct FailingReader<'a>(&'a [u8], Option<io::ErrorKind>);
 
-    impl Read for Failing<'_> {
+    impl Read for FailingReader<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
             match (self.0.read(buf)?, self.1.take()) {
                 (0, Some(kind)) => Err(kind.into()),
@@ -202,15 +202,15 @@ mod tests {
         let file = gzip(b"abc");
         let reset = Some(io::ErrorKind::ConnectionReset);
         let open = |input| GunzipReader::open(input, &Limits::default());
-        assert!(matches!(open(Failing(b"", reset)).err(), Some(Error::Read(_))));
-        assert!(matches!(open(Failing(&file[..5], reset)).err(), Some(Error::Read(_))));
-        let (_, end) = read_all(&mut open(Failing(&file[..15], reset)).unwrap());
+        assert!(matches!(open(FailingReader(b"", reset)).err(), Some(Error::Read(_))));
+        assert!(matches!(open(FailingReader(&file[..5], reset)).err(), Some(Error::Read(_))));
+        let (_, end) = read_all(&mut open(FailingReader(&file[..15], reset)).unwrap());
         assert_eq!(end, Err(Problem::Unreadable("connection reset".into())));
-        let (data, end) = read_all(&mut open(Failing(&file, reset)).unwrap());
+        let (data, end) = read_all(&mut open(FailingReader(&file, reset)).unwrap());
         assert_eq!(data, b"abc");
         assert_eq!(end, Err(Problem::Unreadable("connection reset".into())));
         let interrupted = Some(io::ErrorKind::Interrupted);
-        let (data, end) = read_all(&mut open(Failing(&file, interrupted)).unwrap());
+        let (data, end) = read_all(&mut open(FailingReader(&file, interrupted)).unwrap());
         assert_eq!((&data[..], end), (&b"abc"[..], Ok(())));
     }
 }

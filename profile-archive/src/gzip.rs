@@ -143,28 +143,28 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum WriteStep {
         Compress(Vec<u8>),
         Store(Vec<u8>),
         Flush,
     }
 
     #[track_caller]
-    fn check(steps: &[Step]) -> Vec<u8> {
+    fn check(steps: &[WriteStep]) -> Vec<u8> {
         check_with_buffer(OUT, steps)
     }
 
     #[track_caller]
-    fn check_with_buffer(len: usize, steps: &[Step]) -> Vec<u8> {
+    fn check_with_buffer(len: usize, steps: &[WriteStep]) -> Vec<u8> {
         let mut gzip = GzipWriter::with_buffer(Vec::new(), len).unwrap();
         let mut expected = Vec::new();
         for step in steps {
             match step {
-                Step::Compress(data) => gzip.compress(data).unwrap(),
-                Step::Store(data) => gzip.store(data).unwrap(),
-                Step::Flush => gzip.flush().unwrap(),
+                WriteStep::Compress(data) => gzip.compress(data).unwrap(),
+                WriteStep::Store(data) => gzip.store(data).unwrap(),
+                WriteStep::Flush => gzip.flush().unwrap(),
             }
-            if let Step::Compress(data) | Step::Store(data) = step {
+            if let WriteStep::Compress(data) | WriteStep::Store(data) = step {
                 expected.extend_from_slice(data);
             }
         }
@@ -192,8 +192,8 @@ mod tests {
     #[test]
     fn an_empty_member_is_sound() {
         check(&[]);
-        check(&[Step::Flush]);
-        check(&[Step::Store(Vec::new())]);
+        check(&[WriteStep::Flush]);
+        check(&[WriteStep::Store(Vec::new())]);
     }
 
     #[test]
@@ -202,14 +202,14 @@ mod tests {
         let text: Vec<u8> = b"goroutine 7 [select, 5 minutes]:\n".repeat(50);
         for len in [0, 1, 100, 65_534, 65_535, 65_536, 140_000] {
             check(&[
-                Step::Compress(text.clone()),
-                Step::Store(noise(len)),
-                Step::Compress(text.clone()),
-                Step::Flush,
-                Step::Compress(text.clone()),
-                Step::Store(noise(len)),
-                Step::Store(noise(len)),
-                Step::Compress(text.clone()),
+                WriteStep::Compress(text.clone()),
+                WriteStep::Store(noise(len)),
+                WriteStep::Compress(text.clone()),
+                WriteStep::Flush,
+                WriteStep::Compress(text.clone()),
+                WriteStep::Store(noise(len)),
+                WriteStep::Store(noise(len)),
+                WriteStep::Compress(text.clone()),
             ]);
         }
     }
@@ -217,17 +217,21 @@ mod tests {
     #[test]
     fn text_shrinks_and_stored_data_is_there_as_it_is() {
         let text = b"the same line again\n".repeat(10_000);
-        assert!(check(&[Step::Compress(text.clone())]).len() < text.len() / 100);
+        assert!(check(&[WriteStep::Compress(text.clone())]).len() < text.len() / 100);
         let data = noise(1000);
-        let file = check(&[Step::Compress(text), Step::Store(data.clone())]);
+        let file = check(&[WriteStep::Compress(text), WriteStep::Store(data.clone())]);
         assert!(file.windows(data.len()).any(|window| window == data));
     }
 
     #[test]
     fn output_that_fills_the_buffer_is_not_lost() {
         for len in 16..64 {
-            let (before, after) = (Step::Compress(noise(3 * len)), Step::Compress(noise(len)));
-            check_with_buffer(len, &[before, Step::Store(noise(len)), after, Step::Flush]);
+            let (before, after) =
+                (WriteStep::Compress(noise(3 * len)), WriteStep::Compress(noise(len)));
+            check_with_buffer(
+                len,
+                &[before, WriteStep::Store(noise(len)), after, WriteStep::Flush],
+            );
         }
     }
 
@@ -244,7 +248,7 @@ mod tests {
         assert_eq!(gzip.inner.len(), len, "nothing new, nothing written");
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = WriteStep> {
         let data = || {
             prop_oneof![
                 proptest::collection::vec(any::<u8>(), 0..300),
@@ -253,9 +257,9 @@ mod tests {
             ]
         };
         prop_oneof![
-            data().prop_map(Step::Compress),
-            data().prop_map(Step::Store),
-            Just(Step::Flush),
+            data().prop_map(WriteStep::Compress),
+            data().prop_map(WriteStep::Store),
+            Just(WriteStep::Flush),
         ]
     }
 

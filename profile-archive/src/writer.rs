@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::gzip::{GzipWriter, MAGIC};
 use crate::manifest::{MANIFEST_NAME, ManifestEntry, ManifestError};
-use crate::tape::BLOCK;
+use crate::tar_reader::BLOCK;
 use crate::verify::hex;
 use crate::{EntryName, Error, Header, Manifest, Result};
 
@@ -315,12 +315,12 @@ mod tests {
         use std::rc::Rc;
 
         /// A writer with as much room as there is; what doesn't fit is cut off at the last flush.
-        struct Disk {
+        struct FullDisk {
             room: Rc<Cell<usize>>,
             bytes: Vec<u8>,
             flushed: usize,
         }
-        impl Write for Disk {
+        impl Write for FullDisk {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 if self.bytes.len() + bytes.len() > self.room.get() {
                     self.bytes.truncate(self.flushed);
@@ -338,7 +338,7 @@ mod tests {
         let stored = [&MAGIC[..], &dump].concat();
         for bytes in [&stored, &dump] {
             let room = Rc::new(Cell::new(usize::MAX));
-            let disk = Disk { room: Rc::clone(&room), bytes: Vec::new(), flushed: 0 };
+            let disk = FullDisk { room: Rc::clone(&room), bytes: Vec::new(), flushed: 0 };
             let manifest = writer().manifest;
             let gzip = GzipWriter::new(disk).unwrap();
             let names = HashSet::new();

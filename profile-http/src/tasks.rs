@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn versions_are_told_apart() {
-        struct Answers;
-        impl Service<Request<()>> for Answers {
+        struct PendingService;
+        impl Service<Request<()>> for PendingService {
             type Response = ();
             type Error = ();
             type Future = std::future::Pending<Result<(), ()>>;
@@ -229,7 +229,7 @@ mod tests {
                 std::future::pending()
             }
         }
-        let mut service = RequestTasks::new().layer(Answers);
+        let mut service = RequestTasks::new().layer(PendingService);
         let mut ask = |path: &str| service.call(Request::get(path).body(()).unwrap());
         let _requests = ["/api/v1", "/api/v2", "/api/v2", "/api/17"].map(&mut ask);
         let mut seen = Vec::new();

@@ -17,16 +17,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A running workload.
-pub(super) struct Workload {
+pub(super) struct DemoWorkload {
     stop: Arc<AtomicBool>,
     churned: Arc<AtomicU64>,
-    waited: Arc<Waited>,
+    waited: Arc<WaitedTime>,
     threads: Vec<JoinHandle<()>>,
     kept: Vec<Vec<u8>>,
 }
 
 /// A function of the workload and its known share of a sample type, in percent.
-pub(super) struct Known {
+pub(super) struct KnownShare {
     pub(super) entry: &'static str,
     pub(super) sample_type: &'static str,
     pub(super) function: &'static str,
@@ -49,15 +49,15 @@ const REQUESTS_AT_START: u64 = 512;
 const REQUESTS_A_SECOND: u32 = 4;
 
 /// A function that takes a seed and a number of turns and returns another seed.
-type Burner = fn(u64, u64) -> u64;
+type BurnFunction = fn(u64, u64) -> u64;
 
 /// Functions, their names and their CPU shares in percent.
-const SHARES: [(Burner, &str, u32); 3] =
+const SHARES: [(BurnFunction, &str, u32); 3] =
     [(checkout, "checkout", 60), (search, "search", 30), (render, "render", 10)];
 
-impl Workload {
+impl DemoWorkload {
     /// Starts the threads, and allocates what is kept.
-    pub(super) fn start() -> io::Result<Workload> {
+    pub(super) fn start() -> io::Result<DemoWorkload> {
         let stop = Arc::new(AtomicBool::new(false));
         let churned = Arc::new(AtomicU64::new(0));
         (0..REQUESTS_AT_START).for_each(|_| handle_request(&churned));
@@ -73,21 +73,21 @@ impl Workload {
                 .name("demo-requests".to_owned())
                 .spawn(move || handle_requests(&stop, &churned))?
         };
-        let waited = Arc::new(Waited::default());
+        let waited = Arc::new(WaitedTime::default());
         let mut threads = vec![cpu, requests];
         threads.extend(start_waiting(&stop, &waited)?);
-        Ok(Workload { stop, churned, waited, threads, kept })
+        Ok(DemoWorkload { stop, churned, waited, threads, kept })
     }
 
     /// Returns the truth so far.
-    pub(super) fn known(&self) -> Vec<Known> {
+    pub(super) fn known(&self) -> Vec<KnownShare> {
         let uploads = (UPLOADS * UPLOAD) as f64;
         let cache = (CACHE_PAGES * UPLOAD) as f64;
         let churned = self.churned.load(Ordering::Relaxed) as f64;
         let percent = |part: f64, whole: f64| 100.0 * part / whole;
-        let mut known: Vec<Known> = SHARES
+        let mut known: Vec<KnownShare> = SHARES
             .iter()
-            .map(|&(_, function, share)| Known {
+            .map(|&(_, function, share)| KnownShare {
                 entry: "cpu.prof",
                 sample_type: "cpu",
                 function,
@@ -111,7 +111,7 @@ impl Workload {
                 ("mutex.prof", "delay", "count_stock", percent(counting, lock)),
                 ("mutex.prof", "delay", "ship_order", percent(shipping, lock)),
             ]
-            .map(|(entry, sample_type, function, percent)| Known {
+            .map(|(entry, sample_type, function, percent)| KnownShare {
                 entry,
                 sample_type,
                 function,
@@ -222,7 +222,7 @@ fn handle_request(churned: &AtomicU64) {
 
 /// Time that threads have waited, in nanoseconds, by their own clocks.
 #[derive(Default)]
-struct Waited {
+struct WaitedTime {
     /// Time of waits for the lock, by the function that released it: `count_stock`, `ship_order`.
     for_holder: [AtomicU64; 2],
     for_payment: AtomicU64,
@@ -230,14 +230,17 @@ struct Waited {
 
 /// The value that the lock protects: who held it last.
 #[derive(Default)]
-struct Stock {
+struct StockHolder {
     holder: usize,
 }
 
-fn start_waiting(stop: &Arc<AtomicBool>, waited: &Arc<Waited>) -> io::Result<[JoinHandle<()>; 4]> {
-    let stock = Arc::new(Mutex::new(Stock::default()));
+fn start_waiting(
+    stop: &Arc<AtomicBool>,
+    waited: &Arc<WaitedTime>,
+) -> io::Result<[JoinHandle<()>; 4]> {
+    let stock = Arc::new(Mutex::new(StockHolder::default()));
     let (pay, paid) = mpsc::channel();
-    let spawn = |name: &str, work: Box<dyn Fn(&Waited) + Send>| {
+    let spawn = |name: &str, work: Box<dyn Fn(&WaitedTime) + Send>| {
         let (stop, waited) = (Arc::clone(stop), Arc::clone(waited));
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             while !stop.load(Ordering::Relaxed) {
@@ -282,7 +285,7 @@ fn start_waiting(stop: &Arc<AtomicBool>, waited: &Arc<Waited>) -> io::Result<[Jo
 }
 
 #[inline(never)]
-fn count_stock(stock: &Mutex<Stock>) {
+fn count_stock(stock: &Mutex<StockHolder>) {
     let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
     stock.holder = 0;
     thread::sleep(Duration::from_millis(15));
@@ -290,7 +293,7 @@ fn count_stock(stock: &Mutex<Stock>) {
 }
 
 #[inline(never)]
-fn ship_order(stock: &Mutex<Stock>) {
+fn ship_order(stock: &Mutex<StockHolder>) {
     let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
     stock.holder = 1;
     thread::sleep(Duration::from_millis(5));
@@ -298,7 +301,7 @@ fn ship_order(stock: &Mutex<Stock>) {
 }
 
 #[inline(never)]
-fn reserve_stock(stock: &Mutex<Stock>, waited: &Waited) {
+fn reserve_stock(stock: &Mutex<StockHolder>, waited: &WaitedTime) {
     let began = Instant::now();
     let stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
     let nanos = began.elapsed().as_nanos() as u64;
@@ -307,7 +310,7 @@ fn reserve_stock(stock: &Mutex<Stock>, waited: &Waited) {
 }
 
 #[inline(never)]
-fn await_payment(paid: &Receiver<()>, waited: &Waited) {
+fn await_payment(paid: &Receiver<()>, waited: &WaitedTime) {
     let began = Instant::now();
     // There is none left to wait for when the bank has stopped.
     let _ = black_box(paid.recv());

@@ -10,8 +10,8 @@ use ureq::http::{HeaderName, HeaderValue, header};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 
-use super::patience::CancelFlag;
-use super::target::Target;
+use super::retry::CancelFlag;
+use super::target::ServiceTarget;
 #[cfg(feature = "tls")]
 use super::tls;
 use super::unclean::UncleanConnector;
@@ -24,7 +24,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
-    pub(super) target: Target,
+    pub(super) target: ServiceTarget,
     headers: Vec<(HeaderName, HeaderValue)>,
     unix_socket: Option<PathBuf>,
     timeout: Option<Duration>,
@@ -40,7 +40,7 @@ const DEFAULT_LIMIT: u64 = 1 << 30;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl ClientBuilder {
-    pub(super) fn new(target: Target, basic: Option<HeaderValue>) -> ClientBuilder {
+    pub(super) fn new(target: ServiceTarget, basic: Option<HeaderValue>) -> ClientBuilder {
         ClientBuilder {
             target,
             headers: basic.map(|value| (header::AUTHORIZATION, value)).into_iter().collect(),

@@ -12,8 +12,8 @@ use url::Url;
 
 use super::exchange::{content_type, failed, shown};
 use super::losses::{self, SortedWarnings, kind};
-use super::output::{BundleEnd, CallerWriter, Output};
-use super::patience::RetryBudget;
+use super::output::{BundleEnd, BundleOutput, ServiceManifest};
+use super::retry::RetryBudget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
 
@@ -26,8 +26,8 @@ pub(super) struct BundleAnswer {
 /// The header in which a service says what format its bundle is in.
 const FORMAT_HEADER: &str = "profilez-format";
 
-/// Number of bytes up to which the window counts as still open: the first pieces of a bundle come
-/// before it ends.
+/// Number of bytes that are not told as progress: the first pieces of a bundle come while the window
+/// is still open.
 const RECORDING: u64 = 64;
 
 /// Asks for a bundle, as soon as the service has time for it.
@@ -39,7 +39,7 @@ pub(super) fn ask(
 ) -> Result<BundleAnswer> {
     let url = client.target.bundle(request);
     let response = client
-        .patiently(budget, request.window(), progress, || client.post(&url, budget.left()))?;
+        .retry_within(budget, request.window(), progress, || client.post(&url, budget.left()))?;
     let content_type = content_type(response.headers());
     let is_bundle = ["application/gzip", "application/x-gzip", "application/octet-stream"]
         .iter()
@@ -72,7 +72,7 @@ pub(super) fn collect(
         failed: None,
         progress,
     };
-    let mut output = Output::begin(to, header(client, request, file_name.as_deref()))?;
+    let mut output = BundleOutput::begin(to, header(client, request, file_name.as_deref()))?;
     let limits = Limits::default();
     let (json, contents) = match BundleReader::open(&mut stream, &limits) {
         Ok(mut reader) => {
@@ -109,13 +109,13 @@ pub(super) fn collect(
     if client.cancel.is_set() && broke_off.is_some() {
         broke_off = Some(Error::Cancelled);
     }
-    let manifest = manifest.map(|manifest| CallerWriter { json, manifest });
+    let manifest = manifest.map(|manifest| ServiceManifest { json, manifest });
     output.finish(BundleEnd { file_name, warnings: oddities, broke_off, manifest })
 }
 
 /// Copies what can be read of a bundle. Returns the names of the entries that hold nothing: whether
 /// they are meant to, the manifest tells at the end.
-fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec<EntryName> {
+fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut BundleOutput<'_>) -> Vec<EntryName> {
     let mut empty = Vec::new();
     while let Some(mut entry) = reader.next_entry() {
         let name = entry.name().clone();

@@ -13,8 +13,8 @@ use profile_core::{Available, Kind, Plan, Unavailable};
 use super::content::{AnswerContent, ContentForm, recognise};
 use super::exchange::HttpAnswer;
 use super::index::{names, program, without_secrets};
-use super::output::{BundleEnd, Output};
-use super::patience::RetryBudget;
+use super::output::{BundleEnd, BundleOutput};
+use super::retry::RetryBudget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
 
@@ -40,7 +40,7 @@ enum FetchMessage {
 struct EndpointCollection<'a> {
     client: &'a Client,
     budget: RetryBudget,
-    output: Output<'a>,
+    output: BundleOutput<'a>,
     /// Cumulative profiles from before the window, for comparison, and for want of better ones.
     before: Vec<(Kind, HttpAnswer)>,
     /// Number of requests in a row that have come to nothing.
@@ -106,7 +106,7 @@ pub(super) fn collect(
         source: Source::Individual,
         rates: BTreeMap::new(),
     };
-    let output = Output::begin(to, header)?;
+    let output = BundleOutput::begin(to, header)?;
     let mut collection = EndpointCollection {
         client,
         budget,
@@ -185,7 +185,7 @@ fn list(
 ) -> Result<Option<BTreeSet<String>>> {
     let url = client.target.pprof("", None);
     let fetch = || client.fetch(&url, ANSWER.min(budget.left()), SMALL);
-    match client.patiently(budget, Duration::ZERO, progress, fetch) {
+    match client.retry_within(budget, Duration::ZERO, progress, fetch) {
         Ok(answer) => Ok(names(&answer.read()?)),
         Err(error @ Error::Refused { status: 401 | 403, .. }) => Err(error),
         Err(error @ (Error::Request { .. } | Error::Handshake { .. })) => Err(error),
@@ -319,7 +319,7 @@ impl EndpointCollection<'_> {
         let EndpointCollection { client, budget, .. } = *self;
         let url = client.target.pprof(fetch.endpoint, fetch.debug.map(|debug| ("debug", debug)));
         let limit = self.limit();
-        client.patiently(budget, Duration::ZERO, &mut |_| {}, || {
+        client.retry_within(budget, Duration::ZERO, &mut |_| {}, || {
             client.fetch(&url, ANSWER.min(budget.left()), limit)
         })
     }
@@ -411,7 +411,7 @@ fn timed(
     let url = client.target.pprof(fetch.endpoint, Some(("seconds", &seconds)));
     // The receiver outlives this thread, and if not, there is nobody to tell.
     let mut progress = |told| drop(to.send(FetchMessage::Progress(told)));
-    let result = client.patiently(budget, window, &mut progress, || {
+    let result = client.retry_within(budget, window, &mut progress, || {
         let left = budget.left();
         // Something of the time is for what comes after the window.
         let beyond = ANSWER.min(left.saturating_sub(window) / 2);

@@ -25,7 +25,7 @@ mod index;
 mod individual;
 mod losses;
 mod output;
-mod patience;
+mod retry;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
@@ -49,13 +49,13 @@ use ureq::http::{HeaderName, HeaderValue};
 use crate::{Error, Result};
 pub use builder::ClientBuilder;
 pub use output::RolledBack;
-use patience::{CancelFlag, RetryBudget};
-use target::Target;
+use retry::{CancelFlag, RetryBudget};
+use target::ServiceTarget;
 
 /// Collects from one service.
 #[derive(Clone, Debug)]
 pub struct Client {
-    target: Target,
+    target: ServiceTarget,
     agent: Agent,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Option<Duration>,
@@ -118,7 +118,7 @@ impl Client {
     ///
     /// [`Error::Url`]: it can't be understood, or has a scheme other than http and https.
     pub fn builder(url: &str) -> Result<ClientBuilder> {
-        let (target, basic) = Target::parse(url)?;
+        let (target, basic) = ServiceTarget::parse(url)?;
         if !cfg!(feature = "tls") && target.as_str().starts_with("https:") {
             let reason = "https needs the feature `tls`".to_owned();
             return Err(Error::Url { url: target.as_str().to_owned(), reason });

@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 use super::access::Identity;
 use super::pipe::{self, PipeWriter};
 use super::read_body::read_body;
-use super::reply::{self, Refusal, Reply};
+use super::reply::{self, HttpRefusal, HttpReply};
 use super::{Body, RequestBody, ServiceState};
 
 /// The largest form, in bytes.
@@ -29,7 +29,7 @@ const LARGEST_FORM: usize = 64 << 10;
 const FORMAT_HEADER: &str = "profilez-format";
 
 /// Returns the parameters of a request: those of its query, and those of a form in its body.
-pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, Refusal> {
+pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, HttpRefusal> {
     let mut query = request.uri.query().unwrap_or("").to_owned();
     if request.method == Method::POST && is_form(&request.headers) {
         let form = read_body(body, LARGEST_FORM).await?;
@@ -46,7 +46,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Answers with a bundle, once its window is open.
-pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Identity) -> Reply {
+pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Identity) -> HttpReply {
     let available = shared.collectors.available().with_max_window(shared.max_window);
     let plan = Plan::parse(query, &available).map_err(reply::bad_plan)?;
     if plan.kinds().is_empty() {

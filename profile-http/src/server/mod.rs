@@ -261,7 +261,7 @@ impl ServiceState {
         request: &Parts,
         body: B,
         caller: Identity,
-    ) -> reply::Reply {
+    ) -> reply::HttpReply {
         if let Some(rest) = pprof::below(path) {
             return pprof::answer(self, rest, request, body, caller).await;
         }
@@ -289,7 +289,7 @@ impl ServiceState {
 }
 
 /// Returns the answer to a request that is not let in.
-fn refuse(path: &str, request: &Parts, denied: Denied) -> reply::Reply {
+fn refuse(path: &str, request: &Parts, denied: Denied) -> reply::HttpReply {
     match denied {
         // It is how a person at a browser gives the token.
         Denied::Unauthenticated if page::is_visited(path, request) => Ok(page::locked(request)),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::super::ServiceState;
-use super::super::reply::{self, Refusal, Reply};
+use super::super::reply::{self, HttpRefusal, HttpReply};
 use super::{answer, query};
 
 /// The most recordings at a time; each has a thread.
@@ -47,7 +47,7 @@ struct FlameGraph {
 }
 
 /// Records for the window that is asked for, and answers with the tree.
-pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> Reply {
+pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
     let query = query::flame(query, shared.max_window)?;
     shared.collectors.collector(query.kind).check().map_err(|why| reply::unavailable(&why))?;
     let slot = Arc::clone(&shared.live.flames);
@@ -75,7 +75,7 @@ fn record(
     shared: &ServiceState,
     query: &query::FlameQuery,
     gone: &mpsc::Receiver<()>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, HttpRefusal> {
     let (files, window) = if query.kind.is_windowed() {
         let window = single::open(&shared.collectors, query.kind)
             .map_err(|error| reply::start_failed(&error))?;

@@ -7,11 +7,11 @@
 
 mod allocations;
 mod flame;
-mod flight;
 mod goroutines;
 mod leaks;
 mod metrics;
 mod query;
+mod single_flight;
 mod stats;
 
 use std::sync::{Arc, Mutex};
@@ -24,10 +24,10 @@ use profile_core::stats::{Settings, Stats};
 
 pub(super) use flame::flame;
 
-use super::reply::Reply;
+use super::reply::HttpReply;
 use super::{Body, ServiceState};
-use flight::SingleFlights;
 use leaks::LeakWatch;
+use single_flight::SingleFlights;
 
 /// The data that the endpoints keep between requests.
 pub(super) struct LiveData {
@@ -63,7 +63,7 @@ impl LiveData {
 }
 
 /// Answers `/stats`: the figures now, their history, and the largest allocation sites.
-pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> Reply {
+pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
     let limit = query::stats(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.stats.share(limit, move || stats::json(&work, limit)).await?;
@@ -71,7 +71,7 @@ pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> Reply {
 }
 
 /// Answers `/goroutines`: threads and tasks in groups, those that look stuck first.
-pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> Reply {
+pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
     let asked = query::goroutines(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.goroutines.share(asked, move || goroutines::json(&work, asked)).await?;

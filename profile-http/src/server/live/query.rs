@@ -6,7 +6,7 @@ use profile_core::Kind;
 use profile_core::task::{Detail, UnknownDetail};
 use profile_format::{format_duration, parse_duration};
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 
 /// Number of sites in `/stats` where nothing else is asked for.
 const DEFAULT_SITES: usize = 50;
@@ -20,7 +20,7 @@ pub(super) struct FlameQuery {
 }
 
 /// Reads how many sites `/stats` lists: `limit`.
-pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
+pub(super) fn stats(query: &str) -> Result<usize, HttpRefusal> {
     let mut limit = DEFAULT_SITES;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
@@ -45,7 +45,7 @@ pub(super) struct GoroutinesQuery {
     pub(super) tasks: Option<Detail>,
 }
 
-pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, Refusal> {
+pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, HttpRefusal> {
     let mut goroutines = GoroutinesQuery::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match (&*name, &*value) {
@@ -68,7 +68,7 @@ pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, Refusal> {
 }
 
 /// Reads the parameters of `/flame`: `kind`, and for kinds that record `seconds`.
-pub(super) fn flame(query: &str, longest: Duration) -> Result<FlameQuery, Refusal> {
+pub(super) fn flame(query: &str, longest: Duration) -> Result<FlameQuery, HttpRefusal> {
     let mut flame = FlameQuery { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {

@@ -13,7 +13,7 @@ use profile_core::{Kind, Unavailable};
 use serde::Serialize;
 
 use super::super::ServiceState;
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::allocations::{self, AllocationRow, TotalsShown};
 use super::leaks::SiteLeak;
 
@@ -188,7 +188,7 @@ struct KindAnswer {
 }
 
 /// Writes the whole answer.
-pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, Refusal> {
+pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, HttpRefusal> {
     let live = &shared.live;
     let mut errors = Vec::new();
     let point = live.collector.as_ref().map(Stats::now);

@@ -7,10 +7,10 @@ use profile_core::Kind;
 use super::ServiceState;
 
 /// A line of the list: a name, the kind it gives if it gives one, and what that is.
-type Entry = (&'static str, Option<Kind>, &'static str);
+type IndexEntry = (&'static str, Option<Kind>, &'static str);
 
 /// Entries that give no kind.
-const OTHERS: [Entry; 2] = [
+const OTHERS: [IndexEntry; 2] = [
     ("cmdline", None, "The program and its arguments, separated by NUL"),
     (
         "symbol",
@@ -21,7 +21,7 @@ const OTHERS: [Entry; 2] = [
 ];
 
 /// Returns every line, in the order of the names, as Go's.
-fn entries() -> Vec<Entry> {
+fn entries() -> Vec<IndexEntry> {
     let kinds = Kind::ALL.map(|kind| (kind.facts().endpoint, Some(kind), kind.facts().about));
     let mut entries = [&kinds[..], &OTHERS].concat();
     entries.sort_by_key(|&(name, ..)| name);

@@ -22,7 +22,7 @@ use profile_core::Kind;
 use self::query::ProfileForm;
 pub(super) use self::threads::TakingThreads;
 use super::access::Identity;
-use super::reply::{self, Reply};
+use super::reply::{self, HttpReply};
 use super::{Body, RequestBody, ServiceState};
 
 /// The endpoints below the folder.
@@ -67,7 +67,7 @@ pub(super) async fn answer<B: RequestBody>(
     request: &Parts,
     body: B,
     caller: Identity,
-) -> Reply {
+) -> HttpReply {
     let endpoint = PprofEndpoint::new(rest);
     let asks_symbols = matches!(endpoint, PprofEndpoint::Symbol) && request.method == Method::POST;
     if !asks_symbols && request.method != Method::GET && request.method != Method::HEAD {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use profile_core::task::Detail;
 use profile_core::{CpuRate, Kind};
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 
 /// Go's window of `/profile` where none is asked for.
 const PROFILE: Duration = Duration::from_secs(30);
@@ -78,7 +78,7 @@ impl<'a> ProfileForm<'a> {
 
 /// Reads the query of `/profile`: whole seconds, and 30 for anything else. Go has no rate in the
 /// query, so that nothing that is ignored there is refused here but a bad one.
-pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, Refusal> {
+pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, HttpRefusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<i64>().ok());
     let window = match seconds {
         Some(seconds @ 1..) => {
@@ -91,7 +91,7 @@ pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJo
 }
 
 /// Reads the query of `/trace`: seconds and parts of them, and 1 for anything else.
-pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, Refusal> {
+pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, HttpRefusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<f64>().ok());
     let window = match seconds {
         Some(seconds) if seconds > 0.0 => {
@@ -108,7 +108,7 @@ pub(super) fn snapshot(
     kind: Kind,
     form: &ProfileForm<'_>,
     max: Duration,
-) -> Result<ProfileJob, Refusal> {
+) -> Result<ProfileJob, HttpRefusal> {
     let debug = form.number("debug");
     let tasks = match (kind, form.value("tasks")) {
         (Kind::Goroutine, Some(name)) => {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use profile_core::symbols;
 
 use super::super::read_body::read_body;
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::threads::on_a_thread;
 use super::{RequestBody, ServiceState};
 
@@ -19,12 +19,12 @@ const LARGEST_REQUEST: usize = 1 << 20;
 const LARGEST_ANSWER: usize = 64 << 20;
 
 /// Reads the addresses in a request's body.
-pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, Refusal> {
+pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, HttpRefusal> {
     read_body(body, LARGEST_REQUEST).await
 }
 
 /// Writes a line for each address that has a name.
-pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<String, Refusal> {
+pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<String, HttpRefusal> {
     let addresses: Vec<u64> = words.split(|&byte| byte == b'+').filter_map(address).collect();
     // Readers only look whether it is 0, as Go does not count either.
     let mut text = "num_symbols: 1\n".to_owned();

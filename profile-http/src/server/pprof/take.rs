@@ -15,7 +15,7 @@ use profile_format::DUMP_FILE_NAME;
 
 use super::super::access::Identity;
 use super::super::pipe;
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::query::ProfileJob;
 use super::threads::{AnswerSlot, WaitingClient, on_a_thread};
 use super::{Body, ServiceState};
@@ -25,7 +25,7 @@ pub(super) async fn take(
     shared: &Arc<ServiceState>,
     job: ProfileJob,
     caller: Identity,
-) -> Result<Body, Refusal> {
+) -> Result<Body, HttpRefusal> {
     on_a_thread(shared, move |shared, client, answer| {
         let began = Instant::now();
         let outcome = run(shared, &job, client, answer);
@@ -82,7 +82,7 @@ fn run(
 /// Answers with what there is.
 fn give(
     shared: &ServiceState,
-    result: Result<Content, Refusal>,
+    result: Result<Content, HttpRefusal>,
     answer: AnswerSlot<Body>,
 ) -> Result<u64, String> {
     let result = match result {
@@ -115,7 +115,7 @@ fn stream(content: Content, mut writer: pipe::PipeWriter) -> Result<u64, String>
 
 /// Begins the answer before there is a profile.
 fn give_late(
-    finished: &mpsc::Receiver<Result<Content, Refusal>>,
+    finished: &mpsc::Receiver<Result<Content, HttpRefusal>>,
     patience: Duration,
     answer: AnswerSlot<Body>,
 ) -> Result<u64, String> {
@@ -141,7 +141,7 @@ enum TakenProfile {
 }
 
 /// Returns whether there would be an answer.
-pub(super) fn could(shared: &ServiceState, job: &ProfileJob) -> Result<(), Refusal> {
+pub(super) fn could(shared: &ServiceState, job: &ProfileJob) -> Result<(), HttpRefusal> {
     match (job, shared.collectors.collector(job.kind()).check()) {
         (ProfileJob::Trace(_), Err(why)) => Err(reply::no_trace(&why)),
         (ProfileJob::Now { tasks, .. } | ProfileJob::Text { tasks, .. }, _) => {
@@ -155,7 +155,7 @@ fn collect(
     shared: &ServiceState,
     job: &ProfileJob,
     client: &WaitingClient,
-) -> Result<TakenProfile, Refusal> {
+) -> Result<TakenProfile, HttpRefusal> {
     could(shared, job)?;
     let kind = job.kind();
     if let Err(why) = shared.collectors.collector(kind).check() {
@@ -196,7 +196,10 @@ fn collect(
 }
 
 /// Returns the collectors, with dumps that tell what tasks wait in, where that is asked for.
-fn in_detail(shared: &ServiceState, tasks: Option<Detail>) -> Result<Cow<'_, Collectors>, Refusal> {
+fn in_detail(
+    shared: &ServiceState,
+    tasks: Option<Detail>,
+) -> Result<Cow<'_, Collectors>, HttpRefusal> {
     match tasks {
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(detail) => {
@@ -207,7 +210,7 @@ fn in_detail(shared: &ServiceState, tasks: Option<Detail>) -> Result<Cow<'_, Col
 }
 
 /// Returns the collectors, with CPU profiles of the rate that is asked for.
-fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, Refusal> {
+fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, HttpRefusal> {
     match hz {
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(rate) => {
@@ -223,7 +226,7 @@ fn as_text(
     kind: Kind,
     debug: i64,
     tasks: Option<Detail>,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, HttpRefusal> {
     let collectors = in_detail(shared, tasks)?;
     let _one = shared.taking.finishing(kind);
     let files = single::snapshot(&collectors, kind).map_err(|error| failed(&error))?;
@@ -241,8 +244,8 @@ fn record(
     kind: Kind,
     window: Duration,
     client: &WaitingClient,
-    not_started: fn(&Error) -> Refusal,
-) -> Result<Unfinished, Refusal> {
+    not_started: fn(&Error) -> HttpRefusal,
+) -> Result<Unfinished, HttpRefusal> {
     let open = single::open(collectors, kind).map_err(|error| not_started(&error))?;
     client.wait(window)?;
     open.close().map_err(|error| failed(&error))
@@ -255,7 +258,7 @@ fn difference(
     kind: Kind,
     window: Duration,
     client: &WaitingClient,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, HttpRefusal> {
     // Open all the while, for what is not counted otherwise.
     let open = single::open(&shared.collectors, kind).map_err(|error| failed(&error))?;
     let take = || {
@@ -292,27 +295,27 @@ fn text_of(kind: Kind, profile: &Profile) -> String {
     profile.text(form, &|address| starts.get(&address).copied())
 }
 
-fn with_note(bytes: &[u8], note: &str) -> Result<Vec<u8>, Refusal> {
+fn with_note(bytes: &[u8], note: &str) -> Result<Vec<u8>, HttpRefusal> {
     let mut profile = decode(bytes)?;
     let note = profile.strings.push(note);
     profile.comments.push(note);
     Ok(profile.encode_gzip())
 }
 
-fn main_file(files: Result<KindFiles, Error>) -> Result<Content, Refusal> {
+fn main_file(files: Result<KindFiles, Error>) -> Result<Content, HttpRefusal> {
     files.and_then(KindFiles::main).map_err(|error| failed(&error))
 }
 
-fn decode(bytes: &[u8]) -> Result<Profile, Refusal> {
+fn decode(bytes: &[u8]) -> Result<Profile, HttpRefusal> {
     Profile::decode(bytes, &DecodeLimits::default())
         .map_err(|error| reply::profile_failed(&error.to_string()))
 }
 
-fn failed(error: &Error) -> Refusal {
+fn failed(error: &Error) -> HttpRefusal {
     reply::profile_failed(&error.chain())
 }
 
-fn no_file(kind: Kind) -> Refusal {
+fn no_file(kind: Kind) -> HttpRefusal {
     reply::profile_failed(&format!("the {kind} collector gave no such file"))
 }
 
@@ -329,9 +332,9 @@ mod tests {
     use super::*;
 
     /// A content that is given back with some delay.
-    struct Held(Arc<AtomicBool>);
+    struct HeldContent(Arc<AtomicBool>);
 
-    impl Drop for Held {
+    impl Drop for HeldContent {
         fn drop(&mut self) {
             thread::sleep(Duration::from_millis(50));
             self.0.store(true, Ordering::Relaxed);
@@ -341,9 +344,9 @@ mod tests {
     #[test]
     fn who_sees_the_end_of_an_answer_finds_nothing_in_use() {
         let free = Arc::new(AtomicBool::new(false));
-        let held = Held(Arc::clone(&free));
+        let held = HeldContent(Arc::clone(&free));
         let content = Content::written(move |writer| {
-            let Held(_) = &held;
+            let HeldContent(_) = &held;
             writer.write_all(b"some bytes")
         });
         let (writer, mut reader) = pipe::pipe(Duration::from_secs(60));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use profile_core::{Kind, OwnWork};
 use tokio::sync::oneshot;
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::ServiceState;
 
 /// The most threads that answer: more than a debug endpoint has any use for.
@@ -75,7 +75,7 @@ impl Drop for FinishingTurn<'_> {
 struct ThreadPlace(Arc<ServiceState>);
 
 impl ThreadPlace {
-    fn new(shared: &Arc<ServiceState>) -> Result<ThreadPlace, Refusal> {
+    fn new(shared: &Arc<ServiceState>) -> Result<ThreadPlace, HttpRefusal> {
         let place = ThreadPlace(Arc::clone(shared));
         if shared.taking.threads.fetch_add(1, Ordering::Relaxed) < MOST {
             Ok(place)
@@ -97,7 +97,7 @@ pub(super) struct WaitingClient(mpsc::Receiver<Infallible>);
 
 impl WaitingClient {
     /// Waits for a window, or fails as soon as the client leaves.
-    pub(super) fn wait(&self, window: Duration) -> Result<(), Refusal> {
+    pub(super) fn wait(&self, window: Duration) -> Result<(), HttpRefusal> {
         match self.0.recv_timeout(window) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             // Nobody is there to read it.
@@ -108,11 +108,11 @@ impl WaitingClient {
 }
 
 /// The sender of the one answer to a request.
-pub(super) struct AnswerSlot<T>(oneshot::Sender<Result<T, Refusal>>);
+pub(super) struct AnswerSlot<T>(oneshot::Sender<Result<T, HttpRefusal>>);
 
 impl<T> AnswerSlot<T> {
     /// Gives the answer. Returns whether anybody was there to get it.
-    pub(super) fn give(self, answer: Result<T, Refusal>) -> bool {
+    pub(super) fn give(self, answer: Result<T, HttpRefusal>) -> bool {
         self.0.send(answer).is_ok()
     }
 }
@@ -122,7 +122,7 @@ impl<T> AnswerSlot<T> {
 pub(super) async fn on_a_thread<T: Send + 'static>(
     shared: &Arc<ServiceState>,
     work: impl FnOnce(&ServiceState, &WaitingClient, AnswerSlot<T>) + Send + 'static,
-) -> Result<T, Refusal> {
+) -> Result<T, HttpRefusal> {
     let place = ThreadPlace::new(shared)?;
     let (_client, left) = mpsc::channel();
     let (sender, answer) = oneshot::channel();

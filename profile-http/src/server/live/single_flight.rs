@@ -8,13 +8,13 @@ use bytes::Bytes;
 use profile_core::OwnWork;
 use tokio::sync::watch;
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 
 /// The age up to which an answer is given again: two readers rarely ask in the very same moment.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The answer, once it is there.
-type SharedAnswer = Option<Result<Bytes, Refusal>>;
+type SharedAnswer = Option<Result<Bytes, HttpRefusal>>;
 
 /// Computations that are under way or have just ended, by what was asked for.
 pub(super) struct SingleFlights<K> {
@@ -39,8 +39,8 @@ impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
     pub(super) async fn share(
         &self,
         key: K,
-        compute: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
-    ) -> Result<Bytes, Refusal> {
+        compute: impl FnOnce() -> Result<Bytes, HttpRefusal> + Send + 'static,
+    ) -> Result<Bytes, HttpRefusal> {
         let mut answer = self.join(key, compute)?;
         let answer = answer.wait_for(Option::is_some).await.map(|answer| answer.clone());
         match answer {
@@ -53,8 +53,8 @@ impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
     fn join(
         &self,
         key: K,
-        compute: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
-    ) -> Result<watch::Receiver<SharedAnswer>, Refusal> {
+        compute: impl FnOnce() -> Result<Bytes, HttpRefusal> + Send + 'static,
+    ) -> Result<watch::Receiver<SharedAnswer>, HttpRefusal> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|flight| match flight.landed {
             Some(landed) => landed.elapsed() < FRESH,

@@ -57,7 +57,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 impl Client {
     /// Tries until it succeeds, or fails in a way that time won't mend, or leaves less of the budget
     /// than the `needed` time.
-    pub(super) fn patiently<T>(
+    pub(super) fn retry_within<T>(
         &self,
         budget: RetryBudget,
         needed: Duration,
@@ -144,7 +144,7 @@ mod tests {
         let mut waits = Vec::new();
         let mut attempt = |error: fn() -> Error, budget: u64| {
             (tries, waits) = (0, Vec::new());
-            let failed = client.patiently(
+            let failed = client.retry_within(
                 RetryBudget::new(Duration::from_millis(budget)),
                 Duration::ZERO,
                 &mut |progress| waits.push(progress),
@@ -170,7 +170,7 @@ mod tests {
                 for needed in [Duration::MAX, Duration::ZERO] {
                     let busy = || Err::<(), _>(refused(409, "", Some(after)));
                     let budget = RetryBudget::new(whole);
-                    let failed = client.patiently(budget, needed, &mut |_| {}, busy);
+                    let failed = client.retry_within(budget, needed, &mut |_| {}, busy);
                     assert!(matches!(failed, Err(Error::Refused { .. })), "{after} {whole:?}");
                 }
             }
@@ -182,7 +182,7 @@ mod tests {
         let client = Client::builder("localhost:1").unwrap().build();
         let canceller = client.clone();
         let began = Instant::now();
-        let failed = client.patiently(
+        let failed = client.retry_within(
             RetryBudget::new(Duration::from_secs(3600)),
             Duration::ZERO,
             &mut |_| canceller.cancel(),
