@@ -220,11 +220,11 @@ impl Plan {
             }
         }
         let max = available.max_window();
-        let mut request =
-            Plan::request().kinds(parse_kinds(profiles.as_deref().unwrap_or_default())?);
+        let mut request = Plan::request();
         if let Some(text) = duration.as_deref().filter(|text| !text.is_empty()) {
             request = request.window(parse_window(text, max)?);
         }
+        request = request.kinds(parse_kinds(profiles.as_deref().unwrap_or_default())?);
         if let Some(name) = tasks.as_deref().filter(|name| !name.is_empty()) {
             request = request.tasks(name.parse().map_err(PlanError::InvalidTasks)?);
         }

@@ -15,7 +15,6 @@ use crate::cpu::sampler::commands::{AnswerOnDrop, CommandState, ControllerComman
 use crate::cpu::sampler::missing::MissingTime;
 use crate::cpu::sampler::places::PLACES;
 use crate::cpu::sampler::raw::handler;
-use crate::cpu::sampler::raw::handler::RetiredUnwinder;
 use crate::cpu::sampler::raw::handler::{HandlerPurpose, HandlerState, own_tid};
 use crate::cpu::sampler::raw::signals;
 use crate::cpu::sampler::raw::signals::SigprofBlocked;
@@ -27,6 +26,7 @@ use crate::cpu::sampler::threads::{LOST, ThreadTimers};
 use crate::cpu::sampler::{DEPTH, StartError};
 use crate::stacks::raw::mapping::StackOf;
 use crate::stacks::raw::on_stack::block_in_handlers;
+use crate::stacks::raw::retired::RetiredUnwinder;
 use crate::stacks::raw::task::name_of;
 use crate::stacks::unwind;
 use crate::stacks::unwind::{StackUnwinder, TableGeneration};
@@ -264,7 +264,7 @@ impl ControllerThread {
             signals::drop_pending(libc::SIGPROF, signals::our_handler());
         }
         handler::retract(HandlerPurpose::Sample);
-        self.free_retired();
+        RetiredUnwinder::free_unused(&mut self.tables.retired);
     }
 
     /// Waits for the next tick or an order, and takes over the list of subscribers.
@@ -429,18 +429,14 @@ impl ControllerThread {
     }
 
     fn reload_tables(&mut self) {
-        self.free_retired();
+        RetiredUnwinder::free_unused(&mut self.tables.retired);
         let generation = unwind::generation();
         if generation == self.tables.generation {
             return;
         }
         self.tables.generation = generation;
         let retired = self.shared.replace_unwinder(Box::new(StackUnwinder::load()));
-        self.tables.retired.push(retired);
-    }
-
-    fn free_retired(&mut self) {
-        self.tables.retired.retain_mut(|unwinder| !unwinder.free());
+        self.tables.retired.extend(retired);
     }
 
     fn drain(&mut self) {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::stacks::raw::arch;
 use crate::stacks::raw::mapping;
+use crate::stacks::raw::retired::RetiredUnwinder;
 use crate::stacks::raw::scratch;
 use crate::stacks::raw::scratch::OwnStack;
 use crate::stacks::raw::scratch::{AtWork, ScratchRoom};
@@ -29,15 +30,8 @@ static LOADED: Mutex<LoadedTables> =
 /// The generation of the tables in use, and the unwinders that were replaced.
 struct LoadedTables {
     generation: Option<TableGeneration>,
-    /// Unwinders that were replaced, each from a box.
-    retired: Vec<(ReplacedUnwinder, AtWork)>,
+    retired: Vec<RetiredUnwinder>,
 }
-
-/// An unwinder that was replaced.
-struct ReplacedUnwinder(*mut StackUnwinder);
-
-// SAFETY: an unwinder may be dropped on any thread.
-unsafe impl Send for ReplacedUnwinder {}
 
 thread_local! {
     /// The range in which this thread's stack is mapped; zeros where nobody has looked yet.
@@ -87,22 +81,11 @@ fn read_tables(mut loaded: MutexGuard<'_, LoadedTables>) {
     scratch::prepare();
     let generation = unwind::generation();
     if loaded.generation != Some(generation) {
-        let new = Box::into_raw(Box::new(StackUnwinder::load()));
-        let old = CURRENT.swap(new, Ordering::SeqCst);
+        let new = Box::new(StackUnwinder::load());
+        loaded.retired.extend(RetiredUnwinder::replace(&CURRENT, new, AtWork::now));
         loaded.generation = Some(generation);
-        if !old.is_null() {
-            loaded.retired.push((ReplacedUnwinder(old), AtWork::now()));
-        }
     }
-    loaded.retired.retain_mut(|(ReplacedUnwinder(old), readers)| {
-        let free = readers.have_ended();
-        if free {
-            // SAFETY: it came from a box. Captures that begin now find its successor, and those that
-            // may have found it are over.
-            drop(unsafe { Box::from_raw(*old) });
-        }
-        !free
-    });
+    RetiredUnwinder::free_unused(&mut loaded.retired);
 }
 
 /// Returns whether [`refresh`] was ever called.

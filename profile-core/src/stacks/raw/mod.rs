@@ -11,6 +11,8 @@ pub(crate) mod mapping;
 #[cfg_attr(not(intercepted), allow(dead_code))]
 pub(crate) mod on_stack;
 #[allow(dead_code)]
+pub(crate) mod retired;
+#[allow(dead_code)]
 pub(crate) mod scratch;
 #[allow(dead_code)]
 pub(crate) mod task;

@@ -330,9 +330,18 @@ pub(crate) struct AtWork {
 impl AtWork {
     /// Lists those who are at work now.
     pub(crate) fn now() -> AtWork {
-        let state = |slot: &ScratchSlot| slot.state.load(Ordering::SeqCst);
-        let slots = slots().iter().map(state).enumerate();
-        AtWork { slots: slots.filter(|(_, state)| !state.is_multiple_of(2)).collect() }
+        AtWork::list(|state| state & 1 != 0)
+    }
+
+    /// Lists those who are at work now with every signal blocked, as handlers are. None of these is ever
+    /// left for good, as others are by a handler that ends by `siglongjmp`.
+    pub(crate) fn handlers() -> AtWork {
+        AtWork::list(|state| state & 1 != 0 && holder_sp(state).is_none())
+    }
+
+    fn list(is_meant: impl Fn(u64) -> bool) -> AtWork {
+        let states = slots().iter().map(|slot| slot.state.load(Ordering::SeqCst));
+        AtWork { slots: states.enumerate().filter(|&(_, state)| is_meant(state)).collect() }
     }
 
     /// Returns whether all of them have ended since.
@@ -430,6 +439,9 @@ mod tests {
         // Further down, as in a handler: the one above may be waiting for it to return.
         leave(own(0x17_0000));
         assert_eq!((held_with(0x18_0000), held_with(0x17_0000)), (1, 1));
+        // No end of a window waits for those.
+        assert!(AtWork::now().slots.len() >= 2);
+        assert!(AtWork::handlers().slots.iter().all(|&(_, state)| holder_sp(state).is_none()));
         // Another thread's stack.
         let other = OwnStack { sp: 0x30_0000, mapped: (0x20_0000, 0x30_1000) };
         drop(HeldSlot::claim(Some(other)));

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use profile_analysis::site::user_frame;
 use profile_core::heap::{self, Frame};
 use profile_core::profile::{DecodeLimits, Profile};
-use profile_core::{Collectors, Kind, single};
+use profile_core::single::{self, KindFiles};
+use profile_core::{Collectors, Kind};
 use serde::{Serialize, Serializer};
 
 /// A site and its totals.
@@ -136,9 +137,9 @@ pub(super) fn sites(collectors: &Collectors) -> Result<Vec<AllocationSite>, Stri
     if collectors.collector(Kind::Heap).check().is_err() {
         return Ok(Vec::new());
     }
-    let files = single::snapshot(collectors, Kind::Heap).map_err(|error| error.chain())?;
-    let file = files.first().ok_or_else(|| "the heap profile is missing".to_owned())?;
-    let profile = Profile::decode(&file.bytes, &DecodeLimits::default())
+    let bytes = single::snapshot(collectors, Kind::Heap).and_then(KindFiles::main);
+    let bytes = bytes.map_err(|error| error.chain())?;
+    let profile = Profile::decode(&bytes, &DecodeLimits::default())
         .map_err(|error| format!("the heap profile can't be read: {error}"))?;
     Ok(of_profile(&profile))
 }

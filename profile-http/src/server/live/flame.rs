@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use profile_core::profile::{DecodeLimits, Profile};
-use profile_core::{Kind, OwnWork, single};
+use profile_core::single::{self, KindFiles};
+use profile_core::{Kind, OwnWork};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -87,9 +88,8 @@ fn record(
     } else {
         (single::snapshot(&shared.collectors, query.kind), Duration::ZERO)
     };
-    let files = files.map_err(|error| reply::failed(&error.chain()))?;
-    let file = files.first().ok_or_else(|| reply::failed("the profile is missing"))?;
-    let profile = Profile::decode(&file.bytes, &DecodeLimits::default())
+    let bytes = files.and_then(KindFiles::main).map_err(|error| reply::failed(&error.chain()))?;
+    let profile = Profile::decode(&bytes, &DecodeLimits::default())
         .map_err(|error| reply::failed(&format!("the profile can't be read: {error}")))?;
     let flame = tree(&profile, query.kind, window);
     serde_json::to_vec(&flame).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))

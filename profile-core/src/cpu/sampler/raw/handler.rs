@@ -16,6 +16,7 @@ use crate::cpu::sampler::ring::{SampleHead, SampleRing};
 use crate::cpu::sampler::strata::SampleClock;
 use crate::stacks::raw::arch;
 use crate::stacks::raw::mapping::GROWTH;
+use crate::stacks::raw::retired::RetiredUnwinder;
 use crate::stacks::raw::scratch;
 use crate::stacks::raw::scratch::{AtWork, ScratchRoom, ScratchSlot};
 use crate::stacks::raw::window::MappedStack;
@@ -106,9 +107,8 @@ impl HandlerState {
 
 impl HandlerState {
     /// Lets handlers unwind with another unwinder from now on.
-    pub(crate) fn replace_unwinder(&self, new: Box<StackUnwinder>) -> RetiredUnwinder {
-        let unwinder = self.unwinder.swap(Box::into_raw(new), Ordering::SeqCst);
-        RetiredUnwinder { unwinder, readers: AtWork::now() }
+    pub(crate) fn replace_unwinder(&self, new: Box<StackUnwinder>) -> Option<RetiredUnwinder> {
+        RetiredUnwinder::replace(&self.unwinder, new, AtWork::handlers)
     }
 }
 
@@ -131,34 +131,10 @@ pub(crate) fn publish(purpose: HandlerPurpose, shared: HandlerState) -> Arc<Hand
 /// within [`MOST`] it is left to that one for good.
 pub(crate) fn retract(purpose: HandlerPurpose) {
     let shared = SHARED[purpose as usize].swap(std::ptr::null_mut(), Ordering::SeqCst);
-    if AtWork::now().wait(MOST) && !shared.is_null() {
+    if AtWork::handlers().wait(MOST) && !shared.is_null() {
         // SAFETY: `publish` made it of an `Arc`; handlers that start now find null, and those that found
         // it are done.
         drop(unsafe { Arc::from_raw(shared) });
-    }
-}
-
-/// An unwinder that was replaced, and the handlers that may still use it.
-pub(crate) struct RetiredUnwinder {
-    /// The unwinder, from a box.
-    unwinder: *mut StackUnwinder,
-    readers: AtWork,
-}
-
-// SAFETY: an unwinder may be dropped on any thread.
-unsafe impl Send for RetiredUnwinder {}
-
-impl RetiredUnwinder {
-    /// Frees it if no handler uses it any more. Returns whether it did; then it is to be forgotten.
-    pub(crate) fn free(&mut self) -> bool {
-        let is_free = self.readers.have_ended();
-        if is_free && !self.unwinder.is_null() {
-            // SAFETY: it came from a box, no handler can reach it any more, and nobody frees it again.
-            drop(unsafe {
-                Box::from_raw(std::mem::replace(&mut self.unwinder, std::ptr::null_mut()))
-            });
-        }
-        is_free
     }
 }
 

@@ -2,16 +2,7 @@
 
 use std::time::Duration;
 
-/// The resources that the process has used since its start.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ProcessUsage {
-    pub(crate) user: Duration,
-    pub(crate) system: Duration,
-    pub(crate) minor_faults: u64,
-    pub(crate) major_faults: u64,
-    pub(crate) voluntary_switches: u64,
-    pub(crate) involuntary_switches: u64,
-}
+use super::ProcessUsage;
 
 /// Reads what the process has used since its start, all its threads together.
 pub(crate) fn usage() -> Option<ProcessUsage> {
