@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use profile_format::Content;
+use profile_format::{Content, Kind, Unavailable};
 
 use crate::error::Error;
 use crate::rate::CpuRate;
 use crate::task::Detail;
-use profile_format::{Kind, Unavailable};
 
 /// Takes one kind of profile. Put your own in with [`Collectors::with`](crate::Collectors::with).
 pub trait Collector: Send + Sync {

@@ -24,8 +24,9 @@ pub fn empty_profile(why: &Unavailable) -> Option<Profile> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use profile_format::Kind;
+
+    use super::*;
 
     #[test]
     fn an_empty_profile_is_one_that_stores_take() {

@@ -1,8 +1,6 @@
 //! What can go wrong while a profile is taken.
 
-use profile_format::chain;
-
-use profile_format::{BoxError, Kind, Unavailable};
+use profile_format::{BoxError, Kind, Unavailable, chain};
 
 /// A profile could not be taken.
 #[derive(Debug, thiserror::Error)]

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use profile_format::{format_duration, parse_duration};
+use profile_format::{DurationError, Kind, Unavailable, format_duration, parse_duration};
 
 use crate::available::Available;
 use crate::rate::{CpuRate, InvalidRate};
 use crate::task::{Detail, UnknownDetail};
-use profile_format::{DurationError, Kind, Unavailable};
 
 /// The window of a request that names none.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(10);

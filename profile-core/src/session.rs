@@ -7,14 +7,14 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
+use profile_format::{Content, Kind};
+
 use crate::collect::Collectors;
 use crate::collector::{File, Pending, Window};
 use crate::error::Error;
 use crate::gate::Permit;
 use crate::plan::Plan;
 use crate::sys::own_work::OwnWork;
-use profile_format::Content;
-use profile_format::Kind;
 
 /// A session whose window is open.
 #[must_use = "dropping a recording ends its window and throws away what it recorded"]
@@ -166,10 +166,11 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use profile_format::Unavailable;
+
     use super::*;
     use crate::collector::Collector;
     use crate::gate::Gate;
-    use profile_format::Unavailable;
 
     /// Counts what is switched on; behaves as told.
     struct FakeCollector {

@@ -5,11 +5,12 @@
 
 use std::ops::Deref;
 
+use profile_format::{Content, Kind};
+
 use crate::collect::Collectors;
 use crate::collector::{File, Pending, Window};
 use crate::error::Error;
 use crate::session::run_isolated;
-use profile_format::{Content, Kind};
 
 /// The open window of one kind. Dropping it ends the window and throws away what it recorded.
 #[must_use = "dropping it ends the window and throws away what it recorded"]

@@ -1,8 +1,9 @@
 //! The stand-in for a kind whose source is not there: it says so, and what to switch on.
 
+use profile_format::{Kind, Unavailable};
+
 use crate::collector::{Collector, Window};
 use crate::error::Error;
-use profile_format::{Kind, Unavailable};
 
 /// A collector that answers why its kind is missing.
 pub(super) struct MissingCollector {

@@ -24,13 +24,14 @@ pub use crate::waits::mutex::MutexProfile;
 
 use std::sync::Arc;
 
+use profile_format::{Kind, Unavailable};
+
 #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 use crate::heap::profile::HeapCollector;
 use crate::rate::CpuRate;
 use crate::task::Detail;
 #[cfg(any(all(feature = "sampler", stacks), intercepted))]
 use crate::threads;
-use profile_format::{Kind, Unavailable};
 
 /// One collector for each kind.
 #[derive(Clone)]

@@ -1,9 +1,10 @@
 //! Whether `SIGPROF` is free to be used, and who uses it where it is not.
 
+use profile_format::Kind;
+
 use crate::cpu::raw::sigprof::SigprofOwner;
 use crate::error::Error;
 use crate::stacks::objects;
-use profile_format::Kind;
 
 /// Makes the error of a CPU engine that can't have `SIGPROF`.
 pub(crate) fn in_use(owner: SigprofOwner) -> Error {

@@ -12,16 +12,14 @@
 
 use std::time::{Duration, SystemTime};
 
-use profile_format::ProfileShape;
+use profile_format::{Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::cpu::owner;
 use crate::cpu::raw::pprof_handler;
-use crate::cpu::raw::sigprof;
-use crate::cpu::raw::sigprof::SigprofOwner;
+use crate::cpu::raw::sigprof::{self, SigprofOwner};
 use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
-use profile_format::{Kind, Unavailable};
 
 /// The `pprof` crate as CPU engine.
 #[derive(Clone, Copy, Debug)]

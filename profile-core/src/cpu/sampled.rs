@@ -14,16 +14,14 @@
 
 use std::sync::Arc;
 
-use profile_format::{Content, ProfileShape};
+use profile_format::{Content, Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::cpu::owner;
-use crate::cpu::sampler;
-use crate::cpu::sampler::{CpuSubscription, DEPTH, SampledStacks, StartError};
+use crate::cpu::sampler::{self, CpuSubscription, DEPTH, SampledStacks, StartError};
 use crate::error::Error;
 use crate::rate::CpuRate;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
-use profile_format::{Kind, Unavailable};
 
 /// CPU profiles by our own sampler.
 #[derive(Clone, Copy, Debug)]

@@ -1,7 +1,8 @@
 //! The contract of what writes the record of allocations, and of what reads it.
 
-use crate::heap::{Feeder, Top};
 use profile_format::BoxError;
+
+use crate::heap::{Feeder, Top};
 
 /// Writes the record of allocations.
 pub(crate) struct HeapFeed {

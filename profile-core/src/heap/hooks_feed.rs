@@ -2,12 +2,12 @@
 
 use std::sync::OnceLock;
 
+use profile_format::BoxError;
+
 use crate::heap::Feeder;
 use crate::heap::feed::HeapFeed;
 use crate::heap::raw::hooks;
-use crate::heap::raw::jemalloc;
-use crate::heap::raw::jemalloc::JemallocFlag;
-use profile_format::BoxError;
+use crate::heap::raw::jemalloc::{self, JemallocFlag};
 
 /// jemalloc's sampling hooks.
 pub(crate) const FEED: HeapFeed =

@@ -3,8 +3,7 @@
 use std::hint::black_box;
 use std::sync::OnceLock;
 
-use crate::memory::raw::mallinfo;
-use crate::memory::raw::mallinfo::MallocSizes;
+use crate::memory::raw::mallinfo::{self, MallocSizes};
 use crate::memory::{MemoryStats, Source};
 
 /// Reads glibc's numbers. `None` where glibc is too old, or its malloc is not what Rust code

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
+use profile_format::profile::{Builder, Function, Line, Mapping};
+
 use crate::stacks::objects::hex;
 use crate::stacks::symbol::AddressSymbolizer;
-use profile_format::profile::{Builder, Function, Line, Mapping};
 
 /// The form in which a profile names its functions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,7 +5,6 @@ use std::marker::PhantomData;
 use std::sync::{Mutex, PoisonError};
 
 use crate::sys::raw::this_thread;
-
 #[cfg(all(feature = "jemalloc", target_os = "linux"))]
 use crate::sys::raw::thread_switch::SamplingOff;
 /// Only jemalloc's own sampling is switched by thread.

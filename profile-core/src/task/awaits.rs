@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::task::status::TaskId;
 use profile_format::{Kind, Unavailable};
+
+use crate::task::status::TaskId;
 
 /// The means by which tasks tell what they wait in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -12,11 +12,12 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
+use profile_format::Unavailable;
+
 use crate::sys::own_work::OwnWork;
 use crate::task::awaits::{Awaited, Awaits, DETAIL_TIMEOUT, Detail, MOST_PLACES};
 use crate::task::source::sources;
 use crate::task::status::TaskId;
-use profile_format::Unavailable;
 
 impl Detail {
     /// Checks that the detail can be had in this process now.

@@ -8,12 +8,9 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::task::kinds;
-use crate::task::kinds::Category;
-use crate::task::raw;
-use crate::task::raw::FutureWakers;
-use crate::task::registry;
-use crate::task::registry::{EndOnUnwind, TaskSlot};
+use crate::task::kinds::{self, Category};
+use crate::task::raw::{self, FutureWakers};
+use crate::task::registry::{self, EndOnUnwind, TaskSlot};
 
 /// Description of a task: its name, the place where it is started, and whether it belongs to the
 /// program or to a request. Made by [`named`].

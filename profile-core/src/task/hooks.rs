@@ -9,8 +9,7 @@ use tokio::runtime::{Builder, TaskMeta};
 use tokio::task::Id;
 
 use crate::task::future::{LiveTask, named};
-use crate::task::registry;
-use crate::task::registry::OpenPoll;
+use crate::task::registry::{self, OpenPoll};
 
 impl LiveTask {
     /// Begins a poll that others do.
@@ -99,8 +98,7 @@ fn shard(id: Id) -> MutexGuard<'static, Option<HashMap<Id, LiveTask>>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task;
-    use crate::task::{State, Status};
+    use crate::task::{self, State, Status};
 
     fn started_here() -> Vec<Status> {
         let mut seen = Vec::new();

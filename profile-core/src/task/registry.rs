@@ -11,8 +11,7 @@ use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use crate::events::KindId;
-use crate::events::ring;
-use crate::events::ring::TraceEvent;
+use crate::events::ring::{self, TraceEvent};
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::sys::raw::place::AtomicLocation;
@@ -499,8 +498,7 @@ mod tests {
     use std::task::{Context, Poll, Waker};
 
     use super::*;
-    use crate::task;
-    use crate::task::{Category, Instrument as _};
+    use crate::task::{self, Category, Instrument as _};
 
     /// Returns the tasks of this name.
     fn named(name: &str) -> Vec<Status> {

@@ -4,11 +4,12 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use profile_format::Unavailable;
+
 use crate::sys::clock;
 use crate::task::awaits::{Awaits, Detail};
 use crate::task::registry;
 use crate::task::status::{Status, TaskId};
-use profile_format::Unavailable;
 
 /// Knows tasks that nobody else knows: those of a runtime of one's own, or of another registry.
 ///

@@ -8,11 +8,11 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use await_tree::{AnyKey, Registry, Tree};
+use profile_format::Unavailable;
 use serde::ser::{Impossible, Serialize, SerializeSeq, SerializeStruct, Serializer};
 
 use crate::task::awaits::{Awaited, Awaits, Detail, MOST_PLACES};
 use crate::task::{Registration, TaskId, TaskSource, register};
-use profile_format::Unavailable;
 
 /// Shows the trees of a registry in dumps that are asked for them, for as long as the result lives.
 ///
@@ -305,8 +305,7 @@ mod tests {
     use await_tree::{Config, InstrumentAwait as _, span};
 
     use super::*;
-    use crate::task;
-    use crate::task::Instrument as _;
+    use crate::task::{self, Instrument as _};
 
     fn told(registry: &Registry) -> Vec<Awaits> {
         let mut told = Vec::new();

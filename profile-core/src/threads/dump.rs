@@ -19,22 +19,19 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use profile_format::{DUMP_FILE_NAME, ProfileShape};
+use profile_format::profile::{Builder, Profile};
+use profile_format::{DUMP_FILE_NAME, Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::task::Detail;
-use crate::threads::deadlock;
-use crate::threads::deadlock::{AwaitedLock, LockCycle};
-use crate::threads::raw;
-use crate::threads::raw::{ThreadStack, ThreadState};
+use crate::threads::deadlock::{self, AwaitedLock, LockCycle};
+use crate::threads::raw::{self, ThreadStack, ThreadState};
 use crate::threads::tasks::{ListedTasks, ThreadText};
 use crate::threads::text::{label, wait};
 use crate::waits::encode::StackNames;
 use crate::waits::site;
-use profile_format::profile::{Builder, Profile};
-use profile_format::{Kind, Unavailable};
 
 /// Thread dumps, with what tasks wait in where that is asked for.
 #[derive(Clone, Copy, Debug, Default)]

@@ -10,10 +10,8 @@ use std::sync::atomic::Ordering;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::cpu::sampler::raw::handler;
-use crate::cpu::sampler::raw::handler::{HandlerPurpose, HandlerState, own_tid};
-use crate::cpu::sampler::raw::signals;
-use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
+use crate::cpu::sampler::raw::handler::{self, HandlerPurpose, HandlerState, own_tid};
+use crate::cpu::sampler::raw::signals::{self, SignalMask, SignalReader};
 use crate::cpu::sampler::ring::SampleRing;
 pub(crate) use crate::stacks::blocked::ThreadState;
 use crate::stacks::blocked::{BlockedStack, BlockedThread, StackReader};
@@ -21,8 +19,7 @@ use crate::stacks::raw::arch;
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::stacks::raw::task::TaskFolder;
 use crate::stacks::unwind::{StackUnwinder, WalkEnd};
-use crate::stats::waits;
-use crate::stats::waits::SchedStat;
+use crate::stats::waits::{self, SchedStat};
 use crate::waits::own_frames::trim_own_frames;
 
 /// A thread and where it is.

@@ -10,10 +10,10 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::task;
-use crate::task::{Awaited, Awaits, Detail, State, Status, TaskKind};
-use crate::threads::text::{label, wait};
 use profile_format::profile::{Builder, Function, Line};
+
+use crate::task::{self, Awaited, Awaits, Detail, State, Status, TaskKind};
+use crate::threads::text::{label, wait};
 
 /// Time that a task may run until it is said to block its worker.
 const BLOCKING: Duration = Duration::from_millis(100);

@@ -9,17 +9,15 @@
 
 use std::time::SystemTime;
 
-use profile_format::ProfileShape;
+use profile_format::profile::Builder;
+use profile_format::{Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
-use crate::waits::births;
-use crate::waits::births::BirthSite;
+use crate::waits::births::{self, BirthSite};
 use crate::waits::block::check_intercepted;
 use crate::waits::encode::StackNames;
-use profile_format::profile::Builder;
-use profile_format::{Kind, Unavailable};
 
 /// Profiles of thread creation.
 #[derive(Clone, Copy, Debug, Default)]

@@ -8,14 +8,13 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use profile_format::ProfileShape;
+use profile_format::profile::{Function, Line};
+use profile_format::{Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::unix_nanos;
 use crate::stacks::raw::task::TaskFolder;
-use profile_format::profile::{Function, Line};
-use profile_format::{Kind, Unavailable};
 
 /// Live threads by name.
 #[derive(Clone, Copy, Debug, Default)]

@@ -9,11 +9,12 @@
 //! Where it is blind: tasks that nobody named are only counted; and a buffer that is full loses its
 //! oldest events, and says how many.
 
+use profile_format::{Kind, Unavailable};
+
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::events::ring::OpenError;
 use crate::trace::{StartError, TraceRecording, encode};
-use profile_format::{Kind, Unavailable};
 
 /// Traces of the whole process, one at a time.
 #[derive(Clone, Copy, Debug)]

@@ -4,10 +4,8 @@
 use std::collections::HashMap;
 
 use crate::cpu::sampled::not_started;
-use crate::cpu::sampler;
-use crate::cpu::sampler::{CpuSubscription, SampledStacks};
+use crate::cpu::sampler::{self, CpuSubscription, SampledStacks};
 use crate::stacks::symbol::AddressSymbolizer;
-
 use crate::trace::tree::{SampleTree, StopSampling, TreeSample};
 
 /// Samples of each second of CPU time.

@@ -12,13 +12,14 @@ use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::SystemTime;
 
+use profile_format::Content;
+
 use crate::events::KindId;
 use crate::events::ring::TraceEvent;
 use crate::task::{State, Status, TaskKind, kind};
 use crate::trace::json::{micros, number, text};
 use crate::trace::tree::{ResolveSamples, SampleTree, TreeSample};
 use crate::trace::window::RecordedTrace;
-use profile_format::Content;
 
 /// Encodes a trace as JSON.
 pub(crate) fn encode((trace, samples): (RecordedTrace, ResolveSamples)) -> io::Result<Content> {
@@ -518,8 +519,7 @@ mod tests {
     use super::*;
     use crate::events::ring::{record, turn};
     use crate::sys::clock;
-    use crate::task;
-    use crate::task::{Category, Instrument as _, intern};
+    use crate::task::{self, Category, Instrument as _, intern};
     use crate::trace::TraceRecording;
 
     /// Returns the events of a trace of `work`, a line each.

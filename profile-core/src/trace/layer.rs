@@ -16,8 +16,7 @@ use tracing_subscriber::layer::{Context, Filter, Layer};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::events::KindId;
-use crate::events::ring;
-use crate::events::ring::TraceEvent;
+use crate::events::ring::{self, TraceEvent};
 use crate::sys::clock;
 use crate::sys::own_work::OwnWork;
 use crate::task::{Category, TaskKind, intern};

@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::events::ring;
-use crate::events::ring::{ClosedBuffer, OpenBuffer, OpenError};
+use crate::events::ring::{self, ClosedBuffer, OpenBuffer, OpenError};
 use crate::sys::clock;
-use crate::task;
-use crate::task::{State, Status, TaskKind};
+use crate::task::{self, State, Status, TaskKind};
 use crate::trace::counters::{CounterReading, CounterThread};
 use crate::trace::samples;
 use crate::trace::tree::{ResolveSamples, StopSampling};

@@ -12,6 +12,8 @@
 //! libraries, joining a thread), which are seen only where they last for the whole window; async
 //! tasks, which are not threads; sleeping, and waits for I/O.
 
+use profile_format::{Kind, Unavailable};
+
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::Symbols;
@@ -21,7 +23,6 @@ use crate::waits::in_progress::WaitSums;
 use crate::waits::raw::{births, syscall};
 use crate::waits::recorded::WaitProfile;
 use crate::waits::{BLOCK_RATE, RaisedRate};
-use profile_format::{Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that waited.
 #[derive(Clone, Copy, Debug)]

@@ -13,13 +13,14 @@
 
 use std::time::{Duration, Instant};
 
+use profile_format::{Kind, Unavailable};
+
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::waits::encode::{WaitProfileStyle, encode};
 use crate::waits::recorded::WaitProfile;
 use crate::waits::sampled::WaitSampler;
-use profile_format::{Kind, Unavailable};
 
 /// Sampled profiles of waiting, where nothing is interposed.
 #[derive(Clone, Copy, Debug)]
@@ -124,8 +125,9 @@ mod tests {
     use std::sync::Mutex;
     use std::thread;
 
-    use super::*;
     use profile_format::profile::{DecodeLimits, Profile};
+
+    use super::*;
 
     #[inline(never)]
     fn waits_for_the_sampler(lock: &Mutex<()>) {

@@ -1,11 +1,11 @@
 //! What `block` and `mutex` share: from stacks and times to a profile.
 
 use profile_format::ProfileShape;
+use profile_format::profile::Builder;
 
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::waits::recorded::{RecordedWaits, SITE, WaitProfile, WaitWeight};
 use crate::waits::site::{WaitKind, find_idle_word, find_release, find_wait};
-use profile_format::profile::Builder;
 
 /// Settings of the way in which a profile is to be written.
 #[derive(Clone, Copy, Debug)]

@@ -13,6 +13,8 @@
 
 use std::sync::atomic::Ordering;
 
+use profile_format::{Kind, Unavailable};
+
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::Symbols;
@@ -22,7 +24,6 @@ use crate::waits::encode::{WaitProfileStyle, encode};
 use crate::waits::in_progress::WaitSums;
 use crate::waits::recorded::WaitProfile;
 use crate::waits::{MUTEX_FRACTION, RaisedRate};
-use profile_format::{Kind, Unavailable};
 
 /// Profiles of waiting, at the stack that others waited for.
 #[derive(Clone, Copy, Debug)]

@@ -12,8 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::stacks::blocked::{BlockedStack, BlockedThread, StackReader, ThreadState};
 use crate::stacks::raw::task::{ShortFile, TaskFolder, spare_files};
-use crate::stacks::unwind;
-use crate::stacks::unwind::{StackUnwinder, WalkEnd};
+use crate::stacks::unwind::{self, StackUnwinder, WalkEnd};
 use crate::stats::waits::SchedStat;
 use crate::sys::own_work::{OwnWork, is_own_thread};
 use crate::waits::own_frames::trim_own_frames;

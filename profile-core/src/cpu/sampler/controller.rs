@@ -14,10 +14,8 @@ use crate::cpu::sampler::account::CpuTimeAccount;
 use crate::cpu::sampler::commands::{AnswerOnDrop, CommandState, ControllerCommands, NoAnswer};
 use crate::cpu::sampler::missing::MissingTime;
 use crate::cpu::sampler::places::PLACES;
-use crate::cpu::sampler::raw::handler;
-use crate::cpu::sampler::raw::handler::{HandlerPurpose, HandlerState, own_tid};
-use crate::cpu::sampler::raw::signals;
-use crate::cpu::sampler::raw::signals::SigprofBlocked;
+use crate::cpu::sampler::raw::handler::{self, HandlerPurpose, HandlerState, own_tid};
+use crate::cpu::sampler::raw::signals::{self, SigprofBlocked};
 use crate::cpu::sampler::ring::SampleRing;
 use crate::cpu::sampler::stacks::SampledStacks;
 use crate::cpu::sampler::stand_in::StandIn;
@@ -28,8 +26,7 @@ use crate::stacks::raw::mapping::StackOf;
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::stacks::raw::retired::RetiredUnwinder;
 use crate::stacks::raw::task::name_of;
-use crate::stacks::unwind;
-use crate::stacks::unwind::{StackUnwinder, TableGeneration};
+use crate::stacks::unwind::{self, StackUnwinder, TableGeneration};
 use crate::sys::own_work::OwnWork;
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.

@@ -29,10 +29,8 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use crate::cpu::sampler::controller::{ClosedWindow, SamplerController};
 pub(crate) use crate::cpu::sampler::stacks::SampledStacks;
 
+use crate::cpu::raw::sigprof::{self, SigprofOwner};
 use crate::cpu::sampler::raw::signals::our_handler;
-
-use crate::cpu::raw::sigprof;
-use crate::cpu::raw::sigprof::SigprofOwner;
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::sys::clock;
 

@@ -6,13 +6,12 @@
 //! `alloc_*` are 0 and `allocs` is not available.
 
 use profile_format::jemalloc::{HeapDump, HeapDumpLimits, unbias};
-
-use crate::heap::profile::{HeapProfileStacks, HeapSource};
-use crate::heap::raw::jemalloc;
-use crate::heap::raw::jemalloc::{JemallocFlag, JemallocSampling};
-use crate::heap::raw::memory_file::MemoryFile;
 use profile_format::profile::Profile;
 use profile_format::{BoxError, Kind, Unavailable};
+
+use crate::heap::profile::{HeapProfileStacks, HeapSource};
+use crate::heap::raw::jemalloc::{self, JemallocFlag, JemallocSampling};
+use crate::heap::raw::memory_file::MemoryFile;
 
 pub(crate) struct JemallocDump;
 

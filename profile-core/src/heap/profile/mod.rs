@@ -18,13 +18,12 @@ mod runtime_frames;
 
 use std::time::SystemTime;
 
-use profile_format::ProfileShape;
+use profile_format::profile::{Builder, Profile};
+use profile_format::{BoxError, Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
-use profile_format::profile::{Builder, Profile};
-use profile_format::{BoxError, Kind, Unavailable};
 
 /// `heap` or `allocs`.
 #[derive(Clone, Copy, Debug)]

@@ -1,11 +1,12 @@
 //! From the record, which the wrapper or jemalloc's hooks write.
 
-use crate::heap::profile::{HeapProfileStacks, HeapSource};
-use crate::heap::recorder::RecorderHealth;
-use crate::heap::{Feeder, feeds, recorded, recorder};
-use crate::stacks::raw::capture;
 use profile_format::profile::{Function, Line, Profile};
 use profile_format::{BoxError, Kind, Unavailable};
+
+use crate::heap::profile::{HeapProfileStacks, HeapSource};
+use crate::heap::recorder::{self, RecorderHealth};
+use crate::heap::{Feeder, feeds, recorded};
+use crate::stacks::raw::capture;
 
 pub(crate) struct HeapRecordSource;
 

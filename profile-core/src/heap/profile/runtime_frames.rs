@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 
-use crate::heap::owner::{ALLOCATOR_DEPTH, FrameOwner};
 use profile_format::profile::{Builder, Line, Profile};
+
+use crate::heap::owner::{ALLOCATOR_DEPTH, FrameOwner};
 
 /// Cuts allocator frames off the leaf end of stacks.
 pub(crate) struct AllocatorTrimmer {
@@ -80,8 +81,9 @@ fn owner(profile: &Profile, line: &Line) -> FrameOwner {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use profile_format::profile::Function;
+
+    use super::*;
 
     const STD: &str = "/rustc/0123/library/alloc/src";
 

@@ -9,8 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tikv_jemalloc_ctl::raw;
 
 use crate::heap::live::{BlockFinder, BlockKey};
-use crate::heap::recorder;
-use crate::heap::recorder::DEPTH;
+use crate::heap::recorder::{self, DEPTH};
 use crate::stacks::raw::{capture, scratch};
 
 type BacktraceHook = unsafe extern "C" fn(*mut *mut c_void, *mut c_uint, c_uint);

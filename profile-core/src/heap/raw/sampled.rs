@@ -10,11 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use crate::heap::countdown;
 use crate::heap::live::{BlockFinder, BlockKey};
-use crate::heap::recorder;
-use crate::heap::recorder::DEPTH;
+use crate::heap::recorder::{self, DEPTH};
 use crate::heap::wrapper::Sampled;
-use crate::stacks::raw::capture;
-use crate::stacks::raw::capture::CapturedStack;
+use crate::stacks::raw::capture::{self, CapturedStack};
 
 /// The path of this file, as the compiler has it.
 pub(crate) const FILE: &str = file!();

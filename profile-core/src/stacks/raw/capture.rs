@@ -9,15 +9,11 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-use crate::stacks::raw::arch;
-use crate::stacks::raw::mapping;
 use crate::stacks::raw::retired::RetiredUnwinder;
-use crate::stacks::raw::scratch;
-use crate::stacks::raw::scratch::OwnStack;
-use crate::stacks::raw::scratch::{AtWork, ScratchRoom};
+use crate::stacks::raw::scratch::{self, AtWork, OwnStack, ScratchRoom};
 use crate::stacks::raw::window::MappedStack;
-use crate::stacks::unwind;
-use crate::stacks::unwind::{StackUnwinder, TableGeneration, UnwindRegisters, WalkEnd};
+use crate::stacks::raw::{arch, mapping};
+use crate::stacks::unwind::{self, StackUnwinder, TableGeneration, UnwindRegisters, WalkEnd};
 use crate::sys::own_work::OwnWork;
 
 /// The unwinder of `capture`; null until the first `refresh`.

@@ -15,9 +15,7 @@ use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, SymbolKind};
 
 use crate::stacks::names::Symbol;
-use crate::stacks::objects;
-use crate::stacks::objects::LoadedObject;
-use crate::stacks::objects::hex;
+use crate::stacks::objects::{self, LoadedObject, hex};
 use crate::stacks::symbol::frame_cache::FrameCache;
 
 /// The objects of this process, with their debug information as far as it was needed.

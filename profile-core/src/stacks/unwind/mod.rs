@@ -12,6 +12,7 @@ mod rule;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::stacks::raw::arch;
 pub(crate) use crate::stacks::unwind::blocked::PrologueCache;
 use crate::stacks::unwind::memo::FrameLink;
 pub(crate) use crate::stacks::unwind::memo::StackMemo;
@@ -19,8 +20,6 @@ use crate::stacks::unwind::raw::UnwindModules;
 pub(crate) use crate::stacks::unwind::raw::{TableGeneration, generation};
 pub(crate) use crate::stacks::unwind::rule::UnwindScratch;
 use crate::stacks::unwind::rule::{CfaBase, FramePointerRule, ReturnAddressRule, UnwindRule};
-
-use crate::stacks::raw::arch;
 
 /// The registers that unwinding needs.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,7 @@ use std::ops::Range;
 
 use gimli::BaseAddresses;
 
-use crate::stacks::unwind::rule;
-use crate::stacks::unwind::rule::{UnwindRule, UnwindScratch};
+use crate::stacks::unwind::rule::{self, UnwindRule, UnwindScratch};
 
 /// Counts what was ever loaded and unloaded: it changes whenever the tables do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,8 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 
 use crate::stacks::raw::capture;
-use crate::sys::own_work;
-use crate::sys::own_work::OwnWork;
+use crate::sys::own_work::{self, OwnWork};
 use crate::waits::{DEPTH, WaitEntry, births};
 
 /// The function that a thread runs.

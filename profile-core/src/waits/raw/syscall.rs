@@ -11,8 +11,7 @@ use core::arch::naked_asm;
 
 use libc::{c_int, c_long};
 
-use crate::events::ring;
-use crate::events::waits as event_waits;
+use crate::events::{ring, waits as event_waits};
 use crate::stacks::raw::capture::capture_interruptible;
 use crate::sys::own_work;
 use crate::waits::recorded::WaitWeight;
