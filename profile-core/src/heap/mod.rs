@@ -2,7 +2,7 @@
 //!
 //! One recorder holds what was sampled: each stack once, with what was allocated and what was freed
 //! there, and each sampled block that is in use. Two feeders write to it. One is
-//! [`alloc::Sampled`](crate::heap::alloc::Sampled), around any allocator; the other are jemalloc's own
+//! [`alloc::Sampled`], around any allocator; the other are jemalloc's own
 //! sampling hooks, which [`install`] puts in. Kinds `heap` and `allocs` and [`top`] read it, and
 //! never make an allocating thread wait.
 //!
@@ -57,7 +57,7 @@ use crate::sys::own_work::OwnWork;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Feeder {
-    /// [`alloc::Sampled`](crate::heap::alloc::Sampled).
+    /// [`alloc::Sampled`].
     Sampled,
     /// jemalloc's sampling hooks.
     Jemalloc,
@@ -127,7 +127,7 @@ impl Frame {
 }
 
 /// Sees to it that allocations are recorded from here on, if they are not already, and says by whom.
-/// `None` where the program's allocator is neither wrapped in [`alloc::Sampled`](crate::heap::alloc::Sampled)
+/// `None` where the program's allocator is neither wrapped in [`alloc::Sampled`]
 /// nor a jemalloc with profiling and hooks; the collectors say what is missing.
 ///
 /// Making [`Collectors`](crate::Collectors) calls it. It changes nothing else: jemalloc samples or
