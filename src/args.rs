@@ -23,29 +23,30 @@ use profilez::format::{DurationError, parse_duration};
 /// was kept), 130 interrupted.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, arg_required_else_help = true)]
-pub(crate) struct Args {
+pub(crate) struct CliArgs {
     #[command(flatten)]
-    pub(crate) color: Color,
+    pub(crate) color: ColorArgs,
 
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
-impl Args {
-    /// The arguments of this process. What is wrong with them is printed, and ends it.
-    pub(crate) fn of_this_process() -> Args {
-        let command = Args::command_in(|name| env::var_os(name));
+impl CliArgs {
+    /// Returns the arguments of this process. What is wrong with them is printed, and ends it.
+    pub(crate) fn of_this_process() -> CliArgs {
+        let command = CliArgs::command_in(|name| env::var_os(name));
         let matches = command.get_matches_from(env::args_os().map(stdin_by_name));
-        Args::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
+        CliArgs::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
     }
 
-    /// The command in an environment, where a variable that is empty counts as one that is not there.
+    /// Returns the command in an environment, where a variable that is empty counts as one that is
+    /// not there.
     fn command_in(variable: impl Fn(&str) -> Option<OsString>) -> clap::Command {
         let is_empty = |arg: &clap::Arg| {
             let name = arg.get_env().and_then(|name| name.to_str());
             name.and_then(&variable).is_some_and(|value| value.is_empty())
         };
-        Args::command().mut_subcommands(|command| {
+        CliArgs::command().mut_subcommands(|command| {
             command.mut_args(|arg| {
                 if is_empty(&arg) {
                     arg.env(Resettable::<clap::builder::OsStr>::Reset)
@@ -57,7 +58,7 @@ impl Args {
     }
 }
 
-/// `-:heap.prof` in a way that doesn't look like an option, which clap would take it for.
+/// Writes `-:heap.prof` in a way that doesn't look like an option, which clap would take it for.
 fn stdin_by_name(arg: OsString) -> OsString {
     match arg.to_str().and_then(|text| text.strip_prefix("-:")) {
         Some(entry) if cfg!(unix) => format!("{STDIN}:{entry}").into(),
@@ -65,17 +66,17 @@ fn stdin_by_name(arg: OsString) -> OsString {
     }
 }
 
-/// The name that standard input has among the files.
+/// The name of standard input among the files.
 pub(crate) const STDIN: &str = "/dev/stdin";
 
 #[derive(Clone, Copy, Debug, ClapArgs)]
-pub(crate) struct Color {
-    /// When to colour the output. NO_COLOR and CLICOLOR are obeyed.
+pub(crate) struct ColorArgs {
+    /// Choose when to colour the output. NO_COLOR and CLICOLOR are obeyed.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     color: clap::ColorChoice,
 }
 
-impl Color {
+impl ColorArgs {
     /// Sets the choice for everything that is printed from now on.
     pub(crate) fn write_global(self) {
         match self.color {
@@ -88,7 +89,7 @@ impl Color {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     Demo(DemoArgs),
     Collect(Box<CollectArgs>),
     Report(ReportArgs),
@@ -123,7 +124,7 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:0")]
     pub(crate) listen: String,
 
-    /// How long to record: `10s`, `1m`, or bare seconds.
+    /// Time to record: `10s`, `1m`, or bare seconds.
     #[arg(short, long, value_name = "DURATION", default_value = "10s", value_parser = duration_text)]
     pub(crate) duration: String,
 
@@ -148,13 +149,13 @@ pub(crate) struct CollectArgs {
     #[arg(value_name = "URL", required_unless_present = "unix_socket")]
     pub(crate) urls: Vec<String>,
 
-    /// Where to put the bundle: a file, a directory, or `-` for standard output. A directory whose
-    /// name ends with / is made where there is none. By default a file in this directory, called after
-    /// host, service and time. Until it is whole it is called FILE.partial.
+    /// Place to put the bundle: a file, a directory, or `-` for standard output. A directory whose
+    /// name ends with / is made where there is none. By default a file in this directory, called
+    /// after host, service and time. Until it is whole it is called FILE.partial.
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// How long to record: `10s`, `1m30s`, or bare seconds. The service's default is 10s.
+    /// Time to record: `10s`, `1m30s`, or bare seconds. The service's default is 10s.
     #[arg(short, long, value_name = "DURATION", env = "PROFILEZ_DURATION", value_parser = duration_text)]
     pub(crate) duration: Option<String>,
 
@@ -192,7 +193,7 @@ pub(crate) struct CollectArgs {
     #[arg(long, value_name = "PATH", env = "PROFILEZ_UNIX_SOCKET")]
     pub(crate) unix_socket: Option<PathBuf>,
 
-    /// Where the endpoints stand if URL names a host only. By default /debug.
+    /// Path of the endpoints if URL names a host only. By default /debug.
     #[arg(long, value_name = "PATH", env = "PROFILEZ_PREFIX")]
     pub(crate) prefix: Option<String>,
 
@@ -216,12 +217,12 @@ pub(crate) struct CollectArgs {
     #[arg(long, env = "PROFILEZ_INSECURE", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) insecure: bool,
 
-    /// How often to repeat a request if the service can't be reached, or answers 502, 503 or 504. A
-    /// service that is busy is waited for in any case, within the timeout.
+    /// Number of times to repeat a request if the service can't be reached, or answers 502, 503 or
+    /// 504. A service that is busy is waited for in any case, within the timeout.
     #[arg(long, value_name = "N", env = "PROFILEZ_RETRIES", default_value_t = 0)]
     pub(crate) retries: u32,
 
-    /// How long the whole collection may take, waits included. By default two minutes beyond the
+    /// Time that the whole collection may take, waits included. By default two minutes beyond the
     /// window.
     #[arg(long, value_name = "DURATION", env = "PROFILEZ_TIMEOUT", value_parser = timeout)]
     pub(crate) timeout: Option<Duration>,
@@ -274,7 +275,7 @@ pub(crate) struct GroupsArgs {
     pub(crate) file: String,
 
     #[command(flatten)]
-    pub(crate) judging: Judging,
+    pub(crate) judging: JudgingArgs,
 
     /// The most groups to print as text; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
@@ -285,21 +286,21 @@ pub(crate) struct GroupsArgs {
     pub(crate) json: bool,
 }
 
-/// How dumps are read, grouped and judged.
+/// Options for reading, grouping and judging dumps.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Judging {
+pub(crate) struct JudgingArgs {
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) reading: ReadingArgs,
 
-    /// What makes a group one: `exact` (state, every frame, creator), `function` (no lines),
-    /// `top:N` (N frames), `creator`, or `label:KEY`.
+    /// Key that the members of a group share: `exact` (state, every frame, creator), `function` (no
+    /// lines), `top:N` (N frames), `creator`, or `label:KEY`.
     #[arg(long, value_name = "KEY", default_value = "exact", value_parser = group_by)]
     pub(crate) by: GroupBy,
 }
 
-/// How dumps are read and judged.
+/// Options for reading and judging dumps.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Reading {
+pub(crate) struct ReadingArgs {
     /// Rules of your own, a TOML file; they come before the shipped ones. `original` stands for
     /// rules made of the names of the Go service whose developer page was the model, instead of the
     /// shipped rules.
@@ -311,7 +312,7 @@ pub(crate) struct Reading {
     pub(crate) strip_prefix: bool,
 }
 
-/// What makes a group one.
+/// The key that the members of a group share.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum GroupBy {
     Exact,
@@ -335,7 +336,7 @@ fn group_by(text: &str) -> Result<GroupBy, String> {
     }
 }
 
-/// Where the most is: functions, or whole stacks, by what falls on them.
+/// Rank functions, or whole stacks, by what falls on them.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TopArgs {
     /// A profile (profile.proto, a jemalloc dump, a legacy text profile), or a bundle, of which the
@@ -345,13 +346,13 @@ pub(crate) struct TopArgs {
     pub(crate) file: String,
 
     #[command(flatten)]
-    pub(crate) select: Select,
+    pub(crate) select: SelectArgs,
 
     /// Rank by what falls on a row and all that it called, instead of on the row alone.
     #[arg(long)]
     pub(crate) cum: bool,
 
-    /// What a row is; by default `function`.
+    /// Thing that a row stands for; by default `function`.
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<RankingRow>,
 
@@ -364,9 +365,9 @@ pub(crate) struct TopArgs {
     pub(crate) json: bool,
 }
 
-/// Which part of a profile is meant.
+/// Options that choose a part of a profile.
 #[derive(Debug, ClapArgs)]
-pub(crate) struct Select {
+pub(crate) struct SelectArgs {
     /// The sample type, such as `inuse_space`. By default the profile's own, else its last.
     #[arg(long = "type", value_name = "TYPE")]
     pub(crate) sample_type: Option<String>,
@@ -432,19 +433,20 @@ impl RankingRow {
     }
 }
 
-/// A picture of where the stacks lead: what it is, the output's ending decides.
+/// Draw where the stacks lead: as a picture, a page, or data for other tools, by the output's
+/// ending.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct FlameArgs {
     /// A profile, or a bundle, as for `top`.
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
-    /// What to write: `.svg`, `.html` (search, zoom, callers), `.folded`, `.speedscope.json`.
+    /// File to write: `.svg`, `.html` (search, zoom, callers), `.folded`, `.speedscope.json`.
     #[arg(short, long, value_name = "OUT")]
     pub(crate) output: PathBuf,
 
     #[command(flatten)]
-    pub(crate) select: Select,
+    pub(crate) select: SelectArgs,
 
     /// An earlier profile to compare with: red is more than in it, blue is less.
     #[arg(long, value_name = "FILE")]
@@ -459,8 +461,8 @@ pub(crate) struct FlameArgs {
     pub(crate) force: bool,
 }
 
-/// What has grown from one file to the next: profiles by function or site, dumps by group, bundles
-/// entry by entry.
+/// Show what has grown from one file to the next: profiles by function or site, dumps by group,
+/// bundles entry by entry.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DiffArgs {
     /// The earlier one: a profile, a dump or a bundle.
@@ -472,7 +474,7 @@ pub(crate) struct DiffArgs {
     pub(crate) new: String,
 
     #[command(flatten)]
-    pub(crate) select: Select,
+    pub(crate) select: SelectArgs,
 
     /// Rank profiles by what has changed with all that a row called.
     #[arg(long)]
@@ -482,13 +484,14 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     pub(crate) normalize: bool,
 
-    /// What a row is: of profiles `function`, `caller`, `line`, `file` or `site`, of dumps `exact`,
-    /// `function`, `top:N`, `creator` or `label:KEY`. By default `function` and `exact`.
+    /// Thing that a row stands for: of profiles `function`, `caller`, `line`, `file` or `site`, of
+    /// dumps `exact`, `function`, `top:N`, `creator` or `label:KEY`. By default `function` and
+    /// `exact`.
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<String>,
 
     #[command(flatten)]
-    pub(crate) reading: Reading,
+    pub(crate) reading: ReadingArgs,
 
     /// The most rows to print as text; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
@@ -500,14 +503,14 @@ pub(crate) struct DiffArgs {
 }
 
 impl DiffArgs {
-    /// What a row of a profile is.
+    /// Returns the row of a ranking of profiles.
     pub(crate) fn by_of_profiles(&self) -> Result<By, String> {
         self.by
             .as_deref()
             .map_or(Ok(By::Function), |word| RankingRow::from_word(word).map(By::from))
     }
 
-    /// What a row of a dump is.
+    /// Returns the key of the groups of dumps.
     pub(crate) fn by_of_dumps(&self) -> Result<GroupBy, String> {
         self.by.as_deref().map_or(Ok(GroupBy::Exact), group_by)
     }
@@ -531,7 +534,8 @@ pub(crate) struct InspectArgs {
     pub(crate) json: bool,
 }
 
-/// What a trace says: blocked workers, tasks that were never polled again, slow polls, the busiest tasks.
+/// Show what a trace says: blocked workers, tasks that were never polled again, slow polls, the
+/// busiest tasks.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TraceArgs {
     /// A bundle with a trace, or a file of Chrome trace events, gzip'd or not; `-` for standard input.
@@ -547,7 +551,7 @@ pub(crate) struct TraceArgs {
     pub(crate) json: bool,
 }
 
-/// How many rows; 0 stands for all.
+/// Parses a number of rows; 0 stands for all.
 fn rows(text: &str) -> Result<usize, ParseIntError> {
     text.parse().map(|rows| if rows == 0 { usize::MAX } else { rows })
 }
@@ -559,7 +563,7 @@ fn duration(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// A duration that is sent as it was typed, once it is known to be one.
+/// Checks a duration that is sent as it was typed.
 fn duration_text(text: &str) -> Result<String, String> {
     duration(text).map(|_| text.to_owned())
 }
@@ -584,14 +588,14 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        Args::command().debug_assert();
+        CliArgs::command().debug_assert();
     }
 
     #[test]
     fn an_empty_variable_is_as_if_it_was_not_there() {
         let retries = |value: &str| {
             let variable = |name: &str| (name == "PROFILEZ_RETRIES").then(|| value.into());
-            let command = Args::command_in(variable);
+            let command = CliArgs::command_in(variable);
             let collect = command.find_subcommand("collect").unwrap();
             let retries = collect.get_arguments().find(|arg| arg.get_id() == "retries").unwrap();
             retries.get_env().is_some()
@@ -635,7 +639,7 @@ mod tests {
 
     #[test]
     fn the_help_says_where_a_token_can_come_from() {
-        let help = Args::command()
+        let help = CliArgs::command()
             .find_subcommand_mut("collect")
             .map(|command| command.render_long_help().to_string())
             .unwrap_or_default();

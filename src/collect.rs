@@ -21,27 +21,27 @@ use serde::Serialize;
 
 use crate::args::CollectArgs;
 use crate::interrupt;
-use crate::output::{self, Failure, chain, note, printable};
-pub(crate) use destination::Destination;
-pub(crate) use progress::Bar;
-use settings::Settings;
+use crate::output::{self, CommandFailure, chain, note, printable};
+pub(crate) use destination::BundleDestination;
+pub(crate) use progress::CollectionBar;
+use settings::ClientSettings;
 
 /// A collection from one service.
-struct Job<'a> {
+struct CollectJob<'a> {
     args: &'a CollectArgs,
     client: &'a Client,
-    /// With what the URL asks for.
+    /// The request, completed by what the URL asks for.
     request: Request,
-    /// Tells whether there are others.
+    /// True if there are other services: messages then name this one.
     several: bool,
 }
 
 /// The most services that are collected from at the same time.
 const AT_ONCE: usize = 16;
 
-/// Holds what is printed with `--json`, a line for each service.
+/// A line that is printed with `--json`, one for each service.
 #[derive(Serialize)]
-struct Line<'a> {
+struct ServiceLine<'a> {
     url: &'a str,
     file: Option<&'a str>,
     bytes: u64,
@@ -50,15 +50,15 @@ struct Line<'a> {
     manifest: Option<Manifest>,
 }
 
-/// Holds what a collection came to.
-enum Outcome {
+/// The outcome of one collection.
+enum CollectOutcome {
     Complete,
     Partial,
     Failed,
 }
 
-pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
-    check(args).map_err(Failure::Usage)?;
+pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, CommandFailure> {
+    check(args).map_err(CommandFailure::Usage)?;
     let mut request = Request::default();
     if let Some(duration) = &args.duration {
         request = request.duration(duration);
@@ -74,12 +74,12 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
     }
     let urls =
         if args.urls.is_empty() { vec!["http://localhost".to_owned()] } else { args.urls.clone() };
-    let settings = Settings::read(args)?;
+    let settings = ClientSettings::read(args)?;
     let clients = urls
         .iter()
         .map(|url| settings.client(url))
         .collect::<Result<Vec<Client>, Error>>()
-        .map_err(|error| Failure::Usage(chain(&error)))?;
+        .map_err(|error| CommandFailure::Usage(chain(&error)))?;
     let cancelled = clients.clone();
     interrupt::on(move || cancelled.iter().for_each(Client::cancel))?;
 
@@ -88,23 +88,23 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, Failure> {
         let mine = || clients.get(next.fetch_add(1, Ordering::Relaxed));
         let collect = |client: &Client| {
             let request = client.complete(&request);
-            Job { args, client, request, several: clients.len() > 1 }.collect()
+            CollectJob { args, client, request, several: clients.len() > 1 }.collect()
         };
         std::iter::from_fn(mine).map(collect).collect::<io::Result<Vec<_>>>()
     };
     let outcomes = thread::scope(|scope| {
         let workers: Vec<_> = (0..clients.len().min(AT_ONCE)).map(|_| scope.spawn(work)).collect();
-        let failed = |_| Ok(vec![Outcome::Failed]);
+        let failed = |_| Ok(vec![CollectOutcome::Failed]);
         workers
             .into_iter()
             .map(|thread| thread.join().unwrap_or_else(failed))
             .collect::<io::Result<Vec<_>>>()
     })?;
-    let outcomes: Vec<Outcome> = outcomes.into_iter().flatten().collect();
+    let outcomes: Vec<CollectOutcome> = outcomes.into_iter().flatten().collect();
     Ok(exit_code(&outcomes))
 }
 
-/// Arguments that are good one by one and make no sense together.
+/// Refuses arguments that are good one by one and make no sense together.
 fn check(args: &CollectArgs) -> Result<(), String> {
     let output = args.output.as_deref();
     let to_stdout = output == Some(Path::new("-"));
@@ -138,9 +138,9 @@ fn check(args: &CollectArgs) -> Result<(), String> {
     Ok(())
 }
 
-fn exit_code(outcomes: &[Outcome]) -> ExitCode {
-    let all_failed = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Failed));
-    let all_complete = outcomes.iter().all(|outcome| matches!(outcome, Outcome::Complete));
+fn exit_code(outcomes: &[CollectOutcome]) -> ExitCode {
+    let all_failed = outcomes.iter().all(|outcome| matches!(outcome, CollectOutcome::Failed));
+    let all_complete = outcomes.iter().all(|outcome| matches!(outcome, CollectOutcome::Complete));
     if all_complete {
         ExitCode::SUCCESS
     } else if interrupt::happened() {
@@ -152,14 +152,14 @@ fn exit_code(outcomes: &[Outcome]) -> ExitCode {
     }
 }
 
-impl Job<'_> {
-    fn collect(&self) -> io::Result<Outcome> {
+impl CollectJob<'_> {
+    fn collect(&self) -> io::Result<CollectOutcome> {
         let output = self.args.output.as_deref();
-        let mut to = match Destination::new(output, self.args.force, self.client.url()) {
+        let mut to = match BundleDestination::new(output, self.args.force, self.client.url()) {
             Ok(to) => to,
             Err(error) => return self.failed(&error),
         };
-        let bar = Bar::new(self.request.window(), self.args.quiet || self.several);
+        let bar = CollectionBar::new(self.request.window(), self.args.quiet || self.several);
         let collected =
             self.client.collect(&self.request, &mut to, &mut |progress| bar.show(progress));
         bar.done();
@@ -176,7 +176,11 @@ impl Job<'_> {
         }
     }
 
-    fn finish(&self, destination: Destination, collected: Collected) -> io::Result<Outcome> {
+    fn finish(
+        &self,
+        destination: BundleDestination,
+        collected: Collected,
+    ) -> io::Result<CollectOutcome> {
         let Collected { bytes, file_name, manifest, warnings, broke_off, .. } = collected;
         let said = broke_off.as_ref().map(Error::chain).unwrap_or_default();
         let reason = broke_off.as_ref().map(|error| self.say(error));
@@ -211,12 +215,12 @@ impl Job<'_> {
         self.end(file.as_deref(), bytes, reason, Some(manifest))
     }
 
-    fn failed(&self, error: &(dyn StdError + 'static)) -> io::Result<Outcome> {
+    fn failed(&self, error: &(dyn StdError + 'static)) -> io::Result<CollectOutcome> {
         let reason = self.say(error);
         self.end(None, 0, Some(reason), None)
     }
 
-    /// Says what went wrong and what to do about it; the first of the two.
+    /// Says what went wrong, and what to do about it. Returns the first of the two.
     fn say(&self, error: &(dyn StdError + 'static)) -> String {
         let mut reason =
             if interrupt::happened() { "interrupted".to_owned() } else { chain(error) };
@@ -282,14 +286,21 @@ impl Job<'_> {
         bytes: u64,
         error: Option<String>,
         manifest: Option<Manifest>,
-    ) -> io::Result<Outcome> {
+    ) -> io::Result<CollectOutcome> {
         let readable = manifest.is_some();
         let complete = error.is_none() && manifest.as_ref().is_some_and(|m| self.is_all(m));
-        self.print(&Line { url: self.client.url(), file, bytes, complete, error, manifest })?;
+        self.print(&ServiceLine {
+            url: self.client.url(),
+            file,
+            bytes,
+            complete,
+            error,
+            manifest,
+        })?;
         Ok(match (complete, readable) {
-            (true, _) => Outcome::Complete,
-            (false, true) => Outcome::Partial,
-            (false, false) => Outcome::Failed,
+            (true, _) => CollectOutcome::Complete,
+            (false, true) => CollectOutcome::Partial,
+            (false, false) => CollectOutcome::Failed,
         })
     }
 
@@ -303,18 +314,18 @@ impl Job<'_> {
     }
 
     /// Prints the file's name, or a line of JSON; one at a time, whichever thread it comes from.
-    fn print(&self, line: &Line<'_>) -> io::Result<()> {
+    fn print(&self, line: &ServiceLine<'_>) -> io::Result<()> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _one = ONE_AT_A_TIME.lock();
         match line.file {
-            _ if self.args.json => output::print_json(line, output::Json::Line),
+            _ if self.args.json => output::print_json(line, output::JsonLayout::Line),
             Some(file) => output::print(file),
             None => Ok(()),
         }
     }
 }
 
-/// Says what is missing, and why, unless it was `said` as the error.
+/// Notes what is missing, and why, unless it was `said` as the error.
 fn explain(manifest: &Manifest, said: &str) {
     if !manifest.incomplete.is_empty() && manifest.incomplete != said {
         note(&format!(
@@ -330,7 +341,7 @@ fn explain(manifest: &Manifest, said: &str) {
     });
 }
 
-/// Notes on the first of many: a manifest may hold as many as its writer likes.
+/// Notes the first of many: a manifest may hold as many as its writer likes.
 fn list<T>(mut all: impl Iterator<Item = T>, text: impl Fn(T) -> String) {
     const MOST: usize = 30;
     all.by_ref().take(MOST).for_each(|one| note(&printable(&text(one))));

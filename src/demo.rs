@@ -15,23 +15,23 @@ use profilez::http::client::{Client, Request};
 use profilez::http::server::DebugService;
 
 use crate::args::DemoArgs;
-use crate::collect::{Bar, Destination};
-use crate::output::{self, Failure, chain, note};
+use crate::collect::{BundleDestination, CollectionBar};
+use crate::output::{self, CommandFailure, chain, note};
 use crate::{interrupt, report};
-use tasks::Tasks;
-use workload::Workload;
+use tasks::DemoTasks;
+use workload::DemoWorkload;
 
 const ROWS: usize = 5;
 
-/// Nanoseconds of waiting for one event.
+/// The rate of the block profile: nanoseconds of waiting for one event.
 const BLOCK_RATE: u64 = 1_000_000;
 
-pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
-    check(args).map_err(Failure::Usage)?;
+pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, CommandFailure> {
+    check(args).map_err(CommandFailure::Usage)?;
     // What the workload allocates from its first moment on is to be seen.
     profilez::core::heap::install();
-    let workload = Workload::start()?;
-    let _tasks = Tasks::start()?;
+    let workload = DemoWorkload::start()?;
+    let _tasks = DemoTasks::start()?;
     let server = DebugService::builder("demo")
         .version(env!("CARGO_PKG_VERSION"))
         .build()
@@ -42,14 +42,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     }
     let client = Client::builder(&address)?.build();
     let mut kept = match &args.output {
-        Some(path) => Some(Destination::new(Some(path), args.force, client.url())?),
+        Some(path) => Some(BundleDestination::new(Some(path), args.force, client.url())?),
         None => None,
     };
     let cancelled = client.clone();
     interrupt::on(move || cancelled.cancel())?;
     note(&format!("the demo service listens on {}", client.url()));
 
-    let bar = Bar::new(parse_duration(&args.duration)?, false);
+    let bar = CollectionBar::new(parse_duration(&args.duration)?, false);
     let request = Request::default().duration(args.duration.as_str()).kinds(kinds());
     let mut bytes = Vec::new();
     let collected = client.collect(&request, &mut bytes, &mut |progress| bar.show(progress));
@@ -78,14 +78,14 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, Failure> {
     let report = report::of(BundleReader::open(&bytes[..], &Limits::default())?, ROWS);
     if args.json {
         let both = serde_json::json!({ "report": report, "known": checks });
-        output::print_json(&both, output::Json::Pretty)?;
+        output::print_json(&both, output::JsonLayout::Pretty)?;
     } else {
         output::print(&format!("{}\n{}", report::text(&report), check::text(&checks)))?;
     }
     Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
 }
 
-/// Arguments that this can do nothing with.
+/// Refuses arguments that the demo can do nothing with.
 fn check(args: &DemoArgs) -> Result<(), String> {
     let listen = &args.listen;
     let mut addresses =
@@ -101,7 +101,7 @@ fn check(args: &DemoArgs) -> Result<(), String> {
     Ok(())
 }
 
-/// The kinds that a request gets that names none, and a trace.
+/// Returns the kinds that a request gets that names none, and a trace.
 fn kinds() -> String {
     let available = Collectors::new().available();
     let kinds = Kind::DEFAULT.into_iter().chain([Kind::Trace]);
@@ -112,7 +112,7 @@ fn kinds() -> String {
 
 /// Keeps the service running until it is interrupted. Its waits are recorded all the time, as those of
 /// a program that wants `/debug/pprof/block` and `mutex` to have them.
-fn serve(address: &str) -> Result<ExitCode, Failure> {
+fn serve(address: &str) -> Result<ExitCode, CommandFailure> {
     waits::set_block_profile_rate(BLOCK_RATE);
     waits::set_mutex_profile_fraction(1);
     // What waits for a lock or a channel would be the first that the block profile shows.

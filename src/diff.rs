@@ -14,12 +14,12 @@ use crate::args::{DiffArgs, GroupBy};
 use crate::dumps;
 use crate::groups::{exit_code, options, rules};
 use crate::input;
-use crate::output::{self, Failure, printable};
+use crate::output::{self, CommandFailure, printable};
 use crate::profiles;
 
-pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, CommandFailure> {
     if input::is_stdin(&args.base) && input::is_stdin(&args.new) {
-        return Err(Failure::Usage("standard input can be read only once".to_owned()));
+        return Err(CommandFailure::Usage("standard input can be read only once".to_owned()));
     }
     let by = args.by_of_dumps().unwrap_or(GroupBy::Exact);
     let (reading, _) = options(&args.reading, &by);
@@ -46,7 +46,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
     let (name, new) = profiles::choose(&args.new, &args.select)?;
     let changes = of_profiles(args, (&args.base, &bytes), (&name, &new))?;
     if args.json {
-        output::print_json(&changes, output::Json::Pretty)?;
+        output::print_json(&changes, output::JsonLayout::Pretty)?;
     } else {
         output::print(&text(args, &changes)?)?;
     }
@@ -54,17 +54,22 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, Failure> {
 }
 
 /// Compares two dumps, group by group.
-fn dumps(args: &DiffArgs, base: &Dump, new: &Dump) -> Result<ExitCode, Failure> {
-    let changes = of_dumps(args, &args.by_of_dumps().map_err(Failure::Usage)?, base, new)?;
+fn dumps(args: &DiffArgs, base: &Dump, new: &Dump) -> Result<ExitCode, CommandFailure> {
+    let changes = of_dumps(args, &args.by_of_dumps().map_err(CommandFailure::Usage)?, base, new)?;
     if args.json {
-        output::print_json(&changes, output::Json::Pretty)?;
+        output::print_json(&changes, output::JsonLayout::Pretty)?;
     } else {
         output::print(&render_diff(&changes, output::width(), args.rows))?;
     }
     Ok(ExitCode::from(exit_code(base).max(exit_code(new))))
 }
 
-fn of_dumps(args: &DiffArgs, by: &GroupBy, base: &Dump, new: &Dump) -> Result<Diff, Failure> {
+fn of_dumps(
+    args: &DiffArgs,
+    by: &GroupBy,
+    base: &Dump,
+    new: &Dump,
+) -> Result<Diff, CommandFailure> {
     let rules = rules(&args.reading)?;
     let (_, grouping) = options(&args.reading, by);
     Ok(diff(&group(base, &rules, &grouping), &group(new, &rules, &grouping)))
@@ -74,12 +79,12 @@ fn of_profiles(
     args: &DiffArgs,
     base: (&str, &[u8]),
     new: (&str, &[u8]),
-) -> Result<Changes, Failure> {
+) -> Result<Changes, CommandFailure> {
     let base_profile = profiles::read(base.0, base.1, &args.select)?;
     let new_profile = profiles::read(new.0, new.1, &args.select)?;
     let options = ChangesOptions {
         sample_type: args.select.sample_type.clone(),
-        by: args.by_of_profiles().map_err(Failure::Usage)?,
+        by: args.by_of_profiles().map_err(CommandFailure::Usage)?,
         cum: args.cum,
         limit: Some(args.rows),
         normalize: args.normalize,
@@ -88,12 +93,12 @@ fn of_profiles(
         .map_err(|error| format!("{} and {}: {}", base.0, new.0, output::chain(&error)).into())
 }
 
-fn text(args: &DiffArgs, changes: &Changes) -> Result<String, Failure> {
-    let by = args.by_of_profiles().map_err(Failure::Usage)?;
+fn text(args: &DiffArgs, changes: &Changes) -> Result<String, CommandFailure> {
+    let by = args.by_of_profiles().map_err(CommandFailure::Usage)?;
     Ok(output::headed(&render_changes(changes, by, output::width()), 2))
 }
 
-/// Holds what has changed in an entry of a bundle.
+/// Changes in an entry of a bundle.
 #[derive(Serialize)]
 struct EntryChanges {
     name: String,
@@ -101,7 +106,7 @@ struct EntryChanges {
     changes: Changes,
 }
 
-/// Holds what has changed in a dump of a bundle.
+/// Changes in a dump of a bundle.
 #[derive(Serialize)]
 struct DumpChanges {
     name: String,
@@ -109,12 +114,12 @@ struct DumpChanges {
     changes: Diff,
 }
 
-/// Holds what has changed between two bundles.
+/// Changes between two bundles.
 #[derive(Serialize)]
 struct BundleChanges {
     format: &'static str,
     entries: Vec<EntryChanges>,
-    /// The dumps of goroutines and threads, group by group.
+    /// The changes of dumps of goroutines and threads, group by group.
     dumps: Vec<DumpChanges>,
     /// Names of profiles and dumps that only one of them has.
     only_in_base: Vec<String>,
@@ -128,7 +133,7 @@ fn bundles(
     base: &BTreeMap<String, Vec<u8>>,
     reading: &Options,
     truncated: bool,
-) -> Result<ExitCode, Failure> {
+) -> Result<ExitCode, CommandFailure> {
     let (mut entries, mut only_in_new, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     let mut dumps = Vec::new();
     // What a row is may be said in the words of profiles.
@@ -154,7 +159,7 @@ fn bundles(
                 Some(old) => match of_profiles(args, (name, old), (name, &bytes)) {
                     Ok(changes) => entries.push(EntryChanges { name: name.to_owned(), changes }),
                     // Of several kinds of profile some don't have the type that was asked for.
-                    Err(Failure::Error(error)) if args.select.sample_type.is_some() => {
+                    Err(CommandFailure::Error(error)) if args.select.sample_type.is_some() => {
                         output::note(&printable(&error.to_string()));
                     }
                     Err(failure) => return Err(failure),
@@ -177,14 +182,14 @@ fn bundles(
     let all =
         BundleChanges { format: "bundle", entries, dumps, only_in_base, only_in_new, truncated };
     if args.json {
-        output::print_json(&all, output::Json::Pretty)?;
+        output::print_json(&all, output::JsonLayout::Pretty)?;
     } else {
         output::print(&bundle_text(args, &all)?)?;
     }
     Ok(ExitCode::from(if truncated { output::PARTIAL } else { 0 }))
 }
 
-fn bundle_text(args: &DiffArgs, all: &BundleChanges) -> Result<String, Failure> {
+fn bundle_text(args: &DiffArgs, all: &BundleChanges) -> Result<String, CommandFailure> {
     let mut out = String::new();
     for EntryChanges { name, changes } in &all.entries {
         let gap = if out.is_empty() { "" } else { "\n" };

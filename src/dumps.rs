@@ -10,33 +10,34 @@ use profilez::analysis::{Format, sniff};
 use profilez::archive::{Bundle, Manifest};
 use profilez::core::Kind;
 
-use crate::input::{self, Input};
-use crate::output::{Failure, chain, note, printable};
+use crate::input::{self, FileContent};
+use crate::output::{CommandFailure, chain, note, printable};
 
 /// A dump, and when it was taken.
-pub(crate) struct Taken {
+pub(crate) struct TimedDump {
     pub(crate) dump: Dump,
-    /// As RFC 3339, where a manifest says it.
+    /// The time as RFC 3339, where a manifest says it.
     pub(crate) timestamp: Option<String>,
-    /// Tells whether the bundle that it is from has all of it.
+    /// True if the bundle that it is from has all of it.
     pub(crate) complete: bool,
 }
 
-/// Number of bytes of a file that are read at a time: what stays in the processor's cache until it is parsed.
+/// Number of bytes of a file that are read at a time: so many stay in the processor's cache until
+/// they are parsed.
 const PIECE: usize = 256 << 10;
 /// The text with which `inspect`, `report` and `groups` refuse what is no dump.
 const NONE: &str = "holds no dump of goroutines or threads";
 
 /// Reads the dump in a `FILE`. With a prefix to be stripped, any text counts as one.
-pub(crate) fn open(spec: &str, options: &Options) -> Result<Taken, Failure> {
+pub(crate) fn open(spec: &str, options: &Options) -> Result<TimedDump, CommandFailure> {
     if let Some(dump) = stream(spec, options)? {
-        return Ok(Taken { dump, timestamp: None, complete: true });
+        return Ok(TimedDump { dump, timestamp: None, complete: true });
     }
     match input::open(spec)? {
-        Input::Bundle(bundle) => of_bundle(&bundle, options)?
+        FileContent::Bundle(bundle) => of_bundle(&bundle, options)?
             .ok_or_else(|| format!("{spec} {NONE}: {}", why_not(&bundle)).into()),
-        Input::Bytes(bytes) => match of_bytes(&bytes, options)? {
-            Some(dump) => Ok(Taken { dump, timestamp: None, complete: true }),
+        FileContent::Bytes(bytes) => match of_bytes(&bytes, options)? {
+            Some(dump) => Ok(TimedDump { dump, timestamp: None, complete: true }),
             None => Err(format!("{spec} {NONE}: it is {}{}", sniff(&bytes), hint(&bytes)).into()),
         },
     }
@@ -57,8 +58,8 @@ fn why_not(bundle: &Bundle) -> String {
     })
 }
 
-/// Reads a file that begins as a dump in pieces. `None` for anything else.
-pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Failure> {
+/// Reads a file that begins as a dump, in pieces. Returns `None` for anything else.
+pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, CommandFailure> {
     // What can't be opened may name an entry of a bundle; what is no file can't be read twice.
     let Ok(mut file) = File::open(spec) else { return Ok(None) };
     if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
@@ -88,7 +89,7 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Fail
     Ok((known || dump.goroutines() > 0).then_some(dump))
 }
 
-/// Returns what to do about a file that is none of what was looked for.
+/// Returns what to do about a file that is none of those that were looked for.
 pub(crate) fn hint(bytes: &[u8]) -> &'static str {
     match sniff(bytes) {
         Format::Dump => "; `profilez groups` reads it",
@@ -112,7 +113,7 @@ pub(crate) fn is_dump(bytes: &[u8], options: &Options) -> bool {
 }
 
 /// Reads the dump that bytes are: as text, packed or not, or as a profile of goroutines.
-pub(crate) fn of_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, Failure> {
+pub(crate) fn of_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, CommandFailure> {
     if is_dump(bytes, options) {
         if bytes.starts_with(&[0x1f, 0x8b]) {
             return Ok(Some(dump::parse_packed(bytes, options)));
@@ -128,7 +129,10 @@ pub(crate) fn of_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, 
 }
 
 /// Reads the dump of a bundle: the text says more than the profile.
-pub(crate) fn of_bundle(bundle: &Bundle, options: &Options) -> Result<Option<Taken>, Failure> {
+pub(crate) fn of_bundle(
+    bundle: &Bundle,
+    options: &Options,
+) -> Result<Option<TimedDump>, CommandFailure> {
     let timestamp = bundle.manifest.as_ref().map(|manifest| manifest.started.to_string());
     let texts = bundle.entries.iter().filter(|entry| sniff(&entry.data) == Format::Dump);
     let profiles =
@@ -138,7 +142,7 @@ pub(crate) fn of_bundle(bundle: &Bundle, options: &Options) -> Result<Option<Tak
             if !entry.complete {
                 note(&format!("warning: {} is not whole", printable(entry.name.as_str())));
             }
-            return Ok(Some(Taken { dump, timestamp, complete: entry.complete }));
+            return Ok(Some(TimedDump { dump, timestamp, complete: entry.complete }));
         }
     }
     Ok(None)

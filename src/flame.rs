@@ -10,40 +10,40 @@ use profilez::analysis::flame::{Flame, folded, html, speedscope, svg};
 
 use crate::args::FlameArgs;
 use crate::input;
-use crate::output::{self, Failure};
+use crate::output::{self, CommandFailure};
 use crate::profiles;
 
-/// Holds what to write.
+/// The form of a picture.
 #[derive(Clone, Copy)]
-enum Picture {
+enum PictureForm {
     Svg,
     Html,
     Folded,
     Speedscope,
 }
 
-impl Picture {
-    /// By the ending of a file's name.
-    fn of(path: &Path) -> Option<Picture> {
+impl PictureForm {
+    /// Tells the form by the ending of a file's name.
+    fn of(path: &Path) -> Option<PictureForm> {
         let name = path.file_name().and_then(OsStr::to_str)?;
         let pictures = [
-            (".svg", Picture::Svg),
-            (".html", Picture::Html),
-            (".folded", Picture::Folded),
-            (".speedscope.json", Picture::Speedscope),
+            (".svg", PictureForm::Svg),
+            (".html", PictureForm::Html),
+            (".folded", PictureForm::Folded),
+            (".speedscope.json", PictureForm::Speedscope),
         ];
         pictures.into_iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, picture)| picture)
     }
 }
 
-pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, Failure> {
-    let Some(picture) = Picture::of(&args.output) else {
+pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, CommandFailure> {
+    let Some(picture) = PictureForm::of(&args.output) else {
         let endings = ".svg, .html, .folded or .speedscope.json";
         let reason = format!("{}: the ending has to be {endings}", args.output.display());
-        return Err(Failure::Usage(reason));
+        return Err(CommandFailure::Usage(reason));
     };
     if input::is_stdin(&args.file) && args.base.as_deref().is_some_and(input::is_stdin) {
-        return Err(Failure::Usage("standard input can be read only once".to_owned()));
+        return Err(CommandFailure::Usage("standard input can be read only once".to_owned()));
     }
     let (name, bytes) = profiles::choose(&args.file, &args.select)?;
     let profile = profiles::read(&name, &bytes, &args.select)?;
@@ -56,10 +56,10 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, Failure> {
         .map_err(named)?;
     let title = title(args);
     let text = match picture {
-        Picture::Svg => svg(&flame, &title, args.inverted),
-        Picture::Html => html(&flame, &title, args.inverted),
-        Picture::Folded => folded(&flame),
-        Picture::Speedscope => {
+        PictureForm::Svg => svg(&flame, &title, args.inverted),
+        PictureForm::Html => html(&flame, &title, args.inverted),
+        PictureForm::Folded => folded(&flame),
+        PictureForm::Speedscope => {
             let json = speedscope(&flame, &title).map_err(named)?;
             write(args, |out| Ok(serde_json::to_writer(out, &json)?))?;
             return Ok(ExitCode::SUCCESS);
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file, and what it is compared with.
+/// Returns the title: the file, and what it is compared with.
 fn title(args: &FlameArgs) -> String {
     let name = |spec: &str| spec.rsplit(['/', '\\']).next().unwrap_or(spec).to_owned();
     match &args.base {
@@ -83,7 +83,7 @@ fn title(args: &FlameArgs) -> String {
 fn write(
     args: &FlameArgs,
     content: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let path = &args.output;
     let failed = |error: io::Error| output::describe(path, &error);
     let mut options = OpenOptions::new();

@@ -7,14 +7,14 @@ use profilez::analysis::dump::{Dump, Options};
 use profilez::analysis::groups::{By, GroupOptions, goroutines_json, group, render};
 use profilez::analysis::rules::RuleSet;
 
-use crate::args::{GroupBy, GroupsArgs, Reading};
-use crate::dumps::{self, Taken};
-use crate::output::{self, Failure};
+use crate::args::{GroupBy, GroupsArgs, ReadingArgs};
+use crate::dumps::{self, TimedDump};
+use crate::output::{self, CommandFailure};
 
-pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, CommandFailure> {
     let rules = rules(&args.judging.reading)?;
     let (reading, grouping) = options(&args.judging.reading, &args.judging.by);
-    let Taken { dump, timestamp, complete } = dumps::open(&args.file, &reading)?;
+    let TimedDump { dump, timestamp, complete } = dumps::open(&args.file, &reading)?;
     let groups = group(&dump, &rules, &grouping);
     if let GroupBy::Label(key) = &args.judging.by
         && groups.rows.iter().all(|row| row.label.is_none())
@@ -23,7 +23,7 @@ pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, Failure> {
     }
     if args.json {
         let json = goroutines_json(&groups, timestamp.as_deref(), None);
-        output::print_json(&json, output::Json::Pretty)?;
+        output::print_json(&json, output::JsonLayout::Pretty)?;
     } else {
         output::print(&render(&groups, output::width(), args.rows))?;
     }
@@ -31,13 +31,13 @@ pub(crate) fn run(args: &GroupsArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(exit_code(&dump).max(code)))
 }
 
-/// Partial where something of the dump is lost.
+/// Returns [`output::PARTIAL`] where something of the dump is lost, else 0.
 pub(crate) fn exit_code(dump: &Dump) -> u8 {
     if dump.truncated() || !dump.limits_reached().is_empty() { output::PARTIAL } else { 0 }
 }
 
-/// Returns how to read and how to group.
-pub(crate) fn options(reading: &Reading, by: &GroupBy) -> (Options, GroupOptions) {
+/// Returns the options for reading and for grouping.
+pub(crate) fn options(reading: &ReadingArgs, by: &GroupBy) -> (Options, GroupOptions) {
     let mut reading = Options { strip_prefix: reading.strip_prefix, ..Options::default() };
     let by = match by.clone() {
         GroupBy::Exact => By::Exact,
@@ -52,9 +52,9 @@ pub(crate) fn options(reading: &Reading, by: &GroupBy) -> (Options, GroupOptions
     (reading, GroupOptions { by, ..GroupOptions::default() })
 }
 
-/// The rules that the arguments name: the user's come before the shipped ones, and the original
-/// ones stand alone.
-pub(crate) fn rules(reading: &Reading) -> Result<RuleSet, Failure> {
+/// Returns the rules that the arguments name: the user's come before the shipped ones, and the
+/// original ones stand alone.
+pub(crate) fn rules(reading: &ReadingArgs) -> Result<RuleSet, CommandFailure> {
     match reading.rules.as_deref() {
         None => Ok(RuleSet::shipped().clone()),
         Some("original") => Ok(RuleSet::original().clone()),

@@ -10,10 +10,10 @@ use profilez::archive::{
 };
 
 use crate::args::STDIN;
-use crate::output::{Failure, chain, note, printable};
+use crate::output::{CommandFailure, chain, note, printable};
 
 /// The content of a `FILE` argument.
-pub(crate) enum Input {
+pub(crate) enum FileContent {
     /// A bundle, with everything that could be read of it.
     Bundle(Box<Bundle>),
     /// Anything else.
@@ -24,12 +24,12 @@ pub(crate) enum Input {
 const LARGEST: u64 = 4 << 30;
 
 /// A bundle that is read as it comes.
-pub(crate) type Reader = BundleReader<Box<dyn Read>>;
+pub(crate) type FileBundleReader = BundleReader<Box<dyn Read>>;
 
 /// The content of a `FILE` argument, where a bundle is read as it comes.
-pub(crate) enum Stream {
+pub(crate) enum FileStream {
     /// A bundle of which nothing has been read.
-    Bundle(Box<Reader>),
+    Bundle(Box<FileBundleReader>),
     /// Anything else.
     Bytes(Vec<u8>),
 }
@@ -38,7 +38,7 @@ pub(crate) enum Stream {
 const HEAD: u64 = 64 << 10;
 
 /// Opens a `FILE` argument.
-pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
+pub(crate) fn stream(spec: &str) -> Result<FileStream, CommandFailure> {
     let mut from: Box<dyn Read> = match spec {
         "-" => Box::new(io::stdin().lock()),
         _ => match File::open(spec) {
@@ -53,7 +53,7 @@ pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
         let rest: Box<dyn Read> = Box::new(io::Cursor::new(head).chain(from));
         let reader = BundleReader::open(rest, &Limits::default())
             .map_err(|error| format!("{spec}: {}", chain(&error)))?;
-        return Ok(Stream::Bundle(Box::new(reader)));
+        return Ok(FileStream::Bundle(Box::new(reader)));
     }
     let name = called(spec);
     // Growing would take twice the memory for a moment. A file may be longer by the time it is read.
@@ -62,12 +62,12 @@ pub(crate) fn stream(spec: &str) -> Result<Stream, Failure> {
     whole(recognise(read_on(head, from, spec)?, name)?, name)
 }
 
-/// Returns what is no bundle; what looks like one only now is broken, and says so when it is read
-/// again.
-fn whole(input: Input, name: &str) -> Result<Stream, Failure> {
+/// Returns a file that is no bundle. One that looks like a bundle only now is broken, and says so
+/// when it is read again.
+fn whole(input: FileContent, name: &str) -> Result<FileStream, CommandFailure> {
     match input {
-        Input::Bytes(bytes) => Ok(Stream::Bytes(bytes)),
-        Input::Bundle(bundle) => {
+        FileContent::Bytes(bytes) => Ok(FileStream::Bytes(bytes)),
+        FileContent::Bundle(bundle) => {
             let why = bundle.warnings.first().map(|warning| format!(": {}", warning.problem));
             Err(format!("{name} can't be recognised{}", why.unwrap_or_default()).into())
         }
@@ -75,7 +75,7 @@ fn whole(input: Input, name: &str) -> Result<Stream, Failure> {
 }
 
 /// Reads a `FILE` argument. What is wrong with a bundle goes to standard error.
-pub(crate) fn open(spec: &str) -> Result<Input, Failure> {
+pub(crate) fn open(spec: &str) -> Result<FileContent, CommandFailure> {
     let input = if spec == "-" {
         recognise(read(io::stdin().lock(), spec)?, called(spec))
     } else {
@@ -87,20 +87,20 @@ pub(crate) fn open(spec: &str) -> Result<Input, Failure> {
             },
         }
     }?;
-    if let Input::Bundle(bundle) = &input {
+    if let FileContent::Bundle(bundle) = &input {
         warn(&bundle.warnings);
     }
     Ok(input)
 }
 
-/// Says on standard error what is wrong with a bundle.
+/// Notes on standard error what is wrong with a bundle.
 pub(crate) fn warn(warnings: &[Warning]) {
     for warning in warnings {
         note(&format!("warning: {}", printable(&warning.to_string())));
     }
 }
 
-/// Returns what a file is called in messages.
+/// Returns the name of a file in messages.
 fn called(path: &str) -> &str {
     if is_stdin(path) { "standard input" } else { path }
 }
@@ -111,13 +111,14 @@ pub(crate) fn is_stdin(spec: &str) -> bool {
     path == "-" || path == STDIN
 }
 
-/// `bundle.tar.gz:heap.prof`, where there is such a file before the last colon, or `-:heap.prof`.
+/// Splits `bundle.tar.gz:heap.prof`, where there is such a file before the last colon, or
+/// `-:heap.prof`.
 fn entry_of(spec: &str) -> Option<(&str, &str)> {
     spec.rsplit_once(':').filter(|(bundle, _)| *bundle == "-" || Path::new(bundle).exists())
 }
 
-/// One entry of a bundle. All of the bundle is read: whether it is whole is known at its end.
-fn entry(path: &str, wanted: &str) -> Result<Input, Failure> {
+/// Reads one entry of a bundle. All of the bundle is read: whether it is whole is known at its end.
+fn entry(path: &str, wanted: &str) -> Result<FileContent, CommandFailure> {
     let from: Box<dyn Read> = match path {
         "-" => Box::new(io::stdin().lock()),
         _ => Box::new(File::open(path).map_err(|error| format!("{path}: {error}"))?),
@@ -148,18 +149,18 @@ fn entry(path: &str, wanted: &str) -> Result<Input, Failure> {
     let Contents { warnings, .. } = reader.finish();
     warn(&warnings);
     match found {
-        Some(data) => Ok(Input::Bytes(data)),
+        Some(data) => Ok(FileContent::Bytes(data)),
         None if names.is_empty() => Err(format!("{path} has no entries at all").into()),
         None => Err(format!("{path} has no entry {wanted:?}; it has {}", names.join(", ")).into()),
     }
 }
 
-fn read(from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
+fn read(from: impl Read, name: &str) -> Result<Vec<u8>, CommandFailure> {
     read_on(Vec::new(), from, name)
 }
 
 /// Reads the rest of what has begun.
-fn read_on(mut bytes: Vec<u8>, from: impl Read, name: &str) -> Result<Vec<u8>, Failure> {
+fn read_on(mut bytes: Vec<u8>, from: impl Read, name: &str) -> Result<Vec<u8>, CommandFailure> {
     from.take(LARGEST + 1).read_to_end(&mut bytes).map_err(|error| format!("{name}: {error}"))?;
     if bytes.len() as u64 > LARGEST {
         return Err(format!("{name} is larger than the limit of {LARGEST} bytes").into());
@@ -167,20 +168,20 @@ fn read_on(mut bytes: Vec<u8>, from: impl Read, name: &str) -> Result<Vec<u8>, F
     Ok(bytes)
 }
 
-fn recognise(bytes: Vec<u8>, name: &str) -> Result<Input, Failure> {
+fn recognise(bytes: Vec<u8>, name: &str) -> Result<FileContent, CommandFailure> {
     if bytes.is_empty() {
         return Err(format!("{name} is empty").into());
     }
     // The beginning of a gzip'd profile could be that of a bundle as well.
     if sniff(&bytes) == Format::Pprof {
-        return Ok(Input::Bytes(bytes));
+        return Ok(FileContent::Bytes(bytes));
     }
     match Bundle::read(&bytes[..], &Limits::default()) {
         Ok(bundle) if breaks_off_at_once(&bundle) => {
             Err(format!("{name} breaks off before anything in it can be read").into())
         }
-        Ok(bundle) => Ok(Input::Bundle(Box::new(bundle))),
-        Err(archive::Error::NotGzip | archive::Error::NotTar) => Ok(Input::Bytes(bytes)),
+        Ok(bundle) => Ok(FileContent::Bundle(Box::new(bundle))),
+        Err(archive::Error::NotGzip | archive::Error::NotTar) => Ok(FileContent::Bytes(bytes)),
         Err(error) => Err(format!("{name}: {}", chain(&error)).into()),
     }
 }

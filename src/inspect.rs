@@ -15,8 +15,8 @@ use serde::Serialize;
 use crate::args::InspectArgs;
 use crate::dumps;
 use crate::groups::exit_code;
-use crate::input::{self, Reader, Stream};
-use crate::output::{self, Failure, printable};
+use crate::input::{self, FileBundleReader, FileStream};
+use crate::output::{self, CommandFailure, printable};
 
 /// The facts of a bundle.
 #[derive(Serialize)]
@@ -31,10 +31,10 @@ struct BundleFacts {
 #[derive(Serialize)]
 struct EntryFacts {
     name: String,
-    /// As the `format` of what is no bundle.
+    /// Its format, in the words of the `format` of what is no bundle.
     format: &'static str,
     bytes: u64,
-    /// Tells whether all of it arrived.
+    /// True if all of it arrived.
     complete: bool,
 }
 
@@ -53,45 +53,45 @@ struct TraceFacts {
 /// Number of bytes of an entry that are looked at at a time.
 const PIECE: usize = 256 << 10;
 
-pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CommandFailure> {
     let options = Options { strip_prefix: args.strip_prefix, ..Options::default() };
     if let Some(dump) = dumps::stream(&args.file, &options)? {
         return print_dump(&dump, args.json);
     }
     match input::stream(&args.file)? {
-        Stream::Bundle(reader) => {
+        FileStream::Bundle(reader) => {
             let facts = bundle_facts(*reader);
             if args.json {
-                output::print_json(&facts, output::Json::Pretty)?;
+                output::print_json(&facts, output::JsonLayout::Pretty)?;
             } else {
                 output::print(&bundle_text(&facts))?;
             }
             let code = if facts.truncated { output::PARTIAL } else { 0 };
             Ok(ExitCode::from(code))
         }
-        Stream::Bytes(bytes) if dumps::is_dump(&bytes, &options) => {
+        FileStream::Bytes(bytes) if dumps::is_dump(&bytes, &options) => {
             match dumps::of_bytes(&bytes, &options)? {
                 Some(dump) => print_dump(&dump, args.json),
                 None => Err(format!("{}: no dump", args.file).into()),
             }
         }
-        Stream::Bytes(bytes) if sniff(&bytes) == Format::Trace => {
+        FileStream::Bytes(bytes) if sniff(&bytes) == Format::Trace => {
             let summary = summarize(&bytes, &TraceLimits::default())
                 .map_err(|error| format!("{}: {}", args.file, output::chain(&error)))?;
             let facts = trace_facts(summary);
             if args.json {
-                output::print_json(&facts, output::Json::Pretty)?;
+                output::print_json(&facts, output::JsonLayout::Pretty)?;
             } else {
                 output::print(&trace_text(&facts))?;
             }
             Ok(ExitCode::SUCCESS)
         }
-        Stream::Bytes(bytes) => {
+        FileStream::Bytes(bytes) => {
             let facts = inspect(&bytes).map_err(|error| {
                 format!("{}: {}{}", args.file, output::chain(&error), dumps::hint(&bytes))
             })?;
             if args.json {
-                output::print_json(&facts, output::Json::Pretty)?;
+                output::print_json(&facts, output::JsonLayout::Pretty)?;
             } else {
                 output::print(&profile_text(&facts))?;
             }
@@ -100,10 +100,10 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, Failure> {
     }
 }
 
-fn print_dump(dump: &Dump, json: bool) -> Result<ExitCode, Failure> {
+fn print_dump(dump: &Dump, json: bool) -> Result<ExitCode, CommandFailure> {
     let facts = facts(dump);
     if json {
-        output::print_json(&facts, output::Json::Pretty)?;
+        output::print_json(&facts, output::JsonLayout::Pretty)?;
     } else {
         output::print(&dump_text(&facts))?;
     }
@@ -124,8 +124,8 @@ fn trace_facts(summary: TraceSummary) -> TraceFacts {
     }
 }
 
-/// Looks at a bundle as it is read; of no entry more is kept than a piece.
-fn bundle_facts(mut reader: Reader) -> BundleFacts {
+/// Looks at a bundle as it is read. No more than a piece of an entry is kept.
+fn bundle_facts(mut reader: FileBundleReader) -> BundleFacts {
     let mut formats = Vec::new();
     let mut piece = Vec::with_capacity(PIECE);
     while let Some(mut entry) = reader.next_entry() {
@@ -147,7 +147,8 @@ fn bundle_facts(mut reader: Reader) -> BundleFacts {
     }
 }
 
-/// Returns what an entry is, told from its beginning; which form a dump has, all of it may tell.
+/// Returns the format of an entry, told from its beginning. The form of a dump is told from all of
+/// it.
 fn format_of(entry: &mut impl Read, piece: &mut Vec<u8>) -> &'static str {
     let mut fill = |piece: &mut Vec<u8>| {
         piece.clear();
@@ -286,7 +287,7 @@ fn dump_text(facts: &DumpFacts) -> String {
     text
 }
 
-/// A line of a name and its value, which may come from anywhere.
+/// Adds a line of a name and its value, which may come from anywhere.
 fn row(text: &mut String, name: &str, value: &str) {
     if !value.trim().is_empty() {
         // Writing to a string can't fail.

@@ -13,11 +13,11 @@ static HAPPENED: AtomicBool = AtomicBool::new(false);
 /// behind after this.
 const GRACE: Duration = Duration::from_millis(1500);
 
-/// From now on an interrupt runs `cancel`, which makes the rest of the command come to its end.
+/// Lets an interrupt run `cancel` from now on, which makes the rest of the command come to its end.
 ///
 /// # Errors
 ///
-/// Where the signals can't be caught.
+/// The signals can't be caught.
 pub(crate) fn on(cancel: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(move || {
         HAPPENED.store(true, Ordering::SeqCst);

@@ -19,8 +19,8 @@ mod trace;
 
 use std::process::ExitCode;
 
-use args::{Args, Command};
-use output::Failure;
+use args::{CliArgs, CliCommand};
+use output::CommandFailure;
 
 // So that the demo's heap can be profiled. A library must leave this choice to the program.
 #[cfg(target_os = "linux")]
@@ -31,28 +31,28 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 profilez::jemalloc_config!();
 
 fn main() -> ExitCode {
-    let args = Args::of_this_process();
+    let args = CliArgs::of_this_process();
     args.color.write_global();
     let done = match args.command {
-        Command::Demo(args) => demo::run(&args),
-        Command::Collect(args) => collect::run(&args),
-        Command::Report(args) => report::run(&args),
-        Command::Groups(args) => groups::run(&args),
-        Command::Top(args) => top::run(&args),
-        Command::Inspect(args) => inspect::run(&args),
-        Command::Trace(args) => trace::run(&args),
-        Command::Diff(args) => diff::run(&args),
-        Command::Flame(args) => flame::run(&args),
+        CliCommand::Demo(args) => demo::run(&args),
+        CliCommand::Collect(args) => collect::run(&args),
+        CliCommand::Report(args) => report::run(&args),
+        CliCommand::Groups(args) => groups::run(&args),
+        CliCommand::Top(args) => top::run(&args),
+        CliCommand::Inspect(args) => inspect::run(&args),
+        CliCommand::Trace(args) => trace::run(&args),
+        CliCommand::Diff(args) => diff::run(&args),
+        CliCommand::Flame(args) => flame::run(&args),
     };
     match done {
         Ok(code) => code,
         // Whoever reads the output has seen enough.
-        Err(Failure::Closed) => ExitCode::SUCCESS,
-        Err(Failure::Usage(reason)) => {
+        Err(CommandFailure::Closed) => ExitCode::SUCCESS,
+        Err(CommandFailure::Usage(reason)) => {
             output::error(&reason);
             ExitCode::from(output::USAGE)
         }
-        Err(Failure::Error(error)) => {
+        Err(CommandFailure::Error(error)) => {
             output::error(&output::chain(error.as_ref()));
             ExitCode::from(output::FAILED)
         }

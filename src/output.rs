@@ -11,19 +11,19 @@ pub(crate) use profilez::format::chain;
 use profilez::format::is_unseen;
 use serde::Serialize;
 
-/// Failed.
+/// Exit code of a command that failed.
 pub(crate) const FAILED: u8 = 1;
-/// Not asked for in a way that makes sense.
+/// Exit code of a command that was not asked in a way that makes sense.
 pub(crate) const USAGE: u8 = 2;
-/// Something is missing; what there is was kept.
+/// Exit code where something is missing; what there is was kept.
 pub(crate) const PARTIAL: u8 = 3;
-/// Interrupted; what there is was kept.
+/// Exit code of a command that was interrupted; what there is was kept.
 pub(crate) const INTERRUPTED: u8 = 130;
 
 /// The reasons why a command ended early.
 #[derive(Debug)]
-pub(crate) enum Failure {
-    /// Whoever reads standard output has closed it.
+pub(crate) enum CommandFailure {
+    /// The reader of standard output has closed it.
     Closed,
     /// The arguments make no sense; holds why.
     Usage(String),
@@ -31,12 +31,12 @@ pub(crate) enum Failure {
     Error(Box<dyn Error + Send + Sync>),
 }
 
-impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for Failure {
-    fn from(error: E) -> Failure {
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for CommandFailure {
+    fn from(error: E) -> CommandFailure {
         let error = error.into();
         match error.downcast_ref::<io::Error>() {
-            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => Failure::Closed,
-            _ => Failure::Error(error),
+            Some(io) if io.kind() == io::ErrorKind::BrokenPipe => CommandFailure::Closed,
+            _ => CommandFailure::Error(error),
         }
     }
 }
@@ -51,18 +51,18 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
     out.flush()
 }
 
-/// Tells how JSON is laid out.
+/// The layout of JSON.
 #[derive(Clone, Copy)]
-pub(crate) enum Json {
+pub(crate) enum JsonLayout {
     Pretty,
     Line,
 }
 
 /// Prints a result for a program.
-pub(crate) fn print_json(value: &impl Serialize, layout: Json) -> io::Result<()> {
+pub(crate) fn print_json(value: &impl Serialize, layout: JsonLayout) -> io::Result<()> {
     let json = match layout {
-        Json::Pretty => serde_json::to_string_pretty(value)?,
-        Json::Line => serde_json::to_string(value)?,
+        JsonLayout::Pretty => serde_json::to_string_pretty(value)?,
+        JsonLayout::Line => serde_json::to_string(value)?,
     };
     // JSON allows these in a string as they are, and a terminal obeys or hides them.
     let obeyed = |c: char| c >= '\u{7f}' && is_unseen(c);
@@ -81,15 +81,15 @@ pub(crate) fn print_json(value: &impl Serialize, layout: Json) -> io::Result<()>
     print(&escaped)
 }
 
-/// Returns how wide a line of standard output may be: the terminal's width, and anything elsewhere,
-/// so that nothing is cut off for another program.
+/// Returns the width that a line of standard output may have: the terminal's width, and anything
+/// elsewhere, so that nothing is cut off for another program.
 pub(crate) fn width() -> usize {
     let terminal = terminal_size::terminal_size_of(io::stdout());
     terminal.map_or(usize::MAX, |(width, _)| width.0.into())
 }
 
-/// A text whose line of that number, counted from 1, is the head of a table and stands out where
-/// colours are shown.
+/// Returns a text whose line of that number, counted from 1, is the head of a table and stands out
+/// where colours are shown.
 pub(crate) fn headed(text: &str, line: usize) -> String {
     let style = anstyle::Style::new().bold();
     let lines = text.lines().zip(1..).map(|(text, number)| {
@@ -98,23 +98,23 @@ pub(crate) fn headed(text: &str, line: usize) -> String {
     lines.collect()
 }
 
-/// Prints a note. There is nobody to tell if that fails.
+/// Prints a note on standard error. There is nobody to tell if that fails.
 pub(crate) fn note(text: &str) {
     let _ = writeln!(anstream::stderr(), "profilez: {text}");
 }
 
-/// Says what went wrong, on one line.
+/// Prints an error on standard error, on one line.
 pub(crate) fn error(text: &str) {
     let style = AnsiColor::Red.on_default().bold();
     note(&format!("{style}error:{style:#} {}", printable(text)));
 }
 
-/// Returns what would bring in what is missing, to stand after the reason.
+/// Returns the hint of a kind that is missing, to stand after the reason.
 pub(crate) fn hint(missing: &ManifestUnavailable) -> String {
     if missing.hint.is_empty() { String::new() } else { format!("; {}", missing.hint) }
 }
 
-/// Returns what went wrong with a file that is to be written.
+/// Returns an error that names the file that was to be written.
 pub(crate) fn describe(path: &Path, error: &io::Error) -> io::Error {
     let path = path.display();
     let message = match error.kind() {
@@ -124,7 +124,7 @@ pub(crate) fn describe(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), message)
 }
 
-/// Text from a file or a server for a terminal: what it would obey or hide is shown.
+/// Escapes text from a file or a server for a terminal: what it would obey or hide is shown.
 pub(crate) fn printable(text: &str) -> String {
     escaped(text).into_owned()
 }

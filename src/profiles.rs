@@ -5,28 +5,28 @@ use std::ops::ControlFlow;
 
 use profilez::analysis::{self, Error, Filter, Format, Read as Profile, read_part, sniff};
 
-use crate::args::Select;
+use crate::args::SelectArgs;
 use crate::dumps;
-use crate::input::{self, Stream};
-use crate::output::{Failure, chain, note, printable};
+use crate::input::{self, FileStream};
+use crate::output::{CommandFailure, chain, note, printable};
 
-/// Holds what became of looking at the entries of a bundle.
-pub(crate) struct Seen {
-    /// Tells whether something of it is lost.
+/// The outcome of a walk over the entries of a bundle.
+pub(crate) struct BundleWalk {
+    /// True if something of the bundle is lost.
     pub(crate) truncated: bool,
 }
 
-/// Calls for each entry of a bundle, as it is read, or once for what is no bundle, with its name and
-/// bytes. Only one entry is in memory at a time.
+/// Calls `visit` with name and bytes of each entry of a bundle, as it is read, or once for what is
+/// no bundle. Only one entry is in memory at a time.
 pub(crate) fn each(
     spec: &str,
-    mut visit: impl FnMut(&str, Vec<u8>) -> Result<ControlFlow<()>, Failure>,
-) -> Result<Seen, Failure> {
+    mut visit: impl FnMut(&str, Vec<u8>) -> Result<ControlFlow<()>, CommandFailure>,
+) -> Result<BundleWalk, CommandFailure> {
     let mut reader = match input::stream(spec)? {
-        Stream::Bundle(reader) => reader,
-        Stream::Bytes(bytes) => {
+        FileStream::Bundle(reader) => reader,
+        FileStream::Bytes(bytes) => {
             let _ = visit(spec, bytes)?;
-            return Ok(Seen { truncated: false });
+            return Ok(BundleWalk { truncated: false });
         }
     };
     while let Some(mut entry) = reader.next_entry() {
@@ -44,7 +44,7 @@ pub(crate) fn each(
     // What is not looked at is read, too: whether the bundle is whole is known at its end.
     let contents = reader.finish();
     input::warn(&contents.warnings);
-    Ok(Seen { truncated: contents.truncated })
+    Ok(BundleWalk { truncated: contents.truncated })
 }
 
 /// Returns whether bytes may be a profile; what is unknown may be a broken one.
@@ -56,8 +56,8 @@ pub(crate) fn is_profile(bytes: &[u8]) -> bool {
 pub(crate) fn read<'a>(
     name: &str,
     bytes: &'a [u8],
-    select: &Select,
-) -> Result<Profile<'a>, Failure> {
+    select: &SelectArgs,
+) -> Result<Profile<'a>, CommandFailure> {
     let filter = Filter {
         focus: select.focus.as_deref(),
         ignore: select.ignore.as_deref(),
@@ -66,7 +66,7 @@ pub(crate) fn read<'a>(
         tag_ignore: select.tagignore.as_deref(),
     };
     let profile = read_part(bytes, &filter).map_err(|error| match error {
-        Error::Pattern { .. } => Failure::Usage(chain(&error)),
+        Error::Pattern { .. } => CommandFailure::Usage(chain(&error)),
         error => format!("{name}: {}{}", chain(&error), dumps::hint(bytes)).into(),
     })?;
     if profile.stacks.is_empty() && filter != Filter::default() {
@@ -78,13 +78,13 @@ pub(crate) fn read<'a>(
     Ok(profile)
 }
 
-/// The bytes of the profile that is meant and its name: the file itself, or the first entry of a
-/// bundle that has the sample type.
-pub(crate) fn choose(spec: &str, select: &Select) -> Result<(String, Vec<u8>), Failure> {
+/// Chooses the profile that is meant, and returns its name and bytes: the file itself, or the first
+/// entry of a bundle that has the sample type.
+pub(crate) fn choose(spec: &str, select: &SelectArgs) -> Result<(String, Vec<u8>), CommandFailure> {
     let mut chosen = None;
     let mut seen = Vec::new();
     let mut is_bundle = false;
-    let Seen { truncated } = each(spec, |name, bytes| {
+    let BundleWalk { truncated } = each(spec, |name, bytes| {
         is_bundle = name != spec;
         if is_bundle && !is_profile(&bytes) {
             return Ok(ControlFlow::Continue(()));

@@ -13,33 +13,33 @@ use serde::Serialize;
 
 use crate::args::ReportArgs;
 use crate::dumps;
-use crate::input::{self, Stream};
-use crate::output::{self, Failure, printable};
+use crate::input::{self, FileStream};
+use crate::output::{self, CommandFailure, printable};
 
-/// Holds what is printed: where it comes from, what it says, and what is missing.
+/// The report that is printed: where it comes from, what it says, and what is missing.
 #[derive(Serialize)]
-pub(crate) struct Report {
+pub(crate) struct FileReport {
     /// `None` for a profile on its own, or a bundle that breaks off.
     manifest: Option<Manifest>,
     truncated: bool,
     #[serde(flatten)]
     profiles: Profiles,
-    /// Holds what its trace shows.
+    /// Findings of its trace.
     findings: Vec<Finding>,
     warnings: Vec<String>,
 }
 
-/// Findings of a trace that are shown.
+/// The most findings of a trace that are shown.
 const FINDINGS: usize = 12;
 
-pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, CommandFailure> {
     let options = Options { strip_prefix: args.strip_prefix, ..Options::default() };
     let report = match dumps::stream(&args.file, &options)? {
         Some(dump) => of_dump(args, &dump),
         None => read(args, &options)?,
     };
     if args.json {
-        output::print_json(&report, output::Json::Pretty)?;
+        output::print_json(&report, output::JsonLayout::Pretty)?;
     } else {
         output::print(&text(&report))?;
     }
@@ -48,18 +48,18 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::from(if partial { output::PARTIAL } else { 0 }))
 }
 
-fn of_dump(args: &ReportArgs, dump: &Dump) -> Report {
+fn of_dump(args: &ReportArgs, dump: &Dump) -> FileReport {
     of_one(report::of_dump(&args.file, dump, args.rows), dump.truncated())
 }
 
-fn of_one(profiles: Profiles, truncated: bool) -> Report {
-    Report { manifest: None, truncated, profiles, findings: Vec::new(), warnings: Vec::new() }
+fn of_one(profiles: Profiles, truncated: bool) -> FileReport {
+    FileReport { manifest: None, truncated, profiles, findings: Vec::new(), warnings: Vec::new() }
 }
 
-fn read(args: &ReportArgs, options: &Options) -> Result<Report, Failure> {
+fn read(args: &ReportArgs, options: &Options) -> Result<FileReport, CommandFailure> {
     let bytes = match input::stream(&args.file)? {
-        Stream::Bundle(reader) => return Ok(of(*reader, args.rows)),
-        Stream::Bytes(bytes) => bytes,
+        FileStream::Bundle(reader) => return Ok(of(*reader, args.rows)),
+        FileStream::Bytes(bytes) => bytes,
     };
     if dumps::is_dump(&bytes, options)
         && let Some(dump) = dumps::of_bytes(&bytes, options)?
@@ -74,8 +74,8 @@ fn read(args: &ReportArgs, options: &Options) -> Result<Report, Failure> {
     Ok(of_one(profiles, truncated))
 }
 
-/// The report of a bundle, of which one entry at a time is in memory.
-pub(crate) fn of<R: Read>(mut reader: BundleReader<R>, rows: usize) -> Report {
+/// Makes the report of a bundle, of which one entry at a time is in memory.
+pub(crate) fn of<R: Read>(mut reader: BundleReader<R>, rows: usize) -> FileReport {
     let (mut found, mut of_traces) = (Vec::new(), Vec::new());
     let profiles = report::report(
         std::iter::from_fn(|| {
@@ -106,10 +106,10 @@ pub(crate) fn of<R: Read>(mut reader: BundleReader<R>, rows: usize) -> Report {
     let Contents { manifest, truncated, warnings, .. } = reader.finish();
     let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
     warnings.extend(of_traces);
-    Report { profiles, manifest, truncated, findings: found, warnings }
+    FileReport { profiles, manifest, truncated, findings: found, warnings }
 }
 
-pub(crate) fn text(report: &Report) -> String {
+pub(crate) fn text(report: &FileReport) -> String {
     let mut text = String::new();
     if let Some(manifest) = &report.manifest {
         head(&mut text, manifest);
@@ -147,7 +147,7 @@ fn head(text: &mut String, manifest: &Manifest) {
     line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
 }
 
-/// Returns what is not in the bundle, and what would bring it in.
+/// Adds what is not in the bundle, and what would bring it in.
 fn tail(text: &mut String, manifest: &Manifest) {
     if !manifest.errors.is_empty() {
         gap(text);
@@ -166,7 +166,7 @@ fn tail(text: &mut String, manifest: &Manifest) {
     }
 }
 
-/// An empty line between two parts.
+/// Adds an empty line between two parts.
 fn gap(text: &mut String) {
     if !text.is_empty() {
         text.push('\n');

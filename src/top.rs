@@ -6,13 +6,13 @@ use profilez::analysis::top::{By, TopOptions, render, top};
 use profilez::format::ProfileShape;
 
 use crate::args::TopArgs;
-use crate::output::{self, Failure};
+use crate::output::{self, CommandFailure};
 use crate::profiles;
 
 /// Profiles of allocations and of waits, which fall on functions of the standard library first.
 const CALLED: [ProfileShape; 2] = [ProfileShape::HEAP, ProfileShape::CONTENTION];
 
-pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, CommandFailure> {
     let (name, bytes) = profiles::choose(&args.file, &args.select)?;
     let profile = profiles::read(&name, &bytes, &args.select)?;
     let by = args.by.map_or(By::Function, By::from);
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Failure> {
     let top = top(&profile.stacks, &options)
         .map_err(|error| format!("{name}: {}", output::chain(&error)))?;
     if args.json {
-        output::print_json(&top, output::Json::Pretty)?;
+        output::print_json(&top, output::JsonLayout::Pretty)?;
     } else {
         output::print(&output::headed(&render(&top, by, output::width()), 2))?;
         if args.by.is_none() && CALLED.iter().any(|shape| shape.has_type(&top.sample_type)) {

@@ -8,35 +8,35 @@ use profilez::format::Kind;
 use serde::Serialize;
 
 use crate::args::TraceArgs;
-use crate::input::{self, Input};
-use crate::output::{self, Failure, chain};
+use crate::input::{self, FileContent};
+use crate::output::{self, CommandFailure, chain};
 
-/// Holds what is printed for programs.
+/// The answer that is printed as JSON.
 #[derive(Serialize)]
-struct Answer<'a> {
+struct TraceAnswer<'a> {
     #[serde(flatten)]
     summary: &'a TraceSummary,
     findings: Vec<Finding>,
 }
 
-pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, Failure> {
+pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, CommandFailure> {
     let (bytes, complete) = match input::open(&args.file)? {
-        Input::Bytes(bytes) => (bytes, true),
-        Input::Bundle(bundle) => entry(*bundle, &args.file)?,
+        FileContent::Bytes(bytes) => (bytes, true),
+        FileContent::Bundle(bundle) => entry(*bundle, &args.file)?,
     };
     let summary = summarize(&bytes, &TraceLimits::default())
         .map_err(|error| format!("{}: {}", args.file, chain(&error)))?;
     if args.json {
-        let answer = Answer { summary: &summary, findings: findings(&summary) };
-        output::print_json(&answer, output::Json::Pretty)?;
+        let answer = TraceAnswer { summary: &summary, findings: findings(&summary) };
+        output::print_json(&answer, output::JsonLayout::Pretty)?;
     } else {
         output::print(&render(&summary, args.rows, output::width()))?;
     }
     Ok(ExitCode::from(if complete { 0 } else { output::PARTIAL }))
 }
 
-/// The trace of a bundle, and whether all of it arrived.
-fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), Failure> {
+/// Returns the trace of a bundle, and whether all of it arrived.
+fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), CommandFailure> {
     let truncated = bundle.truncated;
     let mut entries = bundle.entries.into_iter();
     match entries.find(|entry| entry.name == Kind::Trace.file_name()) {

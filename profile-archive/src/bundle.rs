@@ -11,9 +11,9 @@ pub struct Bundle {
     pub manifest: Option<Manifest>,
     /// The entries besides the manifest, in the order of the stream.
     pub entries: Vec<Entry>,
-    /// Tells whether something of the bundle is lost. Always so without a manifest.
+    /// True if something of the bundle is lost. Always so without a manifest.
     pub truncated: bool,
-    /// The faults, in the order it was noticed.
+    /// The faults, in the order they were noticed.
     pub warnings: Vec<Warning>,
 }
 
@@ -24,7 +24,7 @@ pub struct Entry {
     pub name: EntryName,
     /// Its bytes, as they stand in the archive: a gzip'd profile is still gzip'd.
     pub data: Vec<u8>,
-    /// Tells whether all of it arrived. The last entry of a truncated bundle may be a part.
+    /// True if all of it arrived. The last entry of a truncated bundle may be a part.
     pub complete: bool,
 }
 
@@ -81,7 +81,7 @@ impl Bundle {
         Ok(Bundle { manifest, entries, truncated, warnings })
     }
 
-    /// The first entry of that name.
+    /// Returns the first entry of that name.
     pub fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries.iter().find(|entry| entry.name == name)
     }

@@ -6,10 +6,11 @@ use profile_format::gunzip::{GZIP_MAGIC, Gunzip as Members, GunzipError, GunzipL
 
 use crate::{Error, Limits, Problem, Result};
 
-/// The ratio says nothing about the first few kilobytes: headers and padding are mostly zeros.
+/// Number of decompressed bytes that the ratio is not applied to: the first few kilobytes are
+/// mostly headers and padding, which are zeros.
 const RATIO_FREE: u64 = 1 << 20;
 
-/// The most that is decompressed before the bounds are looked at.
+/// The most bytes that are decompressed before the bounds are looked at.
 const STEP: usize = 64 * 1024;
 
 /// The decompressed bytes of an input, gzip members in a row read as one.
@@ -21,7 +22,7 @@ pub(crate) struct GunzipReader<R> {
     max_ratio: u64,
     /// Number of members that were begun; none where the input is not compressed.
     pub(crate) members: u64,
-    /// Tells whether something that is no member follows the last one.
+    /// True if something that is no member follows the last one.
     pub(crate) trailing: bool,
 }
 
@@ -57,7 +58,8 @@ impl<R: Read> GunzipReader<R> {
         Ok(new(GunzipBody::Packed(packed), 1, failed))
     }
 
-    /// Reads some bytes into a buffer that is not empty; 0 says that the input ended well.
+    /// Reads some bytes into a buffer that is not empty, and returns how many; 0 where the input
+    /// ended well.
     ///
     /// After a problem there is nothing more to read.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Problem> {
@@ -83,7 +85,8 @@ impl<R: Read> GunzipReader<R> {
         }
     }
 
-    /// Returns what is wrong with compressed data. Something that follows it is only noted.
+    /// Turns an error of the decoder into a problem. Data that follows the last member is only
+    /// noted, and ends the input.
     fn problem(&mut self, error: GunzipError) -> Result<usize, Problem> {
         Err(match error {
             GunzipError::Trailing => {
@@ -105,7 +108,7 @@ fn too_much(max_total_bytes: u64) -> Problem {
     Problem::Limit { limit: "max_total_bytes", value: max_total_bytes }
 }
 
-/// The first byte, which stays to be read; `None` where there is none.
+/// Returns the first byte, which stays to be read; `None` where there is none.
 fn first(input: &mut impl BufRead) -> io::Result<Option<u8>> {
     uninterrupted(|| Ok(input.fill_buf()?.first().copied()))
 }
@@ -179,10 +182,10 @@ mod tests {
         assert_eq!(end, Err(too_much(2)));
     }
 
-    /// Fails as told, once, after some bytes.
-    struct Failing<'a>(&'a [u8], Option<io::ErrorKind>);
+    /// A reader that fails as told, once, after some bytes.
+    struct FailingReader<'a>(&'a [u8], Option<io::ErrorKind>);
 
-    impl Read for Failing<'_> {
+    impl Read for FailingReader<'_> {
         fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
             match (self.0.read(buf)?, self.1.take()) {
                 (0, Some(kind)) => Err(kind.into()),
@@ -199,15 +202,15 @@ mod tests {
         let file = gzip(b"abc");
         let reset = Some(io::ErrorKind::ConnectionReset);
         let open = |input| GunzipReader::open(input, &Limits::default());
-        assert!(matches!(open(Failing(b"", reset)).err(), Some(Error::Read(_))));
-        assert!(matches!(open(Failing(&file[..5], reset)).err(), Some(Error::Read(_))));
-        let (_, end) = read_all(&mut open(Failing(&file[..15], reset)).unwrap());
+        assert!(matches!(open(FailingReader(b"", reset)).err(), Some(Error::Read(_))));
+        assert!(matches!(open(FailingReader(&file[..5], reset)).err(), Some(Error::Read(_))));
+        let (_, end) = read_all(&mut open(FailingReader(&file[..15], reset)).unwrap());
         assert_eq!(end, Err(Problem::Unreadable("connection reset".into())));
-        let (data, end) = read_all(&mut open(Failing(&file, reset)).unwrap());
+        let (data, end) = read_all(&mut open(FailingReader(&file, reset)).unwrap());
         assert_eq!(data, b"abc");
         assert_eq!(end, Err(Problem::Unreadable("connection reset".into())));
         let interrupted = Some(io::ErrorKind::Interrupted);
-        let (data, end) = read_all(&mut open(Failing(&file, interrupted)).unwrap());
+        let (data, end) = read_all(&mut open(FailingReader(&file, interrupted)).unwrap());
         assert_eq!((&data[..], end), (&b"abc"[..], Ok(())));
     }
 }

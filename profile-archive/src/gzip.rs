@@ -7,13 +7,14 @@ use std::io::{self, Write};
 
 use flate2::{Compress, Compression, Crc, FlushCompress, Status};
 
-/// Magic, method 8 (deflate), no flags, no time, no extra flags, unknown operating system.
+/// The header: magic, method 8 (deflate), no flags, no time, no extra flags, unknown operating
+/// system.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
 
 /// The first bytes of anything gzip'd.
 pub(crate) const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// The buffer between the compressor and the writer below.
+/// Number of bytes in the buffer between the compressor and the writer below.
 const OUT: usize = 32 * 1024;
 
 /// A gzip member that is being written. Dropped before [`GzipWriter::finish`] it leaves a stream
@@ -26,7 +27,7 @@ pub(crate) struct GzipWriter<W> {
     crc: Crc,
     /// The checksum as it was at the last flush.
     flushed: Crc,
-    /// Tells whether the compressor holds data that was not flushed.
+    /// True if the compressor holds data that was not flushed.
     pending: bool,
 }
 
@@ -48,14 +49,14 @@ impl<W: Write> GzipWriter<W> {
         })
     }
 
-    /// Appends data, compressed.
+    /// Compresses data and appends it.
     pub(crate) fn compress(&mut self, data: &[u8]) -> io::Result<()> {
         self.crc.update(data);
         self.pending = true;
         self.deflate(data, FlushCompress::None)
     }
 
-    /// Appends data as it is. Nothing of it is copied.
+    /// Appends data that is not compressed, without copying it.
     pub(crate) fn store(&mut self, data: &[u8]) -> io::Result<()> {
         self.sync()?;
         // The compressor knows nothing of what is stored in between: a reference from after it to
@@ -79,7 +80,7 @@ impl<W: Write> GzipWriter<W> {
         Ok(())
     }
 
-    /// Goes on from the last flush: the writer below has dropped everything since.
+    /// Goes on from the last flush, after the writer below has dropped everything since.
     pub(crate) fn rewind(&mut self) {
         // What was flushed ends at a byte boundary, and a compressor that knows nothing of it
         // refers to nothing in it.
@@ -125,7 +126,7 @@ impl<W: Write> GzipWriter<W> {
     }
 }
 
-/// The same checksum; it has no `Clone`.
+/// Copies a checksum, which has no `Clone`.
 fn copy(crc: &Crc) -> Crc {
     let mut copy = Crc::new();
     copy.combine(crc);
@@ -142,28 +143,28 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug)]
-    enum Step {
+    enum WriteStep {
         Compress(Vec<u8>),
         Store(Vec<u8>),
         Flush,
     }
 
     #[track_caller]
-    fn check(steps: &[Step]) -> Vec<u8> {
+    fn check(steps: &[WriteStep]) -> Vec<u8> {
         check_with_buffer(OUT, steps)
     }
 
     #[track_caller]
-    fn check_with_buffer(len: usize, steps: &[Step]) -> Vec<u8> {
+    fn check_with_buffer(len: usize, steps: &[WriteStep]) -> Vec<u8> {
         let mut gzip = GzipWriter::with_buffer(Vec::new(), len).unwrap();
         let mut expected = Vec::new();
         for step in steps {
             match step {
-                Step::Compress(data) => gzip.compress(data).unwrap(),
-                Step::Store(data) => gzip.store(data).unwrap(),
-                Step::Flush => gzip.flush().unwrap(),
+                WriteStep::Compress(data) => gzip.compress(data).unwrap(),
+                WriteStep::Store(data) => gzip.store(data).unwrap(),
+                WriteStep::Flush => gzip.flush().unwrap(),
             }
-            if let Step::Compress(data) | Step::Store(data) = step {
+            if let WriteStep::Compress(data) | WriteStep::Store(data) = step {
                 expected.extend_from_slice(data);
             }
         }
@@ -176,7 +177,7 @@ mod tests {
         file
     }
 
-    /// Bytes that deflate can't shrink.
+    /// Returns bytes that deflate can't shrink.
     fn noise(len: usize) -> Vec<u8> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64;
         let step = |_| {
@@ -191,8 +192,8 @@ mod tests {
     #[test]
     fn an_empty_member_is_sound() {
         check(&[]);
-        check(&[Step::Flush]);
-        check(&[Step::Store(Vec::new())]);
+        check(&[WriteStep::Flush]);
+        check(&[WriteStep::Store(Vec::new())]);
     }
 
     #[test]
@@ -201,14 +202,14 @@ mod tests {
         let text: Vec<u8> = b"goroutine 7 [select, 5 minutes]:\n".repeat(50);
         for len in [0, 1, 100, 65_534, 65_535, 65_536, 140_000] {
             check(&[
-                Step::Compress(text.clone()),
-                Step::Store(noise(len)),
-                Step::Compress(text.clone()),
-                Step::Flush,
-                Step::Compress(text.clone()),
-                Step::Store(noise(len)),
-                Step::Store(noise(len)),
-                Step::Compress(text.clone()),
+                WriteStep::Compress(text.clone()),
+                WriteStep::Store(noise(len)),
+                WriteStep::Compress(text.clone()),
+                WriteStep::Flush,
+                WriteStep::Compress(text.clone()),
+                WriteStep::Store(noise(len)),
+                WriteStep::Store(noise(len)),
+                WriteStep::Compress(text.clone()),
             ]);
         }
     }
@@ -216,17 +217,21 @@ mod tests {
     #[test]
     fn text_shrinks_and_stored_data_is_there_as_it_is() {
         let text = b"the same line again\n".repeat(10_000);
-        assert!(check(&[Step::Compress(text.clone())]).len() < text.len() / 100);
+        assert!(check(&[WriteStep::Compress(text.clone())]).len() < text.len() / 100);
         let data = noise(1000);
-        let file = check(&[Step::Compress(text), Step::Store(data.clone())]);
+        let file = check(&[WriteStep::Compress(text), WriteStep::Store(data.clone())]);
         assert!(file.windows(data.len()).any(|window| window == data));
     }
 
     #[test]
     fn output_that_fills_the_buffer_is_not_lost() {
         for len in 16..64 {
-            let (before, after) = (Step::Compress(noise(3 * len)), Step::Compress(noise(len)));
-            check_with_buffer(len, &[before, Step::Store(noise(len)), after, Step::Flush]);
+            let (before, after) =
+                (WriteStep::Compress(noise(3 * len)), WriteStep::Compress(noise(len)));
+            check_with_buffer(
+                len,
+                &[before, WriteStep::Store(noise(len)), after, WriteStep::Flush],
+            );
         }
     }
 
@@ -243,7 +248,7 @@ mod tests {
         assert_eq!(gzip.inner.len(), len, "nothing new, nothing written");
     }
 
-    fn step() -> impl Strategy<Value = Step> {
+    fn step() -> impl Strategy<Value = WriteStep> {
         let data = || {
             prop_oneof![
                 proptest::collection::vec(any::<u8>(), 0..300),
@@ -252,9 +257,9 @@ mod tests {
             ]
         };
         prop_oneof![
-            data().prop_map(Step::Compress),
-            data().prop_map(Step::Store),
-            Just(Step::Flush),
+            data().prop_map(WriteStep::Compress),
+            data().prop_map(WriteStep::Store),
+            Just(WriteStep::Flush),
         ]
     }
 

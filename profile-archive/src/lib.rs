@@ -60,7 +60,7 @@ mod writer;
 mod amend;
 mod gunzip;
 mod gzip;
-mod tape;
+mod tar_reader;
 mod verify;
 
 pub use bundle::{Bundle, Entry};

@@ -11,6 +11,6 @@ pub struct Listed {
     pub bytes: u64,
     /// The SHA-256 of its bytes in lower-case hex; empty where it is not complete.
     pub sha256: String,
-    /// Tells whether all of it arrived.
+    /// True if all of it arrived.
     pub complete: bool,
 }

@@ -14,7 +14,7 @@ pub const FORMAT: u32 = 1;
 /// The name of the entry that holds the manifest, and that no other entry may have.
 pub const MANIFEST_NAME: &str = "manifest.json";
 
-/// Holds what is known of a collection when it begins.
+/// The facts of a collection that are known when it begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The service that was profiled.
@@ -31,13 +31,13 @@ pub struct Header {
     pub started: SystemTime,
     /// Time that the timed kinds record.
     pub window: Duration,
-    /// Tells how the profiles were fetched.
+    /// The way in which the profiles were fetched.
     pub source: Source,
     /// The sampling rate of each kind that has one, in the unit of its collector.
     pub rates: BTreeMap<Kind, u64>,
 }
 
-/// Tells how the profiles of a bundle came together.
+/// The way in which the profiles of a bundle came together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
@@ -82,7 +82,7 @@ pub struct Manifest {
     /// The length of the window in seconds.
     #[serde(default)]
     pub window_seconds: f64,
-    /// Tells how the profiles were fetched.
+    /// The way in which the profiles were fetched.
     #[serde(default)]
     pub source: Source,
     /// The sampling rate of each kind that has one.
@@ -92,7 +92,7 @@ pub struct Manifest {
     /// secret.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cmdline: Vec<String>,
-    /// The reasons why the collection ended before everything was there; empty where it didn't.
+    /// The reason why the collection ended before everything was there; empty where it didn't.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub incomplete: String,
     /// The entries, in the order they were written.
@@ -131,10 +131,10 @@ pub struct ManifestEntry {
 pub struct ManifestUnavailable {
     /// The kind.
     pub kind: String,
-    /// The reasons why it can't be had.
+    /// The reason why it can't be had.
     #[serde(default)]
     pub reason: String,
-    /// Holds what to switch on to get it; empty where nothing helps.
+    /// The thing to switch on to get it; empty where nothing helps.
     #[serde(default)]
     pub hint: String,
 }
@@ -150,7 +150,7 @@ pub struct ManifestError {
 }
 
 impl Manifest {
-    /// The manifest of a bundle without entries.
+    /// Returns the manifest of a bundle without entries.
     pub fn new(header: Header) -> Manifest {
         Manifest {
             format: FORMAT,
@@ -175,7 +175,8 @@ impl Manifest {
         }
     }
 
-    /// Returns when the window was opened; none where `started` is not an RFC 3339 time.
+    /// Returns the time at which the window was opened; `None` where `started` is not an RFC 3339
+    /// time.
     pub fn started_at(&self) -> Option<SystemTime> {
         let nanos = OffsetDateTime::parse(&self.started, &Rfc3339).ok()?.unix_timestamp_nanos();
         // The years 0 to 9999 in nanoseconds need 69 bits.
@@ -202,8 +203,8 @@ impl From<&Unavailable> for ManifestUnavailable {
     }
 }
 
-/// The time in UTC with milliseconds. A time outside the years 1970 to 9999 is a clock that was
-/// never set, and written as the epoch.
+/// Formats a time in UTC with milliseconds. A time outside the years 1970 to 9999 is a clock that
+/// was never set, and written as the epoch.
 pub fn rfc3339(time: SystemTime) -> String {
     let utc = time
         .duration_since(SystemTime::UNIX_EPOCH)

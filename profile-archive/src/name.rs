@@ -33,8 +33,8 @@ pub enum NameError {
 }
 
 impl EntryName {
-    /// A name for an entry of a foreign archive: itself where it is a good name, else the nearest
-    /// good name.
+    /// Makes a name for an entry of a foreign archive: the same where it is a good name, else the
+    /// nearest good name.
     ///
     /// A leading `./` is dropped, every byte that is not allowed becomes `_`, and what is longer
     /// than 100 bytes is cut. The result says which entry is meant; it is not a path, and different
@@ -55,7 +55,7 @@ impl EntryName {
         EntryName(label.into())
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::gunzip::GunzipReader;
 use crate::listed::Listed;
 use crate::manifest::{FORMAT, MANIFEST_NAME};
-use crate::tape::{BLOCK, SCRATCH, TarMember, TarReader, padding};
+use crate::tar_reader::{BLOCK, SCRATCH, TarMember, TarReader, padding};
 use crate::verify::{FoundEntry, hex, verify};
 use crate::warning::WarningList;
 use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
@@ -33,12 +33,12 @@ use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
 /// # }
 /// ```
 pub struct BundleReader<R> {
-    tape: TarReader<R>,
+    tar: TarReader<R>,
     limits: Limits,
     warnings: WarningList,
     /// The first block, which [`BundleReader::open`] has looked at.
     first: Option<[u8; BLOCK]>,
-    /// Tells whether the end was reached, be it a good one or not.
+    /// True if the end was reached, be it a good one or not.
     ended: bool,
     headers: u64,
     /// The entry that is being read: the last of `found`.
@@ -46,9 +46,9 @@ pub struct BundleReader<R> {
     found: Vec<FoundEntry>,
     names: HashSet<EntryName>,
     manifest: Option<Manifest>,
-    /// The manifest as it was written.
+    /// The bytes of the manifest, as it was written.
     json: Vec<u8>,
-    /// Tells whether there is a manifest, be it a good one or not.
+    /// True if there is a manifest, be it a good one or not.
     has_manifest: bool,
 }
 
@@ -66,16 +66,16 @@ pub struct EntryReader<'a, R> {
     reader: &'a mut BundleReader<R>,
 }
 
-/// Holds what a bundle holds, without the bytes.
+/// The content of a bundle, without the bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Contents {
     /// The manifest, where it could be read.
     pub manifest: Option<Manifest>,
     /// The entries besides the manifest, in the order of the stream.
     pub entries: Vec<Listed>,
-    /// Tells whether something of the bundle is lost. Always so without a manifest.
+    /// True if something of the bundle is lost. Always so without a manifest.
     pub truncated: bool,
-    /// The faults, in the order it was noticed.
+    /// The faults, in the order they were noticed.
     pub warnings: Vec<crate::Warning>,
 }
 
@@ -88,7 +88,7 @@ impl<R: Read> BundleReader<R> {
     /// where it fails before that can be told. Whatever happens later is a warning.
     pub fn open(input: R, limits: &Limits) -> Result<BundleReader<R>> {
         let mut reader = BundleReader {
-            tape: TarReader::new(GunzipReader::open(input, limits)?),
+            tar: TarReader::new(GunzipReader::open(input, limits)?),
             limits: limits.clone(),
             warnings: WarningList::default(),
             first: None,
@@ -102,8 +102,8 @@ impl<R: Read> BundleReader<R> {
             has_manifest: false,
         };
         // Where nothing is compressed, only the header of an entry tells that this is a bundle.
-        let plain = reader.tape.stream.members == 0;
-        match reader.tape.block() {
+        let plain = reader.tar.stream.members == 0;
+        match reader.tar.block() {
             Ok(Some(block))
                 if TarMember::parse(&block).is_some() || (is_zero(&block) && !plain) =>
             {
@@ -117,7 +117,7 @@ impl<R: Read> BundleReader<R> {
         Ok(reader)
     }
 
-    /// Goes on to the next regular file; none at the end, be it a good one or not.
+    /// Goes on to the next regular file; `None` at the end, be it a good one or not.
     ///
     /// The manifest is not among them: it is read on the way, as are the things that are skipped.
     pub fn next_entry(&mut self) -> Option<EntryReader<'_, R>> {
@@ -137,16 +137,16 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// The manifest as it was written, once it was passed by: to hand it on with the fields that
-    /// only a later version knows. Empty where there is none that can be read.
+    /// Returns the manifest as it was written, once it was passed by: to hand it on with the fields
+    /// that only a later version knows. Empty where there is none that can be read.
     pub fn manifest_json(&self) -> &[u8] {
         &self.json
     }
 
-    /// Reads what is left, compares everything with the manifest and says what there was.
+    /// Reads what is left, compares everything with the manifest and returns what there was.
     pub fn finish(mut self) -> Contents {
         while self.next_entry().is_some() {}
-        let end = self.tape.offset;
+        let end = self.tar.offset;
         if !self.has_manifest {
             self.warnings.push(end, Problem::NoManifest);
         }
@@ -162,15 +162,15 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// Finds the next entry; says whether there is one.
+    /// Finds the next entry. Returns false if there is none.
     fn advance(&mut self) -> Result<bool, Problem> {
         loop {
             self.close_entry()?;
             let block = match self.first.take() {
                 Some(block) => block,
-                None => self.tape.block()?.ok_or(Problem::BreaksOff)?,
+                None => self.tar.block()?.ok_or(Problem::BreaksOff)?,
             };
-            let offset = self.tape.offset - BLOCK as u64;
+            let offset = self.tar.offset - BLOCK as u64;
             if is_zero(&block) {
                 return self.close_archive().map(|()| false);
             }
@@ -186,11 +186,12 @@ impl<R: Read> BundleReader<R> {
         }
     }
 
-    /// Opens an entry, reads the manifest, or skips what is neither; says whether it is an entry.
+    /// Opens an entry, reads the manifest, or skips what is neither. Returns true if it is an
+    /// entry.
     fn admit(&mut self, offset: u64, member: TarMember) -> Result<bool, Problem> {
         if let Some(what) = member.oddity {
             self.warnings.push(offset, Problem::Skipped { name: member.name.clone(), what });
-            return self.tape.skip_member(&member).map(|()| false);
+            return self.tar.skip_member(&member).map(|()| false);
         }
         let is_new = self.names.insert(member.name.clone());
         if !is_new {
@@ -200,7 +201,7 @@ impl<R: Read> BundleReader<R> {
         }
         let is_manifest = member.name == MANIFEST_NAME;
         if is_manifest && !is_new {
-            return self.tape.skip_member(&member).map(|()| false);
+            return self.tar.skip_member(&member).map(|()| false);
         }
         self.has_manifest |= is_manifest;
         let (limit, value) = if is_manifest {
@@ -211,7 +212,7 @@ impl<R: Read> BundleReader<R> {
         if member.size > value {
             let (name, bytes) = (member.name.clone(), member.size);
             self.warnings.push(offset, Problem::TooLarge { name, bytes, limit, value });
-            return self.tape.skip_member(&member).map(|()| false);
+            return self.tar.skip_member(&member).map(|()| false);
         }
         if is_manifest {
             return self.read_manifest(offset, member.size).map(|()| false);
@@ -230,7 +231,7 @@ impl<R: Read> BundleReader<R> {
     fn read_manifest(&mut self, offset: u64, size: u64) -> Result<(), Problem> {
         // It grows as bytes arrive: the size is only what the header claims.
         let mut json = Vec::new();
-        self.tape.pass(size, |bytes| json.extend_from_slice(bytes))?;
+        self.tar.pass(size, |bytes| json.extend_from_slice(bytes))?;
         match serde_json::from_slice::<Manifest>(&json) {
             Ok(manifest) => {
                 if manifest.format > FORMAT {
@@ -249,10 +250,10 @@ impl<R: Read> BundleReader<R> {
                 self.warnings.push(offset, Problem::ManifestUnreadable(text));
             }
         }
-        self.tape.skip(padding(size))
+        self.tar.skip(padding(size))
     }
 
-    /// Reads some bytes of the current entry; 0 at its end.
+    /// Reads some bytes of the current entry, and returns how many; 0 at its end.
     fn read_entry(&mut self, buf: &mut [u8]) -> Result<usize, Problem> {
         let (Some(current), Some(found)) = (&mut self.current, self.found.last_mut()) else {
             return Ok(0);
@@ -261,7 +262,7 @@ impl<R: Read> BundleReader<R> {
         if most == 0 {
             return Ok(0);
         }
-        let read = self.tape.read(&mut buf[..most])?;
+        let read = self.tar.read(&mut buf[..most])?;
         if read == 0 {
             return Err(Problem::BreaksOff);
         }
@@ -280,18 +281,18 @@ impl<R: Read> BundleReader<R> {
         };
         found.listed.complete = true;
         found.listed.sha256 = hex(current.hash.finalize().as_slice());
-        self.tape.skip(padding(current.size))
+        self.tar.skip(padding(current.size))
     }
 
     /// Reads up to the end of the compressed stream, where its checksum is.
     fn close_archive(&mut self) -> Result<(), Problem> {
         // Two blocks of zeros end an archive. With less of the second one it was cut off there.
-        let end = self.tape.offset + BLOCK as u64;
+        let end = self.tar.offset + BLOCK as u64;
         let mut scratch = [0; SCRATCH];
         let mut trailing = false;
         loop {
-            let offset = self.tape.offset;
-            let read = self.tape.read(&mut scratch)?;
+            let offset = self.tar.offset;
+            let read = self.tar.read(&mut scratch)?;
             if read == 0 {
                 break;
             }
@@ -300,32 +301,32 @@ impl<R: Read> BundleReader<R> {
                 self.warnings.push(offset, Problem::TrailingData);
             }
         }
-        if self.tape.offset < end {
+        if self.tar.offset < end {
             return Err(Problem::BreaksOff);
         }
-        if self.tape.stream.members > 1 {
-            self.warnings.push(self.tape.offset, Problem::SeveralMembers);
+        if self.tar.stream.members > 1 {
+            self.warnings.push(self.tar.offset, Problem::SeveralMembers);
         }
-        if self.tape.stream.trailing && !trailing {
-            self.warnings.push(self.tape.offset, Problem::TrailingData);
+        if self.tar.stream.trailing && !trailing {
+            self.warnings.push(self.tar.offset, Problem::TrailingData);
         }
         Ok(())
     }
 
     fn stop(&mut self, problem: Problem) {
         self.ended = true;
-        self.warnings.push(self.tape.offset, problem);
+        self.warnings.push(self.tar.offset, problem);
     }
 }
 
 impl<R: Read> EntryReader<'_, R> {
-    /// Its name, or the nearest good name: a label, not a path.
+    /// Returns its name, or the nearest good name: a label, not a path.
     pub fn name(&self) -> &EntryName {
         // An entry is only handed out together with its place in the list.
         &self.reader.found[self.reader.found.len() - 1].listed.name
     }
 
-    /// The size that its header claims, within [`Limits::max_entry_bytes`].
+    /// Returns the size that its header claims, within [`Limits::max_entry_bytes`].
     pub fn size(&self) -> u64 {
         self.reader.current.as_ref().map_or(0, |current| current.size)
     }

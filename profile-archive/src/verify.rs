@@ -48,7 +48,7 @@ pub(crate) fn verify(
     }
 }
 
-/// Bytes in lower-case hex.
+/// Writes bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string can't fail.

@@ -4,14 +4,15 @@ use std::fmt;
 
 use crate::EntryName;
 
-/// Entries that may be skipped, and nothing is missing: a directory holds nothing, and an extension is about
-/// the entry after it.
+/// Types of entries that may be skipped, and nothing is missing: a directory holds nothing, and an
+/// extension is about the entry after it.
 const HARMLESS: [&str; 3] = [DIRECTORY, LONG_NAME, PAX_HEADER];
 pub(crate) const DIRECTORY: &str = "a directory";
 pub(crate) const LONG_NAME: &str = "a long name for the next entry";
 pub(crate) const PAX_HEADER: &str = "a pax header for the next entry";
 
-/// The most warnings that are kept of a sort: a hostile manifest can ask for one per entry it makes up.
+/// The most warnings of a sort that are kept: a hostile manifest can ask for one per entry it makes
+/// up.
 const MOST: usize = 100;
 
 /// Something wrong with a bundle, and where.
@@ -23,7 +24,7 @@ pub struct Warning {
     pub problem: Problem,
 }
 
-/// Holds what can be wrong with a bundle.
+/// A fault of a bundle.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Problem {
@@ -85,7 +86,7 @@ pub enum Problem {
     Skipped {
         /// The entry.
         name: EntryName,
-        /// Holds what it is, with its article.
+        /// Its type in words, with an article.
         what: &'static str,
     },
     /// An entry's name was not safe.
@@ -105,9 +106,9 @@ pub enum Problem {
     Size {
         /// The entry.
         name: EntryName,
-        /// Holds what the manifest says.
+        /// The size that the manifest says, in bytes.
         expected: u64,
-        /// The things that were read.
+        /// The number of bytes that were read.
         found: u64,
     },
     /// An entry's bytes are not those the manifest was written for.
@@ -160,7 +161,7 @@ impl Problem {
         }
     }
 
-    /// The entry that it is about.
+    /// Returns the entry that it is about.
     pub fn entry(&self) -> Option<&EntryName> {
         match self {
             Problem::TooLarge { name, .. }
@@ -193,9 +194,9 @@ pub(crate) struct WarningList {
 }
 
 impl WarningList {
-    /// Notes a problem. One that loses something is always kept, unless it is one that the manifest
-    /// makes up: of the others there are at most `max_entries`. Damage has room of its own, so that no
-    /// number of harmless oddities hides it.
+    /// Adds a problem. One that loses something is always kept, unless it is one that the manifest
+    /// makes up: of the others there are at most `max_entries`. Damage has room of its own, so that
+    /// no number of harmless oddities hides it.
     pub(crate) fn push(&mut self, offset: u64, problem: Problem) {
         let loss = problem.is_loss();
         self.loss |= loss;

@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::gzip::{GzipWriter, MAGIC};
 use crate::manifest::{MANIFEST_NAME, ManifestEntry, ManifestError};
-use crate::tape::BLOCK;
+use crate::tar_reader::BLOCK;
 use crate::verify::hex;
 use crate::{EntryName, Error, Header, Manifest, Result};
 
@@ -29,7 +29,7 @@ pub struct BundleWriter<W: Write> {
     names: HashSet<EntryName>,
     /// Number of entries that were there at the last flush.
     flushed: usize,
-    /// Tells whether a write failed and left half an entry behind.
+    /// True if a write failed and left half an entry behind.
     broken: bool,
 }
 
@@ -146,7 +146,7 @@ impl<W: Write> BundleWriter<W> {
         self.manifest.cmdline = words;
     }
 
-    /// The manifest as it stands.
+    /// Returns the manifest as it stands.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
@@ -229,7 +229,7 @@ impl<W: Write> fmt::Debug for BundleWriter<W> {
     }
 }
 
-/// Returns what stands before an entry of so many bytes.
+/// Returns the header before an entry of so many bytes.
 fn header(name: &str, bytes: u64) -> Result<tar::Header> {
     let mut header = tar::Header::new_ustar();
     header.set_path(name).map_err(Error::Write)?;
@@ -243,13 +243,13 @@ fn header(name: &str, bytes: u64) -> Result<tar::Header> {
     Ok(header)
 }
 
-/// Returns what fills the last block of an entry of so many bytes.
+/// Returns the zeros that fill the last block of an entry of so many bytes.
 fn padding(bytes: u64) -> &'static [u8] {
     const BLANK: [u8; BLOCK] = [0; BLOCK];
     &BLANK[..(bytes.next_multiple_of(BLOCK as u64) - bytes) as usize]
 }
 
-/// Compresses what is written, and digests it.
+/// A writer that compresses what is written, and digests it.
 struct CompressedEntry<'a, W: Write> {
     gzip: &'a mut GzipWriter<W>,
     digest: &'a mut Sha256,
@@ -314,13 +314,13 @@ mod tests {
         use std::cell::Cell;
         use std::rc::Rc;
 
-        /// As much room as there is; what doesn't fit is cut off at the last flush.
-        struct Disk {
+        /// A writer with as much room as there is; what doesn't fit is cut off at the last flush.
+        struct FullDisk {
             room: Rc<Cell<usize>>,
             bytes: Vec<u8>,
             flushed: usize,
         }
-        impl Write for Disk {
+        impl Write for FullDisk {
             fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
                 if self.bytes.len() + bytes.len() > self.room.get() {
                     self.bytes.truncate(self.flushed);
@@ -338,7 +338,7 @@ mod tests {
         let stored = [&MAGIC[..], &dump].concat();
         for bytes in [&stored, &dump] {
             let room = Rc::new(Cell::new(usize::MAX));
-            let disk = Disk { room: Rc::clone(&room), bytes: Vec::new(), flushed: 0 };
+            let disk = FullDisk { room: Rc::clone(&room), bytes: Vec::new(), flushed: 0 };
             let manifest = writer().manifest;
             let gzip = GzipWriter::new(disk).unwrap();
             let names = HashSet::new();

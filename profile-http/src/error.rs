@@ -142,7 +142,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// The error and its causes, on one line.
+    /// Returns the error and its causes, on one line.
     pub fn chain(&self) -> String {
         profile_format::chain(self)
     }

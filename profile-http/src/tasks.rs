@@ -31,7 +31,7 @@ pub struct RequestTasks {
 }
 
 impl RequestTasks {
-    /// The layer. Tasks are said to be started where this is called.
+    /// Returns the layer. Tasks are said to be started where this is called.
     #[track_caller]
     pub fn new() -> RequestTasks {
         RequestTasks { place: Location::caller() }
@@ -79,11 +79,11 @@ where
     }
 }
 
-/// Routes that are told apart.
+/// The most routes that are told apart.
 const ROUTES: usize = 512;
-/// Segments of a path that are kept.
+/// The most segments of a path that are kept.
 const SEGMENTS: usize = 8;
-/// A segment that is longer is no word of a route.
+/// The longest segment, in bytes, that can be a word of a route.
 const SEGMENT: usize = 32;
 
 /// The names of routes, each kept for as long as the program runs: a version at a route's end is part
@@ -128,7 +128,7 @@ fn other(method: &Method) -> Cow<'static, str> {
     Cow::Owned(format!("{} (other routes)", word(method)))
 }
 
-/// A method's name, where it is one of those that everybody knows.
+/// Returns a method's name, where it is one of those that everybody knows.
 fn word(method: &Method) -> &str {
     match *method {
         Method::GET
@@ -144,7 +144,7 @@ fn word(method: &Method) -> &str {
     }
 }
 
-/// A path as a route.
+/// Returns a path as a route.
 fn route(path: &str) -> String {
     let mut route = String::new();
     let mut segments = path.split('/').skip(1);
@@ -217,8 +217,8 @@ mod tests {
 
     #[test]
     fn versions_are_told_apart() {
-        struct Answers;
-        impl Service<Request<()>> for Answers {
+        struct PendingService;
+        impl Service<Request<()>> for PendingService {
             type Response = ();
             type Error = ();
             type Future = std::future::Pending<Result<(), ()>>;
@@ -229,7 +229,7 @@ mod tests {
                 std::future::pending()
             }
         }
-        let mut service = RequestTasks::new().layer(Answers);
+        let mut service = RequestTasks::new().layer(PendingService);
         let mut ask = |path: &str| service.call(Request::get(path).body(()).unwrap());
         let _requests = ["/api/v1", "/api/v2", "/api/v2", "/api/17"].map(&mut ask);
         let mut seen = Vec::new();

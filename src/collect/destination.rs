@@ -10,14 +10,14 @@ use profilez::http::client::RolledBack;
 
 use crate::output::describe;
 
-/// Place where a bundle goes. Nothing is created before its first byte.
-pub(crate) struct Destination {
-    target: Target,
+/// The place where a bundle goes. Nothing is created before its first byte.
+pub(crate) struct BundleDestination {
+    target: DestinationKind,
     force: bool,
-    open: Option<Open>,
+    open: Option<OpenFile>,
 }
 
-enum Target {
+enum DestinationKind {
     Stdout,
     /// Something that exists and that is not replaced but written to, such as a named pipe.
     Stream(PathBuf),
@@ -35,38 +35,42 @@ enum Target {
 }
 
 /// A stream, or a file that is still called `….partial`.
-struct Open {
+struct OpenFile {
     file: File,
     path: PathBuf,
-    /// Number of its bytes that were there at the last flush.
+    /// Number of bytes that were in the file at the last flush.
     flushed: u64,
 }
 
-impl Destination {
-    /// Looks at `output` before anything is asked of a service: a file, a directory, one that is yet to
-    /// be made and ends with `/`, `-`, or nothing for the current directory.
+impl BundleDestination {
+    /// Checks `output` before anything is asked of a service: a file, a directory, one that is yet
+    /// to be made and ends with `/`, `-`, or nothing for the current directory.
     ///
     /// # Errors
     ///
     /// It is a file that exists, and this is not to be forced; or it is in no directory.
-    pub(crate) fn new(output: Option<&Path>, force: bool, url: &str) -> io::Result<Destination> {
+    pub(crate) fn new(
+        output: Option<&Path>,
+        force: bool,
+        url: &str,
+    ) -> io::Result<BundleDestination> {
         let target = match output {
-            Some(path) if path == Path::new("-") => Target::Stdout,
+            Some(path) if path == Path::new("-") => DestinationKind::Stdout,
             Some(path) if !is_directory(path) => given(path, force)?,
-            directory => Target::Named {
+            directory => DestinationKind::Named {
                 directory: directory.unwrap_or(Path::new("")).to_owned(),
                 host: host(url),
             },
         };
-        Ok(Destination { target, force, open: None })
+        Ok(BundleDestination { target, force, open: None })
     }
 
-    /// Returns whether what is written is out of our hands.
+    /// Returns whether what is written can't be taken back: standard output, a pipe or a device.
     pub(crate) fn is_stream(&self) -> bool {
-        matches!(self.target, Target::Stdout | Target::Stream(_))
+        matches!(self.target, DestinationKind::Stdout | DestinationKind::Stream(_))
     }
 
-    /// Gives a whole bundle its name, which is returned; none for a stream.
+    /// Gives a whole bundle its name, and returns it; `None` for a stream.
     ///
     /// # Errors
     ///
@@ -75,15 +79,15 @@ impl Destination {
         let Some(open) = &self.open else { return Ok(None) };
         // Where nothing may be overwritten, creating the file is what reserves its name.
         let path = match &self.target {
-            Target::Stdout | Target::Stream(_) => return Ok(None),
-            Target::Given { path, given } => {
+            DestinationKind::Stdout | DestinationKind::Stream(_) => return Ok(None),
+            DestinationKind::Given { path, given } => {
                 if !self.force {
                     File::create_new(path).map_err(|error| describe(path, &error))?;
                 }
                 fs::rename(&open.path, path).map_err(|error| describe(path, &error))?;
                 return Ok(Some(given.display().to_string()));
             }
-            Target::Named { directory, host } => {
+            DestinationKind::Named { directory, host } => {
                 let name = name.unwrap_or("profile.tar.gz");
                 let (stem, suffix) = match name.strip_suffix(".tar.gz") {
                     Some(stem) => (stem, ".tar.gz"),
@@ -96,12 +100,12 @@ impl Destination {
         Ok(Some(path.display().to_string()))
     }
 
-    /// Leaves what arrived under its provisional name, which is returned, or removes it.
+    /// Leaves what arrived under its provisional name and returns that, or removes it.
     pub(crate) fn abandon(self, worth_keeping: bool) -> Option<String> {
         if self.is_stream() {
             return None;
         }
-        let Open { path, .. } = self.open?;
+        let OpenFile { path, .. } = self.open?;
         if worth_keeping {
             return Some(path.display().to_string());
         }
@@ -110,9 +114,9 @@ impl Destination {
         None
     }
 
-    fn create(&self) -> io::Result<Open> {
+    fn create(&self) -> io::Result<OpenFile> {
         let (options, path) = match &self.target {
-            Target::Named { directory, host } => {
+            DestinationKind::Named { directory, host } => {
                 if !directory.as_os_str().is_empty() {
                     fs::create_dir_all(directory)
                         .map_err(|error| no_directory(directory, &error))?;
@@ -120,23 +124,23 @@ impl Destination {
                 let stem = format!("{host}-{}", std::process::id());
                 return create_free(directory, &stem, ".tar.gz.partial");
             }
-            Target::Given { path, .. } => {
+            DestinationKind::Given { path, .. } => {
                 let mut options = File::options();
                 options.write(true).truncate(self.force).create(self.force);
                 options.create_new(!self.force);
                 (options, with_suffix(path, ".partial"))
             }
-            Target::Stream(path) => (File::options().write(true).clone(), path.clone()),
-            Target::Stdout => unreachable!("standard output is open"),
+            DestinationKind::Stream(path) => (File::options().write(true).clone(), path.clone()),
+            DestinationKind::Stdout => unreachable!("standard output is open"),
         };
         let file = options.open(&path).map_err(|error| describe(&path, &error))?;
-        Ok(Open { file, path, flushed: 0 })
+        Ok(OpenFile { file, path, flushed: 0 })
     }
 }
 
-impl Write for Destination {
+impl Write for BundleDestination {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if matches!(self.target, Target::Stdout) {
+        if matches!(self.target, DestinationKind::Stdout) {
             return io::stdout().write(bytes);
         }
         if self.open.is_none() {
@@ -154,8 +158,8 @@ impl Write for Destination {
 
     fn flush(&mut self) -> io::Result<()> {
         match (&self.target, &mut self.open) {
-            (Target::Stdout, _) => io::stdout().flush(),
-            (Target::Stream(_), Some(open)) => open.file.flush(),
+            (DestinationKind::Stdout, _) => io::stdout().flush(),
+            (DestinationKind::Stream(_), Some(open)) => open.file.flush(),
             (_, Some(open)) => {
                 open.file.flush()?;
                 open.flushed = open.file.stream_position()?;
@@ -166,7 +170,7 @@ impl Write for Destination {
     }
 }
 
-impl Open {
+impl OpenFile {
     /// Cuts off what was written since the last flush, so that there is room for an end.
     fn roll_back(&mut self, error: io::Error) -> io::Error {
         let cut = self.file.set_len(self.flushed);
@@ -182,11 +186,11 @@ pub(super) fn is_directory(path: &Path) -> bool {
     path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-fn given(given: &Path, force: bool) -> io::Result<Target> {
-    let target = |path: PathBuf| Ok(Target::Given { path, given: given.to_owned() });
+fn given(given: &Path, force: bool) -> io::Result<DestinationKind> {
+    let target = |path: PathBuf| Ok(DestinationKind::Given { path, given: given.to_owned() });
     // What is there, links followed.
     match fs::metadata(given) {
-        Ok(there) if !there.is_file() => return Ok(Target::Stream(given.to_owned())),
+        Ok(there) if !there.is_file() => return Ok(DestinationKind::Stream(given.to_owned())),
         Ok(_) if !force => {
             return Err(describe(given, &io::ErrorKind::AlreadyExists.into()));
         }
@@ -204,7 +208,7 @@ fn given(given: &Path, force: bool) -> io::Result<Target> {
     }
 }
 
-/// Returns what went wrong with a directory that is to be made.
+/// Returns an error that says why a directory can't be made.
 fn no_directory(path: &Path, error: &io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::AlreadyExists => {
@@ -216,14 +220,14 @@ fn no_directory(path: &Path, error: &io::Error) -> io::Error {
 }
 
 /// Creates `stem` + `suffix` in a directory, with a number between them where that exists.
-fn create_free(directory: &Path, stem: &str, suffix: &str) -> io::Result<Open> {
+fn create_free(directory: &Path, stem: &str, suffix: &str) -> io::Result<OpenFile> {
     const MOST: u32 = 1000;
     let mut number = 1;
     loop {
         let count = if number == 1 { String::new() } else { format!("-{number}") };
         let path = directory.join(format!("{stem}{count}{suffix}"));
         match File::create_new(&path) {
-            Ok(file) => return Ok(Open { file, path, flushed: 0 }),
+            Ok(file) => return Ok(OpenFile { file, path, flushed: 0 }),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < MOST => {
                 number += 1;
             }
@@ -238,7 +242,7 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// The host and port of a URL as part of a file name.
+/// Returns the host and port of a URL as part of a file name.
 fn host(url: &str) -> String {
     // With the server's name for the bundle, a file name of at most 255 bytes.
     const LONGEST: usize = 50;

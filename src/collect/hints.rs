@@ -4,10 +4,11 @@ use profilez::http::HandshakeError;
 
 use crate::args::CollectArgs;
 
-/// For an `http` URL of a listener that wants TLS.
+/// The hint for an `http` URL of a listener that wants TLS.
 pub(super) const HTTPS: &str = "TLS is spoken there: collect from a URL that begins with https://";
 
-/// Returns whether a refusal says so: nginx's words, and those of Go's servers.
+/// Returns whether a refusal says that TLS is spoken there, in the words of nginx or of Go's
+/// servers.
 pub(super) fn is_about_https(message: &str) -> bool {
     let message = message.to_lowercase();
     ["http request was sent to https", "http request to an https"]
@@ -15,7 +16,7 @@ pub(super) fn is_about_https(message: &str) -> bool {
         .any(|words| message.contains(words))
 }
 
-/// Returns what to do about a handshake that failed; nothing where nobody could tell.
+/// Returns what to do about a handshake that failed; `None` where nobody could tell.
 pub(super) fn of_handshake(error: &HandshakeError, args: &CollectArgs) -> Option<String> {
     const ANYWAY: &str = "--insecure talks to it all the same, and to anybody else";
     let hint = match error {

@@ -6,12 +6,12 @@ use indicatif::{BinaryBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use profilez::http::client::Progress;
 
 /// A progress bar on standard error; hidden where that is no terminal.
-pub(crate) struct Bar {
+pub(crate) struct CollectionBar {
     bar: ProgressBar,
 }
 
-impl Bar {
-    pub(crate) fn new(window: Duration, hidden: bool) -> Bar {
+impl CollectionBar {
+    pub(crate) fn new(window: Duration, hidden: bool) -> CollectionBar {
         let target =
             if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target).with_message("connecting");
@@ -22,7 +22,7 @@ impl Bar {
         if !bar.is_hidden() {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Bar { bar }
+        CollectionBar { bar }
     }
 
     pub(crate) fn show(&self, progress: Progress) {

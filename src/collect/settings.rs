@@ -7,10 +7,10 @@ use profilez::http::Error;
 use profilez::http::client::Client;
 
 use crate::args::CollectArgs;
-use crate::output::Failure;
+use crate::output::CommandFailure;
 
-/// Holds what is the same for every service.
-pub(super) struct Settings<'a> {
+/// The settings that are the same for every service.
+pub(super) struct ClientSettings<'a> {
     args: &'a CollectArgs,
     token: Option<String>,
     /// Certificates of authorities.
@@ -19,8 +19,8 @@ pub(super) struct Settings<'a> {
     identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Settings<'_> {
-    pub(super) fn read(args: &CollectArgs) -> Result<Settings<'_>, Failure> {
+impl ClientSettings<'_> {
+    pub(super) fn read(args: &CollectArgs) -> Result<ClientSettings<'_>, CommandFailure> {
         let read = |path: &PathBuf| {
             std::fs::read(path)
                 .map_err(|error| format!("could not read {}: {error}", path.display()))
@@ -31,7 +31,7 @@ impl Settings<'_> {
             Some(cert) => Some((read(cert)?, read(args.key.as_ref().unwrap_or(cert))?)),
             None => None,
         };
-        Ok(Settings { args, token: token(args)?, authorities, identity })
+        Ok(ClientSettings { args, token: token(args)?, authorities, identity })
     }
 
     pub(super) fn client(&self, url: &str) -> Result<Client, Error> {
@@ -67,8 +67,8 @@ impl Settings<'_> {
     }
 }
 
-/// The token: from an argument or else from the environment.
-fn token(args: &CollectArgs) -> Result<Option<String>, Failure> {
+/// Returns the token: from an argument or else from the environment.
+fn token(args: &CollectArgs) -> Result<Option<String>, CommandFailure> {
     let variable = |name| env::var_os(name).filter(|value| !value.is_empty());
     let read = |path: &Path| {
         std::fs::read_to_string(path)

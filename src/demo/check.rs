@@ -7,12 +7,12 @@ use profilez::analysis::units::percent;
 use profilez::archive::Bundle;
 use serde::Serialize;
 
-use super::workload::Known;
-use crate::output::Failure;
+use super::workload::KnownShare;
+use crate::output::CommandFailure;
 
-/// A known share, and the measured one.
+/// A known share beside the measured one.
 #[derive(Serialize)]
-pub(super) struct Check {
+pub(super) struct ShareCheck {
     entry: &'static str,
     sample_type: &'static str,
     function: &'static str,
@@ -23,12 +23,15 @@ pub(super) struct Check {
     measured_percent: Option<f64>,
 }
 
-/// Holds a bundle against what is known.
-pub(super) fn compare(bundle: &Bundle, known: &[Known]) -> Result<Vec<Check>, Failure> {
+/// Compares the profiles of a bundle with the known shares.
+pub(super) fn compare(
+    bundle: &Bundle,
+    known: &[KnownShare],
+) -> Result<Vec<ShareCheck>, CommandFailure> {
     known
         .iter()
         .map(|known| {
-            Ok(Check {
+            Ok(ShareCheck {
                 entry: known.entry,
                 sample_type: known.sample_type,
                 function: known.function,
@@ -40,7 +43,7 @@ pub(super) fn compare(bundle: &Bundle, known: &[Known]) -> Result<Vec<Check>, Fa
         .collect()
 }
 
-fn measure(bundle: &Bundle, known: &Known) -> Result<Option<f64>, Failure> {
+fn measure(bundle: &Bundle, known: &KnownShare) -> Result<Option<f64>, CommandFailure> {
     let Some(entry) = bundle.entry(known.entry) else { return Ok(None) };
     let read = profilez::analysis::read(&entry.data)?;
     let sample_type = Some(known.sample_type.to_owned());
@@ -57,7 +60,7 @@ fn measure(bundle: &Bundle, known: &Known) -> Result<Option<f64>, Failure> {
     Ok(row(known.function).map(|row| percent(row.flat, whole)))
 }
 
-pub(super) fn text(checks: &[Check]) -> String {
+pub(super) fn text(checks: &[ShareCheck]) -> String {
     let mut text = String::from("What the demo really does, and what its profiles say:\n");
     for check in checks {
         let of = check.of.map(|function| format!(" of {function}")).unwrap_or_default();

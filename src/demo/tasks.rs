@@ -11,8 +11,8 @@ use profilez::task::{self, Instrument as _, Registration};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Mutex;
 
-/// Running tasks. Dropping it ends them.
-pub(super) struct Tasks {
+/// Tasks that are running. Dropping this ends them.
+pub(super) struct DemoTasks {
     // Taken out of the list before the runtime ends.
     _counted: Registration,
     runtime: Option<Runtime>,
@@ -20,13 +20,14 @@ pub(super) struct Tasks {
 
 /// Time that `reindex` blocks its worker at a time. Short, so that the demo can end.
 const BLOCKING: Duration = Duration::from_millis(400);
-/// Time that a poll of `resize_image` takes, and how often there is one.
+/// Time that a poll of `resize_image` takes.
 const SLOW: Duration = Duration::from_millis(20);
+/// Time between two of these polls.
 const SLOW_EVERY: Duration = Duration::from_millis(200);
 
-impl Tasks {
+impl DemoTasks {
     /// Starts a runtime, and the tasks.
-    pub(super) fn start() -> io::Result<Tasks> {
+    pub(super) fn start() -> io::Result<DemoTasks> {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("demo-worker")
@@ -45,11 +46,11 @@ impl Tasks {
         task::named("resize_image").per_request().spawn_on(resize_images(), runtime.handle());
         // So that it waits for the whole of a window. An error is as good: then it has ended.
         let _ = is_waiting.recv();
-        Ok(Tasks { _counted: counted, runtime: Some(runtime) })
+        Ok(DemoTasks { _counted: counted, runtime: Some(runtime) })
     }
 }
 
-impl Drop for Tasks {
+impl Drop for DemoTasks {
     fn drop(&mut self) {
         // A blocked worker is not waited for.
         if let Some(runtime) = self.runtime.take() {

@@ -17,16 +17,16 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// A running workload.
-pub(super) struct Workload {
+pub(super) struct DemoWorkload {
     stop: Arc<AtomicBool>,
     churned: Arc<AtomicU64>,
-    waited: Arc<Waited>,
+    waited: Arc<WaitedTime>,
     threads: Vec<JoinHandle<()>>,
     kept: Vec<Vec<u8>>,
 }
 
 /// A function of the workload and its known share of a sample type, in percent.
-pub(super) struct Known {
+pub(super) struct KnownShare {
     pub(super) entry: &'static str,
     pub(super) sample_type: &'static str,
     pub(super) function: &'static str,
@@ -35,28 +35,29 @@ pub(super) struct Known {
     pub(super) percent: f64,
 }
 
-/// At one sample every 512 KiB a block of this size is missed once in 3000 times.
+/// Size of an upload in bytes. At one sample every 512 KiB a block of this size is missed once in
+/// 3000 times.
 const UPLOAD: usize = 4 << 20;
 const UPLOADS: usize = 24;
 const CACHE_PAGES: usize = 8;
-/// Large, so that most of them are sampled and what they add up to is measured well; and few, so that
-/// they cost next to no CPU.
+/// Size of a request in bytes. Large, so that most of them are sampled and what they add up to is
+/// measured well; and few, so that they cost next to no CPU.
 const REQUEST: usize = 1 << 20;
-/// Most are handled before the window opens, so that the truth hardly changes between the moment a
-/// profile is taken and the moment it is compared.
+/// Number of requests that are handled at the start. They are most of all, so that the truth hardly
+/// changes between the moment a profile is taken and the moment it is compared.
 const REQUESTS_AT_START: u64 = 512;
 const REQUESTS_A_SECOND: u32 = 4;
 
-/// Takes a seed and a number of turns; gives another seed.
-type Burner = fn(u64, u64) -> u64;
+/// A function that takes a seed and a number of turns and returns another seed.
+type BurnFunction = fn(u64, u64) -> u64;
 
 /// Functions, their names and their CPU shares in percent.
-const SHARES: [(Burner, &str, u32); 3] =
+const SHARES: [(BurnFunction, &str, u32); 3] =
     [(checkout, "checkout", 60), (search, "search", 30), (render, "render", 10)];
 
-impl Workload {
+impl DemoWorkload {
     /// Starts the threads, and allocates what is kept.
-    pub(super) fn start() -> io::Result<Workload> {
+    pub(super) fn start() -> io::Result<DemoWorkload> {
         let stop = Arc::new(AtomicBool::new(false));
         let churned = Arc::new(AtomicU64::new(0));
         (0..REQUESTS_AT_START).for_each(|_| handle_request(&churned));
@@ -72,21 +73,21 @@ impl Workload {
                 .name("demo-requests".to_owned())
                 .spawn(move || handle_requests(&stop, &churned))?
         };
-        let waited = Arc::new(Waited::default());
+        let waited = Arc::new(WaitedTime::default());
         let mut threads = vec![cpu, requests];
         threads.extend(start_waiting(&stop, &waited)?);
-        Ok(Workload { stop, churned, waited, threads, kept })
+        Ok(DemoWorkload { stop, churned, waited, threads, kept })
     }
 
-    /// The truth so far.
-    pub(super) fn known(&self) -> Vec<Known> {
+    /// Returns the truth so far.
+    pub(super) fn known(&self) -> Vec<KnownShare> {
         let uploads = (UPLOADS * UPLOAD) as f64;
         let cache = (CACHE_PAGES * UPLOAD) as f64;
         let churned = self.churned.load(Ordering::Relaxed) as f64;
         let percent = |part: f64, whole: f64| 100.0 * part / whole;
-        let mut known: Vec<Known> = SHARES
+        let mut known: Vec<KnownShare> = SHARES
             .iter()
-            .map(|&(_, function, share)| Known {
+            .map(|&(_, function, share)| KnownShare {
                 entry: "cpu.prof",
                 sample_type: "cpu",
                 function,
@@ -110,7 +111,7 @@ impl Workload {
                 ("mutex.prof", "delay", "count_stock", percent(counting, lock)),
                 ("mutex.prof", "delay", "ship_order", percent(shipping, lock)),
             ]
-            .map(|(entry, sample_type, function, percent)| Known {
+            .map(|(entry, sample_type, function, percent)| KnownShare {
                 entry,
                 sample_type,
                 function,
@@ -151,7 +152,7 @@ fn work(stop: &AtomicBool) {
     }
 }
 
-/// Returns what the calling thread has used.
+/// Returns the CPU time that the calling thread has used.
 #[cfg(unix)]
 fn cpu_time() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
@@ -159,7 +160,7 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Returns where there is no such clock, what has gone by.
+/// Returns the time that has gone by: there is no clock of a thread's CPU time here.
 #[cfg(not(unix))]
 fn cpu_time() -> Duration {
     static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
@@ -221,22 +222,25 @@ fn handle_request(churned: &AtomicU64) {
 
 /// Time that threads have waited, in nanoseconds, by their own clocks.
 #[derive(Default)]
-struct Waited {
-    /// For the lock, by who released it: `count_stock`, `ship_order`.
+struct WaitedTime {
+    /// Time of waits for the lock, by the function that released it: `count_stock`, `ship_order`.
     for_holder: [AtomicU64; 2],
     for_payment: AtomicU64,
 }
 
-/// Holds what the lock protects: who held it last.
+/// The value that the lock protects: who held it last.
 #[derive(Default)]
-struct Stock {
+struct StockHolder {
     holder: usize,
 }
 
-fn start_waiting(stop: &Arc<AtomicBool>, waited: &Arc<Waited>) -> io::Result<[JoinHandle<()>; 4]> {
-    let stock = Arc::new(Mutex::new(Stock::default()));
+fn start_waiting(
+    stop: &Arc<AtomicBool>,
+    waited: &Arc<WaitedTime>,
+) -> io::Result<[JoinHandle<()>; 4]> {
+    let stock = Arc::new(Mutex::new(StockHolder::default()));
     let (pay, paid) = mpsc::channel();
-    let spawn = |name: &str, work: Box<dyn Fn(&Waited) + Send>| {
+    let spawn = |name: &str, work: Box<dyn Fn(&WaitedTime) + Send>| {
         let (stop, waited) = (Arc::clone(stop), Arc::clone(waited));
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             while !stop.load(Ordering::Relaxed) {
@@ -281,7 +285,7 @@ fn start_waiting(stop: &Arc<AtomicBool>, waited: &Arc<Waited>) -> io::Result<[Jo
 }
 
 #[inline(never)]
-fn count_stock(stock: &Mutex<Stock>) {
+fn count_stock(stock: &Mutex<StockHolder>) {
     let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
     stock.holder = 0;
     thread::sleep(Duration::from_millis(15));
@@ -289,7 +293,7 @@ fn count_stock(stock: &Mutex<Stock>) {
 }
 
 #[inline(never)]
-fn ship_order(stock: &Mutex<Stock>) {
+fn ship_order(stock: &Mutex<StockHolder>) {
     let mut stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
     stock.holder = 1;
     thread::sleep(Duration::from_millis(5));
@@ -297,7 +301,7 @@ fn ship_order(stock: &Mutex<Stock>) {
 }
 
 #[inline(never)]
-fn reserve_stock(stock: &Mutex<Stock>, waited: &Waited) {
+fn reserve_stock(stock: &Mutex<StockHolder>, waited: &WaitedTime) {
     let began = Instant::now();
     let stock = stock.lock().unwrap_or_else(PoisonError::into_inner);
     let nanos = began.elapsed().as_nanos() as u64;
@@ -306,7 +310,7 @@ fn reserve_stock(stock: &Mutex<Stock>, waited: &Waited) {
 }
 
 #[inline(never)]
-fn await_payment(paid: &Receiver<()>, waited: &Waited) {
+fn await_payment(paid: &Receiver<()>, waited: &WaitedTime) {
     let began = Instant::now();
     // There is none left to wait for when the bank has stopped.
     let _ = black_box(paid.recv());

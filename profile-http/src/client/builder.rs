@@ -10,8 +10,8 @@ use ureq::http::{HeaderName, HeaderValue, header};
 use ureq::unversioned::resolver::DefaultResolver;
 use ureq::unversioned::transport::{Connector as _, DefaultConnector};
 
-use super::patience::CancelFlag;
-use super::target::Target;
+use super::retry::CancelFlag;
+use super::target::ServiceTarget;
 #[cfg(feature = "tls")]
 use super::tls;
 use super::unclean::UncleanConnector;
@@ -24,7 +24,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 #[must_use = "a builder does nothing until it is built"]
 pub struct ClientBuilder {
-    pub(super) target: Target,
+    pub(super) target: ServiceTarget,
     headers: Vec<(HeaderName, HeaderValue)>,
     unix_socket: Option<PathBuf>,
     timeout: Option<Duration>,
@@ -35,12 +35,12 @@ pub struct ClientBuilder {
     tls: tls::TlsSettings,
 }
 
-/// The largest bundle that is taken, unless set otherwise.
+/// The largest bundle that is taken, in bytes, unless set otherwise.
 const DEFAULT_LIMIT: u64 = 1 << 30;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl ClientBuilder {
-    pub(super) fn new(target: Target, basic: Option<HeaderValue>) -> ClientBuilder {
+    pub(super) fn new(target: ServiceTarget, basic: Option<HeaderValue>) -> ClientBuilder {
         ClientBuilder {
             target,
             headers: basic.map(|value| (header::AUTHORIZATION, value)).into_iter().collect(),
@@ -96,28 +96,28 @@ impl ClientBuilder {
         self
     }
 
-    /// Sets where the endpoints stand if the URL names a host only; `/debug` by default.
+    /// Sets the path of the endpoints if the URL names a host only; `/debug` by default.
     pub fn prefix(mut self, prefix: &str) -> ClientBuilder {
         self.target.set_prefix(prefix);
         self
     }
 
-    /// Returns how long a collection may take in all, waits and repetitions included; two minutes
+    /// Sets the time that a collection may take in all, waits and repetitions included; two minutes
     /// beyond its window by default.
     pub fn timeout(mut self, timeout: Duration) -> ClientBuilder {
         self.timeout = Some(timeout);
         self
     }
 
-    /// The largest bundle to take, in bytes; 1 GiB by default.
+    /// Sets the largest bundle to take, in bytes; 1 GiB by default.
     pub fn limit(mut self, limit: u64) -> ClientBuilder {
         self.limit = limit;
         self
     }
 
-    /// Returns how often a request is repeated that fails before its answer, because the service
-    /// can't be reached or answers 502, 503 or 504; not at all by default. A service that is busy
-    /// is waited for in any case.
+    /// Sets how often a request is repeated that fails before its answer, because the service can't
+    /// be reached or answers 502, 503 or 504; not at all by default. A service that is busy is
+    /// waited for in any case.
     pub fn retries(mut self, retries: u32) -> ClientBuilder {
         self.retries = retries;
         self
@@ -160,7 +160,7 @@ impl ClientBuilder {
         self
     }
 
-    /// The finished client.
+    /// Returns the finished client.
     pub fn build(self) -> Client {
         let config = Agent::config_builder()
             .http_status_as_error(false)
@@ -198,7 +198,7 @@ impl ClientBuilder {
     }
 }
 
-/// An agent that connects to the URL's host.
+/// Makes an agent that connects to the URL's host.
 fn direct(config: Config) -> Agent {
     let connector = DefaultConnector::new().chain(UncleanConnector);
     Agent::with_parts(config, connector, DefaultResolver::default())

@@ -12,8 +12,8 @@ use url::Url;
 
 use super::exchange::{content_type, failed, shown};
 use super::losses::{self, SortedWarnings, kind};
-use super::output::{BundleEnd, CallerWriter, Output};
-use super::patience::RetryBudget;
+use super::output::{BundleEnd, BundleOutput, ServiceManifest};
+use super::retry::RetryBudget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
 
@@ -26,7 +26,8 @@ pub(super) struct BundleAnswer {
 /// The header in which a service says what format its bundle is in.
 const FORMAT_HEADER: &str = "profilez-format";
 
-/// The first pieces of a bundle come while the window is still open.
+/// Number of bytes that are not told as progress: the first pieces of a bundle come while the window
+/// is still open.
 const RECORDING: u64 = 64;
 
 /// Asks for a bundle, as soon as the service has time for it.
@@ -38,7 +39,7 @@ pub(super) fn ask(
 ) -> Result<BundleAnswer> {
     let url = client.target.bundle(request);
     let response = client
-        .patiently(budget, request.window(), progress, || client.post(&url, budget.left()))?;
+        .retry_within(budget, request.window(), progress, || client.post(&url, budget.left()))?;
     let content_type = content_type(response.headers());
     let is_bundle = ["application/gzip", "application/x-gzip", "application/octet-stream"]
         .iter()
@@ -71,7 +72,7 @@ pub(super) fn collect(
         failed: None,
         progress,
     };
-    let mut output = Output::begin(to, header(client, request, file_name.as_deref()))?;
+    let mut output = BundleOutput::begin(to, header(client, request, file_name.as_deref()))?;
     let limits = Limits::default();
     let (json, contents) = match BundleReader::open(&mut stream, &limits) {
         Ok(mut reader) => {
@@ -108,13 +109,13 @@ pub(super) fn collect(
     if client.cancel.is_set() && broke_off.is_some() {
         broke_off = Some(Error::Cancelled);
     }
-    let manifest = manifest.map(|manifest| CallerWriter { json, manifest });
+    let manifest = manifest.map(|manifest| ServiceManifest { json, manifest });
     output.finish(BundleEnd { file_name, warnings: oddities, broke_off, manifest })
 }
 
-/// Copies what can be read of a bundle. The names of the entries that hold nothing: whether they are
-/// meant to, the manifest tells at the end.
-fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec<EntryName> {
+/// Copies what can be read of a bundle. Returns the names of the entries that hold nothing: whether
+/// they are meant to, the manifest tells at the end.
+fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut BundleOutput<'_>) -> Vec<EntryName> {
     let mut empty = Vec::new();
     while let Some(mut entry) = reader.next_entry() {
         let name = entry.name().clone();
@@ -138,7 +139,7 @@ fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut Output<'_>) -> Vec
     empty
 }
 
-/// Returns what is known of a bundle that doesn't say it itself.
+/// Makes the header of a bundle that has no manifest, from what is known of it.
 fn header(client: &Client, request: &Request, file_name: Option<&str>) -> Header {
     let service = file_name.and_then(|name| name.split_once("-profile")).map(|(name, _)| name);
     Header {
@@ -154,13 +155,13 @@ fn header(client: &Client, request: &Request, file_name: Option<&str>) -> Header
     }
 }
 
-/// A body that is counted, bounded and told of.
+/// A body that is counted and bounded, and whose progress is told.
 struct BundleStream<'a, R> {
     body: R,
     url: &'a Url,
     limit: u64,
     bytes: u64,
-    /// The reasons why it ended, where that wasn't its end.
+    /// The reason why it ended, where that wasn't its end.
     failed: Option<Error>,
     progress: &'a mut dyn FnMut(Progress),
 }
@@ -189,7 +190,8 @@ impl<R: Read> Read for BundleStream<'_, R> {
     }
 }
 
-/// The base name in `Content-Disposition: attachment; filename="..."`, if it is a plain one.
+/// Returns the base name in `Content-Disposition: attachment; filename="..."`, if it is a plain
+/// one.
 fn file_name(headers: &HeaderMap) -> Option<String> {
     let value = headers.get(header::CONTENT_DISPOSITION)?.to_str().ok()?;
     let (_, name) = value.split_once("filename=")?;

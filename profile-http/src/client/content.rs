@@ -3,7 +3,7 @@
 
 use profile_core::profile::{DecodeLimits, Profile};
 
-/// Holds what an endpoint should answer with.
+/// The form of the answer that an endpoint should give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ContentForm {
     /// A profile.proto, gzip'd or not.
@@ -14,18 +14,18 @@ pub(super) enum ContentForm {
     Trace,
 }
 
-/// Holds what is kept of an answer.
+/// The content that is kept of an answer.
 #[derive(Debug)]
 pub(super) struct AnswerContent {
     pub(super) ending: &'static str,
     pub(super) bytes: Vec<u8>,
-    /// Oddities of it, if anything is.
+    /// A doubt about it, if there is one.
     pub(super) doubt: Option<String>,
 }
 
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
-/// Takes an answer for what it is.
+/// Checks an answer, and returns its content.
 ///
 /// # Errors
 ///
@@ -63,7 +63,8 @@ pub(super) fn recognise(
     }
 }
 
-/// Go's traces begin with `go 1.22 trace` and zeros, 16 bytes in all; ours are a JSON document.
+/// Returns the ending of a trace's file name. Go's traces begin with `go 1.22 trace` and zeros, 16
+/// bytes in all; ours are a JSON document.
 pub(super) fn trace_ending(bytes: &[u8]) -> Option<&'static str> {
     let head = &bytes[..bytes.len().min(16)];
     let go = head.starts_with(b"go 1.") && head.windows(6).any(|window| window == b" trace");

@@ -13,7 +13,7 @@ use super::handshake::{self, NotHttp};
 use super::{Client, printable};
 use crate::{Error, HandshakeError, Result};
 
-/// An answer as it came, in memory while it is small and else in a file without a name.
+/// An answer as it came: in memory while it is small, else in a file without a name.
 #[derive(Debug)]
 pub(super) struct HttpAnswer {
     spool: SpooledTempFile,
@@ -22,9 +22,9 @@ pub(super) struct HttpAnswer {
     pub(super) content_type: String,
 }
 
-/// The most that is kept in memory of one answer.
+/// The most bytes of one answer that are kept in memory.
 const IN_MEMORY: usize = 256 * 1024;
-/// The longest that a service is taken to stay away, whatever it says.
+/// The longest time that a service is taken to stay away, whatever it says.
 const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 3600);
 /// The most redirects that are followed for one request.
 const REDIRECTS: usize = 5;
@@ -102,7 +102,7 @@ impl Client {
     }
 }
 
-/// Returns where a redirect leads, within the same origin.
+/// Returns the address that a redirect leads to, within the same origin.
 fn elsewhere(from: &Url, answer: &Response<Body>) -> Option<Url> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
@@ -118,12 +118,12 @@ fn elsewhere(from: &Url, answer: &Response<Body>) -> Option<Url> {
     Some(next)
 }
 
-/// An answer whose status is a success.
+/// Returns an answer whose status is a success, and refuses any other.
 fn accepted(url: &Url, answer: Response<Body>) -> Result<Response<Body>> {
     if answer.status().is_success() { Ok(answer) } else { Err(refused(url, answer)) }
 }
 
-/// A request that came to no answer.
+/// Makes an error of a request that came to no answer.
 pub(super) fn unanswered(url: &Url, error: ureq::Error) -> Error {
     match (url.scheme(), error) {
         ("https", error) if handshake::is_hung_up_early(&error) => {
@@ -135,7 +135,7 @@ pub(super) fn unanswered(url: &Url, error: ureq::Error) -> Error {
     }
 }
 
-/// A request that came to no answer, or to half of one.
+/// Makes an error of a request that came to no answer, or to half of one.
 pub(super) fn failed(url: &Url, error: impl std::error::Error + Send + Sync + 'static) -> Error {
     match handshake::read(&error) {
         Some(source) => Error::Handshake { url: shown(url), source },
@@ -143,7 +143,7 @@ pub(super) fn failed(url: &Url, error: impl std::error::Error + Send + Sync + 's
     }
 }
 
-/// The server's reason, from a JSON body such as ours or else from a text.
+/// Makes an error with the server's reason, from a JSON body such as ours or else from a text.
 fn refused(url: &Url, mut response: Response<Body>) -> Error {
     const MOST: u64 = 64 * 1024;
     #[derive(Deserialize)]
@@ -179,7 +179,7 @@ fn refused(url: &Url, mut response: Response<Body>) -> Error {
     }
 }
 
-/// A URL without what may be a secret.
+/// Returns a URL without what may be a secret.
 pub(super) fn shown(url: &Url) -> String {
     let mut shown = url.clone();
     // Neither fails for a URL with a host.

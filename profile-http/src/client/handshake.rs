@@ -12,7 +12,7 @@ pub(super) enum NotHttp {
     Nothing(#[source] ureq::Error),
 }
 
-/// Nothing: there is no TLS in this build.
+/// Returns `None`: there is no TLS in this build.
 #[cfg(not(feature = "tls"))]
 pub(super) fn read(_: &(dyn std::error::Error + 'static)) -> Option<crate::HandshakeError> {
     None
@@ -24,7 +24,8 @@ pub(super) fn is_hung_up(error: &ureq::Error) -> bool {
     matches!(error, ureq::Error::Io(error) if ends(error))
 }
 
-/// Returns whether it did so within the handshake. After that `rustls` has words of its own for it.
+/// Returns whether the other side hung up within the handshake. After that `rustls` has words of
+/// its own for it.
 pub(super) fn is_hung_up_early(error: &ureq::Error) -> bool {
     is_hung_up(error) && matches!(error, ureq::Error::Io(error) if error.get_ref().is_none())
 }

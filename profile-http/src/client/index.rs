@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 /// The most names and words that are taken.
 const MOST: usize = 1000;
 
-/// The names of the profiles that an index page links to as `NAME?debug=1`; none where it links to
-/// nothing of the kind.
+/// Returns the names of the profiles that an index page links to as `NAME?debug=1`; `None` where it
+/// links to nothing of the kind.
 pub(super) fn names(html: &[u8]) -> Option<BTreeSet<String>> {
     let html = String::from_utf8_lossy(html);
     let mut names = BTreeSet::new();
@@ -22,8 +22,8 @@ pub(super) fn names(html: &[u8]) -> Option<BTreeSet<String>> {
     (!names.is_empty()).then_some(names)
 }
 
-/// The words of a command line without what may be a secret: the program's name, the names of
-/// options, and `…` for everything else.
+/// Returns the words of a command line without what may be a secret: the program's name, the names
+/// of options, and `…` for everything else.
 pub(super) fn without_secrets(cmdline: &[u8]) -> Vec<String> {
     let mut words = cmdline.split(|&byte| byte == 0).take(MOST);
     let program = words.next().map(program).unwrap_or_default();
@@ -42,7 +42,7 @@ pub(super) fn without_secrets(cmdline: &[u8]) -> Vec<String> {
     shown
 }
 
-/// The name of the program, without its directory.
+/// Returns the name of the program, without its directory.
 pub(super) fn program(word: &[u8]) -> String {
     let word = String::from_utf8_lossy(word);
     // A process can write what it likes here, such as its arguments after a space.

@@ -13,12 +13,12 @@ use profile_core::{Available, Kind, Plan, Unavailable};
 use super::content::{AnswerContent, ContentForm, recognise};
 use super::exchange::HttpAnswer;
 use super::index::{names, program, without_secrets};
-use super::output::{BundleEnd, Output};
-use super::patience::RetryBudget;
+use super::output::{BundleEnd, BundleOutput};
+use super::retry::RetryBudget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
 
-/// One thing to fetch.
+/// An endpoint to fetch from, and the form of its answer.
 #[derive(Clone, Copy, Debug)]
 struct EndpointFetch {
     kind: Kind,
@@ -29,22 +29,23 @@ struct EndpointFetch {
     debug: Option<&'static str>,
 }
 
-/// Holds what one thread tells the one that writes.
+/// A message to the thread that writes, from one that fetches.
 enum FetchMessage {
     Progress(Progress),
-    /// The answer to one of those that record, by its place among them.
+    /// The answer to one of the requests that record, by its place among them.
     Done(usize, Result<HttpAnswer>),
 }
 
-/// Tells how far a collection is.
+/// The state of a collection from single endpoints.
 struct EndpointCollection<'a> {
     client: &'a Client,
     budget: RetryBudget,
-    output: Output<'a>,
+    output: BundleOutput<'a>,
     /// Cumulative profiles from before the window, for comparison, and for want of better ones.
     before: Vec<(Kind, HttpAnswer)>,
-    /// Number of requests in a row that have come to nothing, with the last one's error.
+    /// Number of requests in a row that have come to nothing.
     silent: u32,
+    /// The error of the last of them.
     silence: Option<Error>,
     /// The first failure, for a collection in which there are only failures.
     first: Option<Error>,
@@ -53,16 +54,16 @@ struct EndpointCollection<'a> {
 
 /// The time that an answer may take beyond its window.
 const ANSWER: Duration = Duration::from_secs(60);
-/// The longest window that is asked for: Go itself knows no limit.
+/// The longest window that is asked for. Go itself knows no limit.
 const LONGEST_WINDOW: Duration = Duration::from_secs(24 * 3600);
-/// The largest answer: the largest entry that is read again.
+/// The largest answer in bytes, which is the largest entry that is read again.
 const LARGEST: u64 = 512 << 20;
-/// The largest index or command line.
+/// The largest index or command line, in bytes.
 const SMALL: u64 = 1 << 20;
-/// After so many requests in a row without an answer the service is taken for gone.
+/// Number of requests in a row without an answer after which the service is taken for gone.
 const SILENCES: u32 = 2;
 
-/// Collects what there is; none where there is neither an index nor any of the profiles.
+/// Collects what there is; `None` where there is neither an index nor any of the profiles.
 pub(super) fn collect(
     client: &Client,
     request: &Request,
@@ -105,7 +106,7 @@ pub(super) fn collect(
         source: Source::Individual,
         rates: BTreeMap::new(),
     };
-    let output = Output::begin(to, header)?;
+    let output = BundleOutput::begin(to, header)?;
     let mut collection = EndpointCollection {
         client,
         budget,
@@ -145,7 +146,7 @@ impl EndpointFetch {
         EndpointFetch { kind, form, endpoint: facts.endpoint, debug: None }
     }
 
-    /// The goroutines as text: they say for how long each has waited.
+    /// The dump of goroutines as text, which says how long each has waited.
     const DUMP: EndpointFetch = EndpointFetch {
         kind: Kind::Goroutine,
         form: ContentForm::Dump,
@@ -154,7 +155,7 @@ impl EndpointFetch {
     };
 }
 
-/// A window as Go takes it: in whole seconds.
+/// Rounds a window up to whole seconds, as Go takes it.
 fn whole_seconds(window: Duration) -> Duration {
     Duration::from_secs(window.as_secs() + u64::from(window.subsec_nanos() > 0))
 }
@@ -164,7 +165,7 @@ fn absent(kind: Kind) -> Unavailable {
     Unavailable::new(kind, format!("the service has no /debug/pprof/{endpoint}"), "")
 }
 
-/// A request as [`Plan`] reads it.
+/// Returns a request as the query that [`Plan`] reads.
 fn query(request: &Request) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     if let Some(duration) = &request.duration {
@@ -176,7 +177,7 @@ fn query(request: &Request) -> String {
     query.finish()
 }
 
-/// The names in the index; none where there is no index to read them from.
+/// Returns the names in the index; `None` where there is no index to read them from.
 fn list(
     client: &Client,
     budget: RetryBudget,
@@ -184,7 +185,7 @@ fn list(
 ) -> Result<Option<BTreeSet<String>>> {
     let url = client.target.pprof("", None);
     let fetch = || client.fetch(&url, ANSWER.min(budget.left()), SMALL);
-    match client.patiently(budget, Duration::ZERO, progress, fetch) {
+    match client.retry_within(budget, Duration::ZERO, progress, fetch) {
         Ok(answer) => Ok(names(&answer.read()?)),
         Err(error @ Error::Refused { status: 401 | 403, .. }) => Err(error),
         Err(error @ (Error::Request { .. } | Error::Handshake { .. })) => Err(error),
@@ -192,7 +193,8 @@ fn list(
     }
 }
 
-/// The command line, where the service shows it. It is no profile: many keep it to themselves.
+/// Returns the command line, where the service shows it. It is no profile: many keep it to
+/// themselves.
 fn command_line(client: &Client, budget: RetryBudget) -> Option<Vec<u8>> {
     let url = client.target.pprof("cmdline", None);
     let answer = client.fetch(&url, ANSWER.min(budget.left()), SMALL).ok()?;
@@ -258,7 +260,7 @@ impl EndpointCollection<'_> {
         again
     }
 
-    /// Keeps what a window came to, or returns the kind if it was none.
+    /// Keeps the result of a window, or returns the kind if it was none.
     fn recorded(
         &mut self,
         fetch: EndpointFetch,
@@ -300,7 +302,7 @@ impl EndpointCollection<'_> {
         }
     }
 
-    /// Returns why nothing more is to be asked.
+    /// Returns the reason why nothing more is to be asked, if there is one.
     fn over(&self) -> Option<&'static str> {
         if self.client.cancel.is_set() {
             Some("interrupted before its turn")
@@ -317,12 +319,12 @@ impl EndpointCollection<'_> {
         let EndpointCollection { client, budget, .. } = *self;
         let url = client.target.pprof(fetch.endpoint, fetch.debug.map(|debug| ("debug", debug)));
         let limit = self.limit();
-        client.patiently(budget, Duration::ZERO, &mut |_| {}, || {
+        client.retry_within(budget, Duration::ZERO, &mut |_| {}, || {
             client.fetch(&url, ANSWER.min(budget.left()), limit)
         })
     }
 
-    /// The largest answer that is taken now.
+    /// Returns the largest answer that is taken now.
     fn limit(&self) -> u64 {
         LARGEST.min(self.client.limit.saturating_sub(self.received))
     }
@@ -409,7 +411,7 @@ fn timed(
     let url = client.target.pprof(fetch.endpoint, Some(("seconds", &seconds)));
     // The receiver outlives this thread, and if not, there is nobody to tell.
     let mut progress = |told| drop(to.send(FetchMessage::Progress(told)));
-    let result = client.patiently(budget, window, &mut progress, || {
+    let result = client.retry_within(budget, window, &mut progress, || {
         let left = budget.left();
         // Something of the time is for what comes after the window.
         let beyond = ANSWER.min(left.saturating_sub(window) / 2);

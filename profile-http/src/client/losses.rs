@@ -7,16 +7,16 @@ use url::Url;
 use super::exchange::shown;
 use crate::Error;
 
-/// Holds what the warnings of a bundle come to.
+/// The warnings of a bundle, sorted by what they mean for it.
 #[derive(Debug, Default)]
 pub(super) struct SortedWarnings {
-    /// The reasons why it can't be called whole.
+    /// The faults for which it can't be called whole.
     pub(super) losses: Vec<Problem>,
     /// Findings that are merely odd.
     pub(super) oddities: Vec<Warning>,
 }
 
-/// So many are named in one line.
+/// Number of faults that are named in one line.
 const NAMED: usize = 3;
 
 /// Tells damage from oddities. That a bundle has no manifest is neither, unless one was `promised`: it
@@ -38,7 +38,7 @@ pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> SortedWarnings {
     sorted
 }
 
-/// Returns what is to be said of a bundle that can't be called whole; nothing of one that can.
+/// Returns the error of a bundle that can't be called whole; `None` for one that can.
 pub(super) fn error(url: &Url, losses: &[Problem]) -> Option<Error> {
     let more = match losses.len().saturating_sub(NAMED) {
         0 => String::new(),
@@ -53,7 +53,7 @@ pub(super) fn error(url: &Url, losses: &[Problem]) -> Option<Error> {
     }
 }
 
-/// Returns whether nothing was read beyond it.
+/// Returns whether nothing was read beyond the fault.
 fn ends_early(problem: &Problem) -> bool {
     matches!(
         problem,
@@ -65,14 +65,14 @@ fn ends_early(problem: &Problem) -> bool {
     )
 }
 
-/// The kind of an entry, by its name.
+/// Returns the kind of an entry, by its name.
 pub(super) fn kind(name: &EntryName) -> String {
     let stem = name.as_str().split('.').next().unwrap_or_default();
     let known = Kind::at_endpoint(stem).or_else(|| stem.parse().ok());
     known.map_or_else(|| stem.to_owned(), |kind| kind.name().to_owned())
 }
 
-/// The kind that a loss is about, by the manifest or else by the entry's name.
+/// Returns the kind that a loss is about, by the manifest or else by the entry's name.
 pub(super) fn kind_of(loss: &Problem, manifest: Option<&Manifest>) -> String {
     let Some(name) = loss.entry() else { return "bundle".to_owned() };
     manifest

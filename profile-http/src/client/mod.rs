@@ -25,7 +25,7 @@ mod index;
 mod individual;
 mod losses;
 mod output;
-mod patience;
+mod retry;
 mod target;
 #[cfg(feature = "tls")]
 mod tls;
@@ -49,13 +49,13 @@ use ureq::http::{HeaderName, HeaderValue};
 use crate::{Error, Result};
 pub use builder::ClientBuilder;
 pub use output::RolledBack;
-use patience::{CancelFlag, RetryBudget};
-use target::Target;
+use retry::{CancelFlag, RetryBudget};
+use target::ServiceTarget;
 
 /// Collects from one service.
 #[derive(Clone, Debug)]
 pub struct Client {
-    target: Target,
+    target: ServiceTarget,
     agent: Agent,
     headers: Vec<(HeaderName, HeaderValue)>,
     timeout: Option<Duration>,
@@ -65,7 +65,7 @@ pub struct Client {
     cancel: Arc<CancelFlag>,
 }
 
-/// Holds what to ask for. The default leaves duration and kinds to the server.
+/// The things to ask for. The default leaves duration and kinds to the server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Request {
     duration: Option<String>,
@@ -74,7 +74,7 @@ pub struct Request {
     hz: Option<CpuRate>,
 }
 
-/// Tells how far a collection is.
+/// The progress of a collection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Progress {
@@ -94,13 +94,13 @@ pub struct Collected {
     pub bytes: u64,
     /// A name for its file, without any directory; `None` where there was none to trust.
     pub file_name: Option<String>,
-    /// Holds what it says of itself.
+    /// The manifest of the bundle.
     pub manifest: Manifest,
     /// Oddities of what the service sent.
     pub warnings: Vec<Warning>,
-    /// The reasons why it can't be called whole: it ended early, or something of it is missing or is not
-    /// what was sent. The manifest says so too, unless it is the writing that failed; then there is
-    /// none.
+    /// The reason why it can't be called whole: it ended early, or something of it is missing or is
+    /// not what was sent. The manifest says so too, unless it is the writing that failed; then
+    /// there is none.
     pub broke_off: Option<Error>,
 }
 
@@ -108,17 +108,17 @@ pub struct Collected {
 const BEYOND_WINDOW: Duration = Duration::from_secs(120);
 
 impl Client {
-    /// Settings for the service at `url`: `host:port`, a base such as `https://host/debug`, or one of
-    /// the endpoints. A user name and password in it are sent as Basic credentials. `duration`,
-    /// `profiles`, `tasks` and `hz` in its query stand for what a [`Request`] leaves open; the parameters of
-    /// Go's endpoints are left out, and all others are sent. A proxy that the environment names is used
-    /// for other hosts than this one.
+    /// Returns settings for the service at `url`: `host:port`, a base such as `https://host/debug`,
+    /// or one of the endpoints. A user name and password in it are sent as Basic credentials.
+    /// `duration`, `profiles`, `tasks` and `hz` in its query stand for what a [`Request`] leaves
+    /// open; the parameters of Go's endpoints are left out, and all others are sent. A proxy that
+    /// the environment names is used for other hosts than this one.
     ///
     /// # Errors
     ///
     /// [`Error::Url`]: it can't be understood, or has a scheme other than http and https.
     pub fn builder(url: &str) -> Result<ClientBuilder> {
-        let (target, basic) = Target::parse(url)?;
+        let (target, basic) = ServiceTarget::parse(url)?;
         if !cfg!(feature = "tls") && target.as_str().starts_with("https:") {
             let reason = "https needs the feature `tls`".to_owned();
             return Err(Error::Url { url: target.as_str().to_owned(), reason });
@@ -126,12 +126,13 @@ impl Client {
         Ok(ClientBuilder::new(target, basic))
     }
 
-    /// The address that is asked first, without credentials and query.
+    /// Returns the address that is asked first, without credentials and query.
     pub fn url(&self) -> &str {
         self.target.as_str()
     }
 
-    /// A request with what it leaves open as the URL asks for it: what [`Client::collect`] sends.
+    /// Returns a request with what it leaves open as the URL asks for it: what [`Client::collect`]
+    /// sends.
     #[must_use]
     pub fn complete(&self, request: &Request) -> Request {
         self.target.complete(request)
@@ -183,14 +184,14 @@ impl Client {
 }
 
 impl Request {
-    /// Returns how long to record, in Go's syntax or bare seconds. The server checks it.
+    /// Sets the time to record, in Go's syntax or bare seconds. The server checks it.
     #[must_use]
     pub fn duration(mut self, duration: impl Into<String>) -> Request {
         self.duration = Some(duration.into());
         self
     }
 
-    /// The kinds to collect, separated by commas. The server checks them.
+    /// Sets the kinds to collect, separated by commas. The server checks them.
     #[must_use]
     pub fn kinds(mut self, kinds: impl Into<String>) -> Request {
         self.kinds = Some(kinds.into());
@@ -217,17 +218,17 @@ impl Request {
         kinds.split(',').any(|name| name.trim().parse() == Ok(kind))
     }
 
-    /// By what means it asks what each task waits in.
+    /// Returns by what means it asks what each task waits in.
     pub fn detail(&self) -> Option<Detail> {
         self.tasks
     }
 
-    /// The rate of the CPU profile that it asks for.
+    /// Returns the rate of the CPU profile that it asks for.
     pub fn rate(&self) -> Option<CpuRate> {
         self.hz
     }
 
-    /// Returns how long the server will record, as far as that can be told here.
+    /// Returns the time that the server will record, as far as that can be told here.
     pub fn window(&self) -> Duration {
         self.duration
             .as_deref()
@@ -236,7 +237,7 @@ impl Request {
     }
 }
 
-/// A text from outside on one line, bounded, and with nothing in it that is not seen.
+/// Returns a text from outside on one line, bounded, and with nothing in it that is not seen.
 fn printable(text: &str, most: usize) -> String {
     let on_one_line = |c| if matches!(c, '\n' | '\r' | '\t') { ' ' } else { c };
     let text: String = text.chars().map(on_one_line).take(most).collect();

@@ -12,39 +12,39 @@ use super::Collected;
 use crate::{Error, Result};
 
 /// A bundle that is being written. When a write fails it takes nothing more.
-pub(super) struct Output<'a> {
+pub(super) struct BundleOutput<'a> {
     writer: BundleWriter<CountedWriter<'a>>,
     bytes: Rc<Cell<u64>>,
     failed: Option<Error>,
-    /// Tells whether it can get an end although a write failed.
+    /// True if it can get an end although a write failed.
     can_end: bool,
 }
 
-/// Tells how a bundle ends.
+/// The facts that a bundle ends with.
 #[derive(Default)]
 pub(super) struct BundleEnd {
     pub(super) file_name: Option<String>,
     pub(super) warnings: Vec<Warning>,
-    /// The reasons why it can't be called whole.
+    /// The reason why it can't be called whole.
     pub(super) broke_off: Option<Error>,
     /// The manifest that came with the entries.
-    pub(super) manifest: Option<CallerWriter>,
+    pub(super) manifest: Option<ServiceManifest>,
 }
 
 /// A manifest of the service's, as it came and as it reads.
-pub(super) struct CallerWriter {
+pub(super) struct ServiceManifest {
     pub(super) json: Vec<u8>,
     pub(super) manifest: Manifest,
 }
 
-/// Holds what a writer's error holds if the writer has dropped everything since it was last
+/// The error that a writer's error wraps if the writer has dropped everything since it was last
 /// flushed, as one can by cutting off a file. A bundle that doesn't fit still gets its manifest
 /// then.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct RolledBack(#[from] pub io::Error);
 
-/// A writer that counts.
+/// A writer that counts its bytes.
 struct CountedWriter<'a> {
     to: &'a mut dyn Write,
     bytes: Rc<Cell<u64>>,
@@ -69,13 +69,13 @@ impl Write for CountedWriter<'_> {
     }
 }
 
-impl<'a> Output<'a> {
-    pub(super) fn begin(to: &'a mut dyn Write, header: Header) -> Result<Output<'a>> {
+impl<'a> BundleOutput<'a> {
+    pub(super) fn begin(to: &'a mut dyn Write, header: Header) -> Result<BundleOutput<'a>> {
         let bytes = Rc::new(Cell::new(0));
         let counted = CountedWriter { to, bytes: Rc::clone(&bytes), flushed: 0 };
         let mut writer = BundleWriter::new(counted, header).map_err(written)?;
         writer.flush().map_err(written)?;
-        Ok(Output { writer, bytes, failed: None, can_end: false })
+        Ok(BundleOutput { writer, bytes, failed: None, can_end: false })
     }
 
     /// Appends an entry and hands it on at once, so that it is there whatever comes after it.
@@ -157,17 +157,17 @@ impl<'a> Output<'a> {
         let own = self.writer.manifest();
         let useful = !own.entries.is_empty();
         // Of two manifests the service's knows more: what is known here is added to it.
-        let theirs = manifest.map(|CallerWriter { json, mut manifest }| {
+        let theirs = manifest.map(|ServiceManifest { json, mut manifest }| {
             if why.is_empty() && own.errors.is_empty() {
-                return CallerWriter { json, manifest };
+                return ServiceManifest { json, manifest };
             }
             let json = manifest.amend(&json, &why, &own.errors);
-            CallerWriter { json, manifest }
+            ServiceManifest { json, manifest }
         });
         self.writer.incomplete(why);
         let own = self.writer.manifest().clone();
         let end = |writer: BundleWriter<CountedWriter<'a>>| match &theirs {
-            Some(CallerWriter { json, .. }) => writer.finish_with(json),
+            Some(ServiceManifest { json, .. }) => writer.finish_with(json),
             None => writer.finish(),
         };
         if self.failed.is_none() {

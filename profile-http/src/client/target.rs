@@ -14,21 +14,21 @@ use crate::{Error, Result};
 
 /// The addresses of a service's endpoints, without credentials, and what the URL asked for.
 #[derive(Clone)]
-pub(super) struct Target {
-    /// The address that bundles come from. With what is left of the query, which may hold something that
-    /// isn't to be shown.
+pub(super) struct ServiceTarget {
+    /// The address that bundles come from, with what is left of the query, which may hold something
+    /// that isn't to be shown.
     bundle: Url,
     /// The folder of Go's endpoints, with a slash at its end and the query less their parameters.
     pprof: Url,
-    /// Holds what the query says of a bundle.
+    /// The things that the query asks of a bundle.
     asked: Request,
-    /// The first without its query.
+    /// The address of bundles without its query.
     shown: String,
-    /// Tells whether the URL named a host only.
+    /// True if the URL named a host only.
     bare: bool,
 }
 
-impl fmt::Debug for Target {
+impl fmt::Debug for ServiceTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.shown.fmt(f)
     }
@@ -37,9 +37,9 @@ impl fmt::Debug for Target {
 /// The path under which the endpoints stand unless the URL says otherwise.
 const DEFAULT_PREFIX: &str = "/debug";
 
-impl Target {
-    /// Reads `host:port`, a base or an endpoint; and its credentials as a header's value.
-    pub(super) fn parse(text: &str) -> Result<(Target, Option<HeaderValue>)> {
+impl ServiceTarget {
+    /// Reads `host:port`, a base or an endpoint. Returns its credentials too, as a header's value.
+    pub(super) fn parse(text: &str) -> Result<(ServiceTarget, Option<HeaderValue>)> {
         let text = text.trim();
         let absolute =
             if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
@@ -65,8 +65,13 @@ impl Target {
         url.set_query(of_bundle.as_deref());
         let mut pprof = url.clone();
         pprof.set_query(of_pprof.as_deref());
-        let mut target =
-            Target { bundle: url, pprof, asked, shown: String::new(), bare: path.is_empty() };
+        let mut target = ServiceTarget {
+            bundle: url,
+            pprof,
+            asked,
+            shown: String::new(),
+            bare: path.is_empty(),
+        };
         target.set_path(if path.is_empty() { DEFAULT_PREFIX } else { &path });
         Ok((target, basic))
     }
@@ -95,20 +100,20 @@ impl Target {
         &self.shown
     }
 
-    /// The host, and the port where it was given.
+    /// Returns the host, and the port where it was given.
     pub(super) fn host(&self) -> String {
         let host = self.bundle.host_str().unwrap_or_default();
         self.bundle.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
     }
 
-    /// The index of Go's endpoints, without its query.
+    /// Returns the address of the index of Go's endpoints, without its query.
     pub(super) fn pprof_shown(&self) -> String {
         let mut shown = self.pprof.clone();
         shown.set_query(None);
         shown.into()
     }
 
-    /// Returns whether it is on this host, by its name or its address.
+    /// Returns whether the service is on this host, by its name or its address.
     pub(super) fn is_loopback(&self) -> bool {
         match self.bundle.host() {
             Some(Host::Domain(name)) => name == "localhost",
@@ -118,7 +123,7 @@ impl Target {
         }
     }
 
-    /// A request with what it leaves open as the URL asked for it.
+    /// Returns a request with what it leaves open as the URL asked for it.
     pub(super) fn complete(&self, request: &Request) -> Request {
         let Request { duration, kinds, tasks, hz } = request;
         Request {
@@ -129,7 +134,7 @@ impl Target {
         }
     }
 
-    /// The bundle's address with the parameters of a complete request.
+    /// Returns the bundle's address with the parameters of a complete request.
     pub(super) fn bundle(&self, request: &Request) -> Url {
         let mut url = self.bundle.clone();
         let Request { duration, kinds, tasks, hz } = request;
@@ -149,7 +154,7 @@ impl Target {
         url
     }
 
-    /// The address of one of Go's endpoints, or of their index where the name is empty.
+    /// Returns the address of one of Go's endpoints, or of their index where the name is empty.
     pub(super) fn pprof(&self, name: &str, parameter: Option<(&str, &str)>) -> Url {
         let mut url = self.pprof.clone();
         url.set_path(&format!("{}{name}", self.pprof.path()));
@@ -160,7 +165,7 @@ impl Target {
     }
 }
 
-/// Holds what a URL's query says, by whom it is for.
+/// The parameters of a URL's query, by whom they are for.
 struct TargetQuery {
     asked: Request,
     bundle: Option<String>,
@@ -216,7 +221,7 @@ impl TargetQuery {
     }
 }
 
-/// The part of a path before the folder of Go's endpoints, if it is in there.
+/// Returns the part of a path before the folder of Go's endpoints, if it is in there.
 fn gos_prefix(path: &str) -> Option<&str> {
     let folder = path.rfind("/pprof/").map(|end| &path[..end]);
     folder.or_else(|| path.strip_suffix("/pprof"))
@@ -236,7 +241,7 @@ fn credentials(url: &Url) -> Option<HeaderValue> {
     Some(value)
 }
 
-/// A URL that could not be parsed, for an error: without what may be a password.
+/// Returns a URL that could not be parsed, for an error: without what may be a password.
 fn without_password(text: &str) -> String {
     let shown = match text.rsplit_once('@') {
         Some((_credentials, rest)) => format!("…@{rest}"),
@@ -253,7 +258,7 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, shown: &str, basic: Option<&str>) {
-        let (target, header) = Target::parse(text).unwrap();
+        let (target, header) = ServiceTarget::parse(text).unwrap();
         assert_eq!(target.as_str(), shown);
         let header = header.map(|value| value.to_str().unwrap().to_owned());
         assert_eq!(header, basic.map(|pair| format!("Basic {}", STANDARD.encode(pair))));
@@ -276,7 +281,7 @@ mod tests {
         for text in
             ["", "ftp://h/", "http://", "http://h:99999", "http://x:s3cret@h:99999?t=s3cret"]
         {
-            let error = Target::parse(text).unwrap_err().to_string();
+            let error = ServiceTarget::parse(text).unwrap_err().to_string();
             assert!(!error.contains("s3cret"), "{error}");
         }
     }
@@ -290,14 +295,14 @@ mod tests {
             ("10.0.0.1:1", false),
             ("localhost.example", false),
         ] {
-            assert_eq!(Target::parse(text).unwrap().0.is_loopback(), loopback, "{text}");
+            assert_eq!(ServiceTarget::parse(text).unwrap().0.is_loopback(), loopback, "{text}");
         }
     }
 
     #[test]
     fn finds_the_endpoints_from_any_of_them() {
         let check = |text: &str, bundle: &str, pprof: &str| {
-            let (target, _) = Target::parse(text).unwrap();
+            let (target, _) = ServiceTarget::parse(text).unwrap();
             assert_eq!(target.as_str(), bundle, "{text}");
             assert_eq!(target.pprof("heap", None).as_str(), format!("{pprof}heap"), "{text}");
         };
@@ -326,7 +331,7 @@ mod tests {
     #[test]
     fn a_prefix_is_for_urls_without_a_path() {
         let prefixed = |text: &str| {
-            let (mut target, _) = Target::parse(text).unwrap();
+            let (mut target, _) = ServiceTarget::parse(text).unwrap();
             target.set_prefix("ops/debug/");
             target.as_str().to_owned()
         };
@@ -336,7 +341,7 @@ mod tests {
 
     #[test]
     fn adds_the_request_to_the_query() {
-        let (target, _) = Target::parse("h:1/debug/profile?x=1").unwrap();
+        let (target, _) = ServiceTarget::parse("h:1/debug/profile?x=1").unwrap();
         let request = Request::default().duration("5s").kinds("cpu,heap");
         assert_eq!(
             target.bundle(&request).as_str(),
@@ -351,7 +356,7 @@ mod tests {
     #[test]
     fn a_request_replaces_what_the_url_asks_for() {
         let check = |text: &str, request: Request, bundle: &str, pprof: &str| {
-            let (target, _) = Target::parse(text).unwrap();
+            let (target, _) = ServiceTarget::parse(text).unwrap();
             let asked = target.bundle(&target.complete(&request));
             assert_eq!(asked.as_str(), format!("http://h/debug/profile{bundle}"), "{text}");
             let index = target.pprof("", None);
@@ -394,7 +399,7 @@ mod tests {
             "hz=0",
             "hz=9&hz=9",
         ] {
-            let error = Target::parse(&format!("h/debug/profile?{query}")).unwrap_err();
+            let error = ServiceTarget::parse(&format!("h/debug/profile?{query}")).unwrap_err();
             assert!(matches!(error, Error::Url { .. }), "{error}");
         }
     }

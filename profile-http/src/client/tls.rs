@@ -6,7 +6,7 @@ use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConf
 
 use crate::{Error, Result};
 
-/// Holds what differs from the defaults. Its `Debug` shows no key.
+/// The settings that differ from the defaults. Its `Debug` shows no key.
 #[derive(Default)]
 pub(super) struct TlsSettings {
     authorities: Vec<Certificate<'static>>,

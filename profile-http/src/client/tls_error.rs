@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 
 use crate::HandshakeError;
 
-/// Returns what of TLS a failure is about, if it is about that.
+/// Returns the error of TLS that a failure is about, if it is about one.
 pub(super) fn read(error: &(dyn StdError + 'static)) -> Option<HandshakeError> {
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(of_rustls(error));
@@ -43,7 +43,7 @@ fn of_rustls(error: &rustls::Error) -> HandshakeError {
     }
 }
 
-/// An alert's name as words.
+/// Returns an alert's name as words.
 fn words(alert: &rustls::AlertDescription) -> String {
     let mut words = String::new();
     for c in format!("{alert:?}").chars() {
@@ -95,7 +95,7 @@ fn of_certificate(error: &rustls::CertificateError) -> HandshakeError {
     }
 }
 
-/// The names in a certificate. They come as `DnsName("localhost")`.
+/// Returns the names in a certificate. They come as `DnsName("localhost")`.
 fn names(presented: &[String]) -> String {
     const MOST: usize = 5;
     let bare = |name: &String| {

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use ureq::Error;
 use ureq::unversioned::transport::{Buffers, ConnectionDetails, Connector, NextTimeout, Transport};
 
-/// Makes an unclean end an error, whatever is being read.
+/// A connector that makes an unclean end an error, whatever is being read.
 #[derive(Debug)]
 pub(super) struct UncleanConnector;
 
@@ -52,7 +52,7 @@ impl<T: Transport> Transport for UncleanTransport<T> {
     }
 }
 
-/// The kinds that `ureq` looks for.
+/// Returns whether the kind is one of those that `ureq` looks for.
 fn is_unclean(kind: ErrorKind) -> bool {
     matches!(
         kind,
@@ -60,7 +60,7 @@ fn is_unclean(kind: ErrorKind) -> bool {
     )
 }
 
-/// The same as an error that is none of them. `rustls` points to its manual.
+/// Makes an error of the same text that is none of these kinds. `rustls` points to its manual.
 fn said(error: &io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => io::Error::other("the server hung up without ending TLS"),

@@ -16,7 +16,7 @@ use ureq::{Agent, Error};
 
 use super::unclean::UncleanConnector;
 
-/// An agent whose every connection goes to the socket at `path`.
+/// Makes an agent whose every connection goes to the socket at `path`.
 pub(super) fn agent(config: Config, path: PathBuf) -> Agent {
     Agent::with_parts(config, SocketConnector { path }.chain(UncleanConnector), NoResolver)
 }
@@ -88,7 +88,7 @@ impl Transport for SocketTransport {
     }
 }
 
-/// Sockets say "would block" where a timeout has passed.
+/// Turns "would block", which sockets say where a timeout has passed, into a timeout.
 fn in_time(error: std::io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
@@ -98,7 +98,8 @@ fn in_time(error: std::io::Error, timeout: NextTimeout) -> Error {
     }
 }
 
-/// The host in the URL is for the `Host` header only, and need not exist.
+/// A resolver that resolves nothing: the host in the URL is for the `Host` header only, and need
+/// not exist.
 #[derive(Debug)]
 struct NoResolver;
 

@@ -27,12 +27,12 @@ where
     }
 }
 
-/// Tells who asks, for the record that is kept of each collection. Never a secret.
+/// The name of whoever asks, for the record that is kept of each collection. Never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity(String);
 
 impl Identity {
-    /// An identity by a name that may stand in a log.
+    /// Returns an identity by a name that may stand in a log.
     pub fn new(name: impl Into<String>) -> Identity {
         Identity(name.into())
     }
@@ -54,8 +54,8 @@ pub enum Denied {
     Forbidden(String),
 }
 
-/// Place where a request comes from. The listener puts it into each request's extensions; a server
-/// that mounts the service without an authorizer must do so too.
+/// The origin of a request's connection. The listener puts it into each request's extensions; a
+/// server that mounts the service without an authorizer must do so too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
     /// A TCP connection from this address.
@@ -119,7 +119,7 @@ fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
     same_port && origin.host().is_some_and(|name| name.eq_ignore_ascii_case(host.host()))
 }
 
-/// The host that a request is for; none where it names two.
+/// Returns the host that a request is for; `None` where it names two.
 fn host(request: &Parts) -> Option<&str> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
@@ -129,8 +129,9 @@ fn host(request: &Parts) -> Option<&str> {
     }
 }
 
-/// Without an authorizer: from this host, and under a name that only this host has. Otherwise a web
-/// page could reach the service by giving its own host name a loopback address.
+/// Lets in, where there is no authorizer, a request from this host, under a name that only this
+/// host has. Otherwise a web page could reach the service by giving its own host name a loopback
+/// address.
 fn local(request: &Parts) -> Result<Identity, Denied> {
     match request.extensions.get::<Peer>() {
         None => Err(forbidden("this service has no authorizer and can't tell who is asking")),

@@ -17,7 +17,7 @@ pub struct Body(BodyContent);
 enum BodyContent {
     Full(Option<Bytes>),
     Stream(PipeReader),
-    /// Left out of the answer to HEAD, and of unknown size.
+    /// No content, and of unknown size: left out of the answer to HEAD.
     Omitted,
 }
 

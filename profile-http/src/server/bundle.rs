@@ -20,16 +20,16 @@ use tokio::sync::oneshot;
 use super::access::Identity;
 use super::pipe::{self, PipeWriter};
 use super::read_body::read_body;
-use super::reply::{self, Refusal, Reply};
+use super::reply::{self, HttpRefusal, HttpReply};
 use super::{Body, RequestBody, ServiceState};
 
-/// Bytes of a form.
+/// The largest form, in bytes.
 const LARGEST_FORM: usize = 64 << 10;
 /// The header that says what format the bundle is in.
 const FORMAT_HEADER: &str = "profilez-format";
 
-/// The parameters of a request: those of its query, and those of a form in its body.
-pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, Refusal> {
+/// Returns the parameters of a request: those of its query, and those of a form in its body.
+pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, HttpRefusal> {
     let mut query = request.uri.query().unwrap_or("").to_owned();
     if request.method == Method::POST && is_form(&request.headers) {
         let form = read_body(body, LARGEST_FORM).await?;
@@ -46,7 +46,7 @@ fn is_form(headers: &HeaderMap) -> bool {
 }
 
 /// Answers with a bundle, once its window is open.
-pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Identity) -> Reply {
+pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Identity) -> HttpReply {
     let available = shared.collectors.available().with_max_window(shared.max_window);
     let plan = Plan::parse(query, &available).map_err(reply::bad_plan)?;
     if plan.kinds().is_empty() {
@@ -88,7 +88,7 @@ pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Iden
     Ok(response)
 }
 
-/// A service's name as part of a file name: whatever else it holds becomes `-`.
+/// Returns a service's name as part of a file name: whatever else it holds becomes `-`.
 fn file_name_part(service: &str) -> String {
     let part: String = service
         .chars()
@@ -105,10 +105,10 @@ struct BundleCollection {
     caller: Identity,
 }
 
-/// Tells the handler that the window is open, and since when, or why not.
+/// The sender that tells the handler since when the window is open, or why it is not.
 type StartedBundle = oneshot::Sender<Result<std::time::SystemTime, Error>>;
 
-/// Holds what a collection came to, for the record.
+/// The sums of a collection, for its record.
 #[derive(Default)]
 struct CollectionTally {
     bytes: u64,
@@ -215,7 +215,7 @@ impl BundleCollection {
         }
     }
 
-    /// One structured event for each collection.
+    /// Records a collection as one structured event.
     fn record(&self, began: &Instant, tally: &CollectionTally, outcome: &dyn Display) {
         let kinds: Vec<&str> = self.plan.kinds().iter().map(|kind| kind.name()).collect();
         tracing::info!(

@@ -53,7 +53,7 @@ pub struct DebugService {
     shared: Arc<ServiceState>,
 }
 
-/// Holds what every request needs.
+/// The state that every request needs.
 struct ServiceState {
     service: String,
     version: String,
@@ -68,7 +68,7 @@ struct ServiceState {
     collections: Mutex<Vec<JoinHandle<()>>>,
     taking: pprof::TakingThreads,
     live: live::LiveData,
-    /// Holds what threads and tasks are for.
+    /// The rules that say what threads and tasks are for.
     rules: RuleSet,
 }
 
@@ -83,7 +83,7 @@ pub struct DebugServiceBuilder {
 const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 
 impl DebugService {
-    /// Settings for a service of this name, which becomes part of bundles' names.
+    /// Returns settings for a service of this name, which becomes part of bundles' names.
     pub fn builder(service: impl Into<String>) -> DebugServiceBuilder {
         DebugServiceBuilder {
             shared: ServiceState {
@@ -105,7 +105,7 @@ impl DebugService {
         }
     }
 
-    /// Returns what this process can give now, and why not the rest.
+    /// Returns the kinds that this process can give now, and why not the rest.
     pub fn available(&self) -> Available {
         self.shared.collectors.available().with_max_window(self.shared.max_window)
     }
@@ -117,7 +117,8 @@ impl DebugService {
         self.respond_and_tell(request, |_| ()).await
     }
 
-    /// The same, and tells who was let in as soon as it is known: access first, for every path.
+    /// Answers one request as `respond` does, and tells who was let in as soon as it is known.
+    /// Access comes first, for every path.
     async fn respond_and_tell<B: RequestBody>(
         self,
         request: Request<B>,
@@ -140,14 +141,14 @@ impl DebugService {
 }
 
 impl DebugServiceBuilder {
-    /// The service's version, for manifests.
+    /// Sets the service's version, for manifests.
     pub fn version(mut self, version: impl Into<String>) -> DebugServiceBuilder {
         self.shared.version = version.into();
         self
     }
 
-    /// The path under which the endpoints stand, `/debug` by default. Empty where the server that
-    /// mounts the service strips the prefix.
+    /// Sets the path under which the endpoints stand, `/debug` by default. Empty where the server
+    /// that mounts the service strips the prefix.
     pub fn prefix(mut self, prefix: &str) -> DebugServiceBuilder {
         let trimmed = prefix.trim_matches('/');
         self.shared.prefix = if trimmed.is_empty() { String::new() } else { format!("/{trimmed}") };
@@ -161,40 +162,41 @@ impl DebugServiceBuilder {
         self
     }
 
-    /// Collectors to use instead of the built-in ones.
+    /// Sets the collectors to use instead of the built-in ones.
     pub fn collectors(mut self, collectors: Collectors) -> DebugServiceBuilder {
         self.shared.collectors = collectors;
         self
     }
 
-    /// A gate of its own instead of the process's, for collectors that share nothing with others.
+    /// Sets a gate of its own instead of the process's, for collectors that share nothing with
+    /// others.
     pub fn gate(mut self, gate: Gate) -> DebugServiceBuilder {
         self.shared.gate = gate;
         self
     }
 
-    /// The longest window that may be asked for; a minute by default.
+    /// Sets the longest window that may be asked for; a minute by default.
     pub fn max_window(mut self, max_window: Duration) -> DebugServiceBuilder {
         self.shared.max_window = max_window;
         self
     }
 
-    /// Returns how long in all a collection may wait for a client that reads slowly or not at all,
+    /// Sets how long in all a collection may wait for a client that reads slowly or not at all,
     /// beyond the window; half a minute by default. After that the answer is cut off.
     pub fn patience(mut self, patience: Duration) -> DebugServiceBuilder {
         self.shared.patience = patience;
         self
     }
 
-    /// Returns how often the statistics are looked at and how far their history goes back; `None`
+    /// Sets how often the statistics are looked at and how far their history goes back; `None`
     /// switches the collector off. By default every 10 s, and 5 minutes.
     pub fn stats(mut self, settings: impl Into<Option<Settings>>) -> DebugServiceBuilder {
         self.stats = settings.into();
         self
     }
 
-    /// The async runtime whose tasks, workers and queue the statistics show: what it says of itself
-    /// without `tokio_unstable`.
+    /// Sets the async runtime whose tasks, workers and queue the statistics show: what it says of
+    /// itself without `tokio_unstable`.
     pub fn runtime(mut self, runtime: &tokio::runtime::Handle) -> DebugServiceBuilder {
         let metrics = runtime.metrics();
         if let Some(stats) = &mut self.stats {
@@ -203,22 +205,23 @@ impl DebugServiceBuilder {
         self
     }
 
-    /// Rules that say what threads and tasks of this service are for, to be asked before the shipped
-    /// ones.
+    /// Sets rules that say what threads and tasks of this service are for, to be asked before the
+    /// shipped ones.
     pub fn rules(mut self, rules: RuleSet) -> DebugServiceBuilder {
         self.shared.rules = rules.then(RuleSet::shipped().clone());
         self
     }
 
-    /// The finished service. From here on the statistics are collected, by a thread that ends with
-    /// the service's last clone.
+    /// Returns the finished service. From here on the statistics are collected, by a thread that
+    /// ends with the service's last clone.
     pub fn build(self) -> DebugService {
         let shared = ServiceState { live: live::LiveData::start(self.stats), ..self.shared };
         DebugService { shared: Arc::new(shared) }
     }
 }
 
-/// Returns what a runtime says of itself; a processor without wide atomics leaves some of it out.
+/// Returns the figures that a runtime gives of itself. A processor without wide atomics leaves some
+/// of them out.
 #[allow(clippy::needless_update)]
 fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
     let workers = 0..metrics.num_workers();
@@ -242,7 +245,7 @@ impl ServiceState {
         kept.push(collection);
     }
 
-    /// Waits until every collection has ended, whose clients are gone.
+    /// Waits until every collection has ended whose client is gone.
     fn wait_for_collections(&self) {
         let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
         for collection in std::mem::take(&mut *kept) {
@@ -258,7 +261,7 @@ impl ServiceState {
         request: &Parts,
         body: B,
         caller: Identity,
-    ) -> reply::Reply {
+    ) -> reply::HttpReply {
         if let Some(rest) = pprof::below(path) {
             return pprof::answer(self, rest, request, body, caller).await;
         }
@@ -285,8 +288,8 @@ impl ServiceState {
     }
 }
 
-/// The answer to a request that is not let in.
-fn refuse(path: &str, request: &Parts, denied: Denied) -> reply::Reply {
+/// Returns the answer to a request that is not let in.
+fn refuse(path: &str, request: &Parts, denied: Denied) -> reply::HttpReply {
     match denied {
         // It is how a person at a browser gives the token.
         Denied::Unauthenticated if page::is_visited(path, request) => Ok(page::locked(request)),

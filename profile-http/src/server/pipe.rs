@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-/// The most that may wait in the pipe. Enough to keep a connection busy, little enough not to matter.
+/// The most bytes that may wait in the pipe: enough to keep a connection busy, little enough not to
+/// matter.
 const CAPACITY: usize = 256 * 1024;
-/// The largest piece put in at once.
+/// The largest piece that is put in at once, in bytes.
 const PIECE: usize = 64 * 1024;
 
-/// A pipe whose writer waits for its reader for `patience` in all.
+/// Makes a pipe whose writer waits for its reader for `patience` in all.
 pub(super) fn pipe(patience: Duration) -> (PipeWriter, PipeReader) {
     let shared = Arc::new(PipeShared::default());
     (PipeWriter { shared: Arc::clone(&shared), patience, written: 0 }, PipeReader { shared })
@@ -25,7 +26,7 @@ pub(super) fn pipe(patience: Duration) -> (PipeWriter, PipeReader) {
 #[derive(Debug, Default)]
 struct PipeShared {
     state: Mutex<PipeState>,
-    /// Told when there is room again, or the reader is gone.
+    /// Notified when there is room again, or the reader is gone.
     moved: Condvar,
 }
 
@@ -44,7 +45,7 @@ enum PipeEnd {
     CutShort,
 }
 
-/// The blocking end. Dropping it without [`PipeWriter::finish`] cuts the stream short.
+/// The blocking end of a pipe. Dropping it without [`PipeWriter::finish`] cuts the stream short.
 #[derive(Debug)]
 pub(super) struct PipeWriter {
     shared: Arc<PipeShared>,
@@ -52,20 +53,20 @@ pub(super) struct PipeWriter {
     written: u64,
 }
 
-/// Tells whether the reader is still there.
+/// A look at whether the reader is still there.
 #[derive(Debug)]
 pub(super) struct ReaderWatch {
     shared: Arc<PipeShared>,
 }
 
-/// The asynchronous end.
+/// The asynchronous end of a pipe.
 #[derive(Debug)]
 pub(super) struct PipeReader {
     shared: Arc<PipeShared>,
 }
 
 impl PipeShared {
-    /// Every change leaves the state whole, so a panic elsewhere doesn't spoil it.
+    /// Locks the state. Every change leaves it whole, so a panic elsewhere doesn't spoil it.
     fn lock(&self) -> MutexGuard<'_, PipeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,12 +88,12 @@ fn wake(mut state: MutexGuard<'_, PipeState>) {
 }
 
 impl PipeWriter {
-    /// A look at the reader, for the writer's own use between writes.
+    /// Returns a look at the reader, for the writer's own use between writes.
     pub(super) fn watch(&self) -> ReaderWatch {
         ReaderWatch { shared: Arc::clone(&self.shared) }
     }
 
-    /// Bytes put in so far.
+    /// Returns the number of bytes put in so far.
     pub(super) fn written(&self) -> u64 {
         self.written
     }
@@ -104,7 +105,7 @@ impl PipeWriter {
 }
 
 impl ReaderWatch {
-    /// Waits for `duration`, or until the reader is gone. Whether it is still there.
+    /// Waits for `duration`, or until the reader is gone. Returns whether it is still there.
     pub(super) fn wait(&self, duration: Duration) -> bool {
         let state = self.shared.lock();
         let (state, _timeout) = self
@@ -163,7 +164,7 @@ impl Drop for PipeWriter {
 }
 
 impl PipeReader {
-    /// The next piece; `None` at a complete end.
+    /// Returns the next piece; `None` at a complete end.
     pub(super) fn poll_read(
         &mut self,
         context: &mut Context<'_>,

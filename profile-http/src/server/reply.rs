@@ -15,11 +15,11 @@ use super::Body;
 use super::access::Denied;
 
 /// An answer, or a refusal in its place.
-pub(super) type Reply = Result<Response<Body>, Refusal>;
+pub(super) type HttpReply = Result<Response<Body>, HttpRefusal>;
 
 /// A refusal: a status with a message for people and, where there is more to say, a detail.
 #[derive(Clone, Debug)]
-pub(super) struct Refusal {
+pub(super) struct HttpRefusal {
     status: StatusCode,
     message: String,
     detail: String,
@@ -35,13 +35,17 @@ struct RefusalBody<'a> {
     detail: &'a str,
 }
 
-impl Refusal {
-    fn new(status: StatusCode, message: impl Into<String>, detail: impl Into<String>) -> Refusal {
-        Refusal { status, message: message.into(), detail: detail.into(), header: None }
+impl HttpRefusal {
+    fn new(
+        status: StatusCode,
+        message: impl Into<String>,
+        detail: impl Into<String>,
+    ) -> HttpRefusal {
+        HttpRefusal { status, message: message.into(), detail: detail.into(), header: None }
     }
 
-    fn with_header(self, name: HeaderName, value: HeaderValue) -> Refusal {
-        Refusal { header: Some(Box::new((name, value))), ..self }
+    fn with_header(self, name: HeaderName, value: HeaderValue) -> HttpRefusal {
+        HttpRefusal { header: Some(Box::new((name, value))), ..self }
     }
 
     pub(super) fn message(&self) -> &str {
@@ -49,7 +53,7 @@ impl Refusal {
     }
 
     fn response(self, form: RefusalForm) -> Response<Body> {
-        let Refusal { status, message, detail, header } = self;
+        let HttpRefusal { status, message, detail, header } = self;
         let (body, content_type) = match form {
             RefusalForm::Json => {
                 let body = RefusalBody { message: &message, detail: &detail };
@@ -76,7 +80,7 @@ impl Refusal {
     }
 }
 
-/// Tells how a refusal is written.
+/// The form in which a refusal is written.
 #[derive(Clone, Copy)]
 pub(super) enum RefusalForm {
     /// As JSON, for the endpoints that are our own.
@@ -85,8 +89,8 @@ pub(super) enum RefusalForm {
     Go,
 }
 
-/// The response for a reply, with the headers that every answer carries.
-pub(super) fn finish(reply: Reply, form: RefusalForm) -> Response<Body> {
+/// Returns the response for a reply, with the headers that every answer carries.
+pub(super) fn finish(reply: HttpReply, form: RefusalForm) -> Response<Body> {
     let mut response = reply.unwrap_or_else(|refusal| refusal.response(form));
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -102,9 +106,9 @@ pub(super) fn close(response: &mut Response<Body>, version: Version) {
     }
 }
 
-pub(super) fn denied(denied: Denied) -> Refusal {
+pub(super) fn denied(denied: Denied) -> HttpRefusal {
     match denied {
-        Denied::Unauthenticated => Refusal::new(
+        Denied::Unauthenticated => HttpRefusal::new(
             StatusCode::UNAUTHORIZED,
             "Missing or invalid credentials.",
             "Send the token as `Authorization: Bearer TOKEN`, or as the password of Basic \
@@ -114,12 +118,12 @@ pub(super) fn denied(denied: Denied) -> Refusal {
             header::WWW_AUTHENTICATE,
             HeaderValue::from_static("Bearer realm=\"debug\", Basic realm=\"debug\""),
         ),
-        Denied::Forbidden(reason) => Refusal::new(StatusCode::FORBIDDEN, "Forbidden.", reason),
+        Denied::Forbidden(reason) => HttpRefusal::new(StatusCode::FORBIDDEN, "Forbidden.", reason),
     }
 }
 
-pub(super) fn no_such_path(prefix: &str) -> Refusal {
-    Refusal::new(
+pub(super) fn no_such_path(prefix: &str) -> HttpRefusal {
+    HttpRefusal::new(
         StatusCode::NOT_FOUND,
         "Not found.",
         format!(
@@ -129,14 +133,18 @@ pub(super) fn no_such_path(prefix: &str) -> Refusal {
     )
 }
 
-pub(super) fn wrong_method(allowed: &'static str) -> Refusal {
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "Method not allowed.", format!("Use {allowed}."))
-        .with_header(header::ALLOW, HeaderValue::from_static(allowed))
+pub(super) fn wrong_method(allowed: &'static str) -> HttpRefusal {
+    HttpRefusal::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "Method not allowed.",
+        format!("Use {allowed}."),
+    )
+    .with_header(header::ALLOW, HeaderValue::from_static(allowed))
 }
 
-pub(super) fn bad_plan(error: PlanError) -> Refusal {
+pub(super) fn bad_plan(error: PlanError) -> HttpRefusal {
     let bad =
-        |message: &str, detail: String| Refusal::new(StatusCode::BAD_REQUEST, message, detail);
+        |message: &str, detail: String| HttpRefusal::new(StatusCode::BAD_REQUEST, message, detail);
     let range = |max| {
         format!(
             "The duration may be from {} to {}.",
@@ -175,13 +183,13 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
             .to_owned(),
         ),
         PlanError::InvalidTasks(why) => bad("Invalid tasks parameter.", why.to_string()),
-        PlanError::TasksUnavailable { detail, why } => Refusal::new(
+        PlanError::TasksUnavailable { detail, why } => HttpRefusal::new(
             StatusCode::NOT_IMPLEMENTED,
             format!("tasks={} is not available in this process.", detail.name()),
             reason_and_hint(&why),
         ),
         PlanError::InvalidRate(why) => bad("Invalid hz parameter.", why.to_string()),
-        PlanError::RateUnavailable { rate, why } => Refusal::new(
+        PlanError::RateUnavailable { rate, why } => HttpRefusal::new(
             StatusCode::NOT_IMPLEMENTED,
             format!("hz={rate} is not available in this process."),
             reason_and_hint(&why),
@@ -192,24 +200,24 @@ pub(super) fn bad_plan(error: PlanError) -> Refusal {
     }
 }
 
-pub(super) fn unknown_kind(name: &str, valid: impl IntoIterator<Item = Kind>) -> Refusal {
-    Refusal::new(
+pub(super) fn unknown_kind(name: &str, valid: impl IntoIterator<Item = Kind>) -> HttpRefusal {
+    HttpRefusal::new(
         StatusCode::BAD_REQUEST,
         format!("Unknown profile type: {name:?}."),
         valid_types(valid),
     )
 }
 
-pub(super) fn unknown_parameter(name: &str, valid: &str) -> Refusal {
-    Refusal::new(
+pub(super) fn unknown_parameter(name: &str, valid: &str) -> HttpRefusal {
+    HttpRefusal::new(
         StatusCode::BAD_REQUEST,
         format!("Unknown parameter: {name:?}."),
         format!("Valid parameters: {valid}"),
     )
 }
 
-pub(super) fn bad_parameter(message: &str, detail: String) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, message, detail)
+pub(super) fn bad_parameter(message: &str, detail: String) -> HttpRefusal {
+    HttpRefusal::new(StatusCode::BAD_REQUEST, message, detail)
 }
 
 fn valid_types(kinds: impl IntoIterator<Item = Kind>) -> String {
@@ -217,19 +225,19 @@ fn valid_types(kinds: impl IntoIterator<Item = Kind>) -> String {
     format!("Valid types: {}", names.join(", "))
 }
 
-pub(super) fn unavailable(why: &Unavailable) -> Refusal {
-    Refusal::new(
+pub(super) fn unavailable(why: &Unavailable) -> HttpRefusal {
+    HttpRefusal::new(
         StatusCode::NOT_IMPLEMENTED,
         format!("Profile type {:?} is not available in this process.", why.kind.name()),
         reason_and_hint(why),
     )
 }
 
-/// The answer where not one of the default kinds can be given.
-pub(super) fn nothing_available(left_out: &[Unavailable]) -> Refusal {
+/// Returns the refusal where not one of the default kinds can be given.
+pub(super) fn nothing_available(left_out: &[Unavailable]) -> HttpRefusal {
     let reasons: Vec<String> =
         left_out.iter().map(|why| format!("{}: {}", why.kind, reason_and_hint(why))).collect();
-    Refusal::new(
+    HttpRefusal::new(
         StatusCode::NOT_IMPLEMENTED,
         "No profile is available in this process.",
         reasons.join("; "),
@@ -240,9 +248,9 @@ fn reason_and_hint(why: &Unavailable) -> String {
     if why.hint.is_empty() { why.reason.clone() } else { format!("{}; {}", why.reason, why.hint) }
 }
 
-pub(super) fn busy(busy: &Busy) -> Refusal {
+pub(super) fn busy(busy: &Busy) -> HttpRefusal {
     let seconds = busy.retry_after().as_secs_f64().ceil() as u64;
-    Refusal::new(
+    HttpRefusal::new(
         StatusCode::CONFLICT,
         "A profile collection is already in progress. Try again later.",
         format!(
@@ -254,7 +262,7 @@ pub(super) fn busy(busy: &Busy) -> Refusal {
     .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-pub(super) fn start_failed(error: &Error) -> Refusal {
+pub(super) fn start_failed(error: &Error) -> HttpRefusal {
     let kind = match error {
         Error::InUse { kind, .. } | Error::Collect { kind, .. } | Error::Panicked { kind, .. } => {
             Some(*kind)
@@ -266,113 +274,117 @@ pub(super) fn start_failed(error: &Error) -> Refusal {
         Some(kind) => format!("Failed to start {kind}."),
         None => "Failed to start.".to_owned(),
     };
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, error.chain())
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, error.chain())
 }
 
-/// More recordings at a time than there are threads for.
-pub(super) fn too_many(window: Duration) -> Refusal {
+/// Returns the refusal of one recording more than there are threads for.
+pub(super) fn too_many(window: Duration) -> HttpRefusal {
     let seconds = window.as_secs_f64().ceil().max(1.0) as u64;
-    Refusal::new(StatusCode::CONFLICT, "Too many recordings are in progress. Try again later.", "")
-        .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    HttpRefusal::new(
+        StatusCode::CONFLICT,
+        "Too many recordings are in progress. Try again later.",
+        "",
+    )
+    .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
-/// Returns what was asked for could not be computed.
-pub(super) fn failed(why: &str) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to compute.", why)
+/// Returns the refusal where an answer could not be computed.
+pub(super) fn failed(why: &str) -> HttpRefusal {
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to compute.", why)
 }
 
-pub(super) fn not_started(why: &str) -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to start.", why)
+pub(super) fn not_started(why: &str) -> HttpRefusal {
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to start.", why)
 }
 
 // Those of `/debug/pprof/*`, with Go's words where Go has some.
 
-pub(super) fn unknown_profile() -> Refusal {
-    Refusal::new(StatusCode::NOT_FOUND, "Unknown profile", "")
+pub(super) fn unknown_profile() -> HttpRefusal {
+    HttpRefusal::new(StatusCode::NOT_FOUND, "Unknown profile", "")
 }
 
-pub(super) fn bad_seconds() -> Refusal {
+pub(super) fn bad_seconds() -> HttpRefusal {
     let message = "invalid value for \"seconds\" - must be a positive integer";
-    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+    HttpRefusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 
-pub(super) fn seconds_too_many(max: Duration) -> Refusal {
+pub(super) fn seconds_too_many(max: Duration) -> HttpRefusal {
     let max = max.as_secs_f64();
     let message = format!("invalid value for \"seconds\" - must be from 1 to {max}");
-    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+    HttpRefusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 
-/// The same where parts of a second are taken.
-pub(super) fn seconds_too_long(max: Duration) -> Refusal {
+/// Returns the refusal of a window that is too long, where parts of a second are taken.
+pub(super) fn seconds_too_long(max: Duration) -> HttpRefusal {
     let max = max.as_secs_f64();
     let message =
         format!("invalid value for \"seconds\" - must be greater than 0, and at most {max}");
-    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+    HttpRefusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 
-pub(super) fn seconds_with_debug() -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "seconds and debug params are incompatible", "")
+pub(super) fn seconds_with_debug() -> HttpRefusal {
+    HttpRefusal::new(StatusCode::BAD_REQUEST, "seconds and debug params are incompatible", "")
 }
 
-pub(super) fn seconds_with_tasks() -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, "seconds and tasks params are incompatible", "")
+pub(super) fn seconds_with_tasks() -> HttpRefusal {
+    HttpRefusal::new(StatusCode::BAD_REQUEST, "seconds and tasks params are incompatible", "")
 }
 
-pub(super) fn bad_tasks(error: &UnknownDetail) -> Refusal {
+pub(super) fn bad_tasks(error: &UnknownDetail) -> HttpRefusal {
     let message = format!("invalid value for \"tasks\" - {error}");
-    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+    HttpRefusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 
-pub(super) fn bad_hz(error: &InvalidRate) -> Refusal {
+pub(super) fn bad_hz(error: &InvalidRate) -> HttpRefusal {
     let message = format!("invalid value for \"hz\" - {error}");
-    Refusal::new(StatusCode::BAD_REQUEST, message, "")
+    HttpRefusal::new(StatusCode::BAD_REQUEST, message, "")
 }
 
-pub(super) fn not_so(why: &Unavailable) -> Refusal {
+pub(super) fn not_so(why: &Unavailable) -> HttpRefusal {
     let message = format!("failed to collect profile: {}", reason_and_hint(why));
-    Refusal::new(StatusCode::NOT_IMPLEMENTED, message, "")
+    HttpRefusal::new(StatusCode::NOT_IMPLEMENTED, message, "")
 }
 
-pub(super) fn cpu_not_enabled(error: &Error) -> Refusal {
+pub(super) fn cpu_not_enabled(error: &Error) -> HttpRefusal {
     let message = format!("Could not enable CPU profiling: {}", error.chain());
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
 }
 
-pub(super) fn trace_not_enabled(error: &Error) -> Refusal {
+pub(super) fn trace_not_enabled(error: &Error) -> HttpRefusal {
     let message = format!("Could not enable tracing: {}", error.chain());
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
 }
 
-pub(super) fn no_trace(why: &Unavailable) -> Refusal {
+pub(super) fn no_trace(why: &Unavailable) -> HttpRefusal {
     let message = format!("Could not enable tracing: {}", reason_and_hint(why));
-    Refusal::new(StatusCode::NOT_IMPLEMENTED, message, "")
+    HttpRefusal::new(StatusCode::NOT_IMPLEMENTED, message, "")
 }
 
-pub(super) fn profile_failed(why: &str) -> Refusal {
+pub(super) fn profile_failed(why: &str) -> HttpRefusal {
     let message = format!("failed to collect profile: {why}");
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
 }
 
-pub(super) fn delta_failed(error: &MergeError) -> Refusal {
+pub(super) fn delta_failed(error: &MergeError) -> HttpRefusal {
     let message = format!("failed to compute delta: {error}");
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, message, "")
 }
 
-pub(super) fn client_left() -> Refusal {
-    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the client left", "")
+pub(super) fn client_left() -> HttpRefusal {
+    HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, "the client left", "")
 }
 
-pub(super) fn too_many_profiles(most: usize) -> Refusal {
+pub(super) fn too_many_profiles(most: usize) -> HttpRefusal {
     let message = format!("{most} profiles are being collected already");
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, message, "")
+    HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, message, "")
         .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
 }
 
-pub(super) fn too_large(what: &str, limit: usize) -> Refusal {
+pub(super) fn too_large(what: &str, limit: usize) -> HttpRefusal {
     let message = format!("the {what} is larger than {limit} bytes");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, message, "")
+    HttpRefusal::new(StatusCode::PAYLOAD_TOO_LARGE, message, "")
 }
 
-pub(super) fn not_read(error: &(dyn std::error::Error + Send + Sync)) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, format!("reading request: {error}"), "")
+pub(super) fn not_read(error: &(dyn std::error::Error + Send + Sync)) -> HttpRefusal {
+    HttpRefusal::new(StatusCode::BAD_REQUEST, format!("reading request: {error}"), "")
 }

@@ -22,7 +22,7 @@ pub struct Token {
 }
 
 impl Token {
-    /// An authorizer for this token.
+    /// Returns an authorizer for this token.
     ///
     /// # Errors
     ///
@@ -58,13 +58,14 @@ impl Authorizer for Token {
     }
 }
 
-/// The scheme and what follows it after the spaces.
+/// Returns the scheme and what follows it after the spaces.
 fn split(header: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = header.iter().position(|&byte| byte == b' ')?;
     Some((&header[..space], header[space..].trim_ascii()))
 }
 
-/// A user name for the log: it is not checked against anything, so it is bounded and printable.
+/// Returns a user name for the log: it is not checked against anything, so it is bounded and
+/// printable.
 fn user_name(bytes: &[u8]) -> String {
     let name: String =
         String::from_utf8_lossy(bytes).chars().filter(|&c| !is_unseen(c)).take(64).collect();

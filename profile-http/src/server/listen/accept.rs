@@ -12,10 +12,11 @@ use super::super::{DebugService, Peer};
 use super::connection::{self, STAY};
 use super::seats::SeatTable;
 
-/// More connections than a debug endpoint has any use for. For the next one another goes.
+/// The most connections at a time: more than a debug endpoint has any use for. For the next one
+/// another goes.
 const MOST_CONNECTIONS: usize = 64;
-/// Number of those that may wait to be taken, for a burst that comes between two of the listener's turns. Who
-/// comes when that many wait is not told, and tries again a second later.
+/// Number of connections that may wait to be taken, for a burst that comes between two of the
+/// listener's turns. Who comes when that many wait is not told, and tries again a second later.
 pub(super) const BACKLOG: u32 = 4096;
 
 pub(super) enum SocketListener {
@@ -24,7 +25,7 @@ pub(super) enum SocketListener {
     Unix(tokio::net::UnixListener),
 }
 
-/// A socket that has the first of these addresses that can be had.
+/// Binds a socket to the first of these addresses that can be had.
 pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<TcpSocket> {
     let bind = |&address: &SocketAddr| {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };

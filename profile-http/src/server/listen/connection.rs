@@ -113,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite> AsyncWrite for SeatedStream<S> {
         self.stream.is_write_vectored()
     }
 
-    /// hyper flushes when it has written everything that it holds.
+    /// Tells the seat that everything is sent: hyper flushes when it has written all that it holds.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.stream.as_mut().poll_flush(context))?;
         self.seat.sent();
@@ -160,7 +160,7 @@ impl Drop for SeatedBody {
 /// The body of a request that has to come in time.
 struct InTime {
     body: Incoming,
-    /// Begins when the body is asked for.
+    /// The end of the time, which begins when the body is asked for.
     until: Option<Pin<Box<Sleep>>>,
 }
 

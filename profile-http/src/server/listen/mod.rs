@@ -42,7 +42,7 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// The address it listens on; `None` for a unix socket. Useful after asking for port 0.
+    /// Returns the address it listens on; `None` for a unix socket. Useful after asking for port 0.
     pub fn local_addr(&self) -> Option<SocketAddr> {
         match &self.address {
             ListenAddress::Tcp(address) => Some(*address),

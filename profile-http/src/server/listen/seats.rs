@@ -23,14 +23,14 @@ struct SeatShared {
     /// Time that a connection may stay between two requests, and until a request is let in.
     stay: Duration,
     taken: Mutex<Vec<Arc<watch::Sender<SeatStanding>>>>,
-    /// Told when a seat is free, or could be. One alone listens: who seats the newcomers.
+    /// Notified when a seat is free, or could be. Only the task that seats newcomers listens.
     changed: Notify,
 }
 
-/// Holds what a connection is about.
+/// The state of a connection, which says what claim it has to its seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum SeatStanding {
-    /// It has begun, or a request has begun on it, and was not let in yet or was refused.
+    /// The connection has begun, or a request on it, and was not let in yet or was refused.
     Unauthorized { since: Instant },
     /// A request that was let in is being answered.
     Answering,
@@ -43,7 +43,7 @@ enum SeatStanding {
 }
 
 impl SeatStanding {
-    /// Since when it has had no claim to its seat.
+    /// Returns the time since when it has had no claim to its seat.
     fn idle_since(self) -> Option<Instant> {
         match self {
             SeatStanding::Unauthorized { since } | SeatStanding::Idle { since } => Some(since),
@@ -51,14 +51,16 @@ impl SeatStanding {
         }
     }
 
-    /// The order in which connections go: who was let in before goes after all those who were not.
+    /// Returns the place in the order in which connections go: who was let in before goes after all
+    /// those who were not. `None` for one that may stay.
     fn turn(self) -> Option<(bool, Instant)> {
         Some((matches!(self, SeatStanding::Idle { .. }), self.idle_since()?))
     }
 }
 
 impl SeatTable {
-    /// A table of `most` seats, on which nobody stays for longer than `stay` without having been let in.
+    /// Makes a table of `most` seats, on which nobody stays for longer than `stay` without having
+    /// been let in.
     pub(super) fn new(most: usize, stay: Duration) -> SeatTable {
         let shared = SeatShared { most, stay, taken: Mutex::default(), changed: Notify::new() };
         SeatTable { shared: Arc::new(shared) }
@@ -76,8 +78,8 @@ impl SeatTable {
         Arc::new(ConnectionSeat { shared: Arc::clone(&self.shared), standing })
     }
 
-    /// Ends the connection that has waited longest without having been let in or, where there is none, the
-    /// one that has been idle for longest. Says whether there was one.
+    /// Ends the connection that has waited longest without having been let in or, where there is
+    /// none, the one that has been idle for longest. Returns false where there was neither.
     pub(super) fn evict(&self) -> bool {
         let mut taken = self.shared.lock();
         let turns = taken.iter().enumerate();
@@ -89,7 +91,7 @@ impl SeatTable {
 }
 
 impl SeatShared {
-    /// Every change leaves the seats whole, so a panic elsewhere doesn't spoil them.
+    /// Locks the seats. Every change leaves them whole, so a panic elsewhere doesn't spoil them.
     fn lock(&self) -> MutexGuard<'_, Vec<Arc<watch::Sender<SeatStanding>>>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -102,12 +104,12 @@ pub(super) struct ConnectionSeat {
 }
 
 impl ConnectionSeat {
-    /// A request was let in.
+    /// Notes that a request was let in.
     pub(super) fn admit(&self) {
         self.change(|_| Some(SeatStanding::Answering));
     }
 
-    /// A request was refused. It began when it did: a refusal prolongs nothing.
+    /// Notes that a request was refused. It began when it did: a refusal prolongs nothing.
     pub(super) fn refuse(&self) {
         self.change(|standing| match standing {
             SeatStanding::Unauthorized { .. } => None,
@@ -115,20 +117,20 @@ impl ConnectionSeat {
         });
     }
 
-    /// The answer is complete.
+    /// Notes that the answer is complete.
     pub(super) fn complete(&self) {
         self.change(|standing| {
             (standing == SeatStanding::Answering).then_some(SeatStanding::Sending)
         });
     }
 
-    /// All there is to send was sent.
+    /// Notes that everything was sent.
     pub(super) fn sent(&self) {
         let idle = SeatStanding::Idle { since: Instant::now() };
         self.change(|standing| (standing == SeatStanding::Sending).then_some(idle));
     }
 
-    /// Something came in. Whose it is will be known when it is a whole request.
+    /// Notes that something came in. Whose it is will be known when it is a whole request.
     pub(super) fn heard(&self) {
         let begun = SeatStanding::Unauthorized { since: Instant::now() };
         self.change(|standing| matches!(standing, SeatStanding::Idle { .. }).then_some(begun));

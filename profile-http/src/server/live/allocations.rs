@@ -13,9 +13,9 @@ use serde::{Serialize, Serializer};
 /// A site and its totals.
 #[derive(Clone, Debug)]
 pub(super) struct AllocationSite {
-    /// The same for the same stack, as long as the process lives.
+    /// The id of its stack: the same for the same stack, as long as the process lives.
     pub(super) id: u64,
-    /// From the function that allocated up, inlined ones included.
+    /// The frames from the function that allocated up, inlined ones included.
     pub(super) frames: Arc<[Frame]>,
     pub(super) alloc_bytes: u64,
     pub(super) alloc_count: u64,
@@ -38,22 +38,22 @@ pub(super) struct AllocationRow<'a> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct SitePlace<'a> {
     pub(super) function: &'a str,
-    /// Empty where unknown.
+    /// The source file; empty where unknown.
     pub(super) file: &'a str,
-    /// 0 where unknown.
+    /// The line; 0 where unknown.
     pub(super) line: u32,
 }
 
-/// A line for each frame, from the function that allocated up: `function file:line`, as in
-/// `/goroutines`.
+/// Frames that are written one a line, from the function that allocated up: `function file:line`,
+/// as in `/goroutines`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SiteStack<'a>(pub(super) &'a [Frame]);
 
-/// The same for the same stack, as long as the process lives.
+/// The id of a site: the same for the same stack, as long as the process lives.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SiteId(pub(super) u64);
 
-/// Tells which totals a row shows.
+/// The totals that a row shows.
 #[derive(Clone, Copy)]
 pub(super) enum TotalsShown {
     Allocated,
@@ -109,8 +109,8 @@ impl AllocationSite {
     }
 }
 
-/// The largest sites, in an order that does not change while they don't. Sites without anything are
-/// left out.
+/// Returns the largest sites, in an order that does not change while they don't. Sites without
+/// anything are left out.
 pub(super) fn top(
     sites: &[AllocationSite],
     of: TotalsShown,
@@ -122,11 +122,12 @@ pub(super) fn top(
     order.iter().take(limit).map(|site| site.row(of)).collect()
 }
 
-/// Stacks that are looked at: those that allocated most, and those that hold most.
+/// The most stacks of each list that are looked at: those that allocated most, and those that hold
+/// most.
 const MOST_STACKS: usize = 1000;
 
-/// Every site that matters: of what is recorded all along, or else of a heap profile. Errors are
-/// texts for the answer's `errors`.
+/// Returns every site that matters: of what is recorded all along, or else of a heap profile.
+/// Errors are texts for the answer's `errors`.
 pub(super) fn sites(collectors: &Collectors) -> Result<Vec<AllocationSite>, String> {
     if let Some(top) = heap::top(MOST_STACKS) {
         return Ok(of_top(top));
@@ -142,7 +143,7 @@ pub(super) fn sites(collectors: &Collectors) -> Result<Vec<AllocationSite>, Stri
     Ok(of_profile(&profile))
 }
 
-/// The sites of both lists, each once.
+/// Returns the sites of both lists, each once.
 fn of_top(top: heap::Top) -> Vec<AllocationSite> {
     let mut known = HashSet::new();
     let all = top.by_alloc.into_iter().chain(top.by_inuse).filter(|site| known.insert(site.id));
@@ -157,7 +158,7 @@ fn of_top(top: heap::Top) -> Vec<AllocationSite> {
     .collect()
 }
 
-/// The sites of a heap profile. Samples with the same frames are one site.
+/// Returns the sites of a heap profile. Samples with the same frames are one site.
 fn of_profile(profile: &Profile) -> Vec<AllocationSite> {
     let index = |name: &str| {
         profile.sample_types.iter().position(|sample_type| profile.str(sample_type.kind) == name)

@@ -13,12 +13,12 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::super::ServiceState;
-use super::super::reply::{self, Refusal, Reply};
+use super::super::reply::{self, HttpRefusal, HttpReply};
 use super::{answer, query};
 
-/// Recordings at a time; each has a thread.
+/// The most recordings at a time; each has a thread.
 const MOST_AT_A_TIME: usize = 4;
-/// Nodes that are sent. A picture has no room for more.
+/// The most nodes that are sent. A picture has no room for more.
 const MOST_NODES: usize = 20_000;
 const MOST_DEPTH: usize = 512;
 
@@ -34,17 +34,20 @@ struct FlameGraph {
     /// Functions, and the files they are in.
     names: Vec<String>,
     files: Vec<String>,
-    /// Of each node: how deep it is, the index of its function, its total, and its own part.
+    /// The depth of each node.
     depth: Vec<u32>,
+    /// The index of each node's function.
     name: Vec<u32>,
+    /// The total of each node.
     value: Vec<i64>,
+    /// The part of each total that is the node's own.
     own: Vec<i64>,
-    /// Nodes that were too small to send; what they held is their parents' own.
+    /// Number of nodes that were too small to send. Their totals are their parents' own.
     left_out: usize,
 }
 
 /// Records for the window that is asked for, and answers with the tree.
-pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> Reply {
+pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
     let query = query::flame(query, shared.max_window)?;
     shared.collectors.collector(query.kind).check().map_err(|why| reply::unavailable(&why))?;
     let slot = Arc::clone(&shared.live.flames);
@@ -72,7 +75,7 @@ fn record(
     shared: &ServiceState,
     query: &query::FlameQuery,
     gone: &mpsc::Receiver<()>,
-) -> Result<Bytes, Refusal> {
+) -> Result<Bytes, HttpRefusal> {
     let (files, window) = if query.kind.is_windowed() {
         let window = single::open(&shared.collectors, query.kind)
             .map_err(|error| reply::start_failed(&error))?;
@@ -100,7 +103,7 @@ struct FlameNode {
     children: Vec<u32>,
 }
 
-/// The samples of a profile as a tree from the root of the stacks on.
+/// Builds a tree of the samples of a profile, from the root of the stacks on.
 fn tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
     let column = column(profile, kind);
     let mut names: Vec<(&str, &str)> = vec![("all", "")];
@@ -218,7 +221,7 @@ fn walk(nodes: &mut [FlameNode], names: &[(&str, &str)], flame: &mut FlameGraph)
     }
 }
 
-/// The smallest total that a node must have, so that there are not too many.
+/// Returns the smallest total that a node must have, so that there are not too many.
 fn least(nodes: &[FlameNode]) -> i64 {
     if nodes.len() <= MOST_NODES {
         return 1;
@@ -228,7 +231,7 @@ fn least(nodes: &[FlameNode]) -> i64 {
     *least + 1
 }
 
-/// The column that a picture of this kind shows.
+/// Returns the column that a picture of this kind shows.
 fn column(profile: &Profile, kind: Kind) -> usize {
     let wanted = kind.facts().profile.map_or("", |shape| shape.shown_type());
     let column = profile.sample_types.iter().position(|t| profile.str(t.kind) == wanted);

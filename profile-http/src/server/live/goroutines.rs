@@ -9,11 +9,11 @@ use profile_archive::rfc3339;
 use profile_core::{Kind, single};
 
 use super::super::ServiceState;
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::query::GoroutinesQuery;
 
 /// Takes a dump and groups it.
-pub(super) fn json(shared: &ServiceState, asked: GoroutinesQuery) -> Result<Bytes, Refusal> {
+pub(super) fn json(shared: &ServiceState, asked: GoroutinesQuery) -> Result<Bytes, HttpRefusal> {
     shared.collectors.collector(Kind::Goroutine).check().map_err(|why| reply::unavailable(&why))?;
     let in_detail = asked.tasks.map(|detail| shared.collectors.with_tasks(detail)).transpose();
     let in_detail = in_detail.map_err(|why| reply::unavailable(&why))?;

@@ -12,20 +12,20 @@ use serde::Serialize;
 
 use super::allocations::{AllocationSite, SiteId, SitePlace, SiteStack};
 
-/// Looks that are remembered.
+/// The most looks that are remembered.
 const LOOKS: usize = 6;
-/// Looks between which nothing but chance happens are not worth keeping.
+/// The shortest time between two looks that is worth keeping: in less, nothing but chance happens.
 const SHORTEST_GAP: Duration = Duration::from_secs(4);
-/// Without a look for so long a site's past says nothing of its present.
+/// The longest time without a look after which a site's past still says something of its present.
 const LONGEST_GAP: Duration = Duration::from_secs(120);
-/// The largest sites are watched; memory is bounded by that.
+/// The most sites that are watched, the largest ones. It bounds the memory.
 const MOST_SITES: usize = 2000;
-/// Growth from one look to the next is growth so many times in a row.
+/// Number of rises in a row, from one look to the next, that count as growth.
 const RISES: usize = 2;
 
 const MIB: u64 = 1 << 20;
 
-/// Holds what sites held at earlier looks, by their id.
+/// The looks at what sites held earlier, by their id.
 #[derive(Debug, Default)]
 pub(super) struct LeakWatch {
     looks: VecDeque<LeakLook>,
@@ -41,7 +41,7 @@ struct LeakLook {
 #[derive(Debug, Serialize)]
 pub(super) struct SiteLeak<'a> {
     pub(super) severity: LeakSeverity,
-    /// 0 to 100.
+    /// The score from 0 to 100.
     pub(super) score: u32,
     #[serde(flatten)]
     pub(super) place: SitePlace<'a>,
@@ -57,13 +57,13 @@ pub(super) struct SiteLeak<'a> {
     /// The time from the first of these looks to the last.
     pub(super) trend_seconds: f64,
     pub(super) growing: bool,
-    /// A sentence.
+    /// A sentence that says what speaks for the leak.
     pub(super) evidence: String,
     pub(super) stack: SiteStack<'a>,
     pub(super) id: SiteId,
 }
 
-/// Holds what speaks for a leak.
+/// A site and what speaks for a leak there.
 struct LeakSuspect<'a> {
     site: &'a AllocationSite,
     severity: LeakSeverity,
@@ -167,8 +167,8 @@ impl<'a> LeakSuspect<'a> {
     }
 }
 
-/// `None` where nothing speaks for a leak. Where it is not known what was allocated, growth alone
-/// speaks.
+/// Returns the severity; `None` where nothing speaks for a leak. Where it is not known what was
+/// allocated, growth alone speaks.
 fn severity(growing: bool, retention: Option<f64>, live: u64) -> Option<LeakSeverity> {
     let Some(retention) = retention else {
         return (growing && live >= MIB).then_some(LeakSeverity::Medium);
@@ -184,7 +184,8 @@ fn severity(growing: bool, retention: Option<f64>, live: u64) -> Option<LeakSeve
     }
 }
 
-/// Half of it is growth, a quarter retention, a quarter how much is held.
+/// Returns a score from 0 to 100: half of it is growth, a quarter retention, a quarter how much is
+/// held.
 fn score(growing: bool, rises: usize, retention: Option<f64>, live: u64) -> u32 {
     let growth = if growing { 30.0 + 20.0 * rises.min(LOOKS) as f64 / LOOKS as f64 } else { 0.0 };
     let held = 25.0 * ((live as f64 / MIB as f64).max(1.0).log2() / 10.0).min(1.0);

@@ -11,7 +11,7 @@ use profile_core::stats::Stats;
 
 use super::super::ServiceState;
 
-/// Metrics as text.
+/// The text of the metrics, as it is written.
 #[derive(Default)]
 struct MetricsText(String);
 
@@ -49,12 +49,12 @@ impl MetricsText {
     }
 }
 
-/// A label's value: backslash, quote and newline are escaped.
+/// Escapes backslash, quote and newline in a label's value.
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
-/// All metrics.
+/// Writes all metrics.
 pub(super) fn text(shared: &ServiceState) -> String {
     let mut text = MetricsText::default();
     info(&mut text, shared);

@@ -7,11 +7,11 @@
 
 mod allocations;
 mod flame;
-mod flight;
 mod goroutines;
 mod leaks;
 mod metrics;
 mod query;
+mod single_flight;
 mod stats;
 
 use std::sync::{Arc, Mutex};
@@ -24,17 +24,17 @@ use profile_core::stats::{Settings, Stats};
 
 pub(super) use flame::flame;
 
-use super::reply::Reply;
+use super::reply::HttpReply;
 use super::{Body, ServiceState};
-use flight::SingleFlights;
 use leaks::LeakWatch;
+use single_flight::SingleFlights;
 
-/// Holds what the endpoints keep between requests.
+/// The data that the endpoints keep between requests.
 pub(super) struct LiveData {
-    /// `None` where it was switched off, or no thread was to be had.
+    /// The collector of statistics; `None` where it was switched off, or no thread was to be had.
     collector: Option<Stats>,
     started: SystemTime,
-    /// Holds what memory the sites held at earlier requests.
+    /// The memory that the sites held at earlier requests.
     watch: Mutex<LeakWatch>,
     stats: SingleFlights<usize>,
     goroutines: SingleFlights<query::GoroutinesQuery>,
@@ -62,23 +62,23 @@ impl LiveData {
     }
 }
 
-/// `/stats`: the figures now, their history, and the largest allocation sites.
-pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> Reply {
+/// Answers `/stats`: the figures now, their history, and the largest allocation sites.
+pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
     let limit = query::stats(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.stats.share(limit, move || stats::json(&work, limit)).await?;
     Ok(answer("application/json; charset=utf-8", json))
 }
 
-/// `/goroutines`: threads and tasks in groups, those that look stuck first.
-pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> Reply {
+/// Answers `/goroutines`: threads and tasks in groups, those that look stuck first.
+pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
     let asked = query::goroutines(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.goroutines.share(asked, move || goroutines::json(&work, asked)).await?;
     Ok(answer("application/json; charset=utf-8", json))
 }
 
-/// `/metrics`: the figures in Prometheus' text format.
+/// Answers `/metrics`: the figures in Prometheus' text format.
 pub(super) fn metrics(shared: &ServiceState) -> Response<Body> {
     answer("text/plain; version=0.0.4; charset=utf-8", metrics::text(shared).into())
 }

@@ -6,21 +6,21 @@ use profile_core::Kind;
 use profile_core::task::{Detail, UnknownDetail};
 use profile_format::{format_duration, parse_duration};
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 
-/// Sites in `/stats` where nothing else is asked for.
+/// Number of sites in `/stats` where nothing else is asked for.
 const DEFAULT_SITES: usize = 50;
 const MOST_SITES: usize = 1000;
 
-/// Holds what `/flame` draws, and how long it records.
+/// The kind that `/flame` draws, and the time that it records.
 #[derive(Debug, PartialEq)]
 pub(super) struct FlameQuery {
     pub(super) kind: Kind,
     pub(super) window: Duration,
 }
 
-/// Returns how many sites `/stats` lists: `limit`.
-pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
+/// Reads how many sites `/stats` lists: `limit`.
+pub(super) fn stats(query: &str) -> Result<usize, HttpRefusal> {
     let mut limit = DEFAULT_SITES;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
@@ -37,15 +37,15 @@ pub(super) fn stats(query: &str) -> Result<usize, Refusal> {
     Ok(limit)
 }
 
-/// Holds what `/goroutines` is asked for: whether it adds the dump it was made from, `raw`, and by
-/// what means tasks tell what they wait in, `tasks`.
+/// The parameters of `/goroutines`: whether it adds the dump it was made from, `raw`, and by what
+/// means tasks tell what they wait in, `tasks`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct GoroutinesQuery {
     pub(super) raw: bool,
     pub(super) tasks: Option<Detail>,
 }
 
-pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, Refusal> {
+pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, HttpRefusal> {
     let mut goroutines = GoroutinesQuery::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match (&*name, &*value) {
@@ -67,8 +67,8 @@ pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, Refusal> {
     Ok(goroutines)
 }
 
-/// Returns what `/flame` is asked for: `kind`, and for kinds that record `seconds`.
-pub(super) fn flame(query: &str, longest: Duration) -> Result<FlameQuery, Refusal> {
+/// Reads the parameters of `/flame`: `kind`, and for kinds that record `seconds`.
+pub(super) fn flame(query: &str, longest: Duration) -> Result<FlameQuery, HttpRefusal> {
     let mut flame = FlameQuery { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {

@@ -13,11 +13,11 @@ use profile_core::{Kind, Unavailable};
 use serde::Serialize;
 
 use super::super::ServiceState;
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::allocations::{self, AllocationRow, TotalsShown};
 use super::leaks::SiteLeak;
 
-/// Leaks that are listed.
+/// The most leaks that are listed.
 const LEAKS: usize = 50;
 
 #[derive(Serialize)]
@@ -69,7 +69,7 @@ struct MoreMemory {
     heap_sys: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_sys: Option<u64>,
-    /// Whose figures those of the heap are.
+    /// The source of the heap's figures.
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,7 +88,7 @@ struct MoreMemory {
     major_faults: Option<u64>,
 }
 
-/// Percent of one core, and seconds of the last interval.
+/// The CPU use in percent of one core, and in seconds of the last interval.
 #[derive(Serialize)]
 struct CpuFigures {
     usage_percent: Option<f64>,
@@ -108,7 +108,7 @@ struct CpuFigures {
 
 #[derive(Serialize)]
 struct RuntimeFigures {
-    /// Threads and tasks together.
+    /// Number of threads and tasks together.
     num_goroutine: Option<u64>,
     num_threads: Option<u64>,
     num_tasks: Option<u64>,
@@ -176,7 +176,7 @@ struct LimitFigures {
     max_window_seconds: f64,
 }
 
-/// Tells whether a kind can be given, and what to switch on where not.
+/// The answer for one kind: whether it can be given, and what to switch on where not.
 #[derive(Serialize)]
 struct KindAnswer {
     kind: &'static str,
@@ -187,8 +187,8 @@ struct KindAnswer {
     hint: Option<String>,
 }
 
-/// The whole answer.
-pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, Refusal> {
+/// Writes the whole answer.
+pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, HttpRefusal> {
     let live = &shared.live;
     let mut errors = Vec::new();
     let point = live.collector.as_ref().map(Stats::now);
@@ -343,7 +343,7 @@ fn kind_answer(shared: &ServiceState, kind: Kind) -> KindAnswer {
     }
 }
 
-/// Threads and tasks together; threads alone where nobody counts tasks.
+/// Counts threads and tasks together; threads alone where nobody counts tasks.
 pub(super) fn both(point: &Point) -> Option<u64> {
     Some(point.threads? + point.runtime.tasks.unwrap_or(0))
 }
@@ -352,7 +352,7 @@ fn seconds(time: Option<Duration>) -> Option<f64> {
     time.map(|time| time.as_secs_f64())
 }
 
-/// Percent to two digits: more would be noise.
+/// Rounds percent to two digits: more would be noise.
 fn rounded(percent: f64) -> f64 {
     (percent * 100.0).round() / 100.0
 }

@@ -25,7 +25,7 @@ use super::Body;
 
 const DOCUMENT: &str = include_str!("index.html");
 const STYLE: &str = include_str!("style.css");
-/// In the order in which they build on each other; together they are one script.
+/// The scripts, in the order in which they build on each other; together they are one script.
 const SCRIPT: [&str; 10] = [
     include_str!("dom.js"),
     include_str!("units.js"),
@@ -47,7 +47,7 @@ const LOCKED_SCRIPT: &str = include_str!("locked.js");
 struct LivePage {
     open: PageDocument,
     locked: PageDocument,
-    /// One for both, because what one document puts in its place keeps its policy.
+    /// The policy, one for both: what one document puts in its place keeps it.
     policy: HeaderValue,
 }
 
@@ -86,12 +86,12 @@ impl PageDocument {
     }
 }
 
-/// The page.
+/// Answers with the page.
 pub(super) fn page(request: &Parts) -> Response<Body> {
     response(&PAGE.open, &request.headers)
 }
 
-/// Returns whether a refused request is that of a person at a browser, for the page.
+/// Returns whether a refused request for the page is that of a person at a browser.
 pub(super) fn is_visited(path: &str, request: &Parts) -> bool {
     let accept = request.headers.get_all(header::ACCEPT).into_iter();
     request.method == Method::GET
@@ -99,7 +99,7 @@ pub(super) fn is_visited(path: &str, request: &Parts) -> bool {
         && accept.filter_map(|accept| accept.to_str().ok()).any(|types| types.contains("text/html"))
 }
 
-/// The document that asks for the token, as the body of the refusal.
+/// Returns the document that asks for the token, as the body of the refusal.
 pub(super) fn locked(request: &Parts) -> Response<Body> {
     let mut response = response(&PAGE.locked, &request.headers);
     *response.status_mut() = StatusCode::UNAUTHORIZED;
@@ -109,7 +109,7 @@ pub(super) fn locked(request: &Parts) -> Response<Body> {
     response
 }
 
-/// The way to the page from its path without the slash.
+/// Redirects to the page from its path without the slash.
 pub(super) fn redirect(prefix: &str) -> Response<Body> {
     let mut response = Response::new(Body::full(Bytes::new()));
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;

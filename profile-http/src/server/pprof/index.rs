@@ -7,10 +7,10 @@ use profile_core::Kind;
 use super::ServiceState;
 
 /// A line of the list: a name, the kind it gives if it gives one, and what that is.
-type Entry = (&'static str, Option<Kind>, &'static str);
+type IndexEntry = (&'static str, Option<Kind>, &'static str);
 
 /// Entries that give no kind.
-const OTHERS: [Entry; 2] = [
+const OTHERS: [IndexEntry; 2] = [
     ("cmdline", None, "The program and its arguments, separated by NUL"),
     (
         "symbol",
@@ -20,15 +20,15 @@ const OTHERS: [Entry; 2] = [
     ),
 ];
 
-/// Every line, in the order of the names, as Go's.
-fn entries() -> Vec<Entry> {
+/// Returns every line, in the order of the names, as Go's.
+fn entries() -> Vec<IndexEntry> {
     let kinds = Kind::ALL.map(|kind| (kind.facts().endpoint, Some(kind), kind.facts().about));
     let mut entries = [&kinds[..], &OTHERS].concat();
     entries.sort_by_key(|&(name, ..)| name);
     entries
 }
 
-/// The page. Programs find the names by its links, `NAME?debug=1`.
+/// Writes the page. Programs find the names by its links, `NAME?debug=1`.
 pub(super) fn page(shared: &ServiceState) -> String {
     let available = shared.collectors.available();
     let entries = entries();
@@ -77,7 +77,7 @@ pub(super) fn page(shared: &ServiceState) -> String {
     page
 }
 
-/// A text that means nothing to a browser.
+/// Escapes a text, so that it means nothing to a browser.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

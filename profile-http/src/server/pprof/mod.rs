@@ -22,10 +22,10 @@ use profile_core::Kind;
 use self::query::ProfileForm;
 pub(super) use self::threads::TakingThreads;
 use super::access::Identity;
-use super::reply::{self, Reply};
+use super::reply::{self, HttpReply};
 use super::{Body, RequestBody, ServiceState};
 
-/// Holds what stands below the folder.
+/// The endpoints below the folder.
 enum PprofEndpoint {
     /// The folder without its slash.
     Folder,
@@ -38,7 +38,7 @@ enum PprofEndpoint {
     Unknown,
 }
 
-/// The part of a path below this folder, if it is in it.
+/// Returns the part of a path below this folder, if it is in it.
 pub(super) fn below(path: &str) -> Option<&str> {
     path.strip_prefix("/pprof").filter(|rest| rest.is_empty() || rest.starts_with('/'))
 }
@@ -67,7 +67,7 @@ pub(super) async fn answer<B: RequestBody>(
     request: &Parts,
     body: B,
     caller: Identity,
-) -> Reply {
+) -> HttpReply {
     let endpoint = PprofEndpoint::new(rest);
     let asks_symbols = matches!(endpoint, PprofEndpoint::Symbol) && request.method == Method::POST;
     if !asks_symbols && request.method != Method::GET && request.method != Method::HEAD {
@@ -123,14 +123,14 @@ fn text(content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
     response
 }
 
-/// The program's arguments with a NUL between each two.
+/// Returns the program's arguments with a NUL between each two.
 fn cmdline() -> Vec<u8> {
     let arguments: Vec<Vec<u8>> =
         std::env::args_os().map(std::ffi::OsString::into_encoded_bytes).collect();
     arguments.join(&0)
 }
 
-/// As Go's router refuses a method, before any of this is asked.
+/// Refuses a method as Go's router does, before any of this is asked.
 fn wrong_method(endpoint: &PprofEndpoint) -> Response<Body> {
     let mut response = text(PLAIN, "Method Not Allowed\n");
     *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;

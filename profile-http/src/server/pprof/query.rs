@@ -5,9 +5,9 @@ use std::time::Duration;
 use profile_core::task::Detail;
 use profile_core::{CpuRate, Kind};
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 
-/// Go's windows where none is asked for.
+/// Go's window of `/profile` where none is asked for.
 const PROFILE: Duration = Duration::from_secs(30);
 const TRACE: Duration = Duration::from_secs(1);
 
@@ -37,7 +37,7 @@ impl ProfileJob {
         }
     }
 
-    /// The name of the file in the answer; a text has none.
+    /// Returns the name of the file in the answer; `None` for a text.
     pub(super) fn file_name(&self) -> Option<String> {
         match self {
             ProfileJob::Profile { .. } | ProfileJob::Trace(_) | ProfileJob::Now { .. } => {
@@ -63,8 +63,8 @@ impl<'a> ProfileForm<'a> {
         Some(value.into_owned()).filter(|value| !value.is_empty())
     }
 
-    /// A number as Go's `Atoi` gives it where the error is ignored: 0 for what is none, and the
-    /// nearest for what is too large.
+    /// Reads a number as Go's `Atoi` gives it where the error is ignored: 0 for what is none, and
+    /// the nearest for what is too large.
     fn number(&self, name: &str) -> i64 {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
         let value = self.value(name).unwrap_or_default();
@@ -76,9 +76,9 @@ impl<'a> ProfileForm<'a> {
     }
 }
 
-/// `/profile`: whole seconds, and 30 for anything else. Go has no rate in the query, so that nothing that is
-/// ignored there is refused here but a bad one.
-pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, Refusal> {
+/// Reads the query of `/profile`: whole seconds, and 30 for anything else. Go has no rate in the
+/// query, so that nothing that is ignored there is refused here but a bad one.
+pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, HttpRefusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<i64>().ok());
     let window = match seconds {
         Some(seconds @ 1..) => {
@@ -90,8 +90,8 @@ pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJo
     Ok(ProfileJob::Profile { window, hz: hz.map_err(|error| reply::bad_hz(&error))? })
 }
 
-/// `/trace`: seconds and parts of them, and 1 for anything else.
-pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, Refusal> {
+/// Reads the query of `/trace`: seconds and parts of them, and 1 for anything else.
+pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, HttpRefusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<f64>().ok());
     let window = match seconds {
         Some(seconds) if seconds > 0.0 => {
@@ -102,12 +102,13 @@ pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob,
     Ok(ProfileJob::Trace(window))
 }
 
-/// The others: as they are now, as text, or what is new after some seconds.
+/// Reads the query of the other endpoints: as they are now, as text, or what is new after some
+/// seconds.
 pub(super) fn snapshot(
     kind: Kind,
     form: &ProfileForm<'_>,
     max: Duration,
-) -> Result<ProfileJob, Refusal> {
+) -> Result<ProfileJob, HttpRefusal> {
     let debug = form.number("debug");
     let tasks = match (kind, form.value("tasks")) {
         (Kind::Goroutine, Some(name)) => {
@@ -135,7 +136,7 @@ pub(super) fn snapshot(
     Ok(ProfileJob::Now { kind, gc: kind == Kind::Heap && form.number("gc") > 0, tasks })
 }
 
-/// Go takes any number of seconds. Here a window ends.
+/// Bounds a window. Go takes any number of seconds; here a window ends.
 fn within(seconds: f64, max: Duration) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|window| *window <= max)
 }

@@ -9,22 +9,22 @@ use bytes::Bytes;
 use profile_core::symbols;
 
 use super::super::read_body::read_body;
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::threads::on_a_thread;
 use super::{RequestBody, ServiceState};
 
-/// Bytes of a request: some 70 000 addresses.
+/// The largest request in bytes: some 70 000 addresses.
 const LARGEST_REQUEST: usize = 1 << 20;
-/// Bytes of an answer.
+/// The largest answer, in bytes.
 const LARGEST_ANSWER: usize = 64 << 20;
 
-/// The addresses in a request's body.
-pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, Refusal> {
+/// Reads the addresses in a request's body.
+pub(super) async fn read<B: RequestBody>(body: B) -> Result<Bytes, HttpRefusal> {
     read_body(body, LARGEST_REQUEST).await
 }
 
-/// A line for each address that has a name.
-pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<String, Refusal> {
+/// Writes a line for each address that has a name.
+pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<String, HttpRefusal> {
     let addresses: Vec<u64> = words.split(|&byte| byte == b'+').filter_map(address).collect();
     // Readers only look whether it is 0, as Go does not count either.
     let mut text = "num_symbols: 1\n".to_owned();
@@ -49,7 +49,7 @@ pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<St
     .await
 }
 
-/// A number in Go's notation; `None` for 0 and for what is none.
+/// Reads a number in Go's notation; `None` for 0 and for what is none.
 fn address(word: &[u8]) -> Option<u64> {
     let word = std::str::from_utf8(word).ok()?;
     let lower = word.to_ascii_lowercase();

@@ -15,7 +15,7 @@ use profile_format::DUMP_FILE_NAME;
 
 use super::super::access::Identity;
 use super::super::pipe;
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::query::ProfileJob;
 use super::threads::{AnswerSlot, WaitingClient, on_a_thread};
 use super::{Body, ServiceState};
@@ -25,7 +25,7 @@ pub(super) async fn take(
     shared: &Arc<ServiceState>,
     job: ProfileJob,
     caller: Identity,
-) -> Result<Body, Refusal> {
+) -> Result<Body, HttpRefusal> {
     on_a_thread(shared, move |shared, client, answer| {
         let began = Instant::now();
         let outcome = run(shared, &job, client, answer);
@@ -44,11 +44,12 @@ pub(super) async fn take(
 
 const LEFT: &str = "the client left";
 
-/// `go tool pprof` waits for an answer to begin for five seconds beyond the window, and the first
-/// profile of a large program may take that long to finish.
+/// Time beyond a window after which the answer begins, be the profile ready or not. `go tool pprof`
+/// waits for an answer to begin for five seconds beyond the window, and the first profile of a
+/// large program may take that long to finish.
 const PUNCTUAL: Duration = Duration::from_secs(3);
 
-/// Answers, and says how many bytes that were, or why there are none.
+/// Answers, and returns how many bytes that were, or why there are none.
 fn run(
     shared: &ServiceState,
     job: &ProfileJob,
@@ -81,7 +82,7 @@ fn run(
 /// Answers with what there is.
 fn give(
     shared: &ServiceState,
-    result: Result<Content, Refusal>,
+    result: Result<Content, HttpRefusal>,
     answer: AnswerSlot<Body>,
 ) -> Result<u64, String> {
     let result = match result {
@@ -114,7 +115,7 @@ fn stream(content: Content, mut writer: pipe::PipeWriter) -> Result<u64, String>
 
 /// Begins the answer before there is a profile.
 fn give_late(
-    finished: &mpsc::Receiver<Result<Content, Refusal>>,
+    finished: &mpsc::Receiver<Result<Content, HttpRefusal>>,
     patience: Duration,
     answer: AnswerSlot<Body>,
 ) -> Result<u64, String> {
@@ -129,7 +130,7 @@ fn give_late(
     stream(content, writer)
 }
 
-/// Tells how far a collection has come when it can be answered.
+/// A collection at the point from which it can be answered.
 enum TakenProfile {
     Whole(Vec<u8>),
     /// A window is over, and its profile still to be finished.
@@ -140,7 +141,7 @@ enum TakenProfile {
 }
 
 /// Returns whether there would be an answer.
-pub(super) fn could(shared: &ServiceState, job: &ProfileJob) -> Result<(), Refusal> {
+pub(super) fn could(shared: &ServiceState, job: &ProfileJob) -> Result<(), HttpRefusal> {
     match (job, shared.collectors.collector(job.kind()).check()) {
         (ProfileJob::Trace(_), Err(why)) => Err(reply::no_trace(&why)),
         (ProfileJob::Now { tasks, .. } | ProfileJob::Text { tasks, .. }, _) => {
@@ -154,7 +155,7 @@ fn collect(
     shared: &ServiceState,
     job: &ProfileJob,
     client: &WaitingClient,
-) -> Result<TakenProfile, Refusal> {
+) -> Result<TakenProfile, HttpRefusal> {
     could(shared, job)?;
     let kind = job.kind();
     if let Err(why) = shared.collectors.collector(kind).check() {
@@ -194,8 +195,11 @@ fn collect(
     whole.map(TakenProfile::Whole)
 }
 
-/// The collectors, with dumps that tell what tasks wait in, where that is asked for.
-fn in_detail(shared: &ServiceState, tasks: Option<Detail>) -> Result<Cow<'_, Collectors>, Refusal> {
+/// Returns the collectors, with dumps that tell what tasks wait in, where that is asked for.
+fn in_detail(
+    shared: &ServiceState,
+    tasks: Option<Detail>,
+) -> Result<Cow<'_, Collectors>, HttpRefusal> {
     match tasks {
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(detail) => {
@@ -205,8 +209,8 @@ fn in_detail(shared: &ServiceState, tasks: Option<Detail>) -> Result<Cow<'_, Col
     }
 }
 
-/// The collectors, with CPU profiles of the rate that is asked for.
-fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, Refusal> {
+/// Returns the collectors, with CPU profiles of the rate that is asked for.
+fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, HttpRefusal> {
     match hz {
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(rate) => {
@@ -216,13 +220,13 @@ fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collect
     }
 }
 
-/// Returns what a kind holds now, in one of Go's text forms.
+/// Returns the snapshot of a kind, in one of Go's text forms.
 fn as_text(
     shared: &ServiceState,
     kind: Kind,
     debug: i64,
     tasks: Option<Detail>,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, HttpRefusal> {
     let collectors = in_detail(shared, tasks)?;
     let _one = shared.taking.finishing(kind);
     let files = single::snapshot(&collectors, kind).map_err(|error| failed(&error))?;
@@ -234,27 +238,27 @@ fn as_text(
     Ok(text_of(kind, &profile).into_bytes())
 }
 
-/// A window from its opening to its end.
+/// Records a window from its opening to its end.
 fn record(
     collectors: &Collectors,
     kind: Kind,
     window: Duration,
     client: &WaitingClient,
-    not_started: fn(&Error) -> Refusal,
-) -> Result<Unfinished, Refusal> {
+    not_started: fn(&Error) -> HttpRefusal,
+) -> Result<Unfinished, HttpRefusal> {
     let open = single::open(collectors, kind).map_err(|error| not_started(&error))?;
     client.wait(window)?;
     open.close().map_err(|error| failed(&error))
 }
 
-/// Returns what a kind that counts from the start has counted in a window: one snapshot less
+/// Returns the increase in a window of a kind that counts from the start: one snapshot less
 /// another.
 fn difference(
     shared: &ServiceState,
     kind: Kind,
     window: Duration,
     client: &WaitingClient,
-) -> Result<Vec<u8>, Refusal> {
+) -> Result<Vec<u8>, HttpRefusal> {
     // Open all the while, for what is not counted otherwise.
     let open = single::open(&shared.collectors, kind).map_err(|error| failed(&error))?;
     let take = || {
@@ -271,7 +275,7 @@ fn difference(
     Ok(delta.encode_gzip())
 }
 
-/// Returns what stands for a kind that this process can't give.
+/// Returns the answer in place of a kind that this process can't give.
 fn in_place_of(why: &Unavailable, job: &ProfileJob) -> Vec<u8> {
     let Some(profile) = empty_profile(why) else { return Vec::new() };
     match *job {
@@ -291,27 +295,27 @@ fn text_of(kind: Kind, profile: &Profile) -> String {
     profile.text(form, &|address| starts.get(&address).copied())
 }
 
-fn with_note(bytes: &[u8], note: &str) -> Result<Vec<u8>, Refusal> {
+fn with_note(bytes: &[u8], note: &str) -> Result<Vec<u8>, HttpRefusal> {
     let mut profile = decode(bytes)?;
     let note = profile.strings.push(note);
     profile.comments.push(note);
     Ok(profile.encode_gzip())
 }
 
-fn main_file(files: Result<KindFiles, Error>) -> Result<Content, Refusal> {
+fn main_file(files: Result<KindFiles, Error>) -> Result<Content, HttpRefusal> {
     files.and_then(KindFiles::main).map_err(|error| failed(&error))
 }
 
-fn decode(bytes: &[u8]) -> Result<Profile, Refusal> {
+fn decode(bytes: &[u8]) -> Result<Profile, HttpRefusal> {
     Profile::decode(bytes, &DecodeLimits::default())
         .map_err(|error| reply::profile_failed(&error.to_string()))
 }
 
-fn failed(error: &Error) -> Refusal {
+fn failed(error: &Error) -> HttpRefusal {
     reply::profile_failed(&error.chain())
 }
 
-fn no_file(kind: Kind) -> Refusal {
+fn no_file(kind: Kind) -> HttpRefusal {
     reply::profile_failed(&format!("the {kind} collector gave no such file"))
 }
 
@@ -327,10 +331,10 @@ mod tests {
 
     use super::*;
 
-    /// Holds what a content is made of, given back with some delay.
-    struct Held(Arc<AtomicBool>);
+    /// A content that is given back with some delay.
+    struct HeldContent(Arc<AtomicBool>);
 
-    impl Drop for Held {
+    impl Drop for HeldContent {
         fn drop(&mut self) {
             thread::sleep(Duration::from_millis(50));
             self.0.store(true, Ordering::Relaxed);
@@ -340,9 +344,9 @@ mod tests {
     #[test]
     fn who_sees_the_end_of_an_answer_finds_nothing_in_use() {
         let free = Arc::new(AtomicBool::new(false));
-        let held = Held(Arc::clone(&free));
+        let held = HeldContent(Arc::clone(&free));
         let content = Content::written(move |writer| {
-            let Held(_) = &held;
+            let HeldContent(_) = &held;
             writer.write_all(b"some bytes")
         });
         let (writer, mut reader) = pipe::pipe(Duration::from_secs(60));

@@ -1,6 +1,6 @@
 //! The threads that answer: how many there are, what they wait for, and when they are to end.
 //!
-//! Windows may overlap. FinishingTurn profiles, which takes memory for a moment, is one at a time for
+//! Windows may overlap. Finishing profiles, which takes memory for a moment, is one at a time for
 //! each kind, and for all kinds as far as that takes no second: a collector that hangs holds up
 //! nobody but its own kind.
 
@@ -14,39 +14,40 @@ use std::time::Duration;
 use profile_core::{Kind, OwnWork};
 use tokio::sync::oneshot;
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 use super::ServiceState;
 
-/// More threads than a debug endpoint has any use for.
+/// The most threads that answer: more than a debug endpoint has any use for.
 const MOST: usize = 64;
 
-/// Tells who is at work.
+/// The threads that are at work.
 #[derive(Default)]
 pub(in super::super) struct TakingThreads {
     threads: AtomicUsize,
     kinds: [Mutex<()>; Kind::ALL.len()],
     naming: Mutex<()>,
-    /// Number of those that are finishing something, of any kind.
+    /// Number of threads that are finishing something, of any kind.
     finishing: Mutex<usize>,
     finished: Condvar,
 }
 
-/// Time that one waits for others than its own kind.
+/// The longest time that one waits for others than its own kind.
 const CONSIDERATE: Duration = Duration::from_secs(1);
 
-/// While one of these lives no other of its kind does, and no other of all if that can be helped.
+/// A turn to finish a profile. While one of these lives no other of its kind does, and no other of
+/// all if that can be helped.
 pub(super) struct FinishingTurn<'a> {
     taking: &'a TakingThreads,
     _own: MutexGuard<'a, ()>,
 }
 
 impl TakingThreads {
-    /// For a profile of a kind.
+    /// Waits for a turn to finish a profile of a kind.
     pub(super) fn finishing(&self, kind: Kind) -> FinishingTurn<'_> {
         self.after(&self.kinds[kind as usize])
     }
 
-    /// For the names of addresses.
+    /// Waits for a turn to look up the names of addresses.
     pub(super) fn naming(&self) -> FinishingTurn<'_> {
         self.after(&self.naming)
     }
@@ -74,7 +75,7 @@ impl Drop for FinishingTurn<'_> {
 struct ThreadPlace(Arc<ServiceState>);
 
 impl ThreadPlace {
-    fn new(shared: &Arc<ServiceState>) -> Result<ThreadPlace, Refusal> {
+    fn new(shared: &Arc<ServiceState>) -> Result<ThreadPlace, HttpRefusal> {
         let place = ThreadPlace(Arc::clone(shared));
         if shared.taking.threads.fetch_add(1, Ordering::Relaxed) < MOST {
             Ok(place)
@@ -90,12 +91,13 @@ impl Drop for ThreadPlace {
     }
 }
 
-/// Tells whether the client is still there: nothing is ever sent, and the other end goes with it.
+/// A look at whether the client is still there: nothing is ever sent, and the other end goes with
+/// it.
 pub(super) struct WaitingClient(mpsc::Receiver<Infallible>);
 
 impl WaitingClient {
-    /// Waits for a window.
-    pub(super) fn wait(&self, window: Duration) -> Result<(), Refusal> {
+    /// Waits for a window, or fails as soon as the client leaves.
+    pub(super) fn wait(&self, window: Duration) -> Result<(), HttpRefusal> {
         match self.0.recv_timeout(window) {
             Err(RecvTimeoutError::Timeout) => Ok(()),
             // Nobody is there to read it.
@@ -105,12 +107,12 @@ impl WaitingClient {
     }
 }
 
-/// The receiver of the answer, once.
-pub(super) struct AnswerSlot<T>(oneshot::Sender<Result<T, Refusal>>);
+/// The sender of the one answer to a request.
+pub(super) struct AnswerSlot<T>(oneshot::Sender<Result<T, HttpRefusal>>);
 
 impl<T> AnswerSlot<T> {
-    /// Gives the answer. Whether anybody was there to get it.
-    pub(super) fn give(self, answer: Result<T, Refusal>) -> bool {
+    /// Gives the answer. Returns whether anybody was there to get it.
+    pub(super) fn give(self, answer: Result<T, HttpRefusal>) -> bool {
         self.0.send(answer).is_ok()
     }
 }
@@ -120,7 +122,7 @@ impl<T> AnswerSlot<T> {
 pub(super) async fn on_a_thread<T: Send + 'static>(
     shared: &Arc<ServiceState>,
     work: impl FnOnce(&ServiceState, &WaitingClient, AnswerSlot<T>) + Send + 'static,
-) -> Result<T, Refusal> {
+) -> Result<T, HttpRefusal> {
     let place = ThreadPlace::new(shared)?;
     let (_client, left) = mpsc::channel();
     let (sender, answer) = oneshot::channel();

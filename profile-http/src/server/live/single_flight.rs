@@ -8,16 +8,15 @@ use bytes::Bytes;
 use profile_core::OwnWork;
 use tokio::sync::watch;
 
-use super::super::reply::{self, Refusal};
+use super::super::reply::{self, HttpRefusal};
 
-/// Tells how old an answer may be that is given again: two readers rarely ask in the very same
-/// moment.
+/// The age up to which an answer is given again: two readers rarely ask in the very same moment.
 const FRESH: Duration = Duration::from_millis(100);
 
 /// The answer, once it is there.
-type SharedAnswer = Option<Result<Bytes, Refusal>>;
+type SharedAnswer = Option<Result<Bytes, HttpRefusal>>;
 
-/// Computations under way, and those that have just ended, by what was asked for.
+/// Computations that are under way or have just ended, by what was asked for.
 pub(super) struct SingleFlights<K> {
     flights: Arc<Mutex<Vec<SingleFlight<K>>>>,
 }
@@ -35,13 +34,13 @@ impl<K> Default for SingleFlights<K> {
 }
 
 impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
-    /// The answer to `key`: of a computation that is under way, or of a new one, on a thread of its
-    /// own. It goes on when its reader leaves, for those who have joined.
+    /// Returns the answer to `key`: of a computation that is under way, or of a new one, on a
+    /// thread of its own. It goes on when its reader leaves, for those who have joined.
     pub(super) async fn share(
         &self,
         key: K,
-        compute: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
-    ) -> Result<Bytes, Refusal> {
+        compute: impl FnOnce() -> Result<Bytes, HttpRefusal> + Send + 'static,
+    ) -> Result<Bytes, HttpRefusal> {
         let mut answer = self.join(key, compute)?;
         let answer = answer.wait_for(Option::is_some).await.map(|answer| answer.clone());
         match answer {
@@ -54,8 +53,8 @@ impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
     fn join(
         &self,
         key: K,
-        compute: impl FnOnce() -> Result<Bytes, Refusal> + Send + 'static,
-    ) -> Result<watch::Receiver<SharedAnswer>, Refusal> {
+        compute: impl FnOnce() -> Result<Bytes, HttpRefusal> + Send + 'static,
+    ) -> Result<watch::Receiver<SharedAnswer>, HttpRefusal> {
         let mut flights = self.flights.lock().unwrap_or_else(PoisonError::into_inner);
         flights.retain(|flight| match flight.landed {
             Some(landed) => landed.elapsed() < FRESH,

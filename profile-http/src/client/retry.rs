@@ -50,14 +50,14 @@ impl CancelFlag {
 
 /// Time that a busy service is left alone if it doesn't say.
 const WHILE_BUSY: Duration = Duration::from_secs(1);
-/// The wait before the first repetition; each further one is twice as long.
+/// The wait before the first repetition. Each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 impl Client {
     /// Tries until it succeeds, or fails in a way that time won't mend, or leaves less of the budget
     /// than the `needed` time.
-    pub(super) fn patiently<T>(
+    pub(super) fn retry_within<T>(
         &self,
         budget: RetryBudget,
         needed: Duration,
@@ -90,8 +90,8 @@ impl Client {
     }
 }
 
-/// Returns how long to wait where somebody else is served at the moment: our own answer, or Go's
-/// texts.
+/// Returns how long to wait where somebody else is served at the moment, which our own answer says,
+/// or Go's texts; else `None`.
 fn busy(error: &Error) -> Option<Duration> {
     let Error::Refused { status, message, retry_after, .. } = error else { return None };
     let in_use = ["already in use", "already enabled"];
@@ -101,7 +101,7 @@ fn busy(error: &Error) -> Option<Duration> {
     is_busy.then(wait)
 }
 
-/// Returns whether the failure is one of the way rather than of the service.
+/// Returns whether the failure is one of the connection rather than of the service.
 fn may_pass(error: &Error) -> bool {
     match error {
         Error::Request { .. } | Error::Handshake { source: HandshakeError::HungUp, .. } => true,
@@ -144,7 +144,7 @@ mod tests {
         let mut waits = Vec::new();
         let mut attempt = |error: fn() -> Error, budget: u64| {
             (tries, waits) = (0, Vec::new());
-            let failed = client.patiently(
+            let failed = client.retry_within(
                 RetryBudget::new(Duration::from_millis(budget)),
                 Duration::ZERO,
                 &mut |progress| waits.push(progress),
@@ -170,7 +170,7 @@ mod tests {
                 for needed in [Duration::MAX, Duration::ZERO] {
                     let busy = || Err::<(), _>(refused(409, "", Some(after)));
                     let budget = RetryBudget::new(whole);
-                    let failed = client.patiently(budget, needed, &mut |_| {}, busy);
+                    let failed = client.retry_within(budget, needed, &mut |_| {}, busy);
                     assert!(matches!(failed, Err(Error::Refused { .. })), "{after} {whole:?}");
                 }
             }
@@ -182,7 +182,7 @@ mod tests {
         let client = Client::builder("localhost:1").unwrap().build();
         let canceller = client.clone();
         let began = Instant::now();
-        let failed = client.patiently(
+        let failed = client.retry_within(
             RetryBudget::new(Duration::from_secs(3600)),
             Duration::ZERO,
             &mut |_| canceller.cancel(),

@@ -10,10 +10,10 @@ use crate::gunzip::GunzipReader;
 use crate::warning::{DIRECTORY, LONG_NAME, PAX_HEADER};
 use crate::{EntryName, Problem};
 
-/// The unit of an archive.
+/// The unit of an archive, in bytes.
 pub(crate) const BLOCK: usize = 512;
 
-/// The scratch space for bytes that are read to be looked at or thrown away.
+/// Number of bytes of the scratch space for what is read to be looked at or thrown away.
 pub(crate) const SCRATCH: usize = 16 * 1024;
 
 /// The decompressed archive and how far it was read.
@@ -27,14 +27,15 @@ impl<R: Read> TarReader<R> {
         TarReader { stream, offset: 0 }
     }
 
-    /// Reads some bytes into a buffer that is not empty; 0 says that the stream ended well.
+    /// Reads some bytes into a buffer that is not empty, and returns how many; 0 where the stream
+    /// ended well.
     pub(crate) fn read(&mut self, buf: &mut [u8]) -> Result<usize, Problem> {
         let read = self.stream.read(buf)?;
         self.offset += read as u64;
         Ok(read)
     }
 
-    /// Reads one block; none where the stream ended well before it was whole.
+    /// Reads one block; `None` where the stream ended well before it was whole.
     pub(crate) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, Problem> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
@@ -72,7 +73,7 @@ impl<R: Read> TarReader<R> {
         self.pass(bytes, |_| {})
     }
 
-    /// Skips what a member holds, and the maps that precede it in a sparse file.
+    /// Skips the bytes of a member, and the maps that precede them in a sparse file.
     pub(crate) fn skip_member(&mut self, member: &TarMember) -> Result<(), Problem> {
         let mut more_maps = member.more_maps;
         while more_maps {
@@ -85,27 +86,27 @@ impl<R: Read> TarReader<R> {
     }
 }
 
-/// Returns how many bytes fill up the last block of an entry.
+/// Returns the number of bytes that fill up the last block of an entry.
 pub(crate) fn padding(size: u64) -> u64 {
     (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64
 }
 
-/// Holds what a header says.
+/// The facts that a header states of the file after it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct TarMember {
     pub(crate) name: EntryName,
-    /// Tells whether the name in the header is another one.
+    /// True if the name in the header is another one.
     pub(crate) renamed: bool,
     /// Number of bytes that follow, padding not counted.
     pub(crate) size: u64,
-    /// Holds what it is, where it is not a regular file.
+    /// Its type in words, where it is not a regular file.
     pub(crate) oddity: Option<&'static str>,
-    /// Tells whether blocks with more of a sparse file's map come first.
+    /// True if blocks with more of a sparse file's map come first.
     more_maps: bool,
 }
 
 impl TarMember {
-    /// Reads a header; none where its checksum or its size is wrong.
+    /// Reads a header; `None` where its checksum or its size is wrong.
     pub(crate) fn parse(block: &[u8; BLOCK]) -> Option<TarMember> {
         let header = tar::Header::from_byte_slice(block);
         // The checksum counts its own eight bytes as spaces.
@@ -142,7 +143,7 @@ impl TarMember {
     }
 }
 
-/// The size in a header: octal digits, or a big-endian number after a byte 0x80.
+/// Reads the size in a header: octal digits, or a big-endian number after a byte 0x80.
 fn size(header: &tar::Header, block: &[u8; BLOCK]) -> Option<u64> {
     let field = &block[124..136];
     // The `tar` crate looks at the last eight bytes alone, which would read a negative or larger
