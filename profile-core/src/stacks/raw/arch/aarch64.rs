@@ -1,6 +1,6 @@
 //! What differs between processors: aarch64.
 
-use core::arch::asm;
+use core::arch::{asm, naked_asm};
 use core::ffi::c_void;
 
 use crate::stacks::raw::scratch::ScratchSlot;
