@@ -352,7 +352,7 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub(crate) cum: bool,
 
-    /// Thing that a row stands for; by default `function`.
+    /// Unit of a row; by default `function`.
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<RankingRow>,
 
@@ -484,9 +484,8 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     pub(crate) normalize: bool,
 
-    /// Thing that a row stands for: of profiles `function`, `caller`, `line`, `file` or `site`, of
-    /// dumps `exact`, `function`, `top:N`, `creator` or `label:KEY`. By default `function` and
-    /// `exact`.
+    /// Unit of a row: of profiles `function`, `caller`, `line`, `file` or `site`, of dumps `exact`,
+    /// `function`, `top:N`, `creator` or `label:KEY`. By default `function` and `exact`.
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<String>,
 

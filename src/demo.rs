@@ -80,11 +80,8 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, CommandFailure> {
         let both = serde_json::json!({ "report": report, "known": checks });
         output::print_json(&both, output::JsonLayout::Pretty)?;
     } else {
-        output::print(&format!(
-            "{}\n{}",
-            report::render_report(&report),
-            check::render_checks(&checks)
-        ))?;
+        let (report, checks) = (report::render_report(&report), check::render_checks(&checks));
+        output::print(&format!("{report}\n{checks}"))?;
     }
     Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
 }
