@@ -253,7 +253,7 @@ pub(crate) struct ReportArgs {
     pub(crate) file: String,
 
     /// Rows in each table; 0 for all.
-    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = rows)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = parse_rows)]
     pub(crate) rows: usize,
 
     /// Take off what a log has put before each line of a dump.
@@ -278,7 +278,7 @@ pub(crate) struct GroupsArgs {
     pub(crate) judging: JudgingArgs,
 
     /// The most groups to print as text; 0 for all.
-    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = parse_rows)]
     pub(crate) rows: usize,
 
     /// Print all groups as JSON, in the shape of /debug/goroutines.
@@ -294,7 +294,7 @@ pub(crate) struct JudgingArgs {
 
     /// Key that the members of a group share: `exact` (state, every frame, creator), `function` (no
     /// lines), `top:N` (N frames), `creator`, or `label:KEY`.
-    #[arg(long, value_name = "KEY", default_value = "exact", value_parser = group_by)]
+    #[arg(long, value_name = "KEY", default_value = "exact", value_parser = parse_group_by)]
     pub(crate) by: GroupBy,
 }
 
@@ -322,7 +322,7 @@ pub(crate) enum GroupBy {
     Label(String),
 }
 
-fn group_by(text: &str) -> Result<GroupBy, String> {
+fn parse_group_by(text: &str) -> Result<GroupBy, String> {
     match text.split_once(':') {
         None if text == "exact" => Ok(GroupBy::Exact),
         None if text == "function" => Ok(GroupBy::Function),
@@ -352,12 +352,12 @@ pub(crate) struct TopArgs {
     #[arg(long)]
     pub(crate) cum: bool,
 
-    /// Thing that a row stands for; by default `function`.
+    /// Unit of a row; by default `function`.
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<RankingRow>,
 
     /// The most rows; 0 for all.
-    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = parse_rows)]
     pub(crate) rows: usize,
 
     /// Print the ranking as JSON.
@@ -484,9 +484,8 @@ pub(crate) struct DiffArgs {
     #[arg(long)]
     pub(crate) normalize: bool,
 
-    /// Thing that a row stands for: of profiles `function`, `caller`, `line`, `file` or `site`, of
-    /// dumps `exact`, `function`, `top:N`, `creator` or `label:KEY`. By default `function` and
-    /// `exact`.
+    /// Unit of a row: of profiles `function`, `caller`, `line`, `file` or `site`, of dumps `exact`,
+    /// `function`, `top:N`, `creator` or `label:KEY`. By default `function` and `exact`.
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<String>,
 
@@ -494,7 +493,7 @@ pub(crate) struct DiffArgs {
     pub(crate) reading: ReadingArgs,
 
     /// The most rows to print as text; 0 for all.
-    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = rows)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = parse_rows)]
     pub(crate) rows: usize,
 
     /// Print what has changed as JSON.
@@ -504,15 +503,15 @@ pub(crate) struct DiffArgs {
 
 impl DiffArgs {
     /// Returns the row of a ranking of profiles.
-    pub(crate) fn by_of_profiles(&self) -> Result<By, String> {
+    pub(crate) fn ranking_row(&self) -> Result<By, String> {
         self.by
             .as_deref()
             .map_or(Ok(By::Function), |word| RankingRow::from_word(word).map(By::from))
     }
 
     /// Returns the key of the groups of dumps.
-    pub(crate) fn by_of_dumps(&self) -> Result<GroupBy, String> {
-        self.by.as_deref().map_or(Ok(GroupBy::Exact), group_by)
+    pub(crate) fn group_key(&self) -> Result<GroupBy, String> {
+        self.by.as_deref().map_or(Ok(GroupBy::Exact), parse_group_by)
     }
 }
 
@@ -543,7 +542,7 @@ pub(crate) struct TraceArgs {
     pub(crate) file: String,
 
     /// Rows in each table; 0 for all.
-    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = rows)]
+    #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = parse_rows)]
     pub(crate) rows: usize,
 
     /// Print the summary and the findings as JSON.
@@ -552,7 +551,7 @@ pub(crate) struct TraceArgs {
 }
 
 /// Parses a number of rows; 0 stands for all.
-fn rows(text: &str) -> Result<usize, ParseIntError> {
+fn parse_rows(text: &str) -> Result<usize, ParseIntError> {
     text.parse().map(|rows| if rows == 0 { usize::MAX } else { rows })
 }
 
@@ -615,8 +614,8 @@ mod tests {
 
     #[test]
     fn no_rows_are_all_rows() {
-        assert_eq!((rows("0"), rows("7")), (Ok(usize::MAX), Ok(7)));
-        assert!(rows("-1").is_err());
+        assert_eq!((parse_rows("0"), parse_rows("7")), (Ok(usize::MAX), Ok(7)));
+        assert!(parse_rows("-1").is_err());
     }
 
     #[test]
@@ -630,10 +629,10 @@ mod tests {
 
     #[test]
     fn groups_have_keys() {
-        assert_eq!(group_by("top:3"), Ok(GroupBy::Top(3)));
-        assert_eq!(group_by("label:a:b"), Ok(GroupBy::Label("a:b".to_owned())));
+        assert_eq!(parse_group_by("top:3"), Ok(GroupBy::Top(3)));
+        assert_eq!(parse_group_by("label:a:b"), Ok(GroupBy::Label("a:b".to_owned())));
         for wrong in ["top:0", "top:x", "top", "label:", "lines", ""] {
-            assert!(group_by(wrong).is_err(), "{wrong}");
+            assert!(parse_group_by(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -81,7 +81,7 @@ pub(crate) fn run(args: &CollectArgs) -> Result<ExitCode, CommandFailure> {
         .collect::<Result<Vec<Client>, Error>>()
         .map_err(|error| CommandFailure::Usage(chain(&error)))?;
     let cancelled = clients.clone();
-    interrupt::on(move || cancelled.iter().for_each(Client::cancel))?;
+    interrupt::call_on_interrupt(move || cancelled.iter().for_each(Client::cancel))?;
 
     let next = AtomicUsize::new(0);
     let work = || {
@@ -143,7 +143,7 @@ fn exit_code(outcomes: &[CollectOutcome]) -> ExitCode {
     let all_complete = outcomes.iter().all(|outcome| matches!(outcome, CollectOutcome::Complete));
     if all_complete {
         ExitCode::SUCCESS
-    } else if interrupt::happened() {
+    } else if interrupt::has_happened() {
         ExitCode::from(output::INTERRUPTED)
     } else if all_failed {
         ExitCode::from(output::FAILED)
@@ -157,7 +157,7 @@ impl CollectJob<'_> {
         let output = self.args.output.as_deref();
         let mut to = match BundleDestination::new(output, self.args.force, self.client.url()) {
             Ok(to) => to,
-            Err(error) => return self.failed(&error),
+            Err(error) => return self.fail(&error),
         };
         let bar = CollectionBar::new(self.request.window(), self.args.quiet || self.several);
         let collected =
@@ -165,13 +165,13 @@ impl CollectJob<'_> {
         bar.done();
         match collected {
             Ok(Collected { broke_off: Some(Error::Write(error)), .. }) if to.is_stream() => {
-                self.failed(&Error::Write(error))
+                self.fail(&Error::Write(error))
             }
             Ok(collected) => self.finish(to, collected),
             Err(error) => {
                 // Nothing of it can be read.
                 to.abandon(false);
-                self.failed(&error)
+                self.fail(&error)
             }
         }
     }
@@ -183,7 +183,7 @@ impl CollectJob<'_> {
     ) -> io::Result<CollectOutcome> {
         let Collected { bytes, file_name, manifest, warnings, broke_off, .. } = collected;
         let said = broke_off.as_ref().map(Error::chain).unwrap_or_default();
-        let reason = broke_off.as_ref().map(|error| self.say(error));
+        let reason = broke_off.as_ref().map(|error| self.report_error(error));
         let file = if broke_off.is_some() {
             let file = destination.abandon(true);
             if let Some(file) = &file {
@@ -194,12 +194,17 @@ impl CollectJob<'_> {
             match destination.keep(file_name.as_deref()) {
                 Ok(file) => file,
                 Err(error) => {
-                    let reason = self.say(&error);
+                    let reason = self.report_error(&error);
                     let file = destination.abandon(true);
                     if let Some(file) = &file {
                         note(&format!("what arrived ({bytes} bytes) is in {file}"));
                     }
-                    return self.end(file.as_deref(), bytes, Some(reason), Some(manifest));
+                    return self.print_outcome(
+                        file.as_deref(),
+                        bytes,
+                        Some(reason),
+                        Some(manifest),
+                    );
                 }
             }
         };
@@ -207,26 +212,26 @@ impl CollectJob<'_> {
             for warning in &warnings {
                 note(&format!("warning: {}", printable(&warning.to_string())));
             }
-            explain(&manifest, &said);
+            note_missing(&manifest, &said);
             if let Some(file) = &file {
                 note(&format!("read it with `profilez report {file}`"));
             }
         }
-        self.end(file.as_deref(), bytes, reason, Some(manifest))
+        self.print_outcome(file.as_deref(), bytes, reason, Some(manifest))
     }
 
-    fn failed(&self, error: &(dyn StdError + 'static)) -> io::Result<CollectOutcome> {
-        let reason = self.say(error);
-        self.end(None, 0, Some(reason), None)
+    fn fail(&self, error: &(dyn StdError + 'static)) -> io::Result<CollectOutcome> {
+        let reason = self.report_error(error);
+        self.print_outcome(None, 0, Some(reason), None)
     }
 
     /// Says what went wrong, and what to do about it. Returns the first of the two.
-    fn say(&self, error: &(dyn StdError + 'static)) -> String {
+    fn report_error(&self, error: &(dyn StdError + 'static)) -> String {
         let mut reason =
-            if interrupt::happened() { "interrupted".to_owned() } else { chain(error) };
+            if interrupt::has_happened() { "interrupted".to_owned() } else { chain(error) };
         if let Some(socket) = &self.args.unix_socket
             && matches!(error.downcast_ref(), Some(Error::Request { .. }))
-            && !interrupt::happened()
+            && !interrupt::has_happened()
         {
             reason = format!("{reason}, through the unix socket {}", socket.display());
         }
@@ -244,7 +249,7 @@ impl CollectJob<'_> {
     fn hint(&self, error: &(dyn StdError + 'static)) -> Option<String> {
         let (status, retry_after) = match error.downcast_ref::<Error>()? {
             Error::TooLarge { .. } => return Some("--max-size MIB takes larger ones".to_owned()),
-            Error::Handshake { source, .. } => return hints::of_handshake(source, self.args),
+            Error::Handshake { source, .. } => return hints::hint_of_handshake(source, self.args),
             Error::Refused { status: 400, message, .. } if hints::is_about_https(message) => {
                 return Some(hints::HTTPS.to_owned());
             }
@@ -280,7 +285,7 @@ impl CollectJob<'_> {
     }
 
     /// Prints the result; there is a bundle where there is a manifest.
-    fn end(
+    fn print_outcome(
         &self,
         file: Option<&str>,
         bytes: u64,
@@ -326,7 +331,7 @@ impl CollectJob<'_> {
 }
 
 /// Notes what is missing, and why, unless it was `said` as the error.
-fn explain(manifest: &Manifest, said: &str) {
+fn note_missing(manifest: &Manifest, said: &str) {
     if !manifest.incomplete.is_empty() && manifest.incomplete != said {
         note(&format!(
             "the service's own bundle is not complete: {}",
@@ -335,14 +340,14 @@ fn explain(manifest: &Manifest, said: &str) {
     }
     let is_said = |error: &str| !error.is_empty() && said.contains(error);
     let failed = manifest.errors.iter().filter(|failed| !is_said(&failed.error));
-    list(failed, |failed| format!("{} failed: {}", failed.kind, failed.error));
-    list(manifest.unavailable.iter(), |missing| {
+    note_first(failed, |failed| format!("{} failed: {}", failed.kind, failed.error));
+    note_first(manifest.unavailable.iter(), |missing| {
         format!("{} is not collected: {}", missing.kind, missing.reason)
     });
 }
 
 /// Notes the first of many: a manifest may hold as many as its writer likes.
-fn list<T>(mut all: impl Iterator<Item = T>, text: impl Fn(T) -> String) {
+fn note_first<T>(mut all: impl Iterator<Item = T>, text: impl Fn(T) -> String) {
     const MOST: usize = 30;
     all.by_ref().take(MOST).for_each(|one| note(&printable(&text(one))));
     let more = all.count();

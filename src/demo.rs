@@ -46,7 +46,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, CommandFailure> {
         None => None,
     };
     let cancelled = client.clone();
-    interrupt::on(move || cancelled.cancel())?;
+    interrupt::call_on_interrupt(move || cancelled.cancel())?;
     note(&format!("the demo service listens on {}", client.url()));
 
     let bar = CollectionBar::new(parse_duration(&args.duration)?, false);
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, CommandFailure> {
     let collected = client.collect(&request, &mut bytes, &mut |progress| bar.show(progress));
     let known = workload.known();
     bar.done();
-    if interrupt::happened() {
+    if interrupt::has_happened() {
         output::error("interrupted");
         return Ok(ExitCode::from(output::INTERRUPTED));
     }
@@ -75,12 +75,13 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, CommandFailure> {
     let bundle = Bundle::read(&bytes[..], &Limits::default())?;
     let checks = check::compare(&bundle, &known)?;
     let failed = bundle.manifest.as_ref().is_none_or(|manifest| !manifest.errors.is_empty());
-    let report = report::of(BundleReader::open(&bytes[..], &Limits::default())?, ROWS);
+    let report = report::read_bundle(BundleReader::open(&bytes[..], &Limits::default())?, ROWS);
     if args.json {
         let both = serde_json::json!({ "report": report, "known": checks });
         output::print_json(&both, output::JsonLayout::Pretty)?;
     } else {
-        output::print(&format!("{}\n{}", report::text(&report), check::text(&checks)))?;
+        let (report, checks) = (report::render_report(&report), check::render_checks(&checks));
+        output::print(&format!("{report}\n{checks}"))?;
     }
     Ok(ExitCode::from(if failed { output::PARTIAL } else { 0 }))
 }
@@ -117,7 +118,7 @@ fn serve(address: &str) -> Result<ExitCode, CommandFailure> {
     waits::set_mutex_profile_fraction(1);
     // What waits for a lock or a channel would be the first that the block profile shows.
     let (mut interrupted, interrupt) = io::pipe()?;
-    interrupt::on(move || {
+    interrupt::call_on_interrupt(move || {
         // There is nobody to tell once the command has come to its end.
         let _ = (&interrupt).write_all(b"\n");
     })?;

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, CommandFailure> {
     if input::is_stdin(&args.base) && input::is_stdin(&args.new) {
         return Err(CommandFailure::Usage("standard input can be read only once".to_owned()));
     }
-    let by = args.by_of_dumps().unwrap_or(GroupBy::Exact);
+    let by = args.group_key().unwrap_or(GroupBy::Exact);
     let (reading, _) = options(&args.reading, &by);
     // Dumps are read in pieces; anything else is looked at as a whole.
     if let Some(base) = dumps::stream(&args.base, &reading)? {
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, CommandFailure> {
         return bundles(args, &base, &reading, seen.truncated);
     }
     let bytes = base.into_values().next().unwrap_or_default();
-    if let Some(base) = dumps::of_bytes(&bytes, &reading)? {
+    if let Some(base) = dumps::read_bytes(&bytes, &reading)? {
         let new = dumps::open(&args.new, &reading)?.dump;
         return dumps(args, &base, &new);
     }
@@ -55,7 +55,7 @@ pub(crate) fn run(args: &DiffArgs) -> Result<ExitCode, CommandFailure> {
 
 /// Compares two dumps, group by group.
 fn dumps(args: &DiffArgs, base: &Dump, new: &Dump) -> Result<ExitCode, CommandFailure> {
-    let changes = of_dumps(args, &args.by_of_dumps().map_err(CommandFailure::Usage)?, base, new)?;
+    let changes = of_dumps(args, &args.group_key().map_err(CommandFailure::Usage)?, base, new)?;
     if args.json {
         output::print_json(&changes, output::JsonLayout::Pretty)?;
     } else {
@@ -84,7 +84,7 @@ fn of_profiles(
     let new_profile = profiles::read(new.0, new.1, &args.select)?;
     let options = ChangesOptions {
         sample_type: args.select.sample_type.clone(),
-        by: args.by_of_profiles().map_err(CommandFailure::Usage)?,
+        by: args.ranking_row().map_err(CommandFailure::Usage)?,
         cum: args.cum,
         limit: Some(args.rows),
         normalize: args.normalize,
@@ -94,8 +94,8 @@ fn of_profiles(
 }
 
 fn text(args: &DiffArgs, changes: &Changes) -> Result<String, CommandFailure> {
-    let by = args.by_of_profiles().map_err(CommandFailure::Usage)?;
-    Ok(output::headed(&render_changes(changes, by, output::width()), 2))
+    let by = args.ranking_row().map_err(CommandFailure::Usage)?;
+    Ok(output::with_table_head(&render_changes(changes, by, output::width()), 2))
 }
 
 /// Changes in an entry of a bundle.
@@ -137,7 +137,7 @@ fn bundles(
     let (mut entries, mut only_in_new, mut seen) = (Vec::new(), Vec::new(), Vec::new());
     let mut dumps = Vec::new();
     // What a row is may be said in the words of profiles.
-    let by = args.by_of_dumps().unwrap_or(GroupBy::Exact);
+    let by = args.group_key().unwrap_or(GroupBy::Exact);
     // A dump has no sample types.
     let with_dumps = args.select.sample_type.is_none();
     let mut is_bundle = false;
@@ -145,8 +145,8 @@ fn bundles(
         is_bundle = name != args.new;
         if is_bundle && with_dumps && sniff(&bytes) == Format::Dump {
             seen.push(name.to_owned());
-            let old = base.get(name).map(|old| dumps::of_bytes(old, reading)).transpose()?;
-            match (old.flatten(), dumps::of_bytes(&bytes, reading)?) {
+            let old = base.get(name).map(|old| dumps::read_bytes(old, reading)).transpose()?;
+            match (old.flatten(), dumps::read_bytes(&bytes, reading)?) {
                 (Some(old), Some(new)) => {
                     let changes = of_dumps(args, &by, &old, &new)?;
                     dumps.push(DumpChanges { name: name.to_owned(), changes });

@@ -34,9 +34,9 @@ pub(crate) fn open(spec: &str, options: &Options) -> Result<TimedDump, CommandFa
         return Ok(TimedDump { dump, timestamp: None, complete: true });
     }
     match input::open(spec)? {
-        FileContent::Bundle(bundle) => of_bundle(&bundle, options)?
+        FileContent::Bundle(bundle) => read_bundle(&bundle, options)?
             .ok_or_else(|| format!("{spec} {NONE}: {}", why_not(&bundle)).into()),
-        FileContent::Bytes(bytes) => match of_bytes(&bytes, options)? {
+        FileContent::Bytes(bytes) => match read_bytes(&bytes, options)? {
             Some(dump) => Ok(TimedDump { dump, timestamp: None, complete: true }),
             None => Err(format!("{spec} {NONE}: it is {}{}", sniff(&bytes), hint(&bytes)).into()),
         },
@@ -113,7 +113,7 @@ pub(crate) fn is_dump(bytes: &[u8], options: &Options) -> bool {
 }
 
 /// Reads the dump that bytes are: as text, packed or not, or as a profile of goroutines.
-pub(crate) fn of_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, CommandFailure> {
+pub(crate) fn read_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, CommandFailure> {
     if is_dump(bytes, options) {
         if bytes.starts_with(&[0x1f, 0x8b]) {
             return Ok(Some(dump::parse_packed(bytes, options)));
@@ -129,7 +129,7 @@ pub(crate) fn of_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, 
 }
 
 /// Reads the dump of a bundle: the text says more than the profile.
-pub(crate) fn of_bundle(
+pub(crate) fn read_bundle(
     bundle: &Bundle,
     options: &Options,
 ) -> Result<Option<TimedDump>, CommandFailure> {
@@ -138,7 +138,7 @@ pub(crate) fn of_bundle(
     let profiles =
         bundle.entries.iter().filter(|entry| entry.name.as_str() == Kind::Goroutine.file_name());
     for entry in texts.chain(profiles) {
-        if let Some(dump) = of_bytes(&entry.data, options)? {
+        if let Some(dump) = read_bytes(&entry.data, options)? {
             if !entry.complete {
                 note(&format!("warning: {} is not whole", printable(entry.name.as_str())));
             }

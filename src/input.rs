@@ -43,7 +43,7 @@ pub(crate) fn stream(spec: &str) -> Result<FileStream, CommandFailure> {
         "-" => Box::new(io::stdin().lock()),
         _ => match File::open(spec) {
             Ok(file) => Box::new(file),
-            Err(_) => return whole(open(spec)?, spec),
+            Err(_) => return refuse_bundle(open(spec)?, spec),
         },
     };
     let failed = |error: io::Error| format!("{spec}: {error}");
@@ -55,16 +55,16 @@ pub(crate) fn stream(spec: &str) -> Result<FileStream, CommandFailure> {
             .map_err(|error| format!("{spec}: {}", chain(&error)))?;
         return Ok(FileStream::Bundle(Box::new(reader)));
     }
-    let name = called(spec);
+    let name = display_name(spec);
     // Growing would take twice the memory for a moment. A file may be longer by the time it is read.
     let size = std::fs::metadata(spec).map_or(0, |metadata| metadata.len().min(LARGEST));
     head.reserve_exact(usize::try_from(size).unwrap_or(0));
-    whole(recognise(read_on(head, from, spec)?, name)?, name)
+    refuse_bundle(recognise(read_on(head, from, spec)?, name)?, name)
 }
 
 /// Returns a file that is no bundle. One that looks like a bundle only now is broken, and says so
 /// when it is read again.
-fn whole(input: FileContent, name: &str) -> Result<FileStream, CommandFailure> {
+fn refuse_bundle(input: FileContent, name: &str) -> Result<FileStream, CommandFailure> {
     match input {
         FileContent::Bytes(bytes) => Ok(FileStream::Bytes(bytes)),
         FileContent::Bundle(bundle) => {
@@ -77,12 +77,12 @@ fn whole(input: FileContent, name: &str) -> Result<FileStream, CommandFailure> {
 /// Reads a `FILE` argument. What is wrong with a bundle goes to standard error.
 pub(crate) fn open(spec: &str) -> Result<FileContent, CommandFailure> {
     let input = if spec == "-" {
-        recognise(read(io::stdin().lock(), spec)?, called(spec))
+        recognise(read(io::stdin().lock(), spec)?, display_name(spec))
     } else {
         match File::open(spec) {
             Ok(file) => recognise(read(file, spec)?, spec),
-            Err(error) => match entry_of(spec) {
-                Some((bundle, name)) => entry(bundle, name),
+            Err(error) => match split_entry(spec) {
+                Some((bundle, name)) => read_entry(bundle, name),
                 None => Err(format!("{spec}: {error}").into()),
             },
         }
@@ -101,7 +101,7 @@ pub(crate) fn warn(warnings: &[Warning]) {
 }
 
 /// Returns the name of a file in messages.
-fn called(path: &str) -> &str {
+fn display_name(path: &str) -> &str {
     if is_stdin(path) { "standard input" } else { path }
 }
 
@@ -113,17 +113,17 @@ pub(crate) fn is_stdin(spec: &str) -> bool {
 
 /// Splits `bundle.tar.gz:heap.prof`, where there is such a file before the last colon, or
 /// `-:heap.prof`.
-fn entry_of(spec: &str) -> Option<(&str, &str)> {
+fn split_entry(spec: &str) -> Option<(&str, &str)> {
     spec.rsplit_once(':').filter(|(bundle, _)| *bundle == "-" || Path::new(bundle).exists())
 }
 
 /// Reads one entry of a bundle. All of the bundle is read: whether it is whole is known at its end.
-fn entry(path: &str, wanted: &str) -> Result<FileContent, CommandFailure> {
+fn read_entry(path: &str, wanted: &str) -> Result<FileContent, CommandFailure> {
     let from: Box<dyn Read> = match path {
         "-" => Box::new(io::stdin().lock()),
         _ => Box::new(File::open(path).map_err(|error| format!("{path}: {error}"))?),
     };
-    let path = called(path);
+    let path = display_name(path);
     let mut reader = BundleReader::open(from, &Limits::default())
         .map_err(|error| format!("{path}: {}", chain(&error)))?;
     let (mut names, mut found) = (Vec::new(), None);

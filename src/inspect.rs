@@ -70,7 +70,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CommandFailure> {
             Ok(ExitCode::from(code))
         }
         FileStream::Bytes(bytes) if dumps::is_dump(&bytes, &options) => {
-            match dumps::of_bytes(&bytes, &options)? {
+            match dumps::read_bytes(&bytes, &options)? {
                 Some(dump) => print_dump(&dump, args.json),
                 None => Err(format!("{}: no dump", args.file).into()),
             }
@@ -182,36 +182,36 @@ fn bundle_text(facts: &BundleFacts) -> String {
             ("started", format!("{started}, window {window_seconds} s")),
         ];
         for (name, value) in rows {
-            row(&mut text, name, &value);
+            add_row(&mut text, name, &value);
         }
     }
     for EntryFacts { name, format, bytes, complete } in &facts.entries {
         let cut = if *complete { "" } else { ", cut off" };
-        row(&mut text, "entry", &format!("{name}  {format}  {}{cut}", plural(*bytes, "byte")));
+        add_row(&mut text, "entry", &format!("{name}  {format}  {}{cut}", plural(*bytes, "byte")));
     }
     if let Some(manifest) = &facts.manifest {
         for missing in &manifest.unavailable {
             let hint = output::hint(missing);
-            row(&mut text, "not there", &format!("{}: {}{hint}", missing.kind, missing.reason));
+            add_row(&mut text, "not there", &format!("{}: {}{hint}", missing.kind, missing.reason));
         }
         for failed in &manifest.errors {
-            row(&mut text, "failed", &format!("{}: {}", failed.kind, failed.error));
+            add_row(&mut text, "failed", &format!("{}: {}", failed.kind, failed.error));
         }
     }
     if facts.truncated {
-        row(&mut text, "truncated", "yes: something of the bundle is lost");
+        add_row(&mut text, "truncated", "yes: something of the bundle is lost");
     }
     for warning in &facts.warnings {
-        row(&mut text, "warning", warning);
+        add_row(&mut text, "warning", warning);
     }
     text
 }
 
 fn profile_text(facts: &ProfileFacts) -> String {
     let mut text = String::new();
-    row(&mut text, "format", facts.format);
+    add_row(&mut text, "format", facts.format);
     for (sample_type, sum) in facts.sample_types.iter().zip(&facts.value_sums) {
-        row(&mut text, "total", &format!("{sum} {sample_type}"));
+        add_row(&mut text, "total", &format!("{sum} {sample_type}"));
     }
     let counts = [
         ("samples", facts.samples),
@@ -221,31 +221,31 @@ fn profile_text(facts: &ProfileFacts) -> String {
         ("mappings", facts.mappings),
     ];
     for (name, count) in counts {
-        row(&mut text, name, &count.to_string());
+        add_row(&mut text, name, &count.to_string());
     }
-    row(&mut text, "period", &facts.period.to_string());
-    row(&mut text, "duration", &format!("{:.3} s", facts.duration_nanos as f64 / 1e9));
+    add_row(&mut text, "period", &facts.period.to_string());
+    add_row(&mut text, "duration", &format!("{:.3} s", facts.duration_nanos as f64 / 1e9));
     for comment in &facts.comments {
-        row(&mut text, "comment", comment);
+        add_row(&mut text, "comment", comment);
     }
     for warning in &facts.warnings {
-        row(&mut text, "warning", warning);
+        add_row(&mut text, "warning", warning);
     }
     text
 }
 
 fn trace_text(facts: &TraceFacts) -> String {
     let mut text = String::new();
-    row(&mut text, "format", facts.format);
-    row(&mut text, "producer", &facts.producer);
-    row(&mut text, "window", &format!("{:.3} s", facts.window_micros / 1e6));
-    row(&mut text, "events", &facts.events.to_string());
+    add_row(&mut text, "format", facts.format);
+    add_row(&mut text, "producer", &facts.producer);
+    add_row(&mut text, "window", &format!("{:.3} s", facts.window_micros / 1e6));
+    add_row(&mut text, "events", &facts.events.to_string());
     if facts.lost_events > 0 {
-        row(&mut text, "lost", &facts.lost_events.to_string());
+        add_row(&mut text, "lost", &facts.lost_events.to_string());
     }
-    row(&mut text, "threads", &facts.threads.to_string());
+    add_row(&mut text, "threads", &facts.threads.to_string());
     for warning in &facts.warnings {
-        row(&mut text, "warning", warning);
+        add_row(&mut text, "warning", warning);
     }
     text
 }
@@ -253,13 +253,13 @@ fn trace_text(facts: &TraceFacts) -> String {
 fn dump_text(facts: &DumpFacts) -> String {
     let mut text = String::new();
     let crash = if facts.crash { ", of a crash" } else { "" };
-    row(&mut text, "format", &format!("{}{crash}", facts.format));
-    row(&mut text, "goroutines", &facts.goroutines.to_string());
-    row(&mut text, "groups", &facts.groups.to_string());
+    add_row(&mut text, "format", &format!("{}{crash}", facts.format));
+    add_row(&mut text, "goroutines", &facts.goroutines.to_string());
+    add_row(&mut text, "groups", &facts.groups.to_string());
     let mut states: Vec<_> = facts.by_state.iter().collect();
     states.sort_by_key(|&(_, &count)| std::cmp::Reverse(count));
     for (state, count) in states {
-        row(&mut text, "state", &format!("{count:>7}  {state}"));
+        add_row(&mut text, "state", &format!("{count:>7}  {state}"));
     }
     let longest = match facts.max_wait_minutes {
         Some(minutes) => {
@@ -268,7 +268,7 @@ fn dump_text(facts: &DumpFacts) -> String {
         }
         None => "not known".to_owned(),
     };
-    row(&mut text, "waits", &longest);
+    add_row(&mut text, "waits", &longest);
     let counts = [
         ("with labels", facts.with_labels),
         ("leaked", facts.leaked),
@@ -276,19 +276,19 @@ fn dump_text(facts: &DumpFacts) -> String {
         ("partial", facts.partial_stacks),
     ];
     for (name, count) in counts.into_iter().filter(|&(_, count)| count > 0) {
-        row(&mut text, name, &count.to_string());
+        add_row(&mut text, name, &count.to_string());
     }
     if facts.truncated {
-        row(&mut text, "truncated", "yes: there were more");
+        add_row(&mut text, "truncated", "yes: there were more");
     }
     for warning in &facts.warnings {
-        row(&mut text, "warning", warning);
+        add_row(&mut text, "warning", warning);
     }
     text
 }
 
 /// Adds a line of a name and its value, which may come from anywhere.
-fn row(text: &mut String, name: &str, value: &str) {
+fn add_row(text: &mut String, name: &str, value: &str) {
     if !value.trim().is_empty() {
         // Writing to a string can't fail.
         let _ = writeln!(text, "{name:<11} {}", printable(value.trim()));

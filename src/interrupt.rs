@@ -18,7 +18,7 @@ const GRACE: Duration = Duration::from_millis(1500);
 /// # Errors
 ///
 /// The signals can't be caught.
-pub(crate) fn on(cancel: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
+pub(crate) fn call_on_interrupt(cancel: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(move || {
         HAPPENED.store(true, Ordering::SeqCst);
         cancel();
@@ -29,6 +29,6 @@ pub(crate) fn on(cancel: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error>
 }
 
 /// Returns whether there was an interrupt.
-pub(crate) fn happened() -> bool {
+pub(crate) fn has_happened() -> bool {
     HAPPENED.load(Ordering::SeqCst)
 }

@@ -90,7 +90,7 @@ pub(crate) fn width() -> usize {
 
 /// Returns a text whose line of that number, counted from 1, is the head of a table and stands out
 /// where colours are shown.
-pub(crate) fn headed(text: &str, line: usize) -> String {
+pub(crate) fn with_table_head(text: &str, line: usize) -> String {
     let style = anstyle::Style::new().bold();
     let lines = text.lines().zip(1..).map(|(text, number)| {
         if number == line { format!("{style}{text}{style:#}\n") } else { format!("{text}\n") }

@@ -35,47 +35,47 @@ const FINDINGS: usize = 12;
 pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, CommandFailure> {
     let options = Options { strip_prefix: args.strip_prefix, ..Options::default() };
     let report = match dumps::stream(&args.file, &options)? {
-        Some(dump) => of_dump(args, &dump),
+        Some(dump) => report_of_dump(args, &dump),
         None => read(args, &options)?,
     };
     if args.json {
         output::print_json(&report, output::JsonLayout::Pretty)?;
     } else {
-        output::print(&text(&report))?;
+        output::print(&render_report(&report))?;
     }
     let is_partial = |dump: &DumpSummary| dump.truncated || dump.limited;
     let partial = report.truncated || report.profiles.dumps.iter().any(is_partial);
     Ok(ExitCode::from(if partial { output::PARTIAL } else { 0 }))
 }
 
-fn of_dump(args: &ReportArgs, dump: &Dump) -> FileReport {
-    of_one(report::of_dump(&args.file, dump, args.rows), dump.truncated())
+fn report_of_dump(args: &ReportArgs, dump: &Dump) -> FileReport {
+    report_of_one(report::of_dump(&args.file, dump, args.rows), dump.truncated())
 }
 
-fn of_one(profiles: Profiles, truncated: bool) -> FileReport {
+fn report_of_one(profiles: Profiles, truncated: bool) -> FileReport {
     FileReport { manifest: None, truncated, profiles, findings: Vec::new(), warnings: Vec::new() }
 }
 
 fn read(args: &ReportArgs, options: &Options) -> Result<FileReport, CommandFailure> {
     let bytes = match input::stream(&args.file)? {
-        FileStream::Bundle(reader) => return Ok(of(*reader, args.rows)),
+        FileStream::Bundle(reader) => return Ok(read_bundle(*reader, args.rows)),
         FileStream::Bytes(bytes) => bytes,
     };
     if dumps::is_dump(&bytes, options)
-        && let Some(dump) = dumps::of_bytes(&bytes, options)?
+        && let Some(dump) = dumps::read_bytes(&bytes, options)?
     {
-        return Ok(of_dump(args, &dump));
+        return Ok(report_of_dump(args, &dump));
     }
     let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
     if let Some(note) = profiles.notes.first() {
         return Err(format!("{}: {}{}", note.name, note.text, dumps::hint(&bytes)).into());
     }
     let truncated = profiles.dumps.iter().any(|dump| dump.truncated);
-    Ok(of_one(profiles, truncated))
+    Ok(report_of_one(profiles, truncated))
 }
 
 /// Makes the report of a bundle, of which one entry at a time is in memory.
-pub(crate) fn of<R: Read>(mut reader: BundleReader<R>, rows: usize) -> FileReport {
+pub(crate) fn read_bundle<R: Read>(mut reader: BundleReader<R>, rows: usize) -> FileReport {
     let (mut found, mut of_traces) = (Vec::new(), Vec::new());
     let profiles = report::report(
         std::iter::from_fn(|| {
@@ -109,72 +109,75 @@ pub(crate) fn of<R: Read>(mut reader: BundleReader<R>, rows: usize) -> FileRepor
     FileReport { profiles, manifest, truncated, findings: found, warnings }
 }
 
-pub(crate) fn text(report: &FileReport) -> String {
+pub(crate) fn render_report(report: &FileReport) -> String {
     let mut text = String::new();
     if let Some(manifest) = &report.manifest {
-        head(&mut text, manifest);
+        add_head(&mut text, manifest);
     }
     if report.truncated {
-        line(&mut text, "This file is not whole: something of it is lost.");
+        add_line(&mut text, "This file is not whole: something of it is lost.");
     }
     for warning in &report.warnings {
-        line(&mut text, &format!("Warning: {warning}"));
+        add_line(&mut text, &format!("Warning: {warning}"));
     }
     let profiles = report::render(&report.profiles, output::width());
     if !profiles.is_empty() {
-        gap(&mut text);
+        add_gap(&mut text);
         text.push_str(&profiles);
     }
     if !report.findings.is_empty() {
-        gap(&mut text);
-        line(&mut text, "Findings of the trace");
+        add_gap(&mut text);
+        add_line(&mut text, "Findings of the trace");
         text.push_str(&render_findings(&report.findings, FINDINGS, output::width()));
     }
     if report.findings.len() > FINDINGS {
-        line(&mut text, "  and more: `profilez trace FILE`");
+        add_line(&mut text, "  and more: `profilez trace FILE`");
     }
     if let Some(manifest) = &report.manifest {
-        tail(&mut text, manifest);
+        add_tail(&mut text, manifest);
     }
     text
 }
 
-fn head(text: &mut String, manifest: &Manifest) {
+fn add_head(text: &mut String, manifest: &Manifest) {
     let Manifest { service, version, host, pid, started, window_seconds, .. } = manifest;
     let version = if version.is_empty() { String::new() } else { format!(" {version}") };
     // Of a service that was asked from outside it isn't known.
     let pid = if *pid == 0 { String::new() } else { format!(", pid {pid}") };
-    line(text, &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"));
+    add_line(
+        text,
+        &format!("{service}{version} on {host}{pid}: {window_seconds} s from {started}"),
+    );
 }
 
 /// Adds what is not in the bundle, and what would bring it in.
-fn tail(text: &mut String, manifest: &Manifest) {
+fn add_tail(text: &mut String, manifest: &Manifest) {
     if !manifest.errors.is_empty() {
-        gap(text);
-        line(text, "Failed");
+        add_gap(text);
+        add_line(text, "Failed");
     }
     for failed in &manifest.errors {
-        line(text, &format!("  {:<13} {}", failed.kind, failed.error));
+        add_line(text, &format!("  {:<13} {}", failed.kind, failed.error));
     }
     if !manifest.unavailable.is_empty() {
-        gap(text);
-        line(text, "Not collected");
+        add_gap(text);
+        add_line(text, "Not collected");
     }
     for missing in &manifest.unavailable {
         let hint = output::hint(missing);
-        line(text, &format!("  {:<13} {}{hint}", missing.kind, missing.reason));
+        add_line(text, &format!("  {:<13} {}{hint}", missing.kind, missing.reason));
     }
 }
 
 /// Adds an empty line between two parts.
-fn gap(text: &mut String) {
+fn add_gap(text: &mut String) {
     if !text.is_empty() {
         text.push('\n');
     }
 }
 
 /// Adds a line of text that may come from anywhere.
-fn line(text: &mut String, content: &str) {
+fn add_line(text: &mut String, content: &str) {
     // Writing to a string can't fail.
     let _ = writeln!(text, "{}", printable(content));
 }

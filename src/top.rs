@@ -27,7 +27,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, CommandFailure> {
     if args.json {
         output::print_json(&top, output::JsonLayout::Pretty)?;
     } else {
-        output::print(&output::headed(&render(&top, by, output::width()), 2))?;
+        output::print(&output::with_table_head(&render(&top, by, output::width()), 2))?;
         if args.by.is_none() && CALLED.iter().any(|shape| shape.has_type(&top.sample_type)) {
             output::note(
                 "`--by caller` charges the standard library and allocators to who called them",

@@ -22,7 +22,7 @@ struct TraceAnswer<'a> {
 pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, CommandFailure> {
     let (bytes, complete) = match input::open(&args.file)? {
         FileContent::Bytes(bytes) => (bytes, true),
-        FileContent::Bundle(bundle) => entry(*bundle, &args.file)?,
+        FileContent::Bundle(bundle) => trace_of_bundle(*bundle, &args.file)?,
     };
     let summary = summarize(&bytes, &TraceLimits::default())
         .map_err(|error| format!("{}: {}", args.file, chain(&error)))?;
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &TraceArgs) -> Result<ExitCode, CommandFailure> {
 }
 
 /// Returns the trace of a bundle, and whether all of it arrived.
-fn entry(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), CommandFailure> {
+fn trace_of_bundle(bundle: Bundle, file: &str) -> Result<(Vec<u8>, bool), CommandFailure> {
     let truncated = bundle.truncated;
     let mut entries = bundle.entries.into_iter();
     match entries.find(|entry| entry.name == Kind::Trace.file_name()) {

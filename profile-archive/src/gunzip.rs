@@ -42,7 +42,7 @@ impl<R: Read> GunzipReader<R> {
             GunzipReader { from, failed, max_total_bytes, max_ratio, members, trailing }
         };
         let mut input = BufReader::with_capacity(32 * 1024, input);
-        if first(&mut input).map_err(Error::Read)?.is_some_and(|byte| byte != GZIP_MAGIC[0]) {
+        if first_byte(&mut input).map_err(Error::Read)?.is_some_and(|byte| byte != GZIP_MAGIC[0]) {
             return Ok(new(GunzipBody::Plain(input, 0), 0, None));
         }
         let bounds =
@@ -71,7 +71,7 @@ impl<R: Read> GunzipReader<R> {
             GunzipBody::Packed(packed) => {
                 let read = packed.read(&mut buf[..step]);
                 self.members = packed.members();
-                read.or_else(|error| self.problem(error))
+                read.or_else(|error| self.map_error(error))
             }
             GunzipBody::Plain(input, produced) => {
                 let read = uninterrupted(|| input.read(&mut buf[..step]));
@@ -87,7 +87,7 @@ impl<R: Read> GunzipReader<R> {
 
     /// Turns an error of the decoder into a problem. Data that follows the last member is only
     /// noted, and ends the input.
-    fn problem(&mut self, error: GunzipError) -> Result<usize, Problem> {
+    fn map_error(&mut self, error: GunzipError) -> Result<usize, Problem> {
         Err(match error {
             GunzipError::Trailing => {
                 self.trailing = true;
@@ -109,7 +109,7 @@ fn too_much(max_total_bytes: u64) -> Problem {
 }
 
 /// Returns the first byte, which stays to be read; `None` where there is none.
-fn first(input: &mut impl BufRead) -> io::Result<Option<u8>> {
+fn first_byte(input: &mut impl BufRead) -> io::Result<Option<u8>> {
     uninterrupted(|| Ok(input.fill_buf()?.first().copied()))
 }
 

@@ -76,7 +76,7 @@ impl<W: Write> GzipWriter<W> {
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         self.sync()?;
         self.inner.flush()?;
-        self.flushed = copy(&self.crc);
+        self.flushed = copy_checksum(&self.crc);
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl<W: Write> GzipWriter<W> {
         self.deflate.reset();
         self.out.clear();
         self.pending = false;
-        self.crc = copy(&self.flushed);
+        self.crc = copy_checksum(&self.flushed);
     }
 
     /// Ends the member and flushes the writer below.
@@ -127,7 +127,7 @@ impl<W: Write> GzipWriter<W> {
 }
 
 /// Copies a checksum, which has no `Clone`.
-fn copy(crc: &Crc) -> Crc {
+fn copy_checksum(crc: &Crc) -> Crc {
     let mut copy = Crc::new();
     copy.combine(crc);
     copy

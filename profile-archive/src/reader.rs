@@ -10,7 +10,7 @@ use crate::gunzip::GunzipReader;
 use crate::listed::Listed;
 use crate::manifest::{FORMAT, MANIFEST_NAME};
 use crate::tar_reader::{BLOCK, SCRATCH, TarMember, TarReader, padding};
-use crate::verify::{FoundEntry, hex, verify};
+use crate::verify::{FoundEntry, to_hex, verify};
 use crate::warning::WarningList;
 use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
 
@@ -103,7 +103,7 @@ impl<R: Read> BundleReader<R> {
         };
         // Where nothing is compressed, only the header of an entry tells that this is a bundle.
         let plain = reader.tar.stream.members == 0;
-        match reader.tar.block() {
+        match reader.tar.read_block() {
             Ok(Some(block))
                 if TarMember::parse(&block).is_some() || (is_zero(&block) && !plain) =>
             {
@@ -168,7 +168,7 @@ impl<R: Read> BundleReader<R> {
             self.close_entry()?;
             let block = match self.first.take() {
                 Some(block) => block,
-                None => self.tar.block()?.ok_or(Problem::BreaksOff)?,
+                None => self.tar.read_block()?.ok_or(Problem::BreaksOff)?,
             };
             let offset = self.tar.offset - BLOCK as u64;
             if is_zero(&block) {
@@ -280,7 +280,7 @@ impl<R: Read> BundleReader<R> {
             return Ok(());
         };
         found.listed.complete = true;
-        found.listed.sha256 = hex(current.hash.finalize().as_slice());
+        found.listed.sha256 = to_hex(current.hash.finalize().as_slice());
         self.tar.skip(padding(current.size))
     }
 

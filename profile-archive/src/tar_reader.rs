@@ -36,7 +36,7 @@ impl<R: Read> TarReader<R> {
     }
 
     /// Reads one block; `None` where the stream ended well before it was whole.
-    pub(crate) fn block(&mut self) -> Result<Option<[u8; BLOCK]>, Problem> {
+    pub(crate) fn read_block(&mut self) -> Result<Option<[u8; BLOCK]>, Problem> {
         let mut block = [0; BLOCK];
         let mut filled = 0;
         while filled < BLOCK {
@@ -77,7 +77,7 @@ impl<R: Read> TarReader<R> {
     pub(crate) fn skip_member(&mut self, member: &TarMember) -> Result<(), Problem> {
         let mut more_maps = member.more_maps;
         while more_maps {
-            let block = self.block()?.ok_or(Problem::BreaksOff)?;
+            let block = self.read_block()?.ok_or(Problem::BreaksOff)?;
             // 21 places of 24 bytes, then the flag that says whether another block follows.
             more_maps = block[21 * 24] != 0;
         }
@@ -131,7 +131,7 @@ impl TarMember {
         let raw = header.path_bytes();
         let name = EntryName::label(&raw);
         let renamed = raw.strip_prefix(b"./").unwrap_or(&raw) != name.as_str().as_bytes();
-        let size = size(header, block)?;
+        let size = entry_size(header, block)?;
         Some(TarMember {
             name,
             renamed,
@@ -144,7 +144,7 @@ impl TarMember {
 }
 
 /// Reads the size in a header: octal digits, or a big-endian number after a byte 0x80.
-fn size(header: &tar::Header, block: &[u8; BLOCK]) -> Option<u64> {
+fn entry_size(header: &tar::Header, block: &[u8; BLOCK]) -> Option<u64> {
     let field = &block[124..136];
     // The `tar` crate looks at the last eight bytes alone, which would read a negative or larger
     // number as a good one.

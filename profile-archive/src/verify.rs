@@ -49,7 +49,7 @@ pub(crate) fn verify(
 }
 
 /// Writes bytes in lower-case hex.
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
         // Writing to a string can't fail.
         let _ = write!(text, "{byte:02x}");
@@ -110,6 +110,6 @@ mod tests {
 
     #[test]
     fn hex_is_lower_case() {
-        assert_eq!(hex(&[0x00, 0x0a, 0xff]), "000aff");
+        assert_eq!(to_hex(&[0x00, 0x0a, 0xff]), "000aff");
     }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::gzip::{GzipWriter, MAGIC};
 use crate::manifest::{MANIFEST_NAME, ManifestEntry, ManifestError};
 use crate::tar_reader::BLOCK;
-use crate::verify::hex;
+use crate::verify::to_hex;
 use crate::{EntryName, Error, Header, Manifest, Result};
 
 /// A bundle that is being written.
@@ -71,10 +71,10 @@ impl<W: Write> BundleWriter<W> {
             return self.append_bytes(kind, &name, bytes, took);
         }
         let bytes = content.len();
-        self.list(kind, &name, bytes, took, |bundle| {
+        self.write_listed(kind, &name, bytes, took, |bundle| {
             let header = header(name.as_str(), bytes)?;
             let mut digest = Sha256::new();
-            bundle.guarded(|gzip| {
+            bundle.guard_write(|gzip| {
                 gzip.compress(header.as_bytes())?;
                 content.write_to(&mut CompressedEntry { gzip, digest: &mut digest })?;
                 gzip.compress(padding(bytes))
@@ -95,14 +95,14 @@ impl<W: Write> BundleWriter<W> {
         bytes: &[u8],
         took: Duration,
     ) -> Result<()> {
-        self.list(kind, name, bytes.len() as u64, took, |bundle| {
+        self.write_listed(kind, name, bytes.len() as u64, took, |bundle| {
             bundle.write_entry(name.as_str(), bytes)?;
             Ok(Sha256::digest(bytes).into())
         })
     }
 
     /// Writes an entry under a name that is free, and puts it in the manifest.
-    fn list(
+    fn write_listed(
         &mut self,
         kind: &str,
         name: &EntryName,
@@ -119,7 +119,7 @@ impl<W: Write> BundleWriter<W> {
             name: name.to_string(),
             kind: kind.to_owned(),
             bytes,
-            sha256: hex(&digest),
+            sha256: to_hex(&digest),
             took_seconds: took.as_secs_f64(),
         });
         Ok(())
@@ -158,7 +158,7 @@ impl<W: Write> BundleWriter<W> {
     ///
     /// [`Error::Write`] where the writer fails, [`Error::Broken`] where it failed before.
     pub fn flush(&mut self) -> Result<()> {
-        self.guarded(GzipWriter::flush)?;
+        self.guard_write(GzipWriter::flush)?;
         self.flushed = self.manifest.entries.len();
         Ok(())
     }
@@ -193,13 +193,13 @@ impl<W: Write> BundleWriter<W> {
     pub fn finish_with(mut self, manifest: &[u8]) -> Result<W> {
         self.write_entry(MANIFEST_NAME, manifest)?;
         // Two blocks of zeros end an archive.
-        self.guarded(|gzip| gzip.compress(&[0; 2 * BLOCK]))?;
+        self.guard_write(|gzip| gzip.compress(&[0; 2 * BLOCK]))?;
         self.gzip.finish().map_err(Error::Write)
     }
 
     fn write_entry(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
         let header = header(name, bytes.len() as u64)?;
-        self.guarded(|gzip| {
+        self.guard_write(|gzip| {
             gzip.compress(header.as_bytes())?;
             if bytes.starts_with(&MAGIC) {
                 gzip.store(bytes)?;
@@ -212,7 +212,10 @@ impl<W: Write> BundleWriter<W> {
 
     /// Runs a write. One that fails half-way leaves an archive that nothing may follow, least of
     /// all a clean end.
-    fn guarded(&mut self, write: impl FnOnce(&mut GzipWriter<W>) -> io::Result<()>) -> Result<()> {
+    fn guard_write(
+        &mut self,
+        write: impl FnOnce(&mut GzipWriter<W>) -> io::Result<()>,
+    ) -> Result<()> {
         if self.broken {
             return Err(Error::Broken);
         }

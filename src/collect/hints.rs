@@ -17,7 +17,7 @@ pub(super) fn is_about_https(message: &str) -> bool {
 }
 
 /// Returns what to do about a handshake that failed; `None` where nobody could tell.
-pub(super) fn of_handshake(error: &HandshakeError, args: &CollectArgs) -> Option<String> {
+pub(super) fn hint_of_handshake(error: &HandshakeError, args: &CollectArgs) -> Option<String> {
     const ANYWAY: &str = "--insecure talks to it all the same, and to anybody else";
     let hint = match error {
         HandshakeError::UnknownIssuer => match &args.cacert {

@@ -60,7 +60,7 @@ fn measure(bundle: &Bundle, known: &KnownShare) -> Result<Option<f64>, CommandFa
     Ok(row(known.function).map(|row| percent(row.flat, whole)))
 }
 
-pub(super) fn text(checks: &[ShareCheck]) -> String {
+pub(super) fn render_checks(checks: &[ShareCheck]) -> String {
     let mut text = String::from("What the demo really does, and what its profiles say:\n");
     for check in checks {
         let of = check.of.map(|function| format!(" of {function}")).unwrap_or_default();

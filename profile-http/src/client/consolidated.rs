@@ -10,8 +10,8 @@ use ureq::Body;
 use ureq::http::{HeaderMap, Response, header};
 use url::Url;
 
-use super::exchange::{content_type, failed, shown};
-use super::losses::{self, SortedWarnings, kind};
+use super::exchange::{content_type, redacted, request_error};
+use super::losses::{self, SortedWarnings, kind_of_entry};
 use super::output::{BundleEnd, BundleOutput, ServiceManifest};
 use super::retry::RetryBudget;
 use super::{Client, Collected, Progress, Request};
@@ -47,7 +47,7 @@ pub(super) fn ask(
     if is_bundle {
         Ok(BundleAnswer { url, response })
     } else {
-        Err(Error::NotABundle { url: shown(&url), content_type })
+        Err(Error::NotABundle { url: redacted(&url), content_type })
     }
 }
 
@@ -81,14 +81,14 @@ pub(super) fn collect(
             while reader.next_entry().is_some() {}
             let json = reader.manifest_json().to_vec();
             for name in empty {
-                output.empty(&kind(&name), &name, !json.is_empty());
+                output.empty(&kind_of_entry(&name), &name, !json.is_empty());
             }
             (json, Some(reader.finish()))
         }
         Err(_) => (Vec::new(), None),
     };
     let (bytes, failed) = (stream.bytes, stream.failed);
-    let nothing = || Error::NoBundle { url: shown(&url), bytes };
+    let nothing = || Error::NoBundle { url: redacted(&url), bytes };
     if let Some(error @ Error::TooLarge { .. }) = failed {
         return Err(error);
     }
@@ -98,14 +98,14 @@ pub(super) fn collect(
     if manifest.is_none() && output.is_empty() && !output.is_closed() {
         return Err(failed.unwrap_or_else(nothing));
     }
-    let SortedWarnings { losses, oddities } = losses::sort(warnings, promised);
+    let SortedWarnings { losses, oddities } = losses::sort_warnings(warnings, promised);
     for loss in &losses {
         // What failed says it better.
         if failed.is_none() || !matches!(loss, Problem::Unreadable(_)) {
-            output.error(&losses::kind_of(loss, manifest.as_ref()), loss.to_string());
+            output.error(&losses::kind_of_loss(loss, manifest.as_ref()), loss.to_string());
         }
     }
-    let mut broke_off = failed.or_else(|| losses::error(&url, &losses));
+    let mut broke_off = failed.or_else(|| losses::loss_error(&url, &losses));
     if client.cancel.is_set() && broke_off.is_some() {
         broke_off = Some(Error::Cancelled);
     }
@@ -119,7 +119,7 @@ fn pass_on(reader: &mut BundleReader<impl Read>, output: &mut BundleOutput<'_>) 
     let mut empty = Vec::new();
     while let Some(mut entry) = reader.next_entry() {
         let name = entry.name().clone();
-        let kind = kind(&name);
+        let kind = kind_of_entry(&name);
         // It grows as bytes arrive: the size is only what the header claims.
         let mut bytes = Vec::new();
         if entry.read_to_end(&mut bytes).is_err() {
@@ -183,7 +183,7 @@ impl<R: Read> Read for BundleStream<'_, R> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
             Err(error) => {
                 let text = error.to_string();
-                self.failed = Some(failed(self.url, error));
+                self.failed = Some(request_error(self.url, error));
                 Err(io::Error::other(text))
             }
         }

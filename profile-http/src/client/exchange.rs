@@ -45,7 +45,7 @@ impl Client {
     pub(super) fn post(&self, url: &Url, within: Duration) -> Result<Response<Body>> {
         // POST, so that nothing on the way repeats it or answers from a cache.
         let answer = self.prepared(self.agent.post(url.as_str()), within).send_empty();
-        accepted(url, answer.map_err(|error| unanswered(url, error))?)
+        require_success(url, answer.map_err(|error| no_answer_error(url, error))?)
     }
 
     /// Asks for something that may be asked for again. A redirect is followed where it doesn't leave
@@ -57,14 +57,14 @@ impl Client {
         for _ in 0..=REDIRECTS {
             let left = within.saturating_sub(began.elapsed());
             let answer = self.prepared(self.agent.get(at.as_str()), left).call();
-            let answer = answer.map_err(|error| unanswered(&at, error))?;
-            match elsewhere(&at, &answer) {
+            let answer = answer.map_err(|error| no_answer_error(&at, error))?;
+            match redirect_target(&at, &answer) {
                 Some(next) => at = next,
-                None => return accepted(&at, answer),
+                None => return require_success(&at, answer),
             }
         }
         let error = io::Error::other(format!("more than {REDIRECTS} redirects"));
-        Err(failed(url, error))
+        Err(request_error(url, error))
     }
 
     /// Gets all of an answer of at most `limit` bytes.
@@ -81,11 +81,11 @@ impl Client {
                 Ok(0) => break,
                 Ok(len) => len,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(failed(url, error)),
+                Err(error) => return Err(request_error(url, error)),
             };
             bytes += len as u64;
             if bytes > limit {
-                return Err(Error::AnswerTooLarge { url: shown(url), limit });
+                return Err(Error::AnswerTooLarge { url: redacted(url), limit });
             }
             spool.write_all(&buffer[..len]).map_err(Error::Spool)?;
         }
@@ -103,7 +103,7 @@ impl Client {
 }
 
 /// Returns the address that a redirect leads to, within the same origin.
-fn elsewhere(from: &Url, answer: &Response<Body>) -> Option<Url> {
+fn redirect_target(from: &Url, answer: &Response<Body>) -> Option<Url> {
     if !matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
@@ -119,32 +119,37 @@ fn elsewhere(from: &Url, answer: &Response<Body>) -> Option<Url> {
 }
 
 /// Returns an answer whose status is a success, and refuses any other.
-fn accepted(url: &Url, answer: Response<Body>) -> Result<Response<Body>> {
-    if answer.status().is_success() { Ok(answer) } else { Err(refused(url, answer)) }
+fn require_success(url: &Url, answer: Response<Body>) -> Result<Response<Body>> {
+    if answer.status().is_success() { Ok(answer) } else { Err(refusal_error(url, answer)) }
 }
 
 /// Makes an error of a request that came to no answer.
-pub(super) fn unanswered(url: &Url, error: ureq::Error) -> Error {
+pub(super) fn no_answer_error(url: &Url, error: ureq::Error) -> Error {
     match (url.scheme(), error) {
         ("https", error) if handshake::is_hung_up_early(&error) => {
-            Error::Handshake { url: shown(url), source: HandshakeError::HungUp }
+            Error::Handshake { url: redacted(url), source: HandshakeError::HungUp }
         }
-        ("http", error @ ureq::Error::Protocol(_)) => failed(url, NotHttp::Answer(error)),
-        ("http", error) if handshake::is_hung_up(&error) => failed(url, NotHttp::Nothing(error)),
-        (_, error) => failed(url, error),
+        ("http", error @ ureq::Error::Protocol(_)) => request_error(url, NotHttp::Answer(error)),
+        ("http", error) if handshake::is_hung_up(&error) => {
+            request_error(url, NotHttp::Nothing(error))
+        }
+        (_, error) => request_error(url, error),
     }
 }
 
 /// Makes an error of a request that came to no answer, or to half of one.
-pub(super) fn failed(url: &Url, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+pub(super) fn request_error(
+    url: &Url,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
     match handshake::read(&error) {
-        Some(source) => Error::Handshake { url: shown(url), source },
-        None => Error::Request { url: shown(url), source: Box::new(error) },
+        Some(source) => Error::Handshake { url: redacted(url), source },
+        None => Error::Request { url: redacted(url), source: Box::new(error) },
     }
 }
 
 /// Makes an error with the server's reason, from a JSON body such as ours or else from a text.
-fn refused(url: &Url, mut response: Response<Body>) -> Error {
+fn refusal_error(url: &Url, mut response: Response<Body>) -> Error {
     const MOST: u64 = 64 * 1024;
     #[derive(Deserialize)]
     struct FailureReason {
@@ -168,7 +173,7 @@ fn refused(url: &Url, mut response: Response<Body>) -> Error {
     };
     let message = printable(&message, 500);
     Error::Refused {
-        url: shown(url),
+        url: redacted(url),
         status: status.as_u16(),
         message: if message.is_empty() {
             status.canonical_reason().unwrap_or("no reason given").to_owned()
@@ -180,7 +185,7 @@ fn refused(url: &Url, mut response: Response<Body>) -> Error {
 }
 
 /// Returns a URL without what may be a secret.
-pub(super) fn shown(url: &Url) -> String {
+pub(super) fn redacted(url: &Url) -> String {
     let mut shown = url.clone();
     // Neither fails for a URL with a host.
     let _ = shown.set_username("");

@@ -7,7 +7,7 @@ const MOST: usize = 1000;
 
 /// Returns the names of the profiles that an index page links to as `NAME?debug=1`; `None` where it
 /// links to nothing of the kind.
-pub(super) fn names(html: &[u8]) -> Option<BTreeSet<String>> {
+pub(super) fn profile_names(html: &[u8]) -> Option<BTreeSet<String>> {
     let html = String::from_utf8_lossy(html);
     let mut names = BTreeSet::new();
     for link in html.split("href=").skip(1).take(MOST) {
@@ -26,7 +26,7 @@ pub(super) fn names(html: &[u8]) -> Option<BTreeSet<String>> {
 /// of options, and `…` for everything else.
 pub(super) fn without_secrets(cmdline: &[u8]) -> Vec<String> {
     let mut words = cmdline.split(|&byte| byte == 0).take(MOST);
-    let program = words.next().map(program).unwrap_or_default();
+    let program = words.next().map(program_name).unwrap_or_default();
     let mut shown = vec![program];
     shown.extend(words.map(|word| {
         let word = String::from_utf8_lossy(word);
@@ -43,7 +43,7 @@ pub(super) fn without_secrets(cmdline: &[u8]) -> Vec<String> {
 }
 
 /// Returns the name of the program, without its directory.
-pub(super) fn program(word: &[u8]) -> String {
+pub(super) fn program_name(word: &[u8]) -> String {
     let word = String::from_utf8_lossy(word);
     // A process can write what it likes here, such as its arguments after a space.
     let path = word.split_whitespace().next().unwrap_or_default();
@@ -69,7 +69,7 @@ mod tests {
     #[test]
     fn reads_the_index_of_any_version() {
         let check = |html: &str, expected: &[&str]| {
-            let names = names(html.as_bytes()).unwrap_or_default();
+            let names = profile_names(html.as_bytes()).unwrap_or_default();
             assert_eq!(names.iter().map(String::as_str).collect::<Vec<_>>(), expected, "{html}");
         };
         check("<a href='allocs?debug=1'>a</a><a href=\"heap?debug=1\">", &["allocs", "heap"]);

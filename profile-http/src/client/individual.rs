@@ -12,7 +12,7 @@ use profile_core::{Available, Kind, Plan, Unavailable};
 
 use super::content::{AnswerContent, ContentForm, recognise};
 use super::exchange::HttpAnswer;
-use super::index::{names, program, without_secrets};
+use super::index::{profile_names, program_name, without_secrets};
 use super::output::{BundleEnd, BundleOutput};
 use super::retry::RetryBudget;
 use super::{Client, Collected, Progress, Request};
@@ -72,11 +72,11 @@ pub(super) fn collect(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Option<Collected>> {
     let anything = Available::new([]).with_max_window(LONGEST_WINDOW);
-    let plan = Plan::parse(&query(request), &anything).map_err(Error::Plan)?;
-    let listed = list(client, budget, progress)?;
-    let cmdline = command_line(client, budget);
+    let plan = Plan::parse(&plan_query(request), &anything).map_err(Error::Plan)?;
+    let listed = fetch_index(client, budget, progress)?;
+    let cmdline = fetch_command_line(client, budget);
     let service = cmdline.as_deref().and_then(|line| line.split(|&byte| byte == 0).next());
-    let service = service.map(program).unwrap_or_default();
+    let service = service.map(program_name).unwrap_or_default();
 
     let offered = |kind: Kind| {
         kind.is_timed() || listed.as_ref().is_none_or(|names| names.contains(kind.name()))
@@ -122,7 +122,7 @@ pub(super) fn collect(
         collection.output.unavailable(&absent(kind));
     }
     if !window.is_zero() {
-        collection.look_before(&kinds);
+        collection.take_before(&kinds);
     }
     let again = if windowed.is_empty() {
         collection.let_pass(window, progress);
@@ -131,7 +131,7 @@ pub(super) fn collect(
         collection.record(&windowed, window, progress)
     };
     let snapshots = kinds.iter().filter(|kind| !kind.is_windowed()).copied();
-    collection.take(snapshots.chain(again), progress);
+    collection.take_snapshots(snapshots.chain(again), progress);
     collection.keep_before();
     match collection.finish(&service) {
         Err(Error::Nothing { .. }) if listed.is_none() => Ok(None),
@@ -166,7 +166,7 @@ fn absent(kind: Kind) -> Unavailable {
 }
 
 /// Returns a request as the query that [`Plan`] reads.
-fn query(request: &Request) -> String {
+fn plan_query(request: &Request) -> String {
     let mut query = url::form_urlencoded::Serializer::new(String::new());
     if let Some(duration) = &request.duration {
         query.append_pair("duration", duration);
@@ -178,7 +178,7 @@ fn query(request: &Request) -> String {
 }
 
 /// Returns the names in the index; `None` where there is no index to read them from.
-fn list(
+fn fetch_index(
     client: &Client,
     budget: RetryBudget,
     progress: &mut dyn FnMut(Progress),
@@ -186,7 +186,7 @@ fn list(
     let url = client.target.pprof("", None);
     let fetch = || client.fetch(&url, ANSWER.min(budget.left()), SMALL);
     match client.retry_within(budget, Duration::ZERO, progress, fetch) {
-        Ok(answer) => Ok(names(&answer.read()?)),
+        Ok(answer) => Ok(profile_names(&answer.read()?)),
         Err(error @ Error::Refused { status: 401 | 403, .. }) => Err(error),
         Err(error @ (Error::Request { .. } | Error::Handshake { .. })) => Err(error),
         Err(_) => Ok(None),
@@ -195,7 +195,7 @@ fn list(
 
 /// Returns the command line, where the service shows it. It is no profile: many keep it to
 /// themselves.
-fn command_line(client: &Client, budget: RetryBudget) -> Option<Vec<u8>> {
+fn fetch_command_line(client: &Client, budget: RetryBudget) -> Option<Vec<u8>> {
     let url = client.target.pprof("cmdline", None);
     let answer = client.fetch(&url, ANSWER.min(budget.left()), SMALL).ok()?;
     let is_text = answer.content_type.starts_with("text/plain");
@@ -205,7 +205,7 @@ fn command_line(client: &Client, budget: RetryBudget) -> Option<Vec<u8>> {
 impl EndpointCollection<'_> {
     /// Takes what is cumulative a first time: so that the window can be told from what was before
     /// it, and so that there is something if the service doesn't survive the window.
-    fn look_before(&mut self, kinds: &[Kind]) {
+    fn take_before(&mut self, kinds: &[Kind]) {
         for kind in [Kind::Heap, Kind::Goroutine] {
             if kinds.contains(&kind)
                 && let Ok(answer) = self.fetch(EndpointFetch::of(kind))
@@ -240,7 +240,7 @@ impl EndpointCollection<'_> {
         thread::scope(|scope| {
             for (place, fetch) in windowed.iter().copied().enumerate() {
                 let sender = sender.clone();
-                scope.spawn(move || timed(client, budget, place, fetch, window, &sender));
+                scope.spawn(move || fetch_window(client, budget, place, fetch, window, &sender));
             }
             drop(sender);
             for message in messages {
@@ -249,7 +249,7 @@ impl EndpointCollection<'_> {
                     FetchMessage::Done(place, result) => {
                         early.insert(place, result);
                         while let Some(result) = early.remove(&turn) {
-                            again.extend(self.recorded(windowed[turn], window, result));
+                            again.extend(self.keep_window(windowed[turn], window, result));
                             turn += 1;
                         }
                         progress(Progress::Received(self.received));
@@ -261,7 +261,7 @@ impl EndpointCollection<'_> {
     }
 
     /// Keeps the result of a window, or returns the kind if it was none.
-    fn recorded(
+    fn keep_window(
         &mut self,
         fetch: EndpointFetch,
         window: Duration,
@@ -275,35 +275,39 @@ impl EndpointCollection<'_> {
                     return Some(fetch.kind);
                 }
                 Err(Error::Refused { status: 400, .. }) => return Some(fetch.kind),
-                result => self.keep(fetch, result),
+                result => self.keep_answer(fetch, result),
             }
         } else {
-            self.keep(fetch, result);
+            self.keep_answer(fetch, result);
         }
         None
     }
 
     /// Takes snapshots, one after the other.
-    fn take(&mut self, kinds: impl Iterator<Item = Kind>, progress: &mut dyn FnMut(Progress)) {
+    fn take_snapshots(
+        &mut self,
+        kinds: impl Iterator<Item = Kind>,
+        progress: &mut dyn FnMut(Progress),
+    ) {
         for kind in kinds {
             let fetch = EndpointFetch::of(kind);
-            if let Some(reason) = self.over() {
+            if let Some(reason) = self.reason_to_stop() {
                 self.output.error(kind.name(), reason);
                 continue;
             }
             let result = self.fetch(fetch);
             let is_there = result.is_ok();
-            self.keep(fetch, result);
-            if is_there && kind == Kind::Goroutine && self.over().is_none() {
+            self.keep_answer(fetch, result);
+            if is_there && kind == Kind::Goroutine && self.reason_to_stop().is_none() {
                 let dump = self.fetch(EndpointFetch::DUMP);
-                self.keep(EndpointFetch::DUMP, dump);
+                self.keep_answer(EndpointFetch::DUMP, dump);
             }
             progress(Progress::Received(self.received));
         }
     }
 
     /// Returns the reason why nothing more is to be asked, if there is one.
-    fn over(&self) -> Option<&'static str> {
+    fn reason_to_stop(&self) -> Option<&'static str> {
         if self.client.cancel.is_set() {
             Some("interrupted before its turn")
         } else if self.output.is_closed() {
@@ -318,19 +322,19 @@ impl EndpointCollection<'_> {
     fn fetch(&self, fetch: EndpointFetch) -> Result<HttpAnswer> {
         let EndpointCollection { client, budget, .. } = *self;
         let url = client.target.pprof(fetch.endpoint, fetch.debug.map(|debug| ("debug", debug)));
-        let limit = self.limit();
+        let limit = self.largest_answer();
         client.retry_within(budget, Duration::ZERO, &mut |_| {}, || {
             client.fetch(&url, ANSWER.min(budget.left()), limit)
         })
     }
 
     /// Returns the largest answer that is taken now.
-    fn limit(&self) -> u64 {
+    fn largest_answer(&self) -> u64 {
         LARGEST.min(self.client.limit.saturating_sub(self.received))
     }
 
     /// Writes an answer down, or why there is none.
-    fn keep(&mut self, fetch: EndpointFetch, result: Result<HttpAnswer>) {
+    fn keep_answer(&mut self, fetch: EndpointFetch, result: Result<HttpAnswer>) {
         let kind = fetch.kind;
         if !matches!(result, Err(Error::Request { .. })) {
             self.silent = 0;
@@ -388,7 +392,7 @@ impl EndpointCollection<'_> {
         let EndpointCollection { client, output, silence, first, .. } = self;
         let broke_off = if client.cancel.is_set() { Some(Error::Cancelled) } else { silence };
         if output.is_empty() && !output.is_closed() {
-            let nothing = || Error::Nothing { url: client.target.pprof_shown() };
+            let nothing = || Error::Nothing { url: client.target.shown_index() };
             return Err(broke_off.or(first).unwrap_or_else(nothing));
         }
         let service = if service.is_empty() { "service" } else { service };
@@ -399,7 +403,7 @@ impl EndpointCollection<'_> {
 }
 
 /// Fetches what takes as long as the window, and says how it went.
-fn timed(
+fn fetch_window(
     client: &Client,
     budget: RetryBudget,
     place: usize,

@@ -4,7 +4,7 @@ use profile_archive::{EntryName, Manifest, Problem, Warning};
 use profile_core::Kind;
 use url::Url;
 
-use super::exchange::shown;
+use super::exchange::redacted;
 use crate::Error;
 
 /// The warnings of a bundle, sorted by what they mean for it.
@@ -21,7 +21,7 @@ const NAMED: usize = 3;
 
 /// Tells damage from oddities. That a bundle has no manifest is neither, unless one was `promised`: it
 /// gets one here. What a manifest says of a collection that ended early is in it and stays there.
-pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> SortedWarnings {
+pub(super) fn sort_warnings(warnings: Vec<Warning>, promised: bool) -> SortedWarnings {
     let mut sorted = SortedWarnings::default();
     for warning in warnings {
         match warning.problem {
@@ -39,13 +39,13 @@ pub(super) fn sort(warnings: Vec<Warning>, promised: bool) -> SortedWarnings {
 }
 
 /// Returns the error of a bundle that can't be called whole; `None` for one that can.
-pub(super) fn error(url: &Url, losses: &[Problem]) -> Option<Error> {
+pub(super) fn loss_error(url: &Url, losses: &[Problem]) -> Option<Error> {
     let more = match losses.len().saturating_sub(NAMED) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let named: Vec<String> = losses.iter().take(NAMED).map(ToString::to_string).collect();
-    let (url, reason) = (shown(url), named.join(", ") + &more);
+    let (url, reason) = (redacted(url), named.join(", ") + &more);
     match losses {
         [] => None,
         losses if losses.iter().any(ends_early) => Some(Error::BrokeOff { url, reason }),
@@ -66,18 +66,18 @@ fn ends_early(problem: &Problem) -> bool {
 }
 
 /// Returns the kind of an entry, by its name.
-pub(super) fn kind(name: &EntryName) -> String {
+pub(super) fn kind_of_entry(name: &EntryName) -> String {
     let stem = name.as_str().split('.').next().unwrap_or_default();
     let known = Kind::at_endpoint(stem).or_else(|| stem.parse().ok());
     known.map_or_else(|| stem.to_owned(), |kind| kind.name().to_owned())
 }
 
 /// Returns the kind that a loss is about, by the manifest or else by the entry's name.
-pub(super) fn kind_of(loss: &Problem, manifest: Option<&Manifest>) -> String {
+pub(super) fn kind_of_loss(loss: &Problem, manifest: Option<&Manifest>) -> String {
     let Some(name) = loss.entry() else { return "bundle".to_owned() };
     manifest
         .and_then(|manifest| manifest.entries.iter().find(|entry| *name == *entry.name))
-        .map_or_else(|| kind(name), |entry| entry.kind.clone())
+        .map_or_else(|| kind_of_entry(name), |entry| entry.kind.clone())
 }
 
 #[cfg(test)]
@@ -90,7 +90,7 @@ mod tests {
     fn names_the_first_and_counts_the_rest() {
         let check = |losses: &[Problem], expected: Option<&str>| {
             let url = Url::parse("http://x:s3cret@h/debug/profile?t=s3cret").unwrap();
-            let text = error(&url, losses).map(|error| error.to_string());
+            let text = loss_error(&url, losses).map(|error| error.to_string());
             assert_eq!(text.as_deref(), expected);
         };
         let missing = || Problem::Missing(EntryName::label(b"heap.prof"));
@@ -104,16 +104,18 @@ mod tests {
             Some("http://h/debug/profile broke off: heap.prof is missing, the bundle breaks off"),
         );
         let many = std::iter::repeat_with(missing).take(9).collect::<Vec<_>>();
-        assert!(error(&Url::parse("http://h").unwrap(), &many).unwrap().to_string().ends_with(
-            "heap.prof is missing, heap.prof is missing, heap.prof is missing and 6 more"
-        ));
+        assert!(
+            loss_error(&Url::parse("http://h").unwrap(), &many).unwrap().to_string().ends_with(
+                "heap.prof is missing, heap.prof is missing, heap.prof is missing and 6 more"
+            )
+        );
     }
 
     #[test]
     fn a_manifest_is_missed_where_it_was_promised() {
         let warnings = || vec![Warning { offset: 1, problem: Problem::NoManifest }];
-        assert_eq!(sort(warnings(), true).losses, [Problem::NoManifest]);
-        let sorted = sort(warnings(), false);
+        assert_eq!(sort_warnings(warnings(), true).losses, [Problem::NoManifest]);
+        let sorted = sort_warnings(warnings(), false);
         assert!(sorted.losses.is_empty() && sorted.oddities.is_empty());
     }
 }

@@ -70,9 +70,9 @@ impl Client {
                 Ok(done) => return Ok(done),
                 Err(error) => error,
             };
-            let wait = match busy(&error) {
+            let wait = match busy_wait(&error) {
                 Some(wait) => wait,
-                None if failures < self.retries && may_pass(&error) => {
+                None if failures < self.retries && is_transient(&error) => {
                     failures += 1;
                     FIRST_WAIT.saturating_mul(1 << (failures - 1).min(10)).min(LONGEST_WAIT)
                 }
@@ -92,7 +92,7 @@ impl Client {
 
 /// Returns how long to wait where somebody else is served at the moment, which our own answer says,
 /// or Go's texts; else `None`.
-fn busy(error: &Error) -> Option<Duration> {
+fn busy_wait(error: &Error) -> Option<Duration> {
     let Error::Refused { status, message, retry_after, .. } = error else { return None };
     let in_use = ["already in use", "already enabled"];
     let is_busy =
@@ -102,7 +102,7 @@ fn busy(error: &Error) -> Option<Duration> {
 }
 
 /// Returns whether the failure is one of the connection rather than of the service.
-fn may_pass(error: &Error) -> bool {
+fn is_transient(error: &Error) -> bool {
     match error {
         Error::Request { .. } | Error::Handshake { source: HandshakeError::HungUp, .. } => true,
         Error::Refused { status, .. } => matches!(status, 502..=504),
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn knows_who_is_busy() {
         let check = |error: Error, wait: Option<u64>| {
-            assert_eq!(busy(&error), wait.map(Duration::from_secs), "{error}");
+            assert_eq!(busy_wait(&error), wait.map(Duration::from_secs), "{error}");
         };
         check(refused(409, "a bundle is being collected", Some(7)), Some(7));
         check(refused(409, "", None), Some(1));

@@ -107,7 +107,7 @@ impl ServiceTarget {
     }
 
     /// Returns the address of the index of Go's endpoints, without its query.
-    pub(super) fn pprof_shown(&self) -> String {
+    pub(super) fn shown_index(&self) -> String {
         let mut shown = self.pprof.clone();
         shown.set_query(None);
         shown.into()

@@ -35,16 +35,17 @@ fn of_rustls(error: &rustls::Error) -> HandshakeError {
             | Alert::CertificateUnknown
             | Alert::UnknownCA
             | Alert::AccessDenied),
-        ) => HandshakeError::CertificateRefused(words(alert)),
-        Error::AlertReceived(alert) => {
-            HandshakeError::Other(format!("the server ends it with the alert {:?}", words(alert)))
-        }
+        ) => HandshakeError::CertificateRefused(alert_words(alert)),
+        Error::AlertReceived(alert) => HandshakeError::Other(format!(
+            "the server ends it with the alert {:?}",
+            alert_words(alert)
+        )),
         error => HandshakeError::Other(error.to_string()),
     }
 }
 
 /// Returns an alert's name as words.
-fn words(alert: &rustls::AlertDescription) -> String {
+fn alert_words(alert: &rustls::AlertDescription) -> String {
     let mut words = String::new();
     for c in format!("{alert:?}").chars() {
         if c.is_uppercase() && words.ends_with(char::is_lowercase) {
@@ -79,7 +80,7 @@ fn of_certificate(error: &rustls::CertificateError) -> HandshakeError {
         },
         Certificate::NotValidForNameContext { expected, presented } => HandshakeError::WrongName {
             expected: expected.to_str().into_owned(),
-            presented: names(presented),
+            presented: certificate_names(presented),
         },
         Certificate::BadEncoding => HandshakeError::BadCertificate("it can't be read".to_owned()),
         Certificate::BadSignature => {
@@ -96,7 +97,7 @@ fn of_certificate(error: &rustls::CertificateError) -> HandshakeError {
 }
 
 /// Returns the names in a certificate. They come as `DnsName("localhost")`.
-fn names(presented: &[String]) -> String {
+fn certificate_names(presented: &[String]) -> String {
     const MOST: usize = 5;
     let bare = |name: &String| {
         let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));

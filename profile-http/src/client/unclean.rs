@@ -38,7 +38,7 @@ impl<T: Transport> Transport for UncleanTransport<T> {
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
         self.0.await_input(timeout).map_err(|error| match error {
-            Error::Io(error) if is_unclean(error.kind()) => Error::Io(said(&error)),
+            Error::Io(error) if is_unclean(error.kind()) => Error::Io(plain_error(&error)),
             error => error,
         })
     }
@@ -61,7 +61,7 @@ fn is_unclean(kind: ErrorKind) -> bool {
 }
 
 /// Makes an error of the same text that is none of these kinds. `rustls` points to its manual.
-fn said(error: &io::Error) -> io::Error {
+fn plain_error(error: &io::Error) -> io::Error {
     match error.kind() {
         ErrorKind::UnexpectedEof => io::Error::other("the server hung up without ending TLS"),
         _ => io::Error::other(error.to_string()),

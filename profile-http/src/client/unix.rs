@@ -69,7 +69,7 @@ impl Transport for SocketTransport {
         let mut stream = &self.socket.0;
         stream.set_write_timeout(timeout.not_zero().map(|timeout| *timeout))?;
         let output = &self.buffers.output()[..amount];
-        stream.write_all(output).map_err(|error| in_time(error, timeout))
+        stream.write_all(output).map_err(|error| timeout_error(error, timeout))
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
@@ -77,7 +77,7 @@ impl Transport for SocketTransport {
         let mut stream = &self.socket.0;
         stream.set_read_timeout(timeout.not_zero().map(|timeout| *timeout))?;
         let read = stream.read(self.buffers.input_append_buf());
-        let amount = read.map_err(|error| in_time(error, timeout))?;
+        let amount = read.map_err(|error| timeout_error(error, timeout))?;
         self.buffers.input_appended(amount);
         Ok(amount > 0)
     }
@@ -89,7 +89,7 @@ impl Transport for SocketTransport {
 }
 
 /// Turns "would block", which sockets say where a timeout has passed, into a timeout.
-fn in_time(error: std::io::Error, timeout: NextTimeout) -> Error {
+fn timeout_error(error: std::io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
         std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => {
             Error::Timeout(timeout.reason)

@@ -74,14 +74,14 @@ impl fmt::Display for Peer {
 }
 
 /// Lets a request in, or says why not.
-pub(super) fn check(
+pub(super) fn authorize_request(
     authorizer: Option<&dyn Authorizer>,
     request: &Parts,
 ) -> Result<Identity, Denied> {
     not_cross_site(request)?;
     match authorizer {
         Some(authorizer) => authorizer.authorize(request),
-        None => local(request),
+        None => authorize_local(request),
     }
 }
 
@@ -96,7 +96,7 @@ fn not_cross_site(request: &Parts) -> Result<(), Denied> {
             let mut origins = headers.get_all(header::ORIGIN).iter();
             match (origins.next(), origins.next()) {
                 (None, _) => true,
-                (Some(origin), None) => is_own(origin, host(request)),
+                (Some(origin), None) => is_own(origin, requested_host(request)),
                 (Some(_), Some(_)) => false,
             }
         }
@@ -120,7 +120,7 @@ fn is_own(origin: &HeaderValue, host: Option<&str>) -> bool {
 }
 
 /// Returns the host that a request is for; `None` where it names two.
-fn host(request: &Parts) -> Option<&str> {
+fn requested_host(request: &Parts) -> Option<&str> {
     let mut hosts = request.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
         (None, _) => request.uri.authority().map(Authority::as_str),
@@ -132,7 +132,7 @@ fn host(request: &Parts) -> Option<&str> {
 /// Lets in, where there is no authorizer, a request from this host, under a name that only this
 /// host has. Otherwise a web page could reach the service by giving its own host name a loopback
 /// address.
-fn local(request: &Parts) -> Result<Identity, Denied> {
+fn authorize_local(request: &Parts) -> Result<Identity, Denied> {
     match request.extensions.get::<Peer>() {
         None => Err(forbidden("this service has no authorizer and can't tell who is asking")),
         Some(Peer::Unix) => Ok(Identity::new("unix socket")),
@@ -140,7 +140,7 @@ fn local(request: &Parts) -> Result<Identity, Denied> {
             Err(forbidden("this service has no authorizer, so that only its own host may ask"))
         }
         Some(Peer::Ip(_)) => {
-            if host(request).is_some_and(is_loopback_host) {
+            if requested_host(request).is_some_and(is_loopback_host) {
                 Ok(Identity::new("loopback"))
             } else {
                 Err(forbidden("without an authorizer the Host header must name a loopback address"))
@@ -189,7 +189,10 @@ mod tests {
         for host in
             ["localhost", "localhost:6060", "LOCALHOST", "127.0.0.1:80", "127.9.9.9", "[::1]:1"]
         {
-            assert!(check(None, &request(&[("host", host)], LOOPBACK)).is_ok(), "{host}");
+            assert!(
+                authorize_request(None, &request(&[("host", host)], LOOPBACK)).is_ok(),
+                "{host}"
+            );
         }
         for host in [
             "evil.example",
@@ -201,19 +204,25 @@ mod tests {
             "",
             "127.0.0.1:80:80",
         ] {
-            assert!(check(None, &request(&[("host", host)], LOOPBACK)).is_err(), "{host}");
+            assert!(
+                authorize_request(None, &request(&[("host", host)], LOOPBACK)).is_err(),
+                "{host}"
+            );
         }
-        assert!(check(None, &request(&[], LOOPBACK)).is_err(), "no Host header");
+        assert!(authorize_request(None, &request(&[], LOOPBACK)).is_err(), "no Host header");
         for second in ["evil.example", "localhost"] {
             let two = request(&[("host", "localhost"), ("host", second)], LOOPBACK);
-            assert!(check(None, &two).is_err(), "{second}");
+            assert!(authorize_request(None, &two).is_err(), "{second}");
         }
         let elsewhere = Some(Peer::Ip("10.1.2.3".parse().unwrap()));
-        assert!(check(None, &request(&[("host", "localhost")], elsewhere)).is_err());
+        assert!(authorize_request(None, &request(&[("host", "localhost")], elsewhere)).is_err());
         let mapped = Some(Peer::Ip("::ffff:127.0.0.1".parse().unwrap()));
-        assert!(check(None, &request(&[("host", "localhost")], mapped)).is_ok());
-        assert!(check(None, &request(&[("host", "localhost")], None)).is_err(), "peer unknown");
-        assert!(check(None, &request(&[], Some(Peer::Unix))).is_ok());
+        assert!(authorize_request(None, &request(&[("host", "localhost")], mapped)).is_ok());
+        assert!(
+            authorize_request(None, &request(&[("host", "localhost")], None)).is_err(),
+            "peer unknown"
+        );
+        assert!(authorize_request(None, &request(&[], Some(Peer::Unix))).is_ok());
     }
 
     #[test]
@@ -223,7 +232,7 @@ mod tests {
             [("cross-site", false), ("same-site", false), ("same-origin", true), ("none", true)]
         {
             let request = request(&[("sec-fetch-site", site)], None);
-            assert_eq!(check(Some(&anyone), &request).is_ok(), allowed, "{site}");
+            assert_eq!(authorize_request(Some(&anyone), &request).is_ok(), allowed, "{site}");
         }
     }
     #[test]
@@ -231,7 +240,7 @@ mod tests {
         let anyone = |_: &Parts| Ok(Identity::new("anyone"));
         let check = |headers: &[(&'static str, &str)], allowed: bool| {
             let request = request(headers, None);
-            assert_eq!(check(Some(&anyone), &request).is_ok(), allowed, "{headers:?}");
+            assert_eq!(authorize_request(Some(&anyone), &request).is_ok(), allowed, "{headers:?}");
         };
         for (origin, host, allowed) in [
             ("http://shop:6060", "shop:6060", true),

@@ -29,7 +29,10 @@ const LARGEST_FORM: usize = 64 << 10;
 const FORMAT_HEADER: &str = "profilez-format";
 
 /// Returns the parameters of a request: those of its query, and those of a form in its body.
-pub(super) async fn query<B: RequestBody>(request: &Parts, body: B) -> Result<String, HttpRefusal> {
+pub(super) async fn request_query<B: RequestBody>(
+    request: &Parts,
+    body: B,
+) -> Result<String, HttpRefusal> {
     let mut query = request.uri.query().unwrap_or("").to_owned();
     if request.method == Method::POST && is_form(&request.headers) {
         let form = read_body(body, LARGEST_FORM).await?;
@@ -68,7 +71,7 @@ pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Iden
             });
         })
         .map_err(|error| reply::not_started(&format!("no thread for the collection: {error}")))?;
-    shared.keep(thread);
+    shared.keep_thread(thread);
     let started = start
         .await
         .map_err(|_| reply::not_started("the collection ended before it began"))?

@@ -127,7 +127,7 @@ impl DebugService {
         let (parts, body) = request.into_parts();
         let path = parts.uri.path().strip_prefix(&self.shared.prefix).unwrap_or_default();
         let form = pprof::below(path).map_or(reply::RefusalForm::Json, |_| reply::RefusalForm::Go);
-        let access = access::check(self.shared.authorizer.as_deref(), &parts);
+        let access = access::authorize_request(self.shared.authorizer.as_deref(), &parts);
         tell(&access);
         match access {
             Ok(caller) => reply::finish(self.shared.route(path, &parts, body, caller).await, form),
@@ -200,7 +200,7 @@ impl DebugServiceBuilder {
     pub fn runtime(mut self, runtime: &tokio::runtime::Handle) -> DebugServiceBuilder {
         let metrics = runtime.metrics();
         if let Some(stats) = &mut self.stats {
-            stats.runtime = Some(Arc::new(move || figures(&metrics)));
+            stats.runtime = Some(Arc::new(move || runtime_figures(&metrics)));
         }
         self
     }
@@ -223,7 +223,7 @@ impl DebugServiceBuilder {
 /// Returns the figures that a runtime gives of itself. A processor without wide atomics leaves some
 /// of them out.
 #[allow(clippy::needless_update)]
-fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
+fn runtime_figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
     let workers = 0..metrics.num_workers();
     Runtime {
         workers: Some(workers.len() as u64),
@@ -239,7 +239,7 @@ fn figures(metrics: &tokio::runtime::RuntimeMetrics) -> Runtime {
 
 impl ServiceState {
     /// Keeps hold of a collection's thread.
-    fn keep(&self, collection: JoinHandle<()>) {
+    fn keep_thread(&self, collection: JoinHandle<()>) {
         let mut kept = self.collections.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|collection| !collection.is_finished());
         kept.push(collection);
@@ -268,7 +268,7 @@ impl ServiceState {
         let query = request.uri.query().unwrap_or("");
         match (path, &request.method) {
             ("/profile", &Method::GET | &Method::POST) => {
-                let query = bundle::query(request, body).await?;
+                let query = bundle::request_query(request, body).await?;
                 bundle::collect(Arc::clone(self), &query, caller).await
             }
             ("/profile", _) => Err(reply::wrong_method("GET, POST")),
@@ -292,7 +292,9 @@ impl ServiceState {
 fn refuse(path: &str, request: &Parts, denied: Denied) -> reply::HttpReply {
     match denied {
         // It is how a person at a browser gives the token.
-        Denied::Unauthenticated if page::is_visited(path, request) => Ok(page::locked(request)),
+        Denied::Unauthenticated if page::is_browser_visit(path, request) => {
+            Ok(page::locked_page(request))
+        }
         denied => Err(reply::denied(denied)),
     }
 }

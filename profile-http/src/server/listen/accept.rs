@@ -55,7 +55,7 @@ pub(super) async fn accept(service: DebugService, listener: SocketListener) {
                 Ok((stream, from)) => {
                     // Pieces of a bundle go out as they are made.
                     let _ = stream.set_nodelay(true);
-                    seat(&seats, &service, stream, Peer::Ip(from.ip())).await;
+                    seat_connection(&seats, &service, stream, Peer::Ip(from.ip())).await;
                     Ok(())
                 }
                 Err(error) => Err(error),
@@ -63,7 +63,7 @@ pub(super) async fn accept(service: DebugService, listener: SocketListener) {
             #[cfg(unix)]
             SocketListener::Unix(listener) => match listener.accept().await {
                 Ok((stream, _from)) => {
-                    seat(&seats, &service, stream, Peer::Unix).await;
+                    seat_connection(&seats, &service, stream, Peer::Unix).await;
                     Ok(())
                 }
                 Err(error) => Err(error),
@@ -83,7 +83,7 @@ pub(super) async fn accept(service: DebugService, listener: SocketListener) {
 }
 
 /// Gives a connection a seat, and a task that ends when the seat is another's.
-async fn seat(
+async fn seat_connection(
     seats: &SeatTable,
     service: &DebugService,
     stream: impl AsyncRead + AsyncWrite + Send + 'static,

@@ -60,7 +60,7 @@ pub(super) async fn serve(
     };
     // hyper's own time-out for heads stays off: the seat's is for those, for refusals, and between requests.
     let mut http = pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), handle));
-    let mut over = pin!(seat.is_over());
+    let mut over = pin!(seat.wait_until_over());
     future::poll_fn(|context| {
         // A connection that breaks is the client's business; its collection ends with it.
         if http.as_mut().poll(context).is_ready() {
@@ -86,7 +86,7 @@ impl<S: AsyncRead + AsyncWrite> AsyncRead for SeatedStream<S> {
         let before = into.filled().len();
         ready!(self.stream.as_mut().poll_read(context, into))?;
         if into.filled().len() > before {
-            self.seat.heard();
+            self.seat.note_input();
         }
         Poll::Ready(Ok(()))
     }
@@ -116,7 +116,7 @@ impl<S: AsyncRead + AsyncWrite> AsyncWrite for SeatedStream<S> {
     /// Tells the seat that everything is sent: hyper flushes when it has written all that it holds.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.stream.as_mut().poll_flush(context))?;
-        self.seat.sent();
+        self.seat.note_sent();
         Poll::Ready(Ok(()))
     }
 
@@ -153,7 +153,7 @@ impl http_body::Body for SeatedBody {
 
 impl Drop for SeatedBody {
     fn drop(&mut self) {
-        self.seat.complete();
+        self.seat.note_complete();
     }
 }
 

@@ -53,7 +53,7 @@ impl SeatStanding {
 
     /// Returns the place in the order in which connections go: who was let in before goes after all
     /// those who were not. `None` for one that may stay.
-    fn turn(self) -> Option<(bool, Instant)> {
+    fn eviction_order(self) -> Option<(bool, Instant)> {
         Some((matches!(self, SeatStanding::Idle { .. }), self.idle_since()?))
     }
 }
@@ -83,7 +83,8 @@ impl SeatTable {
     pub(super) fn evict(&self) -> bool {
         let mut taken = self.shared.lock();
         let turns = taken.iter().enumerate();
-        let first = turns.filter_map(|(at, seat)| Some((seat.borrow().turn()?, at))).min();
+        let first =
+            turns.filter_map(|(at, seat)| Some((seat.borrow().eviction_order()?, at))).min();
         let Some((_, at)) = first else { return false };
         taken.swap_remove(at).send_replace(SeatStanding::Evicted);
         true
@@ -118,26 +119,26 @@ impl ConnectionSeat {
     }
 
     /// Notes that the answer is complete.
-    pub(super) fn complete(&self) {
+    pub(super) fn note_complete(&self) {
         self.change(|standing| {
             (standing == SeatStanding::Answering).then_some(SeatStanding::Sending)
         });
     }
 
     /// Notes that everything was sent.
-    pub(super) fn sent(&self) {
+    pub(super) fn note_sent(&self) {
         let idle = SeatStanding::Idle { since: Instant::now() };
         self.change(|standing| (standing == SeatStanding::Sending).then_some(idle));
     }
 
     /// Notes that something came in. Whose it is will be known when it is a whole request.
-    pub(super) fn heard(&self) {
+    pub(super) fn note_input(&self) {
         let begun = SeatStanding::Unauthorized { since: Instant::now() };
         self.change(|standing| matches!(standing, SeatStanding::Idle { .. }).then_some(begun));
     }
 
     /// Waits until the connection has to end: its seat is another's, or it has had it for too long.
-    pub(super) async fn is_over(&self) {
+    pub(super) async fn wait_until_over(&self) {
         let mut standing = self.standing.subscribe();
         loop {
             let now = *standing.borrow_and_update();
@@ -212,13 +213,13 @@ mod tests {
             }
             let finish = |seat: &ConnectionSeat| {
                 seat.admit();
-                seat.complete();
-                seat.sent();
+                seat.note_complete();
+                seat.note_sent();
             };
             // 0 is being answered, and 1 is still being sent to; 3 has been idle for longer than 2.
             seats[0].admit();
             seats[1].admit();
-            seats[1].complete();
+            seats[1].note_complete();
             finish(&seats[3]);
             tokio::time::sleep(Duration::from_millis(2)).await;
             finish(&seats[2]);
@@ -228,7 +229,7 @@ mod tests {
                 assert!(!is_evicted(&seats[goes]), "{goes}");
                 assert!(table.evict());
                 assert!(is_evicted(&seats[goes]), "{goes}");
-                seats[goes].is_over().await;
+                seats[goes].wait_until_over().await;
                 // Whatever happens on it now, it is over.
                 seats[goes].admit();
                 assert!(is_evicted(&seats[goes]), "{goes}");
@@ -251,9 +252,9 @@ mod tests {
             third.admit();
             let mut fourth = pin!(table.take());
             assert!(!is_ready(fourth.as_mut()));
-            third.complete();
+            third.note_complete();
             assert!(!is_ready(fourth.as_mut()), "some of the answer may not be sent yet");
-            third.sent();
+            third.note_sent();
             let fourth = fourth.await;
             assert!(is_evicted(&third));
             fourth.admit();
@@ -275,25 +276,25 @@ mod tests {
             let table = SeatTable::new(2, stay);
             let began = Instant::now();
             let seat = table.take().await;
-            seat.heard();
+            seat.note_input();
             seat.refuse();
-            seat.is_over().await;
+            seat.wait_until_over().await;
             assert!(began.elapsed() >= stay);
 
             let seat = table.take().await;
             seat.admit();
-            for over in [ConnectionSeat::complete, ConnectionSeat::sent] {
-                assert!(tokio::time::timeout(2 * stay, seat.is_over()).await.is_err());
+            for over in [ConnectionSeat::note_complete, ConnectionSeat::note_sent] {
+                assert!(tokio::time::timeout(2 * stay, seat.wait_until_over()).await.is_err());
                 over(&seat);
             }
             let idle = Instant::now();
-            seat.is_over().await;
+            seat.wait_until_over().await;
             assert!(idle.elapsed() >= stay);
             // What comes in then begins another request.
             let heard = Instant::now();
-            seat.heard();
-            seat.heard();
-            seat.is_over().await;
+            seat.note_input();
+            seat.note_input();
+            seat.wait_until_over().await;
             assert!(heard.elapsed() >= stay);
         });
     }

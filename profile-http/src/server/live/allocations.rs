@@ -112,7 +112,7 @@ impl AllocationSite {
 
 /// Returns the largest sites, in an order that does not change while they don't. Sites without
 /// anything are left out.
-pub(super) fn top(
+pub(super) fn largest_sites(
     sites: &[AllocationSite],
     of: TotalsShown,
     limit: usize,
@@ -129,9 +129,9 @@ const MOST_STACKS: usize = 1000;
 
 /// Returns every site that matters: of what is recorded all along, or else of a heap profile.
 /// Errors are texts for the answer's `errors`.
-pub(super) fn sites(collectors: &Collectors) -> Result<Vec<AllocationSite>, String> {
+pub(super) fn read_sites(collectors: &Collectors) -> Result<Vec<AllocationSite>, String> {
     if let Some(top) = heap::top(MOST_STACKS) {
-        return Ok(of_top(top));
+        return Ok(sites_of_top(top));
     }
     // What a kind that can't be given lacks is listed elsewhere.
     if collectors.collector(Kind::Heap).check().is_err() {
@@ -141,11 +141,11 @@ pub(super) fn sites(collectors: &Collectors) -> Result<Vec<AllocationSite>, Stri
     let bytes = bytes.map_err(|error| error.chain())?;
     let profile = Profile::decode(&bytes, &DecodeLimits::default())
         .map_err(|error| format!("the heap profile can't be read: {error}"))?;
-    Ok(of_profile(&profile))
+    Ok(sites_of_profile(&profile))
 }
 
 /// Returns the sites of both lists, each once.
-fn of_top(top: heap::Top) -> Vec<AllocationSite> {
+fn sites_of_top(top: heap::Top) -> Vec<AllocationSite> {
     let mut known = HashSet::new();
     let all = top.by_alloc.into_iter().chain(top.by_inuse).filter(|site| known.insert(site.id));
     all.map(|site| AllocationSite {
@@ -160,7 +160,7 @@ fn of_top(top: heap::Top) -> Vec<AllocationSite> {
 }
 
 /// Returns the sites of a heap profile. Samples with the same frames are one site.
-fn of_profile(profile: &Profile) -> Vec<AllocationSite> {
+fn sites_of_profile(profile: &Profile) -> Vec<AllocationSite> {
     let index = |name: &str| {
         profile.sample_types.iter().position(|sample_type| profile.str(sample_type.kind) == name)
     };
@@ -231,11 +231,11 @@ pub(super) mod tests {
     fn the_largest_come_first_and_ties_stay_in_order() {
         let sites = [site(3, 50, 0), site(2, 70, 10), site(1, 50, 10), site(4, 0, 0)];
         let ids = |of| -> Vec<u32> {
-            top(&sites, of, 10).iter().map(|row| row.place.line - 40).collect()
+            largest_sites(&sites, of, 10).iter().map(|row| row.place.line - 40).collect()
         };
         assert_eq!(ids(TotalsShown::Allocated), [2, 1, 3]);
         assert_eq!(ids(TotalsShown::Live), [1, 2]);
-        let rows = top(&sites, TotalsShown::Live, 1);
+        let rows = largest_sites(&sites, TotalsShown::Live, 1);
         assert_eq!(rows.len(), 1);
         let row = serde_json::to_value(&rows[0]).unwrap();
         assert_eq!(row["function"], "shop::cart::add");

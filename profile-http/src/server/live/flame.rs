@@ -49,7 +49,7 @@ struct FlameGraph {
 
 /// Records for the window that is asked for, and answers with the tree.
 pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
-    let query = query::flame(query, shared.max_window)?;
+    let query = query::parse_flame(query, shared.max_window)?;
     shared.collectors.collector(query.kind).check().map_err(|why| reply::unavailable(&why))?;
     let slot = Arc::clone(&shared.live.flames);
     if Arc::strong_count(&slot) > MOST_AT_A_TIME + 1 {
@@ -91,7 +91,7 @@ fn record(
     let bytes = files.and_then(KindFiles::main).map_err(|error| reply::failed(&error.chain()))?;
     let profile = Profile::decode(&bytes, &DecodeLimits::default())
         .map_err(|error| reply::failed(&format!("the profile can't be read: {error}")))?;
-    let flame = tree(&profile, query.kind, window);
+    let flame = build_tree(&profile, query.kind, window);
     serde_json::to_vec(&flame).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
 }
 
@@ -104,8 +104,8 @@ struct FlameNode {
 }
 
 /// Builds a tree of the samples of a profile, from the root of the stacks on.
-fn tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
-    let column = column(profile, kind);
+fn build_tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
+    let column = shown_column(profile, kind);
     let mut names: Vec<(&str, &str)> = vec![("all", "")];
     let mut known: HashMap<(&str, &str), u32> = HashMap::new();
     let places: Vec<String> =
@@ -185,13 +185,13 @@ fn tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
         own: Vec::new(),
         left_out: 0,
     };
-    walk(&mut nodes, &names, &mut flame);
+    add_nodes(&mut nodes, &names, &mut flame);
     flame
 }
 
 /// Puts the nodes that are large enough into the answer, each one's largest child first.
-fn walk(nodes: &mut [FlameNode], names: &[(&str, &str)], flame: &mut FlameGraph) {
-    let least = least(nodes);
+fn add_nodes(nodes: &mut [FlameNode], names: &[(&str, &str)], flame: &mut FlameGraph) {
+    let least = least_total(nodes);
     let mut numbers: HashMap<u32, u32> = HashMap::new();
     let mut todo = vec![(0u32, 0u32)];
     while let Some((at, depth)) = todo.pop() {
@@ -222,7 +222,7 @@ fn walk(nodes: &mut [FlameNode], names: &[(&str, &str)], flame: &mut FlameGraph)
 }
 
 /// Returns the smallest total that a node must have, so that there are not too many.
-fn least(nodes: &[FlameNode]) -> i64 {
+fn least_total(nodes: &[FlameNode]) -> i64 {
     if nodes.len() <= MOST_NODES {
         return 1;
     }
@@ -232,7 +232,7 @@ fn least(nodes: &[FlameNode]) -> i64 {
 }
 
 /// Returns the column that a picture of this kind shows.
-fn column(profile: &Profile, kind: Kind) -> usize {
+fn shown_column(profile: &Profile, kind: Kind) -> usize {
     let wanted = kind.facts().profile.map_or("", |shape| shape.shown_type());
     let column = profile.sample_types.iter().position(|t| profile.str(t.kind) == wanted);
     column.unwrap_or(profile.sample_types.len().saturating_sub(1))
@@ -262,7 +262,7 @@ mod tests {
         builder.sample(&[both, main], &[2, 20], &[]);
         builder.sample(&[bare, both, main], &[2, 5], &[]);
         builder.sample(&[main], &[1, 3], &[]);
-        let flame = tree(&builder.finish(), Kind::Cpu, Duration::from_secs(1));
+        let flame = build_tree(&builder.finish(), Kind::Cpu, Duration::from_secs(1));
         let nodes: Vec<_> = (0..flame.depth.len())
             .map(|at| {
                 let name = flame.names[flame.name[at] as usize].as_str();
@@ -291,7 +291,7 @@ mod tests {
             let place = builder.location(None, 10 + n as u64, &[]);
             builder.sample(&[place, root], &[n + 1], &[]);
         }
-        let flame = tree(&builder.finish(), Kind::Cpu, Duration::ZERO);
+        let flame = build_tree(&builder.finish(), Kind::Cpu, Duration::ZERO);
         assert!(flame.depth.len() <= MOST_NODES && flame.depth.len() > MOST_NODES - 10);
         assert_eq!(flame.own.iter().sum::<i64>(), flame.total);
         assert_eq!(flame.left_out, MOST_NODES + 502 - flame.depth.len());

@@ -40,7 +40,7 @@ impl MetricsText {
         self.0.push_str(name);
         for (index, (label, value)) in labels.iter().enumerate() {
             let open = if index == 0 { '{' } else { ',' };
-            let _ = write!(self.0, "{open}{label}=\"{}\"", escaped(value));
+            let _ = write!(self.0, "{open}{label}=\"{}\"", escape_label(value));
         }
         if !labels.is_empty() {
             self.0.push('}');
@@ -50,12 +50,12 @@ impl MetricsText {
 }
 
 /// Escapes backslash, quote and newline in a label's value.
-fn escaped(value: &str) -> String {
+fn escape_label(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
 
 /// Writes all metrics.
-pub(super) fn text(shared: &ServiceState) -> String {
+pub(super) fn render_metrics(shared: &ServiceState) -> String {
     let mut text = MetricsText::default();
     info(&mut text, shared);
     let started = shared.live.started.duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -64,7 +64,7 @@ impl LiveData {
 
 /// Answers `/stats`: the figures now, their history, and the largest allocation sites.
 pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
-    let limit = query::stats(query)?;
+    let limit = query::parse_stats(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.stats.share(limit, move || stats::json(&work, limit)).await?;
     Ok(answer("application/json; charset=utf-8", json))
@@ -72,7 +72,7 @@ pub(super) async fn stats(shared: &Arc<ServiceState>, query: &str) -> HttpReply 
 
 /// Answers `/goroutines`: threads and tasks in groups, those that look stuck first.
 pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
-    let asked = query::goroutines(query)?;
+    let asked = query::parse_goroutines(query)?;
     let work = Arc::clone(shared);
     let json = shared.live.goroutines.share(asked, move || goroutines::json(&work, asked)).await?;
     Ok(answer("application/json; charset=utf-8", json))
@@ -80,7 +80,7 @@ pub(super) async fn goroutines(shared: &Arc<ServiceState>, query: &str) -> HttpR
 
 /// Answers `/metrics`: the figures in Prometheus' text format.
 pub(super) fn metrics(shared: &ServiceState) -> Response<Body> {
-    answer("text/plain; version=0.0.4; charset=utf-8", metrics::text(shared).into())
+    answer("text/plain; version=0.0.4; charset=utf-8", metrics::render_metrics(shared).into())
 }
 
 fn answer(content_type: &'static str, body: Bytes) -> Response<Body> {

@@ -20,7 +20,7 @@ pub(super) struct FlameQuery {
 }
 
 /// Reads how many sites `/stats` lists: `limit`.
-pub(super) fn stats(query: &str) -> Result<usize, HttpRefusal> {
+pub(super) fn parse_stats(query: &str) -> Result<usize, HttpRefusal> {
     let mut limit = DEFAULT_SITES;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
@@ -45,7 +45,7 @@ pub(super) struct GoroutinesQuery {
     pub(super) tasks: Option<Detail>,
 }
 
-pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, HttpRefusal> {
+pub(super) fn parse_goroutines(query: &str) -> Result<GoroutinesQuery, HttpRefusal> {
     let mut goroutines = GoroutinesQuery::default();
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match (&*name, &*value) {
@@ -68,7 +68,7 @@ pub(super) fn goroutines(query: &str) -> Result<GoroutinesQuery, HttpRefusal> {
 }
 
 /// Reads the parameters of `/flame`: `kind`, and for kinds that record `seconds`.
-pub(super) fn flame(query: &str, longest: Duration) -> Result<FlameQuery, HttpRefusal> {
+pub(super) fn parse_flame(query: &str, longest: Duration) -> Result<FlameQuery, HttpRefusal> {
     let mut flame = FlameQuery { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
@@ -108,27 +108,27 @@ mod tests {
 
     #[test]
     fn numbers_are_in_their_range_and_names_are_known() {
-        assert_eq!(stats("").unwrap(), 50);
-        assert_eq!(stats("limit=7").unwrap(), 7);
+        assert_eq!(parse_stats("").unwrap(), 50);
+        assert_eq!(parse_stats("limit=7").unwrap(), 7);
         for bad in ["limit=0", "limit=1001", "limit=x", "limit=", "limits=3", "raw=true"] {
-            assert!(stats(bad).is_err(), "{bad}");
+            assert!(parse_stats(bad).is_err(), "{bad}");
         }
-        assert!(!goroutines("").unwrap().raw);
-        assert!(goroutines("raw=true").unwrap().raw);
-        assert!(!goroutines("raw=false").unwrap().raw);
+        assert!(!parse_goroutines("").unwrap().raw);
+        assert!(parse_goroutines("raw=true").unwrap().raw);
+        assert!(!parse_goroutines("raw=false").unwrap().raw);
         let asked = GoroutinesQuery { raw: true, tasks: Some(Detail::AwaitTree) };
-        assert_eq!(goroutines("tasks=await-tree&raw=1").unwrap(), asked);
-        assert_eq!(goroutines("tasks=").unwrap(), GoroutinesQuery::default());
+        assert_eq!(parse_goroutines("tasks=await-tree&raw=1").unwrap(), asked);
+        assert_eq!(parse_goroutines("tasks=").unwrap(), GoroutinesQuery::default());
         for bad in ["raw=yes", "tasks=true", "task=await-tree"] {
-            assert!(goroutines(bad).is_err(), "{bad}");
+            assert!(parse_goroutines(bad).is_err(), "{bad}");
         }
         let longest = Duration::from_secs(60);
         let heap = FlameQuery { kind: Kind::Heap, window: Duration::from_secs(5) };
-        assert_eq!(flame("kind=heap", longest).unwrap(), heap);
+        assert_eq!(parse_flame("kind=heap", longest).unwrap(), heap);
         let cpu = FlameQuery { kind: Kind::Cpu, window: Duration::from_millis(1500) };
-        assert_eq!(flame("seconds=1500ms", longest).unwrap(), cpu);
+        assert_eq!(parse_flame("seconds=1500ms", longest).unwrap(), cpu);
         for bad in ["kind=trace", "kind=x", "seconds=61", "seconds=0", "seconds=-1", "second=1"] {
-            assert!(flame(bad, longest).is_err(), "{bad}");
+            assert!(parse_flame(bad, longest).is_err(), "{bad}");
         }
     }
 }

@@ -192,7 +192,7 @@ pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, HttpRef
     let live = &shared.live;
     let mut errors = Vec::new();
     let point = live.collector.as_ref().map(Stats::now);
-    let sites = allocations::sites(&shared.collectors).unwrap_or_else(|error| {
+    let sites = allocations::read_sites(&shared.collectors).unwrap_or_else(|error| {
         errors.push(error);
         Vec::new()
     });
@@ -207,8 +207,8 @@ pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, HttpRef
         memory: memory(point.as_ref()),
         cpu: cpu(point.as_ref()),
         runtime: runtime(point.as_ref()),
-        top_allocations: allocations::top(&sites, TotalsShown::Allocated, limit),
-        inuse_allocations: allocations::top(&sites, TotalsShown::Live, limit),
+        top_allocations: allocations::largest_sites(&sites, TotalsShown::Allocated, limit),
+        inuse_allocations: allocations::largest_sites(&sites, TotalsShown::Live, limit),
         history: live.collector.iter().flat_map(Stats::history).map(history).collect(),
         potential_leaks,
         process: process(shared),
@@ -264,7 +264,7 @@ fn source(source: Source) -> Option<&'static str> {
 fn cpu(point: Option<&Point>) -> CpuFigures {
     let cpu = point.map(|point| point.cpu).unwrap_or_default();
     CpuFigures {
-        usage_percent: cpu.percent.map(rounded),
+        usage_percent: cpu.percent.map(round_percent),
         user_time: seconds(cpu.interval_user),
         system_time: seconds(cpu.interval_system),
         interval_seconds: point.and_then(|point| seconds(point.interval)),
@@ -279,7 +279,7 @@ fn runtime(point: Option<&Point>) -> RuntimeFigures {
     let runtime = point.map(|point| point.runtime).unwrap_or_default();
     let switches = point.and_then(|point| point.switches);
     RuntimeFigures {
-        num_goroutine: point.and_then(both),
+        num_goroutine: point.and_then(threads_and_tasks),
         num_threads: point.and_then(|point| point.threads),
         num_tasks: runtime.tasks,
         num_cpu: std::thread::available_parallelism().ok().map(|count| count.get() as u64),
@@ -298,8 +298,8 @@ fn history(point: Point) -> HistoryPoint {
         timestamp: rfc3339(point.taken),
         alloc: point.allocator.alloc,
         heap_inuse: point.allocator.heap_inuse,
-        goroutines: both(&point),
-        cpu_percent: point.cpu.percent.map(rounded),
+        goroutines: threads_and_tasks(&point),
+        cpu_percent: point.cpu.percent.map(round_percent),
         resident: point.memory.resident,
         threads: point.threads,
         tasks: point.runtime.tasks,
@@ -344,7 +344,7 @@ fn kind_answer(shared: &ServiceState, kind: Kind) -> KindAnswer {
 }
 
 /// Counts threads and tasks together; threads alone where nobody counts tasks.
-pub(super) fn both(point: &Point) -> Option<u64> {
+pub(super) fn threads_and_tasks(point: &Point) -> Option<u64> {
     Some(point.threads? + point.runtime.tasks.unwrap_or(0))
 }
 
@@ -353,6 +353,6 @@ fn seconds(time: Option<Duration>) -> Option<f64> {
 }
 
 /// Rounds percent to two digits: more would be noise.
-fn rounded(percent: f64) -> f64 {
+fn round_percent(percent: f64) -> f64 {
     (percent * 100.0).round() / 100.0
 }

@@ -92,7 +92,7 @@ pub(super) fn page(request: &Parts) -> Response<Body> {
 }
 
 /// Returns whether a refused request for the page is that of a person at a browser.
-pub(super) fn is_visited(path: &str, request: &Parts) -> bool {
+pub(super) fn is_browser_visit(path: &str, request: &Parts) -> bool {
     let accept = request.headers.get_all(header::ACCEPT).into_iter();
     request.method == Method::GET
         && path == "/"
@@ -100,7 +100,7 @@ pub(super) fn is_visited(path: &str, request: &Parts) -> bool {
 }
 
 /// Returns the document that asks for the token, as the body of the refusal.
-pub(super) fn locked(request: &Parts) -> Response<Body> {
+pub(super) fn locked_page(request: &Parts) -> Response<Body> {
     let mut response = response(&PAGE.locked, &request.headers);
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     // Basic would make the browser ask, and keep the answer beyond the tab.
@@ -181,7 +181,7 @@ mod tests {
     fn only_a_browser_that_asks_for_the_page_sees_it_locked() {
         let visit = |path: &str, accept: &str| {
             let request = http::Request::get("/").header("accept", accept).body(()).unwrap();
-            is_visited(path, &request.into_parts().0)
+            is_browser_visit(path, &request.into_parts().0)
         };
         assert!(visit("/", "text/html,application/xhtml+xml,*/*;q=0.8"));
         assert!(!visit("/", "*/*"));

@@ -86,17 +86,19 @@ pub(super) async fn answer<B: RequestBody>(
             let words = Bytes::copy_from_slice(query.as_bytes());
             return Ok(text(PLAIN, symbol::names(shared, words).await?));
         }
-        PprofEndpoint::Profile => query::profile(&ProfileForm::new(query), shared.max_window)?,
-        PprofEndpoint::Trace => query::trace(&ProfileForm::new(query), shared.max_window)?,
+        PprofEndpoint::Profile => {
+            query::parse_profile(&ProfileForm::new(query), shared.max_window)?
+        }
+        PprofEndpoint::Trace => query::parse_trace(&ProfileForm::new(query), shared.max_window)?,
         PprofEndpoint::Snapshot(kind) => {
-            query::snapshot(kind, &ProfileForm::new(query), shared.max_window)?
+            query::parse_snapshot(kind, &ProfileForm::new(query), shared.max_window)?
         }
         PprofEndpoint::Unknown => return Err(reply::unknown_profile()),
     };
     let file_name = job.file_name();
     let body = if request.method == Method::HEAD {
         // What would be thrown away is not collected.
-        take::could(shared, &job)?;
+        take::check_available(shared, &job)?;
         Body::omitted()
     } else {
         take::take(shared, job, caller).await?

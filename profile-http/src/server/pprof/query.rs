@@ -78,11 +78,14 @@ impl<'a> ProfileForm<'a> {
 
 /// Reads the query of `/profile`: whole seconds, and 30 for anything else. Go has no rate in the
 /// query, so that nothing that is ignored there is refused here but a bad one.
-pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, HttpRefusal> {
+pub(super) fn parse_profile(
+    form: &ProfileForm<'_>,
+    max: Duration,
+) -> Result<ProfileJob, HttpRefusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<i64>().ok());
     let window = match seconds {
         Some(seconds @ 1..) => {
-            within(seconds as f64, max).ok_or_else(|| reply::seconds_too_many(max))?
+            bounded_window(seconds as f64, max).ok_or_else(|| reply::seconds_too_many(max))?
         }
         _ => PROFILE.min(max),
     };
@@ -91,11 +94,14 @@ pub(super) fn profile(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJo
 }
 
 /// Reads the query of `/trace`: seconds and parts of them, and 1 for anything else.
-pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob, HttpRefusal> {
+pub(super) fn parse_trace(
+    form: &ProfileForm<'_>,
+    max: Duration,
+) -> Result<ProfileJob, HttpRefusal> {
     let seconds = form.value("seconds").and_then(|value| value.parse::<f64>().ok());
     let window = match seconds {
         Some(seconds) if seconds > 0.0 => {
-            within(seconds, max).ok_or_else(|| reply::seconds_too_long(max))?
+            bounded_window(seconds, max).ok_or_else(|| reply::seconds_too_long(max))?
         }
         _ => TRACE.min(max),
     };
@@ -104,7 +110,7 @@ pub(super) fn trace(form: &ProfileForm<'_>, max: Duration) -> Result<ProfileJob,
 
 /// Reads the query of the other endpoints: as they are now, as text, or what is new after some
 /// seconds.
-pub(super) fn snapshot(
+pub(super) fn parse_snapshot(
     kind: Kind,
     form: &ProfileForm<'_>,
     max: Duration,
@@ -127,7 +133,8 @@ pub(super) fn snapshot(
         if tasks.is_some() {
             return Err(reply::seconds_with_tasks());
         }
-        let window = within(seconds as f64, max).ok_or_else(|| reply::seconds_too_many(max))?;
+        let window =
+            bounded_window(seconds as f64, max).ok_or_else(|| reply::seconds_too_many(max))?;
         return Ok(ProfileJob::Delta { kind, window });
     }
     if debug != 0 {
@@ -137,7 +144,7 @@ pub(super) fn snapshot(
 }
 
 /// Bounds a window. Go takes any number of seconds; here a window ends.
-fn within(seconds: f64, max: Duration) -> Option<Duration> {
+fn bounded_window(seconds: f64, max: Duration) -> Option<Duration> {
     Duration::try_from_secs_f64(seconds).ok().filter(|window| *window <= max)
 }
 
@@ -165,7 +172,7 @@ mod tests {
             ("seconds=%2B5&seconds=7", 5),
             ("x&seconds=60", 60),
         ] {
-            let job = profile(&ProfileForm::new(query), MAX).unwrap();
+            let job = parse_profile(&ProfileForm::new(query), MAX).unwrap();
             let window = Duration::from_secs(window);
             assert_eq!(job, ProfileJob::Profile { window, hz: None }, "{query}");
         }
@@ -173,18 +180,18 @@ mod tests {
             [("", 1.0), ("seconds=0", 1.0), ("seconds=NaN", 1.0), ("seconds=0.25", 0.25)]
         {
             assert_eq!(
-                trace(&ProfileForm::new(query), MAX).unwrap(),
+                parse_trace(&ProfileForm::new(query), MAX).unwrap(),
                 ProfileJob::Trace(seconds(window))
             );
         }
         let short = Duration::from_millis(500);
         let job = ProfileJob::Profile { window: short, hz: None };
-        assert_eq!(profile(&ProfileForm::new(""), short).unwrap(), job);
+        assert_eq!(parse_profile(&ProfileForm::new(""), short).unwrap(), job);
     }
 
     #[test]
     fn a_rate_is_in_its_range() {
-        let hz = |query| match profile(&ProfileForm::new(query), MAX) {
+        let hz = |query| match parse_profile(&ProfileForm::new(query), MAX) {
             Ok(ProfileJob::Profile { hz, .. }) => Ok(hz.map(CpuRate::hz)),
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => Err(refusal.message().to_owned()),
@@ -200,11 +207,11 @@ mod tests {
     #[test]
     fn windows_end() {
         for query in ["seconds=61", "seconds=9223372036854775807"] {
-            assert!(profile(&ProfileForm::new(query), MAX).is_err(), "{query}");
-            assert!(snapshot(Kind::Heap, &ProfileForm::new(query), MAX).is_err(), "{query}");
+            assert!(parse_profile(&ProfileForm::new(query), MAX).is_err(), "{query}");
+            assert!(parse_snapshot(Kind::Heap, &ProfileForm::new(query), MAX).is_err(), "{query}");
         }
         for query in ["seconds=60.5", "seconds=inf", "seconds=1e300"] {
-            let refusal = trace(&ProfileForm::new(query), MAX).unwrap_err();
+            let refusal = parse_trace(&ProfileForm::new(query), MAX).unwrap_err();
             // Parts of a second are taken.
             assert!(refusal.message().ends_with("must be greater than 0, and at most 60"));
         }
@@ -223,11 +230,15 @@ mod tests {
             ("seconds=2&gc=1", ProfileJob::Delta { kind, window: seconds(2.0) }),
             ("seconds=2&debug=0", ProfileJob::Delta { kind, window: seconds(2.0) }),
         ] {
-            assert_eq!(snapshot(kind, &ProfileForm::new(query), MAX).unwrap(), job, "{query}");
+            assert_eq!(
+                parse_snapshot(kind, &ProfileForm::new(query), MAX).unwrap(),
+                job,
+                "{query}"
+            );
         }
-        let gc = snapshot(Kind::Allocs, &ProfileForm::new("gc=1"), MAX).unwrap();
+        let gc = parse_snapshot(Kind::Allocs, &ProfileForm::new("gc=1"), MAX).unwrap();
         assert_eq!(gc, ProfileJob::Now { kind: Kind::Allocs, gc: false, tasks });
-        let dump = |query| snapshot(Kind::Goroutine, &ProfileForm::new(query), MAX);
+        let dump = |query| parse_snapshot(Kind::Goroutine, &ProfileForm::new(query), MAX);
         let (kind, tasks) = (Kind::Goroutine, Some(Detail::AwaitTree));
         assert_eq!(dump("tasks=await-tree").unwrap(), ProfileJob::Now { kind, gc: false, tasks });
         assert_eq!(
@@ -237,6 +248,9 @@ mod tests {
         assert_eq!(dump("tasks=").unwrap(), ProfileJob::Now { kind, gc: false, tasks: None });
         assert!(dump("tasks=await-tree&seconds=1").is_err());
         assert!(dump("tasks=all").is_err());
-        assert!(snapshot(Kind::Heap, &ProfileForm::new("tasks=all"), MAX).is_ok(), "Go ignores it");
+        assert!(
+            parse_snapshot(Kind::Heap, &ProfileForm::new("tasks=all"), MAX).is_ok(),
+            "Go ignores it"
+        );
     }
 }

@@ -32,7 +32,7 @@ pub(super) async fn names(shared: &Arc<ServiceState>, words: Bytes) -> Result<St
         return Ok(text);
     }
     on_a_thread(shared, move |shared, _client, answer| {
-        let one = shared.taking.naming();
+        let one = shared.taking.wait_to_name();
         for (address, symbol) in addresses.iter().zip(symbols(&addresses)) {
             if let Some(symbol) = symbol {
                 // Writing to a string can't fail.

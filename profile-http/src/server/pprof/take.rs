@@ -58,29 +58,29 @@ fn run(
 ) -> Result<u64, String> {
     let (kind, unfinished) = match collect(shared, job, client) {
         Ok(TakenProfile::Closed { kind, unfinished }) => (kind, unfinished),
-        Ok(TakenProfile::Whole(bytes)) => return give(shared, Ok(bytes.into()), answer),
-        Err(refusal) => return give(shared, Err(refusal), answer),
+        Ok(TakenProfile::Whole(bytes)) => return send_answer(shared, Ok(bytes.into()), answer),
+        Err(refusal) => return send_answer(shared, Err(refusal), answer),
     };
     thread::scope(|scope| {
         let (done, finished) = mpsc::channel();
         let finish = move || {
             let _own = OwnWork::of_thread();
-            let _one = shared.taking.finishing(kind);
+            let _one = shared.taking.wait_to_finish(kind);
             let _ = done.send(main_file(unfinished.finish()));
         };
         let name = "profilez-finish".to_owned();
         if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, finish) {
-            return give(shared, Err(reply::profile_failed(&error.to_string())), answer);
+            return send_answer(shared, Err(reply::profile_failed(&error.to_string())), answer);
         }
         match finished.recv_timeout(PUNCTUAL) {
-            Ok(result) => give(shared, result, answer),
-            Err(_) => give_late(&finished, shared.patience, answer),
+            Ok(result) => send_answer(shared, result, answer),
+            Err(_) => send_answer_late(&finished, shared.patience, answer),
         }
     })
 }
 
 /// Answers with what there is.
-fn give(
+fn send_answer(
     shared: &ServiceState,
     result: Result<Content, HttpRefusal>,
     answer: AnswerSlot<Body>,
@@ -91,7 +91,7 @@ fn give(
             if !answer.give(Ok(Body::stream(reader))) {
                 return Err(LEFT.to_owned());
             }
-            return stream(content, writer);
+            return stream_content(content, writer);
         }
         result => result,
     };
@@ -105,7 +105,7 @@ fn give(
 
 /// Writes an answer that has begun. Without an end the client sees that it is not whole; once it sees
 /// the end, what the content was made of is free for its next request.
-fn stream(content: Content, mut writer: pipe::PipeWriter) -> Result<u64, String> {
+fn stream_content(content: Content, mut writer: pipe::PipeWriter) -> Result<u64, String> {
     content.write_to(&mut writer).map_err(|error| error.to_string())?;
     let len = content.len();
     drop(content);
@@ -114,7 +114,7 @@ fn stream(content: Content, mut writer: pipe::PipeWriter) -> Result<u64, String>
 }
 
 /// Begins the answer before there is a profile.
-fn give_late(
+fn send_answer_late(
     finished: &mpsc::Receiver<Result<Content, HttpRefusal>>,
     patience: Duration,
     answer: AnswerSlot<Body>,
@@ -127,7 +127,7 @@ fn give_late(
         .recv()
         .map_err(|_| "its thread panicked".to_owned())?
         .map_err(|refusal| refusal.message().to_owned())?;
-    stream(content, writer)
+    stream_content(content, writer)
 }
 
 /// A collection at the point from which it can be answered.
@@ -141,11 +141,11 @@ enum TakenProfile {
 }
 
 /// Returns whether there would be an answer.
-pub(super) fn could(shared: &ServiceState, job: &ProfileJob) -> Result<(), HttpRefusal> {
+pub(super) fn check_available(shared: &ServiceState, job: &ProfileJob) -> Result<(), HttpRefusal> {
     match (job, shared.collectors.collector(job.kind()).check()) {
         (ProfileJob::Trace(_), Err(why)) => Err(reply::no_trace(&why)),
         (ProfileJob::Now { tasks, .. } | ProfileJob::Text { tasks, .. }, _) => {
-            in_detail(shared, *tasks).map(drop)
+            collectors_in_detail(shared, *tasks).map(drop)
         }
         _ => Ok(()),
     }
@@ -156,10 +156,10 @@ fn collect(
     job: &ProfileJob,
     client: &WaitingClient,
 ) -> Result<TakenProfile, HttpRefusal> {
-    could(shared, job)?;
+    check_available(shared, job)?;
     let kind = job.kind();
     if let Err(why) = shared.collectors.collector(kind).check() {
-        return Ok(TakenProfile::Whole(in_place_of(&why, job)));
+        return Ok(TakenProfile::Whole(empty_answer(&why, job)));
     }
     let closed = |collectors: &Collectors, window, not_started| {
         record(collectors, kind, window, client, not_started)
@@ -167,7 +167,7 @@ fn collect(
     };
     let whole = match *job {
         ProfileJob::Profile { window, hz } => {
-            let collectors = in_rate(shared, hz)?;
+            let collectors = collectors_at_rate(shared, hz)?;
             return closed(&collectors, window, reply::cpu_not_enabled);
         }
         ProfileJob::Trace(window) => {
@@ -176,13 +176,13 @@ fn collect(
         ProfileJob::Delta { kind, window } if kind.is_windowed() => {
             // Their windows tell the difference, exactly.
             let unfinished = record(&shared.collectors, kind, window, client, failed)?;
-            let _one = shared.taking.finishing(kind);
+            let _one = shared.taking.wait_to_finish(kind);
             main_file(unfinished.finish()).map(Content::into_vec)
         }
-        ProfileJob::Delta { kind, window } => difference(shared, kind, window, client),
+        ProfileJob::Delta { kind, window } => take_difference(shared, kind, window, client),
         ProfileJob::Now { kind, gc, tasks } => {
-            let collectors = in_detail(shared, tasks)?;
-            let _one = shared.taking.finishing(kind);
+            let collectors = collectors_in_detail(shared, tasks)?;
+            let _one = shared.taking.wait_to_finish(kind);
             let bytes = main_file(single::snapshot(&collectors, kind))?.into_vec();
             if gc {
                 with_note(&bytes, "gc: there is no garbage to collect first")
@@ -190,13 +190,13 @@ fn collect(
                 Ok(bytes)
             }
         }
-        ProfileJob::Text { kind, debug, tasks } => as_text(shared, kind, debug, tasks),
+        ProfileJob::Text { kind, debug, tasks } => snapshot_text(shared, kind, debug, tasks),
     };
     whole.map(TakenProfile::Whole)
 }
 
 /// Returns the collectors, with dumps that tell what tasks wait in, where that is asked for.
-fn in_detail(
+fn collectors_in_detail(
     shared: &ServiceState,
     tasks: Option<Detail>,
 ) -> Result<Cow<'_, Collectors>, HttpRefusal> {
@@ -210,7 +210,10 @@ fn in_detail(
 }
 
 /// Returns the collectors, with CPU profiles of the rate that is asked for.
-fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collectors>, HttpRefusal> {
+fn collectors_at_rate(
+    shared: &ServiceState,
+    hz: Option<CpuRate>,
+) -> Result<Cow<'_, Collectors>, HttpRefusal> {
     match hz {
         None => Ok(Cow::Borrowed(&shared.collectors)),
         Some(rate) => {
@@ -221,14 +224,14 @@ fn in_rate(shared: &ServiceState, hz: Option<CpuRate>) -> Result<Cow<'_, Collect
 }
 
 /// Returns the snapshot of a kind, in one of Go's text forms.
-fn as_text(
+fn snapshot_text(
     shared: &ServiceState,
     kind: Kind,
     debug: i64,
     tasks: Option<Detail>,
 ) -> Result<Vec<u8>, HttpRefusal> {
-    let collectors = in_detail(shared, tasks)?;
-    let _one = shared.taking.finishing(kind);
+    let collectors = collectors_in_detail(shared, tasks)?;
+    let _one = shared.taking.wait_to_finish(kind);
     let files = single::snapshot(&collectors, kind).map_err(|error| failed(&error))?;
     if kind == Kind::Goroutine && debug >= 2 {
         let text = files.into_iter().find(|file| file.name == DUMP_FILE_NAME);
@@ -253,7 +256,7 @@ fn record(
 
 /// Returns the increase in a window of a kind that counts from the start: one snapshot less
 /// another.
-fn difference(
+fn take_difference(
     shared: &ServiceState,
     kind: Kind,
     window: Duration,
@@ -262,7 +265,7 @@ fn difference(
     // Open all the while, for what is not counted otherwise.
     let open = single::open(&shared.collectors, kind).map_err(|error| failed(&error))?;
     let take = || {
-        let _one = shared.taking.finishing(kind);
+        let _one = shared.taking.wait_to_finish(kind);
         let mut profile = decode(&main_file(single::snapshot(&shared.collectors, kind))?)?;
         profile.time_nanos = unix_nanos(SystemTime::now());
         Ok(profile)
@@ -276,7 +279,7 @@ fn difference(
 }
 
 /// Returns the answer in place of a kind that this process can't give.
-fn in_place_of(why: &Unavailable, job: &ProfileJob) -> Vec<u8> {
+fn empty_answer(why: &Unavailable, job: &ProfileJob) -> Vec<u8> {
     let Some(profile) = empty_profile(why) else { return Vec::new() };
     match *job {
         ProfileJob::Text { kind, .. } => text_of(kind, &profile).into_bytes(),
@@ -351,7 +354,7 @@ mod tests {
         });
         let (writer, mut reader) = pipe::pipe(Duration::from_secs(60));
         thread::scope(|scope| {
-            scope.spawn(|| assert_eq!(stream(content.unwrap(), writer), Ok(10)));
+            scope.spawn(|| assert_eq!(stream_content(content.unwrap(), writer), Ok(10)));
             let mut read = 0;
             loop {
                 match reader.poll_read(&mut Context::from_waker(Waker::noop())) {

@@ -43,16 +43,16 @@ pub(super) struct FinishingTurn<'a> {
 
 impl TakingThreads {
     /// Waits for a turn to finish a profile of a kind.
-    pub(super) fn finishing(&self, kind: Kind) -> FinishingTurn<'_> {
-        self.after(&self.kinds[kind as usize])
+    pub(super) fn wait_to_finish(&self, kind: Kind) -> FinishingTurn<'_> {
+        self.wait_for_turn(&self.kinds[kind as usize])
     }
 
     /// Waits for a turn to look up the names of addresses.
-    pub(super) fn naming(&self) -> FinishingTurn<'_> {
-        self.after(&self.naming)
+    pub(super) fn wait_to_name(&self) -> FinishingTurn<'_> {
+        self.wait_for_turn(&self.naming)
     }
 
-    fn after<'a>(&'a self, own: &'a Mutex<()>) -> FinishingTurn<'a> {
+    fn wait_for_turn<'a>(&'a self, own: &'a Mutex<()>) -> FinishingTurn<'a> {
         let own = own.lock().unwrap_or_else(PoisonError::into_inner);
         let finishing = self.finishing.lock().unwrap_or_else(PoisonError::into_inner);
         let (mut finishing, _in_time) = self
@@ -137,6 +137,6 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
             });
         })
         .map_err(|error| reply::profile_failed(&format!("no thread for it: {error}")))?;
-    shared.keep(thread);
+    shared.keep_thread(thread);
     answer.await.map_err(|_| reply::profile_failed("its thread panicked"))?
 }
