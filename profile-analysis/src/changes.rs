@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::distinct::DistinctIndex;
 use crate::frames::FrameTable;
-use crate::table::{TextColumns, frames as shown_frames, place};
+use crate::table::{TextColumns, format_place, frames_below_leaf};
 use crate::top::{By, RankQuery, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
@@ -85,8 +85,8 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
         false => value,
     };
     let mut rows = match options.by {
-        By::Site => sites((base, base_column), (new, new_column)),
-        by => rows((base, base_column), (new, new_column), by),
+        By::Site => compare_sites((base, base_column), (new, new_column)),
+        by => compare_rows((base, base_column), (new, new_column), by),
     };
     for row in &mut rows {
         row.base_flat = scale(row.base_flat);
@@ -115,7 +115,7 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
 type ChangeSide<'a> = (&'a Stacks<'a>, usize);
 
 /// Returns the functions, lines or files of both profiles.
-fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
+fn compare_rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
     let mut rows: Vec<Change> = Vec::new();
     let mut known = HashMap::new();
     for (is_new, (stacks, index)) in [(true, new), (false, base)] {
@@ -126,7 +126,7 @@ fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
             let place =
                 if by == By::Line { (row.file.clone(), row.line) } else { Default::default() };
             let number = *known.entry((row.name.clone(), place)).or_insert_with(|| {
-                rows.push(Change::at(row.name, row.file, row.line, Vec::new()));
+                rows.push(Change::new(row.name, row.file, row.line, Vec::new()));
                 rows.len() - 1
             });
             if is_new {
@@ -140,7 +140,7 @@ fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
 }
 
 /// Returns the stacks of both profiles, told apart by their functions and lines.
-fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
+fn compare_sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
     let mut known: HashMap<(String, String, i64), u32> = HashMap::new();
     let mut distinct = DistinctIndex::with_capacity(new.0.len());
     let (mut all, mut ends) = (Vec::<u32>::new(), vec![0]);
@@ -157,7 +157,7 @@ fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
             })
             .collect();
         for stack in 0..stacks.len() {
-            let path = || frames.of_stack(stacks.locations(stack)).map(|frame| ids[frame]);
+            let path = || frames.stack_frames(stacks.locations(stack)).map(|frame| ids[frame]);
             if path().next().is_none() {
                 continue;
             }
@@ -188,7 +188,7 @@ fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
                 (name, file, line) => format!("{name} {file}:{line}"),
             };
             let stack = stack.iter().map(text).collect();
-            let mut change = Change::at(name.to_owned(), file.to_owned(), line, stack);
+            let mut change = Change::new(name.to_owned(), file.to_owned(), line, stack);
             let [base, new] = sums[number].map(saturate);
             (change.base_flat, change.base_cum) = (base, base);
             (change.new_flat, change.new_cum) = (new, new);
@@ -198,7 +198,7 @@ fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
 }
 
 impl Change {
-    fn at(name: String, file: String, line: i64, stack: Vec<String>) -> Change {
+    fn new(name: String, file: String, line: i64, stack: Vec<String>) -> Change {
         let (flat, cum, base_flat, new_flat, base_cum, new_cum) = (0, 0, 0, 0, 0, 0);
         Change { name, file, line, flat, cum, base_flat, new_flat, base_cum, new_cum, stack }
     }
@@ -220,7 +220,11 @@ pub fn render_changes(changes: &Changes, by: By, width: usize) -> String {
         if !by_site {
             figures.push(signed(row.cum));
         }
-        table.row(figures, place(&row.name, &row.file, row.line), shown_frames(&row.stack));
+        table.add_row(
+            figures,
+            format_place(&row.name, &row.file, row.line),
+            frames_below_leaf(&row.stack),
+        );
     }
     let Changes { base_total, total, .. } = *changes;
     let change = total.saturating_sub(base_total);

@@ -69,7 +69,7 @@ pub fn facts(read: &Read<'_>) -> ProfileFacts {
     let profile = stacks.profile();
     let text = |id| profile.str(id).to_owned();
     let mut warnings = read.warnings.clone();
-    let value_sums = value_sums(stacks, &mut warnings);
+    let value_sums = sum_values(stacks, &mut warnings);
     add_warnings(stacks, &mut warnings);
     ProfileFacts {
         format: match read.format {
@@ -102,7 +102,7 @@ pub fn facts(read: &Read<'_>) -> ProfileFacts {
     }
 }
 
-fn value_sums(stacks: &Stacks<'_>, warnings: &mut Vec<String>) -> Vec<i64> {
+fn sum_values(stacks: &Stacks<'_>, warnings: &mut Vec<String>) -> Vec<i64> {
     let profile = stacks.profile();
     let sums: Vec<i128> =
         (0..profile.sample_types.len()).map(|column| stacks.total(column)).collect();

@@ -25,7 +25,7 @@ pub(crate) fn drop_frames(profile: &mut Profile) -> Result<()> {
     let goes: Vec<bool> = profile
         .functions
         .iter()
-        .map(|function| match short_name(profile.str(function.name)) {
+        .map(|function| match shorten_name(profile.str(function.name)) {
             "" => false,
             name => {
                 dropped.is_match(name) && !kept.as_ref().is_some_and(|kept| kept.is_match(name))
@@ -76,7 +76,7 @@ enum LocationCut {
 }
 
 /// Returns a name without its arguments, as `go tool pprof` shortens it before it looks.
-fn short_name(name: &str) -> &str {
+fn shorten_name(name: &str) -> &str {
     let name = name.strip_prefix('.').unwrap_or(name);
     let mut from = 0;
     while let Some(at) = name[from..].find('(').map(|at| from + at) {

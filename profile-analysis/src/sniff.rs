@@ -88,7 +88,7 @@ pub fn sniff(bytes: &[u8]) -> Format {
             head.resize(HEAD, 0);
             let (more, _) = unpacked.fill(&mut head[length..]);
             head.truncate(length + more);
-            match text(&dump::beginning(&head)) {
+            match sniff_text(&dump::decode_beginning(&head)) {
                 Format::Dump => Format::Dump,
                 // Nobody packs the others.
                 _ => Format::Unknown,
@@ -99,17 +99,17 @@ pub fn sniff(bytes: &[u8]) -> Format {
     if is_tar(&bytes[..bytes.len().min(TAR_BLOCK)]) {
         return Format::Bundle;
     }
-    let head = &*dump::beginning(&bytes[..bytes.len().min(HEAD)]);
+    let head = &*dump::decode_beginning(&bytes[..bytes.len().min(HEAD)]);
     if is_profile(&head[..head.len().min(TAR_BLOCK)]) {
         return Format::Pprof;
     }
-    match text(head) {
+    match sniff_text(head) {
         Format::Unknown if is_text(head) && has_stacks(bytes) => Format::Dump,
         format => format,
     }
 }
 
-fn text(head: &[u8]) -> Format {
+fn sniff_text(head: &[u8]) -> Format {
     if is_go_trace(head) {
         return Format::GoTrace;
     }

@@ -55,7 +55,7 @@ use std::fmt;
 
 #[doc(hidden)]
 pub use check::check;
-pub(crate) use encoding::beginning;
+pub(crate) use encoding::decode_beginning;
 pub use facts::{DumpFacts, facts};
 pub use packed::parse_packed;
 pub use parallel::parse_on;

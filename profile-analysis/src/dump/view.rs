@@ -125,7 +125,7 @@ impl Dump {
         }
     }
 
-    fn optional(&self, frame: u32) -> Option<Frame<'_>> {
+    fn optional_frame(&self, frame: u32) -> Option<Frame<'_>> {
         (frame != NONE).then(|| self.frame(frame))
     }
 }
@@ -183,7 +183,7 @@ impl<'a> Group<'a> {
 
     /// Returns the frame in which the members were created.
     pub fn created_by(&self) -> Option<Frame<'a>> {
-        self.dump.optional(self.members.key.creator)
+        self.dump.optional_frame(self.members.key.creator)
     }
 
     /// Returns the labels of members with the number of members that have each, the most frequent
@@ -221,7 +221,7 @@ impl<'a> Group<'a> {
         let view = |&AncestorStack { id, node, creator }: &AncestorStack| AncestorView {
             id,
             stack: self.dump.table.stack(node).into_iter().map(|f| self.dump.frame(f)).collect(),
-            created_by: self.dump.optional(creator),
+            created_by: self.dump.optional_frame(creator),
         };
         self.members.ancestors.iter().map(view).collect()
     }

@@ -137,7 +137,7 @@ impl Flame {
     }
 
     /// Returns the sum of a stack in the profile to compare with.
-    fn base_of(&self, stack: usize) -> i128 {
+    fn base_value(&self, stack: usize) -> i128 {
         self.base.as_ref().map_or(0, |base| base[stack])
     }
 }
@@ -174,7 +174,7 @@ impl JointFrames {
         let mut path = Vec::new();
         for stack in 0..stacks.len() {
             path.clear();
-            let of_stack = frames.of_stack(stacks.locations(stack));
+            let of_stack = frames.stack_frames(stacks.locations(stack));
             path.extend(of_stack.map(|frame| names[frames.frames[frame].function as usize]));
             path.reverse();
             if path.is_empty() {
@@ -197,7 +197,7 @@ impl JointFrames {
 }
 
 /// Returns an error where no stack has a value above zero, so that there is nothing to draw.
-fn not_empty(flame: &Flame) -> Result<()> {
+fn check_not_empty(flame: &Flame) -> Result<()> {
     if flame.values.iter().any(|&value| value > 0) {
         return Ok(());
     }

@@ -38,7 +38,7 @@ struct SampledProfile<'a> {
     start: i64,
     #[serde(rename = "endValue")]
     end: i64,
-    #[serde(serialize_with = "stacks")]
+    #[serde(serialize_with = "serialize_stacks")]
     samples: ChosenStacks<'a>,
     weights: Vec<i64>,
 }
@@ -49,7 +49,10 @@ struct ChosenStacks<'a> {
     stacks: Vec<usize>,
 }
 
-fn stacks<S: Serializer>(chosen: &ChosenStacks<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_stacks<S: Serializer>(
+    chosen: &ChosenStacks<'_>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(chosen.stacks.iter().map(|&stack| chosen.flame.stack(stack)))
 }
 
@@ -59,7 +62,7 @@ fn stacks<S: Serializer>(chosen: &ChosenStacks<'_>, serializer: S) -> Result<S::
 ///
 /// Where no stack has a value above zero.
 pub fn speedscope<'a>(flame: &'a Flame, title: &'a str) -> Result<impl Serialize + 'a> {
-    super::not_empty(flame)?;
+    super::check_not_empty(flame)?;
     let stacks: Vec<usize> = (0..flame.len()).filter(|&stack| flame.values[stack] > 0).collect();
     let weights: Vec<i64> = stacks.iter().map(|&stack| saturate(flame.values[stack])).collect();
     let end = weights.iter().fold(0_i64, |sum, &weight| sum.saturating_add(weight));

@@ -202,7 +202,7 @@ impl<'a> Row<'a> {
 /// Puts a dump in groups.
 pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> Groups<'a> {
     let kinds = frames::FrameKinds::new(dump, rules);
-    let exact = fold::exact_rows(dump, rules, &kinds, options);
+    let exact = fold::make_exact_rows(dump, rules, &kinds, options);
     let mut summary = Summary::default();
     for row in &exact {
         let counted = match row.category {

@@ -149,8 +149,8 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
             }
         }
     }
-    say_it_once(&mut report.profiles);
-    report.join();
+    drop_repeated_tables(&mut report.profiles);
+    report.conclude();
     report
 }
 
@@ -158,13 +158,13 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
 pub fn of_dump(name: &str, dump: &dump::Dump, rows: usize) -> Report {
     let dumps = vec![DumpSummary::new(name, dump, rows)];
     let mut report = Report { dumps, ..Report::default() };
-    report.join();
+    report.conclude();
     report
 }
 
 impl Report {
     /// Drops the tables that a dump makes needless, and looks for findings.
-    fn join(&mut self) {
+    fn conclude(&mut self) {
         // A dump as text says all that the table of a profile of goroutines says.
         if !self.dumps.is_empty() {
             for profile in &mut self.profiles {
@@ -174,13 +174,13 @@ impl Report {
                 }
             }
         }
-        self.findings = findings::find(self);
+        self.findings = findings::find_all(self);
     }
 }
 
 /// Keeps each of `heap` and `allocs` to what it is mainly about where both are there: they are the
 /// same data with another default.
-fn say_it_once(profiles: &mut [ProfileSummary]) {
+fn drop_repeated_tables(profiles: &mut [ProfileSummary]) {
     let first = |profile: &ProfileSummary| {
         (profile.subject == Subject::Heap)
             .then(|| Some(profile.tables.first()?.sample_type.clone()))

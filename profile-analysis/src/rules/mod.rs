@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use pattern::NamePattern;
-pub(crate) use pattern::{PatternBits, reason};
+pub(crate) use pattern::{PatternBits, regex_error_reason};
 
 /// Purposes of a goroutine, thread or task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -160,7 +160,7 @@ pub struct Verdict<'a> {
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(rules) = RuleSet::parse(text) {
-        let bits = rules.bits("main.(*server).handle");
+        let bits = rules.match_functions("main.(*server).handle");
         rules.verdict(&RuleSubject {
             any_frame: &bits,
             top_user_frame: &bits,
@@ -227,7 +227,7 @@ impl RuleSet {
     }
 
     /// Returns the patterns for functions that match a name.
-    pub(crate) fn bits(&self, function: &str) -> PatternBits {
+    pub(crate) fn match_functions(&self, function: &str) -> PatternBits {
         let mut bits = self.no_bits();
         for (number, pattern) in self.functions.iter().enumerate() {
             if pattern.matches(function) {

@@ -61,11 +61,11 @@ impl ObjectFields<'_> {
 /// The receiver of what is read.
 pub(super) trait EventSink {
     /// Takes an event. An error ends the reading.
-    fn event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String>;
+    fn take_event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String>;
     /// Takes a field of `otherData`.
-    fn fact(&mut self, facts: &ObjectFields<'_>);
+    fn take_facts(&mut self, facts: &ObjectFields<'_>);
     /// Takes a group of tasks in `otherData`.
-    fn group(&mut self, group: &ObjectFields<'_>);
+    fn take_group(&mut self, group: &ObjectFields<'_>);
 }
 
 /// Reads a trace. On an error everything before it was given to the sink.
@@ -127,7 +127,7 @@ impl<'de, S: EventSink> Visitor<'de> for EventList<'_, S> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(event) = seq.next_element::<ChromeEvent<'de>>()? {
-            self.0.event(&event).map_err(de::Error::custom)?;
+            self.0.take_event(&event).map_err(de::Error::custom)?;
         }
         Ok(())
     }
@@ -160,7 +160,7 @@ impl<'de, S: EventSink> Visitor<'de> for OtherData<'_, S> {
                 facts.push(key.0, value);
             }
         }
-        self.0.fact(&facts);
+        self.0.take_facts(&facts);
         Ok(())
     }
 }
@@ -184,7 +184,7 @@ impl<'de, S: EventSink> Visitor<'de> for TaskGroups<'_, S> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(group) = seq.next_element::<ObjectFields<'de>>()? {
-            self.0.group(&group);
+            self.0.take_group(&group);
         }
         Ok(())
     }

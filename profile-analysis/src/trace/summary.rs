@@ -200,7 +200,7 @@ struct SummaryBuilder {
 }
 
 impl EventSink for SummaryBuilder {
-    fn event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String> {
+    fn take_event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String> {
         if self.summary.events >= self.limits.events {
             return Err(format!("more than {} events", self.limits.events));
         }
@@ -208,16 +208,16 @@ impl EventSink for SummaryBuilder {
         match &*event.phase {
             "M" => {
                 if event.name == "thread_name" {
-                    let name = cut(event.arguments.text("name"));
-                    self.thread(event.thread).clone_from(&name);
+                    let name = cut_name(event.arguments.text("name"));
+                    self.thread_name(event.thread).clone_from(&name);
                 }
                 return Ok(());
             }
-            "C" => self.counter(event),
+            "C" => self.add_counter(event),
             "X" => {
-                self.thread(event.thread);
+                self.thread_name(event.thread);
                 match &*event.category {
-                    "task" => self.poll(event),
+                    "task" => self.add_poll(event),
                     "wait" => self.summary.waits += 1,
                     "span" => self.summary.spans += 1,
                     _ => {}
@@ -231,33 +231,33 @@ impl EventSink for SummaryBuilder {
         Ok(())
     }
 
-    fn fact(&mut self, facts: &ObjectFields<'_>) {
-        self.summary.producer = cut(facts.text("producer"));
+    fn take_facts(&mut self, facts: &ObjectFields<'_>) {
+        self.summary.producer = cut_name(facts.text("producer"));
         self.summary.window_micros = facts.number("window_micros").unwrap_or(0.0);
         self.summary.lost_events = facts.number("lost_events").unwrap_or(0.0) as u64;
     }
 
-    fn group(&mut self, group: &ObjectFields<'_>) {
+    fn take_group(&mut self, group: &ObjectFields<'_>) {
         let count = group.number("unpolled").unwrap_or(0.0) as u64;
         if count > 0 {
             self.summary.never_polled.push(IdleTasks {
-                name: cut(group.text("name")),
-                site: cut(group.text("site")),
-                await_point: cut(group.text("await")),
-                category: cut(group.text("category")),
-                state: cut(group.text("state")),
+                name: cut_name(group.text("name")),
+                site: cut_name(group.text("site")),
+                await_point: cut_name(group.text("await")),
+                category: cut_name(group.text("category")),
+                state: cut_name(group.text("state")),
                 count,
                 longest_micros: group.number("longest_micros").unwrap_or(0.0),
             });
             let idle = &mut self.summary.never_polled;
-            shorten(idle, self.limits.listed, |idle| idle.longest_micros);
+            shorten_list(idle, self.limits.listed, |idle| idle.longest_micros);
         }
     }
 }
 
 impl SummaryBuilder {
-    fn poll(&mut self, event: &ChromeEvent<'_>) {
-        let key = (cut(&event.name), cut(event.arguments.text("site")));
+    fn add_poll(&mut self, event: &ChromeEvent<'_>) {
+        let key = (cut_name(&event.name), cut_name(event.arguments.text("site")));
         let other = || ("(other names)".to_owned(), String::new());
         let room = self.tasks.len() < self.limits.names || self.tasks.contains_key(&key);
         self.too_many |= !room;
@@ -274,14 +274,14 @@ impl SummaryBuilder {
         if took > BLOCKING_MICROS && !self.blocks_inside(event.thread, event.at, took) {
             let blocked = &mut self.summary.blocked_workers;
             blocked.push(Blocked {
-                name: cut(&event.name),
-                site: cut(event.arguments.text("site")),
+                name: cut_name(&event.name),
+                site: cut_name(event.arguments.text("site")),
                 thread: event.thread,
                 thread_name: String::new(),
                 micros: took,
                 unfinished: event.arguments.flag("unfinished"),
             });
-            shorten(blocked, self.limits.listed, |blocked| blocked.micros);
+            shorten_list(blocked, self.limits.listed, |blocked| blocked.micros);
         }
     }
 
@@ -304,7 +304,7 @@ impl SummaryBuilder {
         if waited <= LATE_MICROS {
             return;
         }
-        let key = (cut(event.arguments.text("name")), cut(event.arguments.text("site")));
+        let key = (cut_name(event.arguments.text("name")), cut_name(event.arguments.text("site")));
         let room = self.late.len() < self.limits.names || self.late.contains_key(&key);
         self.too_many |= !room;
         if room {
@@ -314,7 +314,7 @@ impl SummaryBuilder {
         }
     }
 
-    fn counter(&mut self, event: &ChromeEvent<'_>) {
+    fn add_counter(&mut self, event: &ChromeEvent<'_>) {
         if event.name == "queue"
             && let Some(ready) = event.arguments.numbers().next()
         {
@@ -325,7 +325,7 @@ impl SummaryBuilder {
         }
     }
 
-    fn thread(&mut self, thread: u64) -> &mut String {
+    fn thread_name(&mut self, thread: u64) -> &mut String {
         let room = self.threads.len() < self.limits.names || self.threads.contains_key(&thread);
         self.too_many |= !room;
         self.threads.entry(if room { thread } else { u64::MAX }).or_default()
@@ -355,8 +355,8 @@ impl SummaryBuilder {
             });
         }
         let listed = self.limits.listed;
-        longest(&mut summary.never_polled, listed, |idle| idle.longest_micros);
-        longest(&mut summary.blocked_workers, listed, |blocked| blocked.micros);
+        keep_longest(&mut summary.never_polled, listed, |idle| idle.longest_micros);
+        keep_longest(&mut summary.blocked_workers, listed, |blocked| blocked.micros);
         for blocked in &mut summary.blocked_workers {
             blocked.thread_name = threads.get(&blocked.thread).cloned().unwrap_or_default();
         }
@@ -376,20 +376,20 @@ impl SummaryBuilder {
 }
 
 /// Cuts a list once it has twice as many entries as are to be kept.
-fn shorten<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
+fn shorten_list<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
     if list.len() >= 2 * keep {
-        longest(list, keep, length);
+        keep_longest(list, keep, length);
     }
 }
 
 /// Sorts a list, the longest first, and cuts it.
-fn longest<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
+fn keep_longest<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
     list.sort_by(|a, b| length(b).total_cmp(&length(a)));
     list.truncate(keep);
 }
 
 /// Returns a text of any origin, cut to a bounded length.
-fn cut(text: &str) -> String {
+fn cut_name(text: &str) -> String {
     let mut end = text.len().min(NAME);
     while !text.is_char_boundary(end) {
         end -= 1;
