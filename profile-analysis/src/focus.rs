@@ -9,30 +9,32 @@ use crate::prune::drop_frames;
 use crate::tags::TagMatch;
 use crate::{Opened, Read, Result, open, read};
 
-/// The part of a profile that is meant, as by the options of these names of `go tool pprof`.
+/// A choice of a part of a profile; its fields mean what the options of these names of `go tool
+/// pprof` mean.
 ///
 /// Expressions for frames are searched for in the names of functions, source files and object
 /// files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
-    /// Keeps only stacks with a frame that this regular expression finds.
+    /// Keeps only stacks with a frame that this regular expression matches.
     pub focus: Option<&'a str>,
-    /// Drops stacks with a frame that this regular expression finds.
+    /// Drops stacks with a frame that this regular expression matches.
     pub ignore: Option<&'a str>,
-    /// Drops frames that this regular expression finds.
+    /// Drops frames that this regular expression matches.
     pub hide: Option<&'a str>,
     /// Keeps only samples with such a label: `KEY=REGEX`, a `REGEX` for `name:value`, or a range of
     /// numbers such as `bytes=4kb:64kb`.
     pub tag_focus: Option<&'a str>,
-    /// Drops samples with such a label.
+    /// Drops samples with such a label, written as `tag_focus` is.
     pub tag_ignore: Option<&'a str>,
 }
 
-/// Reads a profile as [`read`] does, and keeps the part that is meant. Totals are of what is kept.
-/// Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof`
-/// does.
+/// Reads a profile as [`read`] does, and keeps the part that the filter chooses; totals are of that
+/// part. Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool
+/// pprof` does.
 ///
-/// Where labels are asked for, or frames go, the samples are read one by one, in more memory.
+/// With a filter on labels, or frames to drop, the samples are read one by one, which takes more
+/// memory.
 ///
 /// # Errors
 ///
@@ -60,7 +62,7 @@ pub fn read_part<'a>(bytes: &'a [u8], filter: &Filter<'_>) -> Result<Read<'a>> {
     Ok(read)
 }
 
-/// Keeps a part sample by sample.
+/// Reads a profile sample by sample, and keeps the part that the filter chooses.
 fn read_part_by_sample(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
     let Opened { format, mut profile, mut warnings } = open(bytes)?;
     if let Err(error) = drop_frames(&mut profile) {
@@ -71,8 +73,8 @@ fn read_part_by_sample(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static
 }
 
 impl Filter<'_> {
-    /// Cuts a profile down to the part that is meant. What only the rest refers to stays, as with
-    /// [`Profile::retain`].
+    /// Cuts a profile down to the part that the filter chooses. Locations and functions that only
+    /// dropped samples refer to stay, as with [`Profile::retain`].
     ///
     /// ```
     /// use profile_analysis::Filter;
@@ -123,7 +125,8 @@ impl Filter<'_> {
     }
 }
 
-/// Takes lines out of locations. Returns for each location whether nothing is left of it.
+/// Removes the lines that the expression matches from their locations. Returns for each location
+/// whether nothing is left of it.
 fn hide_lines(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
     let found = |text| regex.is_match(profile.str(text));
     let of_function: Vec<bool> = profile
@@ -150,7 +153,7 @@ fn hide_lines(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
     hidden
 }
 
-/// Returns for each mapped file whether the expression finds something in its name.
+/// Returns for each mapping whether the expression matches the name of its file.
 fn match_objects(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let file = |mapping: &Mapping| regex.is_match(profile.str(mapping.filename));
     profile.mappings.iter().map(file).collect()
@@ -160,7 +163,8 @@ fn is_in_object(location: &Location, objects: &[bool]) -> bool {
     location.mapping.is_some_and(|mapping| objects[mapping as usize])
 }
 
-/// Returns for each location whether the expression finds something in it.
+/// Returns for each location whether the expression matches a function, source file or object file
+/// of it.
 fn match_locations(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let frames = FrameTable::new(profile);
     let functions: Vec<bool> = frames

@@ -33,7 +33,8 @@ pub struct ProfileFacts {
     pub period_type: String,
     /// Time that the recording took, in nanoseconds; 0 where it is not of a window.
     pub duration_nanos: i64,
-    /// Time at which it began, in nanoseconds since 1970; 0 where the profile does not say.
+    /// Time at which the recording began, in nanoseconds since 1970; 0 where the profile does not
+    /// say.
     pub time_nanos: i64,
     /// The sample type to show first, empty where it is the last one.
     pub default_sample_type: String,

@@ -6,7 +6,7 @@ use profile_format::profile::{DecodeError, DecodeLimits, Profile, Stacks};
 
 use crate::{Error, Format, Result, legacy, overlap, sniff};
 
-/// A profile that was read, and what was odd about it.
+/// A profile that was read, with the warnings about it.
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// The form it had: [`Format::Pprof`], [`Format::HeapV2`] or [`Format::LegacyText`].
@@ -17,12 +17,12 @@ pub struct Opened {
     pub warnings: Vec<String>,
 }
 
-/// A profile that was read for its sums by stack, and what was odd about it.
+/// A profile that was read for its sums by stack, with the warnings about it.
 #[derive(Debug)]
 pub struct Read<'a> {
     /// The form it had: [`Format::Pprof`], [`Format::HeapV2`] or [`Format::LegacyText`].
     pub format: Format,
-    /// The stacks and what they mean.
+    /// The sums by stack, with the profile that the stacks refer to.
     pub stacks: Stacks<'a>,
     /// The parts that could not be read, with the offset of each.
     pub warnings: Vec<String>,

@@ -19,8 +19,8 @@ const WAITING: usize = 32;
 /// and to be woken takes as long, some of it the time of the thread that wakes.
 const LOOKS: u32 = 500;
 
-/// Reads a profile. One that is gzip'd and not small is decompressed by a second thread, which has
-/// ended when this returns.
+/// Reads a profile. A gzip'd one of [`WORTH_A_THREAD`] bytes or more is decompressed by a second
+/// thread, which has ended when this returns.
 pub(crate) fn read_stacks<'a>(
     bytes: &'a [u8],
     limits: &DecodeLimits,
@@ -48,7 +48,7 @@ pub(crate) fn read_stacks<'a>(
     })
 }
 
-/// Sends what is decompressed, until it ends, fails, or nobody receives.
+/// Decompresses and sends pieces until the input ends or fails, or nobody receives.
 fn send_decompressed(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
     let _broken = PipeGone(pipe);
     while let Some(mut piece) = pipe.take_memory() {
@@ -90,7 +90,7 @@ impl PiecePipe {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes memory for so many pieces more.
+    /// Allocates memory for this many more pieces.
     fn supply_memory(&self, pieces: usize) {
         for _ in 0..pieces {
             // Not zeros, of which there are pages that are made when they are touched.
@@ -100,7 +100,7 @@ impl PiecePipe {
         }
     }
 
-    /// Returns memory for a piece, once there is some; `None` where nobody wants one.
+    /// Waits for memory for a piece, and returns it; `None` once nobody receives.
     fn take_memory(&self) -> Option<Vec<u8>> {
         let none = |state: &mut PieceState| state.memory.is_empty() && !state.gone;
         let waited = self.writable.wait_while(self.lock_state(), none);
@@ -118,7 +118,8 @@ impl PiecePipe {
         self.readable.notify_one();
     }
 
-    /// Waits for pieces. Returns all that are there, and the end where it has come.
+    /// Waits for pieces. Returns all that have come, and the result of decompressing once it has
+    /// ended.
     fn receive(&self) -> (Vec<Vec<u8>>, Option<Result<(), DecodeError>>) {
         let nothing =
             |state: &mut PieceState| state.pieces.is_empty() && state.end.is_none() && !state.gone;

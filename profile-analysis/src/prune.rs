@@ -5,9 +5,9 @@ use profile_format::profile::{Profile, Samples};
 use crate::Result;
 use crate::pattern::compile;
 
-/// Drops frames as `go tool pprof` does before it shows anything: a frame whose whole name is what
-/// `drop_frames` describes and `keep_frames` does not goes, and so does all that it called; but
-/// none above the first frame that stays, so that no stack loses everything.
+/// Drops frames as `go tool pprof` does before it shows anything: a frame goes where `drop_frames`
+/// matches its whole name and `keep_frames` does not, and so does all that it called; but none
+/// above the first frame that stays, so that no stack loses everything.
 ///
 /// # Errors
 ///

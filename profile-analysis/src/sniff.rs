@@ -7,7 +7,7 @@ use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
 
 use crate::dump;
 
-/// Forms that bytes seem to have. Nothing but their beginning has been read.
+/// Formats that bytes seem to have; they may still turn out to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -137,12 +137,12 @@ fn sniff_text(head: &[u8]) -> Format {
     }
 }
 
-/// Returns whether nothing says that this is no text.
+/// Returns whether no byte is a control character that text does not have.
 fn is_text(head: &[u8]) -> bool {
     !head.iter().any(|&byte| byte < b'\t' || (14..27).contains(&byte))
 }
 
-/// Returns whether a goroutine's stack begins anywhere.
+/// Returns whether any line but the first begins a goroutine's stack.
 fn has_stacks(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, b"\ngoroutine ").any(|at| {
         let line = &bytes[at + 1..];

@@ -20,7 +20,7 @@ enum WantedValues {
     Numbers { least: Option<UnitAmount>, most: Option<UnitAmount> },
 }
 
-/// A number of a unit.
+/// A number with its unit.
 #[derive(Clone, Copy)]
 struct UnitAmount {
     number: f64,

@@ -1,12 +1,12 @@
-//! Text that is not plain bytes: with a byte order mark before it, or in UTF-16, which is what Windows
-//! makes of what a program prints into a file.
+//! Text that is not plain bytes: with a byte order mark before it, or in UTF-16, which is what
+//! Windows makes of what a program prints into a file.
 
 use std::borrow::Cow;
 
 /// The encoding of the input, told from its first bytes.
 #[derive(Debug)]
 pub(super) enum TextEncoding {
-    /// Too few bytes have come to tell; holds them.
+    /// Not known yet, since too few bytes have come; holds them.
     Unknown(Vec<u8>),
     /// Bytes that are read as they are.
     Plain,
@@ -45,7 +45,7 @@ impl TextEncoding {
         }
     }
 
-    /// Takes the encoding from the first bytes. Returns the length of the mark.
+    /// Sets the encoding that the first bytes tell. Returns the length of the mark.
     fn detect_encoding(&mut self, head: &[u8]) -> usize {
         let (encoding, mark) = detect_mark(head).unwrap_or((TextEncoding::Plain, 0));
         *self = encoding;

@@ -30,16 +30,16 @@ pub(super) struct GoroutineHeader<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeaderLine<'a> {
     Header(GoroutineHeader<'a>),
-    /// It begins as a header does and then breaks off.
+    /// A line that begins as a header does and then breaks off.
     CutOff,
-    /// Some text.
+    /// Any other text.
     Text,
 }
 
 /// Words that may stand before the bracket, each with a value up to the next blank.
 const WORDS: [&[u8]; 3] = [b"gp=", b"m=", b"mp="];
 
-/// Reads a line without its newline.
+/// Reads a line, given without its newline.
 pub(super) fn parse(line: &[u8]) -> HeaderLine<'_> {
     let Some(rest) = line.strip_prefix(b"goroutine ") else { return HeaderLine::Text };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -68,7 +68,7 @@ pub(super) fn parse(line: &[u8]) -> HeaderLine<'_> {
     parse_brackets(id, crash, rest)
 }
 
-/// Reads the rest of the line, from behind the bracket on.
+/// Reads the rest of a header, from behind its opening bracket on.
 fn parse_brackets(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
     let mut labels = None;
     let (content, after) = match memchr::memchr2(b']', b'{', rest) {
@@ -118,7 +118,8 @@ fn parse_brackets(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
 }
 
 impl GoroutineHeader<'_> {
-    /// Takes apart what stands in the brackets: the state, the wait and what is said of the goroutine.
+    /// Splits the text in the brackets, which `state` holds at first, into the state, the wait and
+    /// the remarks on the goroutine.
     fn read_state(&mut self) {
         let content = self.state;
         if let Some(comma) = memchr::memchr(b',', content) {
@@ -140,8 +141,8 @@ impl GoroutineHeader<'_> {
     }
 }
 
-/// Returns the header that a line begins as, without its labels: for lines whose labels are too
-/// long to be read to their end.
+/// Returns the header at the beginning of a line, without its labels: for lines whose labels are
+/// too long to be read to their end.
 pub(super) fn strip_labels(line: &[u8]) -> Option<Vec<u8>> {
     line.strip_prefix(b"goroutine ")?;
     let end = memchr::memchr2(b']', b'{', line)?;
@@ -153,7 +154,8 @@ pub(super) fn strip_labels(line: &[u8]) -> Option<Vec<u8>> {
     Some([head, b"]:"].concat())
 }
 
-/// Takes a suffix off that is no part of the state: `(nil chan)` is one, `(leaked)` is none.
+/// Splits off a suffix that is no part of the state, such as ` (leaked)`; ` (nil chan)` is a part
+/// of it.
 fn split_suffix(state: &[u8]) -> Option<(&[u8], &'static [u8])> {
     const SUFFIXES: [&[u8]; 4] = [b"leaked", b"scan", b"durable", b"synctest"];
     let inner = state.strip_suffix(b")")?;

@@ -17,8 +17,8 @@ pub(super) fn parse_function(line: &[u8]) -> Option<(&[u8], bool)> {
     (!name.is_empty()).then_some((name, &line[open..] == b"(...)"))
 }
 
-/// Returns the place of the parenthesis that the last byte closes; where it closes none, the place
-/// of the last one.
+/// Returns the offset of the parenthesis that the last byte closes; where it closes none, the
+/// offset of the last one.
 fn find_opening(line: &[u8]) -> Option<usize> {
     let last = memchr::memrchr(b'(', line)?;
     if memchr::memchr(b')', &line[last..line.len() - 1]).is_none() {
@@ -45,7 +45,7 @@ pub(super) fn trim_place(line: &[u8]) -> &[u8] {
     strip_word(place, b"+0x")
 }
 
-/// Takes off a last word of a name and a number in hexadecimal digits.
+/// Removes the last word where it is `name` and a hexadecimal number.
 fn strip_word<'a>(text: &'a [u8], name: &[u8]) -> &'a [u8] {
     let digits = text.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
     let (before, number) = text.split_at(text.len() - digits);

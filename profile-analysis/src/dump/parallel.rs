@@ -9,8 +9,8 @@ use super::{Dump, Options, Parser};
 /// Smallest part in bytes that is worth a thread.
 const PART: usize = 1 << 20;
 
-/// Reads a whole dump on so many threads, of which it starts one less. Returns the same as
-/// [`parse`](super::parse). Short dumps take fewer threads.
+/// Reads a whole dump on at most `threads` threads, one of which is the caller's. Returns the same
+/// as [`parse`](super::parse). Short dumps take fewer threads.
 pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
     // With a prefix nobody knows where a goroutine begins.
     let threads = if options.strip_prefix { 1 } else { threads.min(bytes.len() / PART) };

@@ -1,9 +1,9 @@
 //! Taking off what a log has put before each line of a dump.
 //!
-//! The prefix is what stands before the first `goroutine 7 [`, or before the `panic: ` or the signal
-//! that comes ahead of it. Other lines have it too, with other digits in it: a time goes on. Where it
-//! is known it says where a line's own text begins, so that nothing farther on can pass for a
-//! goroutine. The colours of a terminal are taken off as well.
+//! The prefix is what stands before the first `goroutine 7 [`, or before the `panic: ` or the
+//! signal that comes ahead of it. Other lines have it too, with other digits in it: a time goes on.
+//! Where it is known it says where a line's own text begins, so that nothing farther on can pass
+//! for a goroutine. The colours of a terminal are taken off as well.
 
 use std::borrow::Cow;
 
@@ -65,7 +65,7 @@ impl LogPrefix {
         }
     }
 
-    /// Returns the end of the prefix of a line that has the known one but for its digits.
+    /// Returns the length of a line's prefix where that is the known one but for its digits.
     fn match_pattern(&self, line: &[u8]) -> Option<usize> {
         let mut at = 0;
         for (index, &wanted) in self.pattern.iter().enumerate() {
@@ -118,7 +118,7 @@ pub fn is_prefixed(text: &[u8]) -> bool {
     })
 }
 
-/// Returns the place at which the first header in a line begins.
+/// Returns the offset at which the first header in a line begins.
 fn find_header(line: &[u8]) -> Option<usize> {
     let line = line.trim_ascii_end();
     memmem::find_iter(line, b"goroutine ").find(|&at| {
@@ -133,7 +133,7 @@ fn find_header(line: &[u8]) -> Option<usize> {
     })
 }
 
-/// Returns the place at which the text begins that comes before stacks.
+/// Returns the offset at which text such as `panic: `, which comes before stacks, begins.
 fn find_preamble(line: &[u8]) -> Option<usize> {
     let found = PREAMBLES.iter().filter_map(|text| memmem::find(line, text));
     found.filter(|&at| is_word_start(line, at)).min()

@@ -15,9 +15,10 @@ use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 
 /// The longest dump that Go's runtime writes: it then cuts off where it is.
 const LONGEST_OF_GO: u64 = 64 << 20;
-/// Number of frames that are tried, of those that have followed this stack before.
+/// Number of frames that the next line is compared with, of those that have followed a stack
+/// before.
 const TRIES: usize = 16;
-/// Number of bytes of a line that is too long which are searched for a goroutine's state.
+/// Number of bytes at the beginning of an overlong line that are searched for a goroutine's header.
 const HEAD: usize = 256;
 /// Number of bytes that are decoded to UTF-8 at a time, where the input is something else.
 const DECODED: usize = 64 << 10;
@@ -35,7 +36,7 @@ pub struct Parser {
     no_short_cut: bool,
     mode: ScanMode,
     task: OpenGoroutine,
-    /// A function whose place is on the next line.
+    /// The function or creator that awaits the line of its place; its name is `pending_name`.
     pending: PendingLine,
     pending_name: Vec<u8>,
     /// True once no more frames of this stack are kept.
@@ -46,8 +47,8 @@ pub struct Parser {
     doubtful: bool,
     /// True where the goroutine behind the text of the panic that was last read must be running.
     runs: bool,
-    /// True where that text has held other goroutines: then what comes is text until the one that
-    /// runs.
+    /// True where that panic's text has held other goroutines: then what follows is text until the
+    /// one that runs.
     forged: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
@@ -208,8 +209,8 @@ impl Parser {
         }
     }
 
-    /// Reads the frames from a place on that have been seen before below the stack so far, and the
-    /// creator. Returns the place at which it ends.
+    /// Skips the frames from an offset on that have been seen before below the stack so far, and
+    /// the creator. Returns the offset at which they end.
     fn skip_known_frames(&mut self, text: &[u8], mut at: usize) -> usize {
         let mut stack = self.task.node;
         'frames: loop {
@@ -251,7 +252,7 @@ impl Parser {
         at
     }
 
-    /// Returns the length of a frame's two lines at the beginning of a text, where they are there.
+    /// Returns the length of a frame's two lines where a text begins with them.
     #[inline]
     fn match_known_frame(&self, text: &[u8], frame: u32) -> Option<usize> {
         let function = self.table.function(frame);
@@ -265,7 +266,8 @@ impl Parser {
         Some(function.len() + 1 + end + 3 + length)
     }
 
-    /// Returns the length of the rest of a frame's second line with its newline, where it is there.
+    /// Returns the length of a frame's second line without its tab, where a text begins with it;
+    /// the newline is included.
     #[inline]
     fn match_known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
         let place = self.table.place(frame);
@@ -293,8 +295,7 @@ impl Parser {
         (place.len() + length <= self.line_limit).then_some(place.len() + length)
     }
 
-    /// Returns the length of a creator's two lines at the beginning of a text, where they are
-    /// there.
+    /// Returns the length of a creator's two lines where a text begins with them.
     fn match_known_creator(&self, text: &[u8], creator: u32) -> Option<usize> {
         let rest = text["created by ".len()..].strip_prefix(self.table.function(creator))?;
         let rest = match rest.strip_prefix(b" in goroutine ") {
@@ -332,7 +333,8 @@ impl Parser {
         }
     }
 
-    /// Takes of a line that is too long only that a goroutine begins there: labels may be long.
+    /// Reads of an overlong line only whether a goroutine begins there, since labels may be long.
+    /// If none does, the current stack is not whole.
     fn read_long_line(&mut self, line: &[u8], offset: u64) {
         self.table.reach_limit(Limit::Line, offset);
         let head = &line[..self.line_limit.min(HEAD)];
@@ -351,7 +353,7 @@ impl Parser {
             ScanMode::Stack | ScanMode::Ancestor => self.read_stack_line(line, offset),
             ScanMode::Record => self.read_record_line(line, offset),
             ScanMode::Text | ScanMode::Panic | ScanMode::AfterPanic => {
-                self.read_text_line(line, offset)
+                self.read_text_line(line, offset);
             }
         }
     }
@@ -487,7 +489,7 @@ impl Parser {
         self.expect_place(name, PendingLine::Function { inlined }, offset);
     }
 
-    /// Takes what looks like a goroutine for text of a panic.
+    /// Drops what looks like a goroutine and is text of a panic, with a warning.
     fn reject_forged(&mut self, offset: u64) {
         self.table.warn(offset, Problem::InPanicText);
         self.task.clear();
@@ -581,8 +583,8 @@ impl Parser {
         self.task.clear();
     }
 
-    /// Begins a record such as `5 @ 0x4896ca 0x41701c`: so many with the stack on the lines that
-    /// follow.
+    /// Begins a record such as `5 @ 0x4896ca 0x41701c`: a number of goroutines, whose stack is on
+    /// the lines that follow.
     fn begin_record(&mut self, line: &[u8]) {
         let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
         if let (Some(count), [b' ', b'@', ..]) =
@@ -627,7 +629,7 @@ impl Parser {
         }
     }
 
-    /// Notes that the input ends here for a reason of its own.
+    /// Notes that the input is cut off here, and why.
     pub(super) fn note_cut_off(&mut self, problem: Problem) {
         self.counts.truncated = true;
         if let Problem::Limit(limit, _) = problem {
@@ -657,7 +659,7 @@ impl Parser {
         self.into_dump()
     }
 
-    /// Ends the input, and leaves what was read where it is.
+    /// Ends the input, and keeps what was read in the parser.
     pub(super) fn end_input(&mut self) {
         let rest = self.encoding.finish();
         self.feed_plain(&rest);
@@ -729,7 +731,7 @@ impl Parser {
         }
     }
 
-    /// Adds what another parser has read of what comes after.
+    /// Adds what another parser has read of the part that follows.
     pub(super) fn append(&mut self, later: &Parser) {
         self.table.merge(&later.table, later.offset);
         let (ours, theirs) = (&mut self.counts, later.counts);

@@ -112,7 +112,7 @@ impl OpenGoroutine {
         }
     }
 
-    /// Makes it ready for the next goroutine, and keeps its memory.
+    /// Clears the fields for the next goroutine, and keeps the allocated memory.
     pub(super) fn clear(&mut self) {
         let (mut labels, mut ancestors) =
             (std::mem::take(&mut self.labels), std::mem::take(&mut self.ancestors));
@@ -122,27 +122,27 @@ impl OpenGoroutine {
     }
 }
 
-/// Texts with a number for each, each held once.
+/// Distinct texts, with a number for each.
 #[derive(Clone, Debug, Default)]
 struct TextInterner {
-    known: HashMap<Box<[u8]>, u32>,
+    ids: HashMap<Box<[u8]>, u32>,
     list: Vec<Box<[u8]>>,
 }
 
 impl TextInterner {
     fn find(&self, text: &[u8]) -> Option<u32> {
-        self.known.get(text).copied()
+        self.ids.get(text).copied()
     }
 
     fn add(&mut self, text: &[u8]) -> u32 {
         let id = self.list.len() as u32;
-        self.known.insert(text.into(), id);
+        self.ids.insert(text.into(), id);
         self.list.push(text.into());
         id
     }
 }
 
-/// All that was read so far.
+/// The frames, stacks, groups and warnings that were read so far.
 #[derive(Clone, Debug)]
 pub(super) struct StackTable {
     limits: Limits,
@@ -216,8 +216,8 @@ impl StackTable {
         }
     }
 
-    /// Charges for so much more text. Returns false, and charges nothing, where it is beyond the
-    /// limit.
+    /// Charges for this much more text. Returns false, and charges nothing, where that is beyond
+    /// the limit.
     fn charge_text(&mut self, bytes: usize, offset: u64) -> bool {
         // What maps and lists need beside the text itself, while they grow too.
         const OVERHEAD: usize = 192;
@@ -249,7 +249,8 @@ impl StackTable {
         self.labels.list.get(label as usize).map_or(b"", |label| label)
     }
 
-    /// Returns the number of a state; `NONE` where there is no room for it.
+    /// Returns the number of a state, which is added if it is new; `NONE` where there is no room
+    /// for it.
     pub(super) fn intern_state(&mut self, state: &[u8], offset: u64) -> u32 {
         if self.states.list.get(self.last_state as usize).is_some_and(|last| **last == *state) {
             return self.last_state;
@@ -263,7 +264,8 @@ impl StackTable {
         id
     }
 
-    /// Returns the number of a label; `NONE` where there is no room for it.
+    /// Returns the number of a label, which is added if it is new; `NONE` where there is no room
+    /// for it.
     pub(super) fn intern_label(&mut self, key: &[u8], value: &[u8], offset: u64) -> u32 {
         let text = [key, b"\0", value].concat();
         match self.labels.find(&text) {
@@ -273,7 +275,8 @@ impl StackTable {
         }
     }
 
-    /// Returns the number of a frame; `None` where there is no room for it.
+    /// Returns the number of a frame, which is added if it is new; `None` where there is no room
+    /// for it.
     pub(super) fn intern_frame(
         &mut self,
         function: &[u8],
@@ -300,7 +303,8 @@ impl StackTable {
         Some(id)
     }
 
-    /// Returns the node below a node for a frame; `None` where there is no room for it.
+    /// Returns the child of a node for a frame, which is added if it is new; `None` where there is
+    /// no room for it.
     pub(super) fn find_or_add_child(
         &mut self,
         parent: u32,
@@ -410,8 +414,9 @@ impl StackTable {
         task.labels.iter().find(is_wanted).copied().unwrap_or(NONE)
     }
 
-    /// Returns the number of a group. Where there is no room for another one, what is left over has
-    /// groups without a stack, one for each state.
+    /// Returns the number of a group, which is added if it is new. Where there is no room for
+    /// another one, the goroutines that are left over get groups without a stack, one for each
+    /// state.
     fn intern_group(&mut self, key: GroupKey, offset: u64) -> u32 {
         if let Some(&id) = self.group_ids.get(&key) {
             return id;

@@ -62,11 +62,11 @@ pub struct Node {
     pub parent: u32,
     /// Depth below the root, which is at 0.
     pub depth: u32,
-    /// Distance from the left at which it begins, in the unit of `value`.
+    /// Distance from the left at which the node begins, in the unit of `value`.
     pub start: i128,
-    /// The amount that falls on it and on what it called.
+    /// The amount that falls on the function and on what it called.
     pub value: i128,
-    /// The same in the profile to compare with; 0 where there is none.
+    /// The same amount in the profile to compare with; 0 where there is none.
     pub base: i128,
 }
 
@@ -115,7 +115,7 @@ impl Flame {
         self.ends.is_empty()
     }
 
-    /// Returns the name of an index.
+    /// Returns the function name of an index.
     pub fn name(&self, index: u32) -> &str {
         &self.names[index as usize]
     }
@@ -142,7 +142,7 @@ impl Flame {
     }
 }
 
-/// The names and stacks of the profiles that were added so far, to be found again.
+/// Indices of the names and stacks of the profiles that were added so far.
 struct JointFrames {
     names: HashMap<String, u32>,
     stacks: DistinctIndex,

@@ -43,7 +43,7 @@ struct SampledProfile<'a> {
     weights: Vec<i64>,
 }
 
-/// Some of the stacks of a flame.
+/// The stacks of a flame graph that are written.
 struct ChosenStacks<'a> {
     flame: &'a Flame,
     stacks: Vec<usize>,
@@ -56,7 +56,7 @@ fn serialize_stacks<S: Serializer>(
     serializer.collect_seq(chosen.stacks.iter().map(|&stack| chosen.flame.stack(stack)))
 }
 
-/// Writes the stacks of more than nothing; of two profiles the new one.
+/// Writes the stacks whose values are above zero; of two profiles those of the new one.
 ///
 /// # Errors
 ///

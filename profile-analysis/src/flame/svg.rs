@@ -133,7 +133,7 @@ fn shorten(text: &str, room: usize) -> String {
     format!("\u{2026}{rest}")
 }
 
-/// Returns text as text of XML: no markup, and none of the characters that XML does not have.
+/// Escapes text for XML: no markup is left, and none of the characters that XML does not have.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -15,7 +15,7 @@ pub struct Change {
     pub before: u64,
     /// Number of members in the later dump.
     pub after: u64,
-    /// The difference.
+    /// `after` less `before`.
     pub delta: i64,
     /// The state.
     pub state: String,
@@ -27,13 +27,13 @@ pub struct Change {
     pub created_by: Option<String>,
     /// Purpose of the members.
     pub category: &'static str,
-    /// Id of the rule that says so.
+    /// Id of the rule that gave the category.
     pub rule: Option<String>,
     /// Evidence that members are stuck in the later dump; a group that has grown has at least that.
     pub stuck: Option<Stuck>,
 }
 
-/// Two dumps compared.
+/// The comparison of two dumps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diff {
     /// Number of goroutines in the earlier dump.
@@ -42,7 +42,7 @@ pub struct Diff {
     pub after: u64,
     /// The groups that have changed: the one that grew most first, the one that shrank most last.
     pub changes: Vec<Change>,
-    /// Number of groups that are as they were.
+    /// Number of groups that have not changed.
     pub unchanged: usize,
 }
 

@@ -22,9 +22,10 @@ pub struct GoroutinesJson<'a> {
     raw_profile: Option<&'a str>,
 }
 
-/// Returns the shape of `/debug/goroutines`: `timestamp`, `total_goroutines`, `groups`, `summary`,
-/// and `raw_profile` where there is one. The time is when the dump was taken, as RFC 3339; where
-/// that is not known it is `null`. A wait that the dump does not know is `null` too.
+/// Returns groups in the shape of `/debug/goroutines`: `timestamp`, `total_goroutines`, `groups`,
+/// `summary`, and `raw_profile` where there is one. The timestamp is the time at which the dump was
+/// taken, as RFC 3339; where that is not known it is `null`. A wait that the dump does not know is
+/// `null` too.
 pub fn goroutines_json<'a>(
     groups: &'a Groups<'a>,
     timestamp: Option<&'a str>,

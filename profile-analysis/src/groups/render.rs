@@ -9,7 +9,7 @@ use crate::units::plural;
 /// The most frames of a stack that are shown.
 const FRAMES: usize = 12;
 
-/// Text in lines of at most so many characters.
+/// Text in lines of a limited number of characters.
 pub(super) struct GroupText {
     out: String,
     width: usize,
@@ -123,8 +123,8 @@ fn format_summary(summary: &Summary) -> String {
     )
 }
 
-/// Returns a row's first line:
-/// `40 × IO wait, 3–91 min (median 5)  per-request (go-http-handler)  ids 7 8 9…`
+/// Returns a row's first line, such as `40 × IO wait, 3 min to 1 h 31 min, median 5 min
+/// per-request (go-http-handler)`.
 fn format_head(row: &Row<'_>) -> String {
     let state = if row.state.is_empty() { "state not known" } else { &row.state };
     let mut head = format!("{} × {state}", row.count);

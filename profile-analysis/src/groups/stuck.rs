@@ -18,16 +18,16 @@ pub enum Evidence {
     BlocksWorker,
     /// Tasks that are ready, and that no worker takes.
     Starved,
-    /// They work for somebody, and have been waiting for long.
+    /// Members work for somebody, and have been waiting for long.
     WaitingTooLong,
-    /// Many wait for a lock at the same place.
+    /// Many members wait for a lock at the same place.
     CrowdAtLock,
-    /// They wait for a channel that isn't there, or for nothing at all.
+    /// Members wait for a channel that isn't there, or for nothing at all.
     NilChannel,
 }
 
 impl Evidence {
-    /// Returns the words for it.
+    /// Returns the evidence in words.
     pub fn words(self) -> &'static str {
         match self {
             Evidence::Leaked => "leaked",

@@ -1,10 +1,10 @@
-//! Profiles as text, from before profile.proto: what Go's `heap`, `allocs`, `block` and `mutex` answer
-//! to `?debug=1`, and what gperftools wrote.
+//! Profiles as text, from before profile.proto: what Go's `heap`, `allocs`, `block` and `mutex`
+//! answer to `?debug=1`, and what gperftools wrote.
 //!
 //! Values are scaled as by `go tool pprof`: of a heap profile by the rate in its header, of
-//! contentions from cycles to nanoseconds. Unlike there all four values of a heap profile are kept, and
-//! functions come from the lines that Go writes below each stack for people. What can't be read is
-//! a warning.
+//! contentions from cycles to nanoseconds. Unlike there all four values of a heap profile are kept,
+//! and functions come from the lines that Go writes below each stack for people. What can't be read
+//! is a warning.
 
 mod parse;
 #[cfg(test)]

@@ -153,8 +153,8 @@ impl LegacyText {
         Ok(())
     }
 
-    /// Takes `\t0x4a1\tmain.f+0x21\t/src/main.go:7` for the stack before it. Other comments are
-    /// ignored.
+    /// Reads a comment such as `\t0x4a1\tmain.f+0x21\t/src/main.go:7`, which names a function of
+    /// the stack before it. Other comments are ignored.
     fn read_comment(&mut self, comment: &str, named: &mut HashMap<u64, usize>) {
         let Some(comment) = comment.strip_prefix('\t') else { return };
         let Some(current) = self.samples.len().checked_sub(1) else { return };

@@ -9,7 +9,7 @@ use super::{By, TopRow};
 use crate::distinct::DistinctIndex;
 use crate::frames::{FrameRef, FrameTable};
 
-/// A ranking that is asked for.
+/// The parameters of a ranking.
 pub(crate) struct RankQuery {
     /// The sample type's index.
     pub(crate) index: usize,
@@ -33,7 +33,7 @@ pub(crate) struct RankedRow {
     pub(crate) companion: i64,
 }
 
-/// The sums of one row: 64 bits at a time, so no number of them leaves 128.
+/// The sums of one row. Each value has 64 bits, so that no number of them overflows 128.
 #[derive(Clone, Copy, Default)]
 struct RowSums {
     flat: i128,
@@ -215,8 +215,8 @@ struct FrameGroups<'a> {
 impl<'a> FrameGroups<'a> {
     fn new(frames: &'a FrameTable<'_>, by: By) -> FrameGroups<'a> {
         let mut names = Vec::new();
-        let mut known = HashMap::new();
-        let mut known_lines = HashMap::new();
+        let mut group_of_name = HashMap::new();
+        let mut group_of_line = HashMap::new();
         let of_function: Vec<u32> = frames
             .functions
             .iter()
@@ -225,7 +225,7 @@ impl<'a> FrameGroups<'a> {
                     By::File => named.file_or_object(),
                     _ => named.name.as_ref(),
                 };
-                *known.entry(name).or_insert_with(|| {
+                *group_of_name.entry(name).or_insert_with(|| {
                     names.push(name);
                     names.len() as u32 - 1
                 })
@@ -241,7 +241,7 @@ impl<'a> FrameGroups<'a> {
             .iter()
             .map(|frame| {
                 let file = frames.functions[frame.function as usize].file;
-                *known_lines.entry((group(frame), file, frame.line)).or_insert_with(|| {
+                *group_of_line.entry((group(frame), file, frame.line)).or_insert_with(|| {
                     names_of_lines.push(names[group(frame) as usize]);
                     names_of_lines.len() as u32 - 1
                 })

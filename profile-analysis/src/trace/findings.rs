@@ -5,17 +5,17 @@ use serde::Serialize;
 use super::{Blocked, SlowPolls, TraceSummary};
 use crate::units::{format_value, plural};
 
-/// Something that a trace shows and that is rarely meant to be so.
+/// Something in a trace that is rarely meant to be so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The kind: `blocked worker`, `starved`, `slow polls`, `never polled again`, `queue` or
     /// `lost events`.
     pub what: &'static str,
-    /// The whole of it, as one line.
+    /// The finding, as one line.
     pub text: String,
 }
 
-/// Average length of a queue that is worth a word.
+/// Mean length from which on a queue is a finding.
 const LONG_QUEUE: f64 = 1.0;
 
 /// Returns the findings of a trace's summary, the worst first. Background tasks may wait for as

@@ -22,12 +22,12 @@ const NAME: usize = 256;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TraceLimits {
-    /// Most bytes that a gzip'd trace may have in the end.
+    /// Most bytes of a gzip'd trace once it is decompressed.
     pub bytes: u64,
     /// Most events that are read.
     pub events: u64,
-    /// Most pairs of a name and a place that are told apart, and as many threads; what comes after
-    /// them is one.
+    /// Most pairs of a name and a place that are told apart, and as many threads; further ones are
+    /// counted as one.
     pub names: usize,
     /// Most blocking polls, and groups of idle tasks, that are listed, the longest first.
     pub listed: usize,
@@ -43,7 +43,7 @@ impl Default for TraceLimits {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TraceSummary {
-    /// The program that wrote it; empty where it doesn't say.
+    /// The program that wrote the trace; empty where the trace doesn't say.
     pub producer: String,
     /// Length of the window, in microseconds.
     pub window_micros: f64,
@@ -63,11 +63,11 @@ pub struct TraceSummary {
     pub late_polls: Vec<SlowPolls>,
     /// Tasks that were not polled in the whole window.
     pub never_polled: Vec<IdleTasks>,
-    /// Tasks that were ready and had no worker; `None` where nobody counted.
+    /// Queue of tasks that were ready and had no worker; `None` where the trace doesn't count them.
     pub queue: Option<Queue>,
     /// Number of waits of threads.
     pub waits: u64,
-    /// Number of those waits for which it is known what ended them.
+    /// Number of those waits whose wake-up is known.
     pub wake_ups: u64,
     /// Number of spans that were entered and left.
     pub spans: u64,
@@ -80,7 +80,7 @@ pub struct TraceSummary {
 pub struct TaskTime {
     /// The task's name.
     pub name: String,
-    /// Place where it was started, as `file:line`.
+    /// Place where the task was started, as `file:line`.
     pub site: String,
     /// Number of polls.
     pub polls: u64,
@@ -90,16 +90,17 @@ pub struct TaskTime {
     pub longest_micros: f64,
 }
 
-/// Polls of such tasks that took too long, or took too long to begin.
+/// Polls of tasks with one name, started at one place, that took too long, or took too long to
+/// begin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SlowPolls {
     /// The task's name.
     pub name: String,
-    /// Place where it was started, as `file:line`.
+    /// Place where the task was started, as `file:line`.
     pub site: String,
     /// Number of such polls.
     pub count: u64,
-    /// Time that the longest of them took, or had to wait.
+    /// Time that the longest of these polls took, or had to wait.
     pub longest_micros: f64,
 }
 
@@ -108,15 +109,15 @@ pub struct SlowPolls {
 pub struct Blocked {
     /// The task's name.
     pub name: String,
-    /// Place where it was started, as `file:line`.
+    /// Place where the task was started, as `file:line`.
     pub site: String,
     /// The thread's id.
     pub thread: u64,
     /// The thread's name.
     pub thread_name: String,
-    /// Time that it took within the window.
+    /// Time that the poll took within the window.
     pub micros: f64,
-    /// True where it was still running when the window closed.
+    /// True where the poll was still running when the window closed.
     pub unfinished: bool,
 }
 
@@ -153,7 +154,8 @@ pub struct Queue {
 ///
 /// # Errors
 ///
-/// Where the bytes are something else, and what is to be done with a trace of Go's.
+/// Where the bytes are no Chrome trace events; of an execution trace of Go's the error says which
+/// tool reads it.
 pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
     match sniff(bytes) {
         Format::Trace => {}
@@ -170,7 +172,8 @@ pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
     Ok(summary)
 }
 
-/// Returns the bytes of a trace that may be gzip'd, and what is wrong with them.
+/// Returns the decompressed bytes of a trace that may be gzip'd, and a warning where they are not
+/// whole.
 fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
     if !is_gzip(bytes) {
         return (Cow::Borrowed(bytes), None);
@@ -192,7 +195,7 @@ struct SummaryBuilder {
     late: HashMap<(String, String), SlowPolls>,
     threads: HashMap<u64, String>,
     queue: (f64, u64, f64),
-    /// The last poll of each thread that blocked it: when it began, and how long it took.
+    /// Beginning and length, in microseconds, of the last poll of each thread that blocked it.
     blocking: HashMap<u64, (f64, f64)>,
     /// Latest time of any event.
     end: f64,
@@ -285,8 +288,8 @@ impl SummaryBuilder {
         }
     }
 
-    /// Returns whether most of a poll that blocks a thread was one inside it, which is written
-    /// before it. The inner one is then the one that is listed.
+    /// Notes a poll that blocks a thread. Returns whether most of it was another one inside it,
+    /// which is written before it: then the inner one is listed, and this one is not.
     fn blocks_inside(&mut self, thread: u64, began: f64, took: f64) -> bool {
         if self.blocking.len() >= self.limits.names && !self.blocking.contains_key(&thread) {
             return false;
@@ -298,7 +301,7 @@ impl SummaryBuilder {
         })
     }
 
-    /// Takes a poll that began because its task was woken.
+    /// Counts a poll that began because its task was woken, if it began late.
     fn add_late_poll(&mut self, event: &ChromeEvent<'_>) {
         let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
         if waited <= LATE_MICROS {
