@@ -26,10 +26,8 @@ impl Flame {
         let mut order: Vec<usize> = (0..self.len())
             .filter(|&stack| self.values[stack] > 0 || self.base_value(stack) > 0)
             .collect();
-        let (mut nodes, mut ranges) = (Vec::new(), Vec::new());
         let root = self.sum_node(&order, 0, 0, 0, 0);
-        nodes.push(root);
-        ranges.push(0..order.len());
+        let (mut nodes, mut ranges) = (vec![root], vec![Range { start: 0, end: order.len() }]);
         let mut widest = BinaryHeap::from([(root.value, Reverse(0_usize))]);
         let (mut cut_width, mut cut_depth) = (0, false);
         while let Some((_, Reverse(parent))) = widest.pop() {

@@ -1,5 +1,5 @@
 //! A flame graph as one SVG that needs nothing else, for reports and chats. It does not move; the
-//! page of [`html`](super::html) does.
+//! page of [`html`](super::html()) does.
 
 use std::fmt::Write as _;
 

@@ -1,7 +1,7 @@
 //! Profiles and dumps on one screen: what was collected, where the most of it is, who waits and
 //! what looks stuck.
 //!
-//! The answers are plain data, for programs, and [`render`] writes them for people.
+//! The answers are plain data, for programs, and [`render()`] writes them for people.
 
 mod dumps;
 mod findings;

@@ -3,7 +3,7 @@
 //!
 //! [`summarize`] reads Chrome trace events, ours or anyone's, one by one: what it needs beside the
 //! bytes, which are unpacked first, does not grow with the trace but with the names in it.
-//! [`findings`] says what somebody should look at.
+//! [`findings()`] says what somebody should look at.
 
 mod findings;
 mod read;
