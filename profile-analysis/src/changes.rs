@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::Result;
 use crate::distinct::DistinctIndex;
 use crate::frames::FrameTable;
-use crate::table::{TextColumns, frames as shown_frames, place};
+use crate::table::{TextColumns, format_place, frames_below_leaf};
 use crate::top::{By, RankQuery, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
@@ -20,7 +20,7 @@ pub struct ChangesOptions {
     pub sample_type: Option<String>,
     /// The kind of thing that a row stands for.
     pub by: By,
-    /// Rank by what cum has changed instead of flat.
+    /// Ranks by the change of cum instead of that of flat where true.
     pub cum: bool,
     /// The most rows; all where `None`.
     pub limit: Option<usize>,
@@ -37,22 +37,22 @@ pub struct Changes {
     pub sample_type: String,
     /// Unit of the values, such as `bytes`.
     pub unit: String,
-    /// The sum over the earlier profile, scaled where that was asked for.
+    /// The sum over the earlier profile, scaled where [`ChangesOptions::normalize`] says so.
     pub base_total: i64,
-    /// The sum over the later one.
+    /// The sum over the later profile.
     pub total: i64,
-    /// Rows whose value that is ranked by has changed, the largest change first.
+    /// Rows whose ranked value, flat or cum, has changed, the largest change first.
     pub rows: Vec<Change>,
 }
 
-/// A row that is not the same in both.
+/// A row whose value differs between the two profiles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
     /// Name of the row, as in [`TopRow`](crate::top::TopRow).
     pub name: String,
-    /// The source file in the later profile, where it is there.
+    /// The source file: the later profile's, or the earlier one's where only that has the row.
     pub file: String,
-    /// The line in the later profile, where it is there.
+    /// The line: the later profile's, or the earlier one's where only that has the row.
     pub line: i64,
     /// Amount by which flat has grown.
     pub flat: i64,
@@ -60,11 +60,11 @@ pub struct Change {
     pub cum: i64,
     /// Flat in the earlier profile.
     pub base_flat: i64,
-    /// Flat in the later one.
+    /// Flat in the later profile.
     pub new_flat: i64,
     /// Cum in the earlier profile.
     pub base_cum: i64,
-    /// Cum in the later one.
+    /// Cum in the later profile.
     pub new_cum: i64,
     /// For [`By::Site`] the frames, the leaf first; else empty.
     pub stack: Vec<String>,
@@ -85,8 +85,8 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
         false => value,
     };
     let mut rows = match options.by {
-        By::Site => sites((base, base_column), (new, new_column)),
-        by => rows((base, base_column), (new, new_column), by),
+        By::Site => compare_sites((base, base_column), (new, new_column)),
+        by => compare_rows((base, base_column), (new, new_column), by),
     };
     for row in &mut rows {
         row.base_flat = scale(row.base_flat);
@@ -114,10 +114,10 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
 /// A profile and the sample type's index in it.
 type ChangeSide<'a> = (&'a Stacks<'a>, usize);
 
-/// Returns the functions, lines or files of both profiles.
-fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
+/// Returns the functions, lines or files of both profiles with their values, and no changes yet.
+fn compare_rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
     let mut rows: Vec<Change> = Vec::new();
-    let mut known = HashMap::new();
+    let mut row_numbers = HashMap::new();
     for (is_new, (stacks, index)) in [(true, new), (false, base)] {
         let query = RankQuery { index, companion: None, by, cum: false, limit: usize::MAX };
         for ranked in rank(stacks, &FrameTable::new(stacks.profile()), &query).rows {
@@ -125,8 +125,8 @@ fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
             // A function is the same where its lines have moved.
             let place =
                 if by == By::Line { (row.file.clone(), row.line) } else { Default::default() };
-            let number = *known.entry((row.name.clone(), place)).or_insert_with(|| {
-                rows.push(Change::at(row.name, row.file, row.line, Vec::new()));
+            let number = *row_numbers.entry((row.name.clone(), place)).or_insert_with(|| {
+                rows.push(Change::new(row.name, row.file, row.line, Vec::new()));
                 rows.len() - 1
             });
             if is_new {
@@ -139,9 +139,9 @@ fn rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
     rows
 }
 
-/// Returns the stacks of both profiles, told apart by their functions and lines.
-fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
-    let mut known: HashMap<(String, String, i64), u32> = HashMap::new();
+/// Returns the stacks whose values differ, identified by their functions and lines.
+fn compare_sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
+    let mut frame_ids: HashMap<(String, String, i64), u32> = HashMap::new();
     let mut distinct = DistinctIndex::with_capacity(new.0.len());
     let (mut all, mut ends) = (Vec::<u32>::new(), vec![0]);
     let mut sums: Vec<[i128; 2]> = Vec::new();
@@ -152,12 +152,12 @@ fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
                 let named = frames.function(frame);
                 let key =
                     (named.name.to_string(), named.file.to_owned(), frames.frames[frame].line);
-                let next = known.len() as u32;
-                *known.entry(key).or_insert(next)
+                let next = frame_ids.len() as u32;
+                *frame_ids.entry(key).or_insert(next)
             })
             .collect();
         for stack in 0..stacks.len() {
-            let path = || frames.of_stack(stacks.locations(stack)).map(|frame| ids[frame]);
+            let path = || frames.stack_frames(stacks.locations(stack)).map(|frame| ids[frame]);
             if path().next().is_none() {
                 continue;
             }
@@ -172,8 +172,8 @@ fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
             sums[number][side] += stacks.value(stack, column);
         }
     }
-    let mut texts = vec![("", "", 0); known.len()];
-    for ((name, file, line), id) in &known {
+    let mut texts = vec![("", "", 0); frame_ids.len()];
+    for ((name, file, line), id) in &frame_ids {
         texts[*id as usize] = (name.as_str(), file.as_str(), *line);
     }
     let changed = |&number: &usize| sums[number][0] != sums[number][1];
@@ -188,7 +188,7 @@ fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
                 (name, file, line) => format!("{name} {file}:{line}"),
             };
             let stack = stack.iter().map(text).collect();
-            let mut change = Change::at(name.to_owned(), file.to_owned(), line, stack);
+            let mut change = Change::new(name.to_owned(), file.to_owned(), line, stack);
             let [base, new] = sums[number].map(saturate);
             (change.base_flat, change.base_cum) = (base, base);
             (change.new_flat, change.new_cum) = (new, new);
@@ -198,13 +198,13 @@ fn sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
 }
 
 impl Change {
-    fn at(name: String, file: String, line: i64, stack: Vec<String>) -> Change {
+    fn new(name: String, file: String, line: i64, stack: Vec<String>) -> Change {
         let (flat, cum, base_flat, new_flat, base_cum, new_cum) = (0, 0, 0, 0, 0, 0);
         Change { name, file, line, flat, cum, base_flat, new_flat, base_cum, new_cum, stack }
     }
 }
 
-/// Writes what has changed as text, its lines of at most `width` characters, 40 at least.
+/// Writes a comparison as text, in lines of at most `width` characters, 40 at least.
 pub fn render_changes(changes: &Changes, by: By, width: usize) -> String {
     let value = |value: i64| format_value(value, &changes.unit);
     let signed = |change: i64| {
@@ -220,7 +220,11 @@ pub fn render_changes(changes: &Changes, by: By, width: usize) -> String {
         if !by_site {
             figures.push(signed(row.cum));
         }
-        table.row(figures, place(&row.name, &row.file, row.line), shown_frames(&row.stack));
+        table.add_row(
+            figures,
+            format_place(&row.name, &row.file, row.line),
+            frames_below_leaf(&row.stack),
+        );
     }
     let Changes { base_total, total, .. } = *changes;
     let change = total.saturating_sub(base_total);

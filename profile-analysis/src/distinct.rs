@@ -8,7 +8,7 @@ use crate::hash::KeyedHashBuilder;
 /// a million stacks are not copied to be counted.
 pub(crate) struct DistinctIndex {
     hashes: Vec<u64>,
-    /// Numbers plus one, at most half full; 0 is free.
+    /// Hash table of numbers plus one, at most half full; 0 is a free slot.
     table: Vec<u32>,
     hash: KeyedHashBuilder,
 }
@@ -26,8 +26,8 @@ impl DistinctIndex {
         DistinctIndex { hashes: Vec::with_capacity(things), table, hash: KeyedHashBuilder::new() }
     }
 
-    /// Returns the number of a thing in parts; `same` tells whether it equals the one of an earlier
-    /// number. A new thing gets the next number.
+    /// Returns the number of a thing that is given in parts. `same` says whether it equals the
+    /// thing of an earlier number. A new thing gets the next number.
     pub(crate) fn number(
         &mut self,
         parts: impl Iterator<Item = u32>,

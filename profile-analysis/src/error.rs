@@ -18,18 +18,18 @@ pub enum Error {
     /// The bytes look like a legacy text profile but can't be read as one.
     #[error("the text profile can't be read")]
     Legacy(#[source] LegacyError),
-    /// The bytes hold something else.
+    /// The bytes are no profile; holds what they seem to be.
     #[error("this is {0}, not a profile")]
     NotAProfile(Format),
-    /// The bytes hold no trace that can be read here.
+    /// The bytes are no trace that can be read here; holds what they seem to be.
     #[error("this is {0}, not a trace of Chrome events{hint}", hint = go_hint(*.0))]
     NotATrace(Format),
     /// The profile has no such sample type.
     #[error("no sample type {wanted:?}; there is {}", known.join(", "))]
     NoSampleType {
-        /// The type that was asked for.
+        /// The sample type that was asked for.
         wanted: String,
-        /// The types there are, as `kind/unit`.
+        /// The sample types that the profile has, as `kind/unit`.
         known: Vec<String>,
     },
     /// A regular expression can't be used.

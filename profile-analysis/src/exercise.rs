@@ -12,7 +12,7 @@ use crate::top::{By, TopOptions, top};
 ///
 /// # Panics
 ///
-/// Where they don't: then there is a fault in this crate.
+/// Where two answers disagree, which is a fault of this crate.
 pub fn exercise(bytes: &[u8]) {
     let limits = DecodeLimits { max_bytes: 16 << 20, max_memory: 64 << 20, max_ratio: 200 };
     let decoded = Profile::decode(bytes, &limits);

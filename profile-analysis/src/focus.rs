@@ -9,30 +9,32 @@ use crate::prune::drop_frames;
 use crate::tags::TagMatch;
 use crate::{Opened, Read, Result, open, read};
 
-/// The part of a profile that is meant, as by the options of these names of `go tool pprof`.
+/// A choice of a part of a profile; its fields mean what the options of these names of `go tool
+/// pprof` mean.
 ///
 /// Expressions for frames are searched for in the names of functions, source files and object
 /// files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Filter<'a> {
-    /// Keeps only stacks with a frame that this regular expression finds.
+    /// Keeps only stacks with a frame that this regular expression matches.
     pub focus: Option<&'a str>,
-    /// Drops stacks with a frame that this regular expression finds.
+    /// Drops stacks with a frame that this regular expression matches.
     pub ignore: Option<&'a str>,
-    /// Drops frames that this regular expression finds.
+    /// Drops frames that this regular expression matches.
     pub hide: Option<&'a str>,
     /// Keeps only samples with such a label: `KEY=REGEX`, a `REGEX` for `name:value`, or a range of
     /// numbers such as `bytes=4kb:64kb`.
     pub tag_focus: Option<&'a str>,
-    /// Drops samples with such a label.
+    /// Drops samples with such a label, written as `tag_focus` is.
     pub tag_ignore: Option<&'a str>,
 }
 
-/// Reads a profile as [`read`] does, and keeps the part that is meant. Totals are of what is kept.
-/// Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool pprof`
-/// does.
+/// Reads a profile as [`read`] does, and keeps the part that the filter chooses; totals are of that
+/// part. Frames that the profile itself wants dropped (`drop_frames`) are dropped, as `go tool
+/// pprof` does.
 ///
-/// Where labels are asked for, or frames go, the samples are read one by one, in more memory.
+/// With a filter on labels, or frames to drop, the samples are read one by one, which takes more
+/// memory.
 ///
 /// # Errors
 ///
@@ -46,12 +48,12 @@ pub fn read_part<'a>(bytes: &'a [u8], filter: &Filter<'_>) -> Result<Read<'a>> {
     if drops || hide.is_some() || tag_focus.is_some() || tag_ignore.is_some() {
         // Stacks have no labels, and are not changed.
         drop(read);
-        return samples_part(bytes, filter);
+        return read_part_by_sample(bytes, filter);
     }
     for (pattern, keep) in [(focus, true), (ignore, false)] {
         let Some(pattern) = pattern else { continue };
         let stacks = &mut read.stacks;
-        let found = places(stacks.profile(), &compile(pattern)?);
+        let found = match_locations(stacks.profile(), &compile(pattern)?);
         let hits: Vec<bool> = (0..stacks.len())
             .map(|stack| stacks.locations(stack).any(|location| found[location as usize]))
             .collect();
@@ -60,8 +62,8 @@ pub fn read_part<'a>(bytes: &'a [u8], filter: &Filter<'_>) -> Result<Read<'a>> {
     Ok(read)
 }
 
-/// Keeps a part sample by sample.
-fn samples_part(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
+/// Reads a profile sample by sample, and keeps the part that the filter chooses.
+fn read_part_by_sample(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
     let Opened { format, mut profile, mut warnings } = open(bytes)?;
     if let Err(error) = drop_frames(&mut profile) {
         warnings.push(format!("frames are not dropped: {}", error.chain()));
@@ -71,8 +73,8 @@ fn samples_part(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
 }
 
 impl Filter<'_> {
-    /// Cuts a profile down to the part that is meant. What only the rest refers to stays, as with
-    /// [`Profile::retain`].
+    /// Cuts a profile down to the part that the filter chooses. Locations and functions that only
+    /// dropped samples refer to stay, as with [`Profile::retain`].
     ///
     /// ```
     /// use profile_analysis::Filter;
@@ -94,13 +96,13 @@ impl Filter<'_> {
     ///
     /// Where a text is no regular expression or too large a one; then nothing is changed.
     pub fn apply(&self, profile: &mut Profile) -> Result<()> {
-        let places_of = |pattern: &str| Ok(places(profile, &compile(pattern)?));
-        let focus = self.focus.map(places_of).transpose()?;
-        let ignore = self.ignore.map(places_of).transpose()?;
+        let locations_of = |pattern: &str| Ok(match_locations(profile, &compile(pattern)?));
+        let focus = self.focus.map(locations_of).transpose()?;
+        let ignore = self.ignore.map(locations_of).transpose()?;
         let tag_focus = self.tag_focus.map(TagMatch::parse).transpose()?;
         let tag_ignore = self.tag_ignore.map(TagMatch::parse).transpose()?;
         let hidden = match self.hide.map(compile).transpose()? {
-            Some(regex) => hide(profile, &regex),
+            Some(regex) => hide_lines(profile, &regex),
             None => vec![false; profile.locations.len()],
         };
         let mut samples = Samples::new(profile.sample_types.len());
@@ -123,57 +125,59 @@ impl Filter<'_> {
     }
 }
 
-/// Takes lines out of locations. Returns for each location whether nothing is left of it.
-fn hide(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
+/// Removes the lines that the expression matches from their locations. Returns for each location
+/// whether nothing is left of it.
+fn hide_lines(profile: &mut Profile, regex: &Regex) -> Vec<bool> {
     let found = |text| regex.is_match(profile.str(text));
     let of_function: Vec<bool> = profile
         .functions
         .iter()
         .map(|function| found(function.name) || found(function.filename))
         .collect();
-    let objects = objects(profile, regex);
+    let objects = match_objects(profile, regex);
     let mut hidden = Vec::with_capacity(profile.locations.len());
     let mut lines = Vec::with_capacity(profile.lines.len());
     for location in &mut profile.locations {
         let before = location.lines.start as usize..location.lines.end as usize;
         let start = lines.len() as u32;
-        if !in_object(location, &objects) {
+        if !is_in_object(location, &objects) {
             let stays = |line: &&Line| !of_function[line.function as usize];
             lines.extend(profile.lines[before.clone()].iter().filter(stays));
         }
         location.lines = start..lines.len() as u32;
         hidden.push(
-            location.lines.is_empty() && (!before.is_empty() || in_object(location, &objects)),
+            location.lines.is_empty() && (!before.is_empty() || is_in_object(location, &objects)),
         );
     }
     profile.lines = lines;
     hidden
 }
 
-/// Returns for each mapped file whether the expression finds something in its name.
-fn objects(profile: &Profile, regex: &Regex) -> Vec<bool> {
+/// Returns for each mapping whether the expression matches the name of its file.
+fn match_objects(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let file = |mapping: &Mapping| regex.is_match(profile.str(mapping.filename));
     profile.mappings.iter().map(file).collect()
 }
 
-fn in_object(location: &Location, objects: &[bool]) -> bool {
+fn is_in_object(location: &Location, objects: &[bool]) -> bool {
     location.mapping.is_some_and(|mapping| objects[mapping as usize])
 }
 
-/// Returns for each location whether the expression finds something in it.
-fn places(profile: &Profile, regex: &Regex) -> Vec<bool> {
+/// Returns for each location whether the expression matches a function, source file or object file
+/// of it.
+fn match_locations(profile: &Profile, regex: &Regex) -> Vec<bool> {
     let frames = FrameTable::new(profile);
     let functions: Vec<bool> = frames
         .functions
         .iter()
         .map(|named| regex.is_match(&named.name) || regex.is_match(named.file))
         .collect();
-    let objects = objects(profile, regex);
+    let objects = match_objects(profile, regex);
     (0..profile.locations.len() as u32)
         .map(|location| {
-            let mut of_location = frames.of_location(location);
+            let mut of_location = frames.location_frames(location);
             of_location.any(|frame| functions[frames.frames[frame].function as usize])
-                || in_object(&profile.locations[location as usize], &objects)
+                || is_in_object(&profile.locations[location as usize], &objects)
         })
         .collect()
 }
@@ -235,7 +239,7 @@ mod tests {
         let frames = FrameTable::new(stacks.profile());
         for stack in 0..stacks.len() {
             let names: Vec<_> = frames
-                .of_stack(stacks.locations(stack))
+                .stack_frames(stacks.locations(stack))
                 .map(|frame| frames.function(frame).name.to_string())
                 .collect();
             assert_eq!(names, ["alloc::raw_vec::finish_grow"]);

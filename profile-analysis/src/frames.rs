@@ -10,7 +10,7 @@ use crate::distinct::DistinctIndex;
 use crate::hash::KeyedHashBuilder;
 use crate::site::is_plumbing;
 
-/// The frames that the locations of a profile mean.
+/// The frames of a profile's locations.
 pub(crate) struct FrameTable<'a> {
     /// Each function once.
     pub(crate) functions: Vec<NamedFunction<'a>>,
@@ -35,8 +35,8 @@ pub(crate) struct NamedFunction<'a> {
 }
 
 impl NamedFunction<'_> {
-    /// Returns whether this is the standard library, an allocator, or an unnamed place in a
-    /// library.
+    /// Returns whether this belongs to the standard library or an allocator, or is an unnamed place
+    /// in a library.
     pub(crate) fn is_plumbing(&self) -> bool {
         self.in_library || is_plumbing(&self.name, self.file)
     }
@@ -64,7 +64,7 @@ impl<'a> FrameTable<'a> {
     /// Names every location of a profile.
     pub(crate) fn new(profile: &'a Profile) -> FrameTable<'a> {
         let mut functions: Vec<NamedFunction<'a>> = Vec::with_capacity(profile.functions.len());
-        let mut known = DistinctIndex::with_capacity(profile.functions.len());
+        let mut distinct_functions = DistinctIndex::with_capacity(profile.functions.len());
         let function_ids: Vec<u32> = profile
             .functions
             .iter()
@@ -74,7 +74,7 @@ impl<'a> FrameTable<'a> {
                     ("", name) | (name, _) => name,
                 };
                 let file = profile.str(function.filename);
-                let number = known.number_of((name, file), |number| {
+                let number = distinct_functions.number_of((name, file), |number| {
                     functions[number].name == name && functions[number].file == file
                 });
                 if number == functions.len() {
@@ -87,21 +87,21 @@ impl<'a> FrameTable<'a> {
         let (lines, locations) = (profile.lines.len(), profile.locations.len());
         let (frames, ids) = (Vec::with_capacity(lines), Vec::with_capacity(lines));
         let mut all = FrameTable { functions, frames, ids, ranges: Vec::with_capacity(locations) };
-        let mut known_lines = DistinctIndex::with_capacity(lines);
+        let mut distinct_lines = DistinctIndex::with_capacity(lines);
         // The first frame of each.
         let mut first = Vec::with_capacity(lines);
         let mut unnamed = HashMap::with_hasher(KeyedHashBuilder::new());
         for location in &profile.locations {
             let start = all.frames.len();
             let mut add = |function: u32, line: i64| {
-                let known = known_lines.number_of((function, line as u64), |number| {
+                let id = distinct_lines.number_of((function, line as u64), |number| {
                     let FrameRef { function: other, line: its_line } = all.frames[first[number]];
                     (other, its_line) == (function, line)
                 });
-                if known == first.len() {
+                if id == first.len() {
                     first.push(all.frames.len());
                 }
-                all.ids.push(known as u32);
+                all.ids.push(id as u32);
                 all.frames.push(FrameRef { function, line });
             };
             for line in profile.lines_of(location) {
@@ -110,7 +110,7 @@ impl<'a> FrameTable<'a> {
             if profile.lines_of(location).is_empty() {
                 let place = (location.mapping, location.address);
                 let function = *unnamed.entry(place).or_insert_with(|| {
-                    all.functions.push(unnamed_place(profile, location));
+                    all.functions.push(name_unnamed_place(profile, location));
                     all.functions.len() as u32 - 1
                 });
                 add(function, 0);
@@ -121,34 +121,34 @@ impl<'a> FrameTable<'a> {
     }
 
     /// Returns the indices in `frames` of the frames of a stack's locations, the leaf first.
-    pub(crate) fn of_stack<'s>(
+    pub(crate) fn stack_frames<'s>(
         &'s self,
         stack: impl Iterator<Item = u32> + 's,
     ) -> impl Iterator<Item = usize> + 's {
-        stack.flat_map(|location| self.of_location(location))
+        stack.flat_map(|location| self.location_frames(location))
     }
 
     /// Returns the indices in `frames` of a location's frames, the innermost first.
-    pub(crate) fn of_location(&self, location: u32) -> Range<usize> {
+    pub(crate) fn location_frames(&self, location: u32) -> Range<usize> {
         let Range { start, end } = self.ranges[location as usize];
         start as usize..end as usize
     }
 
     /// Returns the numbers of a stack's frames: equal for stacks with the same functions and lines.
-    pub(crate) fn ids<'s>(
+    pub(crate) fn stack_ids<'s>(
         &'s self,
         stack: impl Iterator<Item = u32> + 's,
     ) -> impl Iterator<Item = u32> + 's {
-        self.of_stack(stack).map(|frame| self.ids[frame])
+        self.stack_frames(stack).map(|frame| self.ids[frame])
     }
 
-    /// Returns a number for each location, equal for those that have the same frames, and whether
-    /// no two locations have the same; `None` where a location's frames are the beginning of
+    /// Returns a class for each location, equal for locations that have the same frames, and
+    /// whether all classes differ. Returns `None` where a location's frames are the beginning of
     /// another's: then different locations can make up the same stack.
-    pub(crate) fn classes(&self) -> Option<(Vec<u32>, bool)> {
-        let ids = |location: u32| &self.ids[self.of_location(location)];
+    pub(crate) fn classify_locations(&self) -> Option<(Vec<u32>, bool)> {
+        let ids = |location: u32| &self.ids[self.location_frames(location)];
         // Most locations differ in the first of their frames already.
-        let first = |location: u32| (self.ids[self.of_location(location).start], location);
+        let first = |location: u32| (self.ids[self.location_frames(location).start], location);
         let mut order: Vec<(u32, u32)> = (0..self.ranges.len() as u32).map(first).collect();
         order.sort_unstable();
         for same in order.chunk_by_mut(|left, right| left.0 == right.0) {
@@ -173,8 +173,8 @@ impl<'a> FrameTable<'a> {
         &self.functions[self.frames[frame].function as usize]
     }
 
-    /// Writes a frame as `function file:line`, without what is not known.
-    pub(crate) fn text(&self, frame: usize) -> String {
+    /// Writes a frame as `function file:line`, without the parts that are not known.
+    pub(crate) fn format_frame(&self, frame: usize) -> String {
         let NamedFunction { name, file, .. } = self.function(frame);
         match (*file, self.frames[frame].line) {
             ("", _) => name.to_string(),
@@ -184,7 +184,7 @@ impl<'a> FrameTable<'a> {
     }
 }
 
-fn unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFunction<'a> {
+fn name_unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFunction<'a> {
     let address = location.address;
     let mapping = location.mapping.map(|index| &profile.mappings[index as usize]);
     let file = mapping.map_or("", |mapping| profile.str(mapping.filename));
@@ -236,6 +236,6 @@ mod tests {
                 ("0x1010", "[unknown]", false),
             ]
         );
-        assert_eq!(frames.text(0), "[service+0x210]");
+        assert_eq!(frames.format_frame(0), "[service+0x210]");
     }
 }

@@ -1,5 +1,5 @@
-//! A hash for tables of what a profile holds, a quarter of the time of SipHash, which would take as long
-//! as reading the profile.
+//! A hash for tables of what a profile holds, a quarter of the time of SipHash, which would take as
+//! long as reading the profile.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -15,7 +15,7 @@ impl KeyedHashBuilder {
         KeyedHashBuilder { key: RandomState::new().hash_one(0_u8) | 1 }
     }
 
-    /// Returns the hash of nothing.
+    /// Returns the hash of no parts, to begin with.
     pub(crate) fn start(self) -> u64 {
         self.key
     }
@@ -43,7 +43,7 @@ impl BuildHasher for KeyedHashBuilder {
     }
 }
 
-/// The hash of one thing, as far as it was seen.
+/// Hasher of one thing: the hash of the parts that were written to it.
 pub(crate) struct KeyedHasher {
     keyed: KeyedHashBuilder,
     hash: u64,

@@ -33,7 +33,8 @@ pub struct ProfileFacts {
     pub period_type: String,
     /// Time that the recording took, in nanoseconds; 0 where it is not of a window.
     pub duration_nanos: i64,
-    /// Time at which it began, in nanoseconds since 1970; 0 where the profile does not say.
+    /// Time at which the recording began, in nanoseconds since 1970; 0 where the profile does not
+    /// say.
     pub time_nanos: i64,
     /// The sample type to show first, empty where it is the last one.
     pub default_sample_type: String,
@@ -69,7 +70,7 @@ pub fn facts(read: &Read<'_>) -> ProfileFacts {
     let profile = stacks.profile();
     let text = |id| profile.str(id).to_owned();
     let mut warnings = read.warnings.clone();
-    let value_sums = value_sums(stacks, &mut warnings);
+    let value_sums = sum_values(stacks, &mut warnings);
     add_warnings(stacks, &mut warnings);
     ProfileFacts {
         format: match read.format {
@@ -102,7 +103,7 @@ pub fn facts(read: &Read<'_>) -> ProfileFacts {
     }
 }
 
-fn value_sums(stacks: &Stacks<'_>, warnings: &mut Vec<String>) -> Vec<i64> {
+fn sum_values(stacks: &Stacks<'_>, warnings: &mut Vec<String>) -> Vec<i64> {
     let profile = stacks.profile();
     let sums: Vec<i128> =
         (0..profile.sample_types.len()).map(|column| stacks.total(column)).collect();

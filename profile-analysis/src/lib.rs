@@ -2,7 +2,7 @@
 //!
 //! What you do: hand over the bytes of a profile.proto (Rust's, Go's, anyone's; gzip'd or not), of
 //! a jemalloc `heap_v2` dump, of a legacy text profile, or of a dump of goroutines or threads. What
-//! it does for you: [`sniff`] tells what they are, [`read`] adds a profile up by stack,
+//! it does for you: [`sniff()`] tells what they are, [`read`] adds a profile up by stack,
 //! [`inspect`](inspect::inspect) counts what is in it, [`top`](top::top) ranks functions, files or
 //! sites, [`changes`](changes::changes) compares two, [`flame`] draws them, [`groups`] makes sense
 //! of dumps, [`trace`] says what tasks did and did not do, and [`report`](report::report) puts

@@ -6,7 +6,7 @@ use profile_format::profile::{DecodeError, DecodeLimits, Profile, Stacks};
 
 use crate::{Error, Format, Result, legacy, overlap, sniff};
 
-/// A profile that was read, and what was odd about it.
+/// A profile that was read, with the warnings about it.
 #[derive(Clone, Debug)]
 pub struct Opened {
     /// The form it had: [`Format::Pprof`], [`Format::HeapV2`] or [`Format::LegacyText`].
@@ -17,12 +17,12 @@ pub struct Opened {
     pub warnings: Vec<String>,
 }
 
-/// A profile that was read for its sums by stack, and what was odd about it.
+/// A profile that was read for its sums by stack, with the warnings about it.
 #[derive(Debug)]
 pub struct Read<'a> {
     /// The form it had: [`Format::Pprof`], [`Format::HeapV2`] or [`Format::LegacyText`].
     pub format: Format,
-    /// The stacks and what they mean.
+    /// The sums by stack, with the profile that the stacks refer to.
     pub stacks: Stacks<'a>,
     /// The parts that could not be read, with the offset of each.
     pub warnings: Vec<String>,
@@ -42,15 +42,15 @@ pub fn read(bytes: &[u8]) -> Result<Read<'_>> {
         let Opened { format, profile, warnings } = open(bytes)?;
         return Ok(Read { format, stacks: profile.into(), warnings });
     }
-    match overlap::stacks(bytes, &DecodeLimits::default()) {
+    match overlap::read_stacks(bytes, &DecodeLimits::default()) {
         Ok(stacks) => Ok(Read { format: Format::Pprof, stacks, warnings: Vec::new() }),
-        Err(error) => Err(not_read(format, bytes, error)),
+        Err(error) => Err(decode_error(format, bytes, error)),
     }
 }
 
 /// Returns the error for bytes that are no profile.proto: a broken profile may look like nothing,
 /// and the decoder says best what is wrong with it.
-fn not_read(format: Format, bytes: &[u8], error: DecodeError) -> Error {
+fn decode_error(format: Format, bytes: &[u8], error: DecodeError) -> Error {
     if format == Format::Unknown && !is_gzip(bytes) {
         return Error::NotAProfile(format);
     }
@@ -82,7 +82,7 @@ pub fn open(bytes: &[u8]) -> Result<Opened> {
         format @ (Format::Pprof | Format::Unknown) => {
             match Profile::decode(bytes, &DecodeLimits::default()) {
                 Ok(profile) => Ok(Opened { format: Format::Pprof, profile, warnings: Vec::new() }),
-                Err(error) => Err(not_read(format, bytes, error)),
+                Err(error) => Err(decode_error(format, bytes, error)),
             }
         }
     }

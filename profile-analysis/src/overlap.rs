@@ -19,9 +19,9 @@ const WAITING: usize = 32;
 /// and to be woken takes as long, some of it the time of the thread that wakes.
 const LOOKS: u32 = 500;
 
-/// Reads a profile. One that is gzip'd and not small is decompressed by a second thread, which has
-/// ended when this returns.
-pub(crate) fn stacks<'a>(
+/// Reads a profile. A gzip'd one of [`WORTH_A_THREAD`] bytes or more is decompressed by a second
+/// thread, which has ended when this returns.
+pub(crate) fn read_stacks<'a>(
     bytes: &'a [u8],
     limits: &DecodeLimits,
 ) -> Result<Stacks<'a>, DecodeError> {
@@ -32,11 +32,11 @@ pub(crate) fn stacks<'a>(
         let mut reader = StacksReader::new(PIECE, inflate.size_hint(), limits);
         let _gone = PipeGone(&pipe);
         scope.spawn(|| send_decompressed(inflate, &pipe));
-        pipe.supply(WAITING);
+        pipe.supply_memory(WAITING);
         loop {
             let (pieces, end) = pipe.receive();
             if end.is_none() {
-                pipe.supply(pieces.len());
+                pipe.supply_memory(pieces.len());
             }
             pieces.into_iter().try_for_each(|piece| reader.feed(piece))?;
             match end {
@@ -48,17 +48,17 @@ pub(crate) fn stacks<'a>(
     })
 }
 
-/// Sends what is decompressed, until it ends, fails, or nobody receives.
+/// Decompresses and sends pieces until the input ends or fails, or nobody receives.
 fn send_decompressed(mut inflate: Inflate<'_>, pipe: &PiecePipe) {
     let _broken = PipeGone(pipe);
-    while let Some(mut piece) = pipe.memory() {
+    while let Some(mut piece) = pipe.take_memory() {
         match inflate.fill(&mut piece) {
-            Ok(0) => return pipe.end(Ok(())),
+            Ok(0) => return pipe.send_end(Ok(())),
             Ok(length) => {
                 piece.truncate(length);
                 pipe.send(piece);
             }
-            Err(error) => return pipe.end(Err(error)),
+            Err(error) => return pipe.send_end(Err(error)),
         }
     }
 }
@@ -85,50 +85,51 @@ struct PieceState {
 }
 
 impl PiecePipe {
-    fn state(&self) -> MutexGuard<'_, PieceState> {
+    fn lock_state(&self) -> MutexGuard<'_, PieceState> {
         // Nothing that may panic is done while it is locked.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes memory for so many pieces more.
-    fn supply(&self, pieces: usize) {
+    /// Allocates memory for this many more pieces.
+    fn supply_memory(&self, pieces: usize) {
         for _ in 0..pieces {
             // Not zeros, of which there are pages that are made when they are touched.
             let piece = vec![1; PIECE];
-            self.state().memory.push(piece);
+            self.lock_state().memory.push(piece);
             self.writable.notify_one();
         }
     }
 
-    /// Returns memory for a piece, once there is some; `None` where nobody wants one.
-    fn memory(&self) -> Option<Vec<u8>> {
+    /// Waits for memory for a piece, and returns it; `None` once nobody receives.
+    fn take_memory(&self) -> Option<Vec<u8>> {
         let none = |state: &mut PieceState| state.memory.is_empty() && !state.gone;
-        let waited = self.writable.wait_while(self.state(), none);
+        let waited = self.writable.wait_while(self.lock_state(), none);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         if state.gone { None } else { state.memory.pop() }
     }
 
     fn send(&self, piece: Vec<u8>) {
-        self.state().pieces.push(piece);
+        self.lock_state().pieces.push(piece);
         self.readable.notify_one();
     }
 
-    fn end(&self, end: Result<(), DecodeError>) {
-        self.state().end = Some(end);
+    fn send_end(&self, end: Result<(), DecodeError>) {
+        self.lock_state().end = Some(end);
         self.readable.notify_one();
     }
 
-    /// Waits for pieces. Returns all that are there, and the end where it has come.
+    /// Waits for pieces. Returns all that have come, and the result of decompressing once it has
+    /// ended.
     fn receive(&self) -> (Vec<Vec<u8>>, Option<Result<(), DecodeError>>) {
         let nothing =
             |state: &mut PieceState| state.pieces.is_empty() && state.end.is_none() && !state.gone;
         for _ in 0..LOOKS {
-            if !nothing(&mut self.state()) {
+            if !nothing(&mut self.lock_state()) {
                 break;
             }
             thread::yield_now();
         }
-        let waited = self.readable.wait_while(self.state(), nothing);
+        let waited = self.readable.wait_while(self.lock_state(), nothing);
         let mut state = waited.unwrap_or_else(PoisonError::into_inner);
         // The one who decompresses has panicked, which is told where it is waited for.
         let broken = state.pieces.is_empty() && state.end.is_none();
@@ -142,7 +143,7 @@ struct PipeGone<'a>(&'a PiecePipe);
 
 impl Drop for PipeGone<'_> {
     fn drop(&mut self) {
-        self.0.state().gone = true;
+        self.0.lock_state().gone = true;
         self.0.readable.notify_one();
         self.0.writable.notify_one();
     }
@@ -188,7 +189,7 @@ mod tests {
         let plain = Stacks::read(&raw, &limits).unwrap();
         for packed in [gzip(&raw), [gzip(first), gzip(second)].concat()] {
             assert!(packed.len() > WORTH_A_THREAD);
-            let stacks = stacks(&packed, &limits).unwrap();
+            let stacks = read_stacks(&packed, &limits).unwrap();
             assert_eq!(stacks.facts(), plain.facts());
             assert_eq!(stacks.len(), plain.len());
             assert!((0..plain.len()).all(|stack| {
@@ -202,7 +203,7 @@ mod tests {
     fn what_is_wrong_ends_both_threads() {
         let packed = gzip(&profile());
         let check = |bytes: &[u8], limits: &DecodeLimits, expected: &str| {
-            let error = stacks(bytes, limits).unwrap_err().to_string();
+            let error = read_stacks(bytes, limits).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
         };
         let limits = DecodeLimits::default();

@@ -2,7 +2,7 @@
 
 use regex::{Regex, RegexBuilder};
 
-use crate::rules::reason;
+use crate::rules::regex_error_reason;
 use crate::{Error, Result};
 
 /// The most memory of a compiled expression, and of what it remembers while it searches.
@@ -14,6 +14,6 @@ pub(crate) fn compile(pattern: &str) -> Result<Regex> {
     builder.size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES);
     builder.build().map_err(|error| Error::Pattern {
         pattern: pattern.to_owned(),
-        source: reason(&error).into(),
+        source: regex_error_reason(&error).into(),
     })
 }

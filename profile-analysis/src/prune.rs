@@ -5,9 +5,9 @@ use profile_format::profile::{Profile, Samples};
 use crate::Result;
 use crate::pattern::compile;
 
-/// Drops frames as `go tool pprof` does before it shows anything: a frame whose whole name is what
-/// `drop_frames` describes and `keep_frames` does not goes, and so does all that it called; but
-/// none above the first frame that stays, so that no stack loses everything.
+/// Drops frames as `go tool pprof` does before it shows anything: a frame goes where `drop_frames`
+/// matches its whole name and `keep_frames` does not, and so does all that it called; but none
+/// above the first frame that stays, so that no stack loses everything.
 ///
 /// # Errors
 ///
@@ -25,7 +25,7 @@ pub(crate) fn drop_frames(profile: &mut Profile) -> Result<()> {
     let goes: Vec<bool> = profile
         .functions
         .iter()
-        .map(|function| match short_name(profile.str(function.name)) {
+        .map(|function| match shorten_name(profile.str(function.name)) {
             "" => false,
             name => {
                 dropped.is_match(name) && !kept.as_ref().is_some_and(|kept| kept.is_match(name))
@@ -76,7 +76,7 @@ enum LocationCut {
 }
 
 /// Returns a name without its arguments, as `go tool pprof` shortens it before it looks.
-fn short_name(name: &str) -> &str {
+fn shorten_name(name: &str) -> &str {
     let name = name.strip_prefix('.').unwrap_or(name);
     let mut from = 0;
     while let Some(at) = name[from..].find('(').map(|at| from + at) {

@@ -7,7 +7,7 @@ use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
 
 use crate::dump;
 
-/// Forms that bytes seem to have. Nothing but their beginning has been read.
+/// Formats that bytes seem to have; they may still turn out to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
@@ -88,7 +88,7 @@ pub fn sniff(bytes: &[u8]) -> Format {
             head.resize(HEAD, 0);
             let (more, _) = unpacked.fill(&mut head[length..]);
             head.truncate(length + more);
-            match text(&dump::beginning(&head)) {
+            match sniff_text(&dump::decode_beginning(&head)) {
                 Format::Dump => Format::Dump,
                 // Nobody packs the others.
                 _ => Format::Unknown,
@@ -99,17 +99,17 @@ pub fn sniff(bytes: &[u8]) -> Format {
     if is_tar(&bytes[..bytes.len().min(TAR_BLOCK)]) {
         return Format::Bundle;
     }
-    let head = &*dump::beginning(&bytes[..bytes.len().min(HEAD)]);
+    let head = &*dump::decode_beginning(&bytes[..bytes.len().min(HEAD)]);
     if is_profile(&head[..head.len().min(TAR_BLOCK)]) {
         return Format::Pprof;
     }
-    match text(head) {
+    match sniff_text(head) {
         Format::Unknown if is_text(head) && has_stacks(bytes) => Format::Dump,
         format => format,
     }
 }
 
-fn text(head: &[u8]) -> Format {
+fn sniff_text(head: &[u8]) -> Format {
     if is_go_trace(head) {
         return Format::GoTrace;
     }
@@ -137,12 +137,12 @@ fn text(head: &[u8]) -> Format {
     }
 }
 
-/// Returns whether nothing says that this is no text.
+/// Returns whether no byte is a control character that text does not have.
 fn is_text(head: &[u8]) -> bool {
     !head.iter().any(|&byte| byte < b'\t' || (14..27).contains(&byte))
 }
 
-/// Returns whether a goroutine's stack begins anywhere.
+/// Returns whether any line but the first begins a goroutine's stack.
 fn has_stacks(bytes: &[u8]) -> bool {
     memmem::find_iter(bytes, b"\ngoroutine ").any(|at| {
         let line = &bytes[at + 1..];

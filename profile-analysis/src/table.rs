@@ -25,7 +25,7 @@ impl TextColumns {
     }
 
     /// Adds a row: its figures, its name, and lines to stand below the name.
-    pub(crate) fn row(&mut self, figures: Vec<String>, name: String, below: Vec<String>) {
+    pub(crate) fn add_row(&mut self, figures: Vec<String>, name: String, below: Vec<String>) {
         // Units may come from anywhere.
         let figures = figures.into_iter().map(|figure| escaped(&figure).into_owned()).collect();
         self.rows.push((figures, name, below));
@@ -50,12 +50,12 @@ impl TextColumns {
                 text.push_str(&format!("{figure:>width$}  "));
             }
             let taken = text.chars().count();
-            text.push_str(&fitting(name, width.saturating_sub(taken).max(12)));
+            text.push_str(&fit_end(name, width.saturating_sub(taken).max(12)));
             out.push_str(text.trim_end());
             out.push('\n');
             for text in below {
                 out.push_str("    ");
-                out.push_str(&fitting(text, width - 4));
+                out.push_str(&fit_end(text, width - 4));
                 out.push('\n');
             }
         };
@@ -68,7 +68,7 @@ impl TextColumns {
 }
 
 /// Returns a text without control characters, the end of it where it is too long.
-pub(crate) fn fitting(text: &str, room: usize) -> String {
+pub(crate) fn fit_end(text: &str, room: usize) -> String {
     let clean = escaped(text);
     let length = clean.chars().count();
     if length <= room {
@@ -78,7 +78,7 @@ pub(crate) fn fitting(text: &str, room: usize) -> String {
 }
 
 /// Returns a text without control characters, the beginning of it where it is too long.
-pub(crate) fn cut(text: &str, room: usize) -> String {
+pub(crate) fn fit_start(text: &str, room: usize) -> String {
     let clean = escaped(text);
     if clean.chars().count() <= room {
         return clean.into_owned();
@@ -88,7 +88,7 @@ pub(crate) fn cut(text: &str, room: usize) -> String {
 
 /// Returns a text without control characters on lines of at most `width` characters, which end in a
 /// newline; all but the first are indented.
-pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
+pub(crate) fn wrap_lines(text: &str, width: usize, indent: usize) -> String {
     let (mut out, mut length) = (String::new(), 0);
     let next = |out: &mut String| {
         out.truncate(out.trim_end().len());
@@ -117,7 +117,7 @@ pub(crate) fn wrapped(text: &str, width: usize, indent: usize) -> String {
 
 /// Returns `function (main.rs:7)`: the file's name without its path, which is long and rarely
 /// needed.
-pub(crate) fn place(name: &str, file: &str, line: i64) -> String {
+pub(crate) fn format_place(name: &str, file: &str, line: i64) -> String {
     let short = file.rsplit(['/', '\\']).next().unwrap_or_default();
     match (short, line) {
         ("", _) => name.to_owned(),
@@ -128,7 +128,7 @@ pub(crate) fn place(name: &str, file: &str, line: i64) -> String {
 }
 
 /// Returns the frames below a site's leaf; of a deep stack the two ends.
-pub(crate) fn frames(stack: &[String]) -> Vec<String> {
+pub(crate) fn frames_below_leaf(stack: &[String]) -> Vec<String> {
     const MOST: usize = 12;
     if stack.len() <= MOST {
         return stack.iter().skip(1).cloned().collect();
@@ -147,7 +147,7 @@ mod tests {
     fn lines_keep_to_a_width() {
         let mut table = TextColumns::new(&["flat", "function"]);
         let name = "service::module::a_function_with_a_long_name\x1b[2J";
-        table.row(vec!["12.5 MiB".into()], name.repeat(3), vec![name.repeat(9)]);
+        table.add_row(vec!["12.5 MiB".into()], name.repeat(3), vec![name.repeat(9)]);
         for width in [0, 40, 80, 200, usize::MAX] {
             let text = table.render(width);
             let lines = text.lines().map(|line| line.chars().count());
@@ -170,21 +170,21 @@ mod tests {
 
     #[test]
     fn lines_are_wrapped() {
-        let check = |text: &str, expected: &str| assert_eq!(wrapped(text, 12, 4), expected);
+        let check = |text: &str, expected: &str| assert_eq!(wrap_lines(text, 12, 4), expected);
         check("", "\n");
         check("  one two", "  one two\n");
         check("  one two three four", "  one two\n    three\n    four\n");
         check("a_name_that_is_long x\x1b", "a_name_that_\n    is_long\n    x\\u{1b}\n");
-        assert_eq!(wrapped("one two", usize::MAX, 4), "one two\n");
+        assert_eq!(wrap_lines("one two", usize::MAX, 4), "one two\n");
     }
 
     #[test]
     fn deep_stacks_show_both_ends() {
         let stack: Vec<String> = (0..100).map(|frame| frame.to_string()).collect();
-        let shown = frames(&stack);
+        let shown = frames_below_leaf(&stack);
         assert_eq!((shown[0].as_str(), shown.last().unwrap().as_str()), ("1", "99"));
         assert!(shown.iter().any(|frame| frame.contains("88 more")), "{shown:?}");
         assert_eq!(shown.iter().filter(|frame| !frame.contains("more")).count(), 12 - 1 + 1);
-        assert_eq!(frames(&stack[..3]), ["1", "2"]);
+        assert_eq!(frames_below_leaf(&stack[..3]), ["1", "2"]);
     }
 }

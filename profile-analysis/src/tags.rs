@@ -20,7 +20,7 @@ enum WantedValues {
     Numbers { least: Option<UnitAmount>, most: Option<UnitAmount> },
 }
 
-/// A number of a unit.
+/// A number with its unit.
 #[derive(Clone, Copy)]
 struct UnitAmount {
     number: f64,
@@ -47,7 +47,7 @@ impl<'a> TagMatch<'a> {
             Some((key, value)) => (Some(key), value),
             None => (None, text),
         };
-        let wanted = match range(value) {
+        let wanted = match parse_range(value) {
             Some((least, most)) => WantedValues::Numbers { least, most },
             None => WantedValues::Texts(value.split(',').map(compile).collect::<Result<_>>()?),
         };
@@ -121,13 +121,13 @@ impl ParsedUnit {
 }
 
 /// Returns a range's ends, both included; one number alone is both.
-fn range(text: &str) -> Option<(Option<UnitAmount>, Option<UnitAmount>)> {
+fn parse_range(text: &str) -> Option<(Option<UnitAmount>, Option<UnitAmount>)> {
     match text.split_once(':') {
-        None => amount(text).map(|exact| (Some(exact), Some(exact))),
-        Some((least, "")) => Some((Some(amount(least)?), None)),
-        Some(("", most)) => Some((None, Some(amount(most)?))),
+        None => parse_amount(text).map(|exact| (Some(exact), Some(exact))),
+        Some((least, "")) => Some((Some(parse_amount(least)?), None)),
+        Some(("", most)) => Some((None, Some(parse_amount(most)?))),
         Some((least, most)) => {
-            let (mut least, most) = (amount(least)?, amount(most)?);
+            let (mut least, most) = (parse_amount(least)?, parse_amount(most)?);
             if least.unit.measures == UnitMeasure::Anything {
                 least.unit = most.unit;
             }
@@ -136,7 +136,7 @@ fn range(text: &str) -> Option<(Option<UnitAmount>, Option<UnitAmount>)> {
     }
 }
 
-fn amount(text: &str) -> Option<UnitAmount> {
+fn parse_amount(text: &str) -> Option<UnitAmount> {
     let digits = |byte: char| byte.is_ascii_digit() || matches!(byte, '+' | '-');
     let (number, unit) = text.split_at(text.find(|byte| !digits(byte)).unwrap_or(text.len()));
     let number: i64 = number.parse().ok()?;

@@ -6,12 +6,14 @@
 /// full, and the unit only where it says more than `count`.
 pub fn format_value(value: i64, unit: &str) -> String {
     match unit {
-        "bytes" | "byte" => scaled(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"]),
+        "bytes" | "byte" => {
+            scale_value(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
+        }
         "nanoseconds" | "nanosecond" | "ns" => {
             if value.unsigned_abs() >= 1_000_000_000 {
                 format!("{:.2} s", value as f64 / 1e9)
             } else {
-                scaled(value, 1000.0, &["ns", "\u{b5}s", "ms"])
+                scale_value(value, 1000.0, &["ns", "\u{b5}s", "ms"])
             }
         }
         "" | "count" => value.to_string(),
@@ -35,7 +37,7 @@ pub fn plural(count: u64, what: &str) -> String {
 }
 
 /// Returns a text with its round sizes and times in larger units: `512 KiB` for `524288 bytes`.
-pub(crate) fn rounded(text: &str) -> String {
+pub(crate) fn round_units(text: &str) -> String {
     const SIZES: [(u64, &str); 3] = [(1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     const TIMES: [(u64, &str); 3] = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "\u{b5}s")];
     let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
@@ -56,7 +58,7 @@ pub(crate) fn rounded(text: &str) -> String {
     words.join(" ")
 }
 
-fn scaled(value: i64, base: f64, units: &[&str]) -> String {
+fn scale_value(value: i64, base: f64, units: &[&str]) -> String {
     let mut scaled = value as f64;
     let mut unit = 0;
     // 1023.996 KiB would be written as 1024.00 KiB.
@@ -104,7 +106,7 @@ mod tests {
             ("12 bytes at byte 1024", "12 bytes at byte 1024"),
             ("0 bytes  of bytes", "0 bytes  of bytes"),
         ] {
-            assert_eq!(rounded(text), expected);
+            assert_eq!(round_units(text), expected);
         }
     }
 }

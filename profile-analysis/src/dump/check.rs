@@ -4,11 +4,11 @@ use super::{Dump, Options, Parser, parse, parse_on, parse_packed};
 use crate::groups::{GroupOptions, goroutines_json, group, render};
 use crate::rules::RuleSet;
 
-/// Reads bytes in every way there is.
+/// Reads bytes in every way that this module has, and compares the answers.
 ///
 /// # Panics
 ///
-/// Where one way says another thing than the others, or a goroutine is lost on the way to a group.
+/// Where two ways disagree, or a goroutine is lost on the way to a group.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let options = Options::default();

@@ -1,12 +1,12 @@
-//! Text that is not plain bytes: with a byte order mark before it, or in UTF-16, which is what Windows
-//! makes of what a program prints into a file.
+//! Text that is not plain bytes: with a byte order mark before it, or in UTF-16, which is what
+//! Windows makes of what a program prints into a file.
 
 use std::borrow::Cow;
 
 /// The encoding of the input, told from its first bytes.
 #[derive(Debug)]
 pub(super) enum TextEncoding {
-    /// Too few bytes have come to tell; holds them.
+    /// Not known yet, since too few bytes have come; holds them.
     Unknown(Vec<u8>),
     /// Bytes that are read as they are.
     Plain,
@@ -21,17 +21,19 @@ impl TextEncoding {
     pub(super) fn decode<'a>(&mut self, piece: &'a [u8]) -> Cow<'a, [u8]> {
         match self {
             TextEncoding::Plain => Cow::Borrowed(piece),
-            TextEncoding::Wide { big, odd, high } => Cow::Owned(widths(piece, *big, odd, high)),
+            TextEncoding::Wide { big, odd, high } => {
+                Cow::Owned(decode_utf16(piece, *big, odd, high))
+            }
             TextEncoding::Unknown(head) if head.is_empty() && piece.len() >= UTF8.len() => {
-                let mark = self.detect(piece);
+                let mark = self.detect_encoding(piece);
                 self.decode(&piece[mark..])
             }
             TextEncoding::Unknown(head) => {
                 let mut text = std::mem::take(head);
                 text.extend_from_slice(piece);
-                match mark(&text) {
+                match detect_mark(&text) {
                     Some(_) => {
-                        let mark = self.detect(&text);
+                        let mark = self.detect_encoding(&text);
                         Cow::Owned(self.decode(&text[mark..]).into_owned())
                     }
                     None => {
@@ -43,9 +45,9 @@ impl TextEncoding {
         }
     }
 
-    /// Takes the encoding from the first bytes. Returns the length of the mark.
-    fn detect(&mut self, head: &[u8]) -> usize {
-        let (encoding, mark) = mark(head).unwrap_or((TextEncoding::Plain, 0));
+    /// Sets the encoding that the first bytes tell. Returns the length of the mark.
+    fn detect_encoding(&mut self, head: &[u8]) -> usize {
+        let (encoding, mark) = detect_mark(head).unwrap_or((TextEncoding::Plain, 0));
         *self = encoding;
         mark
     }
@@ -61,7 +63,7 @@ impl TextEncoding {
 
 /// Returns the encoding that the first bytes tell, and the length of the mark; `None` where more
 /// must come.
-fn mark(head: &[u8]) -> Option<(TextEncoding, usize)> {
+fn detect_mark(head: &[u8]) -> Option<(TextEncoding, usize)> {
     match head {
         [0xff, 0xfe, ..] => Some((TextEncoding::Wide { big: false, odd: None, high: None }, 2)),
         [0xfe, 0xff, ..] => Some((TextEncoding::Wide { big: true, odd: None, high: None }, 2)),
@@ -73,7 +75,7 @@ fn mark(head: &[u8]) -> Option<(TextEncoding, usize)> {
 }
 
 /// Turns UTF-16 into UTF-8; half a character is replaced.
-fn widths(piece: &[u8], big: bool, odd: &mut Option<u8>, high: &mut Option<u16>) -> Vec<u8> {
+fn decode_utf16(piece: &[u8], big: bool, odd: &mut Option<u8>, high: &mut Option<u16>) -> Vec<u8> {
     let mut out = Vec::with_capacity(piece.len() / 2 + 4);
     let mut push = |character: char| {
         out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
@@ -102,7 +104,7 @@ fn widths(piece: &[u8], big: bool, odd: &mut Option<u8>, high: &mut Option<u16>)
 }
 
 /// Returns the text of a short beginning, without a mark.
-pub(crate) fn beginning(head: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn decode_beginning(head: &[u8]) -> Cow<'_, [u8]> {
     let plain = !matches!(head, [0xff, 0xfe, ..] | [0xfe, 0xff, ..] | [0xef, 0xbb, 0xbf, ..]);
     if plain {
         return Cow::Borrowed(head);
@@ -140,7 +142,7 @@ mod tests {
 
         #[test]
         fn what_has_no_mark_is_left_alone(bytes in proptest::collection::vec(any::<u8>(), 0..20)) {
-            if mark(&bytes).is_none_or(|(_, mark)| mark == 0) {
+            if detect_mark(&bytes).is_none_or(|(_, mark)| mark == 0) {
                 prop_assert_eq!(decode(&bytes, 1), bytes);
             }
         }

@@ -30,7 +30,7 @@ pub struct DumpFacts {
     pub locked_to_thread: u64,
     /// Number of stacks that are not whole.
     pub partial_stacks: u64,
-    /// True where the program that wrote it crashed, or wrote as much detail as in a crash.
+    /// True where the program that wrote the dump crashed, or wrote as much detail as in a crash.
     pub crash: bool,
     /// True where the dump breaks off.
     pub truncated: bool,

@@ -30,20 +30,20 @@ pub(super) struct GoroutineHeader<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum HeaderLine<'a> {
     Header(GoroutineHeader<'a>),
-    /// It begins as a header does and then breaks off.
+    /// A line that begins as a header does and then breaks off.
     CutOff,
-    /// Some text.
+    /// Any other text.
     Text,
 }
 
 /// Words that may stand before the bracket, each with a value up to the next blank.
 const WORDS: [&[u8]; 3] = [b"gp=", b"m=", b"mp="];
 
-/// Reads a line without its newline.
+/// Reads a line, given without its newline.
 pub(super) fn parse(line: &[u8]) -> HeaderLine<'_> {
     let Some(rest) = line.strip_prefix(b"goroutine ") else { return HeaderLine::Text };
     let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-    let Some(id) = number(&rest[..digits]) else {
+    let Some(id) = parse_number(&rest[..digits]) else {
         return if rest.is_empty() { HeaderLine::CutOff } else { HeaderLine::Text };
     };
     let mut rest = &rest[digits..];
@@ -65,11 +65,11 @@ pub(super) fn parse(line: &[u8]) -> HeaderLine<'_> {
             _ => return HeaderLine::Text,
         };
     }
-    inside(id, crash, rest)
+    parse_brackets(id, crash, rest)
 }
 
-/// Reads the rest of the line, from behind the bracket on.
-fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
+/// Reads the rest of a header, from behind its opening bracket on.
+fn parse_brackets(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
     let mut labels = None;
     let (content, after) = match memchr::memchr2(b']', b'{', rest) {
         None => return HeaderLine::CutOff,
@@ -118,7 +118,8 @@ fn inside(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
 }
 
 impl GoroutineHeader<'_> {
-    /// Takes apart what stands in the brackets: the state, the wait and what is said of the goroutine.
+    /// Splits the text in the brackets, which `state` holds at first, into the state, the wait and
+    /// the remarks on the goroutine.
     fn read_state(&mut self) {
         let content = self.state;
         if let Some(comma) = memchr::memchr(b',', content) {
@@ -127,22 +128,22 @@ impl GoroutineHeader<'_> {
                 match part.trim_ascii() {
                     b"locked to thread" => self.locked = true,
                     part => {
-                        let minutes = part.strip_suffix(b" minutes").and_then(number);
+                        let minutes = part.strip_suffix(b" minutes").and_then(parse_number);
                         self.wait = self.wait.or(minutes);
                     }
                 }
             }
         }
-        while let Some((state, suffix)) = suffix(self.state) {
+        while let Some((state, suffix)) = split_suffix(self.state) {
             self.leaked |= suffix == b"leaked";
             self.state = state;
         }
     }
 }
 
-/// Returns the header that a line begins as, without its labels: for lines whose labels are too
-/// long to be read to their end.
-pub(super) fn without_labels(line: &[u8]) -> Option<Vec<u8>> {
+/// Returns the header at the beginning of a line, without its labels: for lines whose labels are
+/// too long to be read to their end.
+pub(super) fn strip_labels(line: &[u8]) -> Option<Vec<u8>> {
     line.strip_prefix(b"goroutine ")?;
     let end = memchr::memchr2(b']', b'{', line)?;
     let head = match line[end..] {
@@ -153,8 +154,9 @@ pub(super) fn without_labels(line: &[u8]) -> Option<Vec<u8>> {
     Some([head, b"]:"].concat())
 }
 
-/// Takes a suffix off that is no part of the state: `(nil chan)` is one, `(leaked)` is none.
-fn suffix(state: &[u8]) -> Option<(&[u8], &'static [u8])> {
+/// Splits off a suffix that is no part of the state, such as ` (leaked)`; ` (nil chan)` is a part
+/// of it.
+fn split_suffix(state: &[u8]) -> Option<(&[u8], &'static [u8])> {
     const SUFFIXES: [&[u8]; 4] = [b"leaked", b"scan", b"durable", b"synctest"];
     let inner = state.strip_suffix(b")")?;
     SUFFIXES.into_iter().find_map(|suffix| {
@@ -164,7 +166,7 @@ fn suffix(state: &[u8]) -> Option<(&[u8], &'static [u8])> {
 }
 
 /// Reads a number in digits. Larger ones than `u64` holds become the largest.
-pub(super) fn number(digits: &[u8]) -> Option<u64> {
+pub(super) fn parse_number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;
     }
@@ -175,8 +177,8 @@ pub(super) fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// Returns the id in `[originating from goroutine 7]:`.
-pub(super) fn ancestor(line: &[u8]) -> Option<u64> {
-    number(line.strip_prefix(b"[originating from goroutine ")?.strip_suffix(b"]:")?)
+pub(super) fn parse_ancestor(line: &[u8]) -> Option<u64> {
+    parse_number(line.strip_prefix(b"[originating from goroutine ")?.strip_suffix(b"]:")?)
 }
 
 #[cfg(test)]

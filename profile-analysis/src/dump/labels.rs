@@ -8,14 +8,14 @@ pub(super) fn braced_length(text: &[u8]) -> Option<usize> {
     loop {
         match *text.get(at)? {
             b'}' => return Some(at + 1),
-            b'"' => at += quoted(&text[at..])?,
+            b'"' => at += quoted_length(&text[at..])?,
             _ => at += 1,
         }
     }
 }
 
 /// Returns the length of the quoted text at the beginning, both quotes included.
-fn quoted(text: &[u8]) -> Option<usize> {
+fn quoted_length(text: &[u8]) -> Option<usize> {
     let mut at = 1;
     loop {
         match *text.get(at)? {
@@ -54,7 +54,7 @@ pub(super) fn for_each_label(
 /// Reads a quoted or plain word. Returns it with the text that follows.
 fn read_word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     if text.first() == Some(&b'"') {
-        let length = quoted(text)?;
+        let length = quoted_length(text)?;
         return Some((unquote(&text[1..length - 1]), &text[length..]));
     }
     let end = text.iter().position(|byte| until.contains(byte)).unwrap_or(text.len());
@@ -66,7 +66,7 @@ pub(super) fn unquote_string(text: &[u8]) -> Option<Vec<u8>> {
     if text.first() != Some(&b'"') {
         return None;
     }
-    let length = quoted(text)?;
+    let length = quoted_length(text)?;
     Some(unquote(&text[1..length - 1]))
 }
 
@@ -88,10 +88,10 @@ fn unquote(text: &[u8]) -> Vec<u8> {
             [b'b', ..] => (8, 1),
             [b'f', ..] => (12, 1),
             [b'v', ..] => (11, 1),
-            [b'x', ..] if let Some(code) = hex(after, 2) => (code as u8, 3),
+            [b'x', ..] if let Some(code) = parse_hex(after, 2) => (code as u8, 3),
             [b'u', ..] | [b'U', ..] => {
                 let digits = if after[0] == b'u' { 4 } else { 8 };
-                rest = code_point(after, digits, &mut out);
+                rest = unquote_code_point(after, digits, &mut out);
                 continue;
             }
             [other, ..] => (*other, 1),
@@ -105,15 +105,15 @@ fn unquote(text: &[u8]) -> Vec<u8> {
 
 /// Writes the character of `uXXXX` or `UXXXXXXXX`, of JSON's two `\uXXXX` for one character too.
 /// Returns the text that follows.
-fn code_point<'a>(text: &'a [u8], digits: usize, out: &mut Vec<u8>) -> &'a [u8] {
-    let Some(mut code) = hex(text, digits) else {
+fn unquote_code_point<'a>(text: &'a [u8], digits: usize, out: &mut Vec<u8>) -> &'a [u8] {
+    let Some(mut code) = parse_hex(text, digits) else {
         out.push(text[0]);
         return &text[1..];
     };
     let mut rest = &text[1 + digits..];
     if (0xd800..0xdc00).contains(&code)
         && let Some(low) = rest.strip_prefix(b"\\").filter(|low| low.first() == Some(&b'u'))
-        && let Some(second) = hex(low, 4).filter(|second| (0xdc00..0xe000).contains(second))
+        && let Some(second) = parse_hex(low, 4).filter(|second| (0xdc00..0xe000).contains(second))
     {
         code = 0x10000 + ((code - 0xd800) << 10) + (second - 0xdc00);
         rest = &low[5..];
@@ -124,7 +124,7 @@ fn code_point<'a>(text: &'a [u8], digits: usize, out: &mut Vec<u8>) -> &'a [u8] 
 }
 
 /// Returns the number in hexadecimal digits behind the first byte.
-fn hex(text: &[u8], digits: usize) -> Option<u32> {
+fn parse_hex(text: &[u8], digits: usize) -> Option<u32> {
     text.get(1..1 + digits)?
         .iter()
         .try_fold(0_u32, |number, &digit| Some(number << 4 | char::from(digit).to_digit(16)?))

@@ -7,14 +7,14 @@
 //!
 //! [`parse`] takes a whole dump, [`Parser`] one that comes in pieces and may be larger than memory.
 //! Neither ever fails: what can't be read becomes a [`Warning`] with its offset, a dump that breaks
-//! off is [`truncated`](Dump::truncated), and what doesn't fit the [`Limits`] is counted without its
-//! stack. Memory grows with the distinct stacks and not with the goroutines.
+//! off is [`truncated`](Dump::truncated), and what doesn't fit the [`Limits`] is counted without
+//! its stack. Memory grows with the distinct stacks and not with the goroutines.
 //!
 //! What a stack, a label or a panic's text holds can't pass for a goroutine: headers count only as
 //! whole lines from the first column on, labels are read with their quotes, and the text of a panic
 //! ends at its empty line. Before Go 1.23 a panic's text could itself hold empty lines and headers;
-//! they count for nothing either, unless they are what no dump can be told from: a first one that is
-//! `[running]` as what panics is, and what follows it.
+//! they count for nothing either, unless they are what no dump can be told from: a first one that
+//! is `[running]` as what panics is, and what follows it.
 //!
 //! Windows writes what a program prints as UTF-16, which is read as well.
 //!
@@ -55,7 +55,7 @@ use std::fmt;
 
 #[doc(hidden)]
 pub use check::check;
-pub(crate) use encoding::beginning;
+pub(crate) use encoding::decode_beginning;
 pub use facts::{DumpFacts, facts};
 pub use packed::parse_packed;
 pub use parallel::parse_on;
@@ -73,8 +73,8 @@ use table::StackTable;
 pub struct Options {
     /// Bounds of what is kept of the dump.
     pub limits: Limits,
-    /// Takes off what a log has put before each line, where true: a time, a level, blanks, colours;
-    /// and the JSON that Docker makes of each. Else lines are only looked at as they are: see
+    /// Removes what a log has put before each line, where true: a time, a level, blanks, colours;
+    /// and the JSON that Docker makes of each. Otherwise lines are read as they are: see
     /// [`is_prefixed`].
     pub strip_prefix: bool,
     /// Label whose values also tell groups apart.

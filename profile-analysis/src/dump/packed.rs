@@ -50,8 +50,8 @@ pub fn parse_packed(bytes: &[u8], options: &Options) -> Dump {
     });
     match end {
         PackedEnd::Whole => {}
-        PackedEnd::Broken => parser.cut_off(Problem::BrokenGzip),
-        PackedEnd::TooMuch => parser.cut_off(Problem::Limit(Limit::Unpacked, limit)),
+        PackedEnd::Broken => parser.note_cut_off(Problem::BrokenGzip),
+        PackedEnd::TooMuch => parser.note_cut_off(Problem::Limit(Limit::Unpacked, limit)),
     }
     parser.finish()
 }

@@ -9,17 +9,17 @@ use super::{Dump, Options, Parser};
 /// Smallest part in bytes that is worth a thread.
 const PART: usize = 1 << 20;
 
-/// Reads a whole dump on so many threads, of which it starts one less. Returns the same as
-/// [`parse`](super::parse). Short dumps take fewer threads.
+/// Reads a whole dump on at most `threads` threads, one of which is the caller's. Returns the same
+/// as [`parse`](super::parse). Short dumps take fewer threads.
 pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
     // With a prefix nobody knows where a goroutine begins.
     let threads = if options.strip_prefix { 1 } else { threads.min(bytes.len() / PART) };
-    let mut parts = parts(threads.max(1), bytes);
+    let mut parts = split_parts(threads.max(1), bytes);
     let first = parts.remove(0);
     let read = |(start, part): (usize, &[u8])| {
         let mut parser = Parser::starting_at(options, start as u64);
         parser.feed(part);
-        parser.end_of_input();
+        parser.end_input();
         parser
     };
     let parsers = thread::scope(|scope| {
@@ -48,7 +48,7 @@ pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
 
 /// Cuts a dump in about equal parts, each but the first beginning with a goroutine after an empty
 /// line: there a parser is in the same state whatever came before, unless that is a panic.
-fn parts(count: usize, bytes: &[u8]) -> Vec<(usize, &[u8])> {
+fn split_parts(count: usize, bytes: &[u8]) -> Vec<(usize, &[u8])> {
     let finder = memmem::Finder::new(b"\n\ngoroutine ");
     let mut starts = vec![0];
     for part in 1..count {

@@ -1,15 +1,15 @@
 //! Taking off what a log has put before each line of a dump.
 //!
-//! The prefix is what stands before the first `goroutine 7 [`, or before the `panic: ` or the signal
-//! that comes ahead of it. Other lines have it too, with other digits in it: a time goes on. Where it
-//! is known it says where a line's own text begins, so that nothing farther on can pass for a
-//! goroutine. The colours of a terminal are taken off as well.
+//! The prefix is what stands before the first `goroutine 7 [`, or before the `panic: ` or the
+//! signal that comes ahead of it. Other lines have it too, with other digits in it: a time goes on.
+//! Where it is known it says where a line's own text begins, so that nothing farther on can pass
+//! for a goroutine. The colours of a terminal are taken off as well.
 
 use std::borrow::Cow;
 
 use memchr::{memchr, memmem};
 
-use super::beginning;
+use super::decode_beginning;
 use super::header::HeaderLine;
 use super::labels::unquote_string;
 
@@ -22,7 +22,7 @@ pub(super) struct LogPrefix {
 }
 
 /// Beginnings of the text that comes before stacks.
-const ENDS: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: "];
+const PREAMBLES: [&[u8]; 4] = [b"panic: ", b"fatal error: ", b"SIGQUIT: ", b"SIGABRT: "];
 
 impl LogPrefix {
     /// Returns a line without its prefix. Blanks before a place become the tab that a log made of
@@ -36,7 +36,7 @@ impl LogPrefix {
             None => Cow::Borrowed(line),
         };
         let line =
-            if memchr(0x1b, &line).is_some() { Cow::Owned(without_colours(&line)) } else { line };
+            if memchr(0x1b, &line).is_some() { Cow::Owned(strip_colours(&line)) } else { line };
         match line {
             Cow::Borrowed(line) => self.strip_plain(line, quoted),
             Cow::Owned(line) => Cow::Owned(self.strip_plain(&line, quoted).into_owned()),
@@ -44,15 +44,15 @@ impl LogPrefix {
     }
 
     fn strip_plain<'a>(&mut self, line: &'a [u8], quoted: bool) -> Cow<'a, [u8]> {
-        let known = self.exact(line).filter(|_| self.length > 0 || quoted);
-        if let Some(at) = header(line).or_else(|| end(line))
+        let known = self.match_pattern(line).filter(|_| self.length > 0 || quoted);
+        if let Some(at) = find_header(line).or_else(|| find_preamble(line))
             && known.is_none_or(|known| known == at || (!quoted && is_blank(&line[known..at])))
         {
             self.length = at;
-            self.pattern = pattern(&line[..at]);
+            self.pattern = digit_pattern(&line[..at]);
             return Cow::Borrowed(&line[at..]);
         }
-        let rest = match known.or_else(|| self.of_same_length(line)) {
+        let rest = match known.or_else(|| self.match_by_length(line)) {
             Some(at) => &line[at..],
             None => line,
         };
@@ -65,8 +65,8 @@ impl LogPrefix {
         }
     }
 
-    /// Returns the end of the prefix of a line that has the known one but for its digits.
-    fn exact(&self, line: &[u8]) -> Option<usize> {
+    /// Returns the length of a line's prefix where that is the known one but for its digits.
+    fn match_pattern(&self, line: &[u8]) -> Option<usize> {
         let mut at = 0;
         for (index, &wanted) in self.pattern.iter().enumerate() {
             if wanted == b'0' {
@@ -89,7 +89,7 @@ impl LogPrefix {
 
     /// Returns the length of the known prefix where the line has the same byte at its end: a prefix
     /// may change in more than its digits, and still end where it did.
-    fn of_same_length(&self, line: &[u8]) -> Option<usize> {
+    fn match_by_length(&self, line: &[u8]) -> Option<usize> {
         let last = self.length.checked_sub(1)?;
         let same_end = line
             .get(last)
@@ -108,7 +108,7 @@ const LOOKED_AT: usize = 1 << 20;
 /// Returns whether goroutines begin in the middle of lines, so that
 /// [`strip_prefix`](super::Options) would find them. Only the first MiB is looked at.
 pub fn is_prefixed(text: &[u8]) -> bool {
-    let text = beginning(&text[..text.len().min(LOOKED_AT)]);
+    let text = decode_beginning(&text[..text.len().min(LOOKED_AT)]);
     let mut lines = text.split(|&byte| byte == b'\n');
     lines.any(|line| {
         let mut prefix = LogPrefix::default();
@@ -118,8 +118,8 @@ pub fn is_prefixed(text: &[u8]) -> bool {
     })
 }
 
-/// Returns the place at which the first header in a line begins.
-fn header(line: &[u8]) -> Option<usize> {
+/// Returns the offset at which the first header in a line begins.
+fn find_header(line: &[u8]) -> Option<usize> {
     let line = line.trim_ascii_end();
     memmem::find_iter(line, b"goroutine ").find(|&at| {
         let rest = &line[at + "goroutine ".len()..];
@@ -128,23 +128,23 @@ fn header(line: &[u8]) -> Option<usize> {
             && rest[digits..].starts_with(b" ")
             && line.ends_with(b":")
             && rest.contains(&b'[')
-            && begins_at(line, at)
-            && end(&line[..at]).is_none()
+            && is_word_start(line, at)
+            && find_preamble(&line[..at]).is_none()
     })
 }
 
-/// Returns the place at which the text begins that comes before stacks.
-fn end(line: &[u8]) -> Option<usize> {
-    let found = ENDS.iter().filter_map(|text| memmem::find(line, text));
-    found.filter(|&at| begins_at(line, at)).min()
+/// Returns the offset at which text such as `panic: `, which comes before stacks, begins.
+fn find_preamble(line: &[u8]) -> Option<usize> {
+    let found = PREAMBLES.iter().filter_map(|text| memmem::find(line, text));
+    found.filter(|&at| is_word_start(line, at)).min()
 }
 
-fn begins_at(line: &[u8], at: usize) -> bool {
+fn is_word_start(line: &[u8], at: usize) -> bool {
     at.checked_sub(1).is_none_or(|before| !line[before].is_ascii_alphanumeric())
 }
 
 /// Returns a line without the sequences that colour it: `ESC [ 36 m`.
-fn without_colours(line: &[u8]) -> Vec<u8> {
+fn strip_colours(line: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(line.len());
     let mut rest = line;
     while let Some(at) = memchr(0x1b, rest) {
@@ -159,7 +159,7 @@ fn without_colours(line: &[u8]) -> Vec<u8> {
     plain
 }
 
-fn pattern(prefix: &[u8]) -> Vec<u8> {
+fn digit_pattern(prefix: &[u8]) -> Vec<u8> {
     let mut pattern = Vec::with_capacity(prefix.len());
     for &byte in prefix {
         let byte = if byte.is_ascii_digit() { b'0' } else { byte };

@@ -31,9 +31,9 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
         for label in sample.labels {
             take_label(profile, label, &mut table, &mut task, offset);
         }
-        stack(profile, &sample, &mut table, &mut task, offset);
+        take_stack(profile, &sample, &mut table, &mut task, offset);
         goroutines = goroutines.saturating_add(count);
-        table.add(&mut task, offset);
+        table.add_goroutine(&mut task, offset);
     }
     let format = DumpFormat::Pprof;
     Some(Dump { format, goroutines, crash: false, truncated: false, table })
@@ -54,16 +54,16 @@ fn take_label(
                 None => (value, false),
             };
             task.leaked |= suffix;
-            task.state = table.state_id(state.as_bytes(), offset);
+            task.state = table.intern_state(state.as_bytes(), offset);
         }
         "wait" | "wait_minutes" => {
-            task.wait = minutes(value, label.num, profile.str(label.num_unit));
+            task.wait = parse_minutes(value, label.num, profile.str(label.num_unit));
         }
         "goroutine" | "id" if value.is_empty() => task.id = label.num.unsigned_abs(),
         _ => {
             let number = label.num.to_string();
             let value = if value.is_empty() && label.num != 0 { &number } else { value };
-            let label = table.label_id(key.as_bytes(), value.as_bytes(), offset);
+            let label = table.intern_label(key.as_bytes(), value.as_bytes(), offset);
             if !task.labels.contains(&label) {
                 task.labels.push(label);
             }
@@ -72,7 +72,7 @@ fn take_label(
 }
 
 /// Returns the whole minutes, from one on, of `5 minutes` or of a number and its unit.
-fn minutes(text: &str, number: i64, unit: &str) -> Option<u64> {
+fn parse_minutes(text: &str, number: i64, unit: &str) -> Option<u64> {
     let (number, unit) = match text.split_once(' ') {
         Some((number, unit)) => (number.parse().ok()?, unit),
         None if text.is_empty() => (number, unit),
@@ -90,7 +90,7 @@ fn minutes(text: &str, number: i64, unit: &str) -> Option<u64> {
     Some(number / in_a_minute).filter(|&wait| wait > 0)
 }
 
-fn stack(
+fn take_stack(
     profile: &Profile,
     sample: &Sample<'_>,
     table: &mut StackTable,
@@ -104,8 +104,8 @@ fn stack(
         let lines = profile.lines_of(location);
         if lines.is_empty() {
             let name = format!("{:#x}", location.address);
-            let frame = table.frame_id(name.as_bytes(), b"", false, offset);
-            whole = whole && table.push(&mut node, frame, offset);
+            let frame = table.intern_frame(name.as_bytes(), b"", false, offset);
+            whole = whole && table.push_frame(&mut node, frame, offset);
         }
         for (depth, line) in lines.iter().enumerate() {
             let function = &profile.functions[line.function as usize];
@@ -118,8 +118,8 @@ fn stack(
                 file => format!("{file}:{}", line.line.max(0)),
             };
             let inlined = depth + 1 < lines.len();
-            let frame = table.frame_id(name.as_bytes(), place.as_bytes(), inlined, offset);
-            whole = whole && table.push(&mut node, frame, offset);
+            let frame = table.intern_frame(name.as_bytes(), place.as_bytes(), inlined, offset);
+            whole = whole && table.push_frame(&mut node, frame, offset);
         }
     }
     task.node = node;

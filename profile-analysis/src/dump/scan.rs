@@ -1,9 +1,10 @@
 //! The parser: from lines to goroutines.
 //!
-//! Most frames of a dump have been seen before, below the same frame. [`Parser::known_frames`]
-//! compares what comes with the text of the frames that followed last time, and looks at nothing
-//! else: not at arguments, not at offsets. What it doesn't recognise, [`Parser::line`] reads properly.
-//! Both see the same, which a test holds against a parser without the former.
+//! Most frames of a dump have been seen before, below the same frame.
+//! [`Parser::skip_known_frames`] compares what comes with the text of the frames that followed last
+//! time, and looks at nothing else: not at arguments, not at offsets. What it doesn't recognise,
+//! [`Parser::read_line`] reads properly. Both see the same, which a test holds against a parser
+//! without the former.
 
 use memchr::{memchr, memchr3};
 
@@ -14,9 +15,10 @@ use super::{Dump, DumpFormat, Limit, Options, Problem, labels, lines, prefix};
 
 /// The longest dump that Go's runtime writes: it then cuts off where it is.
 const LONGEST_OF_GO: u64 = 64 << 20;
-/// Number of frames that are tried, of those that have followed this stack before.
+/// Number of frames that the next line is compared with, of those that have followed a stack
+/// before.
 const TRIES: usize = 16;
-/// Number of bytes of a line that is too long which are searched for a goroutine's state.
+/// Number of bytes at the beginning of an overlong line that are searched for a goroutine's header.
 const HEAD: usize = 256;
 /// Number of bytes that are decoded to UTF-8 at a time, where the input is something else.
 const DECODED: usize = 64 << 10;
@@ -34,7 +36,7 @@ pub struct Parser {
     no_short_cut: bool,
     mode: ScanMode,
     task: OpenGoroutine,
-    /// A function whose place is on the next line.
+    /// The function or creator that awaits the line of its place; its name is `pending_name`.
     pending: PendingLine,
     pending_name: Vec<u8>,
     /// True once no more frames of this stack are kept.
@@ -45,8 +47,8 @@ pub struct Parser {
     doubtful: bool,
     /// True where the goroutine behind the text of the panic that was last read must be running.
     runs: bool,
-    /// True where that text has held other goroutines: then what comes is text until the one that
-    /// runs.
+    /// True where that panic's text has held other goroutines: then what follows is text until the
+    /// one that runs.
     forged: bool,
     /// The end of what came, without its newline; while skipping, the rest of a line that is too
     /// long is awaited.
@@ -133,7 +135,7 @@ impl Parser {
     }
 
     #[cfg(test)]
-    pub(super) fn without_short_cut(&mut self) {
+    pub(super) fn disable_short_cut(&mut self) {
         self.no_short_cut = true;
     }
 
@@ -183,7 +185,7 @@ impl Parser {
             let length = self.carry.len() + part.len();
             let mut line = std::mem::take(&mut self.carry);
             line.extend_from_slice(&part[..part.len().min(self.line_limit)]);
-            self.too_long(&line, self.offset);
+            self.read_long_line(&line, self.offset);
             self.skipping = true;
             self.offset += length as u64;
         } else {
@@ -199,17 +201,17 @@ impl Parser {
                 && self.pending == PendingLine::Nothing
                 && !(self.cut || self.memory || self.doubtful || self.no_short_cut)
             {
-                at = self.known_frames(text, at);
+                at = self.skip_known_frames(text, at);
             }
             let Some(length) = memchr(b'\n', &text[at..]) else { return at };
-            self.any_line(&text[at..at + length], self.offset + at as u64);
+            self.take_line(&text[at..at + length], self.offset + at as u64);
             at += length + 1;
         }
     }
 
-    /// Reads the frames from a place on that have been seen before below the stack so far, and the
-    /// creator. Returns the place at which it ends.
-    fn known_frames(&mut self, text: &[u8], mut at: usize) -> usize {
+    /// Skips the frames from an offset on that have been seen before below the stack so far, and
+    /// the creator. Returns the offset at which they end.
+    fn skip_known_frames(&mut self, text: &[u8], mut at: usize) -> usize {
         let mut stack = self.task.node;
         'frames: loop {
             let rest = &text[at..];
@@ -219,7 +221,7 @@ impl Parser {
                 Some(b'c') if rest.starts_with(b"created by ") => {
                     let creator = self.table.last_creator(stack);
                     if creator != NONE
-                        && let Some(length) = self.known_creator(rest, creator)
+                        && let Some(length) = self.match_known_creator(rest, creator)
                     {
                         self.task.creator = creator;
                         at += length;
@@ -234,7 +236,7 @@ impl Parser {
                     break 'frames;
                 }
                 let node = self.table.nodes[child as usize];
-                if let Some(length) = self.known_frame(rest, node.frame) {
+                if let Some(length) = self.match_known_frame(rest, node.frame) {
                     if before != NONE {
                         self.table.move_to_front(stack, before, child);
                     }
@@ -250,9 +252,9 @@ impl Parser {
         at
     }
 
-    /// Returns the length of a frame's two lines at the beginning of a text, where they are there.
+    /// Returns the length of a frame's two lines where a text begins with them.
     #[inline]
-    fn known_frame(&self, text: &[u8], frame: u32) -> Option<usize> {
+    fn match_known_frame(&self, text: &[u8], frame: u32) -> Option<usize> {
         let function = self.table.function(frame);
         let arguments = text.strip_prefix(function)?.strip_prefix(b"(")?;
         let end = memchr3(b'(', b')', b'\n', arguments)?;
@@ -260,13 +262,14 @@ impl Parser {
         if function.len() + end + 2 > self.line_limit {
             return None;
         }
-        let length = self.known_place(place, frame)?;
+        let length = self.match_known_place(place, frame)?;
         Some(function.len() + 1 + end + 3 + length)
     }
 
-    /// Returns the length of the rest of a frame's second line with its newline, where it is there.
+    /// Returns the length of a frame's second line without its tab, where a text begins with it;
+    /// the newline is included.
     #[inline]
-    fn known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
+    fn match_known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
         let place = self.table.place(frame);
         let rest = text.strip_prefix(place)?;
         if !self.table.frames[frame as usize].plain {
@@ -280,7 +283,7 @@ impl Parser {
                     Some(b'\n') if count > 0 => 4 + count + 1,
                     _ => {
                         let end = memchr(b'\n', rest)?;
-                        if lines::place(&text[..place.len() + end]) != place {
+                        if lines::trim_place(&text[..place.len() + end]) != place {
                             return None;
                         }
                         end + 1
@@ -292,9 +295,8 @@ impl Parser {
         (place.len() + length <= self.line_limit).then_some(place.len() + length)
     }
 
-    /// Returns the length of a creator's two lines at the beginning of a text, where they are
-    /// there.
-    fn known_creator(&self, text: &[u8], creator: u32) -> Option<usize> {
+    /// Returns the length of a creator's two lines where a text begins with them.
+    fn match_known_creator(&self, text: &[u8], creator: u32) -> Option<usize> {
         let rest = text["created by ".len()..].strip_prefix(self.table.function(creator))?;
         let rest = match rest.strip_prefix(b" in goroutine ") {
             Some(id) => {
@@ -311,60 +313,63 @@ impl Parser {
         if before > self.line_limit {
             return None;
         }
-        Some(before + self.known_place(place, creator)?)
+        Some(before + self.match_known_place(place, creator)?)
     }
 
-    fn any_line(&mut self, line: &[u8], offset: u64) {
+    fn take_line(&mut self, line: &[u8], offset: u64) {
         if line.len() > self.line_limit {
-            return self.too_long(line, offset);
+            return self.read_long_line(line, offset);
         }
         let line = match line {
             [.., b'\r' | b' '] => line.trim_ascii_end(),
             line => line,
         };
         match &mut self.prefix {
-            None => self.line(line, offset),
+            None => self.read_line(line, offset),
             Some(prefix) => {
                 let stripped = prefix.strip(line, self.mode == ScanMode::Panic);
-                self.line(stripped.trim_ascii_end(), offset);
+                self.read_line(stripped.trim_ascii_end(), offset);
             }
         }
     }
 
-    /// Takes of a line that is too long only that a goroutine begins there: labels may be long.
-    fn too_long(&mut self, line: &[u8], offset: u64) {
-        self.table.reach(Limit::Line, offset);
+    /// Reads of an overlong line only whether a goroutine begins there, since labels may be long.
+    /// If none does, the current stack is not whole.
+    fn read_long_line(&mut self, line: &[u8], offset: u64) {
+        self.table.reach_limit(Limit::Line, offset);
         let head = &line[..self.line_limit.min(HEAD)];
-        match (self.mode, header::without_labels(head)) {
+        match (self.mode, header::strip_labels(head)) {
             (ScanMode::Panic | ScanMode::AfterPanic, Some(_)) | (_, None) => {
                 self.task.partial = true;
             }
             (_, Some(whole)) => {
-                self.header(&whole, offset);
+                self.begin_if_header(&whole, offset);
             }
         }
     }
 
-    fn line(&mut self, line: &[u8], offset: u64) {
+    fn read_line(&mut self, line: &[u8], offset: u64) {
         match self.mode {
-            ScanMode::Stack | ScanMode::Ancestor => self.stack_line(line, offset),
-            ScanMode::Record => self.record_line(line, offset),
-            ScanMode::Text | ScanMode::Panic | ScanMode::AfterPanic => self.text_line(line, offset),
+            ScanMode::Stack | ScanMode::Ancestor => self.read_stack_line(line, offset),
+            ScanMode::Record => self.read_record_line(line, offset),
+            ScanMode::Text | ScanMode::Panic | ScanMode::AfterPanic => {
+                self.read_text_line(line, offset);
+            }
         }
     }
 
-    fn text_line(&mut self, line: &[u8], offset: u64) {
+    fn read_text_line(&mut self, line: &[u8], offset: u64) {
         match line {
             [] if self.mode == ScanMode::Text => {}
             [] => self.mode = ScanMode::AfterPanic,
-            [b'g', ..] if self.header(line, offset) => {}
+            [b'g', ..] if self.begin_if_header(line, offset) => {}
             _ if is_panic(line) => self.begin_panic(line),
             _ if self.mode == ScanMode::Panic => {}
-            [b'0'..=b'9', ..] if self.counts.total.is_some() => self.record(line),
+            [b'0'..=b'9', ..] if self.counts.total.is_some() => self.begin_record(line),
             _ if self.mode == ScanMode::AfterPanic && self.forged => {}
             _ => {
                 self.mode = ScanMode::Text;
-                if let Some(total) = profile_total(line) {
+                if let Some(total) = parse_profile_total(line) {
                     self.check_total(offset);
                     self.counts.total = Some(total);
                     self.counts.leaks = line.starts_with(b"goroutineleak ");
@@ -382,7 +387,7 @@ impl Parser {
     }
 
     /// Begins a goroutine where a line is a header. Returns whether it is one.
-    fn header(&mut self, line: &[u8], offset: u64) -> bool {
+    fn begin_if_header(&mut self, line: &[u8], offset: u64) -> bool {
         match header::parse(line) {
             header::HeaderLine::Text => false,
             header::HeaderLine::CutOff => {
@@ -401,31 +406,31 @@ impl Parser {
                 self.end_goroutine(offset);
                 self.check_total(offset);
                 self.doubtful = self.mode == ScanMode::Panic;
-                self.begin(&header, offset);
+                self.begin_goroutine(&header, offset);
                 true
             }
         }
     }
 
-    fn begin(&mut self, header: &GoroutineHeader<'_>, offset: u64) {
+    fn begin_goroutine(&mut self, header: &GoroutineHeader<'_>, offset: u64) {
         self.task.id = header.id;
-        self.task.state = self.table.state_id(header.state, offset);
+        self.task.state = self.table.intern_state(header.state, offset);
         self.task.wait = header.wait;
         self.task.locked = header.locked;
         self.task.leaked = header.leaked;
         self.counts.crash |= header.crash;
         if let Some(labels) = header.labels {
-            self.labels(labels, offset);
+            self.read_labels(labels, offset);
         }
         self.cut = false;
         self.memory = false;
         self.mode = ScanMode::Stack;
     }
 
-    fn labels(&mut self, text: &[u8], offset: u64) {
+    fn read_labels(&mut self, text: &[u8], offset: u64) {
         let (table, found) = (&mut self.table, &mut self.task.labels);
         let whole = labels::for_each_label(text, LABELS, |key, value| {
-            let label = table.label_id(key, value, offset);
+            let label = table.intern_label(key, value, offset);
             if !found.contains(&label) {
                 found.push(label);
             }
@@ -435,19 +440,19 @@ impl Parser {
         }
     }
 
-    fn stack_line(&mut self, line: &[u8], offset: u64) {
+    fn read_stack_line(&mut self, line: &[u8], offset: u64) {
         match line {
             [] => {
                 self.end_goroutine(offset);
                 self.mode = ScanMode::Text;
             }
             [b'\t', ..] if self.doubtful => self.reject_forged(offset),
-            [b'\t', place @ ..] => self.place_line(place, offset),
-            [b'g', ..] if self.header(line, offset) => {}
-            [b'.', ..] if lines::elided(line) => self.task.partial = true,
+            [b'\t', place @ ..] => self.read_place_line(place, offset),
+            [b'g', ..] if self.begin_if_header(line, offset) => {}
+            [b'.', ..] if lines::is_elision(line) => self.task.partial = true,
             [b'[', ..] if self.begin_ancestor(line, offset) => {}
             _ => {
-                if let Some(name) = lines::creator(line) {
+                if let Some(name) = lines::parse_creator(line) {
                     self.expect_place(name, PendingLine::Creator, offset);
                 } else if is_panic(line) {
                     // Two goroutines panic at a time.
@@ -461,9 +466,9 @@ impl Parser {
                 } else if line.starts_with(b"stack: frame={") {
                     self.memory = true;
                 } else if line.starts_with(b"non-Go function at pc=") {
-                    self.frame(b"non-Go function", b"", false, offset);
-                } else if let Some((name, inlined)) = lines::function(line) {
-                    self.function_line(name, inlined, offset);
+                    self.push_frame(b"non-Go function", b"", false, offset);
+                } else if let Some((name, inlined)) = lines::parse_function(line) {
+                    self.read_function_line(name, inlined, offset);
                 } else {
                     self.table.warn(offset, Problem::StrayText);
                 }
@@ -471,7 +476,7 @@ impl Parser {
         }
     }
 
-    fn function_line(&mut self, name: &[u8], inlined: bool, offset: u64) {
+    fn read_function_line(&mut self, name: &[u8], inlined: bool, offset: u64) {
         // A program that logs a panic and its own stack.
         if self.doubtful && !name.starts_with(b"runtime/debug.") {
             return self.reject_forged(offset);
@@ -484,7 +489,7 @@ impl Parser {
         self.expect_place(name, PendingLine::Function { inlined }, offset);
     }
 
-    /// Takes what looks like a goroutine for text of a panic.
+    /// Drops what looks like a goroutine and is text of a panic, with a warning.
     fn reject_forged(&mut self, offset: u64) {
         self.table.warn(offset, Problem::InPanicText);
         self.task.clear();
@@ -507,13 +512,13 @@ impl Parser {
         }
     }
 
-    fn place_line(&mut self, line: &[u8], offset: u64) {
-        let place = lines::place(line);
+    fn read_place_line(&mut self, line: &[u8], offset: u64) {
+        let place = lines::trim_place(line);
         let name = std::mem::take(&mut self.pending_name);
         match std::mem::replace(&mut self.pending, PendingLine::Nothing) {
-            PendingLine::Function { inlined } => self.frame(&name, place, inlined, offset),
+            PendingLine::Function { inlined } => self.push_frame(&name, place, inlined, offset),
             PendingLine::Creator => {
-                let frame = self.table.frame_id(&name, place, false, offset);
+                let frame = self.table.intern_frame(&name, place, false, offset);
                 let creator = match self.task.ancestors.last_mut() {
                     Some(ancestor) if self.mode == ScanMode::Ancestor => &mut ancestor.creator,
                     _ => &mut self.task.creator,
@@ -527,23 +532,23 @@ impl Parser {
         self.pending_name = name;
     }
 
-    fn frame(&mut self, name: &[u8], place: &[u8], inlined: bool, offset: u64) {
+    fn push_frame(&mut self, name: &[u8], place: &[u8], inlined: bool, offset: u64) {
         if self.cut {
             return;
         }
-        let frame = self.table.frame_id(name, place, inlined, offset);
+        let frame = self.table.intern_frame(name, place, inlined, offset);
         let node = match self.task.ancestors.last_mut() {
             Some(ancestor) if self.mode == ScanMode::Ancestor => &mut ancestor.node,
             _ => &mut self.task.node,
         };
-        if !self.table.push(node, frame, offset) {
+        if !self.table.push_frame(node, frame, offset) {
             self.cut = true;
             self.task.partial = true;
         }
     }
 
     fn begin_ancestor(&mut self, line: &[u8], offset: u64) -> bool {
-        let Some(id) = header::ancestor(line) else { return false };
+        let Some(id) = header::parse_ancestor(line) else { return false };
         self.forget_pending(offset);
         self.mode = ScanMode::Ancestor;
         // The runtime keeps as many as it is told to; a few tell the story.
@@ -573,16 +578,17 @@ impl Parser {
                 counts.firsts += u64::from(self.task.id == 1);
             }
             counts.goroutines = counts.goroutines.saturating_add(self.task.count);
-            self.table.add(&mut self.task, offset);
+            self.table.add_goroutine(&mut self.task, offset);
         }
         self.task.clear();
     }
 
-    /// Begins a record such as `5 @ 0x4896ca 0x41701c`: so many with the stack on the lines that
-    /// follow.
-    fn record(&mut self, line: &[u8]) {
+    /// Begins a record such as `5 @ 0x4896ca 0x41701c`: a number of goroutines, whose stack is on
+    /// the lines that follow.
+    fn begin_record(&mut self, line: &[u8]) {
         let digits = line.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        if let (Some(count), [b' ', b'@', ..]) = (header::number(&line[..digits]), &line[digits..])
+        if let (Some(count), [b' ', b'@', ..]) =
+            (header::parse_number(&line[..digits]), &line[digits..])
         {
             self.task.count = count;
             self.task.leaked = self.counts.leaks;
@@ -591,24 +597,24 @@ impl Parser {
         }
     }
 
-    fn record_line(&mut self, line: &[u8], offset: u64) {
+    fn read_record_line(&mut self, line: &[u8], offset: u64) {
         if let Some(text) = line.strip_prefix(b"# labels: ") {
             match text {
-                [b'{', inside @ .., b'}'] => self.labels(inside, offset),
+                [b'{', inside @ .., b'}'] => self.read_labels(inside, offset),
                 _ => self.table.warn(offset, Problem::BrokenLabels),
             }
         } else if let Some(columns) = line.strip_prefix(b"#\t") {
             let mut columns = columns.split(|&byte| byte == b'\t').filter(|c| !c.is_empty());
             let address = columns.next().unwrap_or_default();
             let (function, place) = (columns.next(), columns.next().unwrap_or_default());
-            let name = function.map_or(address, without_offset);
+            let name = function.map_or(address, strip_offset);
             if !name.is_empty() {
-                self.frame(name, place, false, offset);
+                self.push_frame(name, place, false, offset);
             }
         } else {
             self.end_goroutine(offset);
             self.mode = ScanMode::Text;
-            self.text_line(line, offset);
+            self.read_text_line(line, offset);
         }
     }
 
@@ -623,11 +629,11 @@ impl Parser {
         }
     }
 
-    /// Notes that the input ends here for a reason of its own.
-    pub(super) fn cut_off(&mut self, problem: Problem) {
+    /// Notes that the input is cut off here, and why.
+    pub(super) fn note_cut_off(&mut self, problem: Problem) {
         self.counts.truncated = true;
         if let Problem::Limit(limit, _) = problem {
-            self.table.reach(limit, self.offset);
+            self.table.reach_limit(limit, self.offset);
         } else {
             self.table.warn(self.offset, problem);
         }
@@ -635,7 +641,7 @@ impl Parser {
 
     /// Ends the input. Returns what was read.
     pub fn finish(mut self) -> Dump {
-        self.end_of_input();
+        self.end_input();
         self.conclude()
     }
 
@@ -653,8 +659,8 @@ impl Parser {
         self.into_dump()
     }
 
-    /// Ends the input, and leaves what was read where it is.
-    pub(super) fn end_of_input(&mut self) {
+    /// Ends the input, and keeps what was read in the parser.
+    pub(super) fn end_input(&mut self) {
         let rest = self.encoding.finish();
         self.feed_plain(&rest);
         let last = std::mem::take(&mut self.carry);
@@ -667,7 +673,7 @@ impl Parser {
                 // What is left of the line would only look like something else.
                 self.pending = PendingLine::Nothing;
             } else {
-                self.any_line(&last, offset);
+                self.take_line(&last, offset);
             }
         }
         if self.mode == ScanMode::Stack {
@@ -705,19 +711,19 @@ impl Parser {
             }
             (ScanMode::Stack, [b'\t', place @ ..]) => match self.pending {
                 PendingLine::Nothing => false,
-                PendingLine::Creator => !lines::may_end(place, false),
-                PendingLine::Function { inlined } => !lines::may_end(place, inlined),
+                PendingLine::Creator => !lines::may_end_place(place, false),
+                PendingLine::Function { inlined } => !lines::may_end_place(place, inlined),
             },
             // Not every frame of an ancestor has an offset.
             (ScanMode::Ancestor, [b'\t', place @ ..]) => {
-                self.pending != PendingLine::Nothing && !lines::may_end(place, true)
+                self.pending != PendingLine::Nothing && !lines::may_end_place(place, true)
             }
             (ScanMode::Stack | ScanMode::Ancestor, line) => {
                 let blank = line.iter().any(u8::is_ascii_whitespace);
 
                 match line {
-                    [b'.', ..] => !lines::elided(line),
-                    [b'[', ..] => header::ancestor(line).is_none(),
+                    [b'.', ..] => !lines::is_elision(line),
+                    [b'[', ..] => header::parse_ancestor(line).is_none(),
                     _ => !blank || memchr(b'(', line).is_some() || line.starts_with(b"created "),
                 }
             }
@@ -725,7 +731,7 @@ impl Parser {
         }
     }
 
-    /// Adds what another parser has read of what comes after.
+    /// Adds what another parser has read of the part that follows.
     pub(super) fn append(&mut self, later: &Parser) {
         self.table.merge(&later.table, later.offset);
         let (ours, theirs) = (&mut self.counts, later.counts);
@@ -747,10 +753,10 @@ impl Parser {
 }
 
 /// Returns the total in `goroutine profile: total 19`.
-fn profile_total(line: &[u8]) -> Option<u64> {
+fn parse_profile_total(line: &[u8]) -> Option<u64> {
     let digits = line.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
     let name = line[..line.len() - digits].strip_suffix(b" profile: total ")?;
-    if name.is_empty() { None } else { header::number(&line[line.len() - digits..]) }
+    if name.is_empty() { None } else { header::parse_number(&line[line.len() - digits..]) }
 }
 
 /// Returns whether the text of a panic begins here.
@@ -770,7 +776,7 @@ fn is_register(line: &[u8]) -> bool {
 }
 
 /// Returns `main.f` of `main.f+0x38`.
-fn without_offset(name: &[u8]) -> &[u8] {
+fn strip_offset(name: &[u8]) -> &[u8] {
     let digits = name.iter().rev().take_while(|byte| byte.is_ascii_hexdigit()).count();
     name[..name.len() - digits].strip_suffix(b"+0x").unwrap_or(name)
 }

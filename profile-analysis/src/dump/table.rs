@@ -112,7 +112,7 @@ impl OpenGoroutine {
         }
     }
 
-    /// Makes it ready for the next goroutine, and keeps its memory.
+    /// Clears the fields for the next goroutine, and keeps the allocated memory.
     pub(super) fn clear(&mut self) {
         let (mut labels, mut ancestors) =
             (std::mem::take(&mut self.labels), std::mem::take(&mut self.ancestors));
@@ -122,27 +122,27 @@ impl OpenGoroutine {
     }
 }
 
-/// Texts with a number for each, each held once.
+/// Distinct texts, with a number for each.
 #[derive(Clone, Debug, Default)]
 struct TextInterner {
-    known: HashMap<Box<[u8]>, u32>,
+    ids: HashMap<Box<[u8]>, u32>,
     list: Vec<Box<[u8]>>,
 }
 
 impl TextInterner {
     fn find(&self, text: &[u8]) -> Option<u32> {
-        self.known.get(text).copied()
+        self.ids.get(text).copied()
     }
 
     fn add(&mut self, text: &[u8]) -> u32 {
         let id = self.list.len() as u32;
-        self.known.insert(text.into(), id);
+        self.ids.insert(text.into(), id);
         self.list.push(text.into());
         id
     }
 }
 
-/// All that was read so far.
+/// The frames, stacks, groups and warnings that were read so far.
 #[derive(Clone, Debug)]
 pub(super) struct StackTable {
     limits: Limits,
@@ -209,20 +209,20 @@ impl StackTable {
     }
 
     /// Notes that a limit was reached, once.
-    pub(super) fn reach(&mut self, limit: Limit, offset: u64) {
+    pub(super) fn reach_limit(&mut self, limit: Limit, offset: u64) {
         if !self.reached.contains(&limit) {
             self.reached.push(limit);
             self.warn(offset, Problem::Limit(limit, self.limits.value_of(limit)));
         }
     }
 
-    /// Charges for so much more text. Returns false, and charges nothing, where it is beyond the
-    /// limit.
-    fn afford(&mut self, bytes: usize, offset: u64) -> bool {
+    /// Charges for this much more text. Returns false, and charges nothing, where that is beyond
+    /// the limit.
+    fn charge_text(&mut self, bytes: usize, offset: u64) -> bool {
         // What maps and lists need beside the text itself, while they grow too.
         const OVERHEAD: usize = 192;
         if self.bytes + bytes + OVERHEAD > self.limits.text {
-            self.reach(Limit::Text, offset);
+            self.reach_limit(Limit::Text, offset);
             return false;
         }
         self.bytes += bytes + OVERHEAD;
@@ -249,32 +249,35 @@ impl StackTable {
         self.labels.list.get(label as usize).map_or(b"", |label| label)
     }
 
-    /// Returns the number of a state; `NONE` where there is no room for it.
-    pub(super) fn state_id(&mut self, state: &[u8], offset: u64) -> u32 {
+    /// Returns the number of a state, which is added if it is new; `NONE` where there is no room
+    /// for it.
+    pub(super) fn intern_state(&mut self, state: &[u8], offset: u64) -> u32 {
         if self.states.list.get(self.last_state as usize).is_some_and(|last| **last == *state) {
             return self.last_state;
         }
         let id = match self.states.find(state) {
             Some(id) => id,
-            None if self.afford(2 * state.len(), offset) => self.states.add(state),
+            None if self.charge_text(2 * state.len(), offset) => self.states.add(state),
             None => return NONE,
         };
         self.last_state = id;
         id
     }
 
-    /// Returns the number of a label; `NONE` where there is no room for it.
-    pub(super) fn label_id(&mut self, key: &[u8], value: &[u8], offset: u64) -> u32 {
+    /// Returns the number of a label, which is added if it is new; `NONE` where there is no room
+    /// for it.
+    pub(super) fn intern_label(&mut self, key: &[u8], value: &[u8], offset: u64) -> u32 {
         let text = [key, b"\0", value].concat();
         match self.labels.find(&text) {
             Some(id) => id,
-            None if self.afford(2 * text.len(), offset) => self.labels.add(&text),
+            None if self.charge_text(2 * text.len(), offset) => self.labels.add(&text),
             None => NONE,
         }
     }
 
-    /// Returns the number of a frame; `None` where there is no room for it.
-    pub(super) fn frame_id(
+    /// Returns the number of a frame, which is added if it is new; `None` where there is no room
+    /// for it.
+    pub(super) fn intern_frame(
         &mut self,
         function: &[u8],
         place: &[u8],
@@ -285,13 +288,13 @@ impl StackTable {
         if let Some(&id) = self.frame_ids.get(&key) {
             return Some(id);
         }
-        if !self.afford(2 * key.0.len(), offset) {
+        if !self.charge_text(2 * key.0.len(), offset) {
             return None;
         }
         let id = self.frames.len() as u32;
         let start = self.text.len() as u32;
         self.text.extend_from_slice(&key.0);
-        let plain = lines::place(place) == place
+        let plain = lines::trim_place(place) == place
             && !place.is_empty()
             && memchr::memmem::find(function, b" in goroutine ").is_none();
         let (function, place) = (function.len() as u32, place.len() as u32);
@@ -300,18 +303,24 @@ impl StackTable {
         Some(id)
     }
 
-    /// Returns the node below a node for a frame; `None` where there is no room for it.
-    pub(super) fn child(&mut self, parent: u32, frame: u32, offset: u64) -> Option<u32> {
+    /// Returns the child of a node for a frame, which is added if it is new; `None` where there is
+    /// no room for it.
+    pub(super) fn find_or_add_child(
+        &mut self,
+        parent: u32,
+        frame: u32,
+        offset: u64,
+    ) -> Option<u32> {
         if let Some(&node) = self.node_ids.get(&(parent, frame)) {
             return Some(node);
         }
         let depth = self.nodes[parent as usize].depth + 1;
         if depth as usize > self.limits.depth {
-            self.reach(Limit::Depth, offset);
+            self.reach_limit(Limit::Depth, offset);
             return None;
         }
         if self.nodes.len() > self.limits.frames {
-            self.reach(Limit::Frames, offset);
+            self.reach_limit(Limit::Frames, offset);
             return None;
         }
         let node = self.nodes.len() as u32;
@@ -330,8 +339,8 @@ impl StackTable {
     }
 
     /// Adds a frame to a stack. Returns whether there was room for it.
-    pub(super) fn push(&mut self, node: &mut u32, frame: Option<u32>, offset: u64) -> bool {
-        let child = frame.and_then(|frame| self.child(*node, frame, offset));
+    pub(super) fn push_frame(&mut self, node: &mut u32, frame: Option<u32>, offset: u64) -> bool {
+        let child = frame.and_then(|frame| self.find_or_add_child(*node, frame, offset));
         if let Some(child) = child {
             *node = child;
         }
@@ -354,13 +363,13 @@ impl StackTable {
     }
 
     /// Adds a goroutine, whose stack ends at `task.node`, to its group.
-    pub(super) fn add(&mut self, task: &mut OpenGoroutine, offset: u64) {
-        let label = self.grouping_label(task);
+    pub(super) fn add_goroutine(&mut self, task: &mut OpenGoroutine, offset: u64) {
+        let label = self.find_grouping_label(task);
         let key = GroupKey { state: task.state, node: task.node, creator: task.creator, label };
         let last = self.nodes[key.node as usize].last_group;
         let group = match self.groups.get(last as usize) {
             Some(group) if group.key == key => last,
-            _ => self.group_id(key, offset),
+            _ => self.intern_group(key, offset),
         };
         self.nodes[key.node as usize].last_group = group;
         let members = &mut self.groups[group as usize];
@@ -392,11 +401,11 @@ impl StackTable {
         } else if self.label_counts.len() < self.limits.labels {
             self.label_counts.insert((group, label), count);
         } else {
-            self.reach(Limit::Labels, offset);
+            self.reach_limit(Limit::Labels, offset);
         }
     }
 
-    fn grouping_label(&self, task: &OpenGoroutine) -> u32 {
+    fn find_grouping_label(&self, task: &OpenGoroutine) -> u32 {
         let Some(wanted) = &self.by_label else { return NONE };
         let is_wanted = |&&label: &&u32| {
             let text = self.label(label);
@@ -405,15 +414,16 @@ impl StackTable {
         task.labels.iter().find(is_wanted).copied().unwrap_or(NONE)
     }
 
-    /// Returns the number of a group. Where there is no room for another one, what is left over has
-    /// groups without a stack, one for each state.
-    fn group_id(&mut self, key: GroupKey, offset: u64) -> u32 {
+    /// Returns the number of a group, which is added if it is new. Where there is no room for
+    /// another one, the goroutines that are left over get groups without a stack, one for each
+    /// state.
+    fn intern_group(&mut self, key: GroupKey, offset: u64) -> u32 {
         if let Some(&id) = self.group_ids.get(&key) {
             return id;
         }
         let mut key = key;
         if self.groups.len() >= self.limits.groups {
-            self.reach(Limit::Groups, offset);
+            self.reach_limit(Limit::Groups, offset);
             key = GroupKey { node: ROOT, creator: NONE, label: NONE, ..key };
             if let Some(&id) = self.group_ids.get(&key) {
                 return id;
@@ -459,14 +469,14 @@ impl StackTable {
         let frames: Vec<Option<u32>> = (0..later.frames.len() as u32)
             .map(|frame| {
                 let inlined = later.frames[frame as usize].inlined;
-                self.frame_id(later.function(frame), later.place(frame), inlined, offset)
+                self.intern_frame(later.function(frame), later.place(frame), inlined, offset)
             })
             .collect();
         // A parent always has a lower number than its children.
         let mut nodes = vec![ROOT];
         for node in &later.nodes[1..] {
             let mut at = nodes[node.parent as usize];
-            self.push(&mut at, frames[node.frame as usize], offset);
+            self.push_frame(&mut at, frames[node.frame as usize], offset);
             nodes.push(at);
         }
         let labels: Vec<u32> = later
@@ -475,7 +485,7 @@ impl StackTable {
             .iter()
             .map(|label| {
                 let (key, value) = split_label(label);
-                self.label_id(key, value, offset)
+                self.intern_label(key, value, offset)
             })
             .collect();
         let creator = |creator: u32| match frames.get(creator as usize) {
@@ -486,12 +496,16 @@ impl StackTable {
         for members in &later.groups {
             let GroupKey { state, node, creator: by, label } = members.key;
             let key = GroupKey {
-                state: if state == NONE { NONE } else { self.state_id(later.state(state), offset) },
+                state: if state == NONE {
+                    NONE
+                } else {
+                    self.intern_state(later.state(state), offset)
+                },
                 node: nodes[node as usize],
                 creator: creator(by),
                 label: labels.get(label as usize).copied().unwrap_or(NONE),
             };
-            let id = self.group_id(key, offset);
+            let id = self.intern_group(key, offset);
             groups.push(id);
             let ours = &mut self.groups[id as usize];
             ours.count += members.count;

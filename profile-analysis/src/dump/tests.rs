@@ -463,7 +463,7 @@ fn in_pieces(text: &[u8], cuts: &[usize]) -> Dump {
 /// Reads a text without the parser's short cut.
 fn slowly(text: &[u8]) -> Dump {
     let mut parser = Parser::new(&Options::default());
-    parser.without_short_cut();
+    parser.disable_short_cut();
     parser.feed(text);
     parser.finish()
 }

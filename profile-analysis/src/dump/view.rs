@@ -15,7 +15,7 @@ pub struct Frame<'a> {
     pub file: Cow<'a, str>,
     /// The line, 0 where unknown.
     pub line: u64,
-    /// True where it is inlined into the next one.
+    /// True where the function is inlined into that of the next frame.
     pub inlined: bool,
 }
 
@@ -30,16 +30,16 @@ pub struct Group<'a> {
 /// A goroutine that a group's first member descends from.
 #[derive(Clone, Debug)]
 pub struct AncestorView<'a> {
-    /// Its id.
+    /// The goroutine's id.
     pub id: u64,
-    /// Frames from which it went on to create its child, the leaf first.
+    /// Stack from which the goroutine created its child, the leaf first.
     pub stack: Vec<Frame<'a>>,
-    /// Frame in which it was created itself.
+    /// Frame in which the goroutine itself was created.
     pub created_by: Option<Frame<'a>>,
 }
 
 impl Dump {
-    /// Returns the form it has.
+    /// Returns the form of the dump.
     pub fn format(&self) -> DumpFormat {
         self.format
     }
@@ -49,7 +49,8 @@ impl Dump {
         self.goroutines
     }
 
-    /// Returns whether the program that wrote it crashed, or wrote as much detail as in a crash.
+    /// Returns whether the program that wrote the dump crashed, or wrote as much detail as in a
+    /// crash.
     pub fn is_crash(&self) -> bool {
         self.crash
     }
@@ -125,7 +126,7 @@ impl Dump {
         }
     }
 
-    fn optional(&self, frame: u32) -> Option<Frame<'_>> {
+    fn optional_frame(&self, frame: u32) -> Option<Frame<'_>> {
         (frame != NONE).then(|| self.frame(frame))
     }
 }
@@ -183,7 +184,7 @@ impl<'a> Group<'a> {
 
     /// Returns the frame in which the members were created.
     pub fn created_by(&self) -> Option<Frame<'a>> {
-        self.dump.optional(self.members.key.creator)
+        self.dump.optional_frame(self.members.key.creator)
     }
 
     /// Returns the labels of members with the number of members that have each, the most frequent
@@ -221,7 +222,7 @@ impl<'a> Group<'a> {
         let view = |&AncestorStack { id, node, creator }: &AncestorStack| AncestorView {
             id,
             stack: self.dump.table.stack(node).into_iter().map(|f| self.dump.frame(f)).collect(),
-            created_by: self.dump.optional(creator),
+            created_by: self.dump.optional_frame(creator),
         };
         self.members.ancestors.iter().map(view).collect()
     }

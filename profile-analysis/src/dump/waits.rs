@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-/// Waits in whole minutes, each with the number of those that have waited so long.
+/// Waits in whole minutes, each with the number of members that have waited that long.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     counts: BTreeMap<u64, u64>,
     known: u64,
-    /// The largest, which stays exact when no more distinct ones are kept.
+    /// The longest wait, which stays exact when no more distinct waits are kept.
     max: u64,
 }
 
@@ -33,7 +33,7 @@ impl Waits {
         true
     }
 
-    /// Adds the waits of others.
+    /// Adds the waits of other members.
     pub(crate) fn merge(&mut self, other: &Waits) {
         for (minutes, count) in other.iter() {
             self.add(minutes, count, true);
@@ -41,8 +41,8 @@ impl Waits {
         self.max = self.max.max(other.max);
     }
 
-    /// Returns the minutes, the shortest first, each with the number of those that have waited so
-    /// long.
+    /// Returns the waits in minutes, the shortest first, each with the number of members that have
+    /// waited that long.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.counts.iter().map(|(&minutes, &count)| (minutes, count))
     }
@@ -53,7 +53,7 @@ impl Waits {
         self.known
     }
 
-    /// Returns the number of those that have waited so long, or longer.
+    /// Returns the number of members that have waited for this many minutes, or longer.
     pub fn at_least(&self, minutes: u64) -> u64 {
         self.counts.range(minutes..).map(|(_, count)| count).sum()
     }

@@ -14,10 +14,10 @@ use crate::Result;
 ///
 /// Where no stack has a value above zero.
 pub fn folded(flame: &Flame) -> Result<String> {
-    super::not_empty(flame)?;
-    let names: Vec<String> = flame.names.iter().map(|name| clean(name)).collect();
+    super::check_not_empty(flame)?;
+    let names: Vec<String> = flame.names.iter().map(|name| clean_name(name)).collect();
     let mut lines: Vec<usize> = (0..flame.len())
-        .filter(|&stack| flame.values[stack] != 0 || flame.base_of(stack) != 0)
+        .filter(|&stack| flame.values[stack] != 0 || flame.base_value(stack) != 0)
         .collect();
     let path = |stack: usize| flame.stack(stack).iter().map(|&name| names[name as usize].as_str());
     lines.sort_by(|&left, &right| path(left).cmp(path(right)));
@@ -38,7 +38,7 @@ pub fn folded(flame: &Flame) -> Result<String> {
     Ok(text)
 }
 
-fn clean(name: &str) -> String {
+fn clean_name(name: &str) -> String {
     name.chars()
         .map(|c| match c {
             ';' => ',',

@@ -24,18 +24,16 @@ impl Flame {
     pub(super) fn grow_to(&self, inverted: bool, most: usize, deepest: u32) -> Tree {
         // What is only in the base has no width, but is part of what its callers were.
         let mut order: Vec<usize> = (0..self.len())
-            .filter(|&stack| self.values[stack] > 0 || self.base_of(stack) > 0)
+            .filter(|&stack| self.values[stack] > 0 || self.base_value(stack) > 0)
             .collect();
-        let (mut nodes, mut ranges) = (Vec::new(), Vec::new());
-        let root = self.node(&order, 0, 0, 0, 0);
-        nodes.push(root);
-        ranges.push(0..order.len());
+        let root = self.sum_node(&order, 0, 0, 0, 0);
+        let (mut nodes, mut ranges) = (vec![root], vec![Range { start: 0, end: order.len() }]);
         let mut widest = BinaryHeap::from([(root.value, Reverse(0_usize))]);
         let (mut cut_width, mut cut_depth) = (0, false);
         while let Some((_, Reverse(parent))) = widest.pop() {
             let Node { depth, start, .. } = nodes[parent];
             let range: Range<usize> = ranges[parent].clone();
-            let frame = |stack: usize| self.frame(stack, depth as usize, inverted);
+            let frame = |stack: usize| self.frame_at(stack, depth as usize, inverted);
             let goes_on = |&stack: &usize| frame(stack).is_some();
             if depth == deepest {
                 cut_depth |= order[range].iter().any(goes_on);
@@ -60,7 +58,8 @@ impl Flame {
             groups.sort_by(|(left, _), (right, _)| self.name(*left).cmp(self.name(*right)));
             let mut left = start;
             for (name, range) in groups {
-                let node = self.node(&part[range.clone()], name, parent as u32, depth + 1, left);
+                let node =
+                    self.sum_node(&part[range.clone()], name, parent as u32, depth + 1, left);
                 if node.value == 0 {
                     continue;
                 }
@@ -89,13 +88,13 @@ impl Flame {
             .then(|| format!("without {} below zero", plural(below_zero as u64, "stack")))
     }
 
-    fn node(&self, stacks: &[usize], name: u32, parent: u32, depth: u32, start: i128) -> Node {
+    fn sum_node(&self, stacks: &[usize], name: u32, parent: u32, depth: u32, start: i128) -> Node {
         let value = stacks.iter().map(|&stack| self.values[stack].max(0)).sum();
-        let base = stacks.iter().map(|&stack| self.base_of(stack).max(0)).sum();
+        let base = stacks.iter().map(|&stack| self.base_value(stack).max(0)).sum();
         Node { name, parent, depth, start, value, base }
     }
 
-    fn frame(&self, stack: usize, depth: usize, inverted: bool) -> Option<u32> {
+    fn frame_at(&self, stack: usize, depth: usize, inverted: bool) -> Option<u32> {
         let frames = self.stack(stack);
         let index = if inverted { frames.len().checked_sub(depth + 1)? } else { depth };
         frames.get(index).copied()

@@ -17,7 +17,7 @@ const PAGE: &str = include_str!("page.html");
 ///
 /// Where no stack has a value above zero.
 pub fn html(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
-    super::not_empty(flame)?;
+    super::check_not_empty(flame)?;
     let calls = flame.grow(false);
     let callers = flame.grow(true);
     // Only names that are shown.
@@ -32,17 +32,17 @@ pub fn html(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
     let mut data = String::from("{\"names\":[");
     for (index, name) in names.iter().enumerate() {
         let comma = if index > 0 { "," } else { "" };
-        let _ = write!(data, "{comma}{}", text(name));
+        let _ = write!(data, "{comma}{}", quote_json(name));
     }
     let _ = write!(
         data,
         "],\"unit\":{},\"compared\":{},\"inverted\":{inverted}",
-        text(&flame.unit),
+        quote_json(&flame.unit),
         flame.base.is_some()
     );
     for (key, tree) in [("calls", &calls), ("callers", &callers)] {
-        let _ = write!(data, ",\"{key}\":{{\"note\":{},\"nodes\":[", text(&tree.note));
-        nodes(&mut data, tree, &numbers);
+        let _ = write!(data, ",\"{key}\":{{\"note\":{},\"nodes\":[", quote_json(&tree.note));
+        write_nodes(&mut data, tree, &numbers);
         data.push_str("]}");
     }
     data.push('}');
@@ -67,7 +67,7 @@ pub fn html(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
 }
 
 /// Writes four numbers for each node, five of two profiles: name, parent, start, value, base.
-fn nodes(data: &mut String, tree: &Tree, numbers: &[Option<usize>]) {
+fn write_nodes(data: &mut String, tree: &Tree, numbers: &[Option<usize>]) {
     for (index, node) in tree.nodes.iter().enumerate() {
         let name = if node.depth == 0 { None } else { numbers[node.name as usize] };
         let name = name.map_or(-1, |name| name as i64);
@@ -78,7 +78,7 @@ fn nodes(data: &mut String, tree: &Tree, numbers: &[Option<usize>]) {
 }
 
 /// Returns a JSON string that stays one in a page: nothing in it can end the element it stands in.
-fn text(text: &str) -> String {
+fn quote_json(text: &str) -> String {
     let mut json = String::from("\"");
     for c in text.chars() {
         match c {

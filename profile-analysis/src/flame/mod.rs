@@ -62,11 +62,11 @@ pub struct Node {
     pub parent: u32,
     /// Depth below the root, which is at 0.
     pub depth: u32,
-    /// Distance from the left at which it begins, in the unit of `value`.
+    /// Distance from the left at which the node begins, in the unit of `value`.
     pub start: i128,
-    /// The amount that falls on it and on what it called.
+    /// The amount that falls on the function and on what it called.
     pub value: i128,
-    /// The same in the profile to compare with; 0 where there is none.
+    /// The same amount in the profile to compare with; 0 where there is none.
     pub base: i128,
 }
 
@@ -115,7 +115,7 @@ impl Flame {
         self.ends.is_empty()
     }
 
-    /// Returns the name of an index.
+    /// Returns the function name of an index.
     pub fn name(&self, index: u32) -> &str {
         &self.names[index as usize]
     }
@@ -137,12 +137,12 @@ impl Flame {
     }
 
     /// Returns the sum of a stack in the profile to compare with.
-    fn base_of(&self, stack: usize) -> i128 {
+    fn base_value(&self, stack: usize) -> i128 {
         self.base.as_ref().map_or(0, |base| base[stack])
     }
 }
 
-/// The names and stacks of the profiles that were added so far, to be found again.
+/// Indices of the names and stacks of the profiles that were added so far.
 struct JointFrames {
     names: HashMap<String, u32>,
     stacks: DistinctIndex,
@@ -174,7 +174,7 @@ impl JointFrames {
         let mut path = Vec::new();
         for stack in 0..stacks.len() {
             path.clear();
-            let of_stack = frames.of_stack(stacks.locations(stack));
+            let of_stack = frames.stack_frames(stacks.locations(stack));
             path.extend(of_stack.map(|frame| names[frames.frames[frame].function as usize]));
             path.reverse();
             if path.is_empty() {
@@ -197,7 +197,7 @@ impl JointFrames {
 }
 
 /// Returns an error where no stack has a value above zero, so that there is nothing to draw.
-fn not_empty(flame: &Flame) -> Result<()> {
+fn check_not_empty(flame: &Flame) -> Result<()> {
     if flame.values.iter().any(|&value| value > 0) {
         return Ok(());
     }

@@ -38,28 +38,31 @@ struct SampledProfile<'a> {
     start: i64,
     #[serde(rename = "endValue")]
     end: i64,
-    #[serde(serialize_with = "stacks")]
+    #[serde(serialize_with = "serialize_stacks")]
     samples: ChosenStacks<'a>,
     weights: Vec<i64>,
 }
 
-/// Some of the stacks of a flame.
+/// The stacks of a flame graph that are written.
 struct ChosenStacks<'a> {
     flame: &'a Flame,
     stacks: Vec<usize>,
 }
 
-fn stacks<S: Serializer>(chosen: &ChosenStacks<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_stacks<S: Serializer>(
+    chosen: &ChosenStacks<'_>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(chosen.stacks.iter().map(|&stack| chosen.flame.stack(stack)))
 }
 
-/// Writes the stacks of more than nothing; of two profiles the new one.
+/// Writes the stacks whose values are above zero; of two profiles those of the new one.
 ///
 /// # Errors
 ///
 /// Where no stack has a value above zero.
 pub fn speedscope<'a>(flame: &'a Flame, title: &'a str) -> Result<impl Serialize + 'a> {
-    super::not_empty(flame)?;
+    super::check_not_empty(flame)?;
     let stacks: Vec<usize> = (0..flame.len()).filter(|&stack| flame.values[stack] > 0).collect();
     let weights: Vec<i64> = stacks.iter().map(|&stack| saturate(flame.values[stack])).collect();
     let end = weights.iter().fold(0_i64, |sum, &weight| sum.saturating_add(weight));

@@ -1,5 +1,5 @@
 //! A flame graph as one SVG that needs nothing else, for reports and chats. It does not move; the
-//! page of [`html`](super::html) does.
+//! page of [`html`](super::html()) does.
 
 use std::fmt::Write as _;
 
@@ -26,7 +26,7 @@ const CHARACTER: f64 = 6.6;
 ///
 /// Where no stack has a value above zero.
 pub fn svg(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
-    super::not_empty(flame)?;
+    super::check_not_empty(flame)?;
     let tree = flame.grow(inverted);
     let total = tree.nodes[0].value;
     let scale = (WIDTH - 2.0 * f64::from(MARGIN)) / total as f64;
@@ -43,7 +43,7 @@ pub fn svg(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"{MARGIN}\" y=\"20\" font-size=\"15\">{}</text>\n\
          <text x=\"{MARGIN}\" y=\"36\" fill=\"#555\">{}</text>",
-        escape(&short(title, 120)),
+        escape(&shorten(title, 120)),
         escape(&subtitle(flame, &tree.note)),
     );
     for node in tree.nodes.iter().filter(shown) {
@@ -56,9 +56,9 @@ pub fn svg(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
             out,
             "<g><title>{}</title><rect x=\"{x:.2}\" y=\"{y}\" width=\"{width:.2}\" height=\"{}\" \
              rx=\"1\" fill=\"{}\"/>",
-            escape(&tip(flame, node, name)),
+            escape(&tooltip(flame, node, name)),
             ROW - 1,
-            color(flame, node, name),
+            pick_color(flame, node, name),
         );
         let room = ((width - 4.0) / CHARACTER) as usize;
         if room >= 5 {
@@ -67,7 +67,7 @@ pub fn svg(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
                 "<text x=\"{:.2}\" y=\"{}\">{}</text>",
                 x + 2.0,
                 y + ROW - 5,
-                escape(&short(name, room)),
+                escape(&shorten(name, room)),
             );
         }
         out.push_str("</g>\n");
@@ -89,7 +89,7 @@ pub(super) fn subtitle(flame: &Flame, note: &str) -> String {
     text
 }
 
-fn tip(flame: &Flame, node: &Node, name: &str) -> String {
+fn tooltip(flame: &Flame, node: &Node, name: &str) -> String {
     let value = saturate(node.value);
     let mut text = format!(
         "{name} ({}, {})",
@@ -106,7 +106,7 @@ fn tip(flame: &Flame, node: &Node, name: &str) -> String {
 
 /// Returns a warm colour that is the same for the same name; of two profiles red for more, blue for
 /// less.
-fn color(flame: &Flame, node: &Node, name: &str) -> String {
+fn pick_color(flame: &Flame, node: &Node, name: &str) -> String {
     if flame.base.is_some() {
         let change = (node.value - node.base) as f64;
         let part = change / (node.value.max(node.base).max(1)) as f64;
@@ -124,7 +124,7 @@ fn color(flame: &Flame, node: &Node, name: &str) -> String {
 }
 
 /// Returns the end of a text that is too long, which says more of a function than its beginning.
-fn short(text: &str, room: usize) -> String {
+fn shorten(text: &str, room: usize) -> String {
     let length = text.chars().count();
     if length <= room {
         return text.to_owned();
@@ -133,7 +133,7 @@ fn short(text: &str, room: usize) -> String {
     format!("\u{2026}{rest}")
 }
 
-/// Returns text as text of XML: no markup, and none of the characters that XML does not have.
+/// Escapes text for XML: no markup is left, and none of the characters that XML does not have.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

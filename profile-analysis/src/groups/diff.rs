@@ -15,7 +15,7 @@ pub struct Change {
     pub before: u64,
     /// Number of members in the later dump.
     pub after: u64,
-    /// The difference.
+    /// `after` less `before`.
     pub delta: i64,
     /// The state.
     pub state: String,
@@ -27,13 +27,13 @@ pub struct Change {
     pub created_by: Option<String>,
     /// Purpose of the members.
     pub category: &'static str,
-    /// Id of the rule that says so.
+    /// Id of the rule that gave the category.
     pub rule: Option<String>,
     /// Evidence that members are stuck in the later dump; a group that has grown has at least that.
     pub stuck: Option<Stuck>,
 }
 
-/// Two dumps compared.
+/// The comparison of two dumps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diff {
     /// Number of goroutines in the earlier dump.
@@ -42,7 +42,7 @@ pub struct Diff {
     pub after: u64,
     /// The groups that have changed: the one that grew most first, the one that shrank most last.
     pub changes: Vec<Change>,
-    /// Number of groups that are as they were.
+    /// Number of groups that have not changed.
     pub unchanged: usize,
 }
 
@@ -52,8 +52,8 @@ pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
     let mut groups: BTreeMap<_, DumpSides<'_>> = BTreeMap::new();
     for (side, rows) in [&base.rows, &new.rows].into_iter().enumerate() {
         for row in rows {
-            let stack: Vec<String> = row.frames().iter().map(render::place).collect();
-            let created = row.created_by().as_ref().map(render::place);
+            let stack: Vec<String> = row.frames().iter().map(render::format_frame).collect();
+            let created = row.created_by().as_ref().map(render::format_frame);
             let key = (stack, row.state.to_string(), created, row.label.clone());
             groups.entry(key).or_default()[side] = Some(row);
         }
@@ -77,7 +77,7 @@ pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
                 created_by,
                 category: row.category.name(),
                 rule: row.rule.map(str::to_owned),
-                stuck: after.and_then(|row| grown(row, before_count)),
+                stuck: after.and_then(|row| judge_growth(row, before_count)),
             })
         })
         .collect();
@@ -89,7 +89,7 @@ pub fn diff(base: &Groups<'_>, new: &Groups<'_>) -> Diff {
 
 /// Returns the evidence that members of a changed group are stuck: growth is evidence too, if the
 /// group was there before.
-fn grown(row: &Row<'_>, before: u64) -> Option<Stuck> {
+fn judge_growth(row: &Row<'_>, before: u64) -> Option<Stuck> {
     let own = row.stuck.clone();
     let grows = before > 0 && row.count > before && row.wait_reason().is_some();
     match own {
@@ -108,7 +108,7 @@ fn grown(row: &Row<'_>, before: u64) -> Option<Stuck> {
 pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
     let mut out = render::GroupText::new(width);
     let delta = i128::from(diff.after) - i128::from(diff.before);
-    out.line(&format!(
+    out.add_line(&format!(
         "{}, {} before ({delta:+}); {} changed, {} did not",
         plural(diff.after, "goroutine"),
         diff.before,
@@ -116,19 +116,19 @@ pub fn render_diff(diff: &Diff, width: usize, most: usize) -> String {
         diff.unchanged
     ));
     for change in diff.changes.iter().take(most) {
-        out.line("");
+        out.add_line("");
         let Change { before, after, delta, state, category, .. } = change;
         let rule = change.rule.as_ref().map_or_else(String::new, |rule| format!(" ({rule})"));
         let state = if state.is_empty() { "?" } else { state };
-        out.line(&format!("{delta:+}  {before} → {after}  {state}  {category}{rule}"));
+        out.add_line(&format!("{delta:+}  {before} → {after}  {state}  {category}{rule}"));
         if let Some(stuck) = &change.stuck {
-            out.sentence(&format!("    {}: {}", stuck.evidence.words(), stuck.why));
+            out.add_sentence(&format!("    {}: {}", stuck.evidence.words(), stuck.why));
         }
-        out.stack(&change.stack, change.created_by.as_deref());
+        out.add_stack(&change.stack, change.created_by.as_deref());
     }
     if diff.changes.len() > most {
-        out.line("");
-        out.line(&render::count_hidden(diff.changes.len() - most, "more changed group"));
+        out.add_line("");
+        out.add_line(&render::count_hidden(diff.changes.len() - most, "more changed group"));
     }
     out.into_string()
 }

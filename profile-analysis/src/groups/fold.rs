@@ -22,7 +22,7 @@ impl GroupKeys {
     }
 
     /// Returns the row of a key, or `next` where it is new.
-    fn row(&mut self, key: Vec<u32>, next: usize) -> usize {
+    fn find_row(&mut self, key: Vec<u32>, next: usize) -> usize {
         let same = self.rows.entry(self.state.hash_one(&key)).or_default();
         match same.iter().find(|(_, known)| *known == key) {
             Some(&(row, _)) => row,
@@ -35,7 +35,7 @@ impl GroupKeys {
 }
 
 /// Returns one judged row for each state, stack without the runtime's frames, creator and label.
-pub(super) fn exact_rows<'a>(
+pub(super) fn make_exact_rows<'a>(
     dump: &'a Dump,
     rules: &'a RuleSet,
     kinds: &FrameKinds,
@@ -53,10 +53,10 @@ pub(super) fn exact_rows<'a>(
         let key = [group.state_number(), group.creator_number(), group.label_number()];
         let key = [&key[..], &frames].concat();
         let full = frames.len() == all;
-        let row = row(group, labels, full, &frames, kinds, rules);
-        match keys.row(key, rows.len()) {
+        let row = make_row(group, labels, full, &frames, kinds, rules);
+        match keys.find_row(key, rows.len()) {
             number if number == rows.len() => rows.push(row),
-            number => merge(&mut rows[number], row),
+            number => merge_row(&mut rows[number], row),
         }
     }
     for row in &mut rows {
@@ -65,7 +65,7 @@ pub(super) fn exact_rows<'a>(
     rows
 }
 
-fn row<'a>(
+fn make_row<'a>(
     group: Group<'a>,
     labels: Vec<(String, String, u64)>,
     full: bool,
@@ -92,7 +92,8 @@ fn row<'a>(
     let functions = || frames.iter().map(|&frame| group.function(frame));
     Row {
         count: group.count(),
-        lock: is_lock(&state) || (is_futex(&state) && functions().any(|name| locks(&name))),
+        lock: is_lock_state(&state)
+            || (is_futex_state(&state) && functions().any(|name| is_lock_function(&name))),
         in_main: functions().any(|name| name == "main.main"),
         state,
         other_states: Vec::new(),
@@ -113,7 +114,7 @@ fn row<'a>(
     }
 }
 
-fn is_lock(state: &str) -> bool {
+fn is_lock_state(state: &str) -> bool {
     matches!(
         state,
         "sync.Mutex.Lock"
@@ -124,12 +125,12 @@ fn is_lock(state: &str) -> bool {
     )
 }
 
-fn is_futex(state: &str) -> bool {
+fn is_futex_state(state: &str) -> bool {
     state.starts_with("futex") || state == "syscall"
 }
 
 /// Returns whether a function waits for a lock of std, of parking_lot or of glibc.
-fn locks(function: &str) -> bool {
+fn is_lock_function(function: &str) -> bool {
     [
         "lock_contended",
         "read_contended",
@@ -176,16 +177,16 @@ pub(super) fn merge_rows<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -
             By::Creator => vec![group.creator_number()],
             By::Label => vec![group.label_number()],
         };
-        match keys.row(key, rows.len()) {
+        match keys.find_row(key, rows.len()) {
             number if number == rows.len() => rows.push(row),
-            number => merge(&mut rows[number], row),
+            number => merge_row(&mut rows[number], row),
         }
     }
     rows
 }
 
 /// Adds the members of another row.
-fn merge(into: &mut Row<'_>, row: Row<'_>) {
+fn merge_row(into: &mut Row<'_>, row: Row<'_>) {
     const IDS: usize = 8;
     into.count += row.count;
     into.waits.merge(&row.waits);

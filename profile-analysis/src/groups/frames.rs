@@ -33,7 +33,7 @@ impl FrameKinds {
                 Some(&function) => function,
                 None => {
                     let function = bits.len() as u32;
-                    bits.push(rules.bits(&frame.function));
+                    bits.push(rules.match_functions(&frame.function));
                     functions.insert(frame.function.to_string(), function);
                     function
                 }

@@ -3,7 +3,7 @@
 use serde::ser::SerializeSeq as _;
 use serde::{Serialize, Serializer};
 
-use super::render::place;
+use super::render::format_frame;
 use super::{Groups, Row, Stuck, Summary};
 use crate::dump::Frame;
 
@@ -12,7 +12,7 @@ use crate::dump::Frame;
 pub struct GoroutinesJson<'a> {
     timestamp: Option<&'a str>,
     total_goroutines: u64,
-    #[serde(serialize_with = "rows")]
+    #[serde(serialize_with = "serialize_rows")]
     groups: &'a [Row<'a>],
     summary: Summary,
     format: &'static str,
@@ -22,9 +22,10 @@ pub struct GoroutinesJson<'a> {
     raw_profile: Option<&'a str>,
 }
 
-/// Returns the shape of `/debug/goroutines`: `timestamp`, `total_goroutines`, `groups`, `summary`,
-/// and `raw_profile` where there is one. The time is when the dump was taken, as RFC 3339; where
-/// that is not known it is `null`. A wait that the dump does not know is `null` too.
+/// Returns groups in the shape of `/debug/goroutines`: `timestamp`, `total_goroutines`, `groups`,
+/// `summary`, and `raw_profile` where there is one. The timestamp is the time at which the dump was
+/// taken, as RFC 3339; where that is not known it is `null`. A wait that the dump does not know is
+/// `null` too.
 pub fn goroutines_json<'a>(
     groups: &'a Groups<'a>,
     timestamp: Option<&'a str>,
@@ -87,7 +88,7 @@ struct LabelJson<'a> {
 }
 
 /// Writes row by row, so that the stacks of only one are there at a time.
-fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Error> {
+fn serialize_rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Error> {
     const LABELS: usize = 20;
     let mut list = serializer.serialize_seq(Some(rows.len()))?;
     for row in rows {
@@ -111,7 +112,7 @@ fn rows<S: Serializer>(rows: &[Row<'_>], serializer: S) -> Result<S::Ok, S::Erro
             line: top.map_or(0, |frame| frame.line),
             user_func: row.user_frame().map_or_else(String::new, |f| f.function.into_owned()),
             stack: StackJson(&frames),
-            created_by: row.created_by().as_ref().map(place),
+            created_by: row.created_by().as_ref().map(format_frame),
             category: row.category.name(),
             rule: row.rule,
             stuck: row.stuck.as_ref(),
@@ -133,6 +134,6 @@ struct StackJson<'a>(&'a [Frame<'a>]);
 
 impl Serialize for StackJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(place))
+        serializer.collect_seq(self.0.iter().map(format_frame))
     }
 }

@@ -49,9 +49,9 @@ pub enum By {
     Exact,
     /// State, every frame's function, and the creator's; lines don't matter.
     Function,
-    /// State and so many frames from the leaf on.
+    /// State and this many frames from the leaf on.
     Top(usize),
-    /// The creator, whatever they do now.
+    /// The creator, whatever the members do now.
     Creator,
     /// The value of the label that the dump was read with ([`by_label`](crate::dump::Options)).
     Label,
@@ -114,7 +114,7 @@ pub struct Summary {
 pub struct Row<'a> {
     /// Number of members.
     pub count: u64,
-    /// The state that most are in.
+    /// The state that most members are in.
     pub state: Cow<'a, str>,
     /// All states, where there is more than one.
     pub other_states: Vec<Cow<'a, str>>,
@@ -122,7 +122,7 @@ pub struct Row<'a> {
     pub waits: Waits,
     /// Purpose of the members.
     pub category: Category,
-    /// Id of the rule that says so.
+    /// Id of the rule that gave the category.
     pub rule: Option<&'a str>,
     /// Evidence that members are stuck.
     pub stuck: Option<Stuck>,
@@ -140,7 +140,7 @@ pub struct Row<'a> {
     pub partial: u64,
     stuck_after: Option<u64>,
     severity: Option<&'a str>,
-    /// True where they wait for a lock.
+    /// True where the members wait for a lock.
     lock: bool,
     in_main: bool,
     user: Option<u32>,
@@ -202,7 +202,7 @@ impl<'a> Row<'a> {
 /// Puts a dump in groups.
 pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> Groups<'a> {
     let kinds = frames::FrameKinds::new(dump, rules);
-    let exact = fold::exact_rows(dump, rules, &kinds, options);
+    let exact = fold::make_exact_rows(dump, rules, &kinds, options);
     let mut summary = Summary::default();
     for row in &exact {
         let counted = match row.category {

@@ -1,15 +1,15 @@
 //! Groups as text for people, in any width.
 
-use super::stuck::minutes;
+use super::stuck::format_minutes;
 use super::{Groups, Row, Summary};
 use crate::dump::Frame;
-use crate::table::{NARROWEST, cut, fitting, wrapped};
+use crate::table::{NARROWEST, fit_end, fit_start, wrap_lines};
 use crate::units::plural;
 
 /// The most frames of a stack that are shown.
 const FRAMES: usize = 12;
 
-/// Text in lines of at most so many characters.
+/// Text in lines of a limited number of characters.
 pub(super) struct GroupText {
     out: String,
     width: usize,
@@ -21,18 +21,18 @@ impl GroupText {
     }
 
     /// Adds a line, cut to the width.
-    pub(super) fn line(&mut self, text: &str) {
-        self.out.push_str(&cut(text, self.width));
+    pub(super) fn add_line(&mut self, text: &str) {
+        self.out.push_str(&fit_start(text, self.width));
         self.out.push('\n');
     }
 
     /// Adds a sentence, on several lines where it is too long for one.
-    pub(super) fn sentence(&mut self, text: &str) {
-        self.out.push_str(&wrapped(text, self.width, 6));
+    pub(super) fn add_sentence(&mut self, text: &str) {
+        self.out.push_str(&wrap_lines(text, self.width, 6));
     }
 
     /// Adds the frames of a stack, of a deep one its two ends.
-    pub(super) fn stack(&mut self, frames: &[String], created_by: Option<&str>) {
+    pub(super) fn add_stack(&mut self, frames: &[String], created_by: Option<&str>) {
         let left_out = frames.len().saturating_sub(FRAMES);
         let (first, last) = if left_out > 0 {
             (FRAMES - 3, frames.len() - 3)
@@ -40,31 +40,31 @@ impl GroupText {
             (frames.len(), frames.len())
         };
         for frame in &frames[..first] {
-            self.frame("    ", frame);
+            self.add_frame("    ", frame);
         }
         if left_out > 0 {
-            self.line(&format!("    … {} …", plural(left_out as u64, "more frame")));
+            self.add_line(&format!("    … {} …", plural(left_out as u64, "more frame")));
         }
         for frame in &frames[last..] {
-            self.frame("    ", frame);
+            self.add_frame("    ", frame);
         }
         if let Some(created_by) = created_by {
-            self.frame("    created by ", created_by);
+            self.add_frame("    created by ", created_by);
         }
     }
 
     /// Adds a frame on one line where it fits, and else without the folders of its file; of one
     /// that is still too long the end.
-    fn frame(&mut self, head: &str, frame: &str) {
+    fn add_frame(&mut self, head: &str, frame: &str) {
         let room = self.width - head.len();
-        let mut text = fitting(frame, room);
+        let mut text = fit_end(frame, room);
         if text.starts_with('\u{2026}')
             && let Some((function, place)) = frame.rsplit_once(' ')
         {
             let file = place.rsplit(['/', '\\']).next().unwrap_or(place);
-            text = fitting(&format!("{function} {file}"), room);
+            text = fit_end(&format!("{function} {file}"), room);
         }
-        self.line(&format!("{head}{text}"));
+        self.add_line(&format!("{head}{text}"));
     }
 
     pub(super) fn into_string(self) -> String {
@@ -76,35 +76,43 @@ impl GroupText {
 pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
     let mut out = GroupText::new(width);
     let rows = groups.rows.len();
-    out.line(&format!("{} in {}", plural(groups.total, "goroutine"), plural(rows as u64, "group")));
-    out.line(&summary(&groups.summary));
+    out.add_line(&format!(
+        "{} in {}",
+        plural(groups.total, "goroutine"),
+        plural(rows as u64, "group")
+    ));
+    out.add_line(&format_summary(&groups.summary));
     if groups.dump.truncated() {
-        out.line("The dump breaks off: there were more.");
+        out.add_line("The dump breaks off: there were more.");
     }
     for warning in groups.dump.warning_texts() {
-        out.sentence(&format!("Warning: {warning}"));
+        out.add_sentence(&format!("Warning: {warning}"));
     }
     for row in groups.rows.iter().take(most) {
-        out.line("");
-        out.line(&head(row));
+        out.add_line("");
+        out.add_line(&format_head(row));
         if let Some(stuck) = &row.stuck {
             let severity = stuck.severity.as_ref().map_or_else(String::new, |s| format!(" [{s}]"));
-            out.sentence(&format!("  STUCK?{severity} {}: {}", stuck.evidence.words(), stuck.why));
+            out.add_sentence(&format!(
+                "  STUCK?{severity} {}: {}",
+                stuck.evidence.words(),
+                stuck.why
+            ));
         }
         if !row.labels.is_empty() {
-            out.line(&labels(row));
+            out.add_line(&format_labels(row));
         }
-        let frames: Vec<String> = row.frames().iter().map(place).collect();
-        out.stack(&frames, row.created_by().as_ref().map(place).as_deref());
+        let frames: Vec<String> = row.frames().iter().map(format_frame).collect();
+        out.add_stack(&frames, row.created_by().as_ref().map(format_frame).as_deref());
     }
     if rows > most {
-        out.line("");
-        out.line(&count_hidden(rows - most, "more group"));
+        out.add_line("");
+        out.add_line(&count_hidden(rows - most, "more group"));
     }
     out.into_string()
 }
 
-fn summary(summary: &Summary) -> String {
+fn format_summary(summary: &Summary) -> String {
     let Summary {
         background, per_request, unknown, long_waiting, potentially_stuck, leaked, ..
     } = summary;
@@ -115,9 +123,9 @@ fn summary(summary: &Summary) -> String {
     )
 }
 
-/// Returns a row's first line:
-/// `40 × IO wait, 3–91 min (median 5)  per-request (go-http-handler)  ids 7 8 9…`
-fn head(row: &Row<'_>) -> String {
+/// Returns a row's first line, such as `40 × IO wait, 3 min to 1 h 31 min, median 5 min
+/// per-request (go-http-handler)`.
+fn format_head(row: &Row<'_>) -> String {
     let state = if row.state.is_empty() { "state not known" } else { &row.state };
     let mut head = format!("{} × {state}", row.count);
     for other in &row.other_states {
@@ -127,9 +135,14 @@ fn head(row: &Row<'_>) -> String {
         (row.waits.min(), row.waits.median(), row.waits.max())
     {
         head += &if min == max {
-            format!(", {}", minutes(max))
+            format!(", {}", format_minutes(max))
         } else {
-            format!(", {} to {}, median {}", minutes(min), minutes(max), minutes(median))
+            format!(
+                ", {} to {}, median {}",
+                format_minutes(min),
+                format_minutes(max),
+                format_minutes(median)
+            )
         };
         if row.waits.known() < row.count {
             head += &format!(" (of {})", row.waits.known());
@@ -148,7 +161,7 @@ fn head(row: &Row<'_>) -> String {
     head
 }
 
-fn labels(row: &Row<'_>) -> String {
+fn format_labels(row: &Row<'_>) -> String {
     const SHOWN: usize = 6;
     let shown = row.labels.iter().take(SHOWN);
     let shown: Vec<String> = shown
@@ -163,7 +176,7 @@ fn labels(row: &Row<'_>) -> String {
 }
 
 /// Returns `function file:line`, as in `top --json`.
-pub(super) fn place(frame: &Frame<'_>) -> String {
+pub(super) fn format_frame(frame: &Frame<'_>) -> String {
     match (frame.file.as_ref(), frame.line) {
         ("", _) => frame.function.to_string(),
         (file, line) => format!("{} {file}:{line}", frame.function),

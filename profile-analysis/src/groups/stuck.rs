@@ -18,16 +18,16 @@ pub enum Evidence {
     BlocksWorker,
     /// Tasks that are ready, and that no worker takes.
     Starved,
-    /// They work for somebody, and have been waiting for long.
+    /// Members work for somebody, and have been waiting for long.
     WaitingTooLong,
-    /// Many wait for a lock at the same place.
+    /// Many members wait for a lock at the same place.
     CrowdAtLock,
-    /// They wait for a channel that isn't there, or for nothing at all.
+    /// Members wait for a channel that isn't there, or for nothing at all.
     NilChannel,
 }
 
 impl Evidence {
-    /// Returns the words for it.
+    /// Returns the evidence in words.
     pub fn words(self) -> &'static str {
         match self {
             Evidence::Leaked => "leaked",
@@ -73,7 +73,7 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
         let count = row.waits.at_least(1);
         if count > 0 {
             let was = if row.state == "task new" { "started" } else { "woken" };
-            let longest = minutes(row.waits.max().unwrap_or_default());
+            let longest = format_minutes(row.waits.max().unwrap_or_default());
             let why = format!("{count} {was}, but not polled, the longest for {longest}");
             return found(Evidence::Starved, count, why);
         }
@@ -92,8 +92,8 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
             let why = format!(
                 "{count} {} {have} been waiting for {} or more, the longest for {}",
                 row.category.name(),
-                minutes(after.max(1)),
-                minutes(longest)
+                format_minutes(after.max(1)),
+                format_minutes(longest)
             );
             return found(Evidence::WaitingTooLong, count, why);
         }
@@ -115,7 +115,7 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
 }
 
 /// Returns minutes as text: `5 min`, `3 h 5 min`, `4 d 2 h`.
-pub(super) fn minutes(minutes: u64) -> String {
+pub(super) fn format_minutes(minutes: u64) -> String {
     let (days, hours, rest) = (minutes / 1440, minutes / 60 % 24, minutes % 60);
     match (days, hours, rest) {
         (0, 0, rest) => format!("{rest} min"),
@@ -133,7 +133,7 @@ mod tests {
         for (minutes, text) in
             [(5, "5 min"), (60, "1 h"), (185, "3 h 5 min"), (1440, "1 d"), (91275, "63 d 9 h")]
         {
-            assert_eq!(super::minutes(minutes), text);
+            assert_eq!(super::format_minutes(minutes), text);
         }
     }
 }

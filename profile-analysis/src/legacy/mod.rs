@@ -1,10 +1,10 @@
-//! Profiles as text, from before profile.proto: what Go's `heap`, `allocs`, `block` and `mutex` answer
-//! to `?debug=1`, and what gperftools wrote.
+//! Profiles as text, from before profile.proto: what Go's `heap`, `allocs`, `block` and `mutex`
+//! answer to `?debug=1`, and what gperftools wrote.
 //!
 //! Values are scaled as by `go tool pprof`: of a heap profile by the rate in its header, of
-//! contentions from cycles to nanoseconds. Unlike there all four values of a heap profile are kept, and
-//! functions come from the lines that Go writes below each stack for people. What can't be read is
-//! a warning.
+//! contentions from cycles to nanoseconds. Unlike there all four values of a heap profile are kept,
+//! and functions come from the lines that Go writes below each stack for people. What can't be read
+//! is a warning.
 
 mod parse;
 #[cfg(test)]
@@ -59,7 +59,7 @@ pub(crate) fn parse(
         return Err(LegacyError::TooLarge(limits.bytes));
     }
     let text = parse::parse(bytes, limits)?;
-    let profile = convert(&text);
+    let profile = build_profile(&text);
     let mut warnings: Vec<String> = text.warnings;
     if text.more_warnings > 0 {
         warnings.push(format!("{} more lines can't be read", text.more_warnings));
@@ -67,7 +67,7 @@ pub(crate) fn parse(
     Ok((profile, warnings))
 }
 
-fn convert(text: &LegacyText) -> Profile {
+fn build_profile(text: &LegacyText) -> Profile {
     let mut builder = match text.header {
         LegacyHeader::Heap { rate } => ProfileShape::HEAP.builder(clamp(rate.max(1))),
         LegacyHeader::Growth => {
@@ -101,7 +101,7 @@ fn convert(text: &LegacyText) -> Profile {
             // The call is before where it returns to.
             let address = address.saturating_sub(1);
             stack.push(*places.entry(address).or_insert_with(|| {
-                let lines = lines(&mut builder, text, address);
+                let lines = build_lines(&mut builder, text, address);
                 builder.location(mapping_of(address), address, &lines)
             }));
         }
@@ -136,7 +136,7 @@ fn scale_contention(text: &LegacyText, cycles: u64, waits: u64) -> [i64; 2] {
 }
 
 /// Returns the functions at the address of a call, the innermost first.
-fn lines(builder: &mut Builder, text: &LegacyText, address: u64) -> Vec<Line> {
+fn build_lines(builder: &mut Builder, text: &LegacyText, address: u64) -> Vec<Line> {
     let frames = text.frames.get(&address).map_or(&[][..], Vec::as_slice);
     frames
         .iter()

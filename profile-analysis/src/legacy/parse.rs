@@ -75,7 +75,7 @@ pub(super) fn parse(bytes: &[u8], limits: &LegacyLimits) -> Result<LegacyText, L
         (start, String::from_utf8_lossy(line))
     });
     let first = lines.next().map(|(_, line)| line);
-    let header = first.as_deref().and_then(header).ok_or(LegacyError::Header)?;
+    let header = first.as_deref().and_then(parse_header).ok_or(LegacyError::Header)?;
     let mut text = LegacyText {
         header,
         cycles_per_second: 0,
@@ -99,12 +99,12 @@ pub(super) fn parse(bytes: &[u8], limits: &LegacyLimits) -> Result<LegacyText, L
         if line.starts_with("MAPPED_LIBRARIES:") || line.starts_with("--- Memory map:") {
             in_regions = true;
         } else if in_regions {
-            text.regions.extend(region(line));
+            text.regions.extend(parse_region(line));
         } else if let Some(comment) = line.strip_prefix('#') {
-            text.comment(comment, &mut named);
+            text.read_comment(comment, &mut named);
         } else if let Some((key, value)) = line.split_once('=') {
-            text.setting(key.trim(), value.trim());
-        } else if let Err(problem) = text.sample(line, limits) {
+            text.read_setting(key.trim(), value.trim());
+        } else if let Err(problem) = text.read_sample(line, limits) {
             text.warn(&format!("{problem} at byte {offset}"));
         }
     }
@@ -120,7 +120,7 @@ impl LegacyText {
         }
     }
 
-    fn setting(&mut self, key: &str, value: &str) {
+    fn read_setting(&mut self, key: &str, value: &str) {
         let number = value.parse().unwrap_or(0);
         match key {
             "cycles/second" => self.cycles_per_second = number,
@@ -129,7 +129,7 @@ impl LegacyText {
         }
     }
 
-    fn sample(&mut self, line: &str, limits: &LegacyLimits) -> Result<(), &'static str> {
+    fn read_sample(&mut self, line: &str, limits: &LegacyLimits) -> Result<(), &'static str> {
         let (values, stack) = line.split_once('@').ok_or("unknown line")?;
         let values = match self.header {
             LegacyHeader::Heap { .. } | LegacyHeader::Growth => parse_four_values(values),
@@ -138,7 +138,7 @@ impl LegacyText {
         let values = values.ok_or("values that are no numbers")?;
         let start = self.addresses.len();
         for word in stack.split_whitespace() {
-            let Some(address) = hex(word) else {
+            let Some(address) = parse_address(word) else {
                 self.addresses.truncate(start);
                 return Err("an address that is no number");
             };
@@ -153,13 +153,13 @@ impl LegacyText {
         Ok(())
     }
 
-    /// Takes `\t0x4a1\tmain.f+0x21\t/src/main.go:7` for the stack before it. Other comments are
-    /// ignored.
-    fn comment(&mut self, comment: &str, named: &mut HashMap<u64, usize>) {
+    /// Reads a comment such as `\t0x4a1\tmain.f+0x21\t/src/main.go:7`, which names a function of
+    /// the stack before it. Other comments are ignored.
+    fn read_comment(&mut self, comment: &str, named: &mut HashMap<u64, usize>) {
         let Some(comment) = comment.strip_prefix('\t') else { return };
         let Some(current) = self.samples.len().checked_sub(1) else { return };
         let mut parts = comment.split('\t');
-        let Some(pc) = parts.next().and_then(hex) else { return };
+        let Some(pc) = parts.next().and_then(parse_address) else { return };
         let name = parts.next().unwrap_or_default().trim();
         let place = parts.map(str::trim).find(|part| !part.is_empty()).unwrap_or_default();
         let name = name.rsplit_once("+0x").map_or(name, |(name, _)| name);
@@ -189,7 +189,7 @@ impl LegacyText {
     }
 }
 
-fn header(line: &str) -> Option<LegacyHeader> {
+fn parse_header(line: &str) -> Option<LegacyHeader> {
     let line = line.trim_end();
     if line.starts_with("--- contention") || line.starts_with("--- mutex:") {
         return Some(LegacyHeader::Contention);
@@ -233,12 +233,12 @@ fn parse_two_values(text: &str) -> Option<[u64; 4]> {
     words.next().is_none().then_some([a, b, 0, 0])
 }
 
-fn hex(word: &str) -> Option<u64> {
+fn parse_address(word: &str) -> Option<u64> {
     u64::from_str_radix(word.trim().strip_prefix("0x")?, 16).ok()
 }
 
 /// Reads a line of `/proc/PID/maps`, if it is of something executable.
-fn region(line: &str) -> Option<LegacyMapping> {
+fn parse_region(line: &str) -> Option<LegacyMapping> {
     let mut words = line.split_whitespace();
     let (start, limit) = words.next()?.split_once('-')?;
     let number = |text: &str| u64::from_str_radix(text, 16).ok();

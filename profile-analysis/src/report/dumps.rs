@@ -9,7 +9,7 @@ use crate::rules::RuleSet;
 /// The summary of one dump.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DumpSummary {
-    /// The name it came under.
+    /// Name of the entry.
     pub name: String,
     /// Number of goroutines or threads.
     pub goroutines: u64,
@@ -32,17 +32,17 @@ pub struct DumpSummary {
 pub struct GroupRow {
     /// Number of members.
     pub count: u64,
-    /// The state that most are in.
+    /// The state that most members are in.
     pub state: String,
     /// The longest wait; `None` where none is known.
     pub wait_minutes: Option<u64>,
     /// Purpose of the members.
     pub category: &'static str,
-    /// Id of the rule that says so.
+    /// Id of the rule that gave the category.
     pub rule: Option<String>,
     /// The first function past the standard library.
     pub function: String,
-    /// Its source file, empty where unknown.
+    /// The function's source file, empty where unknown.
     pub file: String,
     /// The line, 0 where unknown.
     pub line: u64,

@@ -23,7 +23,7 @@ const MOST: usize = 5;
 const LARGE: f64 = 30.0;
 
 /// Returns the findings of a report: what is stuck, who makes others wait, what takes most.
-pub(super) fn find(report: &Report) -> Vec<Finding> {
+pub(super) fn find_all(report: &Report) -> Vec<Finding> {
     let mut findings = Vec::new();
     for dump in &report.dumps {
         let stuck = dump.rows.iter().filter_map(|row| Some((row, row.stuck.as_ref()?)));
@@ -37,7 +37,7 @@ pub(super) fn find(report: &Report) -> Vec<Finding> {
                 stuck.why
             );
             if stuck.evidence == Evidence::CrowdAtLock
-                && let Some((entry, holder)) = holder(&report.profiles)
+                && let Some((entry, holder)) = find_holder(&report.profiles)
             {
                 text += &format!("; most waiting was caused by {} ({entry})", name_row(holder));
             }
@@ -72,7 +72,7 @@ pub(super) fn find(report: &Report) -> Vec<Finding> {
 }
 
 /// Returns the function that made others wait most: the first of a mutex profile.
-fn holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
+fn find_holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
     let mutex = profiles
         .iter()
         .find(|profile| profile.subject == Subject::Contention && profile.name.contains("mutex"))?;

@@ -1,7 +1,7 @@
-//! Profiles and dumps on one screen: what was collected, where the most of it is, who waits and what
-//! looks stuck.
+//! Profiles and dumps on one screen: what was collected, where the most of it is, who waits and
+//! what looks stuck.
 //!
-//! The answers are plain data, for programs, and [`render`] writes them for people.
+//! The answers are plain data, for programs, and [`render()`] writes them for people.
 
 mod dumps;
 mod findings;
@@ -36,7 +36,7 @@ pub struct Report {
 /// The summary of one profile.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ProfileSummary {
-    /// The name it came under.
+    /// Name of the entry.
     pub name: String,
     /// The subject, told from its sample types.
     pub subject: Subject,
@@ -100,9 +100,9 @@ pub struct Table {
 pub struct Row {
     /// The function.
     pub name: String,
-    /// Its source file, empty where unknown.
+    /// The function's source file, empty where unknown.
     pub file: String,
-    /// The line on which most falls, 0 where unknown.
+    /// The line on which most of `cum` falls, 0 where unknown.
     pub line: i64,
     /// The amount that falls on the function itself; of allocations and waits also what the
     /// standard library did for it.
@@ -128,8 +128,8 @@ pub struct Note {
 
 /// Reads profiles and dumps, given as names and bytes: ranks the `rows` largest functions of each
 /// profile, and groups what is in each dump. An entry that is neither, or a broken one, becomes a
-/// note. Of each entry only the answer is kept: one that is made as it is asked for is the only one
-/// in memory.
+/// note. Of each entry only the answer is kept, so that an iterator that makes entries one by one
+/// needs memory for one.
 pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
     entries: impl IntoIterator<Item = (N, B)>,
     rows: usize,
@@ -149,8 +149,8 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
             }
         }
     }
-    say_it_once(&mut report.profiles);
-    report.join();
+    drop_repeated_tables(&mut report.profiles);
+    report.conclude();
     report
 }
 
@@ -158,13 +158,13 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
 pub fn of_dump(name: &str, dump: &dump::Dump, rows: usize) -> Report {
     let dumps = vec![DumpSummary::new(name, dump, rows)];
     let mut report = Report { dumps, ..Report::default() };
-    report.join();
+    report.conclude();
     report
 }
 
 impl Report {
     /// Drops the tables that a dump makes needless, and looks for findings.
-    fn join(&mut self) {
+    fn conclude(&mut self) {
         // A dump as text says all that the table of a profile of goroutines says.
         if !self.dumps.is_empty() {
             for profile in &mut self.profiles {
@@ -174,13 +174,13 @@ impl Report {
                 }
             }
         }
-        self.findings = findings::find(self);
+        self.findings = findings::find_all(self);
     }
 }
 
-/// Keeps each of `heap` and `allocs` to what it is mainly about where both are there: they are the
-/// same data with another default.
-fn say_it_once(profiles: &mut [ProfileSummary]) {
+/// Cuts the profiles of the heap down to their main table where `heap` and `allocs` are both there:
+/// they are the same data with another default.
+fn drop_repeated_tables(profiles: &mut [ProfileSummary]) {
     let first = |profile: &ProfileSummary| {
         (profile.subject == Subject::Heap)
             .then(|| Some(profile.tables.first()?.sample_type.clone()))

@@ -5,8 +5,8 @@ use std::fmt::Write;
 use super::findings::name_with_place;
 use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
 use crate::groups::Summary;
-use crate::table::{NARROWEST, cut, fitting, wrapped};
-use crate::units::{format_percent, format_value, plural, rounded};
+use crate::table::{NARROWEST, fit_end, fit_start, wrap_lines};
+use crate::units::{format_percent, format_value, plural, round_units};
 
 /// The least room for a name at the end of a line.
 const NAME: usize = 12;
@@ -17,54 +17,54 @@ pub fn render(report: &Report, width: usize) -> String {
     let width = width.max(NARROWEST);
     let mut out = String::new();
     if !report.findings.is_empty() {
-        line(&mut out, width, "What stands out");
+        write_line(&mut out, width, "What stands out");
     }
     for Finding { entry, text, .. } in &report.findings {
-        out.push_str(&wrapped(&format!("  {entry}: {text}"), width, 4));
+        out.push_str(&wrap_lines(&format!("  {entry}: {text}"), width, 4));
     }
     for profile in &report.profiles {
         if !out.is_empty() {
             out.push('\n');
         }
-        line(&mut out, width, &heading(profile));
+        write_line(&mut out, width, &format_heading(profile));
         for note in &profile.notes {
-            out.push_str(&wrapped(&format!("  note: {}", rounded(note)), width, 4));
+            out.push_str(&wrap_lines(&format!("  note: {}", round_units(note)), width, 4));
         }
         for table in &profile.tables {
-            rows(&mut out, width, table);
+            write_table(&mut out, width, table);
         }
     }
     for dump in &report.dumps {
         if !out.is_empty() {
             out.push('\n');
         }
-        groups(&mut out, width, dump);
+        write_dump(&mut out, width, dump);
     }
     if !report.notes.is_empty() && !out.is_empty() {
         out.push('\n');
     }
     for note in &report.notes {
-        out.push_str(&wrapped(&format!("{}: {}", note.name, note.text), width, 2));
+        out.push_str(&wrap_lines(&format!("{}: {}", note.name, note.text), width, 2));
     }
     out
 }
 
 /// Writes a dump: its counts, and a line for each of the first groups.
-fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
+fn write_dump(out: &mut String, width: usize, dump: &DumpSummary) {
     let Summary { background, per_request, unknown, long_waiting, potentially_stuck, .. } =
         dump.summary;
     let groups = plural(dump.groups as u64, "group");
-    line(out, width, &format!("{}  {} in {groups}", dump.name, dump.goroutines));
+    write_line(out, width, &format!("{}  {} in {groups}", dump.name, dump.goroutines));
     let summary = format!(
         "  {background} background, {per_request} per-request, {unknown} unknown; {long_waiting} \
          long waiting, {potentially_stuck} potentially stuck"
     );
-    line(out, width, &summary);
+    write_line(out, width, &summary);
     if dump.truncated {
-        line(out, width, "  note: it breaks off, there were more");
+        write_line(out, width, "  note: it breaks off, there were more");
     }
     for note in &dump.notes {
-        out.push_str(&wrapped(&format!("  note: {note}"), width, 4));
+        out.push_str(&wrap_lines(&format!("  note: {note}"), width, 4));
     }
     let head = ["count", "state", "wait", "category"].map(str::to_owned);
     let cells = |row: &GroupRow| {
@@ -86,19 +86,19 @@ fn groups(out: &mut String, width: usize, dump: &DumpSummary) {
             widths[0], widths[1], widths[2], widths[3]
         )
     };
-    line(out, width, &format!("{}  function", aligned(&head)));
+    write_line(out, width, &format!("{}  function", aligned(&head)));
     for (row, cells) in dump.rows.iter().zip(&body) {
         let stuck = if row.stuck.is_some() { "STUCK? " } else { "" };
         let head = format!("{}  {stuck}", aligned(cells));
-        named_line(out, width, &head, (&row.function, &row.file, row.line as i64));
+        write_named_line(out, width, &head, (&row.function, &row.file, row.line as i64));
     }
 }
 
 /// Returns the name, the subject, and the totals: `cpu.prof  cpu 9.98 s in 10.00 s, 212 stacks`.
-fn heading(profile: &ProfileSummary) -> String {
+fn format_heading(profile: &ProfileSummary) -> String {
     let mut text = format!("{}  ", profile.name);
     let amount = |value: i64, unit: &str, sample_type: &str| match unit {
-        "count" | "" => counted(value, sample_type),
+        "count" | "" => format_count(value, sample_type),
         _ => format!("{sample_type} {}", format_value(value, unit)),
     };
     let shown = profile.totals.iter().filter(|total| {
@@ -118,7 +118,7 @@ fn heading(profile: &ProfileSummary) -> String {
 }
 
 /// Returns the number of things that a sample type counts: `1 contention`, `17 goroutines`.
-fn counted(value: i64, sample_type: &str) -> String {
+fn format_count(value: i64, sample_type: &str) -> String {
     match (value, sample_type) {
         (1, "contentions") => "1 contention".to_owned(),
         (1, _) => format!("1 {sample_type}"),
@@ -127,7 +127,7 @@ fn counted(value: i64, sample_type: &str) -> String {
     }
 }
 
-fn rows(out: &mut String, width: usize, table: &Table) {
+fn write_table(out: &mut String, width: usize, table: &Table) {
     let counts = !table.count_type.is_empty();
     let cells = |row: &Row| {
         let mut cells = vec![
@@ -159,25 +159,30 @@ fn rows(out: &mut String, width: usize, table: &Table) {
         }
         text
     };
-    line(out, width, &format!("{}  function", aligned(&head)));
+    write_line(out, width, &format!("{}  function", aligned(&head)));
     for (row, cells) in table.rows.iter().zip(&body) {
         let head = format!("{}  ", aligned(cells));
-        named_line(out, width, &head, (&row.name, &row.file, row.line));
+        write_named_line(out, width, &head, (&row.name, &row.file, row.line));
     }
 }
 
 /// Writes a line, cut to a width.
-fn line(out: &mut String, width: usize, text: &str) {
-    out.push_str(&cut(text, width));
+fn write_line(out: &mut String, width: usize, text: &str) {
+    out.push_str(&fit_start(text, width));
     out.push('\n');
 }
 
 /// Writes a line that ends in a function and its place. Of what is too long the end is kept,
 /// without the place where little but that would be left.
-fn named_line(out: &mut String, width: usize, head: &str, (function, file, at): (&str, &str, i64)) {
+fn write_named_line(
+    out: &mut String,
+    width: usize,
+    head: &str,
+    (function, file, at): (&str, &str, i64),
+) {
     let room = width.saturating_sub(head.chars().count()).max(NAME);
     let (name, length) = (name_with_place(function, file, at), function.chars().count());
     let (all, half) = (name.chars().count(), room / 2);
     let name = if all > room && all - length > half { function } else { &name };
-    line(out, width, &format!("{head}{}", fitting(name, room)));
+    write_line(out, width, &format!("{head}{}", fit_end(name, room)));
 }

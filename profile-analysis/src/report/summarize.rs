@@ -15,12 +15,12 @@ type TablePlan = (usize, Option<usize>, By);
 pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSummary {
     let stacks = &opened.stacks;
     let profile = stacks.profile();
-    let (subject, plans) = plan(profile);
-    let totals = totals(stacks);
+    let (subject, plans) = plan_tables(profile);
+    let totals = sum_types(stacks);
     let frames = FrameTable::new(profile);
     let tables = plans
         .into_iter()
-        .map(|plan| table(stacks, &frames, plan, rows))
+        .map(|plan| rank_table(stacks, &frames, plan, rows))
         .filter(|table| !table.rows.is_empty())
         .collect();
     let comments = profile.comments.iter().map(|&comment| profile.str(comment).to_owned());
@@ -35,7 +35,7 @@ pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSu
     }
 }
 
-fn plan(profile: &Profile) -> (Subject, Vec<TablePlan>) {
+fn plan_tables(profile: &Profile) -> (Subject, Vec<TablePlan>) {
     let find = |wanted: &str| {
         profile.sample_types.iter().position(|kind| profile.str(kind.kind) == wanted)
     };
@@ -60,7 +60,7 @@ fn plan(profile: &Profile) -> (Subject, Vec<TablePlan>) {
     (Subject::Other, default.map(|index| (index, None, By::Function)).into_iter().collect())
 }
 
-fn totals(stacks: &Stacks<'_>) -> Vec<Total> {
+fn sum_types(stacks: &Stacks<'_>) -> Vec<Total> {
     let profile = stacks.profile();
     profile
         .sample_types
@@ -74,7 +74,12 @@ fn totals(stacks: &Stacks<'_>) -> Vec<Total> {
         .collect()
 }
 
-fn table(stacks: &Stacks<'_>, frames: &FrameTable<'_>, plan: TablePlan, limit: usize) -> Table {
+fn rank_table(
+    stacks: &Stacks<'_>,
+    frames: &FrameTable<'_>,
+    plan: TablePlan,
+    limit: usize,
+) -> Table {
     let profile = stacks.profile();
     let (index, companion, by) = plan;
     let ranking = rank(stacks, frames, &RankQuery { index, companion, by, cum: false, limit });
@@ -87,11 +92,11 @@ fn table(stacks: &Stacks<'_>, frames: &FrameTable<'_>, plan: TablePlan, limit: u
         unit: profile.str(profile.sample_types[index].unit).to_owned(),
         total,
         count_type: companion.map(kind).unwrap_or_default(),
-        rows: own.map(|ranked| row(ranked, total)).collect(),
+        rows: own.map(|ranked| table_row(ranked, total)).collect(),
     }
 }
 
-fn row(ranked: RankedRow, total: i64) -> Row {
+fn table_row(ranked: RankedRow, total: i64) -> Row {
     let RankedRow { row, companion } = ranked;
     Row {
         name: row.name,

@@ -72,7 +72,7 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
         return Err(RuleError::TooLong);
     }
     let file: RulesFile =
-        toml::from_str(text).map_err(|error| RuleError::File(on_one_line(text, &error)))?;
+        toml::from_str(text).map_err(|error| RuleError::File(format_toml_error(text, &error)))?;
     if file.rule.len() > MAX_RULES {
         return Err(RuleError::TooMany);
     }
@@ -82,14 +82,14 @@ pub(super) fn parse(text: &str) -> Result<RuleSet, RuleError> {
         if !ids.insert(written.id.clone()) {
             return Err(RuleError::Twice { rule: written.id });
         }
-        let rule = rule(written, &mut rules.functions)?;
+        let rule = compile_rule(written, &mut rules.functions)?;
         rules.rules.push(rule);
     }
     Ok(rules)
 }
 
 /// Returns the place and the reason of an error as one line: why a text is no file of rules.
-fn on_one_line(text: &str, error: &toml::de::Error) -> String {
+fn format_toml_error(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().trim().replace('\n', ", ");
     let before = error.span().and_then(|span| text.get(..span.start));
     let Some(before) = before else { return message };
@@ -98,15 +98,18 @@ fn on_one_line(text: &str, error: &toml::de::Error) -> String {
     format!("line {line}, column {column}: {message}")
 }
 
-fn rule(written: WrittenRule, functions: &mut Vec<NamePattern>) -> Result<StackRule, RuleError> {
+fn compile_rule(
+    written: WrittenRule,
+    functions: &mut Vec<NamePattern>,
+) -> Result<StackRule, RuleError> {
     let WrittenRule { id, category, all, unless, stuck_after, severity } = written;
-    let all = conditions(&id, all, functions)?;
-    let unless = unless.map(|unless| conditions(&id, unless, functions)).transpose()?;
+    let all = compile_conditions(&id, all, functions)?;
+    let unless = unless.map(|unless| compile_conditions(&id, unless, functions)).transpose()?;
     if all.is_empty() || unless.as_ref().is_some_and(RuleConditions::is_empty) {
         return Err(RuleError::NoCondition { rule: id });
     }
     let stuck_after = match stuck_after {
-        Some(value) => match minutes(&value) {
+        Some(value) => match parse_minutes(&value) {
             Some(minutes) => Some(minutes),
             None => return Err(RuleError::StuckAfter { rule: id, value }),
         },
@@ -120,7 +123,7 @@ fn rule(written: WrittenRule, functions: &mut Vec<NamePattern>) -> Result<StackR
     Ok(StackRule { id, category, all, unless, stuck_after, severity })
 }
 
-fn conditions(
+fn compile_conditions(
     rule: &str,
     written: WrittenConditions,
     functions: &mut Vec<NamePattern>,
@@ -151,7 +154,7 @@ fn conditions(
 }
 
 /// Returns the whole minutes of `5m`, `2h`, `1h30m` or `300s`.
-fn minutes(text: &str) -> Option<u64> {
+fn parse_minutes(text: &str) -> Option<u64> {
     let duration = profile_format::parse_duration(text).ok()?;
     (duration.subsec_nanos() == 0 && duration.as_secs() % 60 == 0)
         .then_some(duration.as_secs() / 60)
@@ -209,7 +212,7 @@ mod tests {
         for (text, expected) in
             [("5m", Some(5)), ("1h30m", Some(90)), ("300s", Some(5)), ("1s", None)]
         {
-            assert_eq!(minutes(text), expected, "{text}");
+            assert_eq!(parse_minutes(text), expected, "{text}");
         }
     }
 }

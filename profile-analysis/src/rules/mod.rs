@@ -25,23 +25,23 @@ use std::sync::OnceLock;
 use serde::Serialize;
 
 use pattern::NamePattern;
-pub(crate) use pattern::{PatternBits, reason};
+pub(crate) use pattern::{PatternBits, regex_error_reason};
 
 /// Purposes of a goroutine, thread or task.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Category {
-    /// It serves the process, and waits most of its time.
+    /// Serves the process, and waits most of its time.
     Background,
-    /// It works for somebody who waits for an answer.
+    /// Works for somebody who waits for an answer.
     PerRequest,
-    /// No rule knows. That is no statement about health.
+    /// Matches no rule, or one that says so, which is no statement about health.
     #[default]
     Unknown,
 }
 
 impl Category {
-    /// Returns the word for it.
+    /// Returns the category's name, as rules write it.
     pub fn name(self) -> &'static str {
         match self {
             Category::Background => "background",
@@ -84,13 +84,13 @@ pub enum RuleError {
         /// The rule's id.
         rule: String,
     },
-    /// Two rules have one id, and a verdict could not say which it is of.
+    /// Two rules have the same id, so that a verdict could not say which of them it comes from.
     #[error("rule {rule:?} is there twice")]
     Twice {
         /// The id.
         rule: String,
     },
-    /// More than [`MAX_RULES`].
+    /// The file has more than [`MAX_RULES`] rules.
     #[error("more than the limit of {MAX_RULES} rules")]
     TooMany,
     /// The file is larger than [`MAX_FILE`].
@@ -148,19 +148,20 @@ pub struct Verdict<'a> {
     pub category: Category,
     /// Id of the rule that decided.
     pub rule: Option<&'a str>,
-    /// Number of minutes after which it counts as stuck, where the rule says so.
+    /// Number of minutes of waiting from which on a member counts as stuck, where the rule says
+    /// one.
     pub stuck_after: Option<u64>,
     /// Severity, where the rule says one.
     pub severity: Option<&'a str>,
 }
 
 /// Checks what must hold of any bytes, for fuzzing and for tests that run its corpus: they are
-/// refused, or can be judged by.
+/// refused, or are rules that give a verdict.
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     if let Ok(rules) = RuleSet::parse(text) {
-        let bits = rules.bits("main.(*server).handle");
+        let bits = rules.match_functions("main.(*server).handle");
         rules.verdict(&RuleSubject {
             any_frame: &bits,
             top_user_frame: &bits,
@@ -227,7 +228,7 @@ impl RuleSet {
     }
 
     /// Returns the patterns for functions that match a name.
-    pub(crate) fn bits(&self, function: &str) -> PatternBits {
+    pub(crate) fn match_functions(&self, function: &str) -> PatternBits {
         let mut bits = self.no_bits();
         for (number, pattern) in self.functions.iter().enumerate() {
             if pattern.matches(function) {

@@ -24,14 +24,14 @@ impl NamePattern {
                 .size_limit(1 << 20)
                 .build()
                 .map(NamePattern::Regex)
-                .map_err(|error| reason(&error)),
+                .map_err(|error| regex_error_reason(&error)),
             None => Ok(NamePattern::Glob(text.as_bytes().to_vec())),
         }
     }
 
     pub(super) fn matches(&self, name: &str) -> bool {
         match self {
-            NamePattern::Glob(glob) => matches(glob, name.as_bytes()),
+            NamePattern::Glob(glob) => matches_glob(glob, name.as_bytes()),
             NamePattern::Regex(regex) => regex.is_match(name),
         }
     }
@@ -39,7 +39,7 @@ impl NamePattern {
 
 /// Returns the reason why a regular expression makes no sense, without the picture that points at
 /// the place.
-pub(crate) fn reason(error: &regex::Error) -> String {
+pub(crate) fn regex_error_reason(error: &regex::Error) -> String {
     let text = error.to_string();
     let last = text.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
@@ -47,7 +47,7 @@ pub(crate) fn reason(error: &regex::Error) -> String {
 
 /// Returns whether a name matches a glob: `*` stands for anything, `?` for one byte. Goes back only
 /// to the last `*`, so that the time is at most the product of the lengths.
-fn matches(glob: &[u8], name: &[u8]) -> bool {
+fn matches_glob(glob: &[u8], name: &[u8]) -> bool {
     let (mut at, mut in_name) = (0, 0);
     let mut star = None;
     while in_name < name.len() {
@@ -109,7 +109,7 @@ mod tests {
         fn globs_are_what_a_regular_expression_says(glob in "[ab*?]{0,8}", name in "[ab]{0,10}") {
             let regex = format!("^{}$", glob.replace('*', ".*").replace('?', "."));
             let expected = Regex::new(&regex).unwrap().is_match(&name);
-            prop_assert_eq!(matches(glob.as_bytes(), name.as_bytes()), expected);
+            prop_assert_eq!(matches_glob(glob.as_bytes(), name.as_bytes()), expected);
         }
     }
 }

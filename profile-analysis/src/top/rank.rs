@@ -9,7 +9,7 @@ use super::{By, TopRow};
 use crate::distinct::DistinctIndex;
 use crate::frames::{FrameRef, FrameTable};
 
-/// A ranking that is asked for.
+/// The parameters of a ranking.
 pub(crate) struct RankQuery {
     /// The sample type's index.
     pub(crate) index: usize,
@@ -33,7 +33,7 @@ pub(crate) struct RankedRow {
     pub(crate) companion: i64,
 }
 
-/// The sums of one row: 64 bits at a time, so no number of them leaves 128.
+/// The sums of one row. Each value has 64 bits, so that no number of them overflows 128.
 #[derive(Clone, Copy, Default)]
 struct RowSums {
     flat: i128,
@@ -47,14 +47,16 @@ pub(crate) fn rank(stacks: &Stacks<'_>, frames: &FrameTable<'_>, query: &RankQue
     // All of them are gone through anyway.
     let values = stacks.values(query.index).inspect(|value| total += value);
     let rows = match query.by {
-        By::Site => sites(stacks, values, frames, query),
-        By::Function | By::File | By::Line | By::Caller => groups(stacks, values, frames, query),
+        By::Site => rank_sites(stacks, values, frames, query),
+        By::Function | By::File | By::Line | By::Caller => {
+            rank_groups(stacks, values, frames, query)
+        }
     };
     RowRanking { total: saturate(total), rows }
 }
 
 /// Ranks whole stacks.
-fn sites(
+fn rank_sites(
     stacks: &Stacks<'_>,
     mut values: impl Iterator<Item = i128>,
     frames: &FrameTable<'_>,
@@ -67,7 +69,7 @@ fn sites(
         Some(sites) => sites.sums[site],
         None => stacks.value(site, query.index),
     };
-    let path = |site: usize| frames.of_stack(stacks.locations(first(site)));
+    let path = |site: usize| frames.stack_frames(stacks.locations(first(site)));
     let key = |site: usize| {
         let leaf = path(site).next();
         leaf.map(|leaf| {
@@ -78,16 +80,16 @@ fn sites(
     let wanted = |site: usize| flat(site) != 0 && stacks.has_locations(first(site));
     let by_name = |left: usize, right: usize| key(left).cmp(&key(right)).then(left.cmp(&right));
     let in_order = match &sites {
-        Some(sites) => order(sites.sums.iter().copied(), query.limit, wanted, by_name),
-        None => order(values, query.limit, wanted, by_name),
+        Some(sites) => order_rows(sites.sums.iter().copied(), query.limit, wanted, by_name),
+        None => order_rows(values, query.limit, wanted, by_name),
     };
     in_order
         .into_iter()
         .map(|site| {
             let (name, file, line) = key(site).unwrap_or_default();
-            let stack = path(site).map(|frame| frames.text(frame)).collect();
+            let stack = path(site).map(|frame| frames.format_frame(frame)).collect();
             let sums = RowSums { flat: flat(site), cum: flat(site), companion: 0 };
-            ranked(name, file, line, sums, stack)
+            make_row(name, file, line, sums, stack)
         })
         .collect()
 }
@@ -108,13 +110,13 @@ impl SiteIndex {
         values: &mut impl Iterator<Item = i128>,
         frames: &FrameTable<'_>,
     ) -> Option<SiteIndex> {
-        match frames.classes() {
+        match frames.classify_locations() {
             Some((_, true)) => None,
             Some((classes, false)) => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
             })),
             None => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
-                frames.ids(stacks.locations(stack))
+                frames.stack_ids(stacks.locations(stack))
             })),
         }
     }
@@ -144,7 +146,7 @@ impl SiteIndex {
 }
 
 /// Ranks functions, lines or files.
-fn groups(
+fn rank_groups(
     stacks: &Stacks<'_>,
     values: impl Iterator<Item = i128>,
     frames: &FrameTable<'_>,
@@ -170,7 +172,7 @@ fn groups(
             }
         };
         let mut leaf = None;
-        for frame in frames.of_stack(stacks.locations(stack)) {
+        for frame in frames.stack_frames(stacks.locations(stack)) {
             let (group, hidden) = places[frame];
             if !hidden {
                 leaf.get_or_insert(group as usize);
@@ -179,7 +181,7 @@ fn groups(
         }
         // Where all is plumbing, the leaf is as good as any.
         let leaf = leaf.or_else(|| {
-            let frame = frames.of_stack(stacks.locations(stack)).next()?;
+            let frame = frames.stack_frames(stacks.locations(stack)).next()?;
             let group = places[frame].0 as usize;
             charge(frame, group);
             Some(group)
@@ -189,15 +191,15 @@ fn groups(
             sums[leaf].companion += query.companion.map_or(0, |column| stacks.value(stack, column));
         }
     }
-    let shown = groups.heaviest(frames, &weights);
+    let shown = groups.heaviest_lines(frames, &weights);
     let key = |group: usize| (groups.names[group], shown[group]);
     let wanted = |group: usize| sums[group].flat != 0 || sums[group].cum != 0;
     let values = sums.iter().map(|sums| if query.cum { sums.cum } else { sums.flat });
-    order(values, query.limit, wanted, |left, right| key(left).cmp(&key(right)))
+    order_rows(values, query.limit, wanted, |left, right| key(left).cmp(&key(right)))
         .into_iter()
         .map(|group| {
             let (name, (file, line)) = key(group);
-            ranked(name, file, line, sums[group], Vec::new())
+            make_row(name, file, line, sums[group], Vec::new())
         })
         .collect()
 }
@@ -213,8 +215,8 @@ struct FrameGroups<'a> {
 impl<'a> FrameGroups<'a> {
     fn new(frames: &'a FrameTable<'_>, by: By) -> FrameGroups<'a> {
         let mut names = Vec::new();
-        let mut known = HashMap::new();
-        let mut known_lines = HashMap::new();
+        let mut group_of_name = HashMap::new();
+        let mut group_of_line = HashMap::new();
         let of_function: Vec<u32> = frames
             .functions
             .iter()
@@ -223,7 +225,7 @@ impl<'a> FrameGroups<'a> {
                     By::File => named.file_or_object(),
                     _ => named.name.as_ref(),
                 };
-                *known.entry(name).or_insert_with(|| {
+                *group_of_name.entry(name).or_insert_with(|| {
                     names.push(name);
                     names.len() as u32 - 1
                 })
@@ -239,7 +241,7 @@ impl<'a> FrameGroups<'a> {
             .iter()
             .map(|frame| {
                 let file = frames.functions[frame.function as usize].file;
-                *known_lines.entry((group(frame), file, frame.line)).or_insert_with(|| {
+                *group_of_line.entry((group(frame), file, frame.line)).or_insert_with(|| {
                     names_of_lines.push(names[group(frame) as usize]);
                     names_of_lines.len() as u32 - 1
                 })
@@ -249,7 +251,11 @@ impl<'a> FrameGroups<'a> {
     }
 
     /// Returns for each row the file and line on which most of it falls, the first of equal ones.
-    fn heaviest<'f>(&self, frames: &'f FrameTable<'_>, weights: &[u128]) -> Vec<(&'f str, i64)> {
+    fn heaviest_lines<'f>(
+        &self,
+        frames: &'f FrameTable<'_>,
+        weights: &[u128],
+    ) -> Vec<(&'f str, i64)> {
         let mut by_line: HashMap<(u32, &str, i64), u128> = HashMap::new();
         for (index, frame) in frames.frames.iter().enumerate() {
             if weights[index] > 0 {
@@ -268,7 +274,7 @@ impl<'a> FrameGroups<'a> {
 }
 
 /// Returns the wanted rows in order of their values, the largest first, no more than asked for.
-fn order(
+fn order_rows(
     values: impl Iterator<Item = i128>,
     limit: usize,
     wanted: impl Fn(usize) -> bool,
@@ -298,7 +304,7 @@ fn order(
     largest.into_iter().map(|(_, row)| row).collect()
 }
 
-fn ranked(name: &str, file: &str, line: i64, sums: RowSums, stack: Vec<String>) -> RankedRow {
+fn make_row(name: &str, file: &str, line: i64, sums: RowSums, stack: Vec<String>) -> RankedRow {
     let (flat, cum) = (saturate(sums.flat), saturate(sums.cum));
     let row = TopRow { name: name.to_owned(), file: file.to_owned(), line, flat, cum, stack };
     RankedRow { row, companion: saturate(sums.companion) }

@@ -3,7 +3,7 @@
 use profile_format::escaped;
 
 use super::{By, Top};
-use crate::table::{TextColumns, frames, place};
+use crate::table::{TextColumns, format_place, frames_below_leaf};
 use crate::units::{format_percent, format_value};
 
 /// Writes a ranking as text, its lines of at most `width` characters, 40 at least. `by` says what
@@ -28,7 +28,11 @@ pub fn render(top: &Top, by: By, width: usize) -> String {
         if by != By::Site {
             figures.extend([value(row.cum), share(row.cum)]);
         }
-        table.row(figures, place(&row.name, &row.file, row.line), frames(&row.stack));
+        table.add_row(
+            figures,
+            format_place(&row.name, &row.file, row.line),
+            frames_below_leaf(&row.stack),
+        );
     }
     let total = format!("{}: total {}", top.sample_type, value(top.total));
     format!("{}\n{}", escaped(&total), table.render(width))

@@ -5,17 +5,17 @@ use serde::Serialize;
 use super::{Blocked, SlowPolls, TraceSummary};
 use crate::units::{format_value, plural};
 
-/// Something that a trace shows and that is rarely meant to be so.
+/// Something in a trace that is rarely meant to be so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// The kind: `blocked worker`, `starved`, `slow polls`, `never polled again`, `queue` or
     /// `lost events`.
     pub what: &'static str,
-    /// The whole of it, as one line.
+    /// The finding, as one line.
     pub text: String,
 }
 
-/// Average length of a queue that is worth a word.
+/// Mean length from which on a queue is a finding.
 const LONG_QUEUE: f64 = 1.0;
 
 /// Returns the findings of a trace's summary, the worst first. Background tasks may wait for as
@@ -41,18 +41,19 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
             "blocked worker",
             format!(
                 "{} has kept thread {} ({}) from all other tasks for {}{more}{still}",
-                task(&blocked.name, &blocked.site),
+                name_task(&blocked.name, &blocked.site),
                 blocked.thread_name,
                 blocked.thread,
-                time(blocked.micros)
+                format_micros(blocked.micros)
             ),
         );
     }
     for idle in &summary.never_polled {
         let many = if idle.count > 1 { format!("{} of them, ", idle.count) } else { String::new() };
         // Whether it is ready is no question of what it is for.
-        if let Some(was) = starved(&idle.state) {
-            let (task, longest) = (task(&idle.name, &idle.site), time(idle.longest_micros));
+        if let Some(was) = readiness_word(&idle.state) {
+            let (task, longest) =
+                (name_task(&idle.name, &idle.site), format_micros(idle.longest_micros));
             found("starved", format!("{task}: {many}{was}, but not polled for {longest}"));
             continue;
         }
@@ -67,13 +68,14 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
             "never polled again",
             format!(
                 "{}: {many}idle for {}{place}",
-                task(&idle.name, &idle.site),
-                time(idle.longest_micros)
+                name_task(&idle.name, &idle.site),
+                format_micros(idle.longest_micros)
             ),
         );
     }
     for late in &summary.late_polls {
-        let (task, longest) = (task(&late.name, &late.site), time(late.longest_micros));
+        let (task, longest) =
+            (name_task(&late.name, &late.site), format_micros(late.longest_micros));
         let more = match late.count {
             1 => String::new(),
             count => format!(", the longest of {count} times"),
@@ -90,9 +92,9 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
             "slow polls",
             format!(
                 "{}: {} over 10 ms, the longest {}",
-                task(&slow.name, &slow.site),
+                name_task(&slow.name, &slow.site),
                 plural(slow.count, "poll"),
-                time(slow.longest_micros)
+                format_micros(slow.longest_micros)
             ),
         );
     }
@@ -112,7 +114,7 @@ pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
 }
 
 /// Returns the word for how a task became ready, `None` for tasks in other states.
-fn starved(state: &str) -> Option<&'static str> {
+fn readiness_word(state: &str) -> Option<&'static str> {
     match state {
         "woken" => Some("woken"),
         "new" => Some("started"),
@@ -121,10 +123,10 @@ fn starved(state: &str) -> Option<&'static str> {
 }
 
 /// Returns `task NAME (SITE)`, without the place where it is not known.
-fn task(name: &str, site: &str) -> String {
+fn name_task(name: &str, site: &str) -> String {
     if site.is_empty() { format!("task {name}") } else { format!("task {name} ({site})") }
 }
 
-pub(super) fn time(micros: f64) -> String {
+pub(super) fn format_micros(micros: f64) -> String {
     format_value((micros * 1000.0) as i64, "nanoseconds")
 }

@@ -1,8 +1,8 @@
 //! Reading Chrome trace events one at a time, from either form: an object that has them under
 //! `traceEvents`, or the bare array.
 //!
-//! Values of a type that nobody expects are as good as missing: writers differ in what they take for
-//! a number.
+//! Values of a type that nobody expects are as good as missing: writers differ in what they take
+//! for a number.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -22,8 +22,7 @@ pub(super) struct ChromeEvent<'a> {
     pub(super) arguments: ObjectFields<'a>,
 }
 
-/// The fields of an object that are of use: of an event's arguments, of a group of tasks, or of the
-/// whole.
+/// The scalar fields of an object: of an event's arguments, of a group of tasks, or of `otherData`.
 #[derive(Debug, Default)]
 pub(super) struct ObjectFields<'a> {
     texts: Vec<(Cow<'a, str>, ScalarValue<'a>)>,
@@ -48,7 +47,7 @@ impl ObjectFields<'_> {
         matches!(self.find(name), Some(ScalarValue::Flag(true)))
     }
 
-    /// Returns the numbers that are there.
+    /// Returns the fields that are numbers, or texts of numbers.
     pub(super) fn numbers(&self) -> impl Iterator<Item = f64> {
         self.texts.iter().filter_map(|(_, value)| value.number())
     }
@@ -58,14 +57,14 @@ impl ObjectFields<'_> {
     }
 }
 
-/// The receiver of what is read.
+/// Receiver of the events and facts of a trace, as they are read.
 pub(super) trait EventSink {
     /// Takes an event. An error ends the reading.
-    fn event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String>;
+    fn take_event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String>;
     /// Takes a field of `otherData`.
-    fn fact(&mut self, facts: &ObjectFields<'_>);
+    fn take_facts(&mut self, facts: &ObjectFields<'_>);
     /// Takes a group of tasks in `otherData`.
-    fn group(&mut self, group: &ObjectFields<'_>);
+    fn take_group(&mut self, group: &ObjectFields<'_>);
 }
 
 /// Reads a trace. On an error everything before it was given to the sink.
@@ -127,7 +126,7 @@ impl<'de, S: EventSink> Visitor<'de> for EventList<'_, S> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(event) = seq.next_element::<ChromeEvent<'de>>()? {
-            self.0.event(&event).map_err(de::Error::custom)?;
+            self.0.take_event(&event).map_err(de::Error::custom)?;
         }
         Ok(())
     }
@@ -160,7 +159,7 @@ impl<'de, S: EventSink> Visitor<'de> for OtherData<'_, S> {
                 facts.push(key.0, value);
             }
         }
-        self.0.fact(&facts);
+        self.0.take_facts(&facts);
         Ok(())
     }
 }
@@ -184,7 +183,7 @@ impl<'de, S: EventSink> Visitor<'de> for TaskGroups<'_, S> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
         while let Some(group) = seq.next_element::<ObjectFields<'de>>()? {
-            self.0.group(&group);
+            self.0.take_group(&group);
         }
         Ok(())
     }
@@ -202,7 +201,7 @@ impl<'de> de::Deserialize<'de> for TextSeed<'de> {
     }
 }
 
-/// A value without parts. What has parts is skipped.
+/// A JSON value that is no array and no object; those are skipped, and count as `None`.
 #[derive(Debug)]
 enum ScalarValue<'a> {
     Text(Cow<'a, str>),
@@ -215,7 +214,7 @@ enum ScalarValue<'a> {
 const LARGEST: f64 = 1e18;
 
 impl ScalarValue<'_> {
-    /// Returns a number, or the one that a text is.
+    /// Returns the number that the value is, or that its text is.
     fn number(&self) -> Option<f64> {
         let number = match self {
             ScalarValue::Number(number) => *number,

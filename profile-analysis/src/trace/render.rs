@@ -1,22 +1,22 @@
 //! Writing a summary for people.
 
-use super::findings::{Finding, time};
+use super::findings::{Finding, format_micros};
 use super::{TraceSummary, findings};
-use crate::table::{NARROWEST, TextColumns, wrapped};
+use crate::table::{NARROWEST, TextColumns, wrap_lines};
 
 /// Writes a summary as text, with `rows` rows in each table. Its lines have `width` characters at
 /// most, 40 at least: what is longer goes on in the next one.
 pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
     let width = width.max(NARROWEST);
     let mut text = String::new();
-    let mut line = |content: &str| text.push_str(&wrapped(content, width, 2));
+    let mut line = |content: &str| text.push_str(&wrap_lines(content, width, 2));
     let producer = match summary.producer.as_str() {
         "" => String::new(),
         producer => format!(" by {producer}"),
     };
     line(&format!(
         "trace{producer} of {}: {} events of {} threads",
-        time(summary.window_micros),
+        format_micros(summary.window_micros),
         summary.events,
         summary.threads
     ));
@@ -44,9 +44,12 @@ pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
     if !summary.busiest.is_empty() {
         let mut table = TextColumns::new(&["busy", "longest", "polls", "task"]);
         for task in summary.busiest.iter().take(rows) {
-            let figures =
-                vec![time(task.busy_micros), time(task.longest_micros), task.polls.to_string()];
-            table.row(figures, format!("{} ({})", task.name, task.site), Vec::new());
+            let figures = vec![
+                format_micros(task.busy_micros),
+                format_micros(task.longest_micros),
+                task.polls.to_string(),
+            ];
+            table.add_row(figures, format!("{} ({})", task.name, task.site), Vec::new());
         }
         text.push('\n');
         text.push_str(&table.render(width));
@@ -58,7 +61,7 @@ pub fn render(summary: &TraceSummary, rows: usize, width: usize) -> String {
 /// `width` characters, 40 at least.
 pub fn render_findings(findings: &[Finding], rows: usize, width: usize) -> String {
     let line = |finding: &Finding| {
-        wrapped(&format!("  {:<18}  {}", finding.what, finding.text), width.max(NARROWEST), 22)
+        wrap_lines(&format!("  {:<18}  {}", finding.what, finding.text), width.max(NARROWEST), 22)
     };
     findings.iter().take(rows).map(line).collect()
 }

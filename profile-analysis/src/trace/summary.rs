@@ -22,12 +22,12 @@ const NAME: usize = 256;
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct TraceLimits {
-    /// Most bytes that a gzip'd trace may have in the end.
+    /// Most bytes of a gzip'd trace once it is decompressed.
     pub bytes: u64,
     /// Most events that are read.
     pub events: u64,
-    /// Most pairs of a name and a place that are told apart, and as many threads; what comes after
-    /// them is one.
+    /// Most pairs of a name and a place that are told apart, and as many threads; further ones are
+    /// counted as one.
     pub names: usize,
     /// Most blocking polls, and groups of idle tasks, that are listed, the longest first.
     pub listed: usize,
@@ -43,7 +43,7 @@ impl Default for TraceLimits {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct TraceSummary {
-    /// The program that wrote it; empty where it doesn't say.
+    /// The program that wrote the trace; empty where the trace doesn't say.
     pub producer: String,
     /// Length of the window, in microseconds.
     pub window_micros: f64,
@@ -63,11 +63,11 @@ pub struct TraceSummary {
     pub late_polls: Vec<SlowPolls>,
     /// Tasks that were not polled in the whole window.
     pub never_polled: Vec<IdleTasks>,
-    /// Tasks that were ready and had no worker; `None` where nobody counted.
+    /// Queue of tasks that were ready and had no worker; `None` where the trace doesn't count them.
     pub queue: Option<Queue>,
     /// Number of waits of threads.
     pub waits: u64,
-    /// Number of those waits for which it is known what ended them.
+    /// Number of those waits whose wake-up is known.
     pub wake_ups: u64,
     /// Number of spans that were entered and left.
     pub spans: u64,
@@ -80,7 +80,7 @@ pub struct TraceSummary {
 pub struct TaskTime {
     /// The task's name.
     pub name: String,
-    /// Place where it was started, as `file:line`.
+    /// Place where the task was started, as `file:line`.
     pub site: String,
     /// Number of polls.
     pub polls: u64,
@@ -90,16 +90,17 @@ pub struct TaskTime {
     pub longest_micros: f64,
 }
 
-/// Polls of such tasks that took too long, or took too long to begin.
+/// Polls of tasks with one name, started at one place, that took too long, or took too long to
+/// begin.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SlowPolls {
     /// The task's name.
     pub name: String,
-    /// Place where it was started, as `file:line`.
+    /// Place where the task was started, as `file:line`.
     pub site: String,
     /// Number of such polls.
     pub count: u64,
-    /// Time that the longest of them took, or had to wait.
+    /// Time that the longest of these polls took, or had to wait.
     pub longest_micros: f64,
 }
 
@@ -108,15 +109,15 @@ pub struct SlowPolls {
 pub struct Blocked {
     /// The task's name.
     pub name: String,
-    /// Place where it was started, as `file:line`.
+    /// Place where the task was started, as `file:line`.
     pub site: String,
     /// The thread's id.
     pub thread: u64,
     /// The thread's name.
     pub thread_name: String,
-    /// Time that it took within the window.
+    /// Time that the poll took within the window.
     pub micros: f64,
-    /// True where it was still running when the window closed.
+    /// True where the poll was still running when the window closed.
     pub unfinished: bool,
 }
 
@@ -153,7 +154,8 @@ pub struct Queue {
 ///
 /// # Errors
 ///
-/// Where the bytes are something else, and what is to be done with a trace of Go's.
+/// Where the bytes are no Chrome trace events; of an execution trace of Go's the error says which
+/// tool reads it.
 pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
     match sniff(bytes) {
         Format::Trace => {}
@@ -170,7 +172,8 @@ pub fn summarize(bytes: &[u8], limits: &TraceLimits) -> Result<TraceSummary> {
     Ok(summary)
 }
 
-/// Returns the bytes of a trace that may be gzip'd, and what is wrong with them.
+/// Returns the decompressed bytes of a trace that may be gzip'd, and a warning where they are not
+/// whole.
 fn unpack(bytes: &[u8], limit: u64) -> (Cow<'_, [u8]>, Option<String>) {
     if !is_gzip(bytes) {
         return (Cow::Borrowed(bytes), None);
@@ -192,7 +195,7 @@ struct SummaryBuilder {
     late: HashMap<(String, String), SlowPolls>,
     threads: HashMap<u64, String>,
     queue: (f64, u64, f64),
-    /// The last poll of each thread that blocked it: when it began, and how long it took.
+    /// Beginning and length, in microseconds, of the last poll of each thread that blocked it.
     blocking: HashMap<u64, (f64, f64)>,
     /// Latest time of any event.
     end: f64,
@@ -200,7 +203,7 @@ struct SummaryBuilder {
 }
 
 impl EventSink for SummaryBuilder {
-    fn event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String> {
+    fn take_event(&mut self, event: &ChromeEvent<'_>) -> Result<(), String> {
         if self.summary.events >= self.limits.events {
             return Err(format!("more than {} events", self.limits.events));
         }
@@ -208,16 +211,16 @@ impl EventSink for SummaryBuilder {
         match &*event.phase {
             "M" => {
                 if event.name == "thread_name" {
-                    let name = cut(event.arguments.text("name"));
-                    self.thread(event.thread).clone_from(&name);
+                    let name = cut_name(event.arguments.text("name"));
+                    self.thread_name(event.thread).clone_from(&name);
                 }
                 return Ok(());
             }
-            "C" => self.counter(event),
+            "C" => self.add_counter(event),
             "X" => {
-                self.thread(event.thread);
+                self.thread_name(event.thread);
                 match &*event.category {
-                    "task" => self.poll(event),
+                    "task" => self.add_poll(event),
                     "wait" => self.summary.waits += 1,
                     "span" => self.summary.spans += 1,
                     _ => {}
@@ -231,33 +234,33 @@ impl EventSink for SummaryBuilder {
         Ok(())
     }
 
-    fn fact(&mut self, facts: &ObjectFields<'_>) {
-        self.summary.producer = cut(facts.text("producer"));
+    fn take_facts(&mut self, facts: &ObjectFields<'_>) {
+        self.summary.producer = cut_name(facts.text("producer"));
         self.summary.window_micros = facts.number("window_micros").unwrap_or(0.0);
         self.summary.lost_events = facts.number("lost_events").unwrap_or(0.0) as u64;
     }
 
-    fn group(&mut self, group: &ObjectFields<'_>) {
+    fn take_group(&mut self, group: &ObjectFields<'_>) {
         let count = group.number("unpolled").unwrap_or(0.0) as u64;
         if count > 0 {
             self.summary.never_polled.push(IdleTasks {
-                name: cut(group.text("name")),
-                site: cut(group.text("site")),
-                await_point: cut(group.text("await")),
-                category: cut(group.text("category")),
-                state: cut(group.text("state")),
+                name: cut_name(group.text("name")),
+                site: cut_name(group.text("site")),
+                await_point: cut_name(group.text("await")),
+                category: cut_name(group.text("category")),
+                state: cut_name(group.text("state")),
                 count,
                 longest_micros: group.number("longest_micros").unwrap_or(0.0),
             });
             let idle = &mut self.summary.never_polled;
-            shorten(idle, self.limits.listed, |idle| idle.longest_micros);
+            shorten_list(idle, self.limits.listed, |idle| idle.longest_micros);
         }
     }
 }
 
 impl SummaryBuilder {
-    fn poll(&mut self, event: &ChromeEvent<'_>) {
-        let key = (cut(&event.name), cut(event.arguments.text("site")));
+    fn add_poll(&mut self, event: &ChromeEvent<'_>) {
+        let key = (cut_name(&event.name), cut_name(event.arguments.text("site")));
         let other = || ("(other names)".to_owned(), String::new());
         let room = self.tasks.len() < self.limits.names || self.tasks.contains_key(&key);
         self.too_many |= !room;
@@ -274,19 +277,19 @@ impl SummaryBuilder {
         if took > BLOCKING_MICROS && !self.blocks_inside(event.thread, event.at, took) {
             let blocked = &mut self.summary.blocked_workers;
             blocked.push(Blocked {
-                name: cut(&event.name),
-                site: cut(event.arguments.text("site")),
+                name: cut_name(&event.name),
+                site: cut_name(event.arguments.text("site")),
                 thread: event.thread,
                 thread_name: String::new(),
                 micros: took,
                 unfinished: event.arguments.flag("unfinished"),
             });
-            shorten(blocked, self.limits.listed, |blocked| blocked.micros);
+            shorten_list(blocked, self.limits.listed, |blocked| blocked.micros);
         }
     }
 
-    /// Returns whether most of a poll that blocks a thread was one inside it, which is written
-    /// before it. The inner one is then the one that is listed.
+    /// Notes a poll that blocks a thread. Returns whether most of it was another one inside it,
+    /// which is written before it: then the inner one is listed, and this one is not.
     fn blocks_inside(&mut self, thread: u64, began: f64, took: f64) -> bool {
         if self.blocking.len() >= self.limits.names && !self.blocking.contains_key(&thread) {
             return false;
@@ -298,13 +301,13 @@ impl SummaryBuilder {
         })
     }
 
-    /// Takes a poll that began because its task was woken.
+    /// Counts a poll that began because its task was woken, if it began late.
     fn add_late_poll(&mut self, event: &ChromeEvent<'_>) {
         let waited = event.arguments.number("waited_micros").unwrap_or(0.0);
         if waited <= LATE_MICROS {
             return;
         }
-        let key = (cut(event.arguments.text("name")), cut(event.arguments.text("site")));
+        let key = (cut_name(event.arguments.text("name")), cut_name(event.arguments.text("site")));
         let room = self.late.len() < self.limits.names || self.late.contains_key(&key);
         self.too_many |= !room;
         if room {
@@ -314,7 +317,7 @@ impl SummaryBuilder {
         }
     }
 
-    fn counter(&mut self, event: &ChromeEvent<'_>) {
+    fn add_counter(&mut self, event: &ChromeEvent<'_>) {
         if event.name == "queue"
             && let Some(ready) = event.arguments.numbers().next()
         {
@@ -325,7 +328,7 @@ impl SummaryBuilder {
         }
     }
 
-    fn thread(&mut self, thread: u64) -> &mut String {
+    fn thread_name(&mut self, thread: u64) -> &mut String {
         let room = self.threads.len() < self.limits.names || self.threads.contains_key(&thread);
         self.too_many |= !room;
         self.threads.entry(if room { thread } else { u64::MAX }).or_default()
@@ -355,8 +358,8 @@ impl SummaryBuilder {
             });
         }
         let listed = self.limits.listed;
-        longest(&mut summary.never_polled, listed, |idle| idle.longest_micros);
-        longest(&mut summary.blocked_workers, listed, |blocked| blocked.micros);
+        keep_longest(&mut summary.never_polled, listed, |idle| idle.longest_micros);
+        keep_longest(&mut summary.blocked_workers, listed, |blocked| blocked.micros);
         for blocked in &mut summary.blocked_workers {
             blocked.thread_name = threads.get(&blocked.thread).cloned().unwrap_or_default();
         }
@@ -376,20 +379,20 @@ impl SummaryBuilder {
 }
 
 /// Cuts a list once it has twice as many entries as are to be kept.
-fn shorten<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
+fn shorten_list<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
     if list.len() >= 2 * keep {
-        longest(list, keep, length);
+        keep_longest(list, keep, length);
     }
 }
 
 /// Sorts a list, the longest first, and cuts it.
-fn longest<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
+fn keep_longest<T>(list: &mut Vec<T>, keep: usize, length: impl Fn(&T) -> f64) {
     list.sort_by(|a, b| length(b).total_cmp(&length(a)));
     list.truncate(keep);
 }
 
 /// Returns a text of any origin, cut to a bounded length.
-fn cut(text: &str) -> String {
+fn cut_name(text: &str) -> String {
     let mut end = text.len().min(NAME);
     while !text.is_char_boundary(end) {
         end -= 1;
