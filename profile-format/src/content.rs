@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-/// The content of a file, in one of two forms. Most are bytes in memory. One that would be large beside
-/// what it is made of, as a trace is, is made anew each time it is written, and its length is known
-/// before.
+/// The content of a file, in one of two forms. Most are bytes in memory. One that would be large
+/// beside what it is made of, as a trace is, is made anew each time it is written, and its length
+/// is known before.
 ///
 /// It can be read as a slice in either form. The second is then made whole, once, and kept.
 pub struct Content {
@@ -76,7 +76,8 @@ impl Content {
     ///
     /// # Errors
     ///
-    /// Those of the writer; and that what was written now is longer or shorter than it was said to be.
+    /// Those of the writer; and that what was written now is longer or shorter than it was said to
+    /// be.
     pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
         match &self.form {
             ContentStorage::Whole(bytes) => writer.write_all(bytes),

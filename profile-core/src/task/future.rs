@@ -28,8 +28,8 @@ pub struct Task {
 
 /// Describes a task that is started where this is called.
 ///
-/// Names are for groups of tasks. Of one that is made up as the program runs, a number at its end is
-/// cut off, and of all names of a process the first 8192 are kept.
+/// Names are for groups of tasks. Of one that is made up as the program runs, a number at its end
+/// is cut off, and of all names of a process the first 8192 are kept.
 #[inline]
 #[track_caller]
 pub fn named(name: impl Into<Cow<'static, str>>) -> Task {
@@ -55,9 +55,9 @@ impl Task {
     /// Returns the same task, telling also whether it was woken and waits for a worker. Tasks that
     /// are spawned by [`Task::spawn`] and its like do so anyway.
     ///
-    /// The future is polled with a waker around its executor's, which is kept as long as the future. On
-    /// tokio that changes nothing; an executor that ends a task once nobody can wake it does not notice
-    /// any more that nobody can.
+    /// The future is polled with a waker around its executor's, which is kept as long as the
+    /// future. On tokio that changes nothing; an executor that ends a task once nobody can wake it
+    /// does not notice any more that nobody can.
     pub fn following_wakes(self) -> Task {
         Task { follow: true, ..self }
     }

@@ -1,5 +1,5 @@
-//! Kinds of task: a name, a place in the source and a category, each combination kept once, so that a
-//! task, a poll and an event in a trace need no more than its number.
+//! Kinds of task: a name, a place in the source and a category, each combination kept once, so that
+//! a task, a poll and an event in a trace need no more than its number.
 
 use std::cell::Cell;
 use std::collections::HashMap;

@@ -1,9 +1,9 @@
 //! The tasks that are alive: a slab of slots.
 //!
 //! A slot is written by whoever polls its task, with plain stores and no lock, and read by whoever
-//! takes a dump. Each thread has some free slots at hand for tasks that begin, and takes those of tasks
-//! that end; a lock is taken for a batch of them. Slots are never freed, so that one can be written to
-//! without asking whether it is still there; they are used again.
+//! takes a dump. Each thread has some free slots at hand for tasks that begin, and takes those of
+//! tasks that end; a lock is taken for a batch of them. Slots are never freed, so that one can be
+//! written to without asking whether it is still there; they are used again.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -26,15 +26,16 @@ const PAGE: usize = 256;
 /// Task ids begin beyond the ids of threads, so that a dump can have both.
 pub(super) const FIRST_ID: u64 = 10_000_000;
 
-/// A live task, 64 bytes. Times are of the coarse clock, or of the precise one while a trace is taken.
+/// A live task, 64 bytes. Times are of the coarse clock, or of the precise one while a trace is
+/// taken.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(super) struct TaskSlot {
     /// 0 where the slot is free.
     id: AtomicU64,
     kind: AtomicU32,
-    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was none, and
-    /// [`FINISHED`] after the last poll.
+    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was
+    /// none, and [`FINISHED`] after the last poll.
     thread: AtomicU32,
     /// Time at which its poll began, or the last one ended; at which the task began, where there
     /// was none.
@@ -43,8 +44,8 @@ pub(super) struct TaskSlot {
     busy: AtomicU64,
     /// The longest poll in microseconds; a poll of more than an hour counts as one.
     longest: AtomicU32,
-    /// [`NESTED`], and [`WOKEN`] since the last poll began; above them the id's low bits, so that a waker that outlives its task tells
-    /// nothing of the next one.
+    /// [`NESTED`], and [`WOKEN`] since the last poll began; above them the id's low bits, so that a
+    /// waker that outlives its task tells nothing of the next one.
     flags: AtomicU32,
     polls: AtomicU64,
     /// The place where it said that it waits.
@@ -206,8 +207,8 @@ pub(super) fn end(slot: &'static TaskSlot) {
     at_hand(|at_hand| at_hand.give_back(slot));
 }
 
-/// A poll under way, until [`OpenPoll::end`] or [`OpenPoll::finish`]. Its parts are handed on one by one, so that they
-/// stay in registers: by way of memory a poll takes a third longer.
+/// A poll under way, until [`OpenPoll::end`] or [`OpenPoll::finish`]. Its parts are handed on one
+/// by one, so that they stay in registers: by way of memory a poll takes a third longer.
 #[derive(Clone, Copy)]
 pub(super) struct OpenPoll {
     slot: &'static TaskSlot,

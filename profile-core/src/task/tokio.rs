@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use crate::task::hooks::of_a_named_task;
 use crate::task::{Instrument as _, Registration, Task, TaskSource, named, register};
 
-/// Spawns a task that is known by this name, on the runtime that is current: [`tokio::spawn`] with a
-/// name.
+/// Spawns a task that is known by this name, on the runtime that is current: [`tokio::spawn`] with
+/// a name.
 ///
 /// # Panics
 ///
@@ -81,13 +81,13 @@ impl TaskSource for RuntimeTasks {
     }
 }
 
-/// Counts the tasks of a runtime in dumps and traces, for as long as the result lives. Every runtime
-/// whose tasks are named should be watched, or none.
+/// Counts the tasks of a runtime in dumps and traces, for as long as the result lives. Every
+/// runtime whose tasks are named should be watched, or none.
 pub fn watch(runtime: &Handle) -> Registration {
     register(RuntimeTasks(runtime.clone()))
 }
 
-/// Without hooks there is nobody to tell.
+/// Runs what spawns a task that has a name. Without hooks there is nobody to tell.
 #[cfg(not(tokio_unstable))]
 #[inline]
 fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {

@@ -1,12 +1,12 @@
 //! Threads that wait for each other's locks: a finding of the thread dump.
 //!
-//! What a std lock is held by is written nowhere. A guard, or the `Arc` that it came through, is on the
-//! stack of who holds it: so a thread that waits for one lock and has the address of another on its
-//! stack, for which the owner of the first waits, is in a cycle. A stack may hold such an address
-//! without a guard, which is why it is a question; it is asked only of threads that have not run for
-//! a while. A thread that waits for a lock which it holds itself can't be told from one that waits for
-//! another's: both have its address. glibc's mutexes name their owner. `parking_lot`'s sleepers don't
-//! say for what they sleep, and are left out.
+//! What a std lock is held by is written nowhere. A guard, or the `Arc` that it came through, is on
+//! the stack of who holds it: so a thread that waits for one lock and has the address of another on
+//! its stack, for which the owner of the first waits, is in a cycle. A stack may hold such an
+//! address without a guard, which is why it is a question; it is asked only of threads that have
+//! not run for a while. A thread that waits for a lock which it holds itself can't be told from one
+//! that waits for another's: both have its address. glibc's mutexes name their owner.
+//! `parking_lot`'s sleepers don't say for what they sleep, and are left out.
 
 use std::collections::VecDeque;
 use std::time::Duration;

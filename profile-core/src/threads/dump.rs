@@ -1,18 +1,18 @@
 //! `goroutine`: every OS thread, what it waits for, and its stack; and every task that is known.
 //!
 //! What is measured: one sample for each thread, with labels `thread` (its name), `state` and
-//! `category`; and the same as text in the grammar of Go's `debug=2` dumps. Cost: about 20 µs of CPU
-//! for each thread. Threads that wait are not disturbed: they are read through `/proc`. A thread
-//! that is running gets one signal and answers it from a handler; one that does not answer within a
-//! second is listed as such.
+//! `category`; and the same as text in the grammar of Go's `debug=2` dumps. Cost: about 20 µs of
+//! CPU for each thread. Threads that wait are not disturbed: they are read through `/proc`. A
+//! thread that is running gets one signal and answers it from a handler; one that does not answer
+//! within a second is listed as such.
 //!
-//! Threads that seem to wait for each other's locks are a `DEADLOCK?` among the comments, and have the
-//! label `deadlock`.
+//! Threads that seem to wait for each other's locks are a `DEADLOCK?` among the comments, and have
+//! the label `deadlock`.
 //!
-//! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is known
-//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
-//! [`Stats`](crate::stats::Stats) collector has seen them wait; and async tasks that nobody named are
-//! only counted, where anybody counts them.
+//! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is
+//! known only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
+//! [`Stats`](crate::stats::Stats) collector has seen them wait; and async tasks that nobody named
+//! are only counted, where anybody counts them.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -266,7 +266,7 @@ fn frames(profile: &Profile, stack: &[u32]) -> String {
     text
 }
 
-/// Returns the word for what a thread does: of a thread that waits, what for.
+/// Returns the word for what a thread does; of a thread that waits, the word for its system call.
 fn state_word(state: ThreadState) -> &'static str {
     match state {
         ThreadState::Running => "running",

@@ -164,9 +164,9 @@ fn exec_start(sched: &str) -> Option<Duration> {
     Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
 }
 
-/// Asks threads for their stacks by a signal, and waits for their answers. Those that block it are not
-/// asked: it would stay with them, for whoever waits for signals there, or for a program that this one
-/// executes in its place.
+/// Asks threads for their stacks by a signal, and waits for their answers. Those that block it are
+/// not asked: it would stay with them, for whoever waits for signals there, or for a program that
+/// this one executes in its place.
 fn ask(tids: &[u32], unwinder: Box<StackUnwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
     let signal = AnswerSignal::take()?;
     let ring = SampleRing::new(tids.len().next_power_of_two(), DEPTH);
@@ -196,7 +196,8 @@ fn ask(tids: &[u32], unwinder: Box<StackUnwinder>) -> io::Result<Vec<(u32, Vec<u
     Ok(answers)
 }
 
-/// Sends a thread of this process a signal; 0 is none. Whether it was sent, or there is such a thread.
+/// Sends a thread of this process a signal; 0 sends none, and only asks whether there is such a
+/// thread. Returns true where the kernel took it.
 fn send(tid: u32, signal: libc::c_int) -> bool {
     let arguments = [std::process::id() as usize, tid as usize, signal as usize, 0, 0, 0];
     // SAFETY: tgkill(2) with a signal whose handler is installed, or none.

@@ -1,8 +1,9 @@
 //! The tasks of a dump: beside the threads, in the same grammar.
 //!
-//! A task's frames are the place where it says that it waits, and the place where it was started. One
-//! that has been running for [`BLOCKING`] keeps its worker from everything else, and shows that thread's
-//! stack above them. Where a request asks for it, what a task waits in stands above its own frames.
+//! A task's frames are the place where it says that it waits, and the place where it was started.
+//! One that has been running for [`BLOCKING`] keeps its worker from everything else, and shows that
+//! thread's stack above them. Where a request asks for it, what a task waits in stands above its
+//! own frames.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -63,7 +64,7 @@ impl ListedTasks {
         tasks
     }
 
-    /// Returns the tasks as they are now, with what they wait in by these means.
+    /// Returns the tasks as they are now, with what they wait in as this detail tells it.
     pub(crate) fn in_detail(detail: Detail) -> ListedTasks {
         let mut tasks = ListedTasks { unknown: task::alive().unknown, ..ListedTasks::default() };
         let mut statuses = Vec::new();

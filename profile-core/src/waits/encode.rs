@@ -121,8 +121,9 @@ pub(crate) fn encode(
     builder.finish().encode_gzip()
 }
 
-/// Addresses at the beginning of a stack that are the waiter's: of a stack that wakes others, what
-/// they waited for is told by theirs, as the functions that wake are often inlined or jumped from.
+/// Counts the addresses at the beginning of a stack that are the waiter's: of a stack that wakes
+/// others, what they waited for is told by theirs, as the functions that wake are often inlined or
+/// jumped from.
 fn site(of: WaitProfile) -> usize {
     if of == WaitProfile::Mutex { SITE } else { 0 }
 }

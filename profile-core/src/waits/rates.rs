@@ -45,13 +45,15 @@ pub(super) fn change<T>(change: impl FnOnce(&mut WantedRates) -> T) -> T {
     changed
 }
 
-/// Makes ready for recording, in a build that can. Returns since when it is on.
+/// Functions that make ready for recording, in a build that can. They return the time since when
+/// it is on.
 static SWITCHES: &[fn() -> u64] = &[
     #[cfg(intercepted)]
     in_progress::switch_on,
 ];
 
-/// Makes ready for recording, if it was off until now. Returns since when it is on, or 0 where it can't be.
+/// Makes ready for recording, if it was off until now. Returns the time
+/// since when it is on, or 0 where it can't be.
 fn switched_on(since: u64) -> u64 {
     if since != 0 { since } else { SWITCHES.first().map_or(0, |switch_on| switch_on()) }
 }

@@ -1,7 +1,7 @@
 //! What is recorded of a wait or a wake, and with which weight.
 //!
-//! Runs inside interposed functions of libc: nothing here allocates, locks, waits, panics, touches a
-//! thread-local that is initialised lazily, or sets `errno`.
+//! Runs inside interposed functions of libc: nothing here allocates, locks, waits, panics, touches
+//! a thread-local that is initialised lazily, or sets `errno`.
 
 use std::cell::Cell;
 use std::sync::OnceLock;

@@ -1,4 +1,5 @@
-//! Writing a profile as the text that Go answers to `?debug=1`, and that older readers of pprof read.
+//! Writing a profile as the text that Go answers to `?debug=1`, and that older readers of pprof
+//! read.
 //!
 //! A row has values and the return addresses of a stack; below it, for people, each frame with its
 //! function and line. Readers take one from every address, so that they get back ours.
@@ -191,7 +192,7 @@ fn unscaled(objects: i64, bytes: i64, rate: i64) -> (i64, i64) {
     (count as i64, (count * mean).round() as i64)
 }
 
-/// Lines of tab-separated cells that stand below each other where a tab is eight wide.
+/// Writes lines of tab-separated cells that stand below each other where a tab is eight wide.
 fn columns(out: &mut String, rows: &[[String; 3]]) -> fmt::Result {
     const TAB: usize = 8;
     let stop = |column: usize| {

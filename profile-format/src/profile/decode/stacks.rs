@@ -95,7 +95,7 @@ impl StacksReader {
     }
 }
 
-/// Limits within which the offsets of stacks fit.
+/// Lowers limits so far that the offsets of stacks fit.
 fn within_offsets(limits: &DecodeLimits) -> DecodeLimits {
     DecodeLimits { max_bytes: limits.max_bytes.min(RawProfile::MOST), ..*limits }
 }
@@ -108,7 +108,7 @@ enum MoreInput {
 }
 
 impl StacksReading {
-    /// Reads the fields that are there as a whole, and answers with what is left.
+    /// Reads the fields that are there as a whole, and returns the bytes that are left.
     fn fields<'b>(
         &mut self,
         raw: &RawProfile<'_>,
@@ -137,7 +137,8 @@ impl StacksReading {
     }
 
     /// Reads the fields that began before the piece that came last, which begins at an offset.
-    /// Answers where in it the next field begins; `None` where all of it is still open.
+    /// Returns the offset in it at which the next field begins; `None` where all of it is still
+    /// open.
     fn close(
         &mut self,
         raw: &RawProfile<'_>,
