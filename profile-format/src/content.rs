@@ -98,14 +98,14 @@ impl Content {
         match self.form {
             ContentStorage::Whole(bytes) => bytes,
             ContentStorage::Written { write, whole, .. } => {
-                whole.into_inner().unwrap_or_else(|| made(&*write))
+                whole.into_inner().unwrap_or_else(|| run_writer(&*write))
             }
         }
     }
 }
 
 /// Runs the writer. Writing to a vector can't fail, and what else fails leaves it short.
-fn made(write: &WriteContent) -> Vec<u8> {
+fn run_writer(write: &WriteContent) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = write(&mut bytes);
     bytes
@@ -123,7 +123,9 @@ impl Deref for Content {
     fn deref(&self) -> &[u8] {
         match &self.form {
             ContentStorage::Whole(bytes) => bytes,
-            ContentStorage::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
+            ContentStorage::Written { write, whole, .. } => {
+                whole.get_or_init(|| run_writer(&**write))
+            }
         }
     }
 }

@@ -80,8 +80,8 @@ impl LiveTask {
     pub(super) fn begin(task: &Task) -> LiveTask {
         let Task { name, place, category, follow } = task;
         let slot = registry::begin(match name {
-            Cow::Borrowed(name) => kinds::of(name, place, *category),
-            Cow::Owned(name) => kinds::of_made_up(name, place, *category),
+            Cow::Borrowed(name) => kinds::intern_at(name, place, *category),
+            Cow::Owned(name) => kinds::intern_made_up(name, place, *category),
         });
         let wakes = if *follow { FutureWakers::new() } else { FutureWakers::ignored() };
         LiveTask { slot, wakes }

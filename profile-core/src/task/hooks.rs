@@ -45,7 +45,7 @@ pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
 }
 
 /// Runs what spawns a task that has a name.
-pub(super) fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
+pub(super) fn spawn_named<R>(spawn: impl FnOnce() -> R) -> R {
     struct RestoreNamed(bool);
     impl Drop for RestoreNamed {
         fn drop(&mut self) {

@@ -176,7 +176,7 @@ impl Drop for ThreadCache {
 
 /// Runs with what the thread has at hand; where the thread is ending, with what is there for all.
 #[inline]
-fn at_hand<R>(run: impl Fn(&ThreadCache) -> R) -> R {
+fn with_thread_cache<R>(run: impl Fn(&ThreadCache) -> R) -> R {
     HERE.try_with(&run).unwrap_or_else(|_| run(&ThreadCache::new()))
 }
 
@@ -184,7 +184,7 @@ fn at_hand<R>(run: impl Fn(&ThreadCache) -> R) -> R {
 #[inline]
 pub(super) fn begin(kind: KindId) -> &'static TaskSlot {
     let now = clock::coarse();
-    let (slot, id) = at_hand(|at_hand| (at_hand.slot(), at_hand.id()));
+    let (slot, id) = with_thread_cache(|cache| (cache.slot(), cache.id()));
     // Who sees any of what follows sees that the slot's last task is gone.
     fence(Ordering::Release);
     slot.kind.store(kind.0, Ordering::Relaxed);
@@ -193,7 +193,7 @@ pub(super) fn begin(kind: KindId) -> &'static TaskSlot {
     slot.spawned.store(now, Ordering::Relaxed);
     slot.busy.store(0, Ordering::Relaxed);
     slot.longest.store(0, Ordering::Relaxed);
-    slot.flags.store(owner(id) << BELOW, Ordering::Relaxed);
+    slot.flags.store(owner_bits(id) << BELOW, Ordering::Relaxed);
     slot.polls.store(0, Ordering::Relaxed);
     slot.awaits.set(None);
     slot.id.store(id, Ordering::Release);
@@ -204,7 +204,7 @@ pub(super) fn begin(kind: KindId) -> &'static TaskSlot {
 #[inline]
 pub(super) fn end(slot: &'static TaskSlot) {
     slot.id.store(0, Ordering::Release);
-    at_hand(|at_hand| at_hand.give_back(slot));
+    with_thread_cache(|cache| cache.give_back(slot));
 }
 
 /// A poll under way, until [`OpenPoll::end`] or [`OpenPoll::finish`]. Its parts are handed on one
@@ -222,7 +222,7 @@ pub(super) struct OpenPoll {
 /// straight path.
 #[cold]
 #[inline(never)]
-fn precise() -> u64 {
+fn read_precise_clock() -> u64 {
     clock::precise()
 }
 
@@ -246,7 +246,7 @@ pub(crate) fn is_polling() -> bool {
 /// Begins a poll.
 #[inline(always)]
 pub(super) fn enter(slot: &'static TaskSlot) -> OpenPoll {
-    let began = if ring::is_on() { precise() } else { clock::coarse() };
+    let began = if ring::is_on() { read_precise_clock() } else { clock::coarse() };
     slot.awaits.set(None);
     slot.since.store(began, Ordering::Relaxed);
     slot.thread.store(this_thread::tid(), Ordering::Release);
@@ -267,12 +267,12 @@ pub(super) fn enter(slot: &'static TaskSlot) -> OpenPoll {
 /// Returns the place where a task's wakers say that it was woken.
 #[inline]
 pub(super) fn mark(slot: &'static TaskSlot) -> WakeMark {
-    let owner = owner(slot.id.load(Ordering::Relaxed));
+    let owner = owner_bits(slot.id.load(Ordering::Relaxed));
     WakeMark { word: &slot.flags, thread: &slot.thread, owner }
 }
 
 /// Returns as much of a task's id as there is room for beside the flags.
-fn owner(id: u64) -> u32 {
+fn owner_bits(id: u64) -> u32 {
     (id as u32) << BELOW >> BELOW
 }
 

@@ -11,7 +11,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::threads::raw::{ThreadStack, ThreadState, is_still, memory};
+use crate::threads::raw::{ThreadStack, ThreadState, is_still_blocked, read_words};
 use crate::waits::site::{WaitKind, find_wait};
 
 /// A kind of lock whose holder can be looked for, as a stack that waits tells it.
@@ -68,7 +68,7 @@ pub(crate) fn find<'a>(
 ) -> Vec<LockCycle> {
     let waiting = threads.filter_map(|(thread, lock)| waiter(thread, lock?));
     let waiters: Vec<LockWaiter<'_>> = waiting.take(THREADS).collect();
-    let edges = build_wait_graph(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
+    let edges = build_wait_graph(&waiters, |waiter| read_words(waiter.thread.sp & !7, WORDS));
     let mut cycles: Vec<LockCycle> = Vec::new();
     // First by what guards hold; then by `Arc`s of locks too, which many have that hold no lock.
     for edges in [&edges.guards, &edges.all] {
@@ -82,7 +82,7 @@ pub(crate) fn find<'a>(
             }
             let Some(path) = find_way_back(start, edges) else { continue };
             // A second look: all of them are still where they were.
-            let is_still = |&index: &usize| is_still(waiters[index].thread);
+            let is_still = |&index: &usize| is_still_blocked(waiters[index].thread);
             if !path.iter().any(is_known) && path.iter().all(is_still) {
                 let tids = path.into_iter().map(|index| waiters[index].thread.tid).collect();
                 cycles.push(LockCycle { tids });
@@ -104,7 +104,7 @@ fn waiter(thread: &ThreadStack, lock: AwaitedLock) -> Option<LockWaiter<'_>> {
         AwaitedLock::Std { behind } => (address.wrapping_sub(behind), None),
         // `lock`, `count` and `owner` are the first words of a mutex of glibc.
         AwaitedLock::Pthread => {
-            let word = memory(address.wrapping_add(8) & !7, 1).first().map(|&word| word as u32);
+            let word = read_words(address.wrapping_add(8) & !7, 1).first().map(|&word| word as u32);
             (address, word)
         }
     };

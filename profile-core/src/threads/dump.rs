@@ -30,7 +30,7 @@ use crate::threads::deadlock::{AwaitedLock, LockCycle};
 use crate::threads::raw;
 use crate::threads::raw::{ThreadStack, ThreadState};
 use crate::threads::tasks::{ListedTasks, ThreadText};
-use crate::threads::text::{label, wait};
+use crate::threads::text::{format_label, format_wait};
 use crate::waits::encode::StackNames;
 use crate::waits::site;
 use profile_format::profile::{Builder, Profile};
@@ -66,7 +66,7 @@ impl Window for ThreadDump {
         Box::new(move || {
             let taken = SystemTime::now();
             let tasks = self.tasks.map_or_else(ListedTasks::now, ListedTasks::in_detail);
-            let threads = raw::all().map_err(|source| Error::Collect {
+            let threads = raw::read_all_stacks().map_err(|source| Error::Collect {
                 kind: Kind::Goroutine,
                 source: source.into(),
             })?;
@@ -162,7 +162,7 @@ impl<'a> ResolvedThreads<'a> {
         note_truncated(&mut builder, threads);
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
-        let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();
+        let frames = locations.iter().map(|stack| format_frames(&profile, stack)).collect();
         ResolvedThreads { threads, profile, stacks, locations, frames, cycles }
     }
 
@@ -184,8 +184,8 @@ impl<'a> ResolvedThreads<'a> {
                 text.push('\n');
             }
             // Writing to a string can't fail.
-            let (state, name) = (state_word(thread.state), label(&thread.name));
-            let wait = wait(thread.waited);
+            let (state, name) = (state_word(thread.state), format_label(&thread.name));
+            let wait = format_wait(thread.waited);
             let cycle = self.cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
             let deadlock =
                 cycle.map_or_else(String::new, |at| format!(", deadlock: {}", cycle_word(at)));
@@ -247,7 +247,7 @@ fn describe_cycle(cycle: &LockCycle, threads: &[ThreadStack]) -> String {
 }
 
 /// Writes the frames of a stack in Go's grammar: a line for the function, and one for its place.
-fn frames(profile: &Profile, stack: &[u32]) -> String {
+fn format_frames(profile: &Profile, stack: &[u32]) -> String {
     let mut text = String::new();
     for &index in stack {
         let lines = profile.lines_of(&profile.locations[index as usize]);
@@ -346,7 +346,7 @@ mod tests {
             })
             .collect();
         let waiting = || {
-            let threads = raw::all().unwrap();
+            let threads = raw::read_all_stacks().unwrap();
             let text = {
                 let dump = ResolvedThreads::new(&threads, &ListedTasks::now(), SystemTime::now());
                 dump.profile.check().unwrap();

@@ -245,13 +245,13 @@ unsafe extern "C-unwind" fn futex(
             wait.list(&[]);
         }
         answer = call!();
-        if let Some((table, weighed)) = wait.ended(answer) {
+        if let Some((table, weighed)) = wait.weigh_end(answer) {
             save(table, weighed, &[]);
         }
         drop(wait);
     } else if is_wake(operation) {
         // What others have waited up to now, before they run and before the stack is looked at.
-        let charged = record::release(address as u64);
+        let charged = record::charge_wake(address as u64);
         answer = call!();
         if let Some((table, weighed, site)) = charged {
             save(table, weighed, &site);
