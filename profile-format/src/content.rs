@@ -5,9 +5,9 @@ use std::io::{self, Write};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-/// The content of a file, in one of two forms. Most are bytes in memory. One that would be large beside
-/// what it is made of, as a trace is, is made anew each time it is written, and its length is known
-/// before.
+/// The content of a file, in one of two forms. Most are bytes in memory. One that would be large
+/// beside what it is made of, as a trace is, is made anew each time it is written, and its length
+/// is known before.
 ///
 /// It can be read as a slice in either form. The second is then made whole, once, and kept.
 pub struct Content {
@@ -76,7 +76,8 @@ impl Content {
     ///
     /// # Errors
     ///
-    /// Those of the writer; and that what was written now is longer or shorter than it was said to be.
+    /// Those of the writer; and that what was written now is longer or shorter than it was said to
+    /// be.
     pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
         match &self.form {
             ContentStorage::Whole(bytes) => writer.write_all(bytes),
@@ -97,14 +98,14 @@ impl Content {
         match self.form {
             ContentStorage::Whole(bytes) => bytes,
             ContentStorage::Written { write, whole, .. } => {
-                whole.into_inner().unwrap_or_else(|| made(&*write))
+                whole.into_inner().unwrap_or_else(|| run_writer(&*write))
             }
         }
     }
 }
 
 /// Runs the writer. Writing to a vector can't fail, and what else fails leaves it short.
-fn made(write: &WriteContent) -> Vec<u8> {
+fn run_writer(write: &WriteContent) -> Vec<u8> {
     let mut bytes = Vec::new();
     let _ = write(&mut bytes);
     bytes
@@ -122,7 +123,9 @@ impl Deref for Content {
     fn deref(&self) -> &[u8] {
         match &self.form {
             ContentStorage::Whole(bytes) => bytes,
-            ContentStorage::Written { write, whole, .. } => whole.get_or_init(|| made(&**write)),
+            ContentStorage::Written { write, whole, .. } => {
+                whole.get_or_init(|| run_writer(&**write))
+            }
         }
     }
 }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 /// The characters beyond ASCII that a reader doesn't see, or that change where others are seen: C1
-/// controls, format characters (bidirectional overrides, joiners, byte order marks, tags, soft hyphens),
-/// separators of lines and paragraphs, variation selectors and fillers.
+/// controls, format characters (bidirectional overrides, joiners, byte order marks, tags, soft
+/// hyphens), separators of lines and paragraphs, variation selectors and fillers.
 ///
 /// `Cc`, `Cf`, `Zl` and `Zp` of `DerivedGeneralCategory.txt`, and `Default_Ignorable_Code_Point` of
 /// `DerivedCoreProperties.txt`, in Unicode 16.0.

@@ -135,7 +135,8 @@ impl<R: BufRead> Gunzip<R> {
         }
     }
 
-    /// Reads until a buffer is full, the data ends or an error comes: how many bytes, and the error.
+    /// Reads until a buffer is full, the data ends or an error comes. Returns the number of bytes
+    /// read, and the error.
     pub fn fill(&mut self, buffer: &mut [u8]) -> (usize, Result<(), GunzipError>) {
         let mut filled = 0;
         while filled < buffer.len() {

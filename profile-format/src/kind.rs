@@ -1,7 +1,7 @@
 //! The kinds of profile, by the names that Go tools already ask for, and every fact about them.
 //!
-//! The table is the one place that knows what a kind is called, what its profiles hold and what a window
-//! is to it; everything else asks [`Kind::facts`].
+//! The table is the one place that knows what a kind is called, what its profiles hold and what a
+//! window is to it; everything else asks [`Kind::facts`].
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,13 +1,13 @@
 //! The formats that profiles have, and the words about them.
 //!
-//! [`profile`] is the profile.proto model: it is built, decoded, merged, scaled, checked, encoded and
-//! written as Go's text forms. [`jemalloc`] reads `heap_v2` dumps, and [`gunzip`] decompresses within
-//! bounds. [`Kind`] names each kind of profile and knows every fact about it, [`Unavailable`] says why a
-//! process can't give one, [`Content`] is what a finished file holds, and [`parse_duration`] reads
-//! windows as Go writes them.
+//! [`profile`] is the profile.proto model: it is built, decoded, merged, scaled, checked, encoded
+//! and written as Go's text forms. [`jemalloc`] reads `heap_v2` dumps, and [`gunzip`] decompresses
+//! within bounds. [`Kind`] names each kind of profile and knows every fact about it,
+//! [`Unavailable`] says why a process can't give one, [`Content`] is what a finished file holds,
+//! and [`parse_duration`] reads windows as Go writes them.
 //!
-//! What you do: hand over bytes, or build a [`Profile`](profile::Profile). What it does for you: the
-//! bytes may come from anyone; nothing panics on them, and what they can take is bounded.
+//! What you do: hand over bytes, or build a [`Profile`](profile::Profile). What it does for you:
+//! the bytes may come from anyone; nothing panics on them, and what they can take is bounded.
 //!
 //! It is *not* for taking profiles of a process (`profile-core`), for bundles of them
 //! (`profile-archive`) nor for saying what is in them (`profile-analysis`). It knows no operating

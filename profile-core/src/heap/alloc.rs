@@ -23,8 +23,9 @@ pub fn rate() -> u64 {
     feeds::RECORD.first().map_or(0, |record| (record.rate)())
 }
 
-/// Sets the mean of bytes allocated between two samples of [`Sampled`], and gives what it was before:
-/// 512 KiB at start. 0 switches sampling off, 1 samples every block, as Go's `MemProfileRate` does.
+/// Sets the mean of bytes allocated between two samples of [`Sampled`], and returns the previous
+/// one: 512 KiB at start. 0 switches sampling off, 1 samples every block, as Go's `MemProfileRate`
+/// does.
 ///
 /// It may be changed at any time: each sample is weighed by the rate that led to it. A thread takes
 /// the new rate over at its next sample, or where sampling was off after another 256 KiB at most.

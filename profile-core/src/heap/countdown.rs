@@ -1,7 +1,7 @@
 //! How many bytes a thread may allocate before its next sampled block.
 //!
-//! It runs inside allocators: it does not allocate, lock, wait or call anything but the logarithm of
-//! the mathematics library, and its thread-locals need no initialisation and no destruction.
+//! It runs inside allocators: it does not allocate, lock, wait or call anything but the logarithm
+//! of the mathematics library, and its thread-locals need no initialisation and no destruction.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -31,7 +31,8 @@ struct ThreadCountdown {
 /// While sampling is off a thread looks this often whether it still is.
 const LOOK: i64 = 256 << 10;
 
-/// Counts an allocation. Returns true where that is all there is to do; else [`take_sample_if_due`] is to be called.
+/// Counts an allocation. Returns true where that is all there is to do; else [`take_sample_if_due`]
+/// is to be called.
 #[inline(always)]
 pub(crate) fn fits_in_interval(size: usize) -> bool {
     THREAD.with(|thread| {
@@ -45,8 +46,8 @@ pub(crate) fn fits_in_interval(size: usize) -> bool {
 /// Decides about an allocation that did not fit: returns the rate that led to it where it is to be
 /// sampled, else `None`.
 ///
-/// The way to the next sample is forgotten wherever it is interrupted and drawn anew: the samples of
-/// a Poisson process don't know of each other, so that this changes no probability.
+/// The way to the next sample is forgotten wherever it is interrupted and drawn anew: the samples
+/// of a Poisson process don't know of each other, so that this changes no probability.
 #[cold]
 pub(crate) fn take_sample_if_due(size: usize) -> Option<u64> {
     let rate = RATE.load(Relaxed);

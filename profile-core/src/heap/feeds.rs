@@ -1,4 +1,5 @@
-//! What writes the record of allocations in this build, and what reads it: nothing, where it can't be had.
+//! What writes the record of allocations in this build, and what reads it: nothing, where it can't
+//! be had.
 
 use crate::heap::feed::{HeapFeed, HeapRecord};
 #[cfg(all(feature = "jemalloc", stacks))]

@@ -29,13 +29,13 @@ fn is_installed() -> bool {
     INSTALLED.get().is_some_and(|installed| *installed)
 }
 
-/// Bytes between two samples; 0 while sampling is off.
+/// Returns the bytes between two samples; 0 while sampling is off.
 fn rate() -> u64 {
     let is_active = jemalloc::flag(JemallocFlag::ProfActive) == Some(true);
     if is_active { rate_when_on() } else { 0 }
 }
 
-/// Bytes between two samples while sampling is on.
+/// Returns the bytes between two samples while sampling is on.
 fn rate_when_on() -> u64 {
     jemalloc::sample_rate().unwrap_or(0)
 }

@@ -13,10 +13,11 @@
 /// profilez::jemalloc_config!();
 /// ```
 ///
-/// Without an argument profiling is on with one sample every 512 KiB. What is sampled is recorded from
-/// the moment on that [`heap::install`](crate::heap::install) is called, or that a server is
-/// started. An argument is taken as it is: `jemalloc_config!("prof:true,prof_active:false,lg_prof_sample:20")`. The
-/// environment variable `_RJEM_MALLOC_CONF` overrides single options of either.
+/// Without an argument profiling is on with one sample every 512 KiB. What is sampled is recorded
+/// from the moment on that [`heap::install`](crate::heap::install) is called, or that a server is
+/// started. An argument is taken as it is:
+/// `jemalloc_config!("prof:true,prof_active:false,lg_prof_sample:20")`. The environment variable
+/// `_RJEM_MALLOC_CONF` overrides single options of either.
 ///
 /// It defines the symbol of jemalloc's ordinary, prefixed build (`_rjem_malloc_conf`) and that of a
 /// build with `unprefixed_malloc_on_supported_platforms` (`malloc_conf`). A program that already

@@ -1,9 +1,9 @@
 //! The sampled blocks that are in use, by address.
 //!
-//! It runs inside allocators: it does not allocate, lock, wait or call into libc. A block's place is
-//! in a small window of one of a few tables, each four times as large as the one before, which is
-//! made when the window is full in those. So nothing is ever moved, a place is taken and given back
-//! with one write, and a fork at any moment costs the child no more than a place.
+//! It runs inside allocators: it does not allocate, lock, wait or call into libc. A block's place
+//! is in a small window of one of a few tables, each four times as large as the one before, which
+//! is made when the window is full in those. So nothing is ever moved, a place is taken and given
+//! back with one write, and a fork at any moment costs the child no more than a place.
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -53,8 +53,8 @@ struct BlockTable {
     bits: u32,
 }
 
-/// In the last table there are four million places, 32 bytes each; in all there is room for five and a
-/// half million blocks.
+/// In the last table there are four million places, 32 bytes each; in all there is room for five
+/// and a half million blocks.
 const TABLES: usize = 6;
 /// 4096 places.
 const FIRST_BITS: u32 = 12;

@@ -6,11 +6,11 @@
 //! sampling hooks, which [`install`] puts in. Kinds `heap` and `allocs` and [`top`] read it, and
 //! never make an allocating thread wait.
 //!
-//! Blocks that were allocated before a feeder was there are not known to it: a program with jemalloc
-//! calls [`install`], or makes its [`Collectors`](crate::Collectors), before it allocates much. The
-//! hooks stay for as long as the process, because a block's end is seen only with them. A record is
-//! bounded: 64 MiB of stacks and five and a half million sampled blocks. What finds no room is counted
-//! without its stack, or left out and counted as dropped.
+//! Blocks that were allocated before a feeder was there are not known to it: a program with
+//! jemalloc calls [`install`], or makes its [`Collectors`](crate::Collectors), before it allocates
+//! much. The hooks stay for as long as the process, because a block's end is seen only with them. A
+//! record is bounded: 64 MiB of stacks and five and a half million sampled blocks. What finds no
+//! room is counted without its stack, or left out and counted as dropped.
 
 #[cfg(feature = "heap")]
 pub mod alloc;
@@ -126,9 +126,9 @@ impl Frame {
     }
 }
 
-/// Sees to it that allocations are recorded from here on, if they are not already, and says by whom.
-/// `None` where the program's allocator is neither wrapped in [`alloc::Sampled`]
-/// nor a jemalloc with profiling and hooks; the collectors say what is missing.
+/// Sees to it that allocations are recorded from here on, if they are not already, and says by
+/// whom. `None` where the program's allocator is neither wrapped in [`alloc::Sampled`] nor a
+/// jemalloc with profiling and hooks; the collectors say what is missing.
 ///
 /// Making [`Collectors`](crate::Collectors) calls it. It changes nothing else: jemalloc samples or
 /// doesn't as before.

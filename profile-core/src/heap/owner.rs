@@ -2,7 +2,8 @@
 
 use crate::heap::{raw, wrapper};
 
-/// The most places in the code that jemalloc, the wrapper and Rust's own functions around them take.
+/// The most places in the code that jemalloc, the wrapper and Rust's own functions around them
+/// take.
 pub(crate) const ALLOCATOR_DEPTH: usize = 12;
 
 /// The owner of a frame.

@@ -20,8 +20,8 @@ static TRUNCATED: AtomicU64 = AtomicU64::new(0);
 /// Frames of a stack that are kept.
 pub(crate) const DEPTH: usize = 128;
 
-/// Records a block of `size` bytes that was sampled at one byte of `rate`. `false` where there is no
-/// room: nothing is recorded then.
+/// Records a block of `size` bytes that was sampled at one byte of `rate`. `false` where there is
+/// no room: nothing is recorded then.
 pub(crate) fn record_allocation(
     key: BlockKey,
     size: u64,

@@ -1,8 +1,8 @@
 //! Interned stacks, each with what was allocated and freed there.
 //!
 //! It runs inside allocators: it does not allocate, lock, wait or call into libc. Sites are never
-//! removed, and a site is whole before it can be found, so that whoever reads disturbs nobody, and a
-//! fork at any moment leaves the child what it can go on with.
+//! removed, and a site is whole before it can be found, so that whoever reads disturbs nobody, and
+//! a fork at any moment leaves the child what it can go on with.
 
 use std::sync::atomic::{AtomicU64, Ordering::*};
 
@@ -179,7 +179,7 @@ impl SiteView {
         self.words.as_ptr().addr()
     }
 
-    /// Addresses inside calls, the leaf first; none for `OVERFLOW`.
+    /// Returns the addresses inside calls, the leaf first; none for `OVERFLOW`.
     pub(crate) fn stack(&self) -> impl ExactSizeIterator<Item = u64> + use<> {
         self.words[HEADER..].iter().map(|word| word.load(Relaxed))
     }

@@ -2,8 +2,8 @@
 //!
 //! A number that this process can't give is `None`, never 0. Where jemalloc is the global allocator
 //! the numbers are its own, which takes its feature `stats` for all but one of them. Elsewhere what
-//! [`alloc::Sampled`](crate::heap::alloc::Sampled) has sampled gives estimates, and glibc's malloc says
-//! what it holds, where it is the global allocator. [`stats`] takes some tens of microseconds.
+//! [`alloc::Sampled`](crate::heap::alloc::Sampled) has sampled gives estimates, and glibc's malloc
+//! says what it holds, where it is the global allocator. [`stats`] takes some tens of microseconds.
 
 mod process;
 #[cfg(target_os = "linux")]

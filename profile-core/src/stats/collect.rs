@@ -152,8 +152,9 @@ impl SharedStats {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Asks the user's sources outside the lock; a panic in one costs its figures only. Where no runtime
-    /// says how many tasks there are, those count that are known otherwise, if there are any.
+    /// Asks the user's sources outside the lock; a panic in one costs its figures only. Where no
+    /// runtime says how many tasks there are, those count that are known otherwise, if there are
+    /// any.
     fn runtime(&self) -> Runtime {
         let source = self.settings.runtime.as_ref();
         let mut runtime = source

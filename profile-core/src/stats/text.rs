@@ -17,7 +17,7 @@ impl<const N: usize> FileText<N> {
         FileText { bytes, len }
     }
 
-    /// Returns the text up to the first byte that is none.
+    /// Returns the text up to the first byte that is not UTF-8.
     pub(super) fn as_str(&self) -> &str {
         let bytes = &self.bytes[..self.len];
         match std::str::from_utf8(bytes) {

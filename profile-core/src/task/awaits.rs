@@ -26,10 +26,10 @@ pub const DETAIL_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct UnknownDetail;
 
 impl Detail {
-    /// All of them.
+    /// Every detail.
     pub const ALL: [Detail; 1] = [Detail::AwaitTree];
 
-    /// Its name in requests.
+    /// Returns its name in requests.
     pub const fn name(self) -> &'static str {
         match self {
             Detail::AwaitTree => "await-tree",

@@ -1,9 +1,9 @@
-//! What tasks wait in, in detail: for requests that ask for it by name, since telling costs the program
-//! more than a dump does.
+//! What tasks wait in, in detail: for requests that ask for it by name, since telling costs the
+//! program more than a dump does.
 //!
-//! Whoever tells does so on a thread of its own, for [`DETAIL_TIMEOUT`] at most: then the dump goes on
-//! without, and says so. A source that has not come back from one request is not asked by the next.
-//! What is told is foreign text, and is bounded here.
+//! Whoever tells does so on a thread of its own, for [`DETAIL_TIMEOUT`] at most: then the dump goes
+//! on without, and says so. A source that has not come back from one request is not asked by the
+//! next. What is told is foreign text, and is bounded here.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;

@@ -25,8 +25,8 @@ pub struct Task {
 
 /// Describes a task that is started where this is called.
 ///
-/// Names are for groups of tasks. Of one that is made up as the program runs, a number at its end is
-/// cut off, and of all names of a process the first 8192 are kept.
+/// Names are for groups of tasks. Of one that is made up as the program runs, a number at its end
+/// is cut off, and of all names of a process the first 8192 are kept.
 #[inline]
 #[track_caller]
 pub fn named(name: impl Into<Cow<'static, str>>) -> Task {
@@ -52,9 +52,9 @@ impl Task {
     /// Returns the same task, telling also whether it was woken and waits for a worker. Tasks that
     /// are spawned by [`Task::spawn`] and its like do so anyway.
     ///
-    /// The future is polled with a waker around its executor's, which is kept as long as the future. On
-    /// tokio that changes nothing; an executor that ends a task once nobody can wake it does not notice
-    /// any more that nobody can.
+    /// The future is polled with a waker around its executor's, which is kept as long as the
+    /// future. On tokio that changes nothing; an executor that ends a task once nobody can wake it
+    /// does not notice any more that nobody can.
     pub fn following_wakes(self) -> Task {
         Task { follow: true, ..self }
     }
@@ -77,8 +77,8 @@ impl LiveTask {
     pub(super) fn begin(task: &Task) -> LiveTask {
         let Task { name, place, category, follow } = task;
         let slot = registry::begin(match name {
-            Cow::Borrowed(name) => kinds::of(name, place, *category),
-            Cow::Owned(name) => kinds::of_made_up(name, place, *category),
+            Cow::Borrowed(name) => kinds::intern_at(name, place, *category),
+            Cow::Owned(name) => kinds::intern_made_up(name, place, *category),
         });
         let wakes = if *follow { FutureWakers::new() } else { FutureWakers::ignored() };
         LiveTask { slot, wakes }

@@ -1,5 +1,5 @@
-//! Every task of a tokio runtime, those of libraries too: by the runtime's hooks, which it has where the
-//! program is built with `--cfg tokio_unstable`.
+//! Every task of a tokio runtime, those of libraries too: by the runtime's hooks, which it has
+//! where the program is built with `--cfg tokio_unstable`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,14 +27,14 @@ thread_local! {
     static NAMED: Cell<bool> = const { Cell::new(false) };
     /// The polls that this thread is in.
     static POLLING: RefCell<Vec<(Id, OpenPoll)>> = const { RefCell::new(Vec::new()) };
-    /// A task that ended before it was told of: a runtime that is shut down ends what is spawned on it at
-    /// once, and only then says that it was spawned.
+    /// A task that ended before it was told of: a runtime that is shut down ends what is spawned on
+    /// it at once, and only then says that it was spawned.
     static STILLBORN: Cell<Option<Id>> = const { Cell::new(None) };
 }
 
 /// Makes every task of the runtime known, by the place where it was spawned. A task that has a name
-/// keeps it. Costs a lock, of one shard of many, at the beginning and the end of each poll. It takes the
-/// builder's four hooks for tasks.
+/// keeps it. Costs a lock, of one shard of many, at the beginning and the end of each poll. It
+/// takes the builder's four hooks for tasks.
 pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
     builder
         .on_task_spawn(spawned)
@@ -44,7 +44,7 @@ pub fn see_every_task(builder: &mut Builder) -> &mut Builder {
 }
 
 /// Runs what spawns a task that has a name.
-pub(super) fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
+pub(super) fn spawn_named<R>(spawn: impl FnOnce() -> R) -> R {
     struct RestoreNamed(bool);
     impl Drop for RestoreNamed {
         fn drop(&mut self) {

@@ -1,5 +1,5 @@
-//! Kinds of task: a name, a place in the source and a category, each combination kept once, so that a
-//! task, a poll and an event in a trace need no more than its number.
+//! Kinds of task: a name, a place in the source and a category, each combination kept once, so that
+//! a task, a poll and an event in a trace need no more than its number.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -134,7 +134,7 @@ thread_local! {
 
 /// Returns the number of the kind of a task that is started at `place`.
 #[inline]
-pub(super) fn of(
+pub(super) fn intern_at(
     name: &'static str,
     place: &'static Location<'static>,
     category: Category,
@@ -155,7 +155,7 @@ pub(super) fn of(
 
 /// Returns the same for a name that was made up as the program runs, so that it may count:
 /// `connection-17`.
-pub(super) fn of_made_up(
+pub(super) fn intern_made_up(
     name: &str,
     place: &'static Location<'static>,
     category: Category,
@@ -208,12 +208,12 @@ mod tests {
     #[test]
     fn a_kind_is_kept_once() {
         let place = Location::caller();
-        let named = |name: &'static str| of(name, place, Category::Background);
+        let named = |name: &'static str| intern_at(name, place, Category::Background);
         assert_eq!(named("once"), named("once"));
         assert_ne!(named("once"), named("twice"));
-        let made_up = of_made_up("once-5", place, Category::Background);
+        let made_up = intern_made_up("once-5", place, Category::Background);
         assert_eq!(made_up, named("once"));
-        assert_ne!(made_up, of("once", place, Category::PerRequest));
+        assert_ne!(made_up, intern_at("once", place, Category::PerRequest));
         let kind = find(made_up);
         assert_eq!((kind.name(), kind.file(), kind.line()), ("once", file!(), place.line()));
     }

@@ -1,12 +1,13 @@
 //! Async tasks: which there are, what each is doing, and for how long.
 //!
 //! What you do: give tasks a name, with [`spawn`] or [`Instrument::instrument`], and say where they
-//! wait, with [`Instrument::await_point`]. What it does for you: each such task stands in thread dumps
-//! with its spawn site, its state and how long it has been in it, and each poll stands in a trace.
-//! Nothing here needs an async runtime; the feature `tokio` adds what starts tasks on one.
+//! wait, with [`Instrument::await_point`]. What it does for you: each such task stands in thread
+//! dumps with its spawn site, its state and how long it has been in it, and each poll stands in a
+//! trace. Nothing here needs an async runtime; the feature `tokio` adds what starts tasks on one.
 //!
-//! A poll costs two looks at a coarse clock, and a live task 64 bytes, or twice that once it waits. Names are kept once each, and a
-//! process can have some thousands: what is different in each task does not belong into its name.
+//! A poll costs two looks at a coarse clock, and a live task 64 bytes, or twice that once it waits.
+//! Names are kept once each, and a process can have some thousands: what is different in each task
+//! does not belong into its name.
 //!
 //! It is *not* a supervisor: nothing is cancelled, woken or polled from here.
 //!

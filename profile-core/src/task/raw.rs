@@ -1,8 +1,8 @@
 //! A waker that leaves a mark where it is used, and costs an allocation only for a task that waits.
 //!
-//! The first time, a future is polled with a waker that is lent to it. Where the future clones it, to be
-//! woken later, or is polled again, an owned one is made, once; later polls are given that one, so that the
-//! future finds it unchanged and clones nothing.
+//! The first time, a future is polled with a waker that is lent to it. Where the future clones it,
+//! to be woken later, or is polled again, an owned one is made, once; later polls are given that
+//! one, so that the future finds it unchanged and clones nothing.
 
 use std::mem::ManuallyDrop;
 use std::ptr;
@@ -66,8 +66,8 @@ struct OwnedWaker {
     word: &'static AtomicU32,
     thread: &'static AtomicU32,
     owner: u32,
-    /// While a trace is taken, by which thread and when the mark was left, until the poll that is due to it begins;
-    /// else 0. Whoever leaves the mark writes both, the time last.
+    /// While a trace is taken, by which thread and when the mark was left, until the poll that is
+    /// due to it begins; else 0. Whoever leaves the mark writes both, the time last.
     woken_by: AtomicU32,
     woken_at: AtomicU64,
 }
@@ -189,9 +189,9 @@ pub(crate) struct WakeUp {
     pub(crate) by: u32,
 }
 
-/// Polls with a waker that leaves a mark when it is used, and then uses that of `cx`; where wakers are ignored, with
-/// `cx` itself. A future's mark is the same each time. Tells `woken` of the wake-up that a poll is due to which began
-/// at `due`, where a trace is taken.
+/// Polls with a waker that leaves a mark when it is used, and then uses that of `cx`; where wakers
+/// are ignored, with `cx` itself. A future's mark is the same each time. Tells `woken` of the
+/// wake-up that a poll is due to which began at `due`, where a trace is taken.
 #[inline]
 pub(crate) fn poll<R>(
     kept: &mut FutureWakers,

@@ -1,9 +1,9 @@
 //! The tasks that are alive: a slab of slots.
 //!
 //! A slot is written by whoever polls its task, with plain stores and no lock, and read by whoever
-//! takes a dump. Each thread has some free slots at hand for tasks that begin, and takes those of tasks
-//! that end; a lock is taken for a batch of them. Slots are never freed, so that one can be written to
-//! without asking whether it is still there; they are used again.
+//! takes a dump. Each thread has some free slots at hand for tasks that begin, and takes those of
+//! tasks that end; a lock is taken for a batch of them. Slots are never freed, so that one can be
+//! written to without asking whether it is still there; they are used again.
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
@@ -25,15 +25,16 @@ const PAGE: usize = 256;
 /// Task ids begin beyond the ids of threads, so that a dump can have both.
 pub(super) const FIRST_ID: u64 = 10_000_000;
 
-/// A live task, 64 bytes. Times are of the coarse clock, or of the precise one while a trace is taken.
+/// A live task, 64 bytes. Times are of the coarse clock, or of the precise one while a trace is
+/// taken.
 #[derive(Debug, Default)]
 #[repr(align(64))]
 pub(super) struct TaskSlot {
     /// 0 where the slot is free.
     id: AtomicU64,
     kind: AtomicU32,
-    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was none, and
-    /// [`FINISHED`] after the last poll.
+    /// The thread that is polling it, or the one that did last, with [`POLLED`]; 0 where there was
+    /// none, and [`FINISHED`] after the last poll.
     thread: AtomicU32,
     /// Time at which its poll began, or the last one ended; at which the task began, where there
     /// was none.
@@ -42,8 +43,8 @@ pub(super) struct TaskSlot {
     busy: AtomicU64,
     /// The longest poll in microseconds; a poll of more than an hour counts as one.
     longest: AtomicU32,
-    /// [`NESTED`], and [`WOKEN`] since the last poll began; above them the id's low bits, so that a waker that outlives its task tells
-    /// nothing of the next one.
+    /// [`NESTED`], and [`WOKEN`] since the last poll began; above them the id's low bits, so that a
+    /// waker that outlives its task tells nothing of the next one.
     flags: AtomicU32,
     polls: AtomicU64,
     /// The place where it said that it waits.
@@ -174,7 +175,7 @@ impl Drop for ThreadCache {
 
 /// Runs with what the thread has at hand; where the thread is ending, with what is there for all.
 #[inline]
-fn at_hand<R>(run: impl Fn(&ThreadCache) -> R) -> R {
+fn with_thread_cache<R>(run: impl Fn(&ThreadCache) -> R) -> R {
     HERE.try_with(&run).unwrap_or_else(|_| run(&ThreadCache::new()))
 }
 
@@ -182,7 +183,7 @@ fn at_hand<R>(run: impl Fn(&ThreadCache) -> R) -> R {
 #[inline]
 pub(super) fn begin(kind: KindId) -> &'static TaskSlot {
     let now = clock::coarse();
-    let (slot, id) = at_hand(|at_hand| (at_hand.slot(), at_hand.id()));
+    let (slot, id) = with_thread_cache(|cache| (cache.slot(), cache.id()));
     // Who sees any of what follows sees that the slot's last task is gone.
     fence(Ordering::Release);
     slot.kind.store(kind.0, Ordering::Relaxed);
@@ -191,7 +192,7 @@ pub(super) fn begin(kind: KindId) -> &'static TaskSlot {
     slot.spawned.store(now, Ordering::Relaxed);
     slot.busy.store(0, Ordering::Relaxed);
     slot.longest.store(0, Ordering::Relaxed);
-    slot.flags.store(owner(id) << BELOW, Ordering::Relaxed);
+    slot.flags.store(owner_bits(id) << BELOW, Ordering::Relaxed);
     slot.polls.store(0, Ordering::Relaxed);
     slot.awaits.set(None);
     slot.id.store(id, Ordering::Release);
@@ -202,11 +203,11 @@ pub(super) fn begin(kind: KindId) -> &'static TaskSlot {
 #[inline]
 pub(super) fn end(slot: &'static TaskSlot) {
     slot.id.store(0, Ordering::Release);
-    at_hand(|at_hand| at_hand.give_back(slot));
+    with_thread_cache(|cache| cache.give_back(slot));
 }
 
-/// A poll under way, until [`OpenPoll::end`] or [`OpenPoll::finish`]. Its parts are handed on one by one, so that they
-/// stay in registers: by way of memory a poll takes a third longer.
+/// A poll under way, until [`OpenPoll::end`] or [`OpenPoll::finish`]. Its parts are handed on one
+/// by one, so that they stay in registers: by way of memory a poll takes a third longer.
 #[derive(Clone, Copy)]
 pub(super) struct OpenPoll {
     slot: &'static TaskSlot,
@@ -220,7 +221,7 @@ pub(super) struct OpenPoll {
 /// straight path.
 #[cold]
 #[inline(never)]
-fn precise() -> u64 {
+fn read_precise_clock() -> u64 {
     clock::precise()
 }
 
@@ -244,7 +245,7 @@ pub(crate) fn is_polling() -> bool {
 /// Begins a poll.
 #[inline(always)]
 pub(super) fn enter(slot: &'static TaskSlot) -> OpenPoll {
-    let began = if ring::is_on() { precise() } else { clock::coarse() };
+    let began = if ring::is_on() { read_precise_clock() } else { clock::coarse() };
     slot.awaits.set(None);
     slot.since.store(began, Ordering::Relaxed);
     slot.thread.store(this_thread::tid(), Ordering::Release);
@@ -265,12 +266,12 @@ pub(super) fn enter(slot: &'static TaskSlot) -> OpenPoll {
 /// Returns the place where a task's wakers say that it was woken.
 #[inline]
 pub(super) fn mark(slot: &'static TaskSlot) -> WakeMark {
-    let owner = owner(slot.id.load(Ordering::Relaxed));
+    let owner = owner_bits(slot.id.load(Ordering::Relaxed));
     WakeMark { word: &slot.flags, thread: &slot.thread, owner }
 }
 
 /// Returns as much of a task's id as there is room for beside the flags.
-fn owner(id: u64) -> u32 {
+fn owner_bits(id: u64) -> u32 {
     (id as u32) << BELOW >> BELOW
 }
 

@@ -13,8 +13,8 @@ use crate::task::status::{Status, TaskId};
 
 /// Knows tasks that nobody else knows: those of a runtime of one's own, or of another registry.
 ///
-/// Each method but [`TaskSource::awaits`] is called from the thread that takes a dump or a trace, and must
-/// not wait.
+/// Each method but [`TaskSource::awaits`] is called from the thread that takes a dump or a trace,
+/// and must not wait.
 pub trait TaskSource: Send + Sync {
     /// Shows each task that is known one by one.
     fn each(&self, each: &mut dyn FnMut(&Status)) {
@@ -40,8 +40,9 @@ pub trait TaskSource: Send + Sync {
         None
     }
 
-    /// Tells of each task what it waits in, until it is told to break off. It is called on a thread of its own
-    /// and may wait, but nobody waits for it longer than [`DETAIL_TIMEOUT`](crate::task::DETAIL_TIMEOUT).
+    /// Tells of each task what it waits in, until it is told to break off. It is called on a thread
+    /// of its own and may wait, but nobody waits for it longer than
+    /// [`DETAIL_TIMEOUT`](crate::task::DETAIL_TIMEOUT).
     ///
     /// # Errors
     ///
@@ -117,7 +118,7 @@ pub fn all(each: &mut dyn FnMut(&Status)) {
     all_at(clock::precise(), each);
 }
 
-/// Gives the same, with times as they were at a moment shortly before, by the precise clock. Other
+/// Shows the same, with times as they were at a moment shortly before, by the precise clock. Other
 /// sources tell theirs as they are.
 pub(crate) fn all_at(now: u64, each: &mut dyn FnMut(&Status)) {
     registry::each(now, each);

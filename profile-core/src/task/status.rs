@@ -82,8 +82,8 @@ pub enum State {
     },
     /// It was woken since its last poll began, and waits for a worker.
     Woken,
-    /// It was polled, and is not now: it waits. One whose wakes are not followed may be ready as well, and
-    /// in a queue; see [`Task::following_wakes`](crate::task::Task::following_wakes).
+    /// It was polled, and is not now: it waits. One whose wakes are not followed may be ready as
+    /// well, and in a queue; see [`Task::following_wakes`](crate::task::Task::following_wakes).
     Idle,
 }
 

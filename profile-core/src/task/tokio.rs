@@ -7,11 +7,11 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 #[cfg(tokio_unstable)]
-use crate::task::hooks::of_a_named_task;
+use crate::task::hooks::spawn_named;
 use crate::task::{Instrument as _, Registration, Task, TaskSource, named, register};
 
-/// Spawns a task that is known by this name, on the runtime that is current: [`tokio::spawn`] with a
-/// name.
+/// Spawns a task that is known by this name, on the runtime that is current: [`tokio::spawn`] with
+/// a name.
 ///
 /// # Panics
 ///
@@ -39,7 +39,7 @@ impl Task {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        of_a_named_task(|| tokio::spawn(future.instrument(self.following_wakes())))
+        spawn_named(|| tokio::spawn(future.instrument(self.following_wakes())))
     }
 
     /// Spawns the task on this runtime.
@@ -48,7 +48,7 @@ impl Task {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        of_a_named_task(|| runtime.spawn(future.instrument(self.following_wakes())))
+        spawn_named(|| runtime.spawn(future.instrument(self.following_wakes())))
     }
 
     /// Spawns the task on the current [`LocalSet`](tokio::task::LocalSet) or local runtime.
@@ -62,7 +62,7 @@ impl Task {
         F: Future + 'static,
         F::Output: 'static,
     {
-        of_a_named_task(|| tokio::task::spawn_local(future.instrument(self.following_wakes())))
+        spawn_named(|| tokio::task::spawn_local(future.instrument(self.following_wakes())))
     }
 }
 
@@ -81,15 +81,15 @@ impl TaskSource for RuntimeTasks {
     }
 }
 
-/// Counts the tasks of a runtime in dumps and traces, for as long as the result lives. Every runtime
-/// whose tasks are named should be watched, or none.
+/// Counts the tasks of a runtime in dumps and traces, for as long as the result lives. Every
+/// runtime whose tasks are named should be watched, or none.
 pub fn watch(runtime: &Handle) -> Registration {
     register(RuntimeTasks(runtime.clone()))
 }
 
-/// Without hooks there is nobody to tell.
+/// Runs what spawns a task that has a name. Without hooks there is nobody to tell.
 #[cfg(not(tokio_unstable))]
 #[inline]
-fn of_a_named_task<R>(spawn: impl FnOnce() -> R) -> R {
+fn spawn_named<R>(spawn: impl FnOnce() -> R) -> R {
     spawn()
 }

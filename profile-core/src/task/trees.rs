@@ -1,7 +1,8 @@
 //! Trees of the crate `await-tree` as what tasks wait in.
 //!
-//! The only way to a tree's nodes is through its serialization: the text form has names and structure in
-//! one. [`TreeWalk`] is a serializer that keeps what it is given, and goes no deeper than it has room.
+//! The only way to a tree's nodes is through its serialization: the text form has names and
+//! structure in one. [`TreeWalk`] is a serializer that keeps what it is given, and goes no deeper
+//! than it has room.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -16,8 +17,8 @@ use crate::task::{Registration, TaskId, TaskSource, register};
 
 /// Shows the trees of a registry in dumps that are asked for them, for as long as the result lives.
 ///
-/// A tree that is registered under the [id](crate::task::current) of a task stands in that task's block. Any other
-/// stands by itself, with its root span as the name and its key as a label.
+/// A tree that is registered under the [id](crate::task::current) of a task stands in that task's
+/// block. Any other stands by itself, with its root span as the name and its key as a label.
 ///
 /// ```
 /// use await_tree::{InstrumentAwait as _, Registry};

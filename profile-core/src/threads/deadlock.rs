@@ -1,17 +1,17 @@
 //! Threads that wait for each other's locks: a finding of the thread dump.
 //!
-//! What a std lock is held by is written nowhere. A guard, or the `Arc` that it came through, is on the
-//! stack of who holds it: so a thread that waits for one lock and has the address of another on its
-//! stack, for which the owner of the first waits, is in a cycle. A stack may hold such an address
-//! without a guard, which is why it is a question; it is asked only of threads that have not run for
-//! a while. A thread that waits for a lock which it holds itself can't be told from one that waits for
-//! another's: both have its address. glibc's mutexes name their owner. `parking_lot`'s sleepers don't
-//! say for what they sleep, and are left out.
+//! What a std lock is held by is written nowhere. A guard, or the `Arc` that it came through, is on
+//! the stack of who holds it: so a thread that waits for one lock and has the address of another on
+//! its stack, for which the owner of the first waits, is in a cycle. A stack may hold such an
+//! address without a guard, which is why it is a question; it is asked only of threads that have
+//! not run for a while. A thread that waits for a lock which it holds itself can't be told from one
+//! that waits for another's: both have its address. glibc's mutexes name their owner.
+//! `parking_lot`'s sleepers don't say for what they sleep, and are left out.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use crate::threads::raw::{ThreadStack, ThreadState, is_still, memory};
+use crate::threads::raw::{ThreadStack, ThreadState, is_still_blocked, read_words};
 use crate::waits::site::{WaitKind, find_wait};
 
 /// A kind of lock whose holder can be looked for, as a stack that waits tells it.
@@ -68,7 +68,7 @@ pub(crate) fn find<'a>(
 ) -> Vec<LockCycle> {
     let waiting = threads.filter_map(|(thread, lock)| waiter(thread, lock?));
     let waiters: Vec<LockWaiter<'_>> = waiting.take(THREADS).collect();
-    let edges = build_wait_graph(&waiters, |waiter| memory(waiter.thread.sp & !7, WORDS));
+    let edges = build_wait_graph(&waiters, |waiter| read_words(waiter.thread.sp & !7, WORDS));
     let mut cycles: Vec<LockCycle> = Vec::new();
     // First by what guards hold; then by `Arc`s of locks too, which many have that hold no lock.
     for edges in [&edges.guards, &edges.all] {
@@ -82,7 +82,7 @@ pub(crate) fn find<'a>(
             }
             let Some(path) = find_way_back(start, edges) else { continue };
             // A second look: all of them are still where they were.
-            let is_still = |&index: &usize| is_still(waiters[index].thread);
+            let is_still = |&index: &usize| is_still_blocked(waiters[index].thread);
             if !path.iter().any(is_known) && path.iter().all(is_still) {
                 let tids = path.into_iter().map(|index| waiters[index].thread.tid).collect();
                 cycles.push(LockCycle { tids });
@@ -104,7 +104,7 @@ fn waiter(thread: &ThreadStack, lock: AwaitedLock) -> Option<LockWaiter<'_>> {
         AwaitedLock::Std { behind } => (address.wrapping_sub(behind), None),
         // `lock`, `count` and `owner` are the first words of a mutex of glibc.
         AwaitedLock::Pthread => {
-            let word = memory(address.wrapping_add(8) & !7, 1).first().map(|&word| word as u32);
+            let word = read_words(address.wrapping_add(8) & !7, 1).first().map(|&word| word as u32);
             (address, word)
         }
     };

@@ -1,18 +1,18 @@
 //! `goroutine`: every OS thread, what it waits for, and its stack; and every task that is known.
 //!
 //! What is measured: one sample for each thread, with labels `thread` (its name), `state` and
-//! `category`; and the same as text in the grammar of Go's `debug=2` dumps. Cost: about 20 µs of CPU
-//! for each thread. Threads that wait are not disturbed: they are read through `/proc`. A thread
-//! that is running gets one signal and answers it from a handler; one that does not answer within a
-//! second is listed as such.
+//! `category`; and the same as text in the grammar of Go's `debug=2` dumps. Cost: about 20 µs of
+//! CPU for each thread. Threads that wait are not disturbed: they are read through `/proc`. A
+//! thread that is running gets one signal and answers it from a handler; one that does not answer
+//! within a second is listed as such.
 //!
-//! Threads that seem to wait for each other's locks are a `DEADLOCK?` among the comments, and have the
-//! label `deadlock`.
+//! Threads that seem to wait for each other's locks are a `DEADLOCK?` among the comments, and have
+//! the label `deadlock`.
 //!
-//! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is known
-//! only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
-//! [`Stats`](crate::stats::Stats) collector has seen them wait; and async tasks that nobody named are
-//! only counted, where anybody counts them.
+//! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is
+//! known only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
+//! [`Stats`](crate::stats::Stats) collector has seen them wait; and async tasks that nobody named
+//! are only counted, where anybody counts them.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -29,7 +29,7 @@ use crate::task::Detail;
 use crate::threads::deadlock::{self, AwaitedLock, LockCycle};
 use crate::threads::raw::{self, ThreadStack, ThreadState};
 use crate::threads::tasks::{ListedTasks, ThreadText};
-use crate::threads::text::{label, wait};
+use crate::threads::text::{format_label, format_wait};
 use crate::waits::encode::StackNames;
 use crate::waits::site;
 
@@ -63,7 +63,7 @@ impl Window for ThreadDump {
         Box::new(move || {
             let taken = SystemTime::now();
             let tasks = self.tasks.map_or_else(ListedTasks::now, ListedTasks::in_detail);
-            let threads = raw::all().map_err(|source| Error::Collect {
+            let threads = raw::read_all_stacks().map_err(|source| Error::Collect {
                 kind: Kind::Goroutine,
                 source: source.into(),
             })?;
@@ -159,7 +159,7 @@ impl<'a> ResolvedThreads<'a> {
         note_truncated(&mut builder, threads);
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
-        let frames = locations.iter().map(|stack| frames(&profile, stack)).collect();
+        let frames = locations.iter().map(|stack| format_frames(&profile, stack)).collect();
         ResolvedThreads { threads, profile, stacks, locations, frames, cycles }
     }
 
@@ -181,8 +181,8 @@ impl<'a> ResolvedThreads<'a> {
                 text.push('\n');
             }
             // Writing to a string can't fail.
-            let (state, name) = (state_word(thread.state), label(&thread.name));
-            let wait = wait(thread.waited);
+            let (state, name) = (state_word(thread.state), format_label(&thread.name));
+            let wait = format_wait(thread.waited);
             let cycle = self.cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
             let deadlock =
                 cycle.map_or_else(String::new, |at| format!(", deadlock: {}", cycle_word(at)));
@@ -244,7 +244,7 @@ fn describe_cycle(cycle: &LockCycle, threads: &[ThreadStack]) -> String {
 }
 
 /// Writes the frames of a stack in Go's grammar: a line for the function, and one for its place.
-fn frames(profile: &Profile, stack: &[u32]) -> String {
+fn format_frames(profile: &Profile, stack: &[u32]) -> String {
     let mut text = String::new();
     for &index in stack {
         let lines = profile.lines_of(&profile.locations[index as usize]);
@@ -263,7 +263,7 @@ fn frames(profile: &Profile, stack: &[u32]) -> String {
     text
 }
 
-/// Returns the word for what a thread does: of a thread that waits, what for.
+/// Returns the word for what a thread does; of a thread that waits, the word for its system call.
 fn state_word(state: ThreadState) -> &'static str {
     match state {
         ThreadState::Running => "running",
@@ -343,7 +343,7 @@ mod tests {
             })
             .collect();
         let waiting = || {
-            let threads = raw::all().unwrap();
+            let threads = raw::read_all_stacks().unwrap();
             let text = {
                 let dump = ResolvedThreads::new(&threads, &ListedTasks::now(), SystemTime::now());
                 dump.profile.check().unwrap();

@@ -1,5 +1,5 @@
-//! The threads of the process: dumps of all of their stacks, in Go's grammar, with the tasks that they run, and
-//! where threads were created.
+//! The threads of the process: dumps of all of their stacks, in Go's grammar, with the tasks that
+//! they run, and where threads were created.
 
 #[cfg(all(feature = "sampler", stacks))]
 mod deadlock;

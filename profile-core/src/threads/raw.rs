@@ -49,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const WAITS: usize = 256;
 
 /// Returns the stacks of all threads of this process.
-pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
+pub(crate) fn read_all_stacks() -> io::Result<Vec<ThreadStack>> {
     static ONE: Mutex<()> = Mutex::new(());
     // Handlers work for one dump at a time.
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -76,7 +76,7 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
         }
     }
     // This thread is running, so that it ran last just now.
-    let now = if threads.len() <= WAITS { last_ran(own_tid()) } else { None };
+    let now = if threads.len() <= WAITS { read_last_run(own_tid()) } else { None };
     let watched = waits::is_watched();
     for thread in &mut threads {
         if thread.addresses.is_empty() && thread.state == ThreadState::Running {
@@ -84,7 +84,7 @@ pub(crate) fn all() -> io::Result<Vec<ThreadStack>> {
         }
         if thread.state != ThreadState::Running {
             thread.waited = match now {
-                Some(now) => last_ran(thread.tid).and_then(|ran| now.checked_sub(ran)),
+                Some(now) => read_last_run(thread.tid).and_then(|ran| now.checked_sub(ran)),
                 None if watched => seen_waiting(&tasks, thread.tid),
                 None => None,
             };
@@ -125,7 +125,7 @@ fn blocked_or_running(
 }
 
 /// Returns whether a thread is still blocked where it was.
-pub(crate) fn is_still(thread: &ThreadStack) -> bool {
+pub(crate) fn is_still_blocked(thread: &ThreadStack) -> bool {
     let task = TaskFolder::open().ok().and_then(|tasks| BlockedThread::open(&tasks, thread.tid));
     let place = task.and_then(|task| task.place());
     place.is_some_and(|place| place.sp == thread.sp && place.state == thread.state)
@@ -140,13 +140,13 @@ pub(crate) fn prepare() {
 }
 
 /// Reads so many words of this process's memory, or fewer where it can't be read.
-pub(crate) fn memory(address: u64, words: usize) -> Vec<u64> {
+pub(crate) fn read_words(address: u64, words: usize) -> Vec<u64> {
     crate::stacks::raw::window::words(address, words)
 }
 
 /// Returns the time at which a thread last ran, by the scheduler's clock.
-fn last_ran(tid: u32) -> Option<Duration> {
-    exec_start(&fs::read_to_string(format!("/proc/self/task/{tid}/sched")).ok()?)
+fn read_last_run(tid: u32) -> Option<Duration> {
+    parse_exec_start(&fs::read_to_string(format!("/proc/self/task/{tid}/sched")).ok()?)
 }
 
 /// Returns the time for which a statistics collector has seen a thread wait.
@@ -155,15 +155,15 @@ fn seen_waiting(tasks: &TaskFolder, tid: u32) -> Option<Duration> {
 }
 
 /// Reads `se.exec_start : MILLISECONDS.NANOSECONDS`.
-fn exec_start(sched: &str) -> Option<Duration> {
+fn parse_exec_start(sched: &str) -> Option<Duration> {
     let line = sched.lines().find(|line| line.starts_with("se.exec_start"))?;
     let (millis, nanos) = line.split_once(':')?.1.trim().split_once('.')?;
     Some(Duration::from_millis(millis.parse().ok()?) + Duration::from_nanos(nanos.parse().ok()?))
 }
 
-/// Asks threads for their stacks by a signal, and waits for their answers. Those that block it are not
-/// asked: it would stay with them, for whoever waits for signals there, or for a program that this one
-/// executes in its place.
+/// Asks threads for their stacks by a signal, and waits for their answers. Those that block it are
+/// not asked: it would stay with them, for whoever waits for signals there, or for a program that
+/// this one executes in its place.
 fn ask(tids: &[u32], unwinder: Box<StackUnwinder>) -> io::Result<Vec<(u32, Vec<u64>, bool)>> {
     let signal = AnswerSignal::take()?;
     let ring = SampleRing::new(tids.len().next_power_of_two(), DEPTH);
@@ -193,7 +193,8 @@ fn ask(tids: &[u32], unwinder: Box<StackUnwinder>) -> io::Result<Vec<(u32, Vec<u
     Ok(answers)
 }
 
-/// Sends a thread of this process a signal; 0 is none. Whether it was sent, or there is such a thread.
+/// Sends a thread of this process a signal; 0 sends none, and only asks whether there is such a
+/// thread. Returns true where the kernel took it.
 fn send(tid: u32, signal: libc::c_int) -> bool {
     let arguments = [std::process::id() as usize, tid as usize, signal as usize, 0, 0, 0];
     // SAFETY: tgkill(2) with a signal whose handler is installed, or none.
@@ -242,13 +243,13 @@ mod tests {
     fn reads_when_a_thread_last_ran() {
         let sched = "cat (21969, #threads: 1)\n-----\n\
                      se.exec_start                                :       5114919.197194\n";
-        assert_eq!(exec_start(sched), Some(Duration::from_nanos(5_114_919_197_194)));
-        assert_eq!(exec_start(""), None);
+        assert_eq!(parse_exec_start(sched), Some(Duration::from_nanos(5_114_919_197_194)));
+        assert_eq!(parse_exec_start(""), None);
         // Not every kernel has the file.
-        if let Some(before) = last_ran(own_tid()) {
+        if let Some(before) = read_last_run(own_tid()) {
             let began = Instant::now();
             while began.elapsed() < Duration::from_millis(50) {}
-            let ran = last_ran(own_tid()).unwrap() - before;
+            let ran = read_last_run(own_tid()).unwrap() - before;
             assert!(ran >= Duration::from_millis(30), "{ran:?}");
         }
     }

@@ -1,8 +1,9 @@
 //! The tasks of a dump: beside the threads, in the same grammar.
 //!
-//! A task's frames are the place where it says that it waits, and the place where it was started. One
-//! that has been running for [`BLOCKING`] keeps its worker from everything else, and shows that thread's
-//! stack above them. Where a request asks for it, what a task waits in stands above its own frames.
+//! A task's frames are the place where it says that it waits, and the place where it was started.
+//! One that has been running for [`BLOCKING`] keeps its worker from everything else, and shows that
+//! thread's stack above them. Where a request asks for it, what a task waits in stands above its
+//! own frames.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use profile_format::profile::{Builder, Function, Line};
 
 use crate::task::{self, Awaited, Awaits, Detail, State, Status, TaskKind};
-use crate::threads::text::{label, wait};
+use crate::threads::text::{format_label, format_wait};
 
 /// Time that a task may run until it is said to block its worker.
 const BLOCKING: Duration = Duration::from_millis(100);
@@ -63,7 +64,7 @@ impl ListedTasks {
         tasks
     }
 
-    /// Returns the tasks as they are now, with what they wait in by these means.
+    /// Returns the tasks as they are now, with what they wait in as this detail tells it.
     pub(crate) fn in_detail(detail: Detail) -> ListedTasks {
         let mut tasks = ListedTasks { unknown: task::alive().unknown, ..ListedTasks::default() };
         let mut statuses = Vec::new();
@@ -89,7 +90,7 @@ impl ListedTasks {
             self.running.push((status.clone(), awaits));
             return;
         }
-        let path = awaits.as_ref().map(path).unwrap_or_default();
+        let path = awaits.as_ref().map(copy_path).unwrap_or_default();
         let key = (Arc::as_ptr(&status.kind) as usize, status.state, status.awaits, path);
         let index = match known.get(&key) {
             Some(&index) => index,
@@ -102,14 +103,14 @@ impl ListedTasks {
         };
         let group = &mut self.groups[index];
         group.count += 1;
-        header(&mut self.text, status.id, state_word(status), status.since);
+        write_header(&mut self.text, status.id, state_word(status), status.since);
         match &awaits {
             None => self.text.push_str(&group.text),
             Some(awaits) => {
                 // Writing to a string can't fail, here and below.
-                let _ = writeln!(self.text, "{{{}}}:", labels(&status.kind));
-                frames(&mut self.text, awaits);
-                self.text.push_str(&own_frames(&status.kind, status.awaits));
+                let _ = writeln!(self.text, "{{{}}}:", format_labels(&status.kind));
+                write_frames(&mut self.text, awaits);
+                self.text.push_str(&format_own_frames(&status.kind, status.awaits));
             }
         }
     }
@@ -122,28 +123,28 @@ impl ListedTasks {
     ) {
         let mut places = HashMap::new();
         for TaskGroup { kind, state, awaits, path, count, .. } in &self.groups {
-            let mut stack = locations(builder, &mut places, path);
+            let mut stack = add_locations(builder, &mut places, path);
             let waits = format!("{}::await", kind.name());
-            stack.extend(awaits.map(|place| location(builder, &mut places, &waits, place)));
-            stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
+            stack.extend(awaits.map(|place| add_location(builder, &mut places, &waits, place)));
+            stack.push(add_location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
             let state = match state {
                 State::New => "task new",
                 State::Woken => "task woken",
                 _ => "task idle",
             };
-            sample(builder, &stack, *count, kind, state);
+            add_sample(builder, &stack, *count, kind, state);
         }
         for (status, awaits) in &self.running {
             let mut stack = Vec::new();
-            if let Some((thread, _)) = blocked(status, &stack_of) {
+            if let Some((thread, _)) = blocking_stack(status, &stack_of) {
                 stack.extend_from_slice(thread);
             }
             if let Some(awaits) = awaits {
-                stack.extend(locations(builder, &mut places, &path(awaits)));
+                stack.extend(add_locations(builder, &mut places, &copy_path(awaits)));
             }
             let kind = &status.kind;
-            stack.push(location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
-            sample(builder, &stack, 1, kind, state_word(status));
+            stack.push(add_location(builder, &mut places, kind.name(), (kind.file(), kind.line())));
+            add_sample(builder, &stack, 1, kind, state_word(status));
             if status.since >= BLOCKING {
                 builder.comment(&format!(
                     "task {:?} ({}:{}) has been blocking its worker for {:.1?}",
@@ -167,9 +168,9 @@ impl ListedTasks {
         places: &mut HashMap<(String, String, u32), u32>,
     ) {
         for awaits in &self.others {
-            let mut stack = locations(builder, places, &path(awaits));
+            let mut stack = add_locations(builder, places, &copy_path(awaits));
             if stack.is_empty() {
-                stack.push(location(builder, places, &awaits.name, ("", 0)));
+                stack.push(add_location(builder, places, &awaits.name, ("", 0)));
             }
             let labels = [
                 builder.text_label("task", &awaits.name),
@@ -179,7 +180,7 @@ impl ListedTasks {
             builder.sample(&stack, &[1], &labels);
         }
         if self.unknown > 0 {
-            let place = location(builder, places, "unnamed_tasks", ("", 0));
+            let place = add_location(builder, places, "unnamed_tasks", ("", 0));
             let labels = [
                 builder.text_label("task", "(unnamed)"),
                 builder.text_label("state", "task unknown"),
@@ -194,28 +195,28 @@ impl ListedTasks {
     pub(crate) fn text<'a>(self, stack_of: impl Fn(u32) -> Option<ThreadText<'a>>) -> String {
         let ListedTasks { running, mut text, others, first_other, unknown, notes, .. } = self;
         for (status, awaits) in &running {
-            header(&mut text, status.id, state_word(status), status.since);
-            let mut labels = labels(&status.kind);
+            write_header(&mut text, status.id, state_word(status), status.since);
+            let mut labels = format_labels(&status.kind);
             if let State::Running { thread } = status.state {
                 let _ = write!(labels, ", worker: {thread}");
             }
-            let above = blocked(status, &stack_of).map_or("", |(_, text)| text);
+            let above = blocking_stack(status, &stack_of).map_or("", |(_, text)| text);
             let _ = write!(text, "{{{labels}}}:\n{above}");
-            awaits.iter().for_each(|awaits| frames(&mut text, awaits));
-            text.push_str(&own_frames(&status.kind, None));
+            awaits.iter().for_each(|awaits| write_frames(&mut text, awaits));
+            text.push_str(&format_own_frames(&status.kind, None));
         }
         for (id, awaits) in (first_other..).zip(&others) {
             let innermost = awaits.path().next_back().and_then(|place| place.since);
-            header(&mut text, id, other_word(awaits), innermost.unwrap_or_default());
-            let (name, key) = (label(&awaits.name), label(&awaits.key));
+            write_header(&mut text, id, other_word(awaits), innermost.unwrap_or_default());
+            let (name, key) = (format_label(&awaits.name), format_label(&awaits.key));
             let _ = writeln!(text, "{{task: {name}, key: {key}, category: unknown}}:");
-            frames(&mut text, awaits);
+            write_frames(&mut text, awaits);
             if awaits.places.is_empty() {
-                let _ = write!(text, "{}()\n\t?:0\n", function(&awaits.name));
+                let _ = write!(text, "{}()\n\t?:0\n", format_function(&awaits.name));
             }
         }
         if unknown > 0 {
-            header(&mut text, UNNAMED, "task unknown", Duration::ZERO);
+            write_header(&mut text, UNNAMED, "task unknown", Duration::ZERO);
             let _ = write!(text, "{{tasks: {unknown}}}:\nunnamed_tasks()\n\t?:0\n");
         }
         for note in &notes {
@@ -228,25 +229,25 @@ impl ListedTasks {
 impl TaskGroup {
     fn new(status: &Status, path: AwaitPath) -> TaskGroup {
         let Status { kind, state, awaits, .. } = status;
-        let text = format!("{{{}}}:\n{}", labels(kind), own_frames(kind, *awaits));
+        let text = format!("{{{}}}:\n{}", format_labels(kind), format_own_frames(kind, *awaits));
         TaskGroup { kind: Arc::clone(kind), state: *state, awaits: *awaits, path, count: 0, text }
     }
 }
 
-fn path(awaits: &Awaits) -> AwaitPath {
+fn copy_path(awaits: &Awaits) -> AwaitPath {
     awaits.path().map(|place| (place.name.clone(), place.file.clone(), place.line)).collect()
 }
 
 /// Writes the places that a task waits in as frames, the innermost first. Where it waits for
 /// several things at once, those of the last come first, and the frame that all are in says how
 /// many they are. What stands in the place of arguments does not make frames different.
-fn frames(text: &mut String, awaits: &Awaits) {
+fn write_frames(text: &mut String, awaits: &Awaits) {
     for (at, Awaited { name, file, line, since, .. }) in awaits.places.iter().enumerate().rev() {
         let mut said = Vec::new();
         let branches = awaits.branches(at);
         said.extend((branches > 1).then(|| format!("{branches} at once")));
         said.extend(since.map(|since| format!("{:.1}s", since.as_secs_f64())));
-        let (name, said) = (function(name), said.join(", "));
+        let (name, said) = (format_function(name), said.join(", "));
         let file = if file.is_empty() { Cow::Borrowed("?") } else { one_line(file) };
         let _ = writeln!(text, "{name}({said})\n\t{file}:{line}");
     }
@@ -258,7 +259,7 @@ fn other_word(awaits: &Awaits) -> &'static str {
 
 /// Writes a name that comes from anywhere as that of a function: one line that can't be taken for
 /// another kind of line.
-fn function(name: &str) -> Cow<'_, str> {
+fn format_function(name: &str) -> Cow<'_, str> {
     // How the lines of a dump begin that are no function's.
     const OTHERS: [&str; 7] =
         ["goroutine ", "created by ", "runtime: ", "stack: frame={", "non-Go function", "...", "["];
@@ -275,7 +276,7 @@ fn one_line(text: &str) -> Cow<'_, str> {
 }
 
 /// Returns the stack of the thread that a task blocks.
-fn blocked<'a>(
+fn blocking_stack<'a>(
     status: &Status,
     stack_of: impl Fn(u32) -> Option<ThreadText<'a>>,
 ) -> Option<ThreadText<'a>> {
@@ -296,21 +297,25 @@ fn state_word(status: &Status) -> &'static str {
 }
 
 /// Writes an empty line, and `goroutine ID [state, N minutes] `.
-fn header(text: &mut String, id: u64, state: &str, since: Duration) {
+fn write_header(text: &mut String, id: u64, state: &str, since: Duration) {
     let _ = write!(text, "\ngoroutine {id} [{state}");
-    text.push_str(&wait(Some(since)));
+    text.push_str(&format_wait(Some(since)));
     text.push_str("] ");
 }
 
-fn labels(kind: &TaskKind) -> String {
-    format!("task: {}, category: {}", label(kind.name()), label(&kind.category().to_string()))
+fn format_labels(kind: &TaskKind) -> String {
+    format!(
+        "task: {}, category: {}",
+        format_label(kind.name()),
+        format_label(&kind.category().to_string())
+    )
 }
 
-/// Returns the frames of the place where a task waits, of the place where it was started, and the
+/// Writes the frames of the place where a task waits, of the place where it was started, and the
 /// same as its creator.
-fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
+fn format_own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
     let mut text = String::new();
-    let (name, line) = (function(kind.name()), kind.line());
+    let (name, line) = (format_function(kind.name()), kind.line());
     if let Some((file, line)) = awaits {
         let _ = writeln!(text, "{name}::await()\n\t{file}:{line}");
     }
@@ -319,18 +324,18 @@ fn own_frames(kind: &TaskKind, awaits: Option<(&str, u32)>) -> String {
     text
 }
 
-/// Returns the locations of a path, the innermost first.
-fn locations(
+/// Returns the locations of a path, the innermost first, added where they are new.
+fn add_locations(
     builder: &mut Builder,
     known: &mut HashMap<(String, String, u32), u32>,
     path: &AwaitPath,
 ) -> Vec<u32> {
     let places = path.iter().rev();
-    places.map(|(name, file, line)| location(builder, known, name, (file, *line))).collect()
+    places.map(|(name, file, line)| add_location(builder, known, name, (file, *line))).collect()
 }
 
-/// Returns the location of a place in the source that has no address.
-fn location(
+/// Returns the location of a place in the source that has no address, added where it is new.
+fn add_location(
     builder: &mut Builder,
     known: &mut HashMap<(String, String, u32), u32>,
     name: &str,
@@ -345,7 +350,7 @@ fn location(
     })
 }
 
-fn sample(builder: &mut Builder, stack: &[u32], count: i64, kind: &TaskKind, state: &str) {
+fn add_sample(builder: &mut Builder, stack: &[u32], count: i64, kind: &TaskKind, state: &str) {
     let labels = [
         builder.text_label("task", kind.name()),
         builder.text_label("state", state),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Writes a wait as Go does: in whole minutes, and only from one on.
-pub(crate) fn wait(waited: Option<Duration>) -> String {
+pub(crate) fn format_wait(waited: Option<Duration>) -> String {
     match waited.map_or(0, |waited| waited.as_secs() / 60) {
         0 => String::new(),
         minutes => format!(", {minutes} minutes"),
@@ -12,7 +12,7 @@ pub(crate) fn wait(waited: Option<Duration>) -> String {
 }
 
 /// Writes a label's value as Go 1.27 does: quoted unless it is plain.
-pub(crate) fn label(value: &str) -> String {
+pub(crate) fn format_label(value: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "./_".contains(c);
     if !value.is_empty() && value.chars().all(plain) {
         return value.to_owned();
@@ -44,7 +44,7 @@ mod tests {
             ("", "\"\""),
             ("we]ird \"x\\\n", "\"we]ird \\\"x\\\\\\u000a\""),
         ] {
-            assert_eq!(label(value), written);
+            assert_eq!(format_label(value), written);
         }
     }
 
@@ -53,7 +53,7 @@ mod tests {
         let cases =
             [(None, ""), (Some(59), ""), (Some(60), ", 1 minutes"), (Some(4000), ", 66 minutes")];
         for (seconds, written) in cases {
-            assert_eq!(wait(seconds.map(Duration::from_secs)), written);
+            assert_eq!(format_wait(seconds.map(Duration::from_secs)), written);
         }
     }
 }

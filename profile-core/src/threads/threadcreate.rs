@@ -1,8 +1,9 @@
 //! `threadcreate`: the stack that created each thread.
 //!
-//! What is measured: every call of `pthread_create` since the program's start, seen by standing in for
-//! it (feature `intercept`). Each stack counts its threads, with the label `state`: `live` or `ended`.
-//! Cost: about 3 µs for each thread that is created. A window holds the same as a snapshot, as in Go.
+//! What is measured: every call of `pthread_create` since the program's start, seen by standing in
+//! for it (feature `intercept`). Each stack counts its threads, with the label `state`: `live` or
+//! `ended`. Cost: about 3 µs for each thread that is created. A window holds the same as a
+//! snapshot, as in Go.
 //!
 //! Where it is blind: threads made by system calls of their own, and the main thread. In a forked
 //! child the threads of its parent count as live.

@@ -38,7 +38,7 @@ impl Window for ThreadNames {
     fn close(self: Box<Self>) -> Pending {
         Box::new(|| {
             let taken = SystemTime::now();
-            let names = names().map_err(|source| Error::Collect {
+            let names = count_names().map_err(|source| Error::Collect {
                 kind: Kind::Threadcreate,
                 source: source.into(),
             })?;
@@ -49,7 +49,7 @@ impl Window for ThreadNames {
 }
 
 /// Counts the threads of each name.
-fn names() -> std::io::Result<BTreeMap<String, i64>> {
+fn count_names() -> std::io::Result<BTreeMap<String, i64>> {
     let tasks = TaskFolder::open()?;
     let mut names = BTreeMap::new();
     for tid in TaskFolder::ids()? {

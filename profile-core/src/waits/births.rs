@@ -1,4 +1,5 @@
-//! Which stacks threads were created at, since the program's start, and how many of each still live.
+//! Which stacks threads were created at, since the program's start, and how many of each still
+//! live.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};

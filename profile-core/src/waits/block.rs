@@ -4,9 +4,9 @@
 //! parked thread or a `Once` that came to sleep in the kernel, from the call to its return, seen by
 //! standing in for libc's `syscall` (feature `intercept`). A wait of a millisecond and more is
 //! recorded; a shorter one as likely as it is long, and with the weight of those left out. A wait
-//! that is still under way at the end counts up to then, and one that was under way at the beginning
-//! from then. Cost: about 3 µs of CPU for a recorded wait of 40 frames, and 0.2 µs for another; one
-//! relaxed load for each futex call while nothing records.
+//! that is still under way at the end counts up to then, and one that was under way at the
+//! beginning from then. Cost: about 3 µs of CPU for a recorded wait of 40 frames, and 0.2 µs for
+//! another; one relaxed load for each futex call while nothing records.
 //!
 //! Where it is blind: spinning before the wait; waits inside libc itself (`pthread_mutex_lock` of C
 //! libraries, joining a thread), which are seen only where they last for the whole window; async

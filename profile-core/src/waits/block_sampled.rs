@@ -1,15 +1,16 @@
 //! `block` without interposed functions: sampled wall time of threads that wait, at their stacks.
 //!
 //! What is measured: which threads sleep on a futex, looked at through `/proc` some fifteen times a
-//! second with random pauses in between. The time between two looks at a thread counts half for what
-//! it did at the first and half for what it does at the second. Cost: below 1 % of a core with 1000
-//! idle threads, as one that has not run since the last look is left alone for longer and longer; 30 µs
-//! for a look at a thread that has. No signal is sent.
+//! second with random pauses in between. The time between two looks at a thread counts half for
+//! what it did at the first and half for what it does at the second. Cost: below 1 % of a core with
+//! 1000 idle threads, as one that has not run since the last look is left alone for longer and
+//! longer; 30 µs for a look at a thread that has. No signal is sent.
 //!
-//! Where it is blind: it is a sampler. Waits much shorter than a tick are few samples, and come out 5
-//! to 30 % low, locks held for microseconds up to 50 %, as a thread between its wake-up and its running
-//! is no longer asleep; `contentions` counts the waits that were seen, not those there were. Nothing
-//! says who held the lock: `mutex` needs the feature `intercept`, which has none of these errors.
+//! Where it is blind: it is a sampler. Waits much shorter than a tick are few samples, and come out
+//! 5 to 30 % low, locks held for microseconds up to 50 %, as a thread between its wake-up and its
+//! running is no longer asleep; `contentions` counts the waits that were seen, not those there
+//! were. Nothing says who held the lock: `mutex` needs the feature `intercept`, which has none of
+//! these errors.
 
 use std::time::{Duration, Instant};
 

@@ -39,7 +39,8 @@ pub(crate) fn encode(
     let mut stacks: Vec<_> = recorded.stacks.iter().collect();
     stacks.sort_by_key(|(stack, weighed)| (std::cmp::Reverse(weighed.nanos), *stack));
     for ((addresses, is_truncated), weighed) in stacks {
-        let (waiter, addresses) = addresses.split_at(site(style.of).min(addresses.len()));
+        let (waiter, addresses) =
+            addresses.split_at(count_waiter_addresses(style.of).min(addresses.len()));
         let mut locate = |addresses: &[u64]| -> Vec<u32> {
             let known = addresses.iter().filter(|&&address| address != 0);
             known.map(|&address| locator.location(&mut builder, address)).collect()
@@ -121,9 +122,10 @@ pub(crate) fn encode(
     builder.finish().encode_gzip()
 }
 
-/// Addresses at the beginning of a stack that are the waiter's: of a stack that wakes others, what
-/// they waited for is told by theirs, as the functions that wake are often inlined or jumped from.
-fn site(of: WaitProfile) -> usize {
+/// Counts the addresses at the beginning of a stack that are the waiter's: of a stack that wakes
+/// others, what they waited for is told by theirs, as the functions that wake are often inlined or
+/// jumped from.
+fn count_waiter_addresses(of: WaitProfile) -> usize {
     if of == WaitProfile::Mutex { SITE } else { 0 }
 }
 

@@ -1,5 +1,5 @@
-//! What was waited up to now: waits that have ended, from the tables, and those that are still under
-//! way, from the threads themselves. What a window holds is the difference of two of these.
+//! What was waited up to now: waits that have ended, from the tables, and those that are still
+//! under way, from the threads themselves. What a window holds is the difference of two of these.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

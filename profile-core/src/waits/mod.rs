@@ -65,17 +65,17 @@ pub(crate) use crate::waits::recorded::SITE;
 #[cfg(intercepted)]
 pub(crate) use crate::waits::table::{DEPTH, WaitEntry, WaitTable};
 
-/// Records one event of `block` for each `nanos` nanoseconds that a thread is blocked, on average; all
-/// of them at 1, none at 0, which is how a program starts. Returns the previous rate.
+/// Records one event of `block` for each `nanos` nanoseconds that a thread is blocked, on average;
+/// all of them at 1, none at 0, which is how a program starts. Returns the previous rate.
 ///
-/// Does as Go's `runtime.SetBlockProfileRate`: waits that are longer are all recorded, shorter ones as
-/// likely as they are long, and with the weight of those left out.
+/// Does as Go's `runtime.SetBlockProfileRate`: waits that are longer are all recorded, shorter ones
+/// as likely as they are long, and with the weight of those left out.
 pub fn set_block_profile_rate(nanos: u64) -> u64 {
     rates::change(|wanted| std::mem::replace(&mut wanted.block, nanos))
 }
 
-/// Records one of `events` wakes that end others' waiting, on average, for `mutex`; all of them at 1,
-/// none at 0, which is how a program starts. Returns the previous fraction.
+/// Records one of `events` wakes that end others' waiting, on average, for `mutex`; all of them at
+/// 1, none at 0, which is how a program starts. Returns the previous fraction.
 ///
 /// Does as Go's `runtime.SetMutexProfileFraction`.
 pub fn set_mutex_profile_fraction(events: u64) -> u64 {

@@ -1,15 +1,16 @@
 //! `mutex`: how long others waited for a lock, at the stack that released it.
 //!
 //! What is measured: whenever a lock is released and somebody is woken, the time that those who are
-//! asleep on it have waited since it was last released, at the stack of the thread that releases it:
-//! std's `Mutex`, `RwLock` and `ReentrantLock`, and those of `parking_lot`. Condition variables,
-//! channels and parked threads have no holder, and are told from locks by the waiter's functions.
-//! It is seen as for `block`, sampled by the time that others waited, and costs as much.
+//! asleep on it have waited since it was last released, at the stack of the thread that releases
+//! it: std's `Mutex`, `RwLock` and `ReentrantLock`, and those of `parking_lot`. Condition
+//! variables, channels and parked threads have no holder, and are told from locks by the waiter's
+//! functions. It is seen as for `block`, sampled by the time that others waited, and costs as much.
 //!
-//! Where it is blind: as `block`; the time from a wake-up to the woken thread's running, which is the
-//! scheduler's; and of `parking_lot`, whose sleepers don't say for which lock they sleep, the time of
-//! the one that is woken is charged as a whole to who wakes it, and not shared among all who held the
-//! lock meanwhile. Nobody is charged for a lock that is never released: that is in `block`.
+//! Where it is blind: as `block`; the time from a wake-up to the woken thread's running, which is
+//! the scheduler's; and of `parking_lot`, whose sleepers don't say for which lock they sleep, the
+//! time of the one that is woken is charged as a whole to who wakes it, and not shared among all
+//! who held the lock meanwhile. Nobody is charged for a lock that is never released: that is in
+//! `block`.
 
 use std::sync::atomic::Ordering;
 

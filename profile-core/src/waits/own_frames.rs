@@ -3,7 +3,7 @@
 #[cfg(intercepted)]
 use crate::waits::raw::syscall;
 
-/// Counts the frames of ours, where this build has any.
+/// Functions that count frames of ours, where this build has any.
 static COUNTS: &[fn(&[u64]) -> usize] = &[
     #[cfg(intercepted)]
     syscall::own_frames,

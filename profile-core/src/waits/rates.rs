@@ -40,18 +40,20 @@ pub(super) fn change<T>(change: impl FnOnce(&mut WantedRates) -> T) -> T {
     BLOCK_RATE.store(block, Ordering::Relaxed);
     MUTEX_RATE.store(mutex_rate, Ordering::Relaxed);
     MUTEX_FRACTION.store(wanted.mutex, Ordering::Relaxed);
-    let since = if is_on { switched_on(SINCE.load(Ordering::Relaxed)) } else { 0 };
+    let since = if is_on { switch_on_if_off(SINCE.load(Ordering::Relaxed)) } else { 0 };
     SINCE.store(since, Ordering::SeqCst);
     changed
 }
 
-/// Makes ready for recording, in a build that can. Returns since when it is on.
+/// Functions that make ready for recording, in a build that can. They return the time since when
+/// it is on.
 static SWITCHES: &[fn() -> u64] = &[
     #[cfg(intercepted)]
     in_progress::switch_on,
 ];
 
-/// Makes ready for recording, if it was off until now. Returns since when it is on, or 0 where it can't be.
-fn switched_on(since: u64) -> u64 {
+/// Makes ready for recording, if it was off until now. Returns the time
+/// since when it is on, or 0 where it can't be.
+fn switch_on_if_off(since: u64) -> u64 {
     if since != 0 { since } else { SWITCHES.first().map_or(0, |switch_on| switch_on()) }
 }

@@ -1,7 +1,7 @@
 //! What is recorded of a wait or a wake, and with which weight.
 //!
-//! Runs inside interposed functions of libc: nothing here allocates, locks, waits, panics, touches a
-//! thread-local that is initialised lazily, or sets `errno`.
+//! Runs inside interposed functions of libc: nothing here allocates, locks, waits, panics, touches
+//! a thread-local that is initialised lazily, or sets `errno`.
 
 use std::cell::Cell;
 use std::sync::OnceLock;
@@ -89,7 +89,7 @@ impl FutexWait {
 
     /// Returns the table and the weight with which the wait is to be recorded, now that the kernel
     /// has answered; `None` where it is not.
-    pub(crate) fn ended(&self, answer: c_long) -> Option<(&'static WaitTable, WaitWeight)> {
+    pub(crate) fn weigh_end(&self, answer: c_long) -> Option<(&'static WaitTable, WaitWeight)> {
         blocked(self.since, answer)
     }
 }
@@ -124,7 +124,7 @@ fn blocked(since: u64, answer: c_long) -> Option<(&'static WaitTable, WaitWeight
 
 /// Charges a thread that wakes those who wait on an address: returns the weight, where that is to
 /// be recorded, and where they wait.
-pub(crate) fn release(address: u64) -> Option<(&'static WaitTable, WaitWeight, WaiterSite)> {
+pub(crate) fn charge_wake(address: u64) -> Option<(&'static WaitTable, WaitWeight, WaiterSite)> {
     let fraction = MUTEX_FRACTION.load(Ordering::Relaxed);
     let rate = MUTEX_RATE.load(Ordering::Relaxed);
     if fraction == 0 && rate == 0 {

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 use std::time::SystemTime;
 
-/// Addresses of a waiter's stack that are kept while it waits: enough to tell a lock from what isn't.
+/// Addresses of a waiter's stack that are kept while it waits: enough to tell a lock from what
+/// isn't.
 pub(crate) const SITE: usize = 8;
 
 /// A stack: its addresses, and whether it goes on beyond the last.

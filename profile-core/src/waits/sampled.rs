@@ -1,4 +1,5 @@
-//! Waiting as a sampler sees it that looks at the threads through `/proc`, some fifteen times a second.
+//! Waiting as a sampler sees it that looks at the threads through `/proc`, some fifteen times a
+//! second.
 //!
 //! A look at a thread that hasn't run since the last one costs one short read, and says that it has
 //! waited all the time: the longer it has, the longer it is left alone.
@@ -34,6 +35,8 @@ pub(crate) struct WaitSampler {
 }
 
 impl WaitSampler {
+    /// Starts a sampler with a thread of its own.
+    ///
     /// # Errors
     ///
     /// There is no thread to be had.
@@ -55,7 +58,7 @@ impl WaitSampler {
         Ok(WaitSampler { stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Ends it; what it saw. `None` where its thread panicked.
+    /// Ends it, and returns what it saw. `None` where its thread panicked.
     pub(crate) fn end(mut self) -> Option<RecordedWaits> {
         self.stop = None;
         self.thread.take()?.join().ok()
@@ -139,7 +142,7 @@ impl SamplingState {
         time / 2 + time.mul_f64((self.random >> 11) as f64 / (1u64 << 53) as f64)
     }
 
-    /// Looks at the threads whose turn it is; at the end at all.
+    /// Looks at the threads whose turn it is; at the end, at all of them.
     fn tick(&mut self, is_last: bool) {
         let Some(tasks) = self.tasks.take() else { return };
         let now = Instant::now();
@@ -227,7 +230,7 @@ impl SamplingState {
         }
     }
 
-    /// Returns the stack of a thread that waits on a futex.
+    /// Returns the index of the stack of a thread that waits on a futex; `None` for any other.
     fn stack(&mut self, tasks: &TaskFolder, tid: u32) -> Option<usize> {
         let waits = |state| match state {
             ThreadState::Blocked { call: libc::SYS_futex, arguments: [_, operation] } => {

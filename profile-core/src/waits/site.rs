@@ -1,8 +1,8 @@
-//! What a stack waits for or find_release, and whether the thread has anything to do at all: told from the
-//! names of its functions, the leaf first.
+//! What a stack waits for or find_release, and whether the thread has anything to do at all: told
+//! from the names of its functions, the leaf first.
 //!
-//! Names are those of std since 1.81, `parking_lot`, glibc and musl. They are the same with and without
-//! debug information, as none of the functions that decide is ever inlined.
+//! Names are those of std since 1.81, `parking_lot`, glibc and musl. They are the same with and
+//! without debug information, as none of the functions that decide is ever inlined.
 
 /// The kind of thing that a thread waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +34,8 @@ impl WaitKind {
 /// Frames at the leaf in which the deciding one is looked for. Beyond them is the program.
 const NEAR: usize = 12;
 
-/// Functions that wait. The first that is found decides: taking a lock again at the end of a wait on a
-/// condition is a wait for the lock.
+/// Functions that wait. The first that is found decides: taking a lock again at the end of a wait
+/// on a condition is a wait for the lock.
 const WAITING: [(&str, WaitKind); 18] = [
     ("Mutex::lock_contended", WaitKind::Mutex),
     ("RawMutex::lock_slow", WaitKind::Mutex),
@@ -102,9 +102,9 @@ pub(crate) fn find_release<'a>(names: impl Iterator<Item = &'a str>) -> Option<u
     names.take(NEAR).position(|name| RELEASING.iter().any(|part| names_function(name, part)))
 }
 
-/// Beginnings of names of functions in which a worker waits for something to do, and what it is. They
-/// count where they are the first functions beyond std's and `parking_lot`'s: a worker that waits in
-/// the middle of its work has the work in between.
+/// Beginnings of names of functions in which a worker waits for something to do, and what it is.
+/// They count where they are the first functions beyond std's and `parking_lot`'s: a worker that
+/// waits in the middle of its work has the work in between.
 const IDLE: [(&str, &str); 11] = [
     ("tokio::runtime::scheduler::multi_thread::park::", "tokio worker"),
     ("tokio::runtime::scheduler::multi_thread::worker::", "tokio worker"),

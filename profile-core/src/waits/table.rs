@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::waits::raw::words::zeroed;
 use crate::waits::recorded::WaitWeight;
 
-/// Addresses of a stack that are kept; what is beyond the root's side is cut.
+/// Addresses of a stack that are kept, from the leaf on. The rest, on the root's side, is cut.
 pub(crate) const DEPTH: usize = 128;
 /// Distinct stacks. At 1 KiB each this is at most 4 MiB.
 const STACKS: usize = 4096;
@@ -64,7 +64,8 @@ impl WaitTable {
         }
     }
 
-    /// Adds to a stack; the stack's place, if it has one.
+    /// Adds to a stack, and returns its entry. `None` where there was no room: the sum counts as
+    /// lost.
     pub(crate) fn add(
         &self,
         stack: &[u64],

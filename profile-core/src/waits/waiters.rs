@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::waits::raw::words::zeroed;
 use crate::waits::recorded::SITE;
 
-/// Threads that can be waiting at once. A further one is recorded when its wait ends, and not before.
+/// Threads that can be waiting at once. A further one is recorded when its wait ends, and not
+/// before.
 const SLOTS: usize = 4096;
 /// Places near its hash in which the waiters of an address are looked for by who wakes them.
 const NEAR: usize = 64;

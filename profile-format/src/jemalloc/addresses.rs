@@ -1,7 +1,7 @@
 //! Addresses and their indices: a table for millions of look-ups.
 
-/// Addresses seen so far. Addresses come from files, and a file can be made so that they meet in one
-/// place of the table; a random number in the hash is against that.
+/// Addresses seen so far. Addresses come from files, and a file can be made so that they meet in
+/// one place of the table; a random number in the hash is against that.
 pub(super) struct AddressTable {
     /// An address and its index plus one, which is 0 where there is none. A power of two.
     slots: Vec<(u64, u32)>,
@@ -16,7 +16,7 @@ impl AddressTable {
         AddressTable { slots: vec![(0, 0); 1 << 12], count: 0, random }
     }
 
-    /// Returns the index of an address; where it is new that which `add` gives.
+    /// Returns the index of an address; of a new one, the index that `add` gives.
     #[inline]
     pub(super) fn index(&mut self, address: u64, add: impl FnOnce() -> u32) -> u32 {
         let mut at = self.start(address);

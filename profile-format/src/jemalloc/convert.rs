@@ -47,9 +47,9 @@ impl HeapDump {
     /// what the whole process allocated.
     ///
     /// Addresses are those of the calls, one less than the dump's return addresses, and have no
-    /// names. Samples have no label `bytes`, as Go's have: a dump does not tell the sizes of blocks,
-    /// and a stack's mean is the quotient of its values. Stacks at which nothing was counted are left
-    /// out; jemalloc's own frames are not.
+    /// names. Samples have no label `bytes`, as Go's have: a dump does not tell the sizes of
+    /// blocks, and a stack's mean is the quotient of its values. Stacks at which nothing was
+    /// counted are left out; jemalloc's own frames are not.
     pub fn to_profile(&self) -> Profile {
         let mut samples = Samples::new(4);
         let mut converter = DumpConverter::new(self.rate, |stack: &[u32], values: &[i64; 4]| {
@@ -128,7 +128,7 @@ where
 /// Addresses of a mapping, and its index.
 type MappedRange = (u64, u64, u32);
 
-/// Adds the regions that hold code, the main binary first, and answers their ranges in order.
+/// Adds the regions that hold code, the main binary first, and returns their ranges in order.
 fn add_mappings(builder: &mut Builder, regions: &[MappedRegion]) -> Vec<MappedRange> {
     let mut code: Vec<&MappedRegion> = regions.iter().filter(|region| region.executable).collect();
     if let Some(main) = code.iter().position(|region| is_program(&region.path)) {

@@ -1,8 +1,8 @@
 //! Whether a profile will be accepted where profiles are stored.
 //!
 //! The rules are those of Parca (`pkg/normalizer/validate.go`) and Pyroscope
-//! (`pkg/validation/validate.go`). Some hold for every [`Profile`] by its types: ids are sequential,
-//! string 0 is empty, and samples have as many values as they were said to have.
+//! (`pkg/validation/validate.go`). Some hold for every [`Profile`] by its types: ids are
+//! sequential, string 0 is empty, and samples have as many values as they were said to have.
 
 use super::{Profile, StrId, ValueType};
 

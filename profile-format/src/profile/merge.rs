@@ -48,8 +48,8 @@ impl Profile {
     /// lines; two mappings where they have the same size, offset, and build id or else file. Sums
     /// are exact before they are cut off at the ends of `i64`.
     ///
-    /// Of the sample types those stay that every profile has, in the order of the first. The time is
-    /// the earliest, the duration the sum, the period the longest, and each comment stays once;
+    /// Of the sample types those stay that every profile has, in the order of the first. The time
+    /// is the earliest, the duration the sum, the period the longest, and each comment stays once;
     /// names of frames to drop or keep are the first's.
     ///
     /// The profiles must [check](Profile::check), as those do that were decoded.

@@ -5,9 +5,9 @@ use std::iter::zip;
 use super::{MergeError, Profile, Sample, Samples};
 
 impl Profile {
-    /// Multiplies the values of every sample, each sample type by its own ratio, and rounds them, half
-    /// away from zero. Values beyond `i64` are cut off there; samples that are left with zeros alone
-    /// go, and what only they refer to stays.
+    /// Multiplies the values of every sample, each sample type by its own ratio, and rounds them,
+    /// half away from zero. Values beyond `i64` are cut off there; samples that are left with zeros
+    /// alone go, and what only they refer to stays.
     ///
     /// ```
     /// use profile_format::profile::Builder;
@@ -36,8 +36,9 @@ impl Profile {
         self.samples = scaled;
     }
 
-    /// Scales the values so that each sample type adds up to what it does in another profile, as `go
-    /// tool pprof -normalize` does before it compares. A type that adds up to nothing becomes zero.
+    /// Scales the values so that each sample type adds up to what it does in another profile, as
+    /// `go tool pprof -normalize` does before it compares. A type that adds up to nothing becomes
+    /// zero.
     ///
     /// # Errors
     ///

@@ -32,7 +32,8 @@ impl From<u32> for WireId {
     }
 }
 
-/// A gzip'd profile that is being written. Neither the samples nor the raw form are held as a whole.
+/// A gzip'd profile that is being written. Neither the samples nor the raw form are held as a
+/// whole.
 pub(crate) struct SampleStream {
     raw: Vec<u8>,
     /// The bytes of one stack, and behind them what is left of earlier ones.

@@ -1,4 +1,5 @@
-//! Writing a profile as the text that Go answers to `?debug=1`, and that older readers of pprof read.
+//! Writing a profile as the text that Go answers to `?debug=1`, and that older readers of pprof
+//! read.
 //!
 //! A row has values and the return addresses of a stack; below it, for people, each frame with its
 //! function and line. Readers take one from every address, so that they get back ours.
@@ -34,10 +35,10 @@ impl Profile {
         let text = TextWriter { profile: self, start_of };
         // Writing to a string can't fail.
         let _ = match form {
-            TextForm::Heap => text.heap(&mut out),
-            TextForm::Contention => text.delays(&mut out, "--- contention:"),
-            TextForm::Mutex => text.delays(&mut out, "--- mutex:"),
-            TextForm::Count => text.counts(&mut out),
+            TextForm::Heap => text.write_heap(&mut out),
+            TextForm::Contention => text.write_delays(&mut out, "--- contention:"),
+            TextForm::Mutex => text.write_delays(&mut out, "--- mutex:"),
+            TextForm::Count => text.write_counts(&mut out),
         };
         for &comment in &self.comments {
             let _ = writeln!(out, "# {}", on_one_line(self.str(comment)));
@@ -52,7 +53,7 @@ struct TextWriter<'a> {
 }
 
 impl TextWriter<'_> {
-    fn heap(&self, out: &mut String) -> fmt::Result {
+    fn write_heap(&self, out: &mut String) -> fmt::Result {
         let profile = self.profile;
         let column = |name: &str| {
             profile.sample_types.iter().position(|&value_type| profile.str(value_type.kind) == name)
@@ -64,7 +65,7 @@ impl TextWriter<'_> {
         };
         let as_sampled = |sample: Sample<'_>| {
             columns.map(|[objects, bytes]| {
-                unscaled(value(sample, objects), value(sample, bytes), profile.period)
+                unscale(value(sample, objects), value(sample, bytes), profile.period)
             })
         };
         let mut totals = [(0i64, 0i64); 2];
@@ -87,12 +88,12 @@ impl TextWriter<'_> {
         for sample in self.largest_first(columns[0][1].unwrap_or(0)) {
             let [(inuse_objects, inuse_bytes), (alloc_objects, alloc_bytes)] = as_sampled(sample);
             write!(out, "{inuse_objects}: {inuse_bytes} [{alloc_objects}: {alloc_bytes}] @")?;
-            self.stack(out, sample)?;
+            self.write_stack(out, sample)?;
         }
         Ok(())
     }
 
-    fn delays(&self, out: &mut String, title: &str) -> fmt::Result {
+    fn write_delays(&self, out: &mut String, title: &str) -> fmt::Result {
         // What Go counts in cycles are nanoseconds here, and nothing is scaled.
         writeln!(out, "{title}\ncycles/second=1000000000")?;
         if title == "--- mutex:" {
@@ -101,12 +102,12 @@ impl TextWriter<'_> {
         for sample in self.largest_first(1) {
             let &[count, nanoseconds, ..] = sample.values else { continue };
             write!(out, "{nanoseconds} {count} @")?;
-            self.stack(out, sample)?;
+            self.write_stack(out, sample)?;
         }
         Ok(())
     }
 
-    fn counts(&self, out: &mut String) -> fmt::Result {
+    fn write_counts(&self, out: &mut String) -> fmt::Result {
         let profile = self.profile;
         let name = profile.sample_types.first().map_or("", |&first| profile.str(first.kind));
         let total =
@@ -114,7 +115,7 @@ impl TextWriter<'_> {
         writeln!(out, "{name} profile: total {total}")?;
         for sample in self.largest_first(0) {
             write!(out, "{} @", sample.values[0])?;
-            self.stack(out, sample)?;
+            self.write_stack(out, sample)?;
         }
         Ok(())
     }
@@ -128,7 +129,7 @@ impl TextWriter<'_> {
     }
 
     /// Writes the rest of a row, the sample's labels, and its frames.
-    fn stack(&self, out: &mut String, sample: Sample<'_>) -> fmt::Result {
+    fn write_stack(&self, out: &mut String, sample: Sample<'_>) -> fmt::Result {
         let locations = || sample.stack.iter().map(|&at| &self.profile.locations[at as usize]);
         for location in locations() {
             write!(out, " {:#x}", location.address.saturating_add(1))?;
@@ -136,7 +137,7 @@ impl TextWriter<'_> {
         out.push('\n');
         if !sample.labels.is_empty() {
             let mut labels: Vec<String> =
-                sample.labels.iter().map(|label| self.label(label)).collect();
+                sample.labels.iter().map(|label| self.format_label(label)).collect();
             labels.sort();
             writeln!(out, "# labels: {{{}}}", labels.join(", "))?;
         }
@@ -161,26 +162,26 @@ impl TextWriter<'_> {
                 frames.push([format!("{address:#x}"), String::new(), String::new()]);
             }
         }
-        columns(out, &frames)?;
+        write_columns(out, &frames)?;
         out.push('\n');
         Ok(())
     }
 
-    fn label(&self, label: &Label) -> String {
-        let key = quoted(self.profile.str(label.key));
+    fn format_label(&self, label: &Label) -> String {
+        let key = quote(self.profile.str(label.key));
         let value = match self.profile.str(label.str) {
             "" if label.num != 0 => {
                 format!("{} {}", label.num, self.profile.str(label.num_unit)).trim_end().to_owned()
             }
             text => text.to_owned(),
         };
-        format!("{key}:{}", quoted(&value))
+        format!("{key}:{}", quote(&value))
     }
 }
 
 /// Returns the sampled counts of those that were scaled up by the mean size of blocks. Readers do
 /// the reverse.
-fn unscaled(objects: i64, bytes: i64, rate: i64) -> (i64, i64) {
+fn unscale(objects: i64, bytes: i64, rate: i64) -> (i64, i64) {
     if objects <= 0 || bytes <= 0 || rate <= 1 {
         return (objects, bytes);
     }
@@ -191,8 +192,8 @@ fn unscaled(objects: i64, bytes: i64, rate: i64) -> (i64, i64) {
     (count as i64, (count * mean).round() as i64)
 }
 
-/// Lines of tab-separated cells that stand below each other where a tab is eight wide.
-fn columns(out: &mut String, rows: &[[String; 3]]) -> fmt::Result {
+/// Writes lines of tab-separated cells that stand below each other where a tab is eight wide.
+fn write_columns(out: &mut String, rows: &[[String; 3]]) -> fmt::Result {
     const TAB: usize = 8;
     let stop = |column: usize| {
         let widest = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -219,7 +220,7 @@ fn on_one_line(text: &str) -> String {
 }
 
 /// Writes a text in quotes, as Go does.
-fn quoted(text: &str) -> String {
+fn quote(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
         match c {

@@ -1,8 +1,8 @@
 //! Writing the protobuf wire format: varints, packed numbers and nested messages.
 //!
-//! A message describes itself once, to a [`FieldSink`]: one sink counts its bytes, the other writes them.
-//! So a nested message's length is known before it is written, and no message has a buffer of its
-//! own.
+//! A message describes itself once, to a [`FieldSink`]: one sink counts its bytes, the other writes
+//! them. So a nested message's length is known before it is written, and no message has a buffer of
+//! its own.
 
 /// A message that writes its fields.
 pub(super) trait WireMessage {

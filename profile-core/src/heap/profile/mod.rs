@@ -1,10 +1,11 @@
 //! `heap` and `allocs`: what was allocated, and what of it is in use.
 //!
-//! What is measured: blocks sampled once every so many bytes (512 KiB unless set otherwise), scaled to
-//! what they stand for: objects and bytes, allocated and in use. They come from the first of these
-//! that the program has: the record, written by [`alloc::Sampled`](crate::heap::alloc::Sampled) or by
-//! jemalloc's hooks, or else a dump of jemalloc's own. Cost: a nanosecond or two for an allocation and
-//! its free, about 2 µs for each that is sampled; reading the record disturbs nobody.
+//! What is measured: blocks sampled once every so many bytes (512 KiB unless set otherwise), scaled
+//! to what they stand for: objects and bytes, allocated and in use. They come from the first of
+//! these that the program has: the record, written by
+//! [`alloc::Sampled`](crate::heap::alloc::Sampled) or by jemalloc's hooks, or else a dump of
+//! jemalloc's own. Cost: a nanosecond or two for an allocation and its free, about 2 µs for each
+//! that is sampled; reading the record disturbs nobody.
 //!
 //! Where it is blind: blocks that were allocated while sampling was off, or before jemalloc's hooks
 //! were put in, are never seen, and sites that allocate much less than the sampling rate show by
@@ -36,7 +37,7 @@ trait HeapSource: Sync {
     /// Returns an error where it does not have a kind.
     fn check(&self, kind: Kind) -> Result<(), Unavailable>;
 
-    /// Bytes between two samples.
+    /// Returns the bytes between two samples.
     fn rate(&self) -> Option<u64>;
 
     /// Switches sampling on, if it is off, until the value is dropped.

@@ -84,7 +84,7 @@ fn set_active(active: bool) -> io::Result<()> {
         .map_err(|error| io::Error::other(error.to_string()))
 }
 
-/// Bytes allocated between two samples, on average.
+/// Returns the bytes allocated between two samples, on average.
 pub(crate) fn sample_rate() -> Option<u64> {
     // SAFETY: `prof.lg_sample` is a `size_t` (jemalloc(3)).
     let log2 = unsafe { raw::read::<libc::size_t>(b"prof.lg_sample\0") }.ok()?;

@@ -1,5 +1,5 @@
-//! The heap recorder's dealings with the system and with allocators. Everything here but [`hooks`]'s
-//! and [`sampled`]'s set-up runs inside an allocator.
+//! The heap recorder's dealings with the system and with allocators. Everything here but
+//! [`hooks`]'s and [`sampled`]'s set-up runs inside an allocator.
 
 #[cfg(not(stacks))]
 mod handed_on;

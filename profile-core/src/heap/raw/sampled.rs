@@ -208,7 +208,7 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
     recorded
 }
 
-/// Forgets a block. Whether it was a sampled one.
+/// Forgets a block. Returns whether it was a sampled one.
 fn forget(block: *mut u8) -> bool {
     let forgotten = recorder::record_free(BlockKey::new(block.addr(), BlockFinder::Wrapper));
     if forgotten {

@@ -15,7 +15,7 @@ pub(crate) struct LazyWords {
 }
 
 impl LazyWords {
-    /// Words that don't exist yet.
+    /// Makes words that don't exist yet.
     pub(crate) const fn new(len: usize) -> LazyWords {
         LazyWords { len, at: AtomicPtr::new(ptr::null_mut()) }
     }

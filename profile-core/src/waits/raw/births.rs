@@ -1,9 +1,11 @@
-//! `pthread_create` as the program calls it: each new thread is counted at the stack that created it.
+//! `pthread_create` as the program calls it: each new thread is counted at the stack that created
+//! it.
 //!
-//! [`pthread_create`] runs in place of libc's function, in any thread, and [`begin`] and [`end`] are
-//! the first and the last code of each new thread, when libc's own state for it is half made or half
-//! gone. None of it may allocate, lock, panic, format, or touch a thread-local that is initialised
-//! lazily. The one exception is `dlsym`, which the first call asks where libc's function is.
+//! [`pthread_create`] runs in place of libc's function, in any thread, and [`begin`] and [`end`]
+//! are the first and the last code of each new thread, when libc's own state for it is half made or
+//! half gone. None of it may allocate, lock, panic, format, or touch a thread-local that is
+//! initialised lazily. The one exception is `dlsym`, which the first call asks where libc's
+//! function is.
 
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 

@@ -1,8 +1,8 @@
-//! `sigaction` as the program calls it: handlers that run on alternate stacks are kept free of our signals
-//! from their first moment on; see [`on_stack`].
+//! `sigaction` as the program calls it: handlers that run on alternate stacks are kept free of our
+//! signals from their first moment on; see [`on_stack`].
 //!
-//! Runs in place of libc's function, in signal handlers too: nothing here may allocate, lock, wait, panic,
-//! format, or touch a thread-local.
+//! Runs in place of libc's function, in signal handlers too: nothing here may allocate, lock, wait,
+//! panic, format, or touch a thread-local.
 
 use libc::{c_int, sigaction as Action};
 
@@ -13,8 +13,8 @@ unsafe extern "C" {
     fn __sigaction(signal: c_int, new: *const Action, old: *mut Action) -> c_int;
 }
 
-/// Does the same as libc's function of the same name, and adds the profiler's signals to the mask of
-/// handlers that run on alternate stacks.
+/// Does the same as libc's function of the same name, and adds the profiler's signals to the mask
+/// of handlers that run on alternate stacks.
 ///
 /// # Safety
 ///

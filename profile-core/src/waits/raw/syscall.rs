@@ -1,11 +1,11 @@
 //! `syscall` as the program calls it: futex waits and wakes are looked at, everything else goes
 //! straight to the kernel.
 //!
-//! Runs in place of libc's function: in any thread, at its start and its end, in forked children, in
-//! signal handlers, and while the program holds any lock. Until it is known that a wait or a wake is
-//! to be recorded nothing here may allocate, lock, wait for anything else, panic, format, or touch a
-//! thread-local that is initialised lazily; recording may do none of that either. `errno` is what
-//! the kernel's answer makes it, and untouched where there was no error.
+//! Runs in place of libc's function: in any thread, at its start and its end, in forked children,
+//! in signal handlers, and while the program holds any lock. Until it is known that a wait or a
+//! wake is to be recorded nothing here may allocate, lock, wait for anything else, panic, format,
+//! or touch a thread-local that is initialised lazily; recording may do none of that either.
+//! `errno` is what the kernel's answer makes it, and untouched where there was no error.
 
 use core::arch::naked_asm;
 
@@ -198,8 +198,8 @@ pub(crate) fn returned(answer: c_long) -> c_long {
 
 /// Makes a futex call: waits are timed, and wakes charged with what others have waited.
 ///
-/// Calls [`kernel`] and [`save`] from its own frame, never from one in between: the stacks that they
-/// are in begin with ours by count. An asynchronous cancellation unwinds it while it waits.
+/// Calls [`kernel`] and [`save`] from its own frame, never from one in between: the stacks that
+/// they are in begin with ours by count. An asynchronous cancellation unwinds it while it waits.
 #[inline(never)]
 unsafe extern "C-unwind" fn futex(
     number: c_long,
@@ -244,13 +244,13 @@ unsafe extern "C-unwind" fn futex(
             wait.list(&[]);
         }
         answer = call!();
-        if let Some((table, weighed)) = wait.ended(answer) {
+        if let Some((table, weighed)) = wait.weigh_end(answer) {
             save(table, weighed, &[]);
         }
         drop(wait);
     } else if is_wake(operation) {
         // What others have waited up to now, before they run and before the stack is looked at.
-        let charged = record::release(address as u64);
+        let charged = record::charge_wake(address as u64);
         answer = call!();
         if let Some((table, weighed, site)) = charged {
             save(table, weighed, &site);
@@ -277,8 +277,8 @@ fn traced(waits: bool, operation: usize, address: u64) -> Option<event_waits::Wa
 /// [`futex`]'s.
 const OURS: usize = 2;
 
-/// Adds to the caller's stack, behind a site where it belongs to one. The stack is the program's from
-/// `syscall`'s caller on.
+/// Adds to the caller's stack, behind a site where it belongs to one. The stack is the program's
+/// from `syscall`'s caller on.
 #[inline(never)]
 fn save(table: &WaitTable, weighed: WaitWeight, site: &[u64]) {
     let saved = capture_interruptible(DEPTH + OURS, |captured| {

@@ -1,10 +1,10 @@
 //! `sched_yield` as the program calls it: locks that yield before they sleep have begun to wait by
 //! then.
 //!
-//! Runs in place of libc's function: in any thread, at its start and its end, in forked children, in
-//! signal handlers, and while the program holds any lock. Nothing here may allocate, lock, wait for
-//! anything else, panic, format, or touch a thread-local that is initialised lazily. `errno` is what
-//! the kernel's answer makes it.
+//! Runs in place of libc's function: in any thread, at its start and its end, in forked children,
+//! in signal handlers, and while the program holds any lock. Nothing here may allocate, lock, wait
+//! for anything else, panic, format, or touch a thread-local that is initialised lazily. `errno` is
+//! what the kernel's answer makes it.
 
 use libc::{SYS_sched_yield, c_int};
 

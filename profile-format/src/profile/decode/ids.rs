@@ -127,7 +127,7 @@ impl IdRefs {
         index.get(self.id(reference))
     }
 
-    /// Turns references into indices, or answers which of them leads nowhere.
+    /// Turns references into indices, or returns the position of the first that leads nowhere.
     pub(super) fn resolve_all(&self, refs: &mut [u32], index: &IdIndex) -> Result<(), usize> {
         if let IdIndex::Sequential(count) = *index {
             // One sweep without a branch: id 0 wraps to the largest number.

@@ -142,7 +142,7 @@ impl ProfileParts {
         bytes as u64
     }
 
-    /// Checks what only the whole can show, and turns references into indices. Answers with the
+    /// Checks what only the whole can show, and turns references into indices. Returns the
     /// way from a location's id to its index, too.
     fn finish(mut self) -> Result<(Profile, IdIndex), UnresolvedError> {
         if self.strings_read == 0 {

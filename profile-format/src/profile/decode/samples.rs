@@ -142,8 +142,8 @@ impl StacksReading {
         }
     }
 
-    /// Looks at the ids of a stack. Whether they are written as short as can be, so that the same
-    /// stack always has the same bytes; where they are not, they are still to be counted.
+    /// Looks at the ids of a stack. Returns whether they are written as short as can be, so that
+    /// the same stack always has the same bytes; where they are not, they are still to be counted.
     #[inline]
     fn see(&mut self, bytes: &[u8]) -> Result<bool, FieldProblem> {
         let (mut four, mut short) = (self.four, true);
@@ -233,7 +233,7 @@ struct FourNumbers {
 }
 
 impl FourNumbers {
-    /// Looks at eight bytes; whether they are four numbers of two bytes.
+    /// Looks at eight bytes. Returns whether they are four numbers of two bytes.
     #[inline]
     fn see(&mut self, bytes: [u8; 8]) -> bool {
         /// The highest bit of each byte says that the number goes on.

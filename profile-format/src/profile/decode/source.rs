@@ -67,7 +67,7 @@ impl<'a> FieldSource<'a> {
 
 impl GzipFields<'_> {
     /// Makes `needed` bytes available from a position on, or all there are. The bytes before may
-    /// go; answers where the position is then.
+    /// go: returns the position of the same byte then.
     fn fill(&mut self, position: usize, needed: usize) -> Result<usize, DecodeError> {
         if self.window.len() - position >= needed || self.ended {
             return Ok(position);
@@ -118,8 +118,8 @@ impl<'a> Inflate<'a> {
     /// read.
     pub const PIECE: usize = 128 << 10;
 
-    /// Fills a piece with the next bytes; how many, which are fewer at the end of the stream alone, which
-    /// is checked then.
+    /// Fills a piece with the next bytes. Returns their number, which is smaller than the piece at
+    /// the end of the stream alone, which is checked then.
     ///
     /// # Errors
     ///
@@ -135,8 +135,8 @@ impl<'a> Inflate<'a> {
         Ok(filled)
     }
 
-    /// Decompresses into the front of a buffer, of two bytes or more at first; how many, or 0 at the end of the
-    /// stream, which is checked then.
+    /// Decompresses into the front of a buffer, of two bytes or more at first. Returns the
+    /// number of bytes, or 0 at the end of the stream, which is checked then.
     ///
     /// # Errors
     ///

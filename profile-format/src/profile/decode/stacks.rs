@@ -28,7 +28,7 @@ impl<'a> Stacks<'a> {
     /// As [`Profile::decode`](crate::profile::Profile::decode).
     pub fn read(bytes: &'a [u8], limits: &DecodeLimits) -> Result<Stacks<'a>, DecodeError> {
         let Some(mut inflate) = Inflate::new(bytes, limits) else {
-            let limits = within_offsets(limits);
+            let limits = limit_to_offsets(limits);
             limits.check_raw(bytes.len() as u64)?;
             let mut reading = StacksReading::new(bytes.len(), &limits);
             let raw = RawProfile::whole(bytes);
@@ -54,7 +54,7 @@ impl StacksReader {
     ///
     /// Where the size of a piece is not a power of two.
     pub fn new(piece: usize, expected: usize, limits: &DecodeLimits) -> StacksReader {
-        let limits = within_offsets(limits);
+        let limits = limit_to_offsets(limits);
         let reading = StacksReading::new(expected, &limits);
         StacksReader { limits, raw: RawProfile::in_pieces(piece), open: Vec::new(), reading }
     }
@@ -95,8 +95,8 @@ impl StacksReader {
     }
 }
 
-/// Limits within which the offsets of stacks fit.
-fn within_offsets(limits: &DecodeLimits) -> DecodeLimits {
+/// Lowers limits so far that the offsets of stacks fit.
+fn limit_to_offsets(limits: &DecodeLimits) -> DecodeLimits {
     DecodeLimits { max_bytes: limits.max_bytes.min(RawProfile::MOST), ..*limits }
 }
 
@@ -108,7 +108,7 @@ enum MoreInput {
 }
 
 impl StacksReading {
-    /// Reads the fields that are there as a whole, and answers with what is left.
+    /// Reads the fields that are there as a whole, and returns the bytes that are left.
     fn fields<'b>(
         &mut self,
         raw: &RawProfile<'_>,
@@ -137,7 +137,8 @@ impl StacksReading {
     }
 
     /// Reads the fields that began before the piece that came last, which begins at an offset.
-    /// Answers where in it the next field begins; `None` where all of it is still open.
+    /// Returns the offset in it at which the next field begins; `None` where all of it is still
+    /// open.
     fn close(
         &mut self,
         raw: &RawProfile<'_>,

@@ -21,7 +21,7 @@ impl<'a> RawProfile<'a> {
         RawProfile { pieces: vec![Cow::Borrowed(bytes)], shift: 31, length: bytes.len() as u64 }
     }
 
-    /// Bytes that are still to come, in pieces of a power of two.
+    /// Makes a profile whose bytes are still to come, in pieces of a power of two.
     pub(in crate::profile) fn in_pieces(size: usize) -> RawProfile<'a> {
         assert!(size.is_power_of_two(), "pieces of a power of two");
         RawProfile { pieces: Vec::new(), shift: size.ilog2(), length: 0 }
@@ -45,7 +45,7 @@ impl<'a> RawProfile<'a> {
         self.pieces.last().map_or(&[], |piece| piece)
     }
 
-    /// Bytes of one piece.
+    /// Returns bytes that are in one piece.
     #[inline]
     pub(in crate::profile) fn get(&self, offset: u32, length: u32) -> &[u8] {
         let within = offset & ((1 << self.shift) - 1);

@@ -13,8 +13,8 @@ pub(in crate::profile) struct StackPlace {
 }
 
 impl StackPlace {
-    /// Returns the place of bytes that end at an offset of the profile, which is [`RawProfile::MOST`] at
-    /// most.
+    /// Returns the place of bytes that end at an offset of the profile, which is
+    /// [`RawProfile::MOST`] at most.
     pub(in crate::profile) fn of(bytes: &[u8], end: u64) -> StackPlace {
         let length = bytes.len() as u32;
         StackPlace { offset: end as u32 - length, length }
@@ -170,7 +170,7 @@ impl DistinctStacks {
         self.waiting_values.clear();
     }
 
-    /// Adds a sample; whether its stack is new.
+    /// Adds a sample. Returns whether its stack is new.
     fn add_now(
         &mut self,
         raw: &RawProfile<'_>,
