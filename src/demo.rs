@@ -2,6 +2,7 @@
 
 mod check;
 mod tasks;
+mod thread_clock;
 mod workload;
 
 use std::io::{self, Read as _, Write as _};

@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::thread_clock::cpu_time;
+
 /// A running workload.
 pub(super) struct DemoWorkload {
     stop: Arc<AtomicBool>,
@@ -150,21 +152,6 @@ fn work(stop: &AtomicBool) {
             }
         }
     }
-}
-
-/// Returns the CPU time that the calling thread has used.
-#[cfg(unix)]
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    // A thread's clock starts at zero.
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-/// Returns the time that has gone by: there is no clock of a thread's CPU time here.
-#[cfg(not(unix))]
-fn cpu_time() -> Duration {
-    static BEGAN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
-    BEGAN.elapsed()
 }
 
 /// Defines a function that does nothing but arithmetic, without a call, so that every sample of it

@@ -13,7 +13,14 @@ pub(super) struct MissingCollector {
 impl MissingCollector {
     pub(super) fn new(kind: Kind) -> MissingCollector {
         let (reason, hint) = match kind {
-            Kind::Cpu | Kind::Heap | Kind::Allocs if !cfg!(target_os = "linux") => {
+            Kind::Cpu
+            | Kind::Heap
+            | Kind::Allocs
+            | Kind::Block
+            | Kind::Mutex
+            | Kind::Threadcreate
+                if !cfg!(target_os = "linux") =>
+            {
                 ("profiles of this kind are taken on Linux only", "")
             }
             Kind::Cpu => (
@@ -26,9 +33,6 @@ impl MissingCollector {
                  profilez::alloc::Sampled, or with the feature `jemalloc` and make \
                  tikv-jemallocator the global allocator",
             ),
-            Kind::Block | Kind::Mutex | Kind::Threadcreate if !cfg!(target_os = "linux") => {
-                ("profiles of this kind are taken on Linux only", "")
-            }
             Kind::Block | Kind::Mutex => (
                 "nothing that records lock waits is compiled in for this system",
                 "build with the feature `intercept`",

@@ -25,6 +25,7 @@ use profile_format::{DUMP_FILE_NAME, Kind, ProfileShape, Unavailable};
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
+use crate::stacks::raw::arch;
 use crate::task::Detail;
 use crate::threads::deadlock::{self, AwaitedLock, LockCycle};
 use crate::threads::raw::{self, ThreadStack, ThreadState};
@@ -296,25 +297,11 @@ fn call_word(call: i64, [_, operation]: [u64; 2]) -> &'static str {
         libc::SYS_flock => "file lock",
         libc::SYS_rt_sigtimedwait | libc::SYS_rt_sigsuspend => "signal wait",
         libc::SYS_io_uring_enter => "io_uring wait",
-        call => older_call_word(call),
+        call => {
+            let older = arch::OLDER_CALLS.iter().find(|(older, _)| *older == call);
+            older.map_or("syscall", |(_, word)| word)
+        }
     }
-}
-
-/// Names the system calls that newer processors' kernels don't have.
-#[cfg(target_arch = "x86_64")]
-fn older_call_word(call: i64) -> &'static str {
-    match call {
-        libc::SYS_epoll_wait => "epoll wait",
-        libc::SYS_poll => "poll",
-        libc::SYS_select => "select",
-        libc::SYS_pause => "signal wait",
-        _ => "syscall",
-    }
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn older_call_word(_call: i64) -> &'static str {
-    "syscall"
 }
 
 #[cfg(test)]

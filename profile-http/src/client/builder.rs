@@ -15,10 +15,15 @@ use super::target::ServiceTarget;
 #[cfg(feature = "tls")]
 use super::tls;
 use super::unclean::UncleanConnector;
-#[cfg(unix)]
-use super::unix;
 use super::{Client, printable};
 use crate::{Error, Result};
+
+/// A socket to connect to instead of the URL's host, and what makes an agent for it.
+#[derive(Debug)]
+pub(super) struct SocketAgent {
+    pub(super) path: PathBuf,
+    pub(super) make: fn(Config, PathBuf) -> Agent,
+}
 
 /// Settings of a [`Client`].
 #[derive(Debug)]
@@ -26,13 +31,13 @@ use crate::{Error, Result};
 pub struct ClientBuilder {
     pub(super) target: ServiceTarget,
     headers: Vec<(HeaderName, HeaderValue)>,
-    unix_socket: Option<PathBuf>,
+    pub(super) socket: Option<SocketAgent>,
     timeout: Option<Duration>,
     limit: u64,
     retries: u32,
     fallback: bool,
     #[cfg(feature = "tls")]
-    tls: tls::TlsSettings,
+    pub(super) tls: tls::TlsSettings,
 }
 
 /// The largest bundle that is taken, in bytes, unless set otherwise.
@@ -44,7 +49,7 @@ impl ClientBuilder {
         ClientBuilder {
             target,
             headers: basic.map(|value| (header::AUTHORIZATION, value)).into_iter().collect(),
-            unix_socket: None,
+            socket: None,
             timeout: None,
             limit: DEFAULT_LIMIT,
             retries: 0,
@@ -89,13 +94,6 @@ impl ClientBuilder {
         self.headers.push((name, value));
     }
 
-    /// Connects to a unix socket instead of the URL's host.
-    #[cfg(unix)]
-    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> ClientBuilder {
-        self.unix_socket = Some(path.into());
-        self
-    }
-
     /// Sets the path of the endpoints if the URL names a host only; `/debug` by default.
     pub fn prefix(mut self, prefix: &str) -> ClientBuilder {
         self.target.set_prefix(prefix);
@@ -130,36 +128,6 @@ impl ClientBuilder {
         self
     }
 
-    /// Trusts these certificate authorities, as PEM, in place of the built-in ones.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tls`]: there is no certificate in it.
-    #[cfg(feature = "tls")]
-    pub fn certificate_authorities(mut self, pem: &[u8]) -> Result<ClientBuilder> {
-        self.tls.authorities(pem)?;
-        Ok(self)
-    }
-
-    /// Shows this certificate to a server that wants to know who asks: a chain and its key, as PEM.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Tls`]: there is no certificate in it, or no key.
-    #[cfg(feature = "tls")]
-    pub fn identity(mut self, certificates: &[u8], key: &[u8]) -> Result<ClientBuilder> {
-        self.tls.identity(certificates, key)?;
-        Ok(self)
-    }
-
-    /// Talks to servers whoever they are. What is sent to them, a token too, can be read by anybody
-    /// on the way.
-    #[cfg(feature = "tls")]
-    pub fn insecure(mut self) -> ClientBuilder {
-        self.tls.insecure();
-        self
-    }
-
     /// Returns the finished client.
     pub fn build(self) -> Client {
         let config = Agent::config_builder()
@@ -173,18 +141,15 @@ impl ClientBuilder {
         #[cfg(feature = "tls")]
         let config = config.tls_config(self.tls.into_config());
         // Nothing in between can reach this host by that name. As Go's client does.
-        let config = if self.target.is_loopback() || self.unix_socket.is_some() {
+        let config = if self.target.is_loopback() || self.socket.is_some() {
             config.proxy(None).build()
         } else {
             config.build()
         };
-        #[cfg(unix)]
-        let agent = match self.unix_socket {
-            Some(path) => unix::agent(config, path),
+        let agent = match self.socket {
+            Some(SocketAgent { path, make }) => make(config, path),
             None => direct(config),
         };
-        #[cfg(not(unix))]
-        let agent = direct(config);
         Client {
             target: self.target,
             agent,

@@ -1,7 +1,14 @@
 //! Reads out of a failure what of TLS or of HTTP it is about.
 
-#[cfg(feature = "tls")]
-pub(super) use super::tls_error::read;
+use std::error::Error as StdError;
+
+use crate::HandshakeError;
+
+/// What reads an error of TLS, where there is TLS in this build.
+const READERS: &[fn(&(dyn StdError + 'static)) -> Option<HandshakeError>] = &[
+    #[cfg(feature = "tls")]
+    super::tls_error::read,
+];
 
 /// A sign of a listener for TLS that was asked without.
 #[derive(Debug, thiserror::Error)]
@@ -12,10 +19,9 @@ pub(super) enum NotHttp {
     Nothing(#[source] ureq::Error),
 }
 
-/// Returns `None`: there is no TLS in this build.
-#[cfg(not(feature = "tls"))]
-pub(super) fn read(_: &(dyn std::error::Error + 'static)) -> Option<crate::HandshakeError> {
-    None
+/// Returns the error of TLS that a failure is about, if it is about one.
+pub(super) fn read(error: &(dyn StdError + 'static)) -> Option<HandshakeError> {
+    READERS.iter().find_map(|read| read(error))
 }
 
 /// Returns whether the other side hung up before the answer.

@@ -17,6 +17,8 @@
 //! ```
 
 mod builder;
+#[cfg(feature = "tls")]
+mod builder_tls;
 mod consolidated;
 mod content;
 mod exchange;

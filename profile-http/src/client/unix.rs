@@ -14,10 +14,19 @@ use ureq::unversioned::transport::{
 };
 use ureq::{Agent, Error};
 
+use super::builder::{ClientBuilder, SocketAgent};
 use super::unclean::UncleanConnector;
 
+impl ClientBuilder {
+    /// Connects to a unix socket instead of the URL's host.
+    pub fn unix_socket(mut self, path: impl Into<PathBuf>) -> ClientBuilder {
+        self.socket = Some(SocketAgent { path: path.into(), make: agent });
+        self
+    }
+}
+
 /// Makes an agent whose every connection goes to the socket at `path`.
-pub(super) fn agent(config: Config, path: PathBuf) -> Agent {
+fn agent(config: Config, path: PathBuf) -> Agent {
     Agent::with_parts(config, SocketConnector { path }.chain(UncleanConnector), NoResolver)
 }
 

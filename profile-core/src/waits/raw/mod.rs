@@ -7,6 +7,8 @@
 //! libc's. What the program calls is then ours, which passes everything on.
 
 pub(crate) mod births;
+mod entry;
+mod kernel;
 #[cfg(feature = "sampler")]
 mod signals;
 pub(crate) mod syscall;

@@ -7,173 +7,23 @@
 //! or touch a thread-local that is initialised lazily; recording may do none of that either.
 //! `errno` is what the kernel's answer makes it, and untouched where there was no error.
 
-use core::arch::naked_asm;
-
 use libc::{c_int, c_long};
 
 use crate::events::{ring, waits as event_waits};
 use crate::stacks::raw::capture::capture_interruptible;
 use crate::sys::own_work;
+use crate::waits::raw::kernel::kernel;
 use crate::waits::recorded::WaitWeight;
 use crate::waits::{DEPTH, SITE, WaitTable, record};
 
 /// A number that no system call has. Our `syscall` answers it itself; see [`present`].
-const PRESENT: c_long = -0x7072_6f66;
+pub(super) const PRESENT: c_long = -0x7072_6f66;
 
 /// Returns whether the program's `syscall` is this one, and not that of another library which
 /// interposes it.
 pub(crate) fn present() -> bool {
     // SAFETY: a system call that doesn't exist: the kernel refuses it with ENOSYS.
     unsafe { libc::syscall(PRESENT, 0, 0, 0, 0, 0, 0) == PRESENT }
-}
-
-/// Does the same as libc's function of the same name. It is variadic in C; what isn't passed is
-/// read all the same, as libc reads it, and ignored by the kernel.
-///
-/// It has no frame of its own, so that a call which returns on another stack, or twice, works.
-#[cfg(target_arch = "x86_64")]
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-unsafe extern "C" fn syscall(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> c_long {
-    naked_asm!(
-        ".cfi_startproc",
-        "cmp rdi, {futex_number}",
-        "je {futex}",
-        "cmp rdi, {present}",
-        "je 3f",
-        "mov rax, rdi",
-        "mov rdi, rsi",
-        "mov rsi, rdx",
-        "mov rdx, rcx",
-        "mov r10, r8",
-        "mov r8, r9",
-        "mov r9, [rsp + 8]",
-        "syscall",
-        "cmp rax, -4095",
-        "jae 2f",
-        "ret",
-        "2:",
-        "mov rdi, rax",
-        "jmp {fail}",
-        "3:",
-        "mov rax, rdi",
-        "ret",
-        ".cfi_endproc",
-        futex_number = const libc::SYS_futex,
-        present = const PRESENT,
-        futex = sym futex,
-        fail = sym fail,
-    )
-}
-
-/// Makes the same call without any looking, and returns the kernel's own answer. A thread that
-/// waits is in here: a function without a frame, so that the way up its stack is known in every
-/// build. The compiler writes no unwind table for it, hence the directives.
-#[cfg(target_arch = "x86_64")]
-#[unsafe(naked)]
-pub(crate) unsafe extern "C-unwind" fn kernel(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> c_long {
-    naked_asm!(
-        ".cfi_startproc",
-        "mov rax, rdi",
-        "mov rdi, rsi",
-        "mov rsi, rdx",
-        "mov rdx, rcx",
-        "mov r10, r8",
-        "mov r8, r9",
-        "mov r9, [rsp + 8]",
-        "syscall",
-        "ret",
-        ".cfi_endproc",
-    )
-}
-
-/// Does the same as libc's function of the same name; see the one for x86_64.
-#[cfg(target_arch = "aarch64")]
-#[unsafe(no_mangle)]
-#[unsafe(naked)]
-unsafe extern "C" fn syscall(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> c_long {
-    naked_asm!(
-        ".cfi_startproc",
-        "cmp x0, #{futex_number}",
-        "b.ne 2f",
-        "b {futex}",
-        "2:",
-        "ldr x9, 4f",
-        "cmp x0, x9",
-        "b.eq 3f",
-        "mov x8, x0",
-        "mov x0, x1",
-        "mov x1, x2",
-        "mov x2, x3",
-        "mov x3, x4",
-        "mov x4, x5",
-        "mov x5, x6",
-        "svc #0",
-        "cmn x0, #4095",
-        "b.lo 3f",
-        "b {fail}",
-        "3:",
-        "ret",
-        ".balign 8",
-        "4:",
-        ".quad {present}",
-        ".cfi_endproc",
-        futex_number = const libc::SYS_futex,
-        present = const PRESENT,
-        futex = sym futex,
-        fail = sym fail,
-    )
-}
-
-/// Makes the same call without any looking; see the one for x86_64.
-#[cfg(target_arch = "aarch64")]
-#[unsafe(naked)]
-pub(crate) unsafe extern "C-unwind" fn kernel(
-    number: c_long,
-    a: usize,
-    b: usize,
-    c: usize,
-    d: usize,
-    e: usize,
-    f: usize,
-) -> c_long {
-    naked_asm!(
-        ".cfi_startproc",
-        "mov x8, x0",
-        "mov x0, x1",
-        "mov x1, x2",
-        "mov x2, x3",
-        "mov x3, x4",
-        "mov x4, x5",
-        "mov x5, x6",
-        "svc #0",
-        "ret",
-        ".cfi_endproc",
-    )
 }
 
 /// Counts our frames at the leaf of a stack, where it waits in [`kernel`].
@@ -185,7 +35,7 @@ pub(crate) fn own_frames(stack: &[u64]) -> usize {
 }
 
 /// Returns the kernel's error as libc's functions return it.
-unsafe extern "C" fn fail(answer: c_long) -> c_long {
+pub(super) unsafe extern "C" fn fail(answer: c_long) -> c_long {
     // SAFETY: the address of this thread's `errno`, which always exists.
     unsafe { *libc::__errno_location() = -answer as c_int };
     -1
@@ -201,7 +51,7 @@ pub(crate) fn returned(answer: c_long) -> c_long {
 /// Calls [`kernel`] and [`save`] from its own frame, never from one in between: the stacks that
 /// they are in begin with ours by count. An asynchronous cancellation unwinds it while it waits.
 #[inline(never)]
-unsafe extern "C-unwind" fn futex(
+pub(super) unsafe extern "C-unwind" fn futex(
     number: c_long,
     address: usize,
     operation: usize,

@@ -10,7 +10,8 @@ use libc::{SYS_sched_yield, c_int};
 
 use crate::sys::own_work;
 use crate::sys::raw::monotonic::now;
-use crate::waits::raw::syscall::{kernel, returned};
+use crate::waits::raw::kernel::kernel;
+use crate::waits::raw::syscall::returned;
 use crate::waits::{record, yields};
 
 /// Does the same as libc's function of the same name, and notes the yield while waits are recorded.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::cpu::sampler::places::{PROCESS, arming_and_place};
+use crate::cpu::sampler::raw::signal_entry::signal_entry;
 use crate::cpu::sampler::raw::timer::CpuClock;
 use crate::cpu::sampler::ring::{SampleHead, SampleRing};
 use crate::cpu::sampler::strata::SampleClock;
@@ -145,12 +146,12 @@ pub(crate) fn forget_after_fork() {
     }
 }
 
-arch::signal_entry! {
+signal_entry! {
     /// The handler of `SIGPROF`.
     on_sigprof, sampled, MISSED
 }
 
-arch::signal_entry! {
+signal_entry! {
     /// The handler of the signal that asks a running thread for its stack.
     on_dump, dumped, MISSED
 }

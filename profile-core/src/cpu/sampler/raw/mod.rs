@@ -1,6 +1,7 @@
 //! The sampler's unsafe code: timers, signals and their handler.
 
 pub(crate) mod handler;
+mod signal_entry;
 pub(crate) mod signals;
 pub(super) mod timer;
 

@@ -27,16 +27,13 @@ pub(crate) fn reserve(words: usize) -> Option<&'static [AtomicU64]> {
 
 /// Gives the memory of words from [`reserve`] back: all of them become 0.
 pub(crate) fn release(words: &'static [AtomicU64]) {
-    #[cfg(target_os = "linux")]
-    // SAFETY: madvise(2) makes the pages of a private mapping of ours zeros, a value of atomics.
-    // `reserve` gave whole pages, and callers give back whole pages.
-    let given_back = unsafe {
+    // SAFETY: madvise(2) makes the pages of a private mapping of ours zeros on Linux, a value of atomics;
+    // elsewhere they may keep what they hold. `reserve` gave whole pages, and callers give back whole pages.
+    let advised = unsafe {
         let start = words.as_ptr().cast_mut().cast::<libc::c_void>();
         libc::madvise(start, size_of_val(words), libc::MADV_DONTNEED) == 0
     };
-    // Elsewhere the pages may keep what they hold.
-    #[cfg(not(target_os = "linux"))]
-    let given_back = false;
+    let given_back = advised && cfg!(target_os = "linux");
     if !given_back {
         words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }

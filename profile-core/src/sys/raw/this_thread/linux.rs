@@ -26,21 +26,17 @@ fn look_up() -> u32 {
 
 /// Returns whether there is no thread of this id in the process any more. It makes two system
 /// calls, and leaves `errno` as it is.
-#[cfg(stacks)]
 pub(crate) fn has_ended(tid: u32) -> bool {
-    use crate::stacks::raw::arch;
-    // SAFETY: getpid(2) has no arguments and no effect.
-    let process = unsafe { arch::syscall(libc::SYS_getpid, [0; 6]) };
-    // SAFETY: tgkill(2) without a signal only looks whether there is such a thread.
-    let found =
-        unsafe { arch::syscall(libc::SYS_tgkill, [process as usize, tid as usize, 0, 0, 0, 0]) };
-    found == -libc::ESRCH as isize
-}
-
-/// Returns false: it is not known here.
-#[cfg(not(stacks))]
-pub(crate) fn has_ended(_tid: u32) -> bool {
-    false
+    // SAFETY: the address of this thread's `errno`, which always exists; getpid(2) has no arguments and
+    // no effect; tgkill(2) without a signal only looks whether there is such a thread.
+    unsafe {
+        let errno = libc::__errno_location();
+        let before = *errno;
+        let found = libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0);
+        let has_ended = found == -1 && *errno == libc::ESRCH;
+        *errno = before;
+        has_ended
+    }
 }
 
 /// Runs `child` in every process that is forked from now on, by the one thread that it has.
