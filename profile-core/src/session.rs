@@ -3,23 +3,21 @@
 //! Whichever way a session ends, dropping its state undoes everything it switched on and then opens
 //! the gate, in the order of the fields.
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
 use profile_format::{Content, Kind};
 
 use crate::collect::Collectors;
-use crate::collector::{File, Pending, Window};
+use crate::collector::File;
 use crate::error::Error;
 use crate::gate::Permit;
 use crate::plan::Plan;
-use crate::sys::own_work::OwnWork;
+use crate::single::{self, Single, Unfinished};
 
 /// A session whose window is open.
 #[must_use = "dropping a recording ends its window and throws away what it recorded"]
 pub struct Recording {
-    open: Vec<KindState<Box<dyn Window>>>,
+    open: Vec<KindState<Single>>,
     started: SystemTime,
     opened: Instant,
     window: Duration,
@@ -31,7 +29,7 @@ pub struct Recording {
 /// What the window needed is switched off already. The gate stays closed until this is dropped, so
 /// that a second session can't begin while the first is still being written.
 pub struct Recorded {
-    closed: std::vec::IntoIter<KindState<Pending>>,
+    closed: std::vec::IntoIter<KindState<Unfinished>>,
     recorded_for: Duration,
     files: Option<FinishedFiles>,
     _permit: Permit,
@@ -78,7 +76,7 @@ pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Rec
     let collectors = in_rate.as_ref().unwrap_or(collectors);
     let mut open = Vec::with_capacity(plan.kinds().len());
     for &kind in plan.kinds() {
-        let window = run_isolated(kind, || collectors.collector(kind).start());
+        let window = single::open(collectors, kind);
         match window {
             Err(error) if kind.is_timed() => return Err(error),
             reached => open.push(KindState { kind, reached }),
@@ -105,9 +103,9 @@ impl Recording {
         let closed: Vec<_> = self
             .open
             .into_iter()
-            .map(|KindState { kind, reached }| {
-                let reached = reached.and_then(|window| run_isolated(kind, || Ok(window.close())));
-                KindState { kind, reached }
+            .map(|KindState { kind, reached }| KindState {
+                kind,
+                reached: reached.and_then(Single::close),
             })
             .collect();
         Recorded { closed: closed.into_iter(), recorded_for, files: None, _permit: self.permit }
@@ -126,7 +124,7 @@ impl Iterator for Recorded {
             }
             let KindState { kind, reached } = self.closed.next()?;
             let began = Instant::now();
-            let files = reached.and_then(|pending| run_isolated(kind, pending));
+            let files = reached.and_then(Unfinished::finish);
             let window = if kind.is_timed() { self.recorded_for } else { Duration::ZERO };
             let took = window + began.elapsed();
             match files {
@@ -141,26 +139,6 @@ impl Iterator for Recorded {
     }
 }
 
-/// Runs a collector's code so that its panic is its own failure and not the session's.
-/// What it allocates is the profiler's own and left out of the heap profile.
-pub(crate) fn run_isolated<T>(
-    kind: Kind,
-    run: impl FnOnce() -> Result<T, Error>,
-) -> Result<T, Error> {
-    let _own = OwnWork::begin();
-    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
-        Err(Error::Panicked { kind, message: panic_message(panic.as_ref()).to_owned() })
-    })
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -169,7 +147,7 @@ mod tests {
     use profile_format::Unavailable;
 
     use super::*;
-    use crate::collector::Collector;
+    use crate::collector::{Collector, Pending, Window};
     use crate::gate::Gate;
 
     /// Counts what is switched on; behaves as told.

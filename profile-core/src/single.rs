@@ -1,16 +1,19 @@
-//! One kind by itself: no plan, no gate, and as many at a time as its collector allows.
+//! One kind by itself: no plan, no gate, and as many at a time as its collector allows. A
+//! [`session`](crate::session) is several of them at a time.
 //!
 //! What goes wrong in a collector, a panic included, is an error here, and what the profiler itself
-//! allocates is left out of the heap profile, as in a session.
+//! allocates is left out of the heap profile.
 
+use std::any::Any;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use profile_format::{Content, Kind};
 
 use crate::collect::Collectors;
 use crate::collector::{File, Pending, Window};
 use crate::error::Error;
-use crate::session::run_isolated;
+use crate::sys::own_work::OwnWork;
 
 /// The open window of one kind. Dropping it ends the window and throws away what it recorded.
 #[must_use = "dropping it ends the window and throws away what it recorded"]
@@ -121,4 +124,21 @@ impl Unfinished {
         let files = run_isolated(kind, pending)?;
         Ok(KindFiles { kind, files })
     }
+}
+
+/// Runs a collector's code so that its panic is its own failure and not that of a whole session.
+/// What it allocates is the profiler's own and left out of the heap profile.
+fn run_isolated<T>(kind: Kind, run: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    let _own = OwnWork::begin();
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        Err(Error::Panicked { kind, message: panic_message(panic.as_ref()).to_owned() })
+    })
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
 }

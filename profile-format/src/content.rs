@@ -1,15 +1,19 @@
-//! What is in a file: bytes that are there, or that are made as they are written.
+//! What is in a file: bytes that are there, a profile that is still its model, or what is made as it is
+//! written.
 
 use std::fmt;
 use std::io::{self, Write};
 use std::ops::Deref;
 use std::sync::OnceLock;
 
-/// The content of a file, in one of two forms. Most are bytes in memory. One that would be large
-/// beside what it is made of, as a trace is, is made anew each time it is written, and its length
-/// is known before.
+use crate::profile::{DecodeError, DecodeLimits, Profile};
+
+/// The content of a file, in one of three forms. A profile is its model until its bytes are asked
+/// for: who draws it or subtracts from it needs none. One that would be large beside what it is made
+/// of, as a trace is, is made anew each time it is written, and its length is known before. Anything
+/// else is bytes in memory.
 ///
-/// It can be read as a slice in either form. The second is then made whole, once, and kept.
+/// It can be read as a slice in every form. Its bytes are then made, once, and kept.
 pub struct Content {
     form: ContentStorage,
     shortfall: Option<String>,
@@ -17,6 +21,7 @@ pub struct Content {
 
 enum ContentStorage {
     Whole(Vec<u8>),
+    Model { profile: Box<Profile>, encoded: OnceLock<Vec<u8>> },
     Written { len: u64, write: Box<WriteContent>, whole: OnceLock<Vec<u8>> },
 }
 
@@ -55,6 +60,9 @@ impl Content {
     pub fn len(&self) -> u64 {
         match &self.form {
             ContentStorage::Whole(bytes) => bytes.len() as u64,
+            ContentStorage::Model { profile, encoded } => {
+                encode_once(profile, encoded).len() as u64
+            }
             ContentStorage::Written { len, .. } => *len,
         }
     }
@@ -68,6 +76,7 @@ impl Content {
     pub fn in_memory(&self) -> Option<&[u8]> {
         match &self.form {
             ContentStorage::Whole(bytes) => Some(bytes),
+            ContentStorage::Model { encoded, .. } => encoded.get().map(Vec::as_slice),
             ContentStorage::Written { whole, .. } => whole.get().map(Vec::as_slice),
         }
     }
@@ -81,6 +90,9 @@ impl Content {
     pub fn write_to(&self, writer: &mut dyn Write) -> io::Result<()> {
         match &self.form {
             ContentStorage::Whole(bytes) => writer.write_all(bytes),
+            ContentStorage::Model { profile, encoded } => {
+                writer.write_all(encode_once(profile, encoded))
+            }
             ContentStorage::Written { len, write, .. } => {
                 let mut counted = CountingWriter { bytes: 0, inner: writer };
                 write(&mut counted)?;
@@ -93,15 +105,51 @@ impl Content {
         }
     }
 
+    /// Returns the same as bytes where it was a profile, whose model is given back. Compressing it
+    /// is most of the work.
+    #[must_use]
+    pub fn into_encoded(self) -> Content {
+        match self.form {
+            ContentStorage::Model { profile, encoded } => {
+                let bytes = encoded.into_inner().unwrap_or_else(|| profile.encode_gzip());
+                Content { form: ContentStorage::Whole(bytes), shortfall: self.shortfall }
+            }
+            form => Content { form, shortfall: self.shortfall },
+        }
+    }
+
+    /// Returns the profile that it is.
+    ///
+    /// # Errors
+    ///
+    /// It is bytes, and they are none.
+    pub fn into_profile(self) -> Result<Profile, DecodeError> {
+        match self.form {
+            ContentStorage::Model { profile, .. } => Ok(*profile),
+            form => {
+                let bytes = Content { form, shortfall: None }.into_vec();
+                Profile::decode(&bytes, &DecodeLimits::default())
+            }
+        }
+    }
+
     /// Returns all of it in memory.
     pub fn into_vec(self) -> Vec<u8> {
         match self.form {
             ContentStorage::Whole(bytes) => bytes,
+            ContentStorage::Model { profile, encoded } => {
+                encoded.into_inner().unwrap_or_else(|| profile.encode_gzip())
+            }
             ContentStorage::Written { write, whole, .. } => {
                 whole.into_inner().unwrap_or_else(|| run_writer(&*write))
             }
         }
     }
+}
+
+/// Returns the bytes of a profile, compressed.
+fn encode_once<'a>(profile: &Profile, encoded: &'a OnceLock<Vec<u8>>) -> &'a [u8] {
+    encoded.get_or_init(|| profile.encode_gzip())
 }
 
 /// Runs the writer. Writing to a vector can't fail, and what else fails leaves it short.
@@ -117,12 +165,20 @@ impl From<Vec<u8>> for Content {
     }
 }
 
+impl From<Profile> for Content {
+    fn from(profile: Profile) -> Content {
+        let form = ContentStorage::Model { profile: Box::new(profile), encoded: OnceLock::new() };
+        Content { form, shortfall: None }
+    }
+}
+
 impl Deref for Content {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
         match &self.form {
             ContentStorage::Whole(bytes) => bytes,
+            ContentStorage::Model { profile, encoded } => encode_once(profile, encoded),
             ContentStorage::Written { write, whole, .. } => {
                 whole.get_or_init(|| run_writer(&**write))
             }
@@ -138,7 +194,12 @@ impl AsRef<[u8]> for Content {
 
 impl fmt::Debug for Content {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Content({} bytes)", Content::len(self))
+        match &self.form {
+            ContentStorage::Model { profile, .. } => {
+                write!(f, "Content({} samples)", profile.samples.len())
+            }
+            _ => write!(f, "Content({} bytes)", Content::len(self)),
+        }
     }
 }
 
@@ -165,6 +226,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
+    use crate::profile::Builder;
 
     #[test]
     fn both_forms_are_the_same_bytes() {
@@ -177,6 +239,24 @@ mod tests {
             assert_eq!(content.in_memory(), Some(&b"some bytes"[..]));
             assert_eq!(content.into_vec(), b"some bytes");
         }
+    }
+
+    #[test]
+    fn a_profile_is_its_model_until_its_bytes_are_asked_for() {
+        let content = || {
+            let mut builder = Builder::new(&[("samples", "count")]);
+            builder.sample(&[], &[3], &[]);
+            Content::from(builder.finish()).with_shortfall("half of it".to_owned())
+        };
+        assert!(content().in_memory().is_none());
+        assert_eq!(content().into_profile().unwrap().samples.get(0).values, [3]);
+        let encoded = content().into_encoded();
+        assert_eq!(encoded.shortfall(), Some("half of it"));
+        assert_eq!(encoded.in_memory().map(<[u8]>::len), Some(content().len() as usize));
+        assert_eq!(encoded.into_vec(), content().into_vec());
+        let read = Content::from(content().into_vec()).into_profile();
+        assert_eq!(read.unwrap().samples.get(0).values, [3]);
+        assert!(Content::from(b"no profile".to_vec()).into_profile().is_err());
     }
 
     #[test]

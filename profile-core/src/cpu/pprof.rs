@@ -12,6 +12,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use profile_format::profile::Profile;
 use profile_format::{Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
@@ -114,7 +115,7 @@ impl Window for PprofWindow {
         // Stops the timer, and gives the crate's table back.
         drop(self);
         Box::new(move || {
-            let bytes = encode(&stacks?);
+            let bytes = build_profile(&stacks?);
             Ok(vec![File { name: Kind::Cpu.file_name(), bytes: bytes.into() }])
         })
     }
@@ -151,7 +152,7 @@ fn take(guard: &pprof::ProfilerGuard<'static>, hz: u32) -> Result<PprofStacks, E
     Ok(stacks)
 }
 
-fn encode(stacks: &PprofStacks) -> Vec<u8> {
+fn build_profile(stacks: &PprofStacks) -> Profile {
     let period = 1_000_000_000 / i64::from(stacks.hz);
     let mut builder = ProfileShape::CPU.builder(period);
     let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
@@ -176,5 +177,5 @@ fn encode(stacks: &PprofStacks) -> Vec<u8> {
     let profile = builder.profile_mut();
     profile.time_nanos = unix_nanos(stacks.start);
     profile.duration_nanos = i64::try_from(stacks.duration.as_nanos()).unwrap_or(i64::MAX);
-    builder.finish().encode_gzip()
+    builder.finish()
 }

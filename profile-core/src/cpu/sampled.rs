@@ -14,6 +14,7 @@
 
 use std::sync::Arc;
 
+use profile_format::profile::Profile;
 use profile_format::{Content, Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
@@ -102,7 +103,7 @@ impl Window for SampledCpuWindow {
         let symbols = self.symbols;
         let stacks = self.subscription.end();
         Box::new(move || {
-            let mut bytes = Content::from(encode(&stacks, symbols));
+            let mut bytes = Content::from(build_profile(&stacks, symbols));
             if let Some(missing) = stacks.missing.as_ref().filter(|missing| missing.is_most()) {
                 bytes = bytes.with_shortfall(missing.to_string());
             }
@@ -111,7 +112,7 @@ impl Window for SampledCpuWindow {
     }
 }
 
-fn encode(stacks: &SampledStacks, symbols: Symbols) -> Vec<u8> {
+fn build_profile(stacks: &SampledStacks, symbols: Symbols) -> Profile {
     let period = stacks.period() as i64;
     let mut builder = ProfileShape::CPU.builder(period);
     let mut locator = AddressLocator::new(&mut builder, symbols);
@@ -145,5 +146,5 @@ fn encode(stacks: &SampledStacks, symbols: Symbols) -> Vec<u8> {
     let profile = builder.profile_mut();
     profile.time_nanos = unix_nanos(stacks.start);
     profile.duration_nanos = i64::try_from(stacks.duration.as_nanos()).unwrap_or(i64::MAX);
-    builder.finish().encode_gzip()
+    builder.finish()
 }

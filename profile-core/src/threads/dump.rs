@@ -72,10 +72,7 @@ impl Window for ThreadDump {
             let mut text = dump.text();
             text.push_str(&tasks.text(|tid| dump.stack_of(tid)));
             Ok(vec![
-                File {
-                    name: Kind::Goroutine.file_name(),
-                    bytes: dump.profile.encode_gzip().into(),
-                },
+                File { name: Kind::Goroutine.file_name(), bytes: dump.profile.into() },
                 File { name: DUMP_FILE_NAME, bytes: text.into_bytes().into() },
             ])
         })

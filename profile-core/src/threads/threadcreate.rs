@@ -10,7 +10,7 @@
 
 use std::time::SystemTime;
 
-use profile_format::profile::Builder;
+use profile_format::profile::{Builder, Profile};
 use profile_format::{Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
@@ -44,13 +44,13 @@ impl Window for ThreadCreate {
         let taken = SystemTime::now();
         let (creators, unknown) = births::list_birth_sites();
         Box::new(move || {
-            let bytes = encode(creators, unknown, taken);
+            let bytes = build_profile(creators, unknown, taken);
             Ok(vec![File { name: Kind::Threadcreate.file_name(), bytes: bytes.into() }])
         })
     }
 }
 
-fn encode(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) -> Vec<u8> {
+fn build_profile(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) -> Profile {
     let mut builder = ProfileShape::THREADCREATE.builder(ProfileShape::THREADCREATE.period);
     let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
     creators.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.stack.cmp(&b.stack)));
@@ -75,7 +75,7 @@ fn encode(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) -> Vec<
         builder.comment(&format!("{unknown} more threads were created at stacks not known"));
     }
     builder.profile_mut().time_nanos = unix_nanos(taken);
-    builder.finish().encode_gzip()
+    builder.finish()
 }
 
 /// Cuts std's functions off the leaf of a stack: every thread begins in those.

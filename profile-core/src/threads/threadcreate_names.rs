@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-use profile_format::profile::{Function, Line};
+use profile_format::profile::{Function, Line, Profile};
 use profile_format::{Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
@@ -42,7 +42,7 @@ impl Window for ThreadNames {
                 kind: Kind::Threadcreate,
                 source: source.into(),
             })?;
-            let bytes = encode(&names, taken);
+            let bytes = build_profile(&names, taken);
             Ok(vec![File { name: Kind::Threadcreate.file_name(), bytes: bytes.into() }])
         })
     }
@@ -62,7 +62,7 @@ fn count_names() -> std::io::Result<BTreeMap<String, i64>> {
     Ok(names)
 }
 
-fn encode(names: &BTreeMap<String, i64>, taken: SystemTime) -> Vec<u8> {
+fn build_profile(names: &BTreeMap<String, i64>, taken: SystemTime) -> Profile {
     let mut builder = ProfileShape::THREADCREATE.builder(ProfileShape::THREADCREATE.period);
     for (thread, &count) in names {
         let name = builder.str(&format!("thread {thread}"));
@@ -74,5 +74,5 @@ fn encode(names: &BTreeMap<String, i64>, taken: SystemTime) -> Vec<u8> {
     builder.comment("engine: profilez, /proc: live threads by name");
     builder.comment("build with the feature `intercept` for the stacks that created them");
     builder.profile_mut().time_nanos = unix_nanos(taken);
-    builder.finish().encode_gzip()
+    builder.finish()
 }

@@ -18,7 +18,7 @@ use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
-use crate::waits::encode::{WaitProfileStyle, encode};
+use crate::waits::encode::{WaitProfileStyle, build_profile};
 use crate::waits::in_progress::WaitSums;
 use crate::waits::raw::{births, syscall};
 use crate::waits::recorded::WaitProfile;
@@ -109,7 +109,7 @@ impl Collector for BlockProfile {
         let recorded = WaitSums::take(WaitProfile::Block)
             .recorded_since(WaitProfile::Block, &WaitSums::default());
         let note = engine(BLOCK_RATE.load(std::sync::atomic::Ordering::Relaxed));
-        let bytes = encode(&recorded, self.style(false), &[note]);
+        let bytes = build_profile(&recorded, self.style(false), &[note]);
         Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
     }
 
@@ -137,7 +137,7 @@ impl Window for BlockWindow {
         let note = engine(BLOCK_RATE.load(std::sync::atomic::Ordering::Relaxed));
         drop(raised);
         Box::new(move || {
-            let bytes = encode(&recorded, profile.style(true), &[note]);
+            let bytes = build_profile(&recorded, profile.style(true), &[note]);
             Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
         })
     }

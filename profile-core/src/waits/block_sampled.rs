@@ -19,7 +19,7 @@ use profile_format::{Kind, Unavailable};
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::Symbols;
-use crate::waits::encode::{WaitProfileStyle, encode};
+use crate::waits::encode::{WaitProfileStyle, build_profile};
 use crate::waits::recorded::WaitProfile;
 use crate::waits::sampled::WaitSampler;
 
@@ -115,7 +115,7 @@ impl Window for SampledWindow {
                         .to_owned(),
                 );
             }
-            let bytes = encode(&recorded, style, &notes);
+            let bytes = build_profile(&recorded, style, &notes);
             Ok(vec![File { name: Kind::Block.file_name(), bytes: bytes.into() }])
         })
     }

@@ -1,7 +1,7 @@
 //! What `block` and `mutex` share: from stacks and times to a profile.
 
 use profile_format::ProfileShape;
-use profile_format::profile::Builder;
+use profile_format::profile::{Builder, Profile};
 
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::waits::recorded::{RecordedWaits, SITE, WaitProfile, WaitWeight};
@@ -26,11 +26,11 @@ struct LeftOut {
 }
 
 /// Encodes what was recorded as a profile.
-pub(crate) fn encode(
+pub(crate) fn build_profile(
     recorded: &RecordedWaits,
     style: WaitProfileStyle,
     notes: &[String],
-) -> Vec<u8> {
+) -> Profile {
     let mut builder = ProfileShape::CONTENTION.builder(ProfileShape::CONTENTION.period);
     // What a stack is told from are names, also where the profile has none.
     let mut locator = AddressLocator::new(&mut builder, style.symbols);
@@ -119,7 +119,7 @@ pub(crate) fn encode(
         let duration = recorded.to.duration_since(from).unwrap_or_default();
         profile.duration_nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     }
-    builder.finish().encode_gzip()
+    builder.finish()
 }
 
 /// Counts the addresses at the beginning of a stack that are the waiter's: of a stack that wakes

@@ -21,7 +21,7 @@ use crate::error::Error;
 use crate::stacks::locate::Symbols;
 use crate::stacks::raw::capture;
 use crate::waits::block::check_intercepted;
-use crate::waits::encode::{WaitProfileStyle, encode};
+use crate::waits::encode::{WaitProfileStyle, build_profile};
 use crate::waits::in_progress::WaitSums;
 use crate::waits::recorded::WaitProfile;
 use crate::waits::{MUTEX_FRACTION, RaisedRate};
@@ -83,7 +83,7 @@ impl Collector for MutexProfile {
                 format!("engine: profilez, interposed futex calls, one of {fraction} events")
             }
         };
-        let bytes = encode(&recorded, self.style(false), &[note]);
+        let bytes = build_profile(&recorded, self.style(false), &[note]);
         Ok(vec![File { name: Kind::Mutex.file_name(), bytes: bytes.into() }])
     }
 
@@ -113,7 +113,7 @@ impl Window for MutexWindow {
                 "engine: profilez, interposed futex calls, one event for each {} ns",
                 profile.nanos
             );
-            let bytes = encode(&recorded, profile.style(true), &[note]);
+            let bytes = build_profile(&recorded, profile.style(true), &[note]);
             Ok(vec![File { name: Kind::Mutex.file_name(), bytes: bytes.into() }])
         })
     }

@@ -169,10 +169,13 @@ impl BundleCollection {
             bundle.unavailable(why);
         }
         for artifact in recording.stop() {
-            let Artifact { kind, name, took, data } = &artifact;
+            let Artifact { kind, name, took, data } = artifact;
             match data {
                 Ok(content) => {
-                    bundle.append(*kind, name, content, *took).map_err(io::Error::other)?;
+                    let began = Instant::now();
+                    let content = content.into_encoded();
+                    let took = took + began.elapsed();
+                    bundle.append(kind, name, &content, took).map_err(io::Error::other)?;
                     if let Some(reason) = content.shortfall() {
                         tally.failed.push(format!("{kind}: {reason}"));
                         bundle.error(kind.name(), reason);
@@ -181,7 +184,7 @@ impl BundleCollection {
                 Err(error) => {
                     tally.failed.push(format!("{kind}: {}", error.chain()));
                     match error {
-                        Error::Unavailable(why) => bundle.unavailable(why),
+                        Error::Unavailable(why) => bundle.unavailable(&why),
                         error => bundle.error(kind.name(), error.chain()),
                     }
                 }

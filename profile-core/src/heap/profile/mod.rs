@@ -84,7 +84,7 @@ impl HeapCollector {
 
     fn finish(self, source: &dyn HeapSource) -> Result<Vec<File>, Error> {
         let profile = source.profile(self.kind).map_err(|error| self.failed(error))?;
-        Ok(vec![File { name: self.kind.file_name(), bytes: profile.encode_gzip().into() }])
+        Ok(vec![File { name: self.kind.file_name(), bytes: profile.into() }])
     }
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use profile_core::profile::{DecodeLimits, Profile};
+use profile_core::profile::Profile;
 use profile_core::single::{self, KindFiles};
 use profile_core::{Kind, OwnWork};
 use serde::Serialize;
@@ -88,8 +88,9 @@ fn record(
     } else {
         (single::snapshot(&shared.collectors, query.kind), Duration::ZERO)
     };
-    let bytes = files.and_then(KindFiles::main).map_err(|error| reply::failed(&error.chain()))?;
-    let profile = Profile::decode(&bytes, &DecodeLimits::default())
+    let main = files.and_then(KindFiles::main).map_err(|error| reply::failed(&error.chain()))?;
+    let profile = main
+        .into_profile()
         .map_err(|error| reply::failed(&format!("the profile can't be read: {error}")))?;
     let flame = build_tree(&profile, query.kind, window);
     serde_json::to_vec(&flame).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use profile_core::collect::{Content, empty_profile};
-use profile_core::profile::{DecodeLimits, Profile, TextForm};
+use profile_core::profile::{Profile, TextForm};
 use profile_core::single::{self, KindFiles, Unfinished};
 use profile_core::task::Detail;
 use profile_core::{Collectors, CpuRate, Error, Kind, OwnWork, Unavailable, symbols};
@@ -58,7 +58,7 @@ fn run(
 ) -> Result<u64, String> {
     let (kind, unfinished) = match collect(shared, job, client) {
         Ok(TakenProfile::Closed { kind, unfinished }) => (kind, unfinished),
-        Ok(TakenProfile::Whole(bytes)) => return send_answer(shared, Ok(bytes.into()), answer),
+        Ok(TakenProfile::Whole(content)) => return send_answer(shared, Ok(content), answer),
         Err(refusal) => return send_answer(shared, Err(refusal), answer),
     };
     thread::scope(|scope| {
@@ -66,7 +66,7 @@ fn run(
         let finish = move || {
             let _own = OwnWork::of_thread();
             let _one = shared.taking.wait_to_finish(kind);
-            let _ = done.send(main_file(unfinished.finish()));
+            let _ = done.send(main_file(unfinished.finish()).map(Content::into_encoded));
         };
         let name = "profilez-finish".to_owned();
         if let Err(error) = thread::Builder::new().name(name).spawn_scoped(scope, finish) {
@@ -85,7 +85,7 @@ fn send_answer(
     result: Result<Content, HttpRefusal>,
     answer: AnswerSlot<Body>,
 ) -> Result<u64, String> {
-    let result = match result {
+    let result = match result.map(Content::into_encoded) {
         Ok(content) if content.in_memory().is_none() => {
             let (writer, reader) = pipe::pipe(shared.patience);
             if !answer.give(Ok(Body::stream(reader))) {
@@ -132,7 +132,7 @@ fn send_answer_late(
 
 /// A collection at the point from which it can be answered.
 enum TakenProfile {
-    Whole(Vec<u8>),
+    Whole(Content),
     /// A window is over, and its profile still to be finished.
     Closed {
         kind: Kind,
@@ -177,17 +177,17 @@ fn collect(
             // Their windows tell the difference, exactly.
             let unfinished = record(&shared.collectors, kind, window, client, failed)?;
             let _one = shared.taking.wait_to_finish(kind);
-            main_file(unfinished.finish()).map(Content::into_vec)
+            main_file(unfinished.finish())
         }
         ProfileJob::Delta { kind, window } => take_difference(shared, kind, window, client),
         ProfileJob::Now { kind, gc, tasks } => {
             let collectors = collectors_in_detail(shared, tasks)?;
             let _one = shared.taking.wait_to_finish(kind);
-            let bytes = main_file(single::snapshot(&collectors, kind))?.into_vec();
+            let content = main_file(single::snapshot(&collectors, kind))?;
             if gc {
-                with_note(&bytes, "gc: there is no garbage to collect first")
+                with_note(content, "gc: there is no garbage to collect first")
             } else {
-                Ok(bytes)
+                Ok(content)
             }
         }
         ProfileJob::Text { kind, debug, tasks } => snapshot_text(shared, kind, debug, tasks),
@@ -229,16 +229,16 @@ fn snapshot_text(
     kind: Kind,
     debug: i64,
     tasks: Option<Detail>,
-) -> Result<Vec<u8>, HttpRefusal> {
+) -> Result<Content, HttpRefusal> {
     let collectors = collectors_in_detail(shared, tasks)?;
     let _one = shared.taking.wait_to_finish(kind);
     let files = single::snapshot(&collectors, kind).map_err(|error| failed(&error))?;
     if kind == Kind::Goroutine && debug >= 2 {
         let text = files.into_iter().find(|file| file.name == DUMP_FILE_NAME);
-        return text.map(|file| file.bytes.into_vec()).ok_or_else(|| no_file(kind));
+        return text.map(|file| file.bytes).ok_or_else(|| no_file(kind));
     }
-    let profile = decode(&main_file(Ok(files))?)?;
-    Ok(text_of(kind, &profile).into_bytes())
+    let profile = profile_of(main_file(Ok(files))?)?;
+    Ok(text_of(kind, &profile).into_bytes().into())
 }
 
 /// Records a window from its opening to its end.
@@ -261,12 +261,12 @@ fn take_difference(
     kind: Kind,
     window: Duration,
     client: &WaitingClient,
-) -> Result<Vec<u8>, HttpRefusal> {
+) -> Result<Content, HttpRefusal> {
     // Open all the while, for what is not counted otherwise.
     let open = single::open(&shared.collectors, kind).map_err(|error| failed(&error))?;
     let take = || {
         let _one = shared.taking.wait_to_finish(kind);
-        let mut profile = decode(&main_file(single::snapshot(&shared.collectors, kind))?)?;
+        let mut profile = profile_of(main_file(single::snapshot(&shared.collectors, kind))?)?;
         profile.time_nanos = unix_nanos(SystemTime::now());
         Ok(profile)
     };
@@ -275,15 +275,15 @@ fn take_difference(
     let after = take()?;
     drop(open);
     let delta = after.since(&before).map_err(|error| reply::delta_failed(&error))?;
-    Ok(delta.encode_gzip())
+    Ok(delta.into())
 }
 
 /// Returns the answer in place of a kind that this process can't give.
-fn empty_answer(why: &Unavailable, job: &ProfileJob) -> Vec<u8> {
-    let Some(profile) = empty_profile(why) else { return Vec::new() };
+fn empty_answer(why: &Unavailable, job: &ProfileJob) -> Content {
+    let Some(profile) = empty_profile(why) else { return Vec::new().into() };
     match *job {
-        ProfileJob::Text { kind, .. } => text_of(kind, &profile).into_bytes(),
-        _ => profile.encode_gzip(),
+        ProfileJob::Text { kind, .. } => text_of(kind, &profile).into_bytes().into(),
+        _ => profile.into(),
     }
 }
 
@@ -298,20 +298,19 @@ fn text_of(kind: Kind, profile: &Profile) -> String {
     profile.text(form, &|address| starts.get(&address).copied())
 }
 
-fn with_note(bytes: &[u8], note: &str) -> Result<Vec<u8>, HttpRefusal> {
-    let mut profile = decode(bytes)?;
+fn with_note(content: Content, note: &str) -> Result<Content, HttpRefusal> {
+    let mut profile = profile_of(content)?;
     let note = profile.strings.push(note);
     profile.comments.push(note);
-    Ok(profile.encode_gzip())
+    Ok(profile.into())
 }
 
 fn main_file(files: Result<KindFiles, Error>) -> Result<Content, HttpRefusal> {
     files.and_then(KindFiles::main).map_err(|error| failed(&error))
 }
 
-fn decode(bytes: &[u8]) -> Result<Profile, HttpRefusal> {
-    Profile::decode(bytes, &DecodeLimits::default())
-        .map_err(|error| reply::profile_failed(&error.to_string()))
+fn profile_of(content: Content) -> Result<Profile, HttpRefusal> {
+    content.into_profile().map_err(|error| reply::profile_failed(&error.to_string()))
 }
 
 fn failed(error: &Error) -> HttpRefusal {
