@@ -32,7 +32,7 @@ pub(crate) fn stress(args: &[String]) -> Result<()> {
     if args == ["scrape"] {
         return scrape();
     }
-    build()?;
+    run(cargo("build").args(["--bin", "stress"]))?;
     run(program("stress").args(args))
 }
 
@@ -74,7 +74,7 @@ pub(crate) fn clippy() -> Result<()> {
 
 /// The bench workspace's own tests: of its tables, not of what it measures.
 pub(crate) fn test() -> Result<()> {
-    run(&mut cargo("test"))
+    run(cargo("test").arg("--lib"))
 }
 
 /// What interposes libc's functions is built by itself: the rest is measured without.

@@ -12,7 +12,6 @@ pub(crate) struct WorkspacePackage {
     pub(crate) name: String,
     /// All but `default` and those with a leading underscore, which only other features turn on; sorted.
     pub(crate) features: Vec<String>,
-    pub(crate) has_benches: bool,
 }
 
 /// Asks cargo for all of them.
@@ -34,14 +33,7 @@ fn parse_package(package: &Value) -> Option<WorkspacePackage> {
     let mut features: Vec<String> =
         package["features"].as_object()?.keys().filter(is_public).cloned().collect();
     features.sort_unstable();
-    let is_bench = |target: &Value| {
-        target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "bench"))
-    };
-    Some(WorkspacePackage {
-        name: package["name"].as_str()?.to_owned(),
-        features,
-        has_benches: package["targets"].as_array()?.iter().any(is_bench),
-    })
+    Some(WorkspacePackage { name: package["name"].as_str()?.to_owned(), features })
 }
 
 #[cfg(test)]
@@ -49,23 +41,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn public_features_and_benches_are_read() {
+    fn public_features_are_read() {
         let text = r#"{
             "packages": [
                 {
                     "name": "x",
-                    "targets": [{ "kind": ["lib"] }, { "kind": ["bench"] }],
                     "features": { "server": [], "default": ["cli"], "cli": ["server"], "_inner": [] }
                 },
-                { "name": "y", "targets": [{ "kind": ["lib"] }], "features": {} }
+                { "name": "y", "features": {} }
             ]
         }"#;
-        let package = |name: &str, features: &[&str], has_benches| WorkspacePackage {
+        let package = |name: &str, features: &[&str]| WorkspacePackage {
             name: name.to_owned(),
             features: features.iter().map(|&name| name.to_owned()).collect(),
-            has_benches,
         };
-        let expected = [package("x", &["cli", "server"], true), package("y", &[], false)];
+        let expected = [package("x", &["cli", "server"]), package("y", &[])];
         assert_eq!(parse_metadata(text).unwrap(), expected);
     }
 

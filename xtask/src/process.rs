@@ -43,14 +43,6 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     Err(Error::Failed { command: line, status: output.status })
 }
 
-/// The target that programs are built for here.
-pub(crate) fn host() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = capture(Command::new(rustc).arg("-vV").current_dir(root()))?;
-    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).ok_or_else(|| Error::Check("rustc -vV names no host".to_owned()))
-}
-
 fn cargo_program() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }

@@ -2,8 +2,7 @@
 //! so that a mistake shows early. Each can be run alone.
 
 use crate::error::{Error, Result};
-use crate::packages::workspace_packages;
-use crate::process::{capture, cargo, host, run};
+use crate::process::{capture, cargo, run};
 use crate::{bench, demo, features, structure, tools};
 
 /// One check.
@@ -38,7 +37,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         name: "static",
-        about: "waits are seen in a program with libc linked into it",
+        about: "waits and tasks are seen in a program with libc linked into it, and with tokio's hooks",
         run: statically_linked,
     },
     Step { name: "doc", about: "the docs build without a warning", run: doc },
@@ -111,24 +110,17 @@ fn test() -> Result<()> {
 
 /// With `-p`, as a user of one crate builds it: in a build of the whole workspace, features that
 /// one crate asks for are on for the others too. Clippy checks what the compiler does, and knows how
-/// to refuse warnings without other flags for every crate below.
+/// to refuse warnings without other flags for every crate below. What is only linted brings no
+/// dependency of the tests with it.
 fn features() -> Result<()> {
     for (package, flags) in features::single() {
-        run(&mut cargo(&format!("clippy -p {package} {flags} --all-targets -- -D warnings")))?;
+        run(&mut cargo(&format!("clippy -p {package} {flags} -- -D warnings")))?;
     }
     for (package, flags) in features::tested() {
+        run(&mut cargo(&format!("clippy -p {package} {flags} --tests -- -D warnings")))?;
         run(&mut cargo(&format!("test -p {package} {flags}")))?;
     }
-    hooks()
-}
-
-/// What is there only with `--cfg tokio_unstable`, and nothing else. With a target named, the flag is
-/// for what is tested alone, and build scripts and macros are those of the other steps.
-fn hooks() -> Result<()> {
-    let flags = "test -p profile-core --no-default-features --features sampler,tokio";
-    let host = host()?;
-    let mut test = cargo(&format!("{flags} --target {host} --lib -- task::"));
-    run(test.env("RUSTFLAGS", "--cfg tokio_unstable"))
+    Ok(())
 }
 
 fn doc() -> Result<()> {
@@ -136,14 +128,9 @@ fn doc() -> Result<()> {
     run(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Bench targets only: without `--bench`, cargo would build every library's unit tests a second
-/// time, optimised. With it, no benchmark at all would be an error.
+/// Runs each benchmark's code once, in the build that the tests have: nothing is measured.
 fn benches() -> Result<()> {
-    if !workspace_packages()?.iter().any(|package| package.has_benches) {
-        println!("no benchmarks yet");
-        return Ok(());
-    }
-    run(cargo("bench --workspace --all-features --bench").args(["*", "--", "--test"]))
+    run(cargo("test --workspace --all-features --bench").arg("*"))
 }
 
 /// The tests of names, inlined frames and lines, which depend on how a program is built: as a
@@ -159,19 +146,25 @@ fn release() -> Result<()> {
 }
 
 /// The test of interposed functions with glibc in the program itself, where the linker has to choose
-/// between two definitions.
+/// between two definitions; and, in the same build, what is there only with `--cfg tokio_unstable`.
+/// With a target named the flags are for what is tested alone, and build scripts and macros are those
+/// of the other steps.
 fn statically_linked() -> Result<()> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
     if !cfg!(all(target_arch = "x86_64", target_os = "linux", target_env = "gnu")) {
         println!("only for {TARGET}");
         return Ok(());
     }
-    let mut test = cargo("test -p profile-core --no-default-features --features intercept");
-    test.args(["--test", "interposed", "--target", TARGET]);
-    let output = capture(test.env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
-    print!("{output}");
-    if passed(&output) == 0 {
-        return Err(Error::Check("no test of a static program has run".to_owned()));
+    const TESTS: [&str; 2] = ["--test interposed", "--lib -- task::"];
+    for tests in TESTS {
+        let flags = "--no-default-features --features sampler,intercept,tokio";
+        let mut test = cargo(&format!("test -p profile-core {flags} --target {TARGET} {tests}"));
+        test.env("RUSTFLAGS", "--cfg tokio_unstable -C target-feature=+crt-static");
+        let output = capture(&mut test)?;
+        print!("{output}");
+        if passed(&output) == 0 {
+            return Err(Error::Check("no test of a static program has run".to_owned()));
+        }
     }
     Ok(())
 }
