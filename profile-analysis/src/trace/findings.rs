@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Blocked, SlowPolls, TraceSummary};
+use super::{Blocked, IdleTasks, SlowPolls, TraceSummary};
 use crate::units::{format_value, plural};
 
 /// Something in a trace that is rarely meant to be so.
@@ -21,96 +21,103 @@ const LONG_QUEUE: f64 = 1.0;
 /// Returns the findings of a trace's summary, the worst first. Background tasks may wait for as
 /// long as they like.
 pub fn findings(summary: &TraceSummary) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    let mut found = |what: &'static str, text: String| findings.push(Finding { what, text });
-    let mut blocking: Vec<(&Blocked, u64)> = Vec::new();
-    for blocked in &summary.blocked_workers {
-        let same = |known: &&mut (&Blocked, u64)| {
-            known.0.name == blocked.name && known.0.site == blocked.site
-        };
-        match blocking.iter_mut().find(same) {
-            Some((_, count)) => *count += 1,
-            None => blocking.push((blocked, 1)),
-        }
-    }
-    for (blocked, count) in &blocking {
-        let still = if blocked.unfinished { ", and still does" } else { "" };
-        let more =
-            if *count > 1 { format!(", the longest of {count} times") } else { String::new() };
-        found(
-            "blocked worker",
-            format!(
-                "{} has kept thread {} ({}) from all other tasks for {}{more}{still}",
-                name_task(&blocked.name, &blocked.site),
-                blocked.thread_name,
-                blocked.thread,
-                format_micros(blocked.micros)
-            ),
-        );
-    }
-    for idle in &summary.never_polled {
-        let many = if idle.count > 1 { format!("{} of them, ", idle.count) } else { String::new() };
-        // Whether it is ready is no question of what it is for.
-        if let Some(was) = readiness_word(&idle.state) {
-            let (task, longest) =
-                (name_task(&idle.name, &idle.site), format_micros(idle.longest_micros));
-            found("starved", format!("{task}: {many}{was}, but not polled for {longest}"));
-            continue;
-        }
-        if idle.category == "background" {
-            continue;
-        }
-        let place = match idle.await_point.as_str() {
-            "" => String::new(),
-            place => format!(", waits at {place}"),
-        };
-        found(
-            "never polled again",
-            format!(
-                "{}: {many}idle for {}{place}",
-                name_task(&idle.name, &idle.site),
-                format_micros(idle.longest_micros)
-            ),
-        );
-    }
-    for late in &summary.late_polls {
-        let (task, longest) =
-            (name_task(&late.name, &late.site), format_micros(late.longest_micros));
-        let more = match late.count {
-            1 => String::new(),
-            count => format!(", the longest of {count} times"),
-        };
-        found("starved", format!("{task}: woken, but not polled for {longest}{more}"));
-    }
-    let said = |slow: &&SlowPolls| {
+    let blocking = count_by_task(&summary.blocked_workers);
+    let mut findings: Vec<Finding> =
+        blocking.iter().map(|(blocked, count)| find_blocked_worker(blocked, *count)).collect();
+    findings.extend(summary.never_polled.iter().filter_map(find_idle_task));
+    findings.extend(summary.late_polls.iter().map(find_late_poll));
+    let is_said = |slow: &&SlowPolls| {
         blocking.iter().any(|(blocked, count)| {
             blocked.name == slow.name && blocked.site == slow.site && *count == slow.count
         })
     };
-    for slow in summary.slow_polls.iter().filter(|slow| !said(slow)) {
-        found(
-            "slow polls",
-            format!(
-                "{}: {} over 10 ms, the longest {}",
-                name_task(&slow.name, &slow.site),
-                plural(slow.count, "poll"),
-                format_micros(slow.longest_micros)
-            ),
-        );
-    }
+    findings.extend(summary.slow_polls.iter().filter(|slow| !is_said(slow)).map(find_slow_polls));
     if let Some(queue) = summary.queue.filter(|queue| queue.mean >= LONG_QUEUE) {
-        found(
-            "queue",
-            format!(
-                "{:.1} tasks on average were ready and had no worker, at most {}",
-                queue.mean, queue.most
-            ),
+        let text = format!(
+            "{:.1} tasks on average were ready and had no worker, at most {}",
+            queue.mean, queue.most
         );
+        findings.push(Finding { what: "queue", text });
     }
     if summary.lost_events > 0 {
-        found("lost events", format!("{} of the oldest found no room", summary.lost_events));
+        let text = format!("{} of the oldest found no room", summary.lost_events);
+        findings.push(Finding { what: "lost events", text });
     }
     findings
+}
+
+/// Returns each task that blocked a worker, with its longest time and how often it did.
+fn count_by_task(blocked: &[Blocked]) -> Vec<(&Blocked, u64)> {
+    let mut counted: Vec<(&Blocked, u64)> = Vec::new();
+    for blocked in blocked {
+        let same = |(known, _): &&mut (&Blocked, u64)| {
+            known.name == blocked.name && known.site == blocked.site
+        };
+        match counted.iter_mut().find(same) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((blocked, 1)),
+        }
+    }
+    counted
+}
+
+fn find_blocked_worker(blocked: &Blocked, count: u64) -> Finding {
+    let still = if blocked.unfinished { ", and still does" } else { "" };
+    let text = format!(
+        "{} has kept thread {} ({}) from all other tasks for {}{}{still}",
+        name_task(&blocked.name, &blocked.site),
+        blocked.thread_name,
+        blocked.thread,
+        format_micros(blocked.micros),
+        longest_of(count),
+    );
+    Finding { what: "blocked worker", text }
+}
+
+/// Returns what is to be said of tasks that were not polled; `None` of those that may wait.
+fn find_idle_task(idle: &IdleTasks) -> Option<Finding> {
+    let many = if idle.count > 1 { format!("{} of them, ", idle.count) } else { String::new() };
+    let task = name_task(&idle.name, &idle.site);
+    let longest = format_micros(idle.longest_micros);
+    // Whether it is ready is no question of what it is for.
+    if let Some(was) = readiness_word(&idle.state) {
+        let text = format!("{task}: {many}{was}, but not polled for {longest}");
+        return Some(Finding { what: "starved", text });
+    }
+    if idle.category == "background" {
+        return None;
+    }
+    let place = match idle.await_point.as_str() {
+        "" => String::new(),
+        place => format!(", waits at {place}"),
+    };
+    let text = format!("{task}: {many}idle for {longest}{place}");
+    Some(Finding { what: "never polled again", text })
+}
+
+fn find_late_poll(late: &SlowPolls) -> Finding {
+    let text = format!(
+        "{}: woken, but not polled for {}{}",
+        name_task(&late.name, &late.site),
+        format_micros(late.longest_micros),
+        longest_of(late.count),
+    );
+    Finding { what: "starved", text }
+}
+
+fn find_slow_polls(slow: &SlowPolls) -> Finding {
+    let text = format!(
+        "{}: {} over 10 ms, the longest {}",
+        name_task(&slow.name, &slow.site),
+        plural(slow.count, "poll"),
+        format_micros(slow.longest_micros)
+    );
+    Finding { what: "slow polls", text }
+}
+
+/// Returns what is said of a time that is the longest of several.
+fn longest_of(count: u64) -> String {
+    if count > 1 { format!(", the longest of {count} times") } else { String::new() }
 }
 
 /// Returns the word for how a task became ready, `None` for tasks in other states.
