@@ -4,7 +4,7 @@
 //! one request with one `tar.gz` of CPU, heap and other profiles, in the format that every pprof
 //! tool reads.
 //!
-//! What you do: call [`serve`], or mount [`http::server::DebugService`] in your own server; for heap
+//! What you do: call [`serve_or_log`], or mount [`http::server::DebugService`] in your own server; for heap
 //! profiles make jemalloc the global allocator and add [`jemalloc_config!`]. What it does for you:
 //! requests are checked and authorised, one collection runs at a time, everything it switched on is
 //! switched back, and a kind that can't be given says why. It is *not* a store for profiles: it
@@ -69,4 +69,4 @@ pub mod docs;
 mod serve;
 
 #[cfg(feature = "server")]
-pub use serve::serve;
+pub use serve::{serve, serve_or_log};

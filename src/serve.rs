@@ -17,3 +17,16 @@ use profile_http::server::{DebugService, Server};
 pub fn serve(address: impl ToSocketAddrs + Debug) -> profile_http::Result<Server> {
     DebugService::builder(Process::current().program).build().serve(address)
 }
+
+/// Serves as [`serve`] does, and never keeps the program from starting: where that fails it says why, in
+/// an event of `tracing` or on standard error, and returns `None`.
+///
+/// ```
+/// let server = profilez::serve_or_log("127.0.0.1:0");
+/// assert!(server.is_some());
+/// // Loopback only: other addresses need an authorizer.
+/// assert!(profilez::serve_or_log("192.0.2.1:6060").is_none());
+/// ```
+pub fn serve_or_log(address: impl ToSocketAddrs + Debug) -> Option<Server> {
+    DebugService::builder(Process::current().program).build().serve_or_log(address)
+}

@@ -68,12 +68,12 @@ pub trait Collector: Send + Sync {
 
 /// An open window of one kind. Dropping it switches back what was switched on.
 pub trait Window: Send {
-    /// Closes the window: switches back what was switched on, and gives the rest of the work, which
-    /// may be slow, as a function.
+    /// Closes the window: switches back what was switched on, takes what there is at this moment, and gives
+    /// the rest of the work, which may be slow, as a function.
     fn close(self: Box<Self>) -> Pending;
 }
 
-/// The rest of the work once a window is closed: take, encode and compress.
+/// The rest of the work once a window is closed: name, encode and compress.
 pub type Pending = Box<dyn FnOnce() -> Result<Vec<File>, Error> + Send>;
 
 /// One finished file of a kind.

@@ -21,6 +21,7 @@ const MOST_WORDS: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     kinds: Vec<Kind>,
+    names_kinds: bool,
     window: Duration,
     tasks: Option<Detail>,
     hz: Option<CpuRate>,
@@ -74,11 +75,10 @@ impl PlanRequest {
     pub fn check(self, available: &Available) -> Result<Plan, PlanError> {
         let PlanRequest { kinds, window, tasks, hz } = self;
         let max = available.max_window();
-        let window = match window {
-            Some(window) => check_window(window, max)?,
-            None => DEFAULT_WINDOW.min(max),
-        };
-        let mut plan = Plan { kinds, window, tasks, hz, left_out: Vec::new() };
+        let window = window.map(|window| check_window(window, max)).transpose()?;
+        let names_kinds = !kinds.is_empty();
+        let mut plan =
+            Plan { kinds, names_kinds, window: Duration::ZERO, tasks, hz, left_out: Vec::new() };
         for &kind in &plan.kinds {
             available.check(kind).map_err(|why| PlanError::Unavailable(why.clone()))?;
         }
@@ -90,6 +90,12 @@ impl PlanRequest {
                 }
             }
         }
+        plan.window = match window {
+            Some(window) => window,
+            None if plan.kinds.iter().any(|kind| kind.is_windowed()) => DEFAULT_WINDOW.min(max),
+            // What there is now needs no time.
+            None => Duration::ZERO,
+        };
         if let Some(detail) = tasks {
             if !plan.kinds.contains(&Kind::Goroutine) {
                 return Err(PlanError::TasksWithoutDump);
@@ -194,11 +200,11 @@ impl Plan {
     /// Reads a query string such as `duration=10s&profiles=cpu,heap`, against what the process
     /// offers.
     ///
-    /// `duration` (or `seconds`) takes Go's syntax or bare seconds, [`DEFAULT_WINDOW`] where absent
-    /// or empty. `profiles` is a list separated by commas; spaces, letter case, empty words and
+    /// `duration` (or `seconds`) takes Go's syntax or bare seconds. Absent or empty it stands for
+    /// [`DEFAULT_WINDOW`], or for no time at all where every kind is what there is at one moment. `profiles` is a list separated by commas; spaces, letter case, empty words and
     /// repetitions don't matter. Absent or empty it stands for [`Kind::DEFAULT`] less what the
     /// process can't give, which is then listed in [`Plan::left_out`]. `tasks` names a [`Detail`] for the dump,
-    /// and `hz` a [`CpuRate`] for the CPU profile.
+    /// and `hz` a [`CpuRate`] for the CPU profile. `_`, which keeps caches out, is left aside.
     ///
     /// # Errors
     ///
@@ -212,6 +218,7 @@ impl Plan {
                 "profiles" => &mut profiles,
                 "tasks" => &mut tasks,
                 "hz" => &mut hz,
+                "_" => continue,
                 _ => return Err(PlanError::UnknownParameter(excerpt(&key))),
             };
             if slot.replace(value).is_some() {
@@ -233,8 +240,8 @@ impl Plan {
         request.check(available)
     }
 
-    /// Begins a request in code: of the default kinds, for [`DEFAULT_WINDOW`], unless its methods say
-    /// otherwise.
+    /// Begins a request in code: of the default kinds, for [`DEFAULT_WINDOW`] where a kind needs time, unless
+    /// its methods say otherwise.
     ///
     /// ```
     /// use std::time::Duration;
@@ -260,7 +267,12 @@ impl Plan {
         &self.kinds
     }
 
-    /// Returns the time for which the timed kinds record.
+    /// Returns whether the kinds were named, and are not the default ones.
+    pub fn names_kinds(&self) -> bool {
+        self.names_kinds
+    }
+
+    /// Returns the time for which the timed kinds record; zero where there is none and no time was named.
     pub fn window(&self) -> Duration {
         self.window
     }
@@ -357,6 +369,19 @@ mod tests {
         check("profiles=cpu,cpu,heap,heap", &[Kind::Cpu, Kind::Heap], 10_000);
         check("profiles=+Mutex%2C%20block,", &[Kind::Mutex, Kind::Block], 10_000);
         check("profiles=,", &Kind::DEFAULT, 10_000);
+        check("duration=1s&_=1732000000&_=2", &Kind::DEFAULT, 1000);
+    }
+
+    #[test]
+    fn what_there_is_now_needs_no_time() {
+        for kind in [Kind::Heap, Kind::Allocs, Kind::Goroutine, Kind::Threadcreate] {
+            check(&format!("profiles={kind}"), &[kind], 0);
+        }
+        check("profiles=heap,goroutine", &[Kind::Heap, Kind::Goroutine], 0);
+        check("profiles=heap&duration=1s", &[Kind::Heap], 1000);
+        for kind in [Kind::Cpu, Kind::Block, Kind::Mutex, Kind::Trace] {
+            check(&format!("profiles=heap,{kind}"), &[Kind::Heap, kind], 10_000);
+        }
     }
 
     #[test]
@@ -404,7 +429,7 @@ mod tests {
         assert_eq!(refused("hz=99&profiles=heap"), PlanError::RateWithoutCpu);
         assert_eq!(refused("hz=99&hz=100"), PlanError::RepeatedParameter("hz".into()));
         let many = |count| format!("profiles={}", vec!["goroutine"; count].join(","));
-        check(&many(64), &[Kind::Goroutine], 10_000);
+        check(&many(64), &[Kind::Goroutine], 0);
         assert_eq!(refused(&many(65)), PlanError::TooManyKinds { count: 65, most: 64 });
         assert!(refused(&many(3000)).to_string().contains("at most 64"));
     }
@@ -449,7 +474,9 @@ mod tests {
         #[test]
         fn a_plan_keeps_its_promises(query in "(duration|profiles)=[a-z0-9,%]*(&(profiles|seconds)=[cpuheapmutex,]*)?") {
             if let Ok(plan) = Plan::parse(&query, &all()) {
-                prop_assert!(plan.window() >= MIN_WINDOW && plan.window() <= DEFAULT_MAX_WINDOW);
+                let range = MIN_WINDOW..=DEFAULT_MAX_WINDOW;
+                let is_now = !plan.kinds().iter().any(|kind| kind.is_windowed());
+                prop_assert!(range.contains(&plan.window()) || is_now && plan.window().is_zero());
                 prop_assert!(!plan.kinds().is_empty() && plan.kinds().len() <= Kind::ALL.len());
             }
         }

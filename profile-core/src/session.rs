@@ -65,8 +65,8 @@ pub struct Artifact {
 ///
 /// # Errors
 ///
-/// A timed kind that can't start ends the session; what was started before it is undone. A kind
-/// that is only a snapshot and can't start becomes an artifact with that error.
+/// A timed kind that was named and can't start ends the session; what was started before it is undone. One
+/// that is only among the default kinds, or is only a snapshot, becomes an artifact with that error.
 pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Recording, Error> {
     let started = SystemTime::now();
     let opened = Instant::now();
@@ -78,7 +78,7 @@ pub fn start(plan: &Plan, collectors: &Collectors, permit: Permit) -> Result<Rec
     for &kind in plan.kinds() {
         let window = single::open(collectors, kind);
         match window {
-            Err(error) if kind.is_timed() => return Err(error),
+            Err(error) if kind.is_timed() && plan.names_kinds() => return Err(error),
             reached => open.push(KindState { kind, reached }),
         }
     }
@@ -96,18 +96,19 @@ impl Recording {
         self.started
     }
 
-    /// Closes the window. Everything that was switched on is switched back before this returns; the
-    /// profiles are finished one by one as the result is iterated.
+    /// Closes the window. Everything that was switched on is switched back before this returns, and what there
+    /// is at that moment was taken; the profiles are named and finished one by one as the result is iterated.
     pub fn stop(self) -> Recorded {
         let recorded_for = self.opened.elapsed();
-        let closed: Vec<_> = self
-            .open
-            .into_iter()
-            .map(|KindState { kind, reached }| KindState {
-                kind,
-                reached: reached.and_then(Single::close),
-            })
-            .collect();
+        let mut open: Vec<_> = self.open.into_iter().enumerate().collect();
+        // What records ends at once, before anything takes its time to look at what there is now.
+        open.sort_by_key(|(_, state)| !state.kind.is_windowed());
+        let close = |(place, KindState { kind, reached }): (usize, KindState<Single>)| {
+            (place, KindState { kind, reached: reached.and_then(Single::close) })
+        };
+        let mut closed: Vec<_> = open.into_iter().map(close).collect();
+        closed.sort_by_key(|&(place, _)| place);
+        let closed: Vec<_> = closed.into_iter().map(|(_, state)| state).collect();
         Recorded { closed: closed.into_iter(), recorded_for, files: None, _permit: self.permit }
     }
 }
@@ -262,6 +263,18 @@ mod tests {
             assert_eq!(on.load(Ordering::SeqCst), 0);
             assert!(gate.try_enter(Duration::ZERO).is_ok());
         }
+    }
+
+    #[test]
+    fn a_default_kind_that_cannot_start_leaves_the_others() {
+        let (collectors, _) =
+            fakes(&[(Kind::Cpu, FakeFault::Start), (Kind::Heap, FakeFault::None)]);
+        let plan = plan("duration=10ms", &collectors);
+        let permit = Gate::new().try_enter(plan.window()).unwrap();
+        let mut artifacts = start(&plan, &collectors, permit).unwrap().stop();
+        let cpu = artifacts.find(|artifact| artifact.kind == Kind::Cpu).unwrap();
+        assert_eq!(cpu.data.unwrap_err().chain(), "cpu could not be collected: no");
+        assert!(artifacts.find(|artifact| artifact.kind == Kind::Heap).unwrap().data.is_ok());
     }
 
     #[test]

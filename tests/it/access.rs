@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixListener, UnixStream};
 
 use profilez::core::Kind;
 use profilez::http::server::{Denied, Identity, Token};
@@ -120,6 +120,33 @@ fn a_unix_socket_is_for_its_owner() {
     assert!(answer.whole);
     server.shut_down();
     assert!(!path.exists(), "the socket goes with the server");
+}
+
+#[test]
+fn a_socket_that_nobody_has_is_replaced_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("debug.sock");
+    let serve = || service([Fake::new(Kind::Heap, 10)]).build().serve_unix(&path);
+    // Closed as when a process is killed: the name stays.
+    drop(UnixListener::bind(&path).unwrap());
+    let server = serve().unwrap();
+    UnixStream::connect(&path).unwrap();
+    assert!(serve().is_err(), "somebody listens there");
+    UnixStream::connect(&path).unwrap();
+    server.shut_down();
+    std::fs::write(&path, "a file").unwrap();
+    assert!(serve().is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"a file");
+}
+
+#[test]
+fn a_service_starts_without_endpoints_where_they_cannot_be_served() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let service = || service([Fake::new(Kind::Heap, 10)]).build();
+    assert!(service().serve_or_log(taken.local_addr().unwrap()).is_none());
+    assert!(service().serve_or_log("192.0.2.1:0").is_none());
+    assert!(service().serve_or_log("not an address").is_none());
+    service().serve_or_log("127.0.0.1:0").unwrap().shut_down();
 }
 
 #[test]

@@ -35,6 +35,10 @@ fn another_cpu_profiler_is_named_and_not_disturbed() {
     assert_eq!(message, "Failed to start CPU profile.");
     assert!(detail.contains("SIGPROF is in use by a signal handler at 0x"), "{detail}");
     assert!(!heap_sampling(), "what was started before it is undone");
+    // Not asked for by name, it leaves the others.
+    let bundle = unpack(&get(address, "/debug/profile?duration=20ms"));
+    assert!(!bundle.names.contains(&"cpu.prof".to_owned()), "{:?}", bundle.names);
+    assert!(bundle.names.contains(&"heap.prof".to_owned()), "{:?}", bundle.names);
     assert!(other.report().build().is_ok(), "the other one goes on");
     drop(other);
     unpack(&get(address, "/debug/profile?duration=20ms&profiles=heap,cpu"));

@@ -1,10 +1,13 @@
 //! The data of the live page: names, meanings, refusals, and what two readers share.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::thread;
+use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use profilez::analysis::rules::RuleSet;
 use profilez::core::Kind;
 use profilez::core::stats::Settings;
@@ -195,9 +198,11 @@ fn each_path_has_its_method_and_its_parameters() {
     let (server, address) = serve(service([]));
     for path in ["/", "/stats", "/goroutines", "/flame", "/metrics"] {
         let refused = request(address, "POST", &format!("/debug{path}"), &[]);
-        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET")), "{path}");
+        assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD")), "{path}");
         assert_eq!(refused.refusal().0, "Method not allowed.");
     }
+    let refused = request(address, "PUT", "/debug/profile", &[]);
+    assert_eq!((refused.status, refused.header("allow")), (405, Some("GET, HEAD, POST")));
     for bad in ["stats?limit=0", "goroutines?raw=maybe", "flame?kind=trace", "stats?what=1"] {
         let refused = get(address, &format!("/debug/{bad}"));
         assert_eq!(refused.status, 400, "{bad}");
@@ -207,6 +212,99 @@ fn each_path_has_its_method_and_its_parameters() {
     assert_eq!((moved.status, moved.header("location")), (308, Some("debug/")));
     assert_eq!(get(address, "/debugger").status, 404);
     assert_eq!(get(address, "/").status, 404);
+    server.shut_down();
+}
+
+#[test]
+fn the_head_says_what_there_would_be_and_collects_nothing() {
+    let _real = real();
+    let (server, address) = serve(DebugService::builder("shop"));
+    for path in
+        ["/", "/stats", "/goroutines", "/flame?seconds=60", "/metrics", "/profile?profiles=cpu"]
+    {
+        let began = Instant::now();
+        let head = request(address, "HEAD", &format!("/debug{path}"), &[]);
+        assert_eq!((head.status, head.body.len()), (200, 0), "{path}");
+        assert!(began.elapsed() < Duration::from_secs(5), "{path}");
+        assert!(head.header("content-type").is_some(), "{path}");
+    }
+    let picture = request(address, "HEAD", "/debug/flame?format=svg", &[]);
+    assert_eq!(picture.header("content-type"), Some("image/svg+xml; charset=utf-8"));
+    for (path, status) in [("stats?limit=0", 400), ("profile?duration=5m", 400), ("x", 404)] {
+        assert_eq!(
+            request(address, "HEAD", &format!("/debug/{path}"), &[]).status,
+            status,
+            "{path}"
+        );
+    }
+    server.shut_down();
+}
+
+/// The stacks of an answer's rows, by their ids.
+fn stacks(json: &Value) -> BTreeMap<String, Value> {
+    let lists = ["top_allocations", "inuse_allocations", "potential_leaks"];
+    let rows = lists.iter().flat_map(|list| json[list].as_array().unwrap());
+    rows.map(|row| (row["id"].as_str().unwrap().to_owned(), row["stack"].clone())).collect()
+}
+
+#[test]
+fn data_is_packed_for_whoever_takes_that() {
+    let _real = real();
+    let (server, address) = serve(DebugService::builder("shop"));
+    let kept = black_box(vec![1u8; 96 << 20]);
+    let plain = get(address, "/debug/stats?limit=200");
+    assert_eq!(
+        (plain.header("content-encoding"), plain.header("vary")),
+        (None, Some("Accept-Encoding"))
+    );
+    let packed =
+        request(address, "GET", "/debug/stats?limit=200", &[("Accept-Encoding", "br, gzip")]);
+    assert_eq!(packed.header("content-encoding"), Some("gzip"));
+    assert!(packed.body.len() < 100 << 10, "{}", packed.body.len());
+    let mut json = String::new();
+    GzDecoder::new(&packed.body[..]).read_to_string(&mut json).unwrap();
+    let packed: Value = serde_json::from_str(&json).unwrap();
+    has_the_names(&packed, STATS);
+
+    // With a table the same stacks stand there in another form, and whole names are no shorter.
+    let table = get(address, "/debug/stats?limit=200&stacks=table").json();
+    has_the_names(&table, STATS);
+    let frames = table["frames"].as_array().unwrap();
+    let lines: BTreeSet<&str> = frames.iter().map(|line| line.as_str().unwrap()).collect();
+    assert_eq!(lines.len(), frames.len(), "each frame once");
+    let full = stacks(&get(address, "/debug/stats?limit=200&names=full").json());
+    let (plain, mut compared) = (stacks(&plain.json()), 0);
+    for (id, numbers) in stacks(&table) {
+        let numbers = numbers.as_array().unwrap().iter();
+        let stack: Value =
+            numbers.map(|number| frames[number.as_u64().unwrap() as usize].clone()).collect();
+        if let (Some(lines), Some(full)) = (plain.get(&id), full.get(&id)) {
+            assert_eq!((&stack, &stack), (lines, full));
+            compared += 1;
+        }
+    }
+    assert!(compared > 0);
+    drop(kept);
+    server.shut_down();
+}
+
+#[test]
+fn a_picture_comes_straight_from_a_request() {
+    let _real = real();
+    let (server, address) = serve(DebugService::builder("shop"));
+    for (format, content_type, begins) in [
+        ("svg", "image/svg+xml; charset=utf-8", "<?xml "),
+        ("html", "text/html; charset=utf-8", "<!doctype html>"),
+        ("folded", "text/plain; charset=utf-8", ""),
+    ] {
+        let picture = get(address, &format!("/debug/flame?kind=goroutine&format={format}&_=17"));
+        assert_eq!((picture.status, picture.header("content-type")), (200, Some(content_type)));
+        assert_eq!(picture.header("content-security-policy").is_some(), format != "folded");
+        let text = String::from_utf8(picture.body).unwrap();
+        assert!(text.to_lowercase().starts_with(begins), "{}", &text[..100.min(text.len())]);
+        assert!(text.contains("a_picture_comes_straight"), "{format}");
+    }
+    assert_eq!(get(address, "/debug/flame?format=png").status, 400);
     server.shut_down();
 }
 

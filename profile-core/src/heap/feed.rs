@@ -1,8 +1,11 @@
 //! The contract of what writes the record of allocations, and of what reads it.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use profile_format::BoxError;
 
-use crate::heap::{Feeder, Top};
+use crate::heap::{Feeder, Frame, Top};
 
 /// Writes the record of allocations.
 pub(crate) struct HeapFeed {
@@ -19,9 +22,13 @@ pub(crate) struct HeapFeed {
     pub(crate) sampling: fn() -> Result<Box<dyn Send>, BoxError>,
 }
 
+/// Stacks by the identity of their sites.
+pub(crate) type NamedStacks = HashMap<u64, Arc<[Frame]>>;
+
 /// Reads the record of allocations.
 pub(crate) struct HeapRecord {
     pub(crate) top: fn(usize, &HeapFeed) -> Top,
+    pub(crate) stacks_in_full: fn(&[u64]) -> NamedStacks,
     pub(crate) rate: fn() -> u64,
     pub(crate) set_rate: fn(u64) -> u64,
 }

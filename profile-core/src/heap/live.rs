@@ -25,8 +25,8 @@ pub(crate) enum BlockFinder {
 }
 
 impl BlockKey {
-    /// Makes the key of a block. Sampled blocks are aligned to more than the bit that tells the
-    /// finder.
+    /// Makes the key of a block. No two blocks are as near to each other as the bits that tell the
+    /// finder: sampled ones are aligned to more, or large.
     pub(crate) fn new(address: usize, finder: BlockFinder) -> BlockKey {
         BlockKey(address as u64 & !3 | finder as u64)
     }

@@ -49,6 +49,7 @@ pub(crate) mod wrapper;
 #[cfg(all(feature = "heap", stacks))]
 mod wrapper_feed;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::sys::own_work::OwnWork;
@@ -111,7 +112,7 @@ pub struct TopSite {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Frame {
-    /// The function's name.
+    /// The function's name, cut where it is very long.
     pub function: Arc<str>,
     /// Its source file, empty where unknown.
     pub file: Arc<str>,
@@ -141,8 +142,15 @@ pub fn install() -> Option<Feeder> {
 /// but cheaper than a profile. `None` where nothing is recorded.
 ///
 /// Names are kept for the next call, in 24 MiB at most. With a thousand stacks whose names are
-/// known it takes less than a millisecond; new names take as long as in a profile.
+/// known it takes less than a millisecond; new names take as long as in a profile. Names of more than
+/// 512 bytes are cut, the types deepest within them first; [`stacks_in_full`] has them whole.
 pub fn top(n: usize) -> Option<Top> {
     let feed = feeds::installed()?;
     feeds::RECORD.first().map(|record| (record.top)(n, feed))
+}
+
+/// Returns the stacks of sites that the last [`top`] has named, by [`TopSite::id`], with their whole names
+/// however long. They are read anew, which takes as long as in a first profile.
+pub fn stacks_in_full(ids: &[u64]) -> HashMap<u64, Arc<[Frame]>> {
+    feeds::RECORD.first().map_or_else(HashMap::new, |record| (record.stacks_in_full)(ids))
 }

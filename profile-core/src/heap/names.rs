@@ -22,6 +22,8 @@ pub(super) struct SiteNames {
     /// Memory that all this takes, roughly.
     bytes: usize,
     stacks: NamedStacks,
+    /// Whether names are whole, however long.
+    in_full: bool,
 }
 
 struct KnownFrame {
@@ -112,17 +114,21 @@ impl SiteNames {
             let symbolizer = symbolizer.get_or_insert_with(AddressSymbolizer::new);
             let ids: Box<[u32]> = match symbolizer.find(address) {
                 Some((object, _)) => {
-                    let frames = symbolizer.frames(object, address);
+                    let frames = if self.in_full {
+                        symbolizer.frames_in_full(object, address).into()
+                    } else {
+                        symbolizer.frames(object, address)
+                    };
                     frames.iter().map(|f| self.id(&f.name, &f.file, f.line)).collect()
                 }
-                None => Box::new([self.id(&format!("[{address:#x}]"), "", 0)]),
+                None => Box::new([self.id(&format!("[{address:#x}]").into(), &Arc::default(), 0)]),
             };
             self.bytes += 48 + 4 * ids.len();
             self.by_address.insert(address, ids);
         }
     }
 
-    fn id(&mut self, function: &str, file: &str, line: u32) -> u32 {
+    fn id(&mut self, function: &Arc<str>, file: &Arc<str>, line: u32) -> u32 {
         let frame = Frame { function: self.text(function), file: self.text(file), line };
         if let Some(&id) = self.ids.get(&frame) {
             return id;
@@ -136,14 +142,13 @@ impl SiteNames {
         id
     }
 
-    fn text(&mut self, text: &str) -> Arc<str> {
+    fn text(&mut self, text: &Arc<str>) -> Arc<str> {
         if let Some(known) = self.texts.get(text) {
             return Arc::clone(known);
         }
-        let new: Arc<str> = Arc::from(text);
-        self.texts.insert(Arc::clone(&new));
+        self.texts.insert(Arc::clone(text));
         self.bytes += text.len() + 48;
-        new
+        Arc::clone(text)
     }
 
     fn stack(&self, addresses: impl Iterator<Item = u64>) -> Vec<u32> {
@@ -168,6 +173,16 @@ impl SiteNames {
     }
 }
 
+/// Returns the stacks of sites with whole names, which are not kept.
+pub(super) fn stacks_in_full(
+    sites: impl Iterator<Item = (u64, SiteView)> + Clone,
+) -> HashMap<u64, Arc<[Frame]>> {
+    let mut names = SiteNames { in_full: true, ..SiteNames::default() };
+    names.learn(sites.clone().flat_map(|(_, site)| site.stack()));
+    let frame = |number: &u32| names.frames[*number as usize].frame.clone();
+    sites.map(|(id, site)| (id, names.stack(site.stack()).iter().map(frame).collect())).collect()
+}
+
 impl LockedNames {
     /// Looks up what is new among these sites.
     pub(super) fn learn(&mut self, sites: impl Iterator<Item = SiteView>) {
@@ -177,6 +192,12 @@ impl LockedNames {
     /// Returns the number of a known site's stack. It holds as long as this lock.
     pub(super) fn number(&self, site: SiteView) -> Option<u32> {
         self.0.as_ref()?.stacks.by_site.get(&site.key()).copied()
+    }
+
+    /// Returns the identity of a known site's stack.
+    pub(super) fn id(&self, site: SiteView) -> Option<u64> {
+        let names = self.0.as_ref()?;
+        Some(names.stacks.all[self.number(site)? as usize].id)
     }
 
     /// Returns the identity and the frames of a stack.

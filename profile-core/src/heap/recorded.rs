@@ -1,18 +1,19 @@
 //! The record as it is read: who writes it, and its largest sites.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::heap::feed::{HeapFeed, HeapRecord};
-use crate::heap::names::SiteNames;
+use crate::heap::names::{self, SiteNames};
 use crate::heap::sites::SiteView;
-use crate::heap::{Amounts, Top, TopSite, countdown, recorder};
+use crate::heap::{Amounts, Frame, Top, TopSite, countdown, recorder};
 use crate::stacks::raw::capture;
 use crate::sys::own_work::OwnWork;
 
 /// The functions that read the record.
 pub(crate) const RECORD: HeapRecord =
-    HeapRecord { top, rate: countdown::rate, set_rate: countdown::set_rate };
+    HeapRecord { top, stacks_in_full, rate: countdown::rate, set_rate: countdown::set_rate };
 
 /// Returns every site at which anything was allocated.
 pub(crate) fn sites() -> impl Iterator<Item = (SiteView, Amounts)> {
@@ -80,6 +81,21 @@ fn top(n: usize, feed: &HeapFeed) -> Top {
         by_inuse: best(|amounts| amounts.inuse_bytes),
         dropped: recorder::health().dropped,
     }
+}
+
+fn stacks_in_full(ids: &[u64]) -> HashMap<u64, Arc<[Frame]>> {
+    let _own = OwnWork::begin();
+    let mut wanted: HashSet<u64> = ids.iter().copied().collect();
+    let known = SiteNames::lock();
+    let mut found = Vec::new();
+    for site in recorder::sites() {
+        // Of the sites with the same names one is enough.
+        if let Some(id) = known.id(site).filter(|id| wanted.remove(id)) {
+            found.push((id, site));
+        }
+    }
+    drop(known);
+    names::stacks_in_full(found.iter().copied())
 }
 
 /// Puts the `n` largest in front, in no order.

@@ -47,9 +47,29 @@ pub(crate) fn record_allocation(
 
 /// Records that a block is freed. `false` where it is not a sampled one.
 pub(crate) fn record_free(key: BlockKey) -> bool {
-    let Some(block) = LIVE.remove(key) else { return false };
+    take_out(key).map(count_free).is_some()
+}
+
+/// Takes out a block that may be about to move; `None` where it is not a sampled one. It goes on to
+/// [`count_free`], or where it stayed to [`put_back`].
+pub(crate) fn take_out(key: BlockKey) -> Option<LiveBlock> {
+    LIVE.remove(key)
+}
+
+/// Counts a block that was taken out as freed.
+pub(crate) fn count_free(block: LiveBlock) {
     SITES.count_free(block.site, block.weight);
-    true
+}
+
+/// Puts back a block that was taken out. `false` where its place was taken meanwhile and there is no
+/// other: it is dropped then.
+pub(crate) fn put_back(key: BlockKey, block: LiveBlock) -> bool {
+    let is_back = LIVE.insert(key, block);
+    if !is_back {
+        DROPPED.fetch_add(1, Relaxed);
+        count_free(block);
+    }
+    is_back
 }
 
 /// Returns whether a block is a sampled one.

@@ -1,9 +1,9 @@
 //! The numbers of the process's memory, by the names that Go's `MemStats` has for them.
 //!
 //! A number that this process can't give is `None`, never 0. Where jemalloc is the global allocator
-//! the numbers are its own, which takes its feature `stats` for all but one of them. Elsewhere what
-//! [`alloc::Sampled`](crate::heap::alloc::Sampled) has sampled gives estimates, and glibc's malloc
-//! says what it holds, where it is the global allocator. [`stats`] takes some tens of microseconds.
+//! the numbers are its own, which takes its feature `stats` for all but one of them. Where glibc's malloc
+//! is, it says what it holds. Elsewhere what [`alloc::Sampled`](crate::heap::alloc::Sampled) has sampled
+//! gives estimates. All numbers of the allocator are of one source. [`stats`] takes some tens of microseconds.
 
 mod process;
 #[cfg(target_os = "linux")]
@@ -64,20 +64,15 @@ pub enum Source {
 /// Reads an allocator's numbers; `None` where the program doesn't allocate through it.
 type ReadStats = fn() -> Option<MemoryStats>;
 
-/// The sources of this build.
-static SOURCES: &[(Source, ReadStats)] = &[
+/// The sources of this build, those that count before the one that estimates.
+static SOURCES: &[ReadStats] = &[
     #[cfg(all(feature = "jemalloc", target_os = "linux"))]
-    (Source::Jemalloc, jemalloc::stats),
+    jemalloc::stats,
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    (Source::Glibc, glibc::stats),
+    glibc::stats,
     #[cfg(all(feature = "heap", stacks))]
-    (Source::Sampled, sampled::stats),
+    sampled::stats,
 ];
-
-/// Asks a source, if this build has it.
-fn ask(source: Source) -> Option<MemoryStats> {
-    SOURCES.iter().find(|(known, _)| *known == source).and_then(|(_, stats)| stats())
-}
 
 /// Returns the numbers as they are now.
 ///
@@ -91,20 +86,8 @@ fn ask(source: Source) -> Option<MemoryStats> {
 /// ```
 pub fn stats() -> MemoryStats {
     let _own = OwnWork::begin();
-    let allocator = ask(Source::Jemalloc).unwrap_or_else(|| {
-        // glibc counts bytes exactly, and what was sampled knows what glibc doesn't count.
-        match (ask(Source::Glibc), ask(Source::Sampled)) {
-            (Some(glibc), Some(sampled)) => MemoryStats {
-                source: glibc.source,
-                alloc: glibc.alloc,
-                heap_inuse: glibc.heap_inuse,
-                heap_idle: glibc.heap_idle,
-                heap_sys: glibc.heap_sys,
-                ..sampled
-            },
-            (glibc, sampled) => glibc.or(sampled).unwrap_or_default(),
-        }
-    });
+    // Of one source, all of them: an exact number beside an estimate would contradict it.
+    let allocator = SOURCES.iter().find_map(|source| source()).unwrap_or_default();
     let (sys, peak_sys) = process::resident();
     MemoryStats { sys, peak_sys, ..allocator }
 }

@@ -61,10 +61,11 @@ impl Collector for ThreadDump {
 
 impl Window for ThreadDump {
     fn close(self: Box<Self>) -> Pending {
+        let taken = SystemTime::now();
+        let tasks = self.tasks.map_or_else(ListedTasks::now, ListedTasks::in_detail);
+        let threads = raw::read_all_stacks();
         Box::new(move || {
-            let taken = SystemTime::now();
-            let tasks = self.tasks.map_or_else(ListedTasks::now, ListedTasks::in_detail);
-            let threads = raw::read_all_stacks().map_err(|source| Error::Collect {
+            let threads = threads.map_err(|source| Error::Collect {
                 kind: Kind::Goroutine,
                 source: source.into(),
             })?;

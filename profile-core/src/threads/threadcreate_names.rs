@@ -36,9 +36,10 @@ impl Collector for ThreadNames {
 
 impl Window for ThreadNames {
     fn close(self: Box<Self>) -> Pending {
-        Box::new(|| {
-            let taken = SystemTime::now();
-            let names = count_names().map_err(|source| Error::Collect {
+        let taken = SystemTime::now();
+        let names = count_names();
+        Box::new(move || {
+            let names = names.map_err(|source| Error::Collect {
                 kind: Kind::Threadcreate,
                 source: source.into(),
             })?;

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use http::header::{self, HeaderMap, HeaderValue};
 use http::request::Parts;
@@ -48,15 +48,23 @@ fn is_form(headers: &HeaderMap) -> bool {
     name.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
-/// Answers with a bundle, once its window is open.
-pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Identity) -> HttpReply {
+/// Answers with a bundle, once its window is open; where the head alone is asked for, with what it would
+/// be if one were made now.
+pub(super) async fn answer(
+    shared: Arc<ServiceState>,
+    query: &str,
+    request: &Parts,
+    caller: Identity,
+) -> HttpReply {
     let available = shared.collectors.available().with_max_window(shared.max_window);
     let plan = Plan::parse(query, &available).map_err(reply::bad_plan)?;
     if plan.kinds().is_empty() {
         return Err(reply::nothing_available(plan.left_out()));
     }
+    if request.method == Method::HEAD {
+        return Ok(response(&shared.service, SystemTime::now(), Body::omitted()));
+    }
     let permit = shared.gate.try_enter(plan.window()).map_err(|busy| reply::busy(&busy))?;
-    let service = file_name_part(&shared.service);
     let (writer, reader) = pipe::pipe(shared.patience);
     let (started, start) = oneshot::channel();
     let collection = BundleCollection { shared: Arc::clone(&shared), plan, caller };
@@ -76,10 +84,14 @@ pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Iden
         .await
         .map_err(|_| reply::not_started("the collection ended before it began"))?
         .map_err(|error| reply::start_failed(&error))?;
+    Ok(response(&shared.service, started, Body::stream(reader)))
+}
 
-    let unix_seconds = started.duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+fn response(service: &str, started: SystemTime, body: Body) -> Response<Body> {
+    let service = file_name_part(service);
+    let unix_seconds = started.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
     let file_name = format!("attachment; filename=\"{service}-profile-{unix_seconds}.tar.gz\"");
-    let mut response = Response::new(Body::stream(reader));
+    let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/gzip"));
     // Promises a manifest, which other servers' archives don't have: without it nobody could tell that
@@ -88,7 +100,7 @@ pub(super) async fn collect(shared: Arc<ServiceState>, query: &str, caller: Iden
     if let Ok(value) = HeaderValue::from_str(&file_name) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
-    Ok(response)
+    response
 }
 
 /// Returns a service's name as part of a file name: whatever else it holds becomes `-`.
@@ -109,7 +121,7 @@ struct BundleCollection {
 }
 
 /// The sender that tells the handler since when the window is open, or why it is not.
-type StartedBundle = oneshot::Sender<Result<std::time::SystemTime, Error>>;
+type StartedBundle = oneshot::Sender<Result<SystemTime, Error>>;
 
 /// The sums of a collection, for its record.
 #[derive(Default)]
@@ -144,7 +156,7 @@ impl BundleCollection {
                 let outcome = if tally.failed.is_empty() { "complete" } else { "partial" };
                 self.record(&began, &tally, &outcome);
             }
-            Err(error) => self.record(&began, &tally, &error),
+            Err(error) => self.record(&began, &tally, &profile_format::chain(&error)),
         }
     }
 

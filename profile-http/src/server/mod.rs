@@ -19,6 +19,7 @@ mod body;
 mod bundle;
 mod listen;
 mod live;
+mod packed;
 mod page;
 mod pipe;
 mod pprof;
@@ -213,8 +214,13 @@ impl DebugServiceBuilder {
     }
 
     /// Returns the finished service. From here on the statistics are collected, by a thread that
-    /// ends with the service's last clone.
-    pub fn build(self) -> DebugService {
+    /// ends with the service's last clone. Built on a thread of an async runtime, they show that one's
+    /// tasks, unless [`DebugServiceBuilder::runtime`] named another.
+    pub fn build(mut self) -> DebugService {
+        let is_named = self.stats.as_ref().is_none_or(|stats| stats.runtime.is_some());
+        if !is_named && let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self = self.runtime(&runtime);
+        }
         let shared = ServiceState { live: live::LiveData::start(self.stats), ..self.shared };
         DebugService { shared: Arc::new(shared) }
     }
@@ -265,24 +271,25 @@ impl ServiceState {
         if let Some(rest) = pprof::below(path) {
             return pprof::answer(self, rest, request, body, caller).await;
         }
-        let query = request.uri.query().unwrap_or("");
         match (path, &request.method) {
-            ("/profile", &Method::GET | &Method::POST) => {
+            ("/profile", &Method::GET | &Method::HEAD | &Method::POST) => {
                 let query = bundle::request_query(request, body).await?;
-                bundle::collect(Arc::clone(self), &query, caller).await
+                bundle::answer(Arc::clone(self), &query, request, caller).await
             }
-            ("/profile", _) => Err(reply::wrong_method("GET, POST")),
+            ("/profile", _) => Err(reply::wrong_method("GET, HEAD, POST")),
             // A path that is not below the prefix is empty here too.
             ("", _) if request.uri.path() != self.prefix => Err(reply::no_such_path(&self.prefix)),
-            ("", &Method::GET) => Ok(page::redirect(&self.prefix)),
-            ("/", &Method::GET) => Ok(page::page(request)),
-            ("/stats", &Method::GET) => live::stats(self, query).await,
-            ("/goroutines", &Method::GET) => live::goroutines(self, query).await,
-            ("/flame", &Method::GET) => live::flame(self, query).await,
-            ("/metrics", &Method::GET) => Ok(live::metrics(self)),
-            ("" | "/" | "/stats" | "/goroutines" | "/flame" | "/metrics", _) => {
-                Err(reply::wrong_method("GET"))
+            ("" | "/" | "/stats" | "/goroutines" | "/flame" | "/metrics", method)
+                if method != Method::GET && method != Method::HEAD =>
+            {
+                Err(reply::wrong_method("GET, HEAD"))
             }
+            ("", _) => Ok(page::redirect(&self.prefix)),
+            ("/", _) => Ok(page::page(request)),
+            ("/stats", _) => live::stats(self, request).await,
+            ("/goroutines", _) => live::goroutines(self, request).await,
+            ("/flame", _) => live::flame(self, request).await,
+            ("/metrics", _) => Ok(live::metrics(self)),
             _ => Err(reply::no_such_path(&self.prefix)),
         }
     }

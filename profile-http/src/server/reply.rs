@@ -288,6 +288,18 @@ pub(super) fn too_many(window: Duration) -> HttpRefusal {
     .with_header(header::RETRY_AFTER, HeaderValue::from(seconds))
 }
 
+/// Returns the refusal where many others wait for what is computed one after the other.
+pub(super) fn too_many_waiting() -> HttpRefusal {
+    let message = "Too many requests are waiting. Try again later.";
+    HttpRefusal::new(StatusCode::SERVICE_UNAVAILABLE, message, "")
+        .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"))
+}
+
+/// Returns the refusal where a picture would be empty.
+pub(super) fn nothing_to_draw(error: &profile_analysis::Error) -> HttpRefusal {
+    HttpRefusal::new(StatusCode::NOT_FOUND, "Nothing to draw.", error.to_string())
+}
+
 /// Returns the refusal where an answer could not be computed.
 pub(super) fn failed(why: &str) -> HttpRefusal {
     HttpRefusal::new(StatusCode::INTERNAL_SERVER_ERROR, "Failed to compute.", why)

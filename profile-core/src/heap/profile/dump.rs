@@ -5,11 +5,13 @@
 //! jemalloc's `prof_accum`, which keeps a few kilobytes for every thread that ends; without it
 //! `alloc_*` are 0 and `allocs` is not available.
 
+use std::time::SystemTime;
+
 use profile_format::jemalloc::{HeapDump, HeapDumpLimits, unbias};
 use profile_format::profile::Profile;
 use profile_format::{BoxError, Kind, Unavailable};
 
-use crate::heap::profile::{HeapProfileStacks, HeapSource};
+use crate::heap::profile::{HeapProfileStacks, HeapSource, TakenHeap};
 use crate::heap::raw::jemalloc::{self, JemallocFlag, JemallocSampling};
 use crate::heap::raw::memory_file::MemoryFile;
 
@@ -58,13 +60,20 @@ impl HeapSource for JemallocDump {
         Ok(Box::new(JemallocSampling::on()?))
     }
 
-    fn profile(&self, kind: Kind) -> Result<Profile, BoxError> {
+    fn take(&self, kind: Kind) -> Result<TakenHeap, BoxError> {
+        let taken = SystemTime::now();
         let file = MemoryFile::new(c"profilez-heap")?;
         jemalloc::dump(&file.path())?;
+        Ok(Box::new(move || JemallocDump::convert(kind, taken, file)))
+    }
+}
+
+impl JemallocDump {
+    fn convert(kind: Kind, taken: SystemTime, file: MemoryFile) -> Result<Profile, BoxError> {
         let text = file.map()?;
         let dump = HeapDump::parse(&text, &HeapDumpLimits::default())?;
         drop(text);
-        let mut stacks = HeapProfileStacks::new(kind, dump.rate);
+        let mut stacks = HeapProfileStacks::new(kind, dump.rate, taken);
         for site in dump.stacks() {
             let counts = site.counts;
             let (inuse_objects, inuse_bytes) =

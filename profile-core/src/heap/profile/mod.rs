@@ -43,9 +43,12 @@ trait HeapSource: Sync {
     /// Switches sampling on, if it is off, until the value is dropped.
     fn sampling(&self) -> Result<Box<dyn Send>, BoxError>;
 
-    /// Builds a profile of what is known now.
-    fn profile(&self, kind: Kind) -> Result<Profile, BoxError>;
+    /// Takes what is known now; the result makes a profile of it.
+    fn take(&self, kind: Kind) -> Result<TakenHeap, BoxError>;
 }
+
+/// The rest of the work on what was taken: naming its stacks.
+type TakenHeap = Box<dyn FnOnce() -> Result<Profile, BoxError> + Send>;
 
 /// The one place that knows which sources are compiled in: the better first.
 const SOURCES: &[&dyn HeapSource] = &[
@@ -82,8 +85,8 @@ impl HeapCollector {
         Error::Collect { kind: self.kind, source }
     }
 
-    fn finish(self, source: &dyn HeapSource) -> Result<Vec<File>, Error> {
-        let profile = source.profile(self.kind).map_err(|error| self.failed(error))?;
+    fn finish(self, taken: Result<TakenHeap, BoxError>) -> Result<Vec<File>, Error> {
+        let profile = taken.and_then(|taken| taken()).map_err(|error| self.failed(error))?;
         Ok(vec![File { name: self.kind.file_name(), bytes: profile.into() }])
     }
 }
@@ -103,7 +106,7 @@ impl Collector for HeapCollector {
 
     fn snapshot(&self) -> Result<Vec<File>, Error> {
         let _own = crate::OwnWork::begin();
-        self.finish(self.source()?)
+        self.finish(self.source()?.take(self.kind))
     }
 
     fn start(&self) -> Result<Box<dyn Window>, Error> {
@@ -124,7 +127,8 @@ impl Window for HeapWindow {
         let (heap, source) = (self.heap, self.source);
         // Blocks that were sampled stay known when sampling is off.
         drop(self.sampling);
-        Box::new(move || heap.finish(source))
+        let taken = source.take(heap.kind);
+        Box::new(move || heap.finish(taken))
     }
 }
 
@@ -137,10 +141,10 @@ struct HeapProfileStacks {
 }
 
 impl HeapProfileStacks {
-    fn new(kind: Kind, rate: u64) -> HeapProfileStacks {
+    fn new(kind: Kind, rate: u64, taken: SystemTime) -> HeapProfileStacks {
         let shape = kind.facts().profile.unwrap_or(ProfileShape::HEAP);
         let mut builder = shape.builder(i64::try_from(rate).unwrap_or(i64::MAX));
-        builder.profile_mut().time_nanos = unix_nanos(SystemTime::now());
+        builder.profile_mut().time_nanos = unix_nanos(taken);
         let locator = AddressLocator::new(&mut builder, Symbols::Resolved);
         HeapProfileStacks {
             builder,

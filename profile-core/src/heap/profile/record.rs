@@ -1,11 +1,14 @@
 //! From the record, which the wrapper or jemalloc's hooks write.
 
+use std::time::SystemTime;
+
 use profile_format::profile::{Function, Line, Profile};
 use profile_format::{BoxError, Kind, Unavailable};
 
-use crate::heap::profile::{HeapProfileStacks, HeapSource};
+use crate::heap::profile::{HeapProfileStacks, HeapSource, TakenHeap};
 use crate::heap::recorder::{self, RecorderHealth};
-use crate::heap::{Feeder, feeds, recorded};
+use crate::heap::sites::SiteView;
+use crate::heap::{Amounts, Feeder, feeds, recorded};
 use crate::stacks::raw::capture;
 
 pub(crate) struct HeapRecordSource;
@@ -34,13 +37,38 @@ impl HeapSource for HeapRecordSource {
         (feed.sampling)()
     }
 
-    fn profile(&self, kind: Kind) -> Result<Profile, BoxError> {
+    fn take(&self, kind: Kind) -> Result<TakenHeap, BoxError> {
         let feed = feeds::installed().ok_or("nothing is recorded")?;
-        // A window is over when its profile is written, and sampling may be off again.
-        let rate = (feed.rate_when_on)();
         capture::refresh();
-        let mut stacks = HeapProfileStacks::new(kind, rate);
-        for (site, amounts) in recorded::sites() {
+        let record = TakenRecord {
+            kind,
+            taken: SystemTime::now(),
+            // A window is over when its profile is written, and sampling may be off again.
+            rate: (feed.rate_when_on)(),
+            feeder: feed.feeder,
+            // Their stacks stay where they are for good.
+            sites: recorded::sites().collect(),
+            health: recorder::health(),
+        };
+        Ok(Box::new(move || Ok(record.profile())))
+    }
+}
+
+/// The record at one moment.
+struct TakenRecord {
+    kind: Kind,
+    taken: SystemTime,
+    rate: u64,
+    feeder: Feeder,
+    sites: Vec<(SiteView, Amounts)>,
+    health: RecorderHealth,
+}
+
+impl TakenRecord {
+    fn profile(self) -> Profile {
+        let TakenRecord { kind, taken, rate, feeder, sites, health } = self;
+        let mut stacks = HeapProfileStacks::new(kind, rate, taken);
+        for (site, amounts) in sites {
             let values = [
                 amounts.alloc_objects,
                 amounts.alloc_bytes,
@@ -58,14 +86,14 @@ impl HeapSource for HeapRecordSource {
                 stacks.add(site.stack(), values);
             }
         }
-        let engine = match feed.feeder {
+        let engine = match feeder {
             Feeder::Sampled => "profilez, a sampling allocator",
             Feeder::Jemalloc => "jemalloc's sampling, recorded by profilez since it was started",
         };
         stacks
             .builder
             .comment(&format!("engine: {engine}, one sample every {rate} bytes, unwind tables"));
-        let RecorderHealth { sites, live, dropped, stackless, truncated } = recorder::health();
+        let RecorderHealth { sites, live, dropped, stackless, truncated } = health;
         stacks.builder.comment(&format!("recorder: {sites} stacks, {live} sampled blocks in use"));
         for (count, what) in [
             (dropped, "sampled blocks found no room"),
@@ -76,6 +104,6 @@ impl HeapSource for HeapRecordSource {
                 stacks.builder.comment(&format!("lost: {count} {what}"));
             }
         }
-        Ok(stacks.builder.finish())
+        stacks.builder.finish()
     }
 }

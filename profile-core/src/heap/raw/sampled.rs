@@ -17,8 +17,12 @@ use crate::stacks::raw::capture::{self, CapturedStack};
 /// The path of this file, as the compiler has it.
 pub(crate) const FILE: &str = file!();
 
-/// Sampled blocks are aligned to this, so that a free tells most others by their address alone.
+/// Small sampled blocks are aligned to this, so that a free tells most others by their address alone.
 const TAG: usize = 1024;
+
+/// Blocks from this size on are large: they are as they were asked for, so that the inner allocator
+/// can grow them where they are, and a look at the filter is nothing beside what their end costs.
+const LARGE: usize = 8 << 10;
 
 /// Set by the first allocation, which is always due.
 static USED: AtomicBool = AtomicBool::new(false);
@@ -29,7 +33,7 @@ pub(crate) fn is_used() -> bool {
 }
 
 // SAFETY: every block comes from the inner allocator and goes back to it with the layout that it was
-// asked for with: that of the caller, or for blocks that the recorder holds the same with a larger
+// asked for with: that of the caller, or for small blocks that the recorder holds the same with a larger
 // alignment, which is valid for the caller's as well. The recorder knows of a block from before it
 // is handed out until it is given back.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
@@ -57,7 +61,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        if FILTER.may_hold(block) {
+        if FILTER.may_hold(block, layout.size()) {
             // SAFETY: the caller's promise.
             unsafe { free(&self.0, block, layout) };
         } else {
@@ -69,7 +73,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Sampled<A> {
     #[inline]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let fits = countdown::fits_in_interval(new_size);
-        if fits && !FILTER.may_hold(block) {
+        if fits && !FILTER.may_hold(block, layout.size()) {
             // SAFETY: the caller's promise.
             unsafe { self.0.realloc(block, layout, new_size) }
         } else {
@@ -158,11 +162,48 @@ unsafe fn resize<A: GlobalAlloc>(
     fits: bool,
 ) -> *mut u8 {
     let rate = if fits { None } else { countdown::take_sample_if_due(new_size) };
-    if rate.is_none() && !recorder::holds(BlockKey::new(block.addr(), BlockFinder::Wrapper)) {
+    let (was_large, is_large) = (layout.size() >= LARGE, new_size >= LARGE);
+    if (!was_large && recorder::holds(key(block))) || (!is_large && rate.is_some()) {
         // SAFETY: the caller's promise.
-        return unsafe { inner.realloc(block, layout, new_size) };
+        return unsafe { replace(inner, block, layout, new_size, rate) };
     }
-    // The alignment changes with what the block is, and no allocator can change that in place.
+    // Another thread may get the old block's address before this one is back.
+    let taken = if was_large { recorder::take_out(key(block)) } else { None };
+    // SAFETY: the caller's promise; a block that is large or not sampled has the caller's layout.
+    let new = unsafe { inner.realloc(block, layout, new_size) };
+    if new.is_null() {
+        if let Some(taken) = taken
+            && !recorder::put_back(key(block), taken)
+        {
+            FILTER.take(block);
+        }
+        return new;
+    }
+    if let Some(taken) = taken {
+        recorder::count_free(taken);
+        FILTER.take(block);
+    }
+    if let Some(rate) = rate {
+        // Without room it is no sampled block.
+        record(new, new_size, rate);
+    }
+    new
+}
+
+/// Resizes a block whose alignment changes, which no allocator can do in place. One of both is small,
+/// and so is what is copied.
+///
+/// # Safety
+///
+/// As [`GlobalAlloc::realloc`].
+#[inline(always)]
+unsafe fn replace<A: GlobalAlloc>(
+    inner: &A,
+    block: *mut u8,
+    layout: Layout,
+    new_size: usize,
+    rate: Option<u64>,
+) -> *mut u8 {
     // SAFETY: `realloc` asks for a valid size, rounded up to the alignment (GlobalAlloc::realloc).
     let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
     let new = match rate {
@@ -184,7 +225,14 @@ unsafe fn resize<A: GlobalAlloc>(
 
 /// Returns the layout of a sampled block.
 fn tagged(layout: Layout) -> Option<Layout> {
+    if layout.size() >= LARGE {
+        return Some(layout);
+    }
     Layout::from_size_align(layout.size(), layout.align().max(TAG)).ok()
+}
+
+fn key(block: *mut u8) -> BlockKey {
+    BlockKey::new(block.addr(), BlockFinder::Wrapper)
 }
 
 /// Records a sampled block with the stack of its caller.
@@ -194,10 +242,9 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
     if FIRST.load(Relaxed) && FIRST.swap(false, Relaxed) && !capture::is_ready() {
         capture::refresh_in_allocator();
     }
-    let key = BlockKey::new(block.addr(), BlockFinder::Wrapper);
     FILTER.add(block);
     let allocated = |stack: CapturedStack<'_>| {
-        recorder::record_allocation(key, size as u64, rate, stack.addresses, stack.truncated)
+        recorder::record_allocation(key(block), size as u64, rate, stack.addresses, stack.truncated)
     };
     // Without a stack of ours it counts all the same.
     let recorded = capture::capture(DEPTH, allocated)
@@ -210,7 +257,7 @@ fn record(block: *mut u8, size: usize, rate: u64) -> bool {
 
 /// Forgets a block. Returns whether it was a sampled one.
 fn forget(block: *mut u8) -> bool {
-    let forgotten = recorder::record_free(BlockKey::new(block.addr(), BlockFinder::Wrapper));
+    let forgotten = recorder::record_free(key(block));
     if forgotten {
         FILTER.take(block);
     }
@@ -231,8 +278,8 @@ impl BlockFilter {
     /// Returns false where the block is certainly not a sampled one. Whoever frees a block got it
     /// from whoever allocated it, and sees what was counted before.
     #[inline(always)]
-    fn may_hold(&self, block: *mut u8) -> bool {
-        block.addr().is_multiple_of(TAG) && self.count(block).load(Relaxed) != 0
+    fn may_hold(&self, block: *mut u8, size: usize) -> bool {
+        (block.addr().is_multiple_of(TAG) || size >= LARGE) && self.count(block).load(Relaxed) != 0
     }
 
     fn add(&self, block: *mut u8) {

@@ -5,7 +5,9 @@
 //! what was found is kept in two megabytes at most.
 
 mod frame_cache;
+mod short_name;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
@@ -17,6 +19,7 @@ use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, Symbol
 use crate::stacks::names::Symbol;
 use crate::stacks::objects::{self, LoadedObject, hex};
 use crate::stacks::symbol::frame_cache::FrameCache;
+use crate::stacks::symbol::short_name::shorten;
 
 /// The objects of this process, with their debug information as far as it was needed.
 pub(crate) struct AddressSymbolizer {
@@ -53,12 +56,15 @@ struct SymbolTable {
 /// finished.
 const BUDGET: u64 = 512 << 20;
 
+/// Longer names of object files are not kept.
+const LONGEST_SYSTEM_NAME: usize = 4096;
+
 /// A frame of the source: a function with the line it is at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct SourceFrame {
-    /// The name for people, without hashes.
+    /// The name for people, without hashes and cut where it is very long.
     pub(crate) name: Arc<str>,
-    /// The name in the object file; empty where it is the same or not known.
+    /// The name in the object file; empty where it is the same, not known, or longer than anybody reads.
     pub(crate) system_name: Arc<str>,
     /// The source file; empty where unknown.
     pub(crate) file: Arc<str>,
@@ -105,11 +111,20 @@ impl AddressSymbolizer {
         if let Some(frames) = lock(self.cache).get(self.generation, address) {
             return frames;
         }
-        let frames = self.resolve(object, address);
+        let mut frames = self.frames_in_full(object, address);
+        for frame in &mut frames {
+            if let Cow::Owned(short) = shorten(&frame.name) {
+                frame.name = short.into();
+            }
+            if frame.system_name.len() > LONGEST_SYSTEM_NAME {
+                frame.system_name = Arc::default();
+            }
+        }
         lock(self.cache).add(self.generation, address, frames)
     }
 
-    fn resolve(&mut self, object: usize, address: u64) -> Vec<SourceFrame> {
+    /// Returns the frames at an address with their whole names, which are not kept.
+    pub(crate) fn frames_in_full(&mut self, object: usize, address: u64) -> Vec<SourceFrame> {
         let bias = self.objects[object].bias;
         let relative = address.wrapping_sub(bias);
         let mut frames = match self.source(object) {

@@ -83,12 +83,20 @@ impl DebugService {
             .map_err(failed)
     }
 
+    /// Listens as [`DebugService::serve`] does. Where that fails it says why in an event, or on standard
+    /// error where nobody takes events, and the program goes on without: no service is to stay down for
+    /// want of its debug endpoints.
+    pub fn serve_or_log(self, address: impl ToSocketAddrs + std::fmt::Debug) -> Option<Server> {
+        self.serve(address).map_err(|error| log_failure(&error)).ok()
+    }
+
     /// Listens on a unix socket, on a thread of its own. Whoever may connect to the socket may ask,
-    /// unless there is an authorizer; only this user may (mode 0600).
+    /// unless there is an authorizer; only this user may (mode 0600). The socket of a process that is
+    /// gone is replaced.
     ///
     /// # Errors
     ///
-    /// The socket can't be made, for example because the path exists.
+    /// The socket can't be made, for example because somebody listens there, or a file has the name.
     #[cfg(unix)]
     pub fn serve_unix(self, path: impl AsRef<Path>) -> Result<Server> {
         use std::fs::{File, Permissions};
@@ -102,7 +110,13 @@ impl DebugService {
         // any moment.
         let file = File::from(socket.as_fd().try_clone_to_owned().map_err(failed)?);
         file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
-        socket.bind(path).map_err(failed)?;
+        let bound = socket.bind(path).or_else(|error| match error.kind() {
+            io::ErrorKind::AddrInUse if is_abandoned(path) => {
+                std::fs::remove_file(path).and_then(|()| socket.bind(path))
+            }
+            _ => Err(error),
+        });
+        bound.map_err(failed)?;
         self.run(ListenAddress::Unix(path.to_owned()), move || {
             socket.listen(BACKLOG).map(SocketListener::Unix)
         })
@@ -141,5 +155,26 @@ impl DebugService {
             });
         })?;
         Ok(Server { address, shared, stop, thread })
+    }
+}
+
+/// Returns whether a path is a socket that no process has. Asked for as a datagram's it is refused just
+/// then, and whoever has it sees nothing of the question, nor can anybody make the answer wait.
+#[cfg(unix)]
+fn is_abandoned(path: &Path) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
+    let asked = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.connect(path));
+    is_socket && asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Says why nothing is served.
+fn log_failure(error: &Error) {
+    let reason = error.chain();
+    if tracing::event_enabled!(target: "profilez", tracing::Level::ERROR) {
+        tracing::error!(target: "profilez", reason, "no debug endpoints");
+    } else {
+        eprintln!("profilez: no debug endpoints: {reason}");
     }
 }

@@ -11,6 +11,8 @@ use profile_core::single::{self, KindFiles};
 use profile_core::{Collectors, Kind};
 use serde::{Serialize, Serializer};
 
+use super::frame_table::{FrameLine, FrameTable};
+
 /// A site and its totals.
 #[derive(Clone, Debug)]
 pub(super) struct AllocationSite {
@@ -45,10 +47,13 @@ pub(super) struct SitePlace<'a> {
     pub(super) line: u32,
 }
 
-/// Frames that are written one a line, from the function that allocated up: `function file:line`,
-/// as in `/goroutines`.
+/// A row's stack, from the function that allocated up: a line for each frame, or its number in the
+/// answer's table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct SiteStack<'a>(pub(super) &'a [Frame]);
+pub(super) enum SiteStack<'a> {
+    Lines(&'a [Frame]),
+    Numbers(&'a [u32]),
+}
 
 /// The id of a site: the same for the same stack, as long as the process lives.
 #[derive(Clone, Copy, Debug)]
@@ -61,20 +66,18 @@ pub(super) enum TotalsShown {
     Live,
 }
 
-impl Serialize for SiteStack<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.iter().map(SiteLine))
+impl<'a> SiteStack<'a> {
+    /// Writes a stack by the numbers of its frames, where there is a table.
+    pub(super) fn new(frames: &'a [Frame], table: Option<&'a FrameTable<'a>>) -> SiteStack<'a> {
+        table.map_or(SiteStack::Lines(frames), |table| SiteStack::Numbers(table.numbers(frames)))
     }
 }
 
-struct SiteLine<'a>(&'a Frame);
-
-impl Serialize for SiteLine<'_> {
+impl Serialize for SiteStack<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Frame { function, file, line, .. } = self.0;
-        match (&**file, *line) {
-            ("", _) => serializer.serialize_str(function),
-            (file, line) => serializer.collect_str(&format_args!("{function} {file}:{line}")),
+        match self {
+            SiteStack::Lines(frames) => serializer.collect_seq(frames.iter().map(FrameLine)),
+            SiteStack::Numbers(numbers) => serializer.collect_seq(*numbers),
         }
     }
 }
@@ -103,9 +106,13 @@ impl AllocationSite {
         }
     }
 
-    fn row(&self, of: TotalsShown) -> AllocationRow<'_> {
+    pub(super) fn row<'a>(
+        &'a self,
+        of: TotalsShown,
+        table: Option<&'a FrameTable<'a>>,
+    ) -> AllocationRow<'a> {
         let (bytes, count) = self.total(of);
-        let stack = SiteStack(&self.frames);
+        let stack = SiteStack::new(&self.frames, table);
         AllocationRow { place: self.place(), bytes, count, stack, id: SiteId(self.id) }
     }
 }
@@ -116,11 +123,12 @@ pub(super) fn largest_sites(
     sites: &[AllocationSite],
     of: TotalsShown,
     limit: usize,
-) -> Vec<AllocationRow<'_>> {
+) -> Vec<&AllocationSite> {
     let mut order: Vec<&AllocationSite> =
         sites.iter().filter(|site| site.total(of).0 > 0).collect();
     order.sort_unstable_by_key(|site| (std::cmp::Reverse(site.total(of)), site.id));
-    order.iter().take(limit).map(|site| site.row(of)).collect()
+    order.truncate(limit);
+    order
 }
 
 /// The most stacks of each list that are looked at: those that allocated most, and those that hold
@@ -195,6 +203,17 @@ fn sites_of_profile(profile: &Profile) -> Vec<AllocationSite> {
     sites
 }
 
+/// Gives these sites their whole names, as far as they are recorded all along.
+pub(super) fn name_in_full(sites: &mut [AllocationSite]) {
+    let ids: Vec<u64> = sites.iter().map(|site| site.id).collect();
+    let whole = heap::stacks_in_full(&ids);
+    for site in sites {
+        if let Some(frames) = whole.get(&site.id) {
+            site.frames = Arc::clone(frames);
+        }
+    }
+}
+
 fn frames(profile: &Profile, stack: &[u32]) -> Vec<Frame> {
     let mut frames = Vec::new();
     for &location in stack {
@@ -231,13 +250,13 @@ pub(super) mod tests {
     fn the_largest_come_first_and_ties_stay_in_order() {
         let sites = [site(3, 50, 0), site(2, 70, 10), site(1, 50, 10), site(4, 0, 0)];
         let ids = |of| -> Vec<u32> {
-            largest_sites(&sites, of, 10).iter().map(|row| row.place.line - 40).collect()
+            largest_sites(&sites, of, 10).iter().map(|site| site.place().line - 40).collect()
         };
         assert_eq!(ids(TotalsShown::Allocated), [2, 1, 3]);
         assert_eq!(ids(TotalsShown::Live), [1, 2]);
         let rows = largest_sites(&sites, TotalsShown::Live, 1);
         assert_eq!(rows.len(), 1);
-        let row = serde_json::to_value(&rows[0]).unwrap();
+        let row = serde_json::to_value(rows[0].row(TotalsShown::Live, None)).unwrap();
         assert_eq!(row["function"], "shop::cart::add");
         assert_eq!(row["stack"][0], "alloc::vec::Vec<T>::with_capacity");
         assert_eq!(row["stack"][1], "shop::cart::add src/cart.rs:41");

@@ -1,4 +1,4 @@
-//! `/flame`: one profile of this process as a tree, for the page to draw.
+//! `/flame`: one profile of this process as a tree, for the page to draw, or as a picture.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,15 +7,21 @@ use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use profile_core::profile::Profile;
+use http::Method;
+use http::header::{self, HeaderValue};
+use http::request::Parts;
+use profile_analysis::Error;
+use profile_analysis::flame::{self, Flame};
+use profile_core::profile::{Profile, Stacks};
 use profile_core::single::{self, KindFiles};
 use profile_core::{Kind, OwnWork};
 use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::super::ServiceState;
+use super::super::packed;
 use super::super::reply::{self, HttpRefusal, HttpReply};
-use super::{answer, query};
+use super::query::{self, FlameForm, FlameQuery};
 
 /// The most recordings at a time; each has a thread.
 const MOST_AT_A_TIME: usize = 4;
@@ -47,10 +53,41 @@ struct FlameGraph {
     left_out: usize,
 }
 
-/// Records for the window that is asked for, and answers with the tree.
-pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> HttpReply {
-    let query = query::parse_flame(query, shared.max_window)?;
+/// The policy of a picture: what it brings itself, and nothing else.
+const PICTURE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; \
+                              img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+/// Records for the window that is asked for, and answers with the tree or a picture.
+pub(in super::super) async fn flame(shared: &Arc<ServiceState>, request: &Parts) -> HttpReply {
+    let query = query::parse_flame(request.uri.query().unwrap_or(""), shared.max_window)?;
     shared.collectors.collector(query.kind).check().map_err(|why| reply::unavailable(&why))?;
+    let form = query.form;
+    let packed = if request.method == Method::HEAD {
+        None
+    } else {
+        Some(record_on_a_thread(shared, query).await?)
+    };
+    let mut response = packed::response(&request.headers, content_type(form), packed);
+    if matches!(form, FlameForm::Svg | FlameForm::Html) {
+        let policy = HeaderValue::from_static(PICTURE_POLICY);
+        response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    Ok(response)
+}
+
+fn content_type(form: FlameForm) -> &'static str {
+    match form {
+        FlameForm::Json => packed::JSON,
+        FlameForm::Svg => "image/svg+xml; charset=utf-8",
+        FlameForm::Html => "text/html; charset=utf-8",
+        FlameForm::Folded => "text/plain; charset=utf-8",
+    }
+}
+
+async fn record_on_a_thread(
+    shared: &Arc<ServiceState>,
+    query: FlameQuery,
+) -> Result<Bytes, HttpRefusal> {
     let slot = Arc::clone(&shared.live.flames);
     if Arc::strong_count(&slot) > MOST_AT_A_TIME + 1 {
         return Err(reply::too_many(query.window));
@@ -68,13 +105,12 @@ pub(in super::super) async fn flame(shared: &Arc<ServiceState>, query: &str) -> 
             let _ = done.send(record(&work, &query, &gone));
         })
         .map_err(|error| reply::not_started(&format!("no thread to record on: {error}")))?;
-    let json = flame.await.map_err(|_| reply::failed("the recording broke off"))??;
-    Ok(answer("application/json; charset=utf-8", json))
+    flame.await.map_err(|_| reply::failed("the recording broke off"))?
 }
 
 fn record(
     shared: &ServiceState,
-    query: &query::FlameQuery,
+    query: &FlameQuery,
     gone: &mpsc::Receiver<()>,
 ) -> Result<Bytes, HttpRefusal> {
     let (files, window) = if query.kind.is_windowed() {
@@ -92,8 +128,30 @@ fn record(
     let profile = main
         .into_profile()
         .map_err(|error| reply::failed(&format!("the profile can't be read: {error}")))?;
-    let flame = build_tree(&profile, query.kind, window);
-    serde_json::to_vec(&flame).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
+    match query.form {
+        FlameForm::Json => packed::pack_json(&build_tree(&profile, query.kind, window)),
+        form => packed::pack_text(&draw(&profile, query.kind, form, &shared.service)?),
+    }
+}
+
+/// Draws a profile; of what there is none in it nothing can be drawn.
+fn draw(
+    profile: &Profile,
+    kind: Kind,
+    form: FlameForm,
+    service: &str,
+) -> Result<String, HttpRefusal> {
+    let title = format!("{service}: {kind}");
+    let shown = kind.facts().profile.map(|shape| shape.shown_type());
+    let picture = Flame::new(&Stacks::of(profile), None, shown).and_then(|flame| match form {
+        FlameForm::Html => flame::html(&flame, &title, false),
+        FlameForm::Folded => flame::folded(&flame),
+        FlameForm::Svg | FlameForm::Json => flame::svg(&flame, &title, false),
+    });
+    picture.map_err(|error| match error {
+        Error::NothingToDraw { .. } => reply::nothing_to_draw(&error),
+        error => reply::failed(&error.to_string()),
+    })
 }
 
 struct FlameNode {

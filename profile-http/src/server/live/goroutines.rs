@@ -9,12 +9,12 @@ use profile_archive::rfc3339;
 use profile_core::{Kind, single};
 
 use super::super::ServiceState;
+use super::super::packed;
 use super::super::reply::{self, HttpRefusal};
 use super::query::GoroutinesQuery;
 
 /// Takes a dump and groups it.
 pub(super) fn json(shared: &ServiceState, asked: GoroutinesQuery) -> Result<Bytes, HttpRefusal> {
-    shared.collectors.collector(Kind::Goroutine).check().map_err(|why| reply::unavailable(&why))?;
     let in_detail = asked.tasks.map(|detail| shared.collectors.with_tasks(detail)).transpose();
     let in_detail = in_detail.map_err(|why| reply::unavailable(&why))?;
     let taken = rfc3339(SystemTime::now());
@@ -26,6 +26,5 @@ pub(super) fn json(shared: &ServiceState, asked: GoroutinesQuery) -> Result<Byte
     let dump = dump::parse(&text.bytes, &Options::default());
     let groups = group(&dump, &shared.rules, &GroupOptions::default());
     let raw = asked.raw.then(|| String::from_utf8_lossy(&text.bytes));
-    let json = goroutines_json(&groups, Some(&taken), raw.as_deref());
-    serde_json::to_vec(&json).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
+    packed::pack_json(&goroutines_json(&groups, Some(&taken), raw.as_deref()))
 }

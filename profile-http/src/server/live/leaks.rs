@@ -11,6 +11,7 @@ use profile_analysis::units::format_value;
 use serde::Serialize;
 
 use super::allocations::{AllocationSite, SiteId, SitePlace, SiteStack};
+use super::frame_table::FrameTable;
 
 /// The most looks that are remembered.
 const LOOKS: usize = 6;
@@ -64,14 +65,15 @@ pub(super) struct SiteLeak<'a> {
 }
 
 /// A site and what speaks for a leak there.
-struct LeakSuspect<'a> {
-    site: &'a AllocationSite,
+pub(super) struct LeakSuspect<'a> {
+    pub(super) site: &'a AllocationSite,
     severity: LeakSeverity,
     score: u32,
     retention: Option<f64>,
     trend: Vec<u64>,
     rises: usize,
-    began: Instant,
+    /// The time from the first of these looks to the last.
+    watched: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -89,7 +91,7 @@ impl LeakWatch {
         sites: &'a [AllocationSite],
         now: Instant,
         limit: usize,
-    ) -> Vec<SiteLeak<'a>> {
+    ) -> Vec<LeakSuspect<'a>> {
         if self.looks.back().is_some_and(|look| now.duration_since(look.taken) > LONGEST_GAP) {
             self.looks.clear();
         }
@@ -100,7 +102,8 @@ impl LeakWatch {
             (suspect.severity, worst_first, suspect.site.id)
         });
         self.remember(sites, now);
-        suspects.into_iter().take(limit).map(|suspect| suspect.leak(now)).collect()
+        suspects.truncate(limit);
+        suspects
     }
 
     fn remember(&mut self, sites: &[AllocationSite], now: Instant) {
@@ -139,15 +142,15 @@ impl LeakWatch {
             retention,
             trend,
             rises,
-            began: known[0].0,
+            watched: now.duration_since(known[0].0),
         })
     }
 }
 
 impl<'a> LeakSuspect<'a> {
-    fn leak(self, now: Instant) -> SiteLeak<'a> {
-        let LeakSuspect { site, severity, score, retention, trend, rises, began } = self;
-        let seconds = now.duration_since(began).as_secs_f64();
+    pub(super) fn leak(self, table: Option<&'a FrameTable<'a>>) -> SiteLeak<'a> {
+        let LeakSuspect { site, severity, score, retention, trend, rises, watched } = self;
+        let seconds = watched.as_secs_f64();
         SiteLeak {
             severity,
             score,
@@ -161,7 +164,7 @@ impl<'a> LeakSuspect<'a> {
             evidence: evidence(site, retention, rises, &trend, seconds),
             trend,
             trend_seconds: seconds,
-            stack: SiteStack(&site.frames),
+            stack: SiteStack::new(&site.frames, table),
             id: SiteId(site.id),
         }
     }
@@ -245,6 +248,7 @@ mod tests {
         }
         let sites = sites(4);
         let last = watch.judge(&sites, began + Duration::from_secs(20), 10);
+        let last: Vec<_> = last.into_iter().map(|suspect| suspect.leak(None)).collect();
         let severities: Vec<_> =
             last.iter().map(|leak| (leak.place.line - 40, leak.severity)).collect();
         assert_eq!(severities, [(1, LeakSeverity::High), (3, LeakSeverity::Medium)]);
@@ -267,7 +271,7 @@ mod tests {
             let now = began + Duration::from_millis(10 * look);
             let sites = [site(1, 4 * MIB, 2 * MIB + look)];
             let leaks = watch.judge(&sites, now, 10);
-            assert!(!leaks[0].growing);
+            assert!(leaks[0].rises < RISES);
         }
         assert_eq!(watch.looks.len(), 1);
         // Nor is what happened long ago.

@@ -1,4 +1,5 @@
-//! The parameters of the live endpoints. Unknown ones are refused, as those of `/profile` are.
+//! The parameters of the live endpoints. Unknown ones are refused, as those of `/profile` are, but for
+//! the `_` that keeps caches out.
 
 use std::time::Duration;
 
@@ -12,29 +13,61 @@ use super::super::reply::{self, HttpRefusal};
 const DEFAULT_SITES: usize = 50;
 const MOST_SITES: usize = 1000;
 
-/// The kind that `/flame` draws, and the time that it records.
+/// The kind that `/flame` draws, the time that it records, and the form of the picture.
 #[derive(Debug, PartialEq)]
 pub(super) struct FlameQuery {
     pub(super) kind: Kind,
     pub(super) window: Duration,
+    pub(super) form: FlameForm,
 }
 
-/// Reads how many sites `/stats` lists: `limit`.
-pub(super) fn parse_stats(query: &str) -> Result<usize, HttpRefusal> {
-    let mut limit = DEFAULT_SITES;
+/// The form of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FlameForm {
+    /// The tree that the page draws.
+    Json,
+    Svg,
+    Html,
+    Folded,
+}
+
+/// The parameters of `/stats`: how many sites it lists, `limit`; whether their stacks are numbers of
+/// frames in a table, `stacks=table`; and whether names are whole however long, `names=full`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StatsQuery {
+    pub(super) limit: usize,
+    pub(super) table: bool,
+    pub(super) full_names: bool,
+}
+
+pub(super) fn parse_stats(query: &str) -> Result<StatsQuery, HttpRefusal> {
+    let mut stats = StatsQuery { limit: DEFAULT_SITES, table: false, full_names: false };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        match &*name {
-            "limit" => {
+        match (&*name, &*value) {
+            ("limit", value) => {
                 let number = value.parse().ok().filter(|limit| (1..=MOST_SITES).contains(limit));
-                limit = number.ok_or_else(|| {
+                stats.limit = number.ok_or_else(|| {
                     let range = format!("limit is a number from 1 to {MOST_SITES}.");
                     reply::bad_parameter("Invalid limit parameter.", range)
                 })?;
             }
-            name => return Err(reply::unknown_parameter(name, "limit")),
+            ("stacks", "table") => stats.table = true,
+            ("stacks", "lines" | "") => stats.table = false,
+            ("stacks", _) => {
+                let values = "stacks is lines or table.".to_owned();
+                return Err(reply::bad_parameter("Invalid stacks parameter.", values));
+            }
+            ("names", "full") => stats.full_names = true,
+            ("names", "short" | "") => stats.full_names = false,
+            ("names", _) => {
+                let values = "names is short or full.".to_owned();
+                return Err(reply::bad_parameter("Invalid names parameter.", values));
+            }
+            ("_", _) => {}
+            (name, _) => return Err(reply::unknown_parameter(name, "limit, stacks, names")),
         }
     }
-    Ok(limit)
+    Ok(stats)
 }
 
 /// The parameters of `/goroutines`: whether it adds the dump it was made from, `raw`, and by what
@@ -61,17 +94,31 @@ pub(super) fn parse_goroutines(query: &str) -> Result<GoroutinesQuery, HttpRefus
                     reply::bad_parameter("Invalid tasks parameter.", error.to_string())
                 })?);
             }
+            ("_", _) => {}
             (name, _) => return Err(reply::unknown_parameter(name, "raw, tasks")),
         }
     }
     Ok(goroutines)
 }
 
-/// Reads the parameters of `/flame`: `kind`, and for kinds that record `seconds`.
+/// Reads the parameters of `/flame`: `kind`, for kinds that record `seconds`, and `format`.
 pub(super) fn parse_flame(query: &str, longest: Duration) -> Result<FlameQuery, HttpRefusal> {
-    let mut flame = FlameQuery { kind: Kind::Cpu, window: Duration::from_secs(5).min(longest) };
+    let window = Duration::from_secs(5).min(longest);
+    let mut flame = FlameQuery { kind: Kind::Cpu, window, form: FlameForm::Json };
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         match &*name {
+            "format" => {
+                flame.form = match &*value {
+                    "json" | "" => FlameForm::Json,
+                    "svg" => FlameForm::Svg,
+                    "html" => FlameForm::Html,
+                    "folded" => FlameForm::Folded,
+                    _ => {
+                        let values = "format is json, svg, html or folded.".to_owned();
+                        return Err(reply::bad_parameter("Invalid format parameter.", values));
+                    }
+                };
+            }
             "kind" => {
                 flame.kind = value
                     .parse()
@@ -96,7 +143,10 @@ pub(super) fn parse_flame(query: &str, longest: Duration) -> Result<FlameQuery, 
                         reply::bad_parameter("Invalid duration parameter.", range)
                     })?;
             }
-            name => return Err(reply::unknown_parameter(name, "kind, seconds, duration")),
+            "_" => {}
+            name => {
+                return Err(reply::unknown_parameter(name, "kind, seconds, duration, format"));
+            }
         }
     }
     Ok(flame)
@@ -108,9 +158,22 @@ mod tests {
 
     #[test]
     fn numbers_are_in_their_range_and_names_are_known() {
-        assert_eq!(parse_stats("").unwrap(), 50);
-        assert_eq!(parse_stats("limit=7").unwrap(), 7);
-        for bad in ["limit=0", "limit=1001", "limit=x", "limit=", "limits=3", "raw=true"] {
+        let stats = StatsQuery { limit: 50, table: false, full_names: false };
+        for same in ["", "stacks=lines&names=short", "stacks=&names=&_=1732"] {
+            assert_eq!(parse_stats(same).unwrap(), stats, "{same}");
+        }
+        let asked = StatsQuery { limit: 7, table: true, full_names: true };
+        assert_eq!(parse_stats("limit=7&stacks=table&names=full").unwrap(), asked);
+        for bad in [
+            "limit=0",
+            "limit=1001",
+            "limit=x",
+            "limit=",
+            "limits=3",
+            "raw=true",
+            "stacks=tables",
+            "names=long",
+        ] {
             assert!(parse_stats(bad).is_err(), "{bad}");
         }
         assert!(!parse_goroutines("").unwrap().raw);
@@ -123,11 +186,28 @@ mod tests {
             assert!(parse_goroutines(bad).is_err(), "{bad}");
         }
         let longest = Duration::from_secs(60);
-        let heap = FlameQuery { kind: Kind::Heap, window: Duration::from_secs(5) };
-        assert_eq!(parse_flame("kind=heap", longest).unwrap(), heap);
-        let cpu = FlameQuery { kind: Kind::Cpu, window: Duration::from_millis(1500) };
-        assert_eq!(parse_flame("seconds=1500ms", longest).unwrap(), cpu);
-        for bad in ["kind=trace", "kind=x", "seconds=61", "seconds=0", "seconds=-1", "second=1"] {
+        let flame = |kind, millis, form| {
+            Ok(FlameQuery { kind, window: Duration::from_millis(millis), form })
+        };
+        let read = |query: &str| {
+            parse_flame(query, longest).map_err(|refusal| refusal.message().to_owned())
+        };
+        assert_eq!(read("kind=heap&_=17"), flame(Kind::Heap, 5000, FlameForm::Json));
+        assert_eq!(read("seconds=1500ms"), flame(Kind::Cpu, 1500, FlameForm::Json));
+        for (format, form) in
+            [("svg", FlameForm::Svg), ("html", FlameForm::Html), ("folded", FlameForm::Folded)]
+        {
+            assert_eq!(read(&format!("format={format}")), flame(Kind::Cpu, 5000, form));
+        }
+        for bad in [
+            "format=png",
+            "kind=trace",
+            "kind=x",
+            "seconds=61",
+            "seconds=0",
+            "seconds=-1",
+            "second=1",
+        ] {
             assert!(parse_flame(bad, longest).is_err(), "{bad}");
         }
     }

@@ -1,14 +1,14 @@
-//! One computation for all who ask for the same at the same time.
+//! One computation for all who ask for the same at the same time, and one after the other for those
+//! who ask for something else.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use profile_core::OwnWork;
 use tokio::sync::watch;
 
 use super::super::reply::{self, HttpRefusal};
+use super::work_thread::{NotTaken, WorkThread};
 
 /// The age up to which an answer is given again: two readers rarely ask in the very same moment.
 const FRESH: Duration = Duration::from_millis(100);
@@ -19,6 +19,7 @@ type SharedAnswer = Option<Result<Bytes, HttpRefusal>>;
 /// Computations that are under way or have just ended, by what was asked for.
 pub(super) struct SingleFlights<K> {
     flights: Arc<Mutex<Vec<SingleFlight<K>>>>,
+    thread: WorkThread,
 }
 
 struct SingleFlight<K> {
@@ -29,13 +30,13 @@ struct SingleFlight<K> {
 
 impl<K> Default for SingleFlights<K> {
     fn default() -> SingleFlights<K> {
-        SingleFlights { flights: Arc::default() }
+        SingleFlights { flights: Arc::default(), thread: WorkThread::default() }
     }
 }
 
 impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
-    /// Returns the answer to `key`: of a computation that is under way, or of a new one, on a
-    /// thread of its own. It goes on when its reader leaves, for those who have joined.
+    /// Returns the answer to `key`: of a computation that is under way, or of a new one, on the thread
+    /// that is theirs. It goes on when its reader leaves, for those who have joined.
     pub(super) async fn share(
         &self,
         key: K,
@@ -67,19 +68,21 @@ impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
         let (sender, answer) = watch::channel(None);
         let all = Arc::clone(&self.flights);
         let own = key.clone();
-        thread::Builder::new()
-            .name("profilez-live".to_owned())
-            .spawn(move || {
-                let _own = OwnWork::of_thread();
-                let computed = compute();
-                let mut flights = all.lock().unwrap_or_else(PoisonError::into_inner);
-                if let Some(flight) = flights.iter_mut().find(|flight| flight.key == own) {
-                    flight.landed = Some(Instant::now());
-                }
-                drop(flights);
-                sender.send_replace(Some(computed));
-            })
-            .map_err(|error| reply::not_started(&format!("no thread to compute on: {error}")))?;
+        let work = move || {
+            let computed = compute();
+            let mut flights = all.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(flight) = flights.iter_mut().find(|flight| flight.key == own) {
+                flight.landed = Some(Instant::now());
+            }
+            drop(flights);
+            sender.send_replace(Some(computed));
+        };
+        self.thread.run(work).map_err(|why| match why {
+            NotTaken::Full => reply::too_many_waiting(),
+            NotTaken::NoThread(error) => {
+                reply::not_started(&format!("no thread to compute on: {error}"))
+            }
+        })?;
         flights.push(SingleFlight { key, answer: answer.clone(), landed: None });
         Ok(answer)
     }
@@ -89,6 +92,7 @@ impl<K: PartialEq + Send + Clone + 'static> SingleFlights<K> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc;
+    use std::thread;
 
     use super::*;
 
@@ -111,13 +115,12 @@ mod tests {
         };
         let first = flights.join(1, slow).unwrap();
         let second = flights.join(1, || panic!("there is one under way")).unwrap();
-        let other = run(flights.share(2, || Ok(Bytes::from_static(b"other")))).unwrap();
-        assert_eq!(other, "other");
+        let other = flights.join(2, || Ok(Bytes::from_static(b"other"))).unwrap();
         drop(go);
-        for mut reader in [first, second] {
+        for (mut reader, told) in [(first, "slow"), (second, "slow"), (other, "other")] {
             let answer =
                 run(async move { reader.wait_for(Option::is_some).await.unwrap().clone() });
-            assert_eq!(answer.unwrap().unwrap(), "slow");
+            assert_eq!(answer.unwrap().unwrap(), told);
         }
         assert_eq!(computed.load(Ordering::Relaxed), 1);
     }

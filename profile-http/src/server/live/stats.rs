@@ -13,9 +13,12 @@ use profile_core::{Kind, Unavailable};
 use serde::Serialize;
 
 use super::super::ServiceState;
-use super::super::reply::{self, HttpRefusal};
+use super::super::packed;
+use super::super::reply::HttpRefusal;
 use super::allocations::{self, AllocationRow, TotalsShown};
+use super::frame_table::FrameTable;
 use super::leaks::SiteLeak;
+use super::query::StatsQuery;
 
 /// The most leaks that are listed.
 const LEAKS: usize = 50;
@@ -30,6 +33,9 @@ struct StatsAnswer<'a> {
     inuse_allocations: Vec<AllocationRow<'a>>,
     history: Vec<HistoryPoint>,
     potential_leaks: Vec<SiteLeak<'a>>,
+    /// The frames that stacks name by their numbers, where a table is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frames: Option<&'a FrameTable<'a>>,
     process: ProcessFigures<'a>,
     limits: LimitFigures,
     /// The time between two points of the history.
@@ -187,30 +193,46 @@ struct KindAnswer {
     hint: Option<String>,
 }
 
-/// Writes the whole answer.
-pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, HttpRefusal> {
+/// Writes the whole answer, compressed.
+pub(super) fn json(shared: &ServiceState, asked: &StatsQuery) -> Result<Bytes, HttpRefusal> {
     let live = &shared.live;
     let mut errors = Vec::new();
     let point = live.collector.as_ref().map(Stats::now);
-    let sites = allocations::read_sites(&shared.collectors).unwrap_or_else(|error| {
+    let mut sites = allocations::read_sites(&shared.collectors).unwrap_or_else(|error| {
         errors.push(error);
         Vec::new()
     });
+    if asked.full_names {
+        allocations::name_in_full(&mut sites);
+    }
     let mut watch = live.watch.lock().unwrap_or_else(PoisonError::into_inner);
-    let potential_leaks = watch.judge(&sites, Instant::now(), LEAKS);
+    let suspects = watch.judge(&sites, Instant::now(), LEAKS);
     drop(watch);
     if live.collector.is_none() {
         errors.push("the statistics collector is off".to_owned());
     }
-    let answer = StatsAnswer {
+    let by_alloc = allocations::largest_sites(&sites, TotalsShown::Allocated, asked.limit);
+    let by_live = allocations::largest_sites(&sites, TotalsShown::Live, asked.limit);
+    let mut table = asked.table.then(FrameTable::default);
+    if let Some(table) = &mut table {
+        let suspects = suspects.iter().map(|suspect| suspect.site);
+        let listed = by_alloc.iter().chain(&by_live).copied().chain(suspects);
+        listed.for_each(|site| table.add(&site.frames));
+    }
+    let table = table.as_ref();
+    packed::pack_json(&StatsAnswer {
         timestamp: rfc3339(point.map_or_else(SystemTime::now, |point| point.taken)),
         memory: memory(point.as_ref()),
         cpu: cpu(point.as_ref()),
         runtime: runtime(point.as_ref()),
-        top_allocations: allocations::largest_sites(&sites, TotalsShown::Allocated, limit),
-        inuse_allocations: allocations::largest_sites(&sites, TotalsShown::Live, limit),
+        top_allocations: by_alloc
+            .iter()
+            .map(|site| site.row(TotalsShown::Allocated, table))
+            .collect(),
+        inuse_allocations: by_live.iter().map(|site| site.row(TotalsShown::Live, table)).collect(),
         history: live.collector.iter().flat_map(Stats::history).map(history).collect(),
-        potential_leaks,
+        potential_leaks: suspects.into_iter().map(|suspect| suspect.leak(table)).collect(),
+        frames: table,
         process: process(shared),
         limits: limits(shared, point.as_ref()),
         interval_seconds: live
@@ -219,8 +241,7 @@ pub(super) fn json(shared: &ServiceState, limit: usize) -> Result<Bytes, HttpRef
             .map(|stats| stats.settings().period.as_secs_f64()),
         kinds: Kind::ALL.map(|kind| kind_answer(shared, kind)).into(),
         errors,
-    };
-    serde_json::to_vec(&answer).map(Bytes::from).map_err(|error| reply::failed(&error.to_string()))
+    })
 }
 
 fn memory(point: Option<&Point>) -> MemoryFigures {

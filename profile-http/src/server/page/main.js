@@ -127,8 +127,17 @@ function draw() {
   say($("trouble"), errors.join("; "));
 }
 
+/** Puts the frames into the stacks, which name them by their numbers. */
+function withStacks(stats) {
+  const { frames, top_allocations, inuse_allocations, potential_leaks } = stats;
+  for (const row of [top_allocations, inuse_allocations, potential_leaks].flat()) {
+    row.stack = row.stack.map((number) => frames[number]);
+  }
+  return stats;
+}
+
 async function lookStats() {
-  const stats = await askJson("stats?limit=200");
+  const stats = withStacks(await askJson("stats?limit=200&stacks=table"));
   const first = state.stats == null;
   remember(stats);
   state.stats = stats;

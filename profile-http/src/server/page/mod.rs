@@ -22,6 +22,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use sha2::{Digest, Sha256};
 
 use super::Body;
+use super::packed::{accepts_gzip, describe_encoding};
 
 const DOCUMENT: &str = include_str!("index.html");
 const STYLE: &str = include_str!("style.css");
@@ -122,25 +123,17 @@ pub(super) fn redirect(prefix: &str) -> Response<Body> {
 }
 
 fn response(document: &PageDocument, asked: &HeaderMap) -> Response<Body> {
-    let zipped = asked
-        .get_all(header::ACCEPT_ENCODING)
-        .into_iter()
-        .filter_map(|encodings| encodings.to_str().ok())
-        .flat_map(|encodings| encodings.split(','))
-        .any(|encoding| encoding.trim() == "gzip");
+    let zipped = accepts_gzip(asked);
     let body = if zipped { &document.gzip } else { &document.plain };
     let mut response = Response::new(Body::full(body.clone()));
     let headers = response.headers_mut();
     let mut set = |name: HeaderName, value| headers.insert(name, HeaderValue::from_static(value));
     set(header::CONTENT_TYPE, "text/html; charset=utf-8");
-    set(header::VARY, "Accept-Encoding");
     set(header::REFERRER_POLICY, "no-referrer");
     set(header::X_FRAME_OPTIONS, "DENY");
     set(HeaderName::from_static("cross-origin-opener-policy"), "same-origin");
     set(HeaderName::from_static("cross-origin-resource-policy"), "same-origin");
-    if zipped {
-        set(header::CONTENT_ENCODING, "gzip");
-    }
+    describe_encoding(headers, zipped);
     headers.insert(header::CONTENT_SECURITY_POLICY, PAGE.policy.clone());
     response
 }
