@@ -245,12 +245,15 @@ mod tests {
                      se.exec_start                                :       5114919.197194\n";
         assert_eq!(parse_exec_start(sched), Some(Duration::from_nanos(5_114_919_197_194)));
         assert_eq!(parse_exec_start(""), None);
-        // Not every kernel has the file.
-        if let Some(before) = read_last_run(own_tid()) {
+        // Not every kernel has the file. Each processor has a clock of its own, and where the thread is
+        // moved in between two of them are compared.
+        let ran = || {
+            let before = read_last_run(own_tid())?;
             let began = Instant::now();
             while began.elapsed() < Duration::from_millis(50) {}
-            let ran = read_last_run(own_tid()).unwrap() - before;
-            assert!(ran >= Duration::from_millis(30), "{ran:?}");
-        }
+            Some(read_last_run(own_tid()).unwrap().saturating_sub(before))
+        };
+        let enough = |ran: Option<Duration>| ran.is_none_or(|ran| ran >= Duration::from_millis(30));
+        assert!((0..5).any(|_| enough(ran())));
     }
 }
