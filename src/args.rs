@@ -339,11 +339,13 @@ fn parse_group_by(text: &str) -> Result<GroupBy, String> {
 /// Rank functions, or whole stacks, by what falls on them.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct TopArgs {
-    /// A profile (profile.proto, a jemalloc dump, a legacy text profile), or a bundle, of which the
-    /// first profile is taken, with --type the first that has it; `bundle.tar.gz:heap.prof` for one
-    /// entry, `-` or `-:heap.prof` for standard input.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: String,
+    /// A profile (profile.proto, a jemalloc dump, a legacy profile, folded stacks, speedscope, `perf
+    /// script`), or a bundle (tar, zip), of which the first profile is taken, with --type the first
+    /// that has it; `bundle.tar.gz:heap.prof` for one entry, `-` or `-:heap.prof` for standard input.
+    /// Of a folder all profiles are taken that are called as the first, whatever the digits in their
+    /// names. Several are added up.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<String>,
 
     #[command(flatten)]
     pub(crate) select: SelectArgs,
@@ -437,9 +439,9 @@ impl RankingRow {
 /// ending.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct FlameArgs {
-    /// A profile, or a bundle, as for `top`.
-    #[arg(value_name = "FILE")]
-    pub(crate) file: String,
+    /// Profiles, bundles or folders, as for `top`; several are added up.
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<String>,
 
     /// File to write: `.svg`, `.html` (search, zoom, callers), `.folded`, `.speedscope.json`.
     #[arg(short, long, value_name = "OUT")]

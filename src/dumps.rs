@@ -7,7 +7,7 @@ use std::thread;
 
 use profilez::analysis::dump::{self, Dump, Options, Parser};
 use profilez::analysis::{Format, sniff};
-use profilez::archive::{Bundle, Manifest};
+use profilez::archive::{Bundle, Entry, Manifest};
 use profilez::core::Kind;
 
 use crate::input::{self, FileContent};
@@ -135,10 +135,19 @@ pub(crate) fn read_bundle(
 ) -> Result<Option<TimedDump>, CommandFailure> {
     let timestamp = bundle.manifest.as_ref().map(|manifest| manifest.started.to_string());
     let texts = bundle.entries.iter().filter(|entry| sniff(&entry.data) == Format::Dump);
-    let profiles =
-        bundle.entries.iter().filter(|entry| entry.name.as_str() == Kind::Goroutine.file_name());
+    // What counts goroutines is told by its content; what is called after them is looked at first.
+    let has_name = |entry: &Entry, kind: Kind| entry.name.as_str().contains(kind.name());
+    let is_profile = |entry: &&Entry| {
+        sniff(&entry.data) == Format::Pprof && !has_name(entry, Kind::Threadcreate)
+    };
+    let mut profiles: Vec<&Entry> = bundle.entries.iter().filter(is_profile).collect();
+    profiles.sort_by_key(|entry| !has_name(entry, Kind::Goroutine));
     for entry in texts.chain(profiles) {
-        if let Some(dump) = read_bytes(&entry.data, options)? {
+        let dump = match read_bytes(&entry.data, options) {
+            Err(error) if has_name(entry, Kind::Goroutine) => return Err(error),
+            read => read.unwrap_or_default(),
+        };
+        if let Some(dump) = dump {
             if !entry.complete {
                 note(&format!("warning: {} is not whole", printable(entry.name.as_str())));
             }

@@ -42,10 +42,11 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, CommandFailure> {
         let reason = format!("{}: the ending has to be {endings}", args.output.display());
         return Err(CommandFailure::Usage(reason));
     };
-    if input::is_stdin(&args.file) && args.base.as_deref().is_some_and(input::is_stdin) {
+    let reads_stdin = args.files.iter().any(|file| input::is_stdin(file));
+    if reads_stdin && args.base.as_deref().is_some_and(input::is_stdin) {
         return Err(CommandFailure::Usage("standard input can be read only once".to_owned()));
     }
-    let (name, bytes) = profiles::choose(&args.file, &args.select)?;
+    let (name, bytes) = profiles::choose_sum(&args.files, &args.select)?;
     let profile = profiles::read(&name, &bytes, &args.select)?;
     let base = args.base.as_ref().map(|spec| profiles::choose(spec, &args.select)).transpose()?;
     let base =
@@ -58,7 +59,11 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, CommandFailure> {
     let text = match picture {
         PictureForm::Svg => svg(&flame, &title, args.inverted),
         PictureForm::Html => html(&flame, &title, args.inverted),
-        PictureForm::Folded => folded(&flame),
+        PictureForm::Folded => {
+            let lines = folded(&flame).map_err(named)?;
+            write(args, |out| lines.write_to(out))?;
+            return Ok(ExitCode::SUCCESS);
+        }
         PictureForm::Speedscope => {
             let json = speedscope(&flame, &title).map_err(named)?;
             write(args, |out| Ok(serde_json::to_writer(out, &json)?))?;
@@ -73,9 +78,14 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, CommandFailure> {
 /// Returns the title: the file, and what it is compared with.
 fn title(args: &FlameArgs) -> String {
     let name = |spec: &str| spec.rsplit(['/', '\\']).next().unwrap_or(spec).to_owned();
+    let files = match &args.files[..] {
+        [file] => name(file),
+        [first, rest @ ..] => format!("{} and {} more", name(first), rest.len()),
+        [] => String::new(),
+    };
     match &args.base {
-        Some(base) => format!("{} since {}", name(&args.file), name(base)),
-        None => name(&args.file),
+        Some(base) => format!("{files} since {}", name(base)),
+        None => files,
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use profilez::analysis::dump::{Dump, DumpFacts, Options, Parser, facts};
-use profilez::analysis::inspect::{ProfileFacts, inspect};
+use profilez::analysis::inspect::{LabelCount, LabelFacts, ProfileFacts, inspect};
 use profilez::analysis::trace::{TraceLimits, TraceSummary, summarize};
 use profilez::analysis::units::plural;
 use profilez::analysis::{Format, sniff};
@@ -143,7 +143,7 @@ fn bundle_facts(mut reader: FileBundleReader) -> BundleFacts {
         entries: entries.into_iter().zip(formats).map(facts).collect(),
         manifest,
         truncated,
-        warnings: warnings.iter().map(ToString::to_string).collect(),
+        warnings: input::warning_texts(&warnings),
     }
 }
 
@@ -225,6 +225,14 @@ fn profile_text(facts: &ProfileFacts) -> String {
     }
     add_row(&mut text, "period", &facts.period.to_string());
     add_row(&mut text, "duration", &format!("{:.3} s", facts.duration_nanos as f64 / 1e9));
+    for LabelFacts { key, samples, values, commonest } in &facts.labels {
+        let common =
+            commonest.iter().map(|LabelCount { value, samples }| format!("{value} ({samples})"));
+        let more = if *values > commonest.len() { ", \u{2026}" } else { "" };
+        let common = common.collect::<Vec<_>>().join(", ");
+        let (samples, values) = (plural(*samples, "sample"), plural(*values as u64, "value"));
+        add_row(&mut text, "label", &format!("{key}: {samples}, {values}: {common}{more}"));
+    }
     for comment in &facts.comments {
         add_row(&mut text, "comment", comment);
     }

@@ -1,6 +1,7 @@
 //! The `profilez` command: collects bundles from services, and reads what is in them.
 #![forbid(unsafe_code)]
 
+mod archives;
 mod args;
 mod collect;
 mod demo;

@@ -2,9 +2,11 @@
 
 use std::io::Read as _;
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use profilez::analysis::{self, Error, Filter, Format, Read as Profile, read_part, sniff};
 
+use crate::archives;
 use crate::args::SelectArgs;
 use crate::dumps;
 use crate::input::{self, FileStream};
@@ -37,6 +39,7 @@ pub(crate) fn each(
             note(&format!("warning: {}", printable(&what)));
             continue;
         }
+        let bytes = archives::unpack_entry(bytes, &name);
         if visit(&name, bytes)?.is_break() {
             break;
         }
@@ -49,7 +52,15 @@ pub(crate) fn each(
 
 /// Returns whether bytes may be a profile; what is unknown may be a broken one.
 pub(crate) fn is_profile(bytes: &[u8]) -> bool {
-    matches!(sniff(bytes), Format::Pprof | Format::HeapV2 | Format::LegacyText)
+    matches!(
+        sniff(bytes),
+        Format::Pprof
+            | Format::HeapV2
+            | Format::LegacyText
+            | Format::Folded
+            | Format::Speedscope
+            | Format::PerfScript
+    )
 }
 
 /// Reads a profile and keeps the part that is meant. Warnings go to standard error.
@@ -76,6 +87,51 @@ pub(crate) fn read<'a>(
         note(&format!("warning: {}: {}", printable(name), printable(warning)));
     }
     Ok(profile)
+}
+
+/// Chooses the profiles that several `FILE` arguments mean, and returns a name and the bytes of
+/// their sum: of a single one those that it has.
+pub(crate) fn choose_sum(
+    specs: &[String],
+    select: &SelectArgs,
+) -> Result<(String, Vec<u8>), CommandFailure> {
+    if specs.iter().filter(|spec| input::is_stdin(spec)).count() > 1 {
+        return Err(CommandFailure::Usage("standard input can be read only once".to_owned()));
+    }
+    let mut chosen = Vec::new();
+    for spec in specs {
+        let (name, bytes) = choose(spec, select)?;
+        if Path::new(spec).is_dir() {
+            let alike = |other: &str| stem(other) == stem(&name) && *other != *name;
+            let _ = each(spec, |other, bytes| {
+                if alike(other) && is_profile(&bytes) {
+                    chosen.push((format!("{spec}/{other}"), bytes));
+                }
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        chosen.push((if specs.len() > 1 { spec.clone() } else { name }, bytes));
+    }
+    if chosen.len() == 1 {
+        return Ok(chosen.remove(0));
+    }
+    let open = |(name, bytes): &(String, Vec<u8>)| {
+        let opened = analysis::open(bytes);
+        opened.map(|opened| opened.profile).map_err(|error| format!("{name}: {}", chain(&error)))
+    };
+    let parts = chosen.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+    let parts: Vec<_> = parts.iter().map(|profile| (profile, 1)).collect();
+    let sum = profilez::core::profile::Profile::merge(&parts)
+        .map_err(|error| format!("the files can't be added up: {}", chain(&error)))?;
+    note(&format!("{} profiles added up", parts.len()));
+    Ok((format!("{} profiles", parts.len()), sum.encode()))
+}
+
+/// Returns the name of a file without its folders and digits, which tell those apart that are of
+/// one kind.
+fn stem(name: &str) -> String {
+    let base = name.rsplit('/').next().unwrap_or(name);
+    base.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
 /// Chooses the profile that is meant, and returns its name and bytes: the file itself, or the first

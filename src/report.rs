@@ -11,6 +11,7 @@ use profilez::analysis::{Format, sniff};
 use profilez::archive::{BundleReader, Contents, Manifest};
 use serde::Serialize;
 
+use crate::archives;
 use crate::args::ReportArgs;
 use crate::dumps;
 use crate::input::{self, FileStream};
@@ -88,6 +89,7 @@ pub(crate) fn read_bundle<R: Read>(mut reader: BundleReader<R>, rows: usize) -> 
                 if name.ends_with(".before.prof") || entry.read_to_end(&mut data).is_err() {
                     continue;
                 }
+                let data = archives::unpack_entry(data, &name);
                 match sniff(&data) {
                     Format::Trace => match summarize(&data, &TraceLimits::default()) {
                         Ok(summary) => {
@@ -104,7 +106,7 @@ pub(crate) fn read_bundle<R: Read>(mut reader: BundleReader<R>, rows: usize) -> 
         rows,
     );
     let Contents { manifest, truncated, warnings, .. } = reader.finish();
-    let mut warnings: Vec<String> = warnings.iter().map(ToString::to_string).collect();
+    let mut warnings = input::warning_texts(&warnings);
     warnings.extend(of_traces);
     FileReport { profiles, manifest, truncated, findings: found, warnings }
 }

@@ -13,7 +13,7 @@ use crate::profiles;
 const CALLED: [ProfileShape; 2] = [ProfileShape::HEAP, ProfileShape::CONTENTION];
 
 pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, CommandFailure> {
-    let (name, bytes) = profiles::choose(&args.file, &args.select)?;
+    let (name, bytes) = profiles::choose_sum(&args.files, &args.select)?;
     let profile = profiles::read(&name, &bytes, &args.select)?;
     let by = args.by.map_or(By::Function, By::from);
     let options = TopOptions {

@@ -1,5 +1,6 @@
 //! What has grown from one profile to the next, by function, line, file or whole stack.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use profile_format::escaped;
@@ -8,9 +9,10 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::distinct::DistinctIndex;
-use crate::frames::FrameTable;
-use crate::table::{TextColumns, format_place, frames_below_leaf};
-use crate::top::{By, RankQuery, rank, sample_type, saturate};
+use crate::frames::{FrameRef, FrameTable};
+use crate::hash::KeyedHashBuilder;
+use crate::table::{StackWriter, TextColumns, format_place, frames_below_leaf};
+use crate::top::{By, RankQuery, TopRow, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
 /// Options of a comparison.
@@ -66,7 +68,8 @@ pub struct Change {
     pub base_cum: i64,
     /// Cum in the later profile.
     pub new_cum: i64,
-    /// For [`By::Site`] the frames, the leaf first; else empty.
+    /// For [`By::Site`] the frames, the leaf first; else empty. Deep ones are cut as in
+    /// [`TopRow`](crate::top::TopRow).
     pub stack: Vec<String>,
 }
 
@@ -84,24 +87,44 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
         true => (value as f64 * (total as f64 / base_total as f64)).round() as i64,
         false => value,
     };
+    let base_frames = FrameTable::new(base.profile());
+    let new_frames = FrameTable::new(new.profile());
+    let base_side = ChangeSide { stacks: base, frames: &base_frames, column: base_column };
+    let new_side = ChangeSide { stacks: new, frames: &new_frames, column: new_column };
     let mut rows = match options.by {
-        By::Site => compare_sites((base, base_column), (new, new_column)),
-        by => compare_rows((base, base_column), (new, new_column), by),
+        By::Site => compare_sites(base_side, new_side),
+        by => compare_rows(base_side, new_side, by),
     };
     for row in &mut rows {
-        row.base_flat = scale(row.base_flat);
-        row.base_cum = scale(row.base_cum);
-        row.flat = row.new_flat.saturating_sub(row.base_flat);
-        row.cum = row.new_cum.saturating_sub(row.base_cum);
+        row.base = RowValue { flat: scale(row.base.flat), cum: scale(row.base.cum) };
     }
-    let size = |row: &Change| if options.cum { row.cum } else { row.flat }.unsigned_abs();
+    let size = |row: &PendingChange<'_>| {
+        let ranked = |value: RowValue| if options.cum { value.cum } else { value.flat };
+        ranked(row.new).saturating_sub(ranked(row.base)).unsigned_abs()
+    };
     rows.retain(|row| size(row) != 0);
-    let key = |row: &Change| (row.name.clone(), row.file.clone(), row.line);
+    // Sites with one leaf come in the order of the profiles.
     rows.sort_by(|left, right| {
-        let order = size(right).cmp(&size(left));
-        order.then_with(|| (key(left), &left.stack).cmp(&(key(right), &right.stack)))
+        let by_place = || {
+            let names = left.name.cmp(&right.name).then_with(|| left.file.cmp(&right.file));
+            names.then(left.line.cmp(&right.line))
+        };
+        size(right).cmp(&size(left)).then_with(by_place)
     });
     rows.truncate(options.limit.unwrap_or(usize::MAX));
+    let mut writer = StackWriter::new();
+    let mut stack = |site: SitePlace| {
+        let ChangeSide { stacks, frames, .. } = if site.is_new { new_side } else { base_side };
+        let path = || frames.frames_or_none(stacks.locations(site.stack));
+        writer.write(path, |frame| frames.format_frame(frame))
+    };
+    let rows = rows
+        .into_iter()
+        .map(|row| {
+            let stack = row.site.map(&mut stack).unwrap_or_default();
+            row.finish(stack)
+        })
+        .collect();
     Ok(Changes {
         sample_type: new.profile().str(value_type.kind).to_owned(),
         unit: new.profile().str(value_type.unit).to_owned(),
@@ -111,96 +134,140 @@ pub fn changes(base: &Stacks<'_>, new: &Stacks<'_>, options: &ChangesOptions) ->
     })
 }
 
-/// A profile and the sample type's index in it.
-type ChangeSide<'a> = (&'a Stacks<'a>, usize);
+/// A profile, its frames, and the sample type's index in it.
+#[derive(Clone, Copy)]
+struct ChangeSide<'a> {
+    stacks: &'a Stacks<'a>,
+    frames: &'a FrameTable<'a>,
+    column: usize,
+}
 
-/// Returns the functions, lines or files of both profiles with their values, and no changes yet.
-fn compare_rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<Change> {
-    let mut rows: Vec<Change> = Vec::new();
+/// A row that is not written yet.
+struct PendingChange<'a> {
+    name: Cow<'a, str>,
+    file: Cow<'a, str>,
+    line: i64,
+    base: RowValue,
+    new: RowValue,
+    /// The place of its stack, where it is a whole one.
+    site: Option<SitePlace>,
+}
+
+/// The values of a row in one of the profiles.
+#[derive(Clone, Copy, Default)]
+struct RowValue {
+    flat: i64,
+    cum: i64,
+}
+
+/// A stack in one of the profiles.
+#[derive(Clone, Copy)]
+struct SitePlace {
+    is_new: bool,
+    stack: usize,
+}
+
+impl PendingChange<'_> {
+    fn finish(self, stack: Vec<String>) -> Change {
+        let PendingChange { name, file, line, base, new, .. } = self;
+        Change {
+            name: name.into_owned(),
+            file: file.into_owned(),
+            line,
+            flat: new.flat.saturating_sub(base.flat),
+            cum: new.cum.saturating_sub(base.cum),
+            base_flat: base.flat,
+            new_flat: new.flat,
+            base_cum: base.cum,
+            new_cum: new.cum,
+            stack,
+        }
+    }
+}
+
+/// Returns the functions, lines or files of both profiles with their values.
+fn compare_rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<PendingChange<'static>> {
+    let mut rows: Vec<PendingChange<'static>> = Vec::new();
     let mut row_numbers = HashMap::new();
-    for (is_new, (stacks, index)) in [(true, new), (false, base)] {
+    for (is_new, ChangeSide { stacks, frames, column: index }) in [(true, new), (false, base)] {
         let query = RankQuery { index, companion: None, by, cum: false, limit: usize::MAX };
-        for ranked in rank(stacks, &FrameTable::new(stacks.profile()), &query).rows {
-            let row = ranked.row;
+        for ranked in rank(stacks, frames, &query).rows {
+            let TopRow { name, file, line, flat, cum, .. } = ranked.row;
             // A function is the same where its lines have moved.
-            let place =
-                if by == By::Line { (row.file.clone(), row.line) } else { Default::default() };
-            let number = *row_numbers.entry((row.name.clone(), place)).or_insert_with(|| {
-                rows.push(Change::new(row.name, row.file, row.line, Vec::new()));
+            let place = if by == By::Line { (file.clone(), line) } else { Default::default() };
+            let number = *row_numbers.entry((name.clone(), place)).or_insert_with(|| {
+                let (name, file) = (name.into(), file.into());
+                let (base, new) = Default::default();
+                rows.push(PendingChange { name, file, line, base, new, site: None });
                 rows.len() - 1
             });
-            if is_new {
-                (rows[number].new_flat, rows[number].new_cum) = (row.flat, row.cum);
-            } else {
-                (rows[number].base_flat, rows[number].base_cum) = (row.flat, row.cum);
-            }
+            let row = &mut rows[number];
+            *(if is_new { &mut row.new } else { &mut row.base }) = RowValue { flat, cum };
         }
     }
     rows
 }
 
 /// Returns the stacks whose values differ, identified by their functions and lines.
-fn compare_sites(base: ChangeSide<'_>, new: ChangeSide<'_>) -> Vec<Change> {
-    let mut frame_ids: HashMap<(String, String, i64), u32> = HashMap::new();
-    let mut distinct = DistinctIndex::with_capacity(new.0.len());
+fn compare_sites<'a>(base: ChangeSide<'a>, new: ChangeSide<'a>) -> Vec<PendingChange<'a>> {
+    let mut lines = JointLines::default();
+    let mut distinct = DistinctIndex::with_capacity(new.stacks.len());
     let (mut all, mut ends) = (Vec::<u32>::new(), vec![0]);
-    let mut sums: Vec<[i128; 2]> = Vec::new();
-    for (side, (stacks, column)) in [base, new].into_iter().enumerate() {
-        let frames = FrameTable::new(stacks.profile());
-        let ids: Vec<u32> = (0..frames.frames.len())
-            .map(|frame| {
-                let named = frames.function(frame);
-                let key =
-                    (named.name.to_string(), named.file.to_owned(), frames.frames[frame].line);
-                let next = frame_ids.len() as u32;
-                *frame_ids.entry(key).or_insert(next)
-            })
-            .collect();
-        for stack in 0..stacks.len() {
-            let path = || frames.stack_frames(stacks.locations(stack)).map(|frame| ids[frame]);
-            if path().next().is_none() {
-                continue;
-            }
-            let number = distinct.number(path(), |number| {
-                path().eq(all[ends[number]..ends[number + 1]].iter().copied())
-            });
-            if number == sums.len() {
+    let (mut sums, mut first) = (Vec::<[i128; 2]>::new(), Vec::new());
+    for (is_new, side) in [(false, base), (true, new)] {
+        let of_frame = lines.number(side.frames);
+        for stack in 0..side.stacks.len() {
+            let locations = || side.stacks.locations(stack);
+            let path = || side.frames.frames_or_none(locations()).map(|frame| of_frame[frame]);
+            let site = distinct
+                .number(path(), |site| path().eq(all[ends[site]..ends[site + 1]].iter().copied()));
+            if site == sums.len() {
                 all.extend(path());
                 ends.push(all.len());
                 sums.push([0; 2]);
+                first.push(SitePlace { is_new, stack });
             }
-            sums[number][side] += stacks.value(stack, column);
+            sums[site][usize::from(is_new)] += side.stacks.value(stack, side.column);
         }
     }
-    let mut texts = vec![("", "", 0); frame_ids.len()];
-    for ((name, file, line), id) in &frame_ids {
-        texts[*id as usize] = (name.as_str(), file.as_str(), *line);
-    }
-    let changed = |&number: &usize| sums[number][0] != sums[number][1];
-    (0..sums.len())
-        .filter(changed)
-        .map(|number| {
-            let stack = &all[ends[number]..ends[number + 1]];
-            let (name, file, line) = texts[stack[0] as usize];
-            let text = |&id: &u32| match texts[id as usize] {
-                (name, "", _) => name.to_owned(),
-                (name, file, 0) => format!("{name} {file}"),
-                (name, file, line) => format!("{name} {file}:{line}"),
-            };
-            let stack = stack.iter().map(text).collect();
-            let mut change = Change::new(name.to_owned(), file.to_owned(), line, stack);
-            let [base, new] = sums[number].map(saturate);
-            (change.base_flat, change.base_cum) = (base, base);
-            (change.new_flat, change.new_cum) = (new, new);
-            change
+    let changed = sums.into_iter().zip(first).filter(|([base, new], _)| base != new);
+    changed
+        .map(|(sums, site)| {
+            let ChangeSide { stacks, frames, .. } = if site.is_new { new } else { base };
+            let leaf = frames.frames_or_none(stacks.locations(site.stack)).next();
+            let leaf = leaf.unwrap_or(frames.no_stack());
+            let (named, line) = (frames.function(leaf), frames.frames[leaf].line);
+            let [base, new] = sums.map(saturate).map(|sum| RowValue { flat: sum, cum: sum });
+            let (name, file) = (named.name.as_ref().into(), named.file.into());
+            PendingChange { name, file, line, base, new, site: Some(site) }
         })
         .collect()
 }
 
-impl Change {
-    fn new(name: String, file: String, line: i64, stack: Vec<String>) -> Change {
-        let (flat, cum, base_flat, new_flat, base_cum, new_cum) = (0, 0, 0, 0, 0, 0);
-        Change { name, file, line, flat, cum, base_flat, new_flat, base_cum, new_cum, stack }
+/// Numbers of functions and lines, the same in both profiles.
+#[derive(Default)]
+struct JointLines<'a> {
+    functions: HashMap<(&'a str, &'a str), u32, KeyedHashBuilder>,
+    lines: HashMap<(u32, i64), u32, KeyedHashBuilder>,
+}
+
+impl<'a> JointLines<'a> {
+    /// Returns the number of each frame of a profile.
+    fn number(&mut self, frames: &'a FrameTable<'a>) -> Vec<u32> {
+        let JointLines { functions, lines } = self;
+        let of_function: Vec<u32> = frames
+            .functions
+            .iter()
+            .map(|named| {
+                let next = functions.len() as u32;
+                *functions.entry((named.name.as_ref(), named.file)).or_insert(next)
+            })
+            .collect();
+        let number = |frame: &FrameRef| {
+            let next = lines.len() as u32;
+            *lines.entry((of_function[frame.function as usize], frame.line)).or_insert(next)
+        };
+        frames.frames.iter().map(number).collect()
     }
 }
 

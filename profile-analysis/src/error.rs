@@ -40,6 +40,28 @@ pub enum Error {
         /// The fault, in words.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The bytes look like a profile of another tool's but can't be read as one.
+    #[error("{form} can't be read: {why}")]
+    Import {
+        /// The form that they seem to have.
+        form: Format,
+        /// The fault, in words.
+        why: String,
+    },
+    /// A regular expression that the profile brings is too long to be searched for.
+    #[error("the expression has more than {limit} bytes")]
+    PatternTooLong {
+        /// The most bytes of one.
+        limit: usize,
+    },
+    /// The lines of folded stacks would be too many to be of use to anybody.
+    #[error("the folded stacks have {bytes} bytes, more than {limit}")]
+    FoldedTooLarge {
+        /// The bytes that they would have.
+        bytes: u64,
+        /// The most bytes.
+        limit: u64,
+    },
     /// No stack has a value above zero, so nothing has a width.
     #[error("nothing to draw: no stack has any {sample_type}")]
     NothingToDraw {

@@ -6,7 +6,8 @@ use crate::changes::{ChangesOptions, changes};
 use crate::flame::{Flame, folded, html, svg};
 use crate::inspect::facts;
 use crate::read;
-use crate::top::{By, TopOptions, top};
+use crate::report::report;
+use crate::top::{By, TopOptions, saturate, top};
 
 /// Reads bytes as a profile and asks everything; the answers must agree with each other.
 ///
@@ -14,7 +15,13 @@ use crate::top::{By, TopOptions, top};
 ///
 /// Where two answers disagree, which is a fault of this crate.
 pub fn exercise(bytes: &[u8]) {
-    let limits = DecodeLimits { max_bytes: 16 << 20, max_memory: 64 << 20, max_ratio: 200 };
+    let limits = DecodeLimits {
+        max_bytes: 16 << 20,
+        max_memory: 64 << 20,
+        max_ratio: 200,
+        // Samples are counted in one way, and stacks in the other.
+        max_frames: u64::MAX,
+    };
     let decoded = Profile::decode(bytes, &limits);
     let stacks = Stacks::read(bytes, &limits);
     assert_eq!(decoded.is_ok(), stacks.is_ok(), "two ways to read it");
@@ -33,14 +40,18 @@ pub fn exercise(bytes: &[u8]) {
         let same = changes(&read.stacks, &read.stacks, &options).expect("it has a sample type");
         assert_eq!(same.rows, [], "nothing has changed");
     }
+    let totals = report([("", bytes)], 1).profiles.remove(0).totals;
+    assert!(totals.iter().map(|total| total.value).eq(sums.iter().copied()), "one total for all");
     let flame = Flame::new(&read.stacks, Some(&read.stacks), None).expect("it has a sample type");
+    assert!(sums.contains(&saturate(flame.total())), "a picture of all samples");
     if let Ok(text) = svg(&flame, "", false) {
         assert!(text.ends_with("</svg>\n"));
         assert_eq!(
             html(&flame, "", true).map(|page| page.matches("<script").count()).ok(),
             Some(2)
         );
-        assert!(folded(&flame).is_ok());
+        let lines = folded(&flame).expect("what can be drawn can be written").to_string();
+        assert!(lines.ends_with('\n'));
     }
 }
 

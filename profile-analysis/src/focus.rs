@@ -4,8 +4,9 @@ use profile_format::profile::{Line, Location, Mapping, Profile, Samples};
 use regex::Regex;
 
 use crate::frames::FrameTable;
+use crate::open::MOST_TEXT;
 use crate::pattern::compile;
-use crate::prune::drop_frames;
+use crate::prune::{FrameDrops, drop_frames};
 use crate::tags::TagMatch;
 use crate::{Opened, Read, Result, open, read};
 
@@ -65,7 +66,9 @@ pub fn read_part<'a>(bytes: &'a [u8], filter: &Filter<'_>) -> Result<Read<'a>> {
 /// Reads a profile sample by sample, and keeps the part that the filter chooses.
 fn read_part_by_sample(bytes: &[u8], filter: &Filter<'_>) -> Result<Read<'static>> {
     let Opened { format, mut profile, mut warnings } = open(bytes)?;
-    if let Err(error) = drop_frames(&mut profile) {
+    let drops = FrameDrops::of(&profile);
+    profile.shorten_texts(MOST_TEXT);
+    if let Some(Err(error)) = drops.map(|drops| drop_frames(&mut profile, &drops)) {
         warnings.push(format!("frames are not dropped: {}", error.chain()));
     }
     filter.apply(&mut profile)?;

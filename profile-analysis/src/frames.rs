@@ -6,11 +6,15 @@ use std::ops::Range;
 
 use profile_format::profile::{Location, Profile};
 
+use crate::demangle::demangle;
 use crate::distinct::DistinctIndex;
 use crate::hash::KeyedHashBuilder;
 use crate::site::is_plumbing;
 
-/// The frames of a profile's locations.
+/// The name of the place that samples without a stack fall on.
+const NO_STACK: &str = "[no stack]";
+
+/// The frames of a profile's locations, and a last one for stacks that have none.
 pub(crate) struct FrameTable<'a> {
     /// Each function once.
     pub(crate) functions: Vec<NamedFunction<'a>>,
@@ -70,15 +74,14 @@ impl<'a> FrameTable<'a> {
             .iter()
             .map(|function| {
                 let name = match (profile.str(function.name), profile.str(function.system_name)) {
-                    ("", "") => "[unknown]",
-                    ("", name) | (name, _) => name,
+                    ("", "") => "[unknown]".into(),
+                    ("", name) | (name, _) => demangle(name),
                 };
                 let file = profile.str(function.filename);
-                let number = distinct_functions.number_of((name, file), |number| {
+                let number = distinct_functions.number_of((&*name, file), |number| {
                     functions[number].name == name && functions[number].file == file
                 });
                 if number == functions.len() {
-                    let name = Cow::Borrowed(name);
                     functions.push(NamedFunction { name, file, object: None, in_library: false });
                 }
                 number as u32
@@ -87,7 +90,7 @@ impl<'a> FrameTable<'a> {
         let (lines, locations) = (profile.lines.len(), profile.locations.len());
         let (frames, ids) = (Vec::with_capacity(lines), Vec::with_capacity(lines));
         let mut all = FrameTable { functions, frames, ids, ranges: Vec::with_capacity(locations) };
-        let mut distinct_lines = DistinctIndex::with_capacity(lines);
+        let mut distinct_lines = DistinctIndex::with_capacity(locations);
         // The first frame of each.
         let mut first = Vec::with_capacity(lines);
         let mut unnamed = HashMap::with_hasher(KeyedHashBuilder::new());
@@ -117,7 +120,32 @@ impl<'a> FrameTable<'a> {
             }
             all.ranges.push(start as u32..all.frames.len() as u32);
         }
+        let (name, object) = (Cow::Borrowed(NO_STACK), Some(NO_STACK.to_owned()));
+        all.functions.push(NamedFunction { name, file: "", object, in_library: false });
+        all.ids.push(first.len() as u32);
+        all.frames.push(FrameRef { function: all.functions.len() as u32 - 1, line: 0 });
         all
+    }
+
+    /// Returns the index in `frames` of the one that stands for no stack at all.
+    pub(crate) fn no_stack(&self) -> usize {
+        self.frames.len() - 1
+    }
+
+    /// Returns the number of a frame: the same for the same function and line, and below
+    /// `frames.len()`.
+    pub(crate) fn id(&self, frame: usize) -> u32 {
+        self.ids[frame]
+    }
+
+    /// Returns the indices in `frames` of a stack's frames, the leaf first: one at least.
+    pub(crate) fn frames_or_none<'s>(
+        &'s self,
+        stack: impl Iterator<Item = u32> + 's,
+    ) -> impl Iterator<Item = usize> + 's {
+        let mut stack = stack.peekable();
+        let none = stack.peek().is_none().then(|| self.no_stack());
+        none.into_iter().chain(self.stack_frames(stack))
     }
 
     /// Returns the indices in `frames` of the frames of a stack's locations, the leaf first.
@@ -234,6 +262,7 @@ mod tests {
                 ("[vdso+0x210]", "[vdso]", true),
                 ("0x1010", "[unknown]", false),
                 ("0x1010", "[unknown]", false),
+                ("[no stack]", "[no stack]", false),
             ]
         );
         assert_eq!(frames.format_frame(0), "[service+0x210]");

@@ -1,16 +1,20 @@
 //! The facts of a profile: what is in it, how many, and what is odd.
 
-use profile_format::profile::{CheckError, Stacks};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use profile_format::profile::{CheckError, Label, Mapping, Profile, Stacks};
 use serde::Serialize;
 
+use crate::hash::KeyedHashBuilder;
 use crate::top::saturate;
-use crate::units::plural;
-use crate::{Format, Read, Result, read};
+use crate::units::{format_value, plural};
+use crate::{Opened, Read, Result, open, read};
 
 /// The facts of a profile. Serializes to what `inspect --json` prints.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ProfileFacts {
-    /// `pprof`, `heap_v2` or `legacy`.
+    /// The form, as [`Format::word`](crate::Format::word) has it.
     pub format: &'static str,
     /// The sample types as `kind/unit`, in the profile's order.
     pub sample_types: Vec<String>,
@@ -42,8 +46,32 @@ pub struct ProfileFacts {
     pub comments: Vec<String>,
     /// The mapped files, the main binary first.
     pub mapping_files: Vec<MappingFile>,
+    /// The labels of its samples, by their keys; none where only the sums by stack were read.
+    pub labels: Vec<LabelFacts>,
     /// Oddities of the profile.
     pub warnings: Vec<String>,
+}
+
+/// What is known of the labels of one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LabelFacts {
+    /// The key.
+    pub key: String,
+    /// Number of samples that have it.
+    pub samples: u64,
+    /// Number of different values.
+    pub values: usize,
+    /// The values that most samples have, the commonest first.
+    pub commonest: Vec<LabelCount>,
+}
+
+/// A value of a label.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LabelCount {
+    /// The text, or the number with its unit.
+    pub value: String,
+    /// Number of samples that have it.
+    pub samples: u64,
 }
 
 /// A mapped file.
@@ -61,7 +89,64 @@ pub struct MappingFile {
 ///
 /// Where the bytes are no profile, or a broken one.
 pub fn inspect(bytes: &[u8]) -> Result<ProfileFacts> {
-    read(bytes).map(|read| facts(&read))
+    let read = read(bytes)?;
+    let mut facts = facts(&read);
+    let labels = read.stacks.facts().labels;
+    drop(read);
+    if labels > 0 {
+        // Labels are left out of sums by stack, and take more memory than all of those.
+        match open(bytes) {
+            Ok(Opened { profile, .. }) => facts.labels = list_labels(&profile),
+            Err(error) => facts.warnings.push(format!("labels are not listed: {}", error.chain())),
+        }
+    }
+    Ok(facts)
+}
+
+/// The most keys that are listed, and the most values of each.
+const MOST_KEYS: usize = 100;
+const MOST_VALUES: usize = 5;
+/// Characters of a key or value that are passed on.
+const MOST_CHARACTERS: usize = 200;
+
+/// Returns the labels of a profile by their keys, those of most samples first.
+fn list_labels(profile: &Profile) -> Vec<LabelFacts> {
+    let mut counts: HashMap<Label, u64, KeyedHashBuilder> = HashMap::default();
+    for sample in profile.samples.iter() {
+        for &label in sample.labels {
+            *counts.entry(label).or_default() += 1;
+        }
+    }
+    // One text may stand in the profile more than once.
+    let mut of_key: BTreeMap<&str, BTreeMap<(&str, i64, &str), u64>> = BTreeMap::new();
+    for (label, count) in counts {
+        let value = (profile.str(label.str), label.num, profile.str(label.num_unit));
+        *of_key.entry(profile.str(label.key)).or_default().entry(value).or_default() += count;
+    }
+    let cut = |text: &str| text.chars().take(MOST_CHARACTERS).collect::<String>();
+    let format = |(text, number, unit): (&str, i64, &str)| match text {
+        "" => cut(&format_value(number, unit)),
+        text => cut(text),
+    };
+    let mut labels: Vec<LabelFacts> = of_key
+        .into_iter()
+        .map(|(key, values)| {
+            let mut order: Vec<_> = values.iter().map(|(&value, &count)| (count, value)).collect();
+            order.sort_by_key(|&(count, value)| (Reverse(count), value));
+            let commonest = order.iter().take(MOST_VALUES);
+            LabelFacts {
+                key: cut(key),
+                samples: values.values().sum(),
+                values: values.len(),
+                commonest: commonest
+                    .map(|&(samples, value)| LabelCount { value: format(value), samples })
+                    .collect(),
+            }
+        })
+        .collect();
+    labels.sort_by_key(|label| Reverse(label.samples));
+    labels.truncate(MOST_KEYS);
+    labels
 }
 
 /// Counts what is in a profile that was read.
@@ -72,12 +157,17 @@ pub fn facts(read: &Read<'_>) -> ProfileFacts {
     let mut warnings = read.warnings.clone();
     let value_sums = sum_values(stacks, &mut warnings);
     add_warnings(stacks, &mut warnings);
+    let (comments, left_out) = list_comments(profile);
+    if left_out > 0 {
+        warnings.push(format!("{} left out", plural(left_out as u64, "more comment")));
+    }
+    let mapping_files = list_mappings(profile);
+    let left_out = profile.mappings.len() - mapping_files.len();
+    if left_out > 0 {
+        warnings.push(format!("{} left out", plural(left_out as u64, "more mapping")));
+    }
     ProfileFacts {
-        format: match read.format {
-            Format::HeapV2 => "heap_v2",
-            Format::LegacyText => "legacy",
-            _ => "pprof",
-        },
+        format: read.format.word(),
         sample_types: profile.sample_types.iter().map(|&kind| profile.type_name(kind)).collect(),
         samples: stacks.facts().samples as usize,
         locations: profile.locations.len(),
@@ -90,17 +180,48 @@ pub fn facts(read: &Read<'_>) -> ProfileFacts {
         duration_nanos: profile.duration_nanos,
         time_nanos: profile.time_nanos,
         default_sample_type: text(profile.default_sample_type),
-        comments: profile.comments.iter().map(|&comment| text(comment)).collect(),
-        mapping_files: profile
-            .mappings
-            .iter()
-            .map(|mapping| MappingFile {
-                filename: text(mapping.filename),
-                build_id: text(mapping.build_id),
-            })
-            .collect(),
+        comments,
+        mapping_files,
+        labels: Vec::new(),
         warnings,
     }
+}
+
+/// The most bytes of a profile's comments, and of the names of its mappings, that are passed on.
+/// Any number of them may be one long text.
+const MOST_LISTED: usize = 1 << 20;
+
+/// Returns a profile's comments, each once, and how many are left out because there is too much of
+/// them.
+pub(crate) fn list_comments(profile: &Profile) -> (Vec<String>, usize) {
+    let mut seen = HashSet::new();
+    let distinct = profile.comments.iter().filter(|&&comment| seen.insert(comment));
+    let (mut left, mut listed, mut left_out) = (MOST_LISTED, Vec::new(), 0);
+    for &comment in distinct {
+        let text = profile.str(comment);
+        match left.checked_sub(text.len() + size_of::<String>()) {
+            Some(rest) => {
+                left = rest;
+                listed.push(text.to_owned());
+            }
+            None => left_out += 1,
+        }
+    }
+    (listed, left_out)
+}
+
+/// Returns the files of a profile's mappings, up to where there is too much of them.
+fn list_mappings(profile: &Profile) -> Vec<MappingFile> {
+    let mut left = MOST_LISTED;
+    let text = |id| profile.str(id).to_owned();
+    let of_mapping = |mapping: &Mapping| {
+        let file =
+            MappingFile { filename: text(mapping.filename), build_id: text(mapping.build_id) };
+        let size = file.filename.len() + file.build_id.len() + size_of::<MappingFile>();
+        left = left.checked_sub(size)?;
+        Some(file)
+    };
+    profile.mappings.iter().map_while(of_mapping).collect()
 }
 
 fn sum_values(stacks: &Stacks<'_>, warnings: &mut Vec<String>) -> Vec<i64> {
@@ -169,6 +290,11 @@ mod tests {
             "default_sample_type": "",
             "comments": ["made for a test"],
             "mapping_files": [{"filename": "/usr/bin/service", "build_id": "c0ffee"}],
+            "labels": [{"key": "bytes", "samples": 3, "values": 3, "commonest": [
+                {"value": "128 B", "samples": 1},
+                {"value": "256 B", "samples": 1},
+                {"value": "768 B", "samples": 1},
+            ]}],
             "warnings": [],
         });
         assert_eq!(json, expected);

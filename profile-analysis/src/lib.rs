@@ -38,7 +38,9 @@ pub mod dump;
 mod error;
 pub mod flame;
 mod focus;
+mod foreign;
 pub mod groups;
+mod imports;
 pub mod inspect;
 mod legacy;
 mod open;
@@ -51,6 +53,7 @@ pub mod top;
 pub mod trace;
 pub mod units;
 
+mod demangle;
 mod distinct;
 mod exercise;
 mod frames;
@@ -66,6 +69,7 @@ pub use error::{Error, Result};
 #[doc(hidden)]
 pub use exercise::exercise;
 pub use focus::{Filter, read_part};
+pub use foreign::ForeignFormat;
 pub use legacy::LegacyError;
 pub use open::{Opened, Read, open, read};
 pub use profile_format::escaped;

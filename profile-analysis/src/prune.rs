@@ -1,9 +1,31 @@
 //! Frames that a profile says are of no interest: its `drop_frames` and `keep_frames`.
 
+use std::collections::HashMap;
+
 use profile_format::profile::{Profile, Samples};
 
-use crate::Result;
 use crate::pattern::compile;
+use crate::{Error, Result};
+
+/// The most bytes of an expression that a profile brings. The longest that is known, of gperftools,
+/// has 600.
+const LONGEST: usize = 64 << 10;
+
+/// Expressions for frames to drop and frames to keep all the same, as a profile has them.
+pub(crate) struct FrameDrops {
+    dropped: String,
+    kept: String,
+}
+
+impl FrameDrops {
+    /// Returns those of a profile, where it has any.
+    pub(crate) fn of(profile: &Profile) -> Option<FrameDrops> {
+        let text = |id| profile.str(id).to_owned();
+        let drops =
+            FrameDrops { dropped: text(profile.drop_frames), kept: text(profile.keep_frames) };
+        (!drops.dropped.is_empty()).then_some(drops)
+    }
+}
 
 /// Drops frames as `go tool pprof` does before it shows anything: a frame goes where `drop_frames`
 /// matches its whole name and `keep_frames` does not, and so does all that it called; but none
@@ -12,24 +34,24 @@ use crate::pattern::compile;
 /// # Errors
 ///
 /// Where one of them is no regular expression, or too large a one.
-pub(crate) fn drop_frames(profile: &mut Profile) -> Result<()> {
-    if profile.str(profile.drop_frames).is_empty() {
-        return Ok(());
-    }
-    let whole = |pattern: &str| compile(&format!("^({pattern})$"));
-    let dropped = whole(profile.str(profile.drop_frames))?;
-    let kept = match profile.str(profile.keep_frames) {
-        "" => None,
-        pattern => Some(whole(pattern)?),
+pub(crate) fn drop_frames(profile: &mut Profile, drops: &FrameDrops) -> Result<()> {
+    let whole = |pattern: &str| match pattern.len() {
+        ..=LONGEST => compile(&format!("^({pattern})$")),
+        _ => Err(Error::PatternTooLong { limit: LONGEST }),
     };
+    let dropped = whole(&drops.dropped)?;
+    let kept = if drops.kept.is_empty() { None } else { Some(whole(&drops.kept)?) };
+    // Millions of functions may have one name.
+    let mut known = HashMap::new();
     let goes: Vec<bool> = profile
         .functions
         .iter()
-        .map(|function| match shorten_name(profile.str(function.name)) {
-            "" => false,
-            name => {
-                dropped.is_match(name) && !kept.as_ref().is_some_and(|kept| kept.is_match(name))
-            }
+        .map(|function| {
+            *known.entry(function.name).or_insert_with(|| {
+                let name = shorten_name(profile.str(function.name));
+                let is_kept = || kept.as_ref().is_some_and(|kept| kept.is_match(name));
+                !name.is_empty() && dropped.is_match(name) && !is_kept()
+            })
         })
         .collect();
     let cuts: Vec<LocationCut> = (0..profile.locations.len())

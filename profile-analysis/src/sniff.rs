@@ -2,10 +2,14 @@
 
 use std::fmt;
 
-use memchr::{memchr, memmem};
+use memchr::{memchr, memmem, memrchr};
 use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
+use profile_format::jemalloc::preamble;
 
 use crate::dump;
+use crate::foreign::ForeignFormat;
+use crate::imports::sniff_import;
+use crate::legacy::is_cpu_profile;
 
 /// Formats that bytes seem to have; they may still turn out to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,12 +23,20 @@ pub enum Format {
     HeapV2,
     /// Stacks of goroutines or threads as text.
     Dump,
-    /// A profile as text, from before profile.proto.
+    /// A profile from before profile.proto, most of them text.
     LegacyText,
+    /// Folded stacks: a line for each, with a number at its end.
+    Folded,
+    /// The JSON of speedscope.
+    Speedscope,
+    /// What `perf script` prints.
+    PerfScript,
     /// Chrome trace events, gzip'd or not.
     Trace,
     /// An execution trace of Go's.
     GoTrace,
+    /// Something that is known, and not read here.
+    Foreign(ForeignFormat),
     /// None of these.
     Unknown,
 }
@@ -39,8 +51,12 @@ impl Format {
             Format::HeapV2 => "heap_v2",
             Format::Dump => "dump",
             Format::LegacyText => "legacy",
+            Format::Folded => "folded",
+            Format::Speedscope => "speedscope",
+            Format::PerfScript => "perf_script",
             Format::Trace => "trace",
             Format::GoTrace => "go_trace",
+            Format::Foreign(foreign) => foreign.word(),
             Format::Unknown => "unknown",
         }
     }
@@ -54,8 +70,12 @@ impl fmt::Display for Format {
             Format::HeapV2 => "a jemalloc heap dump",
             Format::Dump => "a stack dump",
             Format::LegacyText => "a legacy text profile",
+            Format::Folded => "folded stacks",
+            Format::Speedscope => "a profile of speedscope's",
+            Format::PerfScript => "the output of perf script",
             Format::Trace => "a trace of Chrome events",
             Format::GoTrace => "a Go execution trace",
+            Format::Foreign(foreign) => foreign.description(),
             Format::Unknown => "something unknown",
         })
     }
@@ -68,45 +88,51 @@ const HEAD: usize = 64 << 10;
 /// The size of a tar header.
 const TAR_BLOCK: usize = 512;
 
-/// Returns the form that bytes seem to have. Of gzip'd ones no more than the first 64 KiB are
-/// decompressed.
+/// Limits on the packed text that is searched for a stack.
+const SEARCHED: GunzipLimits =
+    GunzipLimits { max_bytes: 64 << 20, max_ratio: 100, ratio_free_bytes: 1 << 20 };
+
+/// Returns the form that bytes seem to have. Gzip'd ones are told as others are; of text that
+/// nothing else tells no more than the first 64 MiB are decompressed and searched for a stack.
 pub fn sniff(bytes: &[u8]) -> Format {
     if is_gzip(bytes) {
-        let mut unpacked = Gunzip::new(bytes, GunzipLimits::bytes(HEAD as u64));
-        let mut head = vec![0; TAR_BLOCK];
+        let mut unpacked = Gunzip::new(bytes, SEARCHED);
+        let mut head = vec![0; HEAD];
         let (length, _) = unpacked.fill(&mut head);
         head.truncate(length);
-        return if head.is_empty() {
-            Format::Unknown
-        } else if is_tar(&head) {
-            Format::Bundle
-        } else if is_profile(&head) {
-            Format::Pprof
-        } else if is_trace(&head) {
-            Format::Trace
-        } else {
-            head.resize(HEAD, 0);
-            let (more, _) = unpacked.fill(&mut head[length..]);
-            head.truncate(length + more);
-            match sniff_text(&dump::decode_beginning(&head)) {
-                Format::Dump => Format::Dump,
-                // Nobody packs the others.
-                _ => Format::Unknown,
+        return match sniff_head(&head) {
+            Format::Unknown if is_text(&head) && has_packed_stacks(&mut unpacked, head) => {
+                Format::Dump
             }
+            format => format,
         };
     }
+    let head = &bytes[..bytes.len().min(HEAD)];
+    match sniff_head(head) {
+        Format::Unknown if is_text(&dump::decode_beginning(head)) && has_stacks(bytes) => {
+            Format::Dump
+        }
+        format => format,
+    }
+}
+
+/// Returns the form that the beginning of what is not packed tells.
+fn sniff_head(head: &[u8]) -> Format {
     // The name of the first entry could be the beginning of a profile.
-    if is_tar(&bytes[..bytes.len().min(TAR_BLOCK)]) {
+    if is_tar(&head[..head.len().min(TAR_BLOCK)]) {
         return Format::Bundle;
     }
-    let head = &*dump::decode_beginning(&bytes[..bytes.len().min(HEAD)]);
+    if is_cpu_profile(head) {
+        return Format::LegacyText;
+    }
+    if let Some(foreign) = ForeignFormat::of(head) {
+        return Format::Foreign(foreign);
+    }
+    let head = &*dump::decode_beginning(head);
     if is_profile(&head[..head.len().min(TAR_BLOCK)]) {
         return Format::Pprof;
     }
-    match sniff_text(head) {
-        Format::Unknown if is_text(head) && has_stacks(bytes) => Format::Dump,
-        format => format,
-    }
+    sniff_text(head)
 }
 
 fn sniff_text(head: &[u8]) -> Format {
@@ -116,24 +142,49 @@ fn sniff_text(head: &[u8]) -> Format {
     if is_trace(head) {
         return Format::Trace;
     }
-    if head.starts_with(b"heap_v2/") {
+    if head[preamble(head)..].starts_with(b"heap_v2/") {
         return Format::HeapV2;
     }
-    let legacy: [&[u8]; 6] = [
+    let legacy: [&[u8]; 9] = [
         b"heap profile:",
         b"heapz ",
         b"growthz ",
         b"--- contention",
+        b"--- heapz ",
         b"--- mutex:",
+        b"--- symbol",
         b"--- threadz",
+        b"--- Thread ",
     ];
     if legacy.iter().any(|start| head.starts_with(start)) {
         return Format::LegacyText;
     }
     if head.split(|&byte| byte == b'\n').any(starts_stacks) {
-        Format::Dump
-    } else {
-        Format::Unknown
+        return Format::Dump;
+    }
+    if let Some(format) = sniff_import(head) {
+        return format;
+    }
+    ForeignFormat::of_text(head).map_or(Format::Unknown, Format::Foreign)
+}
+
+/// Returns whether text that is being decompressed has a goroutine's stack, in what there is of it
+/// or comes.
+fn has_packed_stacks(unpacked: &mut Gunzip<&[u8]>, mut text: Vec<u8>) -> bool {
+    loop {
+        if has_stacks(&text) {
+            return true;
+        }
+        // A line that goes on is looked at again, unless there is no end to it.
+        let line = memrchr(b'\n', &text).unwrap_or(text.len());
+        text.drain(..line);
+        let begin = if text.len() < HEAD { text.len() } else { 0 };
+        text.resize(begin + HEAD, 0);
+        let (length, _) = unpacked.fill(&mut text[begin..]);
+        text.truncate(begin + length);
+        if length == 0 {
+            return false;
+        }
     }
 }
 
@@ -286,7 +337,6 @@ mod tests {
             "[{\"a\":1}]",
             "{\"format\": 1}",
             "2x4",
-            "<html>",
             "\n\tgoroutine 1 [x]",
         ] {
             check(unknown, Format::Unknown);
@@ -296,6 +346,27 @@ mod tests {
         check(gzip(&gzip(&profile.encode())), Format::Unknown);
         check([0x1f, 0x8b], Format::Unknown);
         check([0; 600], Format::Unknown);
+    }
+
+    #[test]
+    fn what_is_packed_is_told_as_what_is_not() {
+        let log = "2026/01/02 03:04:05 a line of a log\n".repeat(5000);
+        let late = format!("{{\"schemaVersion\":1,\"about\":\"{log}\",\"traceEvents\":[]}}");
+        for text in [
+            "heap_v2/524288\n  t*: 1: 2 [0: 0]\n".to_owned(),
+            "<jemalloc>: Leak approximation summary: ~1 bytes\nheap_v2/1\n".to_owned(),
+            "heap profile: 1: 2 [3: 4] @ heap/1048576\n".to_owned(),
+            "--- symbol\nbinary=a\n---\n".to_owned(),
+            late.replace('\n', " ")[..60_000].replace("a line", "\"traceEvents\""),
+            format!("{log}goroutine 1 [running]:\n"),
+            format!("{}\ngoroutine 1 [running]:\n", "x".repeat(3 * HEAD)),
+            "<!DOCTYPE html><title>Log in</title>".to_owned(),
+            log.clone(),
+        ] {
+            let format = sniff(text.as_bytes());
+            check(gzip(text.as_bytes()), format);
+            assert_eq!(format == Format::Unknown, text == log, "{}", &text[..20]);
+        }
     }
 
     #[test]

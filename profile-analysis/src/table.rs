@@ -127,14 +127,65 @@ pub(crate) fn format_place(name: &str, file: &str, line: i64) -> String {
     }
 }
 
+/// Writes the stacks of an answer, which all name the same few frames, within bounds.
+pub(crate) struct StackWriter {
+    /// Bytes that may still be written.
+    left: usize,
+}
+
+impl StackWriter {
+    /// The most frames of a stack; of a deeper one the two ends are written.
+    const FRAMES: usize = 1024;
+    /// Frames of the root's end.
+    const ROOTS: usize = 64;
+    /// The most bytes of all stacks, with what a text takes in memory and in JSON.
+    const BYTES: usize = 64 << 20;
+
+    pub(crate) fn new() -> StackWriter {
+        StackWriter { left: StackWriter::BYTES }
+    }
+
+    /// Writes a stack, given by its frames and the text of one.
+    pub(crate) fn write<I: Iterator>(
+        &mut self,
+        frames: impl Fn() -> I,
+        text: impl Fn(I::Item) -> String,
+    ) -> Vec<String> {
+        let count = frames().count();
+        let (first, rest) = match count > StackWriter::FRAMES {
+            true => (StackWriter::FRAMES - StackWriter::ROOTS, StackWriter::ROOTS),
+            false => (count, 0),
+        };
+        let mut stack = Vec::with_capacity(first + rest + usize::from(rest > 0));
+        let ends = frames().take(first).chain(frames().skip(count - rest));
+        for (number, frame) in ends.enumerate() {
+            if number == first {
+                stack.push(mark_left_out(count - first - rest));
+            }
+            let text = text(frame);
+            let size = text.len() + 64;
+            if size > self.left {
+                stack.push("\u{2026}".to_owned());
+                break;
+            }
+            self.left -= size;
+            stack.push(text);
+        }
+        stack
+    }
+}
+
+fn mark_left_out(frames: usize) -> String {
+    format!("\u{2026} {} \u{2026}", plural(frames as u64, "more frame"))
+}
+
 /// Returns the frames below a site's leaf; of a deep stack the two ends.
 pub(crate) fn frames_below_leaf(stack: &[String]) -> Vec<String> {
     const MOST: usize = 12;
     if stack.len() <= MOST {
         return stack.iter().skip(1).cloned().collect();
     }
-    let left_out = plural((stack.len() - MOST) as u64, "more frame");
-    let left_out = format!("\u{2026} {left_out} \u{2026}");
+    let left_out = mark_left_out(stack.len() - MOST);
     let first = stack[1..MOST - 3].iter().cloned();
     first.chain([left_out]).chain(stack[stack.len() - 4..].iter().cloned()).collect()
 }
@@ -176,6 +227,19 @@ mod tests {
         check("  one two three four", "  one two\n    three\n    four\n");
         check("a_name_that_is_long x\x1b", "a_name_that_\n    is_long\n    x\\u{1b}\n");
         assert_eq!(wrap_lines("one two", usize::MAX, 4), "one two\n");
+    }
+
+    #[test]
+    fn what_is_written_of_stacks_is_bounded() {
+        let mut writer = StackWriter::new();
+        let short = writer.write(|| 0..1024, |frame| frame.to_string());
+        assert_eq!((short.len(), short[1023].as_str()), (1024, "1023"));
+        let deep = writer.write(|| 0..100_000, |frame| frame.to_string());
+        assert_eq!((deep.len(), deep[959].as_str(), deep[961].as_str()), (1025, "959", "99936"));
+        assert_eq!(deep[960], "\u{2026} 98976 more frames \u{2026}");
+        let long = || writer.write(|| 0..1024, |_| "x".repeat(4096));
+        let frames: usize = std::iter::repeat_with(long).take(100).map(|stack| stack.len()).sum();
+        assert!((16_000..17_000).contains(&frames), "{frames}");
     }
 
     #[test]

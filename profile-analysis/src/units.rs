@@ -1,23 +1,50 @@
 //! Values for people: bytes, times and counts.
 
+/// The quantity that a unit measures, and its size in bytes or nanoseconds.
+enum UnitScale {
+    Bytes(f64),
+    Nanoseconds(f64),
+}
+
+impl UnitScale {
+    /// Reads a unit, in the singular or plural.
+    fn of(unit: &str) -> Option<UnitScale> {
+        use UnitScale::{Bytes, Nanoseconds};
+        let unit = unit.to_ascii_lowercase();
+        let one = unit.strip_suffix('s').filter(|one| one.len() > 2).unwrap_or(&unit);
+        Some(match one {
+            "byte" | "b" => Bytes(1.0),
+            "kilobyte" | "kibibyte" | "kb" | "kib" => Bytes(1024.0),
+            "megabyte" | "mebibyte" | "mb" | "mib" => Bytes(1024.0 * 1024.0),
+            "gigabyte" | "gibibyte" | "gb" | "gib" => Bytes(1024.0 * 1024.0 * 1024.0),
+            "nanosecond" | "ns" => Nanoseconds(1.0),
+            "microsecond" | "us" | "\u{b5}s" => Nanoseconds(1e3),
+            "millisecond" | "ms" => Nanoseconds(1e6),
+            "second" | "sec" | "s" => Nanoseconds(1e9),
+            "minute" | "min" => Nanoseconds(60e9),
+            "hour" | "hr" => Nanoseconds(3600e9),
+            _ => return None,
+        })
+    }
+}
+
 /// Writes a value in its unit, at three to four digits: `1.50 MiB`, `2.13 s`, `1234567`.
 ///
-/// Bytes go in powers of 1024 and times in powers of 1000; of other units the number is written in
-/// full, and the unit only where it says more than `count`.
+/// Bytes go in powers of 1024 and times in powers of 1000, whatever the profile counts them in; of
+/// other units the number is written in full, and the unit only where it says more than `count`.
 pub fn format_value(value: i64, unit: &str) -> String {
-    match unit {
-        "bytes" | "byte" => {
-            scale_value(value, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
-        }
-        "nanoseconds" | "nanosecond" | "ns" => {
-            if value.unsigned_abs() >= 1_000_000_000 {
-                format!("{:.2} s", value as f64 / 1e9)
-            } else {
-                scale_value(value, 1000.0, &["ns", "\u{b5}s", "ms"])
+    const SIZES: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    match (unit, UnitScale::of(unit)) {
+        ("" | "count", _) => value.to_string(),
+        (_, Some(UnitScale::Bytes(size))) => scale_value(value as f64 * size, 1024.0, &SIZES),
+        (_, Some(UnitScale::Nanoseconds(size))) => {
+            let nanoseconds = value as f64 * size;
+            match nanoseconds.abs() >= 1e9 {
+                true => format!("{:.2} s", nanoseconds / 1e9),
+                false => scale_value(nanoseconds, 1000.0, &["ns", "\u{b5}s", "ms"]),
             }
         }
-        "" | "count" => value.to_string(),
-        other => format!("{value} {other}"),
+        (other, None) => format!("{value} {other}"),
     }
 }
 
@@ -58,9 +85,8 @@ pub(crate) fn round_units(text: &str) -> String {
     words.join(" ")
 }
 
-fn scale_value(value: i64, base: f64, units: &[&str]) -> String {
-    let mut scaled = value as f64;
-    let mut unit = 0;
+fn scale_value(value: f64, base: f64, units: &[&str]) -> String {
+    let (mut scaled, mut unit) = (value, 0);
     // 1023.996 KiB would be written as 1024.00 KiB.
     while scaled.abs() >= base - 0.005 && unit + 1 < units.len() {
         scaled /= base;
@@ -92,6 +118,13 @@ mod tests {
         check(90_000_000_000, "nanoseconds", "90.00 s");
         check(i64::MIN, "count", "-9223372036854775808");
         check(5, "widgets", "5 widgets");
+        check(1_500, "microseconds", "1.50 ms");
+        check(90_000, "ms", "90.00 s");
+        check(2, "seconds", "2.00 s");
+        check(3, "hours", "10800.00 s");
+        check(2048, "kilobytes", "2.00 MiB");
+        check(-3, "KiB", "-3.00 KiB");
+        check(7, "samples", "7 samples");
         assert_eq!(format_percent(1, 3), "33.3%");
         assert_eq!(format_percent(1, 0), "-");
         assert_eq!((plural(1, "group"), plural(0, "group")), ("1 group".into(), "0 groups".into()));

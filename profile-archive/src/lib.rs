@@ -54,6 +54,7 @@ mod listed;
 mod manifest;
 mod name;
 mod reader;
+mod tar_stream;
 mod warning;
 mod writer;
 
@@ -73,5 +74,6 @@ pub use manifest::{
 };
 pub use name::{EntryName, NameError};
 pub use reader::{BundleReader, Contents, EntryReader};
+pub use tar_stream::{StreamedFile, TarStream};
 pub use warning::{Problem, Warning};
 pub use writer::BundleWriter;

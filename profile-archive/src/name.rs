@@ -6,8 +6,12 @@ use std::str::FromStr;
 /// The longest name of an entry in bytes: what a tar header holds without an extension.
 const MAX_LEN: usize = 100;
 
+/// The longest name of an entry of a foreign archive, with its folders.
+const MAX_PATH: usize = 255;
+
 /// A name that is safe on every system and in every terminal: ASCII letters, digits, `.`, `_` and
-/// `-`, not empty, no leading `.`, at most 100 bytes. A bundle is flat, so there is no `/`.
+/// `-`, not empty, no leading `.`, at most 100 bytes. A bundle of ours is flat; those of other tools
+/// have folders, with `/` between such names.
 ///
 /// Parse it from text with [`str::parse`]; turn the bytes of a foreign archive into one with
 /// [`EntryName::label`].
@@ -36,29 +40,52 @@ impl EntryName {
     /// Makes a name for an entry of a foreign archive: the same where it is a good name, else the
     /// nearest good name.
     ///
-    /// A leading `./` is dropped, every byte that is not allowed becomes `_`, and what is longer
-    /// than 100 bytes is cut. The result says which entry is meant; it is not a path, and different
-    /// names can come to the same label.
+    /// Folders stay as they are, with `/` between good names. A leading `./` is dropped, every byte
+    /// that is not allowed becomes `_`, a `/` too in a path that would lead elsewhere, and what is
+    /// longer than 255 bytes is cut. The result says which entry is meant; it is not a path, and
+    /// different names can come to the same label.
     pub fn label(raw: &[u8]) -> EntryName {
         let raw = raw.strip_prefix(b"./").unwrap_or(raw);
-        let mut label: String = raw
-            .iter()
-            .take(MAX_LEN)
-            .map(|&byte| if is_allowed(char::from(byte)) { char::from(byte) } else { '_' })
-            .collect();
-        if label.is_empty() {
+        let raw = &raw[..raw.len().min(MAX_PATH)];
+        let keeps_folders = !leads_elsewhere(raw);
+        let mut label = String::with_capacity(raw.len());
+        for &byte in raw {
+            let c = char::from(byte);
+            let begins = label.is_empty() || label.ends_with('/');
+            label.push(match c {
+                '/' if keeps_folders && !begins => c,
+                '.' if begins => '_',
+                c if is_allowed(c) => c,
+                _ => '_',
+            });
+        }
+        if label.is_empty() || label.ends_with('/') {
             label.push('_');
         }
-        if label.starts_with('.') {
-            label.replace_range(..1, "_");
-        }
         EntryName(label.into())
+    }
+
+    /// Returns whether a name of a foreign archive may have been meant to lead or to show something
+    /// else: it is a path that leads elsewhere, no text, or too long to be kept.
+    pub(crate) fn is_unsafe(raw: &[u8]) -> bool {
+        let raw = raw.strip_prefix(b"./").unwrap_or(raw);
+        raw.is_empty()
+            || raw == b"."
+            || str::from_utf8(raw).is_err()
+            || raw.len() > MAX_PATH
+            || leads_elsewhere(raw)
+            || raw.iter().any(|byte| byte.is_ascii_control() || *byte == b'\\')
     }
 
     /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Returns whether a path begins at the root or leaves the folder that it begins in.
+fn leads_elsewhere(raw: &[u8]) -> bool {
+    raw.starts_with(b"/") || raw.split(|&byte| byte == b'/').any(|folder| folder == b"..")
 }
 
 fn is_allowed(c: char) -> bool {
@@ -148,7 +175,11 @@ mod tests {
 
     #[test]
     fn labels_hostile_names() {
-        let cases: [(&[u8], &str); 9] = [
+        let cases: [(&[u8], &str); 13] = [
+            (b"server/2026-11-30T10:00:00Z/heap.prof", "server/2026-11-30T10_00_00Z/heap.prof"),
+            (b"a//b/", "a/_b/_"),
+            (b"a/.hidden", "a/_hidden"),
+            (b"a/../b", "a_.._b"),
             (b"cpu.prof", "cpu.prof"),
             (b"./cpu.prof", "cpu.prof"),
             (b"", "_"),
@@ -162,14 +193,18 @@ mod tests {
         for (raw, label) in cases {
             assert_eq!(EntryName::label(raw), label, "{raw:?}");
         }
-        assert_eq!(EntryName::label(&[b'x'; 5000]).as_str().len(), 100);
+        assert_eq!(EntryName::label(&[b'x'; 5000]).as_str().len(), 255);
     }
 
     proptest! {
         #[test]
         fn a_label_is_always_a_name(raw in proptest::collection::vec(any::<u8>(), 0..200)) {
             let label = EntryName::label(&raw);
-            prop_assert_eq!(label.as_str().parse::<EntryName>(), Ok(label.clone()));
+            for part in label.as_str().split('/') {
+                let name = EntryName::label(part.as_bytes());
+                prop_assert_eq!(part[..part.len().min(100)].parse::<EntryName>().is_ok(), true);
+                prop_assert_eq!(name, part);
+            }
         }
 
         #[test]

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::gunzip::GunzipReader;
 use crate::listed::Listed;
 use crate::manifest::{FORMAT, MANIFEST_NAME};
-use crate::tar_reader::{BLOCK, SCRATCH, TarMember, TarReader, padding};
+use crate::tar_reader::{BLOCK, NextName, SCRATCH, TarMember, TarReader, padding};
 use crate::verify::{FoundEntry, to_hex, verify};
 use crate::warning::WarningList;
 use crate::{EntryName, Error, Limits, Manifest, Problem, Result};
@@ -41,6 +41,8 @@ pub struct BundleReader<R> {
     /// True if the end was reached, be it a good one or not.
     ended: bool,
     headers: u64,
+    /// The name that an extension gave to the entry after it.
+    next_name: Option<Vec<u8>>,
     /// The entry that is being read: the last of `found`.
     current: Option<CurrentEntry>,
     found: Vec<FoundEntry>,
@@ -73,7 +75,8 @@ pub struct Contents {
     pub manifest: Option<Manifest>,
     /// The entries besides the manifest, in the order of the stream.
     pub entries: Vec<Listed>,
-    /// True if something of the bundle is lost. Always so without a manifest.
+    /// True if something of the bundle is lost. A manifest may be missing all the same: other
+    /// tools' archives have none.
     pub truncated: bool,
     /// The faults, in the order they were noticed.
     pub warnings: Vec<crate::Warning>,
@@ -94,6 +97,7 @@ impl<R: Read> BundleReader<R> {
             first: None,
             ended: false,
             headers: 0,
+            next_name: None,
             current: None,
             found: Vec::new(),
             names: HashSet::new(),
@@ -188,7 +192,19 @@ impl<R: Read> BundleReader<R> {
 
     /// Opens an entry, reads the manifest, or skips what is neither. Returns true if it is an
     /// entry.
-    fn admit(&mut self, offset: u64, member: TarMember) -> Result<bool, Problem> {
+    fn admit(&mut self, offset: u64, mut member: TarMember) -> Result<bool, Problem> {
+        if let Some(form) = member.names_next.filter(|_| member.size <= NextName::MOST) {
+            let mut extension = Vec::new();
+            self.tar.pass(member.size, |bytes| extension.extend_from_slice(bytes))?;
+            self.next_name = form.parse(&extension).map(<[u8]>::to_vec);
+            return self.tar.skip(padding(member.size)).map(|()| false);
+        }
+        if let Some(name) = self.next_name.take() {
+            member.rename(&name);
+        }
+        if member.is_directory() {
+            return self.tar.skip_member(&member).map(|()| false);
+        }
         if let Some(what) = member.oddity {
             self.warnings.push(offset, Problem::Skipped { name: member.name.clone(), what });
             return self.tar.skip_member(&member).map(|()| false);

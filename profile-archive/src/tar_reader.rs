@@ -1,7 +1,7 @@
 //! The archive inside the gzip stream: blocks of 512 bytes, some of them headers.
 //!
-//! Only the fixed fields of a header are believed. Extensions that give an entry another name or
-//! size (GNU long names, pax) are never read, let alone held: the `tar` crate's own iterator keeps
+//! Only the fixed fields of a header are believed, and of extensions that give an entry another name
+//! or size (GNU long names, pax) the name of one that is short: the `tar` crate's own iterator keeps
 //! them in memory whole, whatever size they claim.
 
 use std::io::Read;
@@ -101,11 +101,57 @@ pub(crate) struct TarMember {
     pub(crate) size: u64,
     /// Its type in words, where it is not a regular file.
     pub(crate) oddity: Option<&'static str>,
+    /// The form in which it names the entry after it, where it does.
+    pub(crate) names_next: Option<NextName>,
     /// True if blocks with more of a sparse file's map come first.
     more_maps: bool,
 }
 
+/// The ways in which an extension names the entry after it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NextName {
+    /// The name, and a zero.
+    Gnu,
+    /// Records of `length key=value` and a line's end, one of which has the key `path`.
+    Pax,
+}
+
+impl NextName {
+    /// The most bytes of an extension that are looked at.
+    pub(crate) const MOST: u64 = 16 << 10;
+
+    /// Returns the name that an extension gives.
+    pub(crate) fn parse(self, extension: &[u8]) -> Option<&[u8]> {
+        match self {
+            NextName::Gnu => extension.split(|&byte| byte == 0).next(),
+            NextName::Pax => {
+                let mut rest = extension;
+                loop {
+                    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+                    let length = str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+                    let record = rest.get(digits..length)?.strip_suffix(b"\n")?;
+                    if let Some(path) = record.strip_prefix(b" path=") {
+                        return Some(path);
+                    }
+                    rest = &rest[length..];
+                }
+            }
+        }
+    }
+}
+
 impl TarMember {
+    /// Returns whether it is a folder, which holds nothing itself.
+    pub(crate) fn is_directory(&self) -> bool {
+        self.oddity == Some(DIRECTORY)
+    }
+
+    /// Gives the entry the name that an extension before it has.
+    pub(crate) fn rename(&mut self, raw: &[u8]) {
+        self.name = EntryName::label(raw);
+        self.renamed = EntryName::is_unsafe(raw);
+    }
+
     /// Reads a header; `None` where its checksum or its size is wrong.
     pub(crate) fn parse(block: &[u8; BLOCK]) -> Option<TarMember> {
         let header = tar::Header::from_byte_slice(block);
@@ -130,13 +176,18 @@ impl TarMember {
         };
         let raw = header.path_bytes();
         let name = EntryName::label(&raw);
-        let renamed = raw.strip_prefix(b"./").unwrap_or(&raw) != name.as_str().as_bytes();
+        let renamed = EntryName::is_unsafe(&raw);
         let size = entry_size(header, block)?;
         Some(TarMember {
             name,
             renamed,
             size: if holds_data { size } else { 0 },
             oddity,
+            names_next: match block[156] {
+                b'L' => Some(NextName::Gnu),
+                b'x' => Some(NextName::Pax),
+                _ => None,
+            },
             more_maps: block[156] == b'S'
                 && header.as_gnu().is_some_and(tar::GnuHeader::is_extended),
         })
@@ -205,7 +256,22 @@ mod tests {
         assert!(!renamed("cpu.prof"));
         assert!(!renamed("./cpu.prof"));
         assert!(renamed("../cpu.prof"));
-        assert!(renamed("a/cpu.prof"));
+        assert!(renamed("a/../cpu.prof"));
+        assert!(renamed("/cpu.prof"));
+        assert!(!renamed("a/cpu.prof"));
+        assert!(!renamed("of 10:00/cpu.prof"));
+    }
+
+    #[test]
+    fn extensions_name_what_follows() {
+        assert_eq!(NextName::Gnu.parse(b"a/b\0"), Some(&b"a/b"[..]));
+        let pax = b"20 mtime=1700000000\n14 path=a/b=c\n";
+        assert_eq!(NextName::Pax.parse(pax), Some(&b"a/b=c"[..]));
+        for wrong in
+            [&b""[..], b"9", b"9 path=a", b"99 path=a\n", b"0 path=a\n", b"x", b"7 path=\n"]
+        {
+            assert_eq!(NextName::Pax.parse(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]

@@ -124,7 +124,8 @@ impl Problem {
     /// truncated.
     ///
     /// Data after the end and several gzip members are odd, yet nothing is missing; a wrong size or
-    /// hash is for the reader of that entry to judge.
+    /// hash is for the reader of that entry to judge. Archives of other tools have no manifest, and a
+    /// bundle of ours that lost it has no end either.
     pub fn is_loss(&self) -> bool {
         matches!(
             self,
@@ -134,7 +135,6 @@ impl Problem {
                 | Problem::BadHeader
                 | Problem::Limit { .. }
                 | Problem::TooLarge { .. }
-                | Problem::NoManifest
                 | Problem::ManifestUnreadable(_)
                 | Problem::Incomplete(_)
                 | Problem::Missing(_)
@@ -147,11 +147,12 @@ impl Problem {
     /// ([`Problem::is_loss`]), skipped, there twice, or differs from the manifest; or something
     /// follows the manifest or the end.
     ///
-    /// Whoever passes a bundle on can't call it whole then. An odd name, an entry more than is listed,
+    /// Whoever passes a bundle on that was to have a manifest can't call it whole without it. An odd name, an entry more than is listed,
     /// several gzip members and a later format take nothing away from what is in it.
     pub fn is_damage(&self) -> bool {
         match self {
-            Problem::AfterManifest(_)
+            Problem::NoManifest
+            | Problem::AfterManifest(_)
             | Problem::TrailingData
             | Problem::Duplicate(_)
             | Problem::Size { .. }

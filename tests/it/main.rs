@@ -13,6 +13,7 @@ mod details;
 mod disconnect;
 mod dumps;
 mod faults;
+mod field;
 mod filters;
 mod go_service;
 mod heap;

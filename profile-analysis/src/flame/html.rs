@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use super::svg::{escape, subtitle};
+use super::svg::{LONGEST_NAME, escape, shorten, subtitle};
 use super::{Flame, Tree};
 use crate::Result;
 
@@ -25,7 +25,7 @@ pub fn html(flame: &Flame, title: &str, inverted: bool) -> Result<String> {
     let mut names = Vec::new();
     for node in calls.nodes.iter().chain(&callers.nodes).filter(|node| node.depth > 0) {
         numbers[node.name as usize].get_or_insert_with(|| {
-            names.push(flame.name(node.name));
+            names.push(shorten(flame.name(node.name), LONGEST_NAME));
             names.len() - 1
         });
     }

@@ -2,7 +2,7 @@
 //!
 //! [`Flame`] holds the stacks of a profile, or of two to compare, over one table of function names.
 //! [`Flame::grow`] makes a tree of the widest of them. Nothing here goes down a stack by recursion,
-//! and every name is escaped where it is written.
+//! and every name is escaped where it is written. Samples without a stack are a frame of their own.
 
 mod folded;
 mod grow;
@@ -18,10 +18,11 @@ use profile_format::profile::Stacks;
 
 use crate::distinct::DistinctIndex;
 use crate::frames::FrameTable;
+use crate::hash::KeyedHashBuilder;
 use crate::top::sample_type;
 use crate::{Error, Result};
 
-pub use folded::folded;
+pub use folded::{FoldedLines, folded};
 pub use html::html;
 pub use speedscope::speedscope;
 pub use svg::svg;
@@ -144,13 +145,14 @@ impl Flame {
 
 /// Indices of the names and stacks of the profiles that were added so far.
 struct JointFrames {
-    names: HashMap<String, u32>,
+    names: HashMap<String, u32, KeyedHashBuilder>,
     stacks: DistinctIndex,
 }
 
 impl JointFrames {
     fn new(stacks: usize) -> JointFrames {
-        JointFrames { names: HashMap::new(), stacks: DistinctIndex::with_capacity(stacks) }
+        let names = HashMap::with_hasher(KeyedHashBuilder::new());
+        JointFrames { names, stacks: DistinctIndex::with_capacity(stacks) }
     }
 
     fn add(
@@ -164,22 +166,25 @@ impl JointFrames {
         let names: Vec<u32> = frames
             .functions
             .iter()
-            .map(|named| {
-                *self.names.entry(named.name.to_string()).or_insert_with(|| {
+            .map(|named| match self.names.get(named.name.as_ref()) {
+                Some(&name) => name,
+                None => {
+                    let name = flame.names.len() as u32;
+                    self.names.insert(named.name.to_string(), name);
                     flame.names.push(named.name.to_string());
-                    flame.names.len() as u32 - 1
-                })
+                    name
+                }
             })
             .collect();
         let mut path = Vec::new();
         for stack in 0..stacks.len() {
             path.clear();
+            if !stacks.has_locations(stack) {
+                path.push(names[frames.frames[frames.no_stack()].function as usize]);
+            }
             let of_stack = frames.stack_frames(stacks.locations(stack));
             path.extend(of_stack.map(|frame| names[frames.frames[frame].function as usize]));
             path.reverse();
-            if path.is_empty() {
-                continue;
-            }
             let number = self
                 .stacks
                 .number(path.iter().copied(), |number| flame.stack(number) == path.as_slice());

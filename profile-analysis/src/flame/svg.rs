@@ -15,6 +15,8 @@ const MARGIN: u32 = 10;
 const HEAD: u32 = 46;
 /// Width below which a frame can't be seen, and is left out.
 const NARROWEST: f64 = 0.3;
+/// Characters of a name that are written: in a tooltip more can't be read.
+pub(super) const LONGEST_NAME: usize = 512;
 /// The width of a character, near enough.
 const CHARACTER: f64 = 6.6;
 
@@ -92,7 +94,8 @@ pub(super) fn subtitle(flame: &Flame, note: &str) -> String {
 fn tooltip(flame: &Flame, node: &Node, name: &str) -> String {
     let value = saturate(node.value);
     let mut text = format!(
-        "{name} ({}, {})",
+        "{} ({}, {})",
+        shorten(name, LONGEST_NAME),
         format_value(value, &flame.unit),
         format_percent(value, saturate(flame.total()))
     );
@@ -124,7 +127,7 @@ fn pick_color(flame: &Flame, node: &Node, name: &str) -> String {
 }
 
 /// Returns the end of a text that is too long, which says more of a function than its beginning.
-fn shorten(text: &str, room: usize) -> String {
+pub(super) fn shorten(text: &str, room: usize) -> String {
     let length = text.chars().count();
     if length <= room {
         return text.to_owned();

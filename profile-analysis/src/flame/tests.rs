@@ -57,10 +57,13 @@ fn grows_what_calls_what() {
 
 #[test]
 fn folds() {
-    assert_eq!(folded(&flame(&SMALL)).unwrap(), "main 4\nmain;a;c 2\nmain;b 4\n");
+    assert_eq!(folded(&flame(&SMALL)).unwrap().to_string(), "main 4\nmain;a;c 2\nmain;b 4\n");
     let (base, new) = (profile(&[("main;b", 5), ("main;gone", 7)]), profile(&SMALL));
     let both = Flame::new(&Stacks::of(&new), Some(&Stacks::of(&base)), None).unwrap();
-    assert_eq!(folded(&both).unwrap(), "main 0 4\nmain;a;c 0 2\nmain;b 5 4\nmain;gone 7 0\n");
+    assert_eq!(
+        folded(&both).unwrap().to_string(),
+        "main 0 4\nmain;a;c 0 2\nmain;b 5 4\nmain;gone 7 0\n"
+    );
     assert_eq!((both.total(), both.base_total()), (10, Some(12)));
     let tree = both.grow(false);
     let sums = |name: &str| {
@@ -98,7 +101,7 @@ fn speedscope_gets_its_shape() {
         .collect();
     let mut sorted = stacks.clone();
     sorted.sort();
-    assert_eq!(sorted.concat(), folded(&flame).unwrap());
+    assert_eq!(sorted.concat(), folded(&flame).unwrap().to_string());
 }
 
 #[test]
@@ -117,7 +120,8 @@ fn names_stay_text() {
         let names = data["names"].as_array().unwrap();
         assert!(names.iter().any(|name| name == EVIL), "{names:?}");
     }
-    let folded = folded(&self::flame(&[("a\nb 7", 1)])).unwrap();
+    let flame = self::flame(&[("a\nb 7", 1)]);
+    let folded = folded(&flame).unwrap().to_string();
     assert_eq!(folded, "a b 7 1\n");
 }
 

@@ -62,7 +62,7 @@ pub(super) fn find_all(report: &Report) -> Vec<Finding> {
         };
         let text = format!(
             "{} {what}, {}, is by {}",
-            format_percent(row.flat, table.total),
+            format_percent(row.flat, table.absolute),
             format_value(row.flat, &table.unit),
             name_row(row)
         );

@@ -89,6 +89,8 @@ pub struct Table {
     pub unit: String,
     /// The sum over all samples.
     pub total: i64,
+    /// The sum over all stacks without their signs, which percentages are of.
+    pub absolute: i64,
     /// Sample type of [`Row::count`], such as `inuse_objects`; empty where nothing is counted.
     pub count_type: String,
     /// The rows, the largest first.
@@ -107,11 +109,11 @@ pub struct Row {
     /// The amount that falls on the function itself; of allocations and waits also what the
     /// standard library did for it.
     pub flat: i64,
-    /// `flat` in percent of the total.
+    /// `flat` in percent of [`Table::absolute`].
     pub flat_percent: f64,
     /// The amount that falls on the function and on all it called.
     pub cum: i64,
-    /// `cum` in percent of the total.
+    /// `cum` in percent of [`Table::absolute`].
     pub cum_percent: f64,
     /// Number of things `flat` is the size of: blocks, or waits. 0 where nothing counts them.
     pub count: i64,
@@ -135,6 +137,8 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
     rows: usize,
 ) -> Report {
     let mut report = Report::default();
+    // Of profiles that count goroutines, in case that there is no text, which says more.
+    let mut dumps = Vec::new();
     for (name, bytes) in entries {
         let (name, bytes) = (name.as_ref(), bytes.as_ref());
         if sniff(bytes) == Format::Dump {
@@ -143,15 +147,31 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
             continue;
         }
         match crate::read_part(bytes, &crate::Filter::default()) {
-            Ok(opened) => report.profiles.push(summarize::summarize(name, &opened, rows)),
+            Ok(opened) => {
+                let summary = summarize::summarize(name, &opened, rows);
+                dumps.extend(
+                    summary.counts_goroutines().then(|| group(name, bytes, rows)).flatten(),
+                );
+                report.profiles.push(summary);
+            }
             Err(error) => {
                 report.notes.push(Note { name: name.to_owned(), text: error.chain() });
             }
         }
     }
     drop_repeated_tables(&mut report.profiles);
+    if report.dumps.is_empty() {
+        report.dumps = dumps;
+    }
     report.conclude();
     report
+}
+
+/// Groups what a profile of goroutines holds: by function, nearly all of it is where they wait.
+fn group(name: &str, bytes: &[u8], rows: usize) -> Option<DumpSummary> {
+    let opened = crate::open(bytes).ok()?;
+    let dump = dump::from_profile(&opened.profile, &dump::Options::default())?;
+    Some(DumpSummary::new(name, &dump, rows))
 }
 
 /// Returns the report of one dump that was read already.
@@ -165,16 +185,18 @@ pub fn of_dump(name: &str, dump: &dump::Dump, rows: usize) -> Report {
 impl Report {
     /// Drops the tables that a dump makes needless, and looks for findings.
     fn conclude(&mut self) {
-        // A dump as text says all that the table of a profile of goroutines says.
+        // Groups say all that the table of a profile of goroutines says.
         if !self.dumps.is_empty() {
-            for profile in &mut self.profiles {
-                let counts = |total: &Total| total.sample_type == "goroutine";
-                if profile.totals.iter().any(counts) {
-                    profile.tables.clear();
-                }
-            }
+            let counted = |profile: &&mut ProfileSummary| profile.counts_goroutines();
+            self.profiles.iter_mut().filter(counted).for_each(|profile| profile.tables.clear());
         }
         self.findings = findings::find_all(self);
+    }
+}
+
+impl ProfileSummary {
+    fn counts_goroutines(&self) -> bool {
+        self.totals.iter().any(|total| total.sample_type == "goroutine")
     }
 }
 

@@ -113,7 +113,7 @@ fn format_heading(profile: &ProfileSummary) -> String {
     if profile.duration_nanos > 0 {
         let _ = write!(text, " in {}", format_value(profile.duration_nanos, "nanoseconds"));
     }
-    let _ = write!(text, ", {}", plural(profile.samples as u64, "stack"));
+    let _ = write!(text, ", {}", plural(profile.samples as u64, "sample"));
     text
 }
 
@@ -132,9 +132,9 @@ fn write_table(out: &mut String, width: usize, table: &Table) {
     let cells = |row: &Row| {
         let mut cells = vec![
             format_value(row.flat, &table.unit),
-            format_percent(row.flat, table.total),
+            format_percent(row.flat, table.absolute),
             format_value(row.cum, &table.unit),
-            format_percent(row.cum, table.total),
+            format_percent(row.cum, table.absolute),
         ];
         if counts {
             cells.push(row.count.to_string());

@@ -5,25 +5,34 @@ use profile_format::profile::{Profile, Stacks};
 use super::{ProfileSummary, Row, Subject, Table, Total};
 use crate::Read;
 use crate::frames::FrameTable;
+use crate::inspect::list_comments;
 use crate::top::{By, RankQuery, RankedRow, rank, saturate};
 use crate::units::percent;
 
 /// A ranking to show: a sample type, the one that counts its things, and the kind of a row.
-type TablePlan = (usize, Option<usize>, By);
+#[derive(Clone, Copy)]
+struct TablePlan {
+    index: usize,
+    companion: Option<usize>,
+    by: By,
+}
+
+/// The most tables of a profile whose types are none of those that are known.
+const MOST_TABLES: usize = 4;
 
 /// Summarizes a profile.
 pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSummary {
     let stacks = &opened.stacks;
     let profile = stacks.profile();
-    let (subject, plans) = plan_tables(profile);
     let totals = sum_types(stacks);
+    let (subject, plans) = plan_tables(profile, &totals);
     let frames = FrameTable::new(profile);
     let tables = plans
         .into_iter()
         .map(|plan| rank_table(stacks, &frames, plan, rows))
         .filter(|table| !table.rows.is_empty())
         .collect();
-    let comments = profile.comments.iter().map(|&comment| profile.str(comment).to_owned());
+    let (comments, _) = list_comments(profile);
     ProfileSummary {
         name: name.to_owned(),
         subject,
@@ -31,33 +40,66 @@ pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSu
         duration_nanos: profile.duration_nanos,
         totals,
         tables,
-        notes: comments.chain(opened.warnings.iter().cloned()).collect(),
+        notes: comments.into_iter().chain(opened.warnings.iter().cloned()).collect(),
     }
 }
 
-fn plan_tables(profile: &Profile) -> (Subject, Vec<TablePlan>) {
+/// Returns what a profile is about, and the tables that show it.
+fn plan_tables(profile: &Profile, totals: &[Total]) -> (Subject, Vec<TablePlan>) {
     let find = |wanted: &str| {
         profile.sample_types.iter().position(|kind| profile.str(kind.kind) == wanted)
     };
+    let plan = |index, companion, by| TablePlan { index, companion, by };
     if let Some(cpu) = find("cpu") {
-        return (Subject::Cpu, vec![(cpu, find("samples"), By::Function)]);
+        return (Subject::Cpu, vec![plan(cpu, find("samples"), By::Function)]);
     }
     let spaces = [("inuse_space", "inuse_objects"), ("alloc_space", "alloc_objects")];
     let mut heap: Vec<TablePlan> = spaces
         .into_iter()
-        .filter_map(|(space, objects)| Some((find(space)?, find(objects), By::Caller)))
+        .filter_map(|(space, objects)| Some(plan(find(space)?, find(objects), By::Caller)))
         .collect();
+    let default = crate::top::sample_type(profile, None).ok();
     if !heap.is_empty() {
         // What the profile is mainly about comes first.
-        let default = crate::top::sample_type(profile, None).ok();
-        heap.sort_by_key(|&(space, ..)| Some(space) != default);
+        heap.sort_by_key(|plan| Some(plan.index) != default);
         return (Subject::Heap, heap);
     }
     if let (Some(delay), Some(contentions)) = (find("delay"), find("contentions")) {
-        return (Subject::Contention, vec![(delay, Some(contentions), By::Caller)]);
+        return (Subject::Contention, vec![plan(delay, Some(contentions), By::Caller)]);
     }
-    let default = crate::top::sample_type(profile, None).ok();
-    (Subject::Other, default.map(|index| (index, None, By::Function)).into_iter().collect())
+    // Where the default holds nothing, what does: tracers put all they measure into one profile.
+    let holds = |&index: &usize| totals[index].value != 0;
+    let plans = match default.filter(holds) {
+        Some(default) => vec![plan(default, None, By::Function)],
+        None => plan_measures(profile, (0..totals.len()).filter(holds).collect()),
+    };
+    (Subject::Other, plans)
+}
+
+/// Returns tables of the types that hold something. Those of one word before `-` or `_`, such as
+/// `alloc-samples` and `alloc-space`, measure the same: of them an amount is shown, with the number
+/// of its things.
+fn plan_measures(profile: &Profile, held: Vec<usize>) -> Vec<TablePlan> {
+    let name = |index: usize| profile.str(profile.sample_types[index].kind);
+    let word = |index: usize| name(index).split(['-', '_']).next().unwrap_or_default();
+    let is_count =
+        |index: usize| matches!(profile.str(profile.sample_types[index].unit), "count" | "");
+    let mut plans: Vec<TablePlan> = Vec::new();
+    for &index in held.iter().filter(|&&index| !is_count(index)) {
+        let same = |&other: &usize| is_count(other) && word(other) == word(index);
+        let companion = held.iter().copied().find(same);
+        plans.push(TablePlan { index, companion, by: By::Function });
+    }
+    let shown = |index: usize, plans: &[TablePlan]| {
+        plans.iter().any(|plan| word(plan.index) == word(index))
+    };
+    for index in held.into_iter().filter(|&index| is_count(index)) {
+        if !shown(index, &plans) {
+            plans.push(TablePlan { index, companion: None, by: By::Function });
+        }
+    }
+    plans.truncate(MOST_TABLES);
+    plans
 }
 
 fn sum_types(stacks: &Stacks<'_>) -> Vec<Total> {
@@ -81,31 +123,31 @@ fn rank_table(
     limit: usize,
 ) -> Table {
     let profile = stacks.profile();
-    let (index, companion, by) = plan;
+    let TablePlan { index, companion, by } = plan;
     let ranking = rank(stacks, frames, &RankQuery { index, companion, by, cum: false, limit });
-    let total = ranking.total;
     let kind = |index: usize| profile.str(profile.sample_types[index].kind).to_owned();
     // Rows that only called what is above them say nothing of their own.
     let own = ranking.rows.into_iter().filter(|ranked| ranked.row.flat != 0);
     Table {
         sample_type: kind(index),
         unit: profile.str(profile.sample_types[index].unit).to_owned(),
-        total,
+        total: ranking.total,
+        absolute: ranking.absolute,
         count_type: companion.map(kind).unwrap_or_default(),
-        rows: own.map(|ranked| table_row(ranked, total)).collect(),
+        rows: own.map(|ranked| table_row(ranked, ranking.absolute)).collect(),
     }
 }
 
-fn table_row(ranked: RankedRow, total: i64) -> Row {
+fn table_row(ranked: RankedRow, absolute: i64) -> Row {
     let RankedRow { row, companion } = ranked;
     Row {
         name: row.name,
         file: row.file,
         line: row.line,
         flat: row.flat,
-        flat_percent: percent(row.flat, total),
+        flat_percent: percent(row.flat, absolute),
         cum: row.cum,
-        cum_percent: percent(row.cum, total),
+        cum_percent: percent(row.cum, absolute),
         count: companion,
     }
 }

@@ -60,12 +60,12 @@ What stands out
   heap.prof: 100.0% of the memory in use, 1.50 KiB, is by service::build (build.rs:20)
   block.prof: 100.0% of the waiting, 4.20 ms, is by service::locks
 
-cpu.prof  cpu 1.00 s in 10.00 s, 2 stacks
+cpu.prof  cpu 1.00 s in 10.00 s, 2 samples
         cpu      %        cum       %  samples  function
   750.00 ms  75.0%  750.00 ms   75.0%       75  service::work (main.rs:7)
   250.00 ms  25.0%     1.00 s  100.0%       25  service::main (main.rs:20)
 
-heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 stacks
+heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 samples
   note: made for a test
   inuse_space       %       cum       %  inuse_objects  function
      1.50 KiB  100.0%  1.50 KiB  100.0%              3  service::build (build.rs:20)
@@ -73,11 +73,11 @@ heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 stacks
      4.00 KiB  80.0%  4.00 KiB   80.0%             12  service::build (build.rs:20)
      1.00 KiB  20.0%  5.00 KiB  100.0%              4  service::main (main.rs:7)
 
-block.prof  3 contentions, delay 4.20 ms, 1 stack
+block.prof  3 contentions, delay 4.20 ms, 1 sample
     delay       %      cum       %  contentions  function
   4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
 
-goroutine.prof  4 goroutines, 1 stack
+goroutine.prof  4 goroutines, 1 sample
   note: without\\u{1b}[2Jtasks
   goroutine       %  cum       %  function
           4  100.0%    4  100.0%  0xbeef
@@ -106,11 +106,11 @@ What stands out
     (mutex.prof)
   mutex.prof: 100.0% of the waiting, 4.20 ms, is by service::locks
 
-mutex.prof  3 contentions, delay 4.20 ms, 1 stack
+mutex.prof  3 contentions, delay 4.20 ms, 1 sample
     delay       %      cum       %  contentions  function
   4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
 
-goroutine.prof  4 goroutines, 1 stack
+goroutine.prof  4 goroutines, 1 sample
   note: without\\u{1b}[2Jtasks
 
 goroutine.txt  13 in 2 groups

@@ -56,9 +56,11 @@ pub struct Top {
     pub sample_type: String,
     /// Unit of the values, such as `bytes`.
     pub unit: String,
-    /// The sum over all samples, at the ends of `i64` where it is past them. Samples without a
-    /// stack count here only.
+    /// The sum over all samples, at the ends of `i64` where it is past them.
     pub total: i64,
+    /// The sum over all stacks without their signs: what shares are of. The same as `total` where
+    /// nothing is below zero.
+    pub absolute: i64,
     /// The rows, the largest first; equal ones by name, file and line. Rows of nothing are left
     /// out.
     pub rows: Vec<TopRow>,
@@ -68,7 +70,7 @@ pub struct Top {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TopRow {
     /// The function; the file for [`By::File`]. A place without a name is written as
-    /// `[object+0xoffset]`, or as its address.
+    /// `[object+0xoffset]`, or as its address, and samples without a stack fall on `[no stack]`.
     pub name: String,
     /// The source file, empty where unknown.
     pub file: String,
@@ -80,7 +82,9 @@ pub struct TopRow {
     /// The amount that falls on the row and on what it called; a stack that holds a function more
     /// than once counts once.
     pub cum: i64,
-    /// For [`By::Site`] the frames as `function file:line`, the leaf first; else empty.
+    /// For [`By::Site`] the frames as `function file:line`, the leaf first; else empty. Of a stack
+    /// of more than a thousand the two ends, with a line between them that says how many are left
+    /// out.
     pub stack: Vec<String>,
 }
 
@@ -103,6 +107,7 @@ pub fn top(stacks: &Stacks<'_>, options: &TopOptions) -> Result<Top> {
         sample_type: profile.str(kind).to_owned(),
         unit: profile.str(unit).to_owned(),
         total: ranking.total,
+        absolute: ranking.absolute,
         rows: ranking.rows.into_iter().map(|ranked| ranked.row).collect(),
     })
 }

@@ -8,6 +8,8 @@ use profile_format::profile::Stacks;
 use super::{By, TopRow};
 use crate::distinct::DistinctIndex;
 use crate::frames::{FrameRef, FrameTable};
+use crate::hash::KeyedHashBuilder;
+use crate::table::StackWriter;
 
 /// The parameters of a ranking.
 pub(crate) struct RankQuery {
@@ -21,9 +23,10 @@ pub(crate) struct RankQuery {
     pub(crate) limit: usize,
 }
 
-/// Rows in order, and the sum over all stacks.
+/// Rows in order, and the sums over all stacks: of their values, and of those without their signs.
 pub(crate) struct RowRanking {
     pub(crate) total: i64,
+    pub(crate) absolute: i64,
     pub(crate) rows: Vec<RankedRow>,
 }
 
@@ -43,16 +46,19 @@ struct RowSums {
 
 /// Ranks the stacks of a profile.
 pub(crate) fn rank(stacks: &Stacks<'_>, frames: &FrameTable<'_>, query: &RankQuery) -> RowRanking {
-    let mut total = 0;
+    let (mut total, mut below_zero) = (0, 0);
     // All of them are gone through anyway.
-    let values = stacks.values(query.index).inspect(|value| total += value);
+    let values = stacks.values(query.index).inspect(|value| {
+        total += value;
+        below_zero += value.min(&0);
+    });
     let rows = match query.by {
         By::Site => rank_sites(stacks, values, frames, query),
         By::Function | By::File | By::Line | By::Caller => {
             rank_groups(stacks, values, frames, query)
         }
     };
-    RowRanking { total: saturate(total), rows }
+    RowRanking { total: saturate(total), absolute: saturate(total - 2 * below_zero), rows }
 }
 
 /// Ranks whole stacks.
@@ -69,7 +75,7 @@ fn rank_sites(
         Some(sites) => sites.sums[site],
         None => stacks.value(site, query.index),
     };
-    let path = |site: usize| frames.stack_frames(stacks.locations(first(site)));
+    let path = |site: usize| frames.frames_or_none(stacks.locations(first(site)));
     let key = |site: usize| {
         let leaf = path(site).next();
         leaf.map(|leaf| {
@@ -77,17 +83,18 @@ fn rank_sites(
             (named.name.as_ref(), named.file, frames.frames[leaf].line)
         })
     };
-    let wanted = |site: usize| flat(site) != 0 && stacks.has_locations(first(site));
+    let wanted = |site: usize| flat(site) != 0;
     let by_name = |left: usize, right: usize| key(left).cmp(&key(right)).then(left.cmp(&right));
     let in_order = match &sites {
         Some(sites) => order_rows(sites.sums.iter().copied(), query.limit, wanted, by_name),
         None => order_rows(values, query.limit, wanted, by_name),
     };
+    let mut writer = StackWriter::new();
     in_order
         .into_iter()
         .map(|site| {
             let (name, file, line) = key(site).unwrap_or_default();
-            let stack = path(site).map(|frame| frames.format_frame(frame)).collect();
+            let stack = writer.write(|| path(site), |frame| frames.format_frame(frame));
             let sums = RowSums { flat: flat(site), cum: flat(site), companion: 0 };
             make_row(name, file, line, sums, stack)
         })
@@ -112,10 +119,10 @@ impl SiteIndex {
     ) -> Option<SiteIndex> {
         match frames.classify_locations() {
             Some((_, true)) => None,
-            Some((classes, false)) => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
+            Some((classes, false)) => Some(SiteIndex::group_by_parts(values, |stack| {
                 stacks.locations(stack).map(|location| classes[location as usize])
             })),
-            None => Some(SiteIndex::group_by_parts(stacks, values, |stack| {
+            None => Some(SiteIndex::group_by_parts(values, |stack| {
                 frames.stack_ids(stacks.locations(stack))
             })),
         }
@@ -123,16 +130,12 @@ impl SiteIndex {
 
     /// Groups stacks by parts that are equal for the same site.
     fn group_by_parts<I: Iterator<Item = u32>>(
-        stacks: &Stacks<'_>,
         values: &mut impl Iterator<Item = i128>,
         parts: impl Fn(usize) -> I,
     ) -> SiteIndex {
         let mut distinct = DistinctIndex::default();
         let SiteIndex { mut first, mut sums } = SiteIndex::default();
         for (stack, value) in values.enumerate() {
-            if !stacks.has_locations(stack) {
-                continue;
-            }
             let site =
                 distinct.number(parts(stack), |site| parts(stack).eq(parts(first[site] as usize)));
             if site == first.len() {
@@ -179,17 +182,16 @@ fn rank_groups(
                 charge(frame, group as usize);
             }
         }
-        // Where all is plumbing, the leaf is as good as any.
-        let leaf = leaf.or_else(|| {
-            let frame = frames.stack_frames(stacks.locations(stack)).next()?;
+        let leaf = leaf.unwrap_or_else(|| {
+            // Where all is plumbing, the leaf is as good as any; and there may be none at all.
+            let leaf = frames.stack_frames(stacks.locations(stack)).next();
+            let frame = leaf.unwrap_or(frames.no_stack());
             let group = places[frame].0 as usize;
             charge(frame, group);
-            Some(group)
+            group
         });
-        if let Some(leaf) = leaf {
-            sums[leaf].flat += value;
-            sums[leaf].companion += query.companion.map_or(0, |column| stacks.value(stack, column));
-        }
+        sums[leaf].flat += value;
+        sums[leaf].companion += query.companion.map_or(0, |column| stacks.value(stack, column));
     }
     let shown = groups.heaviest_lines(frames, &weights);
     let key = |group: usize| (groups.names[group], shown[group]);
@@ -215,8 +217,7 @@ struct FrameGroups<'a> {
 impl<'a> FrameGroups<'a> {
     fn new(frames: &'a FrameTable<'_>, by: By) -> FrameGroups<'a> {
         let mut names = Vec::new();
-        let mut group_of_name = HashMap::new();
-        let mut group_of_line = HashMap::new();
+        let mut group_of_name = HashMap::with_hasher(KeyedHashBuilder::new());
         let of_function: Vec<u32> = frames
             .functions
             .iter()
@@ -235,18 +236,12 @@ impl<'a> FrameGroups<'a> {
         if by != By::Line {
             return FrameGroups { names, of_frame: frames.frames.iter().map(group).collect(), by };
         }
-        let mut names_of_lines = Vec::new();
-        let of_frame = frames
-            .frames
-            .iter()
-            .map(|frame| {
-                let file = frames.functions[frame.function as usize].file;
-                *group_of_line.entry((group(frame), file, frame.line)).or_insert_with(|| {
-                    names_of_lines.push(names[group(frame) as usize]);
-                    names_of_lines.len() as u32 - 1
-                })
-            })
-            .collect();
+        // Frames are numbered by function and line, and functions told by name and file.
+        let of_frame: Vec<u32> = (0..frames.frames.len()).map(|frame| frames.id(frame)).collect();
+        let mut names_of_lines = vec![""; of_frame.iter().max().map_or(0, |&id| id as usize + 1)];
+        for (frame, &id) in frames.frames.iter().zip(&of_frame) {
+            names_of_lines[id as usize] = names[group(frame) as usize];
+        }
         FrameGroups { names: names_of_lines, of_frame, by }
     }
 
@@ -256,17 +251,19 @@ impl<'a> FrameGroups<'a> {
         frames: &'f FrameTable<'_>,
         weights: &[u128],
     ) -> Vec<(&'f str, i64)> {
-        let mut by_line: HashMap<(u32, &str, i64), u128> = HashMap::new();
-        for (index, frame) in frames.frames.iter().enumerate() {
-            if weights[index] > 0 {
-                let file = frames.functions[frame.function as usize].file;
-                let line = if self.by == By::File { 0 } else { frame.line };
-                *by_line.entry((self.of_frame[index], file, line)).or_default() += weights[index];
-            }
+        let by_file = self.by == By::File;
+        // What falls on each function and line, in the order of their numbers.
+        let mut sums = vec![(0_u128, 0); frames.frames.len()];
+        for (index, &weight) in weights.iter().enumerate() {
+            let sum = &mut sums[frames.id(index) as usize];
+            *sum = (sum.0.saturating_add(weight), index);
         }
         let mut heaviest = vec![None; self.names.len()];
-        for ((group, file, line), weight) in by_line {
-            let best = &mut heaviest[group as usize];
+        for (weight, index) in sums.into_iter().filter(|&(weight, _)| weight > 0) {
+            let frame = frames.frames[index];
+            let line = if by_file { 0 } else { frame.line };
+            let file = frames.functions[frame.function as usize].file;
+            let best = &mut heaviest[self.of_frame[index] as usize];
             *best = (*best).max(Some((weight, Reverse((file, line)))));
         }
         heaviest.into_iter().map(|best| best.map_or(("", 0), |(_, Reverse(place))| place)).collect()

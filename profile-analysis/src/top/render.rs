@@ -16,7 +16,7 @@ pub fn render(top: &Top, by: By, width: usize) -> String {
         By::Function | By::Caller => "function",
     };
     let value = |value: i64| format_value(value, &top.unit);
-    let share = |value: i64| format_percent(value, top.total);
+    let share = |value: i64| format_percent(value, top.absolute);
     let mut table = match by {
         By::Site => TextColumns::new(&["flat", "flat%", "sum%", heading]),
         _ => TextColumns::new(&["flat", "flat%", "sum%", "cum", "cum%", heading]),

@@ -85,14 +85,25 @@ fn prints_the_contract() {
     let row = serde_json::json!(
         {"name": GROW, "file": RUSTC, "line": 3, "flat": 1536, "cum": 1536, "stack": []}
     );
-    let expected =
-        serde_json::json!({"type": "inuse_space", "unit": "bytes", "total": 1536, "rows": [row]});
+    let expected = serde_json::json!({
+        "type": "inuse_space", "unit": "bytes", "total": 1536, "absolute": 1536, "rows": [row]
+    });
     assert_eq!(json, expected);
 
     profile.default_sample_type = profile.sample_types[1].kind;
     assert_eq!(top(&Stacks::of(&profile), &options).unwrap().sample_type, "alloc_space");
     profile.default_sample_type = profile.strings.push("nonsense");
     assert_eq!(top(&Stacks::of(&profile), &options).unwrap().sample_type, "inuse_space");
+}
+
+#[test]
+fn shares_of_what_is_below_zero_are_of_absolute_values() {
+    let mut profile = testing::heap();
+    profile.samples.push(&[], &[0, -15_360, 0, 0], &[]);
+    let top = ranked(&profile, "alloc_space", By::Function);
+    assert_eq!((top.total, top.absolute), (-10_240, 20_480));
+    let text = render(&top, By::Function, 80);
+    assert!(text.contains("-75.0%") && text.contains("25.0%"), "{text}");
 }
 
 #[test]
@@ -135,6 +146,9 @@ fn texts(profile: &Profile, stack: &[u32]) -> Vec<(String, String, i64)> {
             frames.push((format!("{:#x}", location.address), String::new(), 0));
         }
     }
+    if stack.is_empty() {
+        frames.push(("[no stack]".to_owned(), String::new(), 0));
+    }
     frames
 }
 
@@ -152,6 +166,7 @@ fn twin(profile: &Profile, by: By) -> HashMap<(String, i64), (i64, i64)> {
             }
         }
         let mut keys = frames.into_iter().map(|(name, file, line)| match by {
+            By::File if name == "[no stack]" => (name, 0),
             By::File if file.is_empty() => ("[unknown]".to_owned(), 0),
             By::File => (file, 0),
             By::Line => (format!("{name} {file}"), line),
@@ -190,7 +205,7 @@ proptest! {
     #[test]
     fn sites_agree_with_a_map_of_texts(profile in testing::profiles()) {
         let mut twin: HashMap<Vec<(String, String, i64)>, i64> = HashMap::new();
-        for sample in profile.samples.iter().filter(|sample| !sample.stack.is_empty()) {
+        for sample in profile.samples.iter() {
             *twin.entry(texts(&profile, sample.stack)).or_default() += sample.values[1];
         }
         let mut expected: Vec<_> = twin

@@ -48,7 +48,6 @@ fn only_regular_files_are_entries() {
         (b'2', "a symbolic link"),
         (b'3', "a character device"),
         (b'4', "a block device"),
-        (b'5', "a directory"),
         (b'6', "a named pipe"),
     ] {
         let mut link = header(b"cpu.prof", kind, &octal(4096));
@@ -63,14 +62,28 @@ fn only_regular_files_are_entries() {
 }
 
 #[test]
-fn extensions_change_nothing() {
-    let long_name = member(b"././@LongLink", b'L', &[b'n'; 4000]);
-    let pax = member(b"pax", b'x', b"25 size=99999999999999999\n15 path=/etc/x\n");
-    let skipped = [
-        "___LongLink was skipped: it is a long name for the next entry",
-        "pax was skipped: it is a pax header for the next entry",
-    ];
-    check(&[long_name, pax, file("b.prof", b"b"), tail()], &[("b.prof", b"b")], false, &skipped);
+fn folders_are_part_of_names() {
+    let folder = member(b"server/", b'5', b"");
+    let entry = file("server/cpu.prof", b"b");
+    check(&[folder, entry, tail()], &[("server/cpu.prof", b"b")], false, &[]);
+}
+
+#[test]
+fn extensions_give_names_and_nothing_else() {
+    let b_prof = || file("b.prof", b"b");
+    let long = "folder/".repeat(20) + "cpu.prof";
+    let long_name = member(b"././@LongLink", b'L', [long.as_bytes(), b"\0"].concat().as_slice());
+    check(&[long_name, b_prof(), tail()], &[(&long, b"b")], false, &[]);
+    let pax = |records: &[u8]| member(b"pax", b'x', records);
+    let sizes = pax(b"26 size=99999999999999999\n12 path=a/x\n");
+    check(&[sizes, b_prof(), tail()], &[("a/x", b"b")], false, &[]);
+    // A name that leads elsewhere, no record at all, and one of which nothing is kept.
+    let renamed = ["an entry with an unsafe name is called _etc_x here"];
+    check(&[pax(b"15 path=/etc/x\n"), b_prof(), tail()], &[("_etc_x", b"b")], false, &renamed);
+    check(&[pax(b"nonsense"), b_prof(), tail()], &[("b.prof", b"b")], false, &[]);
+    let skipped = ["___LongLink was skipped: it is a long name for the next entry"];
+    let endless = member(b"././@LongLink", b'L', &[b'n'; 20_000]);
+    check(&[endless, b_prof(), tail()], &[("b.prof", b"b")], false, &skipped);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod previous_line;
 use std::fmt;
 
 pub use convert::{convert, unbias};
+pub use parse::preamble;
 
 /// A `heap_v2` dump as it stands: sampled counts, not yet scaled up by [`unbias`], and return
 /// addresses.

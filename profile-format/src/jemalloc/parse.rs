@@ -69,8 +69,20 @@ impl HeapDump {
 
 /// Reads the sampling rate, from the first line.
 pub(super) fn rate(bytes: &[u8]) -> Result<u64, HeapDumpError> {
-    let rest = bytes.strip_prefix(HEADER).ok_or(HeapDumpError::NoHeader)?;
+    let rest = bytes[preamble(bytes)..].strip_prefix(HEADER).ok_or(HeapDumpError::NoHeader)?;
     TextCursor { rest }.decimal().ok_or(HeapDumpError::NoRate)
+}
+
+/// Returns the number of bytes before the header: lines of jemalloc's own, such as those about
+/// leaks, which go the same way as a dump that is written at exit.
+pub fn preamble(bytes: &[u8]) -> usize {
+    let mut cursor = TextCursor { rest: bytes };
+    while cursor.line().trim_ascii().is_empty() && !cursor.rest.is_empty()
+        || cursor.rest.starts_with(b"<jemalloc>")
+    {
+        cursor.skip_line();
+    }
+    bytes.len() - cursor.rest.len()
 }
 
 /// Reads what comes after the first line.
@@ -79,7 +91,7 @@ pub(super) fn visit(
     limits: &HeapDumpLimits,
     visitor: &mut impl StackVisitor,
 ) -> DumpSurroundings {
-    let mut cursor = TextCursor { rest: bytes };
+    let mut cursor = TextCursor { rest: &bytes[preamble(bytes)..] };
     cursor.skip_line();
     let around = DumpSurroundings::default();
     let len = bytes.len();
@@ -464,6 +476,11 @@ MAPPED_LIBRARIES:
             &["bad counts at byte 16", "counts without a stack at byte 55"],
         );
         check("heap_v2/1\nhello\n", 0, &["unknown line at byte 10"]);
+        check(
+            "<jemalloc>: a line\n\nheap_v2/1\n?\n@ 0x1\n t*: 1: 1",
+            1,
+            &["unknown line at byte 30"],
+        );
         check("heap_v2/1\nMAPPED_LIBRARIES:\nnonsense\n", 0, &["bad mapped library at byte 28"]);
     }
 

@@ -250,6 +250,22 @@ impl Strings {
         StrId(u32::try_from(self.ends.len() - 1).expect("fewer than 2^32 texts"))
     }
 
+    /// Cuts each text of more than so many bytes there, and puts `\u{2026}` in place of the rest.
+    pub(crate) fn shorten(&mut self, most: usize) {
+        let mut short = Strings { text: String::new(), ends: Vec::with_capacity(self.ends.len()) };
+        for text in self.iter() {
+            if text.len() > most {
+                let end = (0..=most).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+                short.text.push_str(&text[..end]);
+                short.text.push('\u{2026}');
+            } else {
+                short.text.push_str(text);
+            }
+            short.ends.push(short.text.len());
+        }
+        *self = short;
+    }
+
     /// Returns the number of texts; at least one, the empty one.
     pub fn count(&self) -> usize {
         self.ends.len()
@@ -276,6 +292,14 @@ impl Profile {
     /// Returns the text of an id.
     pub fn str(&self, id: StrId) -> &str {
         self.strings.get(id)
+    }
+
+    /// Cuts every text of more than so many bytes, and marks it with `\u{2026}` at its end: one text
+    /// of megabytes may be the name of each of a million frames.
+    pub fn shorten_texts(&mut self, most: usize) {
+        if self.strings.iter().any(|text| text.len() > most) {
+            self.strings.shorten(most);
+        }
     }
 
     /// Returns the lines of a location, the innermost inlined function first.

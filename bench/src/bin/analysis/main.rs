@@ -9,6 +9,7 @@ mod command;
 mod hostile_profiles;
 mod packed;
 mod profiles;
+mod text_heaps;
 
 mod generate;
 mod profile;
@@ -22,6 +23,7 @@ const LINES: &[run::Line] = &[
     hostile::LINE,
     profiles::LINE,
     packed::LINE,
+    text_heaps::LINE,
     command::LINE,
     hostile_profiles::LINE,
 ];

@@ -248,8 +248,7 @@ fn look_at(path: &Path) -> Option<(Vec<u8>, u64)> {
         let bytes = file
             .sections()
             .filter(|section| section.name().is_ok_and(|name| name.starts_with(".debug_")))
-            .map(|section| section.size())
-            .sum();
+            .fold(0_u64, |bytes, section| bytes.saturating_add(section.size()));
         Some((file.build_id().ok()?.unwrap_or_default().to_vec(), bytes))
     }
     read(&ReadCache::new(File::open(path).ok()?))

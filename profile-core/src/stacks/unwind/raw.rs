@@ -219,7 +219,16 @@ unsafe fn find(info: &libc::dl_phdr_info, is_program: bool) -> Option<FoundModul
     let limit = code().map(|range| range.end).max()?;
 
     let hdr_range = headers.iter().find(|h| h.p_type == libc::PT_GNU_EH_FRAME).map(range)?;
-    // SAFETY: PT_GNU_EH_FRAME lies inside a loaded segment of the object.
+    // Whoever damaged a header of a file has not kept the loader from loading it.
+    let is_loaded = |table: &std::ops::Range<u64>| {
+        let within =
+            |load: std::ops::Range<u64>| load.start <= table.start && table.end <= load.end;
+        table.start <= table.end && loads().map(range).any(within)
+    };
+    if !is_loaded(&hdr_range) {
+        return None;
+    }
+    // SAFETY: it lies inside a loaded segment of the object, as was just seen.
     let hdr: &'static [u8] = unsafe { memory(&hdr_range) };
     let bases = BaseAddresses::default().set_eh_frame_hdr(hdr_range.start);
     let parsed = gimli::EhFrameHdr::new(hdr, gimli::NativeEndian).parse(&bases, 8).ok()?;

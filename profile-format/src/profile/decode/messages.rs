@@ -9,6 +9,9 @@ use crate::profile::{
 
 type Result<T> = std::result::Result<T, DecodeError>;
 
+/// The most sample types. Tracers have twenty, and each costs a value in every sample.
+const MOST_TYPES: usize = 1024;
+
 /// The parts that have been read, with references not yet resolved.
 #[derive(Default)]
 pub(super) struct ProfileParts {
@@ -66,6 +69,10 @@ impl ProfileParts {
     /// Takes a field of the outermost message.
     pub(super) fn take(&mut self, field: &WireField<'_>) -> Result<()> {
         match field.number {
+            1 if self.profile.sample_types.len() == MOST_TYPES => {
+                let limit = MOST_TYPES as u64;
+                return Err(DecodeError::TooLarge { what: "sample types", limit });
+            }
             1 => {
                 let value_type = self.value_type(field.message("sample_type")?)?;
                 self.profile.sample_types.push(value_type);

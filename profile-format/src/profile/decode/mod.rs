@@ -36,6 +36,9 @@ pub struct DecodeLimits {
     /// Bytes of memory for the decoded profile; 16 GiB at most. Two bytes of input can ask for
     /// twelve times as many.
     pub max_memory: u64,
+    /// Frames of all stacks with their inlined functions. A location may stand for thousands, in
+    /// each of thousands of places.
+    pub max_frames: u64,
 }
 
 impl DecodeLimits {
@@ -50,10 +53,29 @@ impl DecodeLimits {
 }
 
 impl Default for DecodeLimits {
-    /// Returns limits of 1 GiB raw, 4 GiB decoded, ratio 100: writers add equal stacks up, so that
-    /// large profiles compress to a tenth, and fast deflate gets to 158 on zeros.
+    /// Returns limits of 1 GiB raw, 4 GiB decoded, 2^30 frames, ratio 100: writers add equal stacks
+    /// up, so that large profiles compress to a tenth, and fast deflate gets to 158 on zeros.
     fn default() -> DecodeLimits {
-        DecodeLimits { max_bytes: 1 << 30, max_ratio: 100, max_memory: 4 << 30 }
+        DecodeLimits {
+            max_bytes: 1 << 30,
+            max_ratio: 100,
+            max_memory: 4 << 30,
+            max_frames: 1 << 30,
+        }
+    }
+}
+
+impl DecodeLimits {
+    /// Returns the default limits, lowered to what a file of so many bytes, packed or not, has any
+    /// reason to become: 64 MiB and 32 bytes of memory for each of its own; 4 million frames and
+    /// eight for each, and of a small one half a million and 64 for each. A profile of real
+    /// stacks takes a tenth of that.
+    pub fn of_file(bytes: usize) -> DecodeLimits {
+        let (bytes, most) = (bytes as u64, DecodeLimits::default());
+        let most_of = |base: u64, each: u64| base.saturating_add(bytes.saturating_mul(each));
+        let max_frames = most_of(4 << 20, 8).min(most_of(1 << 19, 64)).min(most.max_frames);
+        let max_memory = most_of(64 << 20, 32).min(most.max_memory);
+        DecodeLimits { max_memory, max_frames, ..most }
     }
 }
 
@@ -83,8 +105,37 @@ impl Profile {
             parts.take(&field)?;
         }
         drop(source);
-        let finished = parts.finish().map(|(profile, _)| profile);
-        finished.map_err(|unresolved| unresolved.locate(bytes, limits))
+        let (profile, _) = parts.finish().map_err(|unresolved| unresolved.locate(bytes, limits))?;
+        let stacks = profile.samples.stacks.iter().copied();
+        profile.check_frames(profile.samples.stacks.len() as u64, stacks, limits)?;
+        Ok(profile)
+    }
+}
+
+impl Profile {
+    /// Checks the number of frames that the locations of all stacks come to, which are `count` at
+    /// most. They are gone through only where it could be too many.
+    fn check_frames(
+        &self,
+        count: u64,
+        locations: impl Iterator<Item = u32>,
+        limits: &DecodeLimits,
+    ) -> Result<(), DecodeError> {
+        let frames = |location: &Location| (location.lines.end - location.lines.start).max(1);
+        let frames: Vec<u32> = self.locations.iter().map(frames).collect();
+        let most = frames.iter().max().copied().unwrap_or(1);
+        let limit = limits.max_frames;
+        if count.saturating_mul(most.into()) <= limit {
+            return Ok(());
+        }
+        let mut sum = 0;
+        for location in locations {
+            sum += u64::from(frames[location as usize]);
+            if sum > limit {
+                return Err(DecodeError::TooLarge { what: "frames in its stacks", limit });
+            }
+        }
+        Ok(())
     }
 }
 
@@ -136,6 +187,7 @@ impl ProfileParts {
             + profile.strings.text.len()
             + profile.strings.ends.len() * size_of::<usize>()
             + size_of_val(&*profile.mappings)
+            + size_of_val(&*profile.comments)
             + (self.location_refs.large() + self.function_refs.large() + self.mapping_refs.large())
                 * 3
                 * size_of::<u64>();

@@ -104,6 +104,7 @@ impl StacksReading {
                 3 => {
                     let label = label(&mut self.parts.strings, field.message("sample.label")?)?;
                     keyless |= label.key.0 == 0;
+                    self.facts.labels += 1;
                 }
                 _ => {}
             }
@@ -218,6 +219,10 @@ impl StacksReading {
         if !all_known {
             return Err(unknown_location(&raw.joined(), limits, &index));
         }
+        let locations = (0..table.len())
+            .flat_map(|stack| ids(table.bytes(&raw, stack)))
+            .map(|id| index.get(id).unwrap_or(0));
+        profile.check_frames(table.id_bytes(), locations, limits)?;
         profile.samples = Samples::new(profile.sample_types.len());
         Ok(Stacks::from_parts(profile, raw, table, index, facts))
     }

@@ -79,7 +79,7 @@ impl StacksReader {
                 reading.fields(raw, piece, offset, FieldStorage::InPlace, MoreInput::More)?;
             open.extend_from_slice(left);
         }
-        reading.fits(open.len() as u64)
+        reading.fits(raw.len() + open.len() as u64)
     }
 
     /// Reads the rest, and checks what only the whole can show.

@@ -40,6 +40,8 @@ pub struct SampleFacts {
     pub without_stack: u64,
     /// Number of samples that had a value below zero.
     pub negative: u64,
+    /// Number of labels of all samples.
+    pub labels: u64,
     /// The first one with a label that has no name.
     pub without_label_key: Option<u64>,
 }
@@ -77,6 +79,7 @@ impl<'a> Stacks<'a> {
             sample.stack.iter().for_each(|&location| stack.varint(u64::from(location) + 1));
             let keyless = sample.labels.iter().any(|label| label.key.0 == 0);
             facts.count(!sample.stack.is_empty(), sample.values, keyless);
+            facts.labels += sample.labels.len() as u64;
             table.add_copied(&raw, &stack, sample.values);
         }
         let index = IdIndex::Sequential(profile.locations.len() as u32);
@@ -163,6 +166,13 @@ impl<'a> Stacks<'a> {
     pub fn locations(&self, stack: usize) -> impl Iterator<Item = u32> + '_ {
         // All ids were found when the stacks were read.
         ids(self.table.bytes(&self.raw, stack)).map(|id| self.index.get(id).unwrap_or(0))
+    }
+
+    /// Cuts the texts of the profile, as [`Profile::shorten_texts`] does.
+    pub fn shorten_texts(&mut self, most: usize) {
+        if self.profile.strings.iter().any(|text| text.len() > most) {
+            self.profile.to_mut().shorten_texts(most);
+        }
     }
 
     /// Keeps the stacks that are wanted, given by their number; the facts stay.

@@ -83,6 +83,11 @@ impl DistinctStacks {
         self.copies.len() as u64
     }
 
+    /// Returns the number of bytes of all stacks' ids, each of which has one at least.
+    pub(in crate::profile) fn id_bytes(&self) -> u64 {
+        self.places.iter().map(|place| u64::from(place.length)).sum()
+    }
+
     /// Returns the bytes of a stack: its ids as varints.
     #[inline]
     pub(in crate::profile) fn bytes<'t>(
