@@ -145,7 +145,7 @@ fn draw(
     let shown = kind.facts().profile.map(|shape| shape.shown_type());
     let picture = Flame::new(&Stacks::of(profile), None, shown).and_then(|flame| match form {
         FlameForm::Html => flame::html(&flame, &title, false),
-        FlameForm::Folded => flame::folded(&flame),
+        FlameForm::Folded => flame::folded(&flame).map(|lines| lines.to_string()),
         FlameForm::Svg | FlameForm::Json => flame::svg(&flame, &title, false),
     });
     picture.map_err(|error| match error {
