@@ -75,7 +75,10 @@ impl<'a> FrameTable<'a> {
             .map(|function| {
                 let name = match (profile.str(function.name), profile.str(function.system_name)) {
                     ("", "") => "[unknown]".into(),
-                    ("", name) | (name, _) => demangle(name),
+                    ("", symbol) => demangle(symbol),
+                    (name, symbol) if name == symbol => demangle(name),
+                    // Whoever wrote both has demangled it already.
+                    (name, _) => name.into(),
                 };
                 let file = profile.str(function.filename);
                 let number = distinct_functions.number_of((&*name, file), |number| {
