@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use profilez::analysis::top::{By, TopOptions, render, top};
 use profilez::format::ProfileShape;
+use profilez::format::profile::Stacks;
 
 use crate::args::TopArgs;
 use crate::output::{self, CommandFailure};
@@ -24,6 +25,9 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, CommandFailure> {
     };
     let top = top(&profile.stacks, &options)
         .map_err(|error| format!("{name}: {}", output::chain(&error)))?;
+    if top.rows.is_empty() {
+        note_other_types(&profile.stacks, &top.sample_type);
+    }
     if args.json {
         output::print_json(&top, output::JsonLayout::Pretty)?;
     } else {
@@ -35,4 +39,16 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, CommandFailure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Notes which sample types hold something, where the one that was ranked holds nothing.
+fn note_other_types(stacks: &Stacks<'_>, ranked: &str) {
+    let profile = stacks.profile();
+    let held =
+        profile.sample_types.iter().enumerate().filter(|&(index, _)| stacks.total(index) != 0);
+    let names: Vec<&str> = held.map(|(_, kind)| profile.str(kind.kind)).collect();
+    if !names.is_empty() {
+        let (ranked, names) = (output::printable(ranked), output::printable(&names.join(", ")));
+        output::note(&format!("no sample has any {ranked}; `--type` takes {names}"));
+    }
 }

@@ -250,6 +250,17 @@ mod tests {
     }
 
     #[test]
+    fn an_expression_of_the_profile_has_a_limit() {
+        let mut profile = testing::heap();
+        profile.drop_frames = profile.strings.push(&"a|".repeat(40_000));
+        let bytes = profile.encode();
+        let read = read_part(&bytes, &Filter::default()).unwrap();
+        assert_eq!(read.stacks.total(1), 5120);
+        let why = "frames are not dropped: the expression has more than 65536 bytes";
+        assert_eq!(read.warnings, [why]);
+    }
+
+    #[test]
     fn says_what_is_no_expression() {
         let bytes = testing::heap().encode();
         let error = |filter: Filter<'_>| read_part(&bytes, &filter).unwrap_err().to_string();

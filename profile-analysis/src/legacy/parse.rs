@@ -18,6 +18,7 @@ pub(super) fn parse(bytes: &[u8], limits: &LegacyLimits) -> Result<LegacyText, L
     let mut text = LegacyText::new(parse_header(first).ok_or(LegacyError::Header)?);
     if text.header == LegacyHeader::Threads {
         text.read_threads(&mut lines, limits);
+        return Ok(text);
     }
     let mut stack = Vec::new();
     while let Some((offset, line)) = lines.next() {

@@ -77,6 +77,53 @@ fn reads_contentions_and_growth() {
 }
 
 #[test]
+fn reads_what_java_wrote() {
+    let text = "--- contentionz 1 ---\nformat = java\nresolution = microseconds\nsampling period = 100\n\
+                ms since reset = 60\n   14   1 @ 0x3 0x4\n  0x3 a.B.f (B.java:9)\n 0x4 a.B.main (B.java:1)\n";
+    let (profile, warnings) = read(text);
+    assert_eq!((profile.samples.get(0).values, warnings.len()), ([100, 1400].as_slice(), 0));
+    assert_eq!((profile.duration_nanos, profile.period), (60_000_000, 100));
+    assert_eq!(profile.type_name(profile.sample_types[1]), "delay/microseconds");
+    let expected = ["a.B.f B.java:9 1400 1400", "a.B.main B.java:1 0 1400"];
+    assert_eq!(rows(&profile, By::Function, "delay"), expected);
+    let (profile, _) =
+        read("--- heapz 1 ---\nformat = java\nresolution = bytes\n 1048576 2 @ 0x3\n 0x3 GC\n");
+    assert_eq!(profile.samples.get(0).values, [3, 1_658_823]);
+}
+
+#[test]
+fn reads_threads() {
+    let text = "--- threadz 1 ---\n\n--- Thread 7ff794c640 (name: main/1) stack: ---\n  PC: 0x2010: f(arg *)\n\
+                  0x3001: main\n--- Thread 7ff794c641 (name: a/2) stack: ---\n  [same as previous thread]\n\
+                --- Memory map: ---\n2000-4000 r-xp 0 08:01 7 /bin/service\n";
+    let (profile, warnings) = read(text);
+    assert_eq!((profile.samples.len(), warnings.len()), (1, 0));
+    let expected = ["[service+0x10] :0 2 2", "[service+0x1000] :0 0 2"];
+    assert_eq!(rows(&profile, By::Function, "thread"), expected);
+}
+
+#[test]
+fn ends_of_a_stack_without_names_are_left_out() {
+    let text = "heap profile: 1: 8 [1: 8] @ heap/2\n1: 8 [1: 8] @ 0x11 0x21 0x31 0x41 0x51\n\
+                #\t0x20\tmain.f+0x1\t/a.go:1\n#\t0x40\tmain.main+0x1\t/a.go:2\n\
+                1: 8 [1: 8] @ 0x61 0x71\n";
+    let (profile, _) = read(text);
+    let depths: Vec<_> = profile.samples.iter().map(|sample| sample.stack.len()).collect();
+    // The one between two with names stays, and so does a stack that has none.
+    assert_eq!(depths, [3, 2]);
+}
+
+#[test]
+fn counts_may_be_below_zero() {
+    let text = "heap profile: 1: 2 [3: 4] @ heap_v2/524288\n-2: 1024 [1: 2048] @ 0x9\n-2: -1024 [0: 0] @ 0x9\n";
+    let (profile, warnings) = read(text);
+    assert_eq!(warnings, [""; 0]);
+    assert_eq!(profile.samples.get(0).values[2..], [-2, 1024]);
+    let (objects, bytes) = unbias(2, 1024, 524_288);
+    assert_eq!(profile.samples.get(1).values[2..], [-(objects as i64), -(bytes as i64)]);
+}
+
+#[test]
 fn says_what_can_not_be_read() {
     let (profile, warnings) = read("--- contention:\nnonsense\n1 @ 0x1\n1 2 @ 0x1 zz\n1 2 @ 0x1\n");
     assert_eq!(profile.samples.len(), 1);

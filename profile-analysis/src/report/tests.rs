@@ -79,8 +79,11 @@ block.prof  3 contentions, delay 4.20 ms, 1 sample
 
 goroutine.prof  4 goroutines, 1 sample
   note: without\\u{1b}[2Jtasks
-  goroutine       %  cum       %  function
-          4  100.0%    4  100.0%  0xbeef
+
+goroutine.prof  4 in 1 group
+  0 background, 0 per-request, 4 unknown; 0 long waiting, 0 potentially stuck
+  count  state  wait  category  function
+      4  ?            unknown   0xbeef
 
 trace.json: this is something unknown, not a profile
 mutex.prof: the profile can't be read: bad gzip data after 160 decompressed bytes:

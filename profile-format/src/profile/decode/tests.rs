@@ -374,6 +374,35 @@ fn small_messages_in_great_numbers_stay_small() {
     assert!(matches!(error, DecodeError::TooLarge { .. }), "{error}");
 }
 
+#[test]
+fn frames_are_counted_with_those_inlined() {
+    let mut builder = Builder::new(&[("samples", "count")]);
+    let name = builder.str("f");
+    let function = builder.function(Function { name, ..Function::default() });
+    let lines = [Line { function, line: 1, column: 0 }; 100];
+    let place = builder.location(None, 1, &lines);
+    builder.sample(&[place; 50], &[1], &[]);
+    let bytes = builder.finish().encode_gzip();
+    let enough = DecodeLimits { max_frames: 5000, ..DecodeLimits::default() };
+    assert!(Profile::decode(&bytes, &enough).is_ok() && Stacks::read(&bytes, &enough).is_ok());
+    let limits = DecodeLimits { max_frames: 4999, ..enough };
+    let expected = "the profile has more than 4999 frames in its stacks";
+    assert_eq!(Profile::decode(&bytes, &limits).unwrap_err().to_string(), expected);
+    assert_eq!(Stacks::read(&bytes, &limits).unwrap_err().to_string(), expected);
+    assert!(DecodeLimits::of_file(1 << 20).max_memory < 100 << 20);
+}
+
+#[test]
+fn texts_are_cut_where_a_character_begins() {
+    let mut profile = full();
+    let long = profile.strings.push(&"ä".repeat(100));
+    profile.functions[0].name = long;
+    let mut stacks = Stacks::of(&profile);
+    stacks.shorten_texts(51);
+    assert_eq!(stacks.profile().str(long), "ä".repeat(25) + "\u{2026}");
+    assert_eq!(stacks.profile().str(profile.comments[0]), "made for a test");
+}
+
 /// Makes a profile that uses every field of the model.
 fn full() -> Profile {
     let mut builder = Builder::new(&[("alloc_space", "bytes"), ("inuse_space", "bytes")]);
