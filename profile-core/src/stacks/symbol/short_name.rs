@@ -100,7 +100,7 @@ mod tests {
         assert!(short.starts_with("<tower::layer399::Layer<tower::layer398::Layer<"), "{short}");
         assert!(
             short.ends_with(
-                ", fn() -> Vec<…>> as tower::Service<Request<Body>>>::call::{closure#0}"
+                ", fn() -> Vec<u8>> as tower::Service<Request<Body>>>::call::{closure#0}"
             ),
             "{short}"
         );
