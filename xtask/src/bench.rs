@@ -32,7 +32,7 @@ pub(crate) fn stress(args: &[String]) -> Result<()> {
     if args == ["scrape"] {
         return scrape();
     }
-    run(cargo("build").args(["--release", "--bin", "stress"]))?;
+    run(cargo("build").args(["--release", "--lib", "--bin", "stress"]))?;
     run(program("stress").args(args))
 }
 

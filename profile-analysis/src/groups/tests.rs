@@ -144,6 +144,28 @@ fn tasks_without_a_worker_and_those_that_take_it_are_stuck() {
     assert_eq!(why, "1 woken, but not polled, the longest for 2 min");
 }
 
+/// Threads that a task without a name blocks, as our own dumps mark them: no idle workers, whatever they
+/// wait for.
+#[test]
+fn a_worker_that_is_blocked_in_a_poll_is_stuck() {
+    let thread = |id: u32, labels: &str| {
+        format!(
+            "goroutine {id} [sleep] {{thread: \"tokio-rt-worker\"{labels}}}:\nclock_nanosleep()\n\t?:0\n\
+             std::thread::sleep()\n\t/rustc/1/library/std/src/thread/mod.rs:9\n\
+             app::refresh::{{closure#0}}()\n\t/src/main.rs:7\n\n"
+        )
+    };
+    let text = thread(1, ", blocks: worker") + &thread(2, "") + &thread(3, ", blocks: worker");
+    let dump = read(text.as_bytes());
+    let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
+    assert_eq!((groups.rows.len(), groups.summary.potentially_stuck), (1, 2));
+    let (row, stuck) = (&groups.rows[0], groups.rows[0].stuck.as_ref().unwrap());
+    assert_eq!((row.category, row.rule), (Category::Unknown, Some("blocked-worker")));
+    assert_eq!((stuck.evidence, stuck.count), (Evidence::BlocksWorker, 2));
+    assert_eq!(stuck.why, "`sleep` in a task's poll, so that the worker does nothing else");
+    assert_eq!(stuck.severity.as_deref(), Some("high"));
+}
+
 #[test]
 fn the_longest_wait_of_a_group_counts() {
     let frames = "main.PreLLMHook(0x1)\n\t/src/a.go:5 +0x1\n";

@@ -149,6 +149,12 @@ fn read_last_run(tid: u32) -> Option<Duration> {
     parse_exec_start(&fs::read_to_string(format!("/proc/self/task/{tid}/sched")).ok()?)
 }
 
+/// Returns the time for which a thread has not been running, where the kernel tells.
+pub(crate) fn time_since_last_run(tid: u32) -> Option<Duration> {
+    // This thread is running, so that it ran last just now.
+    read_last_run(own_tid())?.checked_sub(read_last_run(tid)?)
+}
+
 /// Returns the time for which a statistics collector has seen a thread wait.
 fn seen_waiting(tasks: &TaskFolder, tid: u32) -> Option<Duration> {
     waits::waited(tid, SchedStat::parse(tasks.text(tid, "schedstat")?.str()?)?)

@@ -1,0 +1,171 @@
+//! Workers of async runtimes that are blocked inside a task's poll: a thread that sleeps, waits for a
+//! lock or reads a file there keeps every task that it would run from getting on, whether somebody gave
+//! the task a name or not.
+//!
+//! Told from the stack: a worker calls a task through a table of functions, so that the function which
+//! polls it is a frame of its own however the program is built; what runs on the pool that is meant for
+//! blocking, or in `block_in_place`, may block. Told from time: blocked for [`BLOCKED`] by the kernel's
+//! word, or where it says less, still in the same place that much later.
+
+use std::time::{Duration, SystemTime};
+
+use profile_format::profile::Builder;
+
+use crate::threads::raw::{ThreadStack, ThreadState, is_still_blocked, time_since_last_run};
+
+/// Time from which on a worker counts as blocked. Tokio's own advice is to yield ten times as often.
+const BLOCKED: Duration = Duration::from_millis(100);
+
+/// A function of a runtime, and a part of the path of its source where it may be inlined.
+struct RuntimePlace {
+    function: &'static str,
+    file: &'static str,
+}
+
+/// Polls a task of any kind.
+const POLL: [RuntimePlace; 2] = [
+    RuntimePlace { function: "tokio::runtime::task::raw::poll", file: "/src/runtime/task/raw.rs" },
+    RuntimePlace { function: "async_task::raw::RawTask", file: "/src/raw.rs" },
+];
+
+/// Runs what may block.
+const MAY_BLOCK: [RuntimePlace; 3] = [
+    RuntimePlace {
+        function: "tokio::runtime::blocking::pool::",
+        file: "/src/runtime/blocking/pool.rs",
+    },
+    RuntimePlace { function: "blocking::", file: "/blocking-" },
+    RuntimePlace { function: "block_in_place", file: "" },
+];
+
+/// Runs tasks that may not.
+const WORKERS: [RuntimePlace; 5] = [
+    RuntimePlace { function: "tokio::runtime::scheduler::", file: "/src/runtime/scheduler/" },
+    RuntimePlace { function: "tokio::task::local::", file: "/src/task/local.rs" },
+    RuntimePlace {
+        function: "tokio::runtime::local_runtime::",
+        file: "/src/runtime/local_runtime/",
+    },
+    RuntimePlace { function: "async_executor::", file: "/async-executor-" },
+    RuntimePlace { function: "async_global_executor::", file: "/async-global-executor-" },
+];
+
+impl RuntimePlace {
+    fn holds(&self, function: &str, file: &str) -> bool {
+        let of_runtime = |file: &str| file.contains("/tokio-") || file.contains("/async-task-");
+        let is_there = !self.file.is_empty() && file.contains(self.file);
+        function.trim_start_matches('<').contains(self.function)
+            || is_there && (of_runtime(file) || self.file.starts_with("/async-"))
+    }
+}
+
+/// Returns whether a stack is in the poll of a task that a worker runs, by its functions and their
+/// files, the leaf first.
+fn is_in_poll<'a>(mut frames: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+    let is_any = |places: &[RuntimePlace], (function, file): (&str, &str)| {
+        places.iter().any(|place| place.holds(function, file))
+    };
+    for frame in frames.by_ref() {
+        if is_any(&MAY_BLOCK, frame) {
+            return false;
+        }
+        if is_any(&POLL, frame) {
+            break;
+        }
+    }
+    // Who has called the poll decides: workers themselves run on the pool.
+    frames
+        .find_map(|frame| match () {
+            () if is_any(&WORKERS, frame) => Some(true),
+            () if is_any(&MAY_BLOCK, frame) => Some(false),
+            () => None,
+        })
+        .unwrap_or(false)
+}
+
+/// Returns whether a stack of a builder's locations is in the poll of a task that a worker runs.
+pub(crate) fn polls_task(builder: &Builder, stack: &[u32]) -> bool {
+    let profile = builder.profile();
+    let lines = stack.iter().flat_map(|&at| profile.lines_of(&profile.locations[at as usize]));
+    is_in_poll(lines.map(|line| {
+        let function = profile.functions[line.function as usize];
+        (profile.str(function.name), profile.str(function.filename))
+    }))
+}
+
+/// Returns which of these threads, all of them in the poll of a task, are blocked there, and for how
+/// long at least. Looks a second time where the first says too little, which takes a tenth of a second.
+pub(crate) fn find_blocked<'a>(
+    polling: impl Iterator<Item = &'a ThreadStack>,
+    taken: SystemTime,
+) -> Vec<(u32, Duration)> {
+    let blocked = |thread: &&ThreadStack| {
+        matches!(thread.state, ThreadState::Blocked { .. } | ThreadState::Faulting)
+    };
+    let (long, unsure): (Vec<_>, Vec<_>) = polling
+        .filter(blocked)
+        .map(|thread| (thread, thread.waited.unwrap_or_default()))
+        .partition(|&(_, waited)| waited >= BLOCKED);
+    let mut found: Vec<_> = long.iter().map(|&(thread, waited)| (thread.tid, waited)).collect();
+    if !unsure.is_empty() {
+        // A clock that was set back meanwhile lets it wait once more as long.
+        let elapsed = || taken.elapsed().unwrap_or_default();
+        std::thread::sleep(BLOCKED.saturating_sub(elapsed()));
+        let stays = |&(thread, _): &(&ThreadStack, Duration)| {
+            is_still_blocked(thread) && time_since_last_run(thread.tid).is_none_or(|t| t >= BLOCKED)
+        };
+        let stay = unsure.into_iter().filter(stays);
+        found.extend(stay.map(|(thread, waited)| (thread.tid, waited.max(elapsed()))));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKIO: &str = "/home/u/.cargo/registry/src/index/tokio-1.54.1/src";
+
+    fn is_worker(frames: &[(&str, &str)]) -> bool {
+        let files: Vec<_> =
+            frames.iter().map(|(name, file)| (*name, file.replace("$T", TOKIO))).collect();
+        is_in_poll(files.iter().map(|(name, file)| (*name, file.as_str())))
+    }
+
+    #[test]
+    fn a_worker_in_a_poll_is_told_with_and_without_debug_information() {
+        let leaf = ("clock_nanosleep", "");
+        let poll = ("tokio::runtime::task::raw::poll", "");
+        let worker = ("tokio::runtime::scheduler::multi_thread::worker::Context::run_task", "");
+        let pool = ("tokio::runtime::blocking::pool::Inner::run", "");
+        assert!(is_worker(&[leaf, ("app::work", ""), poll, worker, poll, pool]));
+        // On the pool that is for it, and where the program says that it will.
+        assert!(!is_worker(&[leaf, ("app::work", ""), poll, pool]));
+        let in_place =
+            ("tokio::runtime::scheduler::multi_thread::worker::block_in_place::<F, R>", "");
+        assert!(!is_worker(&[leaf, in_place, ("app::work", ""), poll, worker, poll, pool]));
+        // A worker that waits for something to do, and a thread that knows no runtime.
+        assert!(!is_worker(&[
+            ("syscall", ""),
+            ("tokio::runtime::scheduler::multi_thread::park::Parker::park", ""),
+            worker,
+            poll,
+            pool,
+        ]));
+        assert!(!is_worker(&[leaf, ("app::work", ""), ("main", "")]));
+        // Inlined functions have bare names with line tables.
+        assert!(is_worker(&[
+            ("sleep", "/rustc/1/library/std/src/thread/functions.rs"),
+            ("{async_block#0}", "src/main.rs"),
+            ("poll<core::pin::Pin<T>>", "$T/runtime/task/raw.rs"),
+            ("run_task", "$T/runtime/scheduler/multi_thread/worker.rs"),
+        ]));
+        assert!(!is_worker(&[
+            ("sleep", "/rustc/1/library/std/src/thread/functions.rs"),
+            ("poll<T>", "$T/runtime/task/raw.rs"),
+            ("run", "$T/runtime/blocking/pool.rs"),
+        ]));
+        // A task of a `LocalSet`.
+        assert!(is_worker(&[leaf, poll, ("tokio::task::local::LocalSet::tick", "")]));
+    }
+}
