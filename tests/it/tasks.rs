@@ -140,7 +140,8 @@ fn a_worker_that_a_task_without_a_name_blocks_is_found() {
     if !is_own_process(TEST) {
         return;
     }
-    let runtime = runtime(4);
+    // Where this fails it is not waited for.
+    let runtime: &Runtime = Box::leak(Box::new(runtime(4)));
     let lock = Arc::new(Mutex::new(()));
     for _ in 0..2 {
         let lock = Arc::clone(&lock);
@@ -168,9 +169,8 @@ fn a_worker_that_a_task_without_a_name_blocks_is_found() {
     for _ in 0..5 {
         let (profile, text) = dump();
         let blocked = blocks(&text, "blocks: worker}");
-        let sleeping = blocked.iter().filter(|block| block.contains("tasks::sleeps_in_a_poll()"));
-        assert!(sleeping.count() >= 1, "{text}");
-        assert!(blocked.len() <= 2, "{text}");
+        // The one that sleeps, the one that waits for it, or both.
+        assert!((1..=2).contains(&blocked.len()), "{text}");
         assert!(!blocked.iter().any(|block| block.contains("sleeps_where_it_may")), "{text}");
         let comments = profile.comments.iter().map(|&comment| profile.str(comment));
         let told = comments.filter(|comment| comment.contains("has been blocked in a task's poll"));
@@ -180,7 +180,6 @@ fn a_worker_that_a_task_without_a_name_blocks_is_found() {
         let stuck = groups.rows[0].stuck.as_ref().expect("stands first");
         assert_eq!(stuck.evidence, analysis::groups::Evidence::BlocksWorker);
     }
-    runtime.shutdown_background();
 }
 
 #[test]

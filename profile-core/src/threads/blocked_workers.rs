@@ -5,16 +5,20 @@
 //! Told from the stack: a worker calls a task through a table of functions, so that the function which
 //! polls it is a frame of its own however the program is built; what runs on the pool that is meant for
 //! blocking, or in `block_in_place`, may block. Told from time: blocked for [`BLOCKED`] by the kernel's
-//! word, or where it says less, still in the same place that much later.
+//! word, or where it says less, still in the same place that much later. A worker that is running, between
+//! two blocking calls maybe, is looked at a second time too.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use profile_format::profile::Builder;
 
-use crate::threads::raw::{ThreadStack, ThreadState, is_still_blocked, time_since_last_run};
+use crate::threads::raw::{ThreadStack, ThreadState, read_blocked_again};
 
 /// Time from which on a worker counts as blocked. Tokio's own advice is to yield ten times as often.
 const BLOCKED: Duration = Duration::from_millis(100);
+/// Time that a second look comes later than it would have to: one that blocks right after the first has
+/// done so for long enough by then.
+const MARGIN: Duration = Duration::from_millis(10);
 
 /// A function of a runtime, and a part of the path of its source where it may be inlined.
 struct RuntimePlace {
@@ -59,12 +63,13 @@ impl RuntimePlace {
     }
 }
 
+fn is_any(places: &[RuntimePlace], (function, file): (&str, &str)) -> bool {
+    places.iter().any(|place| place.holds(function, file))
+}
+
 /// Returns whether a stack is in the poll of a task that a worker runs, by its functions and their
 /// files, the leaf first.
 fn is_in_poll<'a>(mut frames: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
-    let is_any = |places: &[RuntimePlace], (function, file): (&str, &str)| {
-        places.iter().any(|place| place.holds(function, file))
-    };
     for frame in frames.by_ref() {
         if is_any(&MAY_BLOCK, frame) {
             return false;
@@ -85,39 +90,71 @@ fn is_in_poll<'a>(mut frames: impl Iterator<Item = (&'a str, &'a str)>) -> bool 
 
 /// Returns whether a stack of a builder's locations is in the poll of a task that a worker runs.
 pub(crate) fn polls_task(builder: &Builder, stack: &[u32]) -> bool {
-    let profile = builder.profile();
-    let lines = stack.iter().flat_map(|&at| profile.lines_of(&profile.locations[at as usize]));
-    is_in_poll(lines.map(|line| {
-        let function = profile.functions[line.function as usize];
-        (profile.str(function.name), profile.str(function.filename))
-    }))
+    is_in_poll(functions(builder, stack))
 }
 
-/// Returns which of these threads, all of them in the poll of a task, are blocked there, and for how
-/// long at least. Looks a second time where the first says too little, which takes a tenth of a second.
-pub(crate) fn find_blocked<'a>(
-    polling: impl Iterator<Item = &'a ThreadStack>,
-    taken: SystemTime,
-) -> Vec<(u32, Duration)> {
-    let blocked = |thread: &&ThreadStack| {
-        matches!(thread.state, ThreadState::Blocked { .. } | ThreadState::Faulting)
-    };
-    let (long, unsure): (Vec<_>, Vec<_>) = polling
-        .filter(blocked)
-        .map(|thread| (thread, thread.waited.unwrap_or_default()))
-        .partition(|&(_, waited)| waited >= BLOCKED);
-    let mut found: Vec<_> = long.iter().map(|&(thread, waited)| (thread.tid, waited)).collect();
-    if !unsure.is_empty() {
-        // A clock that was set back meanwhile lets it wait once more as long.
-        let elapsed = || taken.elapsed().unwrap_or_default();
-        std::thread::sleep(BLOCKED.saturating_sub(elapsed()));
-        let stays = |&(thread, _): &(&ThreadStack, Duration)| {
-            is_still_blocked(thread) && time_since_last_run(thread.tid).is_none_or(|t| t >= BLOCKED)
-        };
-        let stay = unsure.into_iter().filter(stays);
-        found.extend(stay.map(|(thread, waited)| (thread.tid, waited.max(elapsed()))));
+/// Returns the functions of a stack and their files, the leaf first.
+fn functions<'a>(
+    builder: &'a Builder,
+    stack: &'a [u32],
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let profile = builder.profile();
+    let lines = stack.iter().flat_map(|&at| profile.lines_of(&profile.locations[at as usize]));
+    lines.map(|line| {
+        let function = profile.functions[line.function as usize];
+        (profile.str(function.name), profile.str(function.filename))
+    })
+}
+
+/// Returns whether a stack of a builder's locations is a worker's.
+pub(crate) fn is_worker(builder: &Builder, stack: &[u32]) -> bool {
+    functions(builder, stack).any(|frame| is_any(&WORKERS, frame))
+}
+
+/// Returns whether it is known that a thread has been blocked for long.
+pub(crate) fn is_long_blocked(thread: &ThreadStack) -> bool {
+    is_blocked(thread) && thread.waited.is_some_and(|waited| waited >= BLOCKED)
+}
+
+fn is_blocked(thread: &ThreadStack) -> bool {
+    matches!(thread.state, ThreadState::Blocked { .. } | ThreadState::Faulting)
+}
+
+/// Looks again at workers that were running, or were blocked for less than [`BLOCKED`] so far, until it is
+/// known of each whether it is blocked: three times at most. Returns those that are, as they are then.
+pub(crate) fn look_again(tids: &[u32]) -> Vec<ThreadStack> {
+    let mut unsure: Vec<_> = tids.iter().map(|&tid| (tid, read_blocked_again(tid))).collect();
+    let mut found = Vec::new();
+    for look in 0..3 {
+        let (long, short): (Vec<_>, _) = unsure
+            .into_iter()
+            .partition(|(_, thread)| thread.as_ref().is_some_and(is_long_blocked));
+        found.extend(long.into_iter().filter_map(|(_, thread)| thread));
+        unsure = short;
+        // Who runs may block at once. Who is at it still the second time has work to do.
+        if look > 0 {
+            unsure.retain(|(_, thread)| thread.is_some());
+        }
+        if unsure.is_empty() || look == 2 {
+            break;
+        }
+        std::thread::sleep(BLOCKED + MARGIN);
+        for (tid, thread) in &mut unsure {
+            *thread = look_once_more(*tid, thread.take());
+        }
     }
     found
+}
+
+/// Reads a worker once more, a while after it was read.
+fn look_once_more(tid: u32, first: Option<ThreadStack>) -> Option<ThreadStack> {
+    let second = read_blocked_again(tid)?;
+    if second.waited.is_some() {
+        return Some(second);
+    }
+    // Nobody tells how long: what is in the same place counts as not having moved.
+    let stays = first.is_some_and(|first| first.sp == second.sp && first.state == second.state);
+    Some(ThreadStack { waited: stays.then_some(BLOCKED), ..second })
 }
 
 #[cfg(test)]

@@ -71,7 +71,7 @@ impl Window for ThreadDump {
                 kind: Kind::Goroutine,
                 source: source.into(),
             })?;
-            let dump = ResolvedThreads::new(&threads, &tasks, taken);
+            let dump = ResolvedThreads::new(threads, &tasks, taken);
             let mut text = dump.text();
             text.push_str(&tasks.text(|tid| dump.stack_of(tid)));
             Ok(vec![
@@ -86,8 +86,8 @@ impl Window for ThreadDump {
 const HEADER: usize = 80;
 
 /// Threads with their stacks resolved, each distinct stack once.
-struct ResolvedThreads<'a> {
-    threads: &'a [ThreadStack],
+struct ResolvedThreads {
+    threads: Vec<ThreadStack>,
     profile: Profile,
     /// The index of each thread's stack.
     stacks: Vec<usize>,
@@ -133,31 +133,79 @@ struct SampleKey<'a> {
     labels: Vec<(&'static str, String)>,
 }
 
-impl<'a> ResolvedThreads<'a> {
-    fn new(threads: &'a [ThreadStack], tasks: &ListedTasks, taken: SystemTime) -> Self {
-        let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
-        let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
+/// The stacks of threads, each distinct one once.
+struct DistinctStacks {
+    /// The index of each thread's stack.
+    of_threads: Vec<usize>,
+    locations: Vec<Vec<u32>>,
+    facts: Vec<StackFacts>,
+}
+
+impl DistinctStacks {
+    fn new(threads: &[ThreadStack], builder: &mut Builder, locator: &mut AddressLocator) -> Self {
         let mut known: HashMap<&[u64], usize> = HashMap::new();
         let mut locations: Vec<Vec<u32>> = Vec::new();
-        let mut stacks = Vec::with_capacity(threads.len());
+        let mut of_threads = Vec::with_capacity(threads.len());
         for thread in threads {
-            let stack = *known.entry(&thread.addresses).or_insert_with(|| {
+            of_threads.push(*known.entry(&thread.addresses).or_insert_with(|| {
                 let addresses = thread.addresses.iter();
-                locations.push(addresses.map(|&at| locator.location(&mut builder, at)).collect());
+                locations.push(addresses.map(|&at| locator.location(builder, at)).collect());
                 locations.len() - 1
-            });
-            stacks.push(stack);
+            }));
         }
-        let facts: Vec<_> = locations.iter().map(|stack| StackFacts::of(&builder, stack)).collect();
-        let facts_of = || threads.iter().zip(stacks.iter().map(|&at| &facts[at]));
-        let cycles = deadlock::find(facts_of().map(|(thread, facts)| (thread, facts.lock)));
-        let polling = facts_of()
-            .filter(|(thread, facts)| facts.polls_task && !tasks.is_blocked_by_named(thread.tid));
-        let blocked = blocked_workers::find_blocked(polling.map(|(thread, _)| thread), taken);
-        let findings = ThreadFindings { cycles, blocked };
-        add_samples(&mut builder, threads, &stacks, &findings, |key| {
-            (locations[key.stack].as_slice(), facts[key.stack].category(key.name))
+        let facts = locations.iter().map(|stack| StackFacts::of(builder, stack)).collect();
+        DistinctStacks { of_threads, locations, facts }
+    }
+
+    fn with_facts<'a>(
+        &'a self,
+        threads: &'a [ThreadStack],
+    ) -> impl Iterator<Item = (&'a ThreadStack, &'a StackFacts)> {
+        threads.iter().zip(self.of_threads.iter().map(|&at| &self.facts[at]))
+    }
+}
+
+/// Looks again at workers that may be blocked. Returns whether any was found to be.
+fn look_again_at_workers(
+    threads: &mut [ThreadStack],
+    stacks: &DistinctStacks,
+    tasks: &ListedTasks,
+) -> bool {
+    let may_be_blocked = |(thread, facts): &(&ThreadStack, &StackFacts)| match thread.state {
+        ThreadState::Running => facts.is_worker && !tasks.is_polled_by(thread.tid),
+        _ => facts.polls_task && !blocked_workers::is_long_blocked(thread),
+    };
+    let unsure = stacks.with_facts(threads).filter(may_be_blocked);
+    let unsure: Vec<u32> = unsure.map(|(thread, _)| thread.tid).collect();
+    let found = blocked_workers::look_again(&unsure);
+    let is_any = !found.is_empty();
+    for again in found {
+        if let Some(thread) = threads.iter_mut().find(|thread| thread.tid == again.tid) {
+            *thread = again;
+        }
+    }
+    is_any
+}
+
+impl ResolvedThreads {
+    fn new(mut threads: Vec<ThreadStack>, tasks: &ListedTasks, taken: SystemTime) -> Self {
+        let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
+        let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
+        let mut stacks = DistinctStacks::new(&threads, &mut builder, &mut locator);
+        if look_again_at_workers(&mut threads, &stacks, tasks) {
+            stacks = DistinctStacks::new(&threads, &mut builder, &mut locator);
+        }
+        let waiting = stacks.with_facts(&threads).map(|(thread, facts)| (thread, facts.lock));
+        let cycles = deadlock::find(waiting);
+        let blocked = stacks.with_facts(&threads).filter(|(thread, facts)| {
+            facts.polls_task
+                && blocked_workers::is_long_blocked(thread)
+                && !tasks.is_blocked_by_named(thread.tid)
         });
+        let blocked = blocked.map(|(thread, _)| (thread.tid, thread.waited.unwrap_or_default()));
+        let findings = ThreadFindings { cycles, blocked: blocked.collect() };
+        add_samples(&mut builder, &threads, &stacks, &findings);
+        let DistinctStacks { of_threads: stacks, locations, .. } = stacks;
         let locations_of = |tid: u32| {
             let index = threads.iter().position(|thread| thread.tid == tid)?;
             Some((locations[stacks[index]].as_slice(), ""))
@@ -165,8 +213,8 @@ impl<'a> ResolvedThreads<'a> {
         tasks.add_to(&mut builder, locations_of);
         builder
             .comment("engine: profilez, /proc for threads that wait, a signal for those that run");
-        findings.describe(threads).iter().for_each(|finding| builder.comment(finding));
-        note_truncated(&mut builder, threads);
+        findings.describe(&threads).iter().for_each(|finding| builder.comment(finding));
+        note_truncated(&mut builder, &threads);
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
         let frames = locations.iter().map(|stack| format_frames(&profile, stack)).collect();
@@ -211,6 +259,7 @@ impl<'a> ResolvedThreads<'a> {
 struct StackFacts {
     lock: Option<AwaitedLock>,
     is_idle: bool,
+    is_worker: bool,
     /// True in the poll of a task that a worker runs.
     polls_task: bool,
 }
@@ -221,6 +270,7 @@ impl StackFacts {
         StackFacts {
             lock: AwaitedLock::of(&names.iter()),
             is_idle: site::find_idle_word(names.iter()).is_some(),
+            is_worker: blocked_workers::is_worker(builder, stack),
             polls_task: blocked_workers::polls_task(builder, stack),
         }
     }
@@ -263,16 +313,15 @@ impl ThreadFindings {
 }
 
 /// Adds a sample for the threads of the same name, state, stack and findings, in the order they come.
-fn add_samples<'a, 'b>(
+fn add_samples<'a>(
     builder: &mut Builder,
     threads: &'a [ThreadStack],
-    stacks: &[usize],
+    stacks: &DistinctStacks,
     findings: &ThreadFindings,
-    facts: impl Fn(&SampleKey<'a>) -> (&'b [u32], &'static str),
 ) {
     let mut samples: Vec<(SampleKey<'a>, i64)> = Vec::new();
     let mut known: HashMap<SampleKey<'a>, usize> = HashMap::new();
-    for (thread, &stack) in threads.iter().zip(stacks) {
+    for (thread, &stack) in threads.iter().zip(&stacks.of_threads) {
         let (state, labels) = (state_word(thread.state), findings.labels(thread.tid));
         let key = SampleKey { name: &thread.name, state, stack, labels };
         let sample = *known.entry(key.clone()).or_insert_with(|| {
@@ -282,7 +331,7 @@ fn add_samples<'a, 'b>(
         samples[sample].1 += 1;
     }
     for (key, count) in samples {
-        let (locations, category) = facts(&key);
+        let category = stacks.facts[key.stack].category(key.name);
         let mut labels = vec![
             builder.text_label("thread", key.name),
             builder.text_label("state", key.state),
@@ -290,7 +339,7 @@ fn add_samples<'a, 'b>(
         ];
         let more = key.labels.iter().map(|(name, value)| builder.text_label(name, value));
         labels.extend(more);
-        builder.sample(locations, &[count], &labels);
+        builder.sample(&stacks.locations[key.stack], &[count], &labels);
     }
 }
 
@@ -382,7 +431,8 @@ mod tests {
         let waiting = || {
             let threads = raw::read_all_stacks().unwrap();
             let text = {
-                let dump = ResolvedThreads::new(&threads, &ListedTasks::now(), SystemTime::now());
+                let dump =
+                    ResolvedThreads::new(threads.clone(), &ListedTasks::now(), SystemTime::now());
                 dump.profile.check().unwrap();
                 for sample in dump.profile.samples.iter() {
                     let keys: Vec<_> =

@@ -115,6 +115,11 @@ impl ListedTasks {
         }
     }
 
+    /// Returns whether a thread polls a task that has a name.
+    pub(crate) fn is_polled_by(&self, tid: u32) -> bool {
+        self.running.iter().any(|(status, _)| status.state == State::Running { thread: tid })
+    }
+
     /// Returns whether a thread is blocked by a task that has a name.
     pub(crate) fn is_blocked_by_named(&self, tid: u32) -> bool {
         let blocks = |status: &Status| {

@@ -22,7 +22,7 @@ use crate::cpu::sampler::threads::{LOST, ThreadTimers};
 use crate::cpu::sampler::{DEPTH, StartError};
 use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::stacks::raw::task::name_of;
-use crate::sys::own_work::OwnWork;
+use crate::sys::own_work::{OwnWork, own_threads};
 
 /// Samples that may wait to be drained. At 1 KiB each this is 2 MiB.
 const RING: usize = 2048;
@@ -276,6 +276,7 @@ impl ControllerThread {
         let mut key: Vec<u64> = Vec::with_capacity(DEPTH + 1);
         let mut unarmed: Vec<u32> = Vec::new();
         let shared = Arc::clone(&self.shared);
+        let own = own_threads();
         shared.ring.drain(|head, stack| {
             self.foreign.note_sample();
             let name = match self.timers.name_of(head.tid) {
@@ -293,6 +294,11 @@ impl ControllerThread {
             self.account.add_sampled(weight);
             if head.by_process {
                 weight += self.account.take_owed(weight);
+            }
+            if own.contains(&head.tid) {
+                let time = Duration::from_nanos(weight.cast_unsigned());
+                guards.iter_mut().for_each(|stacks| stacks.own += time);
+                return;
             }
             key.clear();
             key.push(name);
