@@ -158,7 +158,7 @@ fn rank_groups(
     let groups = FrameGroups::new(frames, query.by);
     let hides = query.by == By::Caller;
     let hidden: Vec<bool> =
-        frames.functions.iter().map(|named| hides && named.is_plumbing()).collect();
+        frames.functions.iter().map(|named| hides && named.owner().is_plumbing()).collect();
     let places: Vec<(u32, bool)> = (frames.frames.iter().zip(&groups.of_frame))
         .map(|(frame, &group)| (group, hidden[frame.function as usize]))
         .collect();

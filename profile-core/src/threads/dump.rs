@@ -19,6 +19,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use profile_format::owner::find_idle_word;
 use profile_format::profile::{Builder, Profile};
 use profile_format::{DUMP_FILE_NAME, Kind, ProfileShape, Unavailable};
 
@@ -31,8 +32,7 @@ use crate::threads::deadlock::{self, AwaitedLock, LockCycle};
 use crate::threads::raw::{self, ThreadStack, ThreadState};
 use crate::threads::tasks::{ListedTasks, ThreadText};
 use crate::threads::text::{format_label, format_wait};
-use crate::waits::encode::StackNames;
-use crate::waits::site;
+use crate::waits::encode::StackFrames;
 
 /// Thread dumps, with what tasks wait in where that is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -116,8 +116,7 @@ impl<'a> ResolvedThreads<'a> {
         let mut group_of: HashMap<(&str, &str, usize, Option<usize>), usize> = HashMap::new();
         for thread in threads {
             let stack = *known.entry(&thread.addresses).or_insert_with(|| {
-                let addresses = thread.addresses.iter();
-                locations.push(addresses.map(|&at| locator.location(&mut builder, at)).collect());
+                locations.push(locator.stack(&mut builder, thread.addresses.iter().copied()));
                 locations.len() - 1
             });
             stacks.push(stack);
@@ -207,10 +206,10 @@ struct StackFacts {
 
 impl StackFacts {
     fn of(builder: &Builder, stack: &[u32]) -> StackFacts {
-        let names = StackNames::of(builder, stack);
+        let stack = StackFrames::of(builder, stack);
         StackFacts {
-            lock: AwaitedLock::of(&names.iter()),
-            is_idle: site::find_idle_word(names.iter()).is_some(),
+            lock: AwaitedLock::of(&stack.frames),
+            is_idle: find_idle_word(&stack.frames).is_some(),
         }
     }
 

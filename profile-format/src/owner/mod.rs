@@ -270,10 +270,9 @@ pub fn is_allocating(function: &str, file: &str) -> bool {
         },
         _ => {
             let plain = function.trim_start_matches('<');
-            let is_known = |module: &&str| plain.starts_with(*module);
-            let modules = ["alloc::alloc::", "alloc::raw_vec::", "core::alloc::"];
+            let mut modules = ["alloc::alloc::", "alloc::raw_vec::", "core::alloc::"].iter();
             FrameOwner::of(function, &file) == FrameOwner::Standard
-                && modules.iter().any(|m| is_known(m))
+                && modules.any(|module| plain.starts_with(module))
         }
     }
 }
