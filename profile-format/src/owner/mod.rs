@@ -192,6 +192,10 @@ fn known_owner(name: &str, module: &str, function: &str) -> Option<FrameOwner> {
             module.split('/').any(|part| part == "tests") || function.contains("::tests::");
         return (!is_test).then(|| FrameOwner::Profiler(own_frame(part, module)));
     }
+    if is_same_crate(name, "tokio") && module.split('/').next() == Some("loom") {
+        // Its way to locks.
+        return Some(FrameOwner::Locks);
+    }
     if is_in(&ALLOCATORS) {
         Some(FrameOwner::Allocator)
     } else if is_in(&LOCKS) {

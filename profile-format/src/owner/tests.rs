@@ -68,6 +68,12 @@ fn knows_runtimes_and_locks() {
         FrameOwner::Locks,
     );
     check("<parking::Parker>::park", "", FrameOwner::Locks);
+    check("tokio::loom::std::parking_lot::Condvar::wait", "", FrameOwner::Locks);
+    check(
+        "wait<()>",
+        &format!("{REGISTRY}/tokio-1.48.0/src/loom/std/parking_lot.rs"),
+        FrameOwner::Locks,
+    );
 }
 
 #[test]

@@ -244,7 +244,7 @@ fn is_wait_frame(frame: &FrameText<'_>) -> bool {
     match frame.owner {
         FrameOwner::Standard | FrameOwner::Locks | FrameOwner::Allocator => true,
         FrameOwner::Runtime => {
-            let waits = ["tokio::loom::", "mio::", "polling::"];
+            let waits = ["mio::", "polling::"];
             waits.iter().any(|start| plain(&frame.name).starts_with(start))
         }
         FrameOwner::Profiler(own) => own == super::OwnFrame::Passing,

@@ -125,6 +125,9 @@ impl LeakWatch {
             .then(|| (site.live_bytes as f64 / site.alloc_bytes as f64).min(1.0));
         // Most sites are none, however they have grown.
         severity(true, retention, site.live_bytes)?;
+        if site.is_own() {
+            return None;
+        }
         // Looks that are far enough from this one.
         let before =
             self.looks.iter().filter(|look| now.duration_since(look.taken) >= SHORTEST_GAP);
