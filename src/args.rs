@@ -256,6 +256,10 @@ pub(crate) struct ReportArgs {
     #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = parse_rows)]
     pub(crate) rows: usize,
 
+    /// Only the program's own functions: all libraries are charged to those that called them.
+    #[arg(long)]
+    pub(crate) only_mine: bool,
+
     /// Take off what a log has put before each line of a dump.
     #[arg(long)]
     pub(crate) strip_prefix: bool,
@@ -358,6 +362,10 @@ pub(crate) struct TopArgs {
     #[arg(long, value_name = "WHAT")]
     pub(crate) by: Option<RankingRow>,
 
+    /// Only the program's own functions: all libraries are charged to those that called them.
+    #[arg(long)]
+    pub(crate) only_mine: bool,
+
     /// The most rows; 0 for all.
     #[arg(short = 'n', long, value_name = "N", default_value = "30", value_parser = parse_rows)]
     pub(crate) rows: usize,
@@ -399,9 +407,10 @@ pub(crate) struct SelectArgs {
 /// A row of a ranking, as the command line calls it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum RankingRow {
-    /// A function by its name.
+    /// A function by its name and file.
     Function,
-    /// A function, with the standard library and allocators charged to who called them.
+    /// A function, with the standard library, allocators, locks and runtimes charged to who called
+    /// them.
     Caller,
     /// A line of a function.
     Line,
@@ -457,6 +466,10 @@ pub(crate) struct FlameArgs {
     /// Show what is called by what.
     #[arg(long)]
     pub(crate) inverted: bool,
+
+    /// Only the program's own functions: all libraries are charged to those that called them.
+    #[arg(long)]
+    pub(crate) only_mine: bool,
 
     /// Overwrite a file that exists.
     #[arg(long)]

@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write as _};
 use std::net::ToSocketAddrs as _;
 use std::process::ExitCode;
 
+use profilez::analysis::report::ReportOptions;
 use profilez::archive::{Bundle, BundleReader, Limits};
 use profilez::core::{Collectors, DEFAULT_MAX_WINDOW, Kind, MIN_WINDOW, waits};
 use profilez::format::{format_duration, parse_duration};
@@ -76,7 +77,10 @@ pub(crate) fn run(args: &DemoArgs) -> Result<ExitCode, CommandFailure> {
     let bundle = Bundle::read(&bytes[..], &Limits::default())?;
     let checks = check::compare(&bundle, &known)?;
     let failed = bundle.manifest.as_ref().is_none_or(|manifest| !manifest.errors.is_empty());
-    let report = report::read_bundle(BundleReader::open(&bytes[..], &Limits::default())?, ROWS);
+    let report = report::read_bundle(
+        BundleReader::open(&bytes[..], &Limits::default())?,
+        &ReportOptions::rows(ROWS),
+    );
     if args.json {
         let both = serde_json::json!({ "report": report, "known": checks });
         output::print_json(&both, output::JsonLayout::Pretty)?;

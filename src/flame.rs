@@ -53,8 +53,9 @@ pub(crate) fn run(args: &FlameArgs) -> Result<ExitCode, CommandFailure> {
         base.as_ref().map(|(name, bytes)| profiles::read(name, bytes, &args.select)).transpose()?;
     let wanted = args.select.sample_type.as_deref();
     let named = |error| format!("{name}: {}", output::chain(&error));
-    let flame = Flame::new(&profile.stacks, base.as_ref().map(|base| &base.stacks), wanted)
-        .map_err(named)?;
+    let make = if args.only_mine { Flame::only_mine } else { Flame::new };
+    let base = base.as_ref().map(|base| &base.stacks);
+    let flame = make(&profile.stacks, base, wanted).map_err(named)?;
     let title = title(args);
     let text = match picture {
         PictureForm::Svg => svg(&flame, &title, args.inverted),

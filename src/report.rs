@@ -5,7 +5,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use profilez::analysis::dump::{Dump, Options};
-use profilez::analysis::report::{self, DumpSummary, Report as Profiles};
+use profilez::analysis::report::{self, DumpSummary, Report as Profiles, ReportOptions};
 use profilez::analysis::trace::{Finding, TraceLimits, findings, render_findings, summarize};
 use profilez::analysis::{Format, sniff};
 use profilez::archive::{BundleReader, Contents, Manifest};
@@ -49,6 +49,10 @@ pub(crate) fn run(args: &ReportArgs) -> Result<ExitCode, CommandFailure> {
     Ok(ExitCode::from(if partial { output::PARTIAL } else { 0 }))
 }
 
+fn options_of(args: &ReportArgs) -> ReportOptions {
+    ReportOptions { rows: args.rows, only_mine: args.only_mine }
+}
+
 fn report_of_dump(args: &ReportArgs, dump: &Dump) -> FileReport {
     report_of_one(report::of_dump(&args.file, dump, args.rows), dump.truncated())
 }
@@ -59,7 +63,7 @@ fn report_of_one(profiles: Profiles, truncated: bool) -> FileReport {
 
 fn read(args: &ReportArgs, options: &Options) -> Result<FileReport, CommandFailure> {
     let bytes = match input::stream(&args.file)? {
-        FileStream::Bundle(reader) => return Ok(read_bundle(*reader, args.rows)),
+        FileStream::Bundle(reader) => return Ok(read_bundle(*reader, &options_of(args))),
         FileStream::Bytes(bytes) => bytes,
     };
     if dumps::is_dump(&bytes, options)
@@ -67,7 +71,7 @@ fn read(args: &ReportArgs, options: &Options) -> Result<FileReport, CommandFailu
     {
         return Ok(report_of_dump(args, &dump));
     }
-    let profiles = report::report([(args.file.as_str(), bytes.as_slice())], args.rows);
+    let profiles = report::report([(args.file.as_str(), bytes.as_slice())], &options_of(args));
     if let Some(note) = profiles.notes.first() {
         return Err(format!("{}: {}{}", note.name, note.text, dumps::hint(&bytes)).into());
     }
@@ -76,7 +80,10 @@ fn read(args: &ReportArgs, options: &Options) -> Result<FileReport, CommandFailu
 }
 
 /// Makes the report of a bundle, of which one entry at a time is in memory.
-pub(crate) fn read_bundle<R: Read>(mut reader: BundleReader<R>, rows: usize) -> FileReport {
+pub(crate) fn read_bundle<R: Read>(
+    mut reader: BundleReader<R>,
+    options: &ReportOptions,
+) -> FileReport {
     let (mut found, mut of_traces) = (Vec::new(), Vec::new());
     let profiles = report::report(
         std::iter::from_fn(|| {
@@ -103,7 +110,7 @@ pub(crate) fn read_bundle<R: Read>(mut reader: BundleReader<R>, rows: usize) -> 
                 }
             }
         }),
-        rows,
+        options,
     );
     let Contents { manifest, truncated, warnings, .. } = reader.finish();
     let mut warnings = input::warning_texts(&warnings);

@@ -21,6 +21,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, CommandFailure> {
         sample_type: args.select.sample_type.clone(),
         by,
         cum: args.cum,
+        only_mine: args.only_mine,
         limit: Some(args.rows),
     };
     let top = top(&profile.stacks, &options)
@@ -32,7 +33,10 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, CommandFailure> {
         output::print_json(&top, output::JsonLayout::Pretty)?;
     } else {
         output::print(&output::with_table_head(&render(&top, by, output::width()), 2))?;
-        if args.by.is_none() && CALLED.iter().any(|shape| shape.has_type(&top.sample_type)) {
+        if args.by.is_none()
+            && !args.only_mine
+            && CALLED.iter().any(|shape| shape.has_type(&top.sample_type))
+        {
             output::note(
                 "`--by caller` charges the standard library and allocators to who called them",
             );

@@ -11,7 +11,7 @@ use crate::Result;
 use crate::distinct::DistinctIndex;
 use crate::frames::{FrameRef, FrameTable};
 use crate::hash::KeyedHashBuilder;
-use crate::table::{StackWriter, TextColumns, format_place, frames_below_leaf};
+use crate::table::{PlaceNames, StackWriter, TextColumns, frames_below_leaf};
 use crate::top::{By, RankQuery, TopRow, rank, sample_type, saturate};
 use crate::units::{format_percent, format_value};
 
@@ -167,6 +167,13 @@ struct SitePlace {
     stack: usize,
 }
 
+impl PendingChange<'static> {
+    fn of_row(row: &TopRow, base: RowValue, new: RowValue) -> PendingChange<'static> {
+        let (name, file) = (row.name.clone().into(), row.file.clone().into());
+        PendingChange { name, file, line: row.line, base, new, site: None }
+    }
+}
+
 impl PendingChange<'_> {
     fn finish(self, stack: Vec<String>) -> Change {
         let PendingChange { name, file, line, base, new, .. } = self;
@@ -187,25 +194,59 @@ impl PendingChange<'_> {
 
 /// Returns the functions, lines or files of both profiles with their values.
 fn compare_rows(base: ChangeSide<'_>, new: ChangeSide<'_>, by: By) -> Vec<PendingChange<'static>> {
-    let mut rows: Vec<PendingChange<'static>> = Vec::new();
-    let mut row_numbers = HashMap::new();
-    for (is_new, ChangeSide { stacks, frames, column: index }) in [(true, new), (false, base)] {
-        let query = RankQuery { index, companion: None, by, cum: false, limit: usize::MAX };
-        for ranked in rank(stacks, frames, &query).rows {
-            let TopRow { name, file, line, flat, cum, .. } = ranked.row;
-            // A function is the same where its lines have moved.
-            let place = if by == By::Line { (file.clone(), line) } else { Default::default() };
-            let number = *row_numbers.entry((name.clone(), place)).or_insert_with(|| {
-                let (name, file) = (name.into(), file.into());
-                let (base, new) = Default::default();
-                rows.push(PendingChange { name, file, line, base, new, site: None });
-                rows.len() - 1
-            });
-            let row = &mut rows[number];
-            *(if is_new { &mut row.new } else { &mut row.base }) = RowValue { flat, cum };
+    let mut rows = [new, base].map(|side| {
+        let ChangeSide { stacks, frames, column } = side;
+        rank(stacks, frames, &RankQuery::new(column, by)).rows
+    });
+    let [of_new, of_base] = &mut rows;
+    let mut number_of: HashMap<_, usize> = HashMap::new();
+    let mut changes: Vec<PendingChange<'static>> = Vec::new();
+    for (number, ranked) in of_new.iter().enumerate() {
+        let value = RowValue { flat: ranked.row.flat, cum: ranked.row.cum };
+        changes.push(PendingChange::of_row(&ranked.row, RowValue::default(), value));
+        number_of.insert(row_key(&ranked.row, by), number);
+    }
+    let mut is_paired = vec![false; changes.len()];
+    let mut unpaired = Vec::new();
+    for ranked in of_base.iter() {
+        match number_of.get(&row_key(&ranked.row, by)) {
+            Some(&number) => {
+                is_paired[number] = true;
+                changes[number].base = RowValue { flat: ranked.row.flat, cum: ranked.row.cum };
+            }
+            None => unpaired.push(&ranked.row),
         }
     }
-    rows
+    // Another folder, or another version of a library: it is the same where it is the only one.
+    let mut moved: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (number, ranked) in of_new.iter().enumerate().filter(|&(number, _)| !is_paired[number]) {
+        moved.entry(moved_key(&ranked.row)).or_default().push(number);
+    }
+    let mut same_base: HashMap<(&str, &str), usize> = HashMap::new();
+    unpaired.iter().for_each(|row| *same_base.entry(moved_key(row)).or_default() += 1);
+    for row in unpaired {
+        let value = RowValue { flat: row.flat, cum: row.cum };
+        let key = moved_key(row);
+        match moved.get(&key).map(Vec::as_slice) {
+            Some(&[number]) if by != By::Line && same_base[&key] == 1 => {
+                changes[number].base = value;
+            }
+            _ => changes.push(PendingChange::of_row(row, value, RowValue::default())),
+        }
+    }
+    changes
+}
+
+/// Returns the texts and the line that tell a row from others.
+fn row_key(row: &TopRow, by: By) -> (&str, &str, i64) {
+    // A function is the same where its lines have moved.
+    let line = if by == By::Line { row.line } else { 0 };
+    (&row.name, &row.file, line)
+}
+
+/// Returns what a row has in common with the same function of a file that was moved.
+fn moved_key(row: &TopRow) -> (&str, &str) {
+    (&row.name, row.file.rsplit(['/', '\\']).next().unwrap_or_default())
 }
 
 /// Returns the stacks whose values differ, identified by their functions and lines.
@@ -282,6 +323,8 @@ pub fn render_changes(changes: &Changes, by: By, width: usize) -> String {
         true => TextColumns::new(&["change", "before", "after", "site"]),
         false => TextColumns::new(&["change", "before", "after", "cum", "function"]),
     };
+    let places =
+        PlaceNames::new(changes.rows.iter().map(|row| (row.name.as_str(), row.file.as_str())));
     for row in &changes.rows {
         let mut figures = vec![signed(row.flat), value(row.base_flat), value(row.new_flat)];
         if !by_site {
@@ -289,7 +332,7 @@ pub fn render_changes(changes: &Changes, by: By, width: usize) -> String {
         }
         table.add_row(
             figures,
-            format_place(&row.name, &row.file, row.line),
+            places.format(&row.name, &row.file, row.line),
             frames_below_leaf(&row.stack),
         );
     }

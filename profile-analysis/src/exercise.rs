@@ -6,7 +6,7 @@ use crate::changes::{ChangesOptions, changes};
 use crate::flame::{Flame, folded, html, svg};
 use crate::inspect::facts;
 use crate::read;
-use crate::report::report;
+use crate::report::{ReportOptions, report};
 use crate::top::{By, TopOptions, saturate, top};
 
 /// Reads bytes as a profile and asks everything; the answers must agree with each other.
@@ -40,7 +40,7 @@ pub fn exercise(bytes: &[u8]) {
         let same = changes(&read.stacks, &read.stacks, &options).expect("it has a sample type");
         assert_eq!(same.rows, [], "nothing has changed");
     }
-    let totals = report([("", bytes)], 1).profiles.remove(0).totals;
+    let totals = report([("", bytes)], &ReportOptions::rows(1)).profiles.remove(0).totals;
     assert!(totals.iter().map(|total| total.value).eq(sums.iter().copied()), "one total for all");
     let flame = Flame::new(&read.stacks, Some(&read.stacks), None).expect("it has a sample type");
     assert!(sums.contains(&saturate(flame.total())), "a picture of all samples");

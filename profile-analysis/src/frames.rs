@@ -4,12 +4,12 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
+use profile_format::owner::FrameOwner;
 use profile_format::profile::{Location, Profile};
 
 use crate::demangle::demangle;
 use crate::distinct::DistinctIndex;
 use crate::hash::KeyedHashBuilder;
-use crate::site::is_plumbing;
 
 /// The name of the place that samples without a stack fall on.
 const NO_STACK: &str = "[no stack]";
@@ -34,15 +34,35 @@ pub(crate) struct NamedFunction<'a> {
     pub(crate) file: &'a str,
     /// The name of the object file in brackets, where that is all that is known.
     object: Option<String>,
-    /// True for an unnamed place in a library.
-    in_library: bool,
+    /// The owner that the object file says, where there is no source file.
+    object_owner: Option<FrameOwner>,
 }
 
 impl NamedFunction<'_> {
-    /// Returns whether this belongs to the standard library or an allocator, or is an unnamed place
-    /// in a library.
-    pub(crate) fn is_plumbing(&self) -> bool {
-        self.in_library || is_plumbing(&self.name, self.file)
+    /// Returns the owner of this code.
+    pub(crate) fn owner(&self) -> FrameOwner {
+        let owner = FrameOwner::of(&self.name, self.file);
+        match self.object_owner {
+            Some(of_object) if owner == FrameOwner::Program => of_object,
+            _ => owner,
+        }
+    }
+
+    /// Remembers the owner that a location's object file says, of a function of C: its name has no
+    /// path.
+    fn learn_object(&mut self, profile: &Profile, location: &Location) {
+        if !self.file.is_empty() || self.name.contains("::") || self.object_owner.is_some() {
+            return;
+        }
+        let mapping = location.mapping.map(|index| &profile.mappings[index as usize]);
+        let file = mapping.map_or("", |mapping| profile.str(mapping.filename));
+        if is_library(file) {
+            let object = file.rsplit('/').next().unwrap_or(file);
+            let is_libc = ["[", "libc.", "libc-", "ld-", "libpthread", "libm.", "libgcc_s"];
+            let is_libc = is_libc.iter().any(|start| object.starts_with(start));
+            let owner = if is_libc { FrameOwner::Standard } else { FrameOwner::Library };
+            self.object_owner = Some(owner);
+        }
     }
 
     /// Returns the source file; where it is not known the object file in brackets.
@@ -85,7 +105,7 @@ impl<'a> FrameTable<'a> {
                     functions[number].name == name && functions[number].file == file
                 });
                 if number == functions.len() {
-                    functions.push(NamedFunction { name, file, object: None, in_library: false });
+                    functions.push(NamedFunction { name, file, object: None, object_owner: None });
                 }
                 number as u32
             })
@@ -113,6 +133,10 @@ impl<'a> FrameTable<'a> {
             for line in profile.lines_of(location) {
                 add(function_ids[line.function as usize], line.line);
             }
+            if let [line] = profile.lines_of(location) {
+                all.functions[function_ids[line.function as usize] as usize]
+                    .learn_object(profile, location);
+            }
             if profile.lines_of(location).is_empty() {
                 let place = (location.mapping, location.address);
                 let function = *unnamed.entry(place).or_insert_with(|| {
@@ -124,7 +148,7 @@ impl<'a> FrameTable<'a> {
             all.ranges.push(start as u32..all.frames.len() as u32);
         }
         let (name, object) = (Cow::Borrowed(NO_STACK), Some(NO_STACK.to_owned()));
-        all.functions.push(NamedFunction { name, file: "", object, in_library: false });
+        all.functions.push(NamedFunction { name, file: "", object, object_owner: None });
         all.ids.push(first.len() as u32);
         all.frames.push(FrameRef { function: all.functions.len() as u32 - 1, line: 0 });
         all
@@ -222,15 +246,20 @@ fn name_unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFun
     let object = file.rsplit(['/', '\\']).next().unwrap_or(file).trim_matches(['[', ']']);
     let (Some(mapping), false) = (mapping, object.is_empty()) else {
         let name = Cow::Owned(format!("{address:#x}"));
-        return NamedFunction { name, file: "", object: None, in_library: false };
+        return NamedFunction { name, file: "", object: None, object_owner: None };
     };
     let offset = address.wrapping_sub(mapping.start).wrapping_add(mapping.offset);
     NamedFunction {
         name: Cow::Owned(format!("[{object}+{offset:#x}]")),
         file: "",
         object: Some(format!("[{object}]")),
-        in_library: file.starts_with('[') || object.ends_with(".so") || object.contains(".so."),
+        object_owner: is_library(file).then_some(FrameOwner::Standard),
     }
+}
+
+/// Returns whether an object file is a library's, or the kernel's.
+fn is_library(file: &str) -> bool {
+    file.starts_with('[') || file.ends_with(".so") || file.contains(".so.")
 }
 
 #[cfg(test)]
@@ -255,7 +284,7 @@ mod tests {
         let names: Vec<_> = frames
             .functions
             .iter()
-            .map(|named| (named.name.as_ref(), named.file_or_object(), named.is_plumbing()))
+            .map(|named| (named.name.as_ref(), named.file_or_object(), named.owner().is_plumbing()))
             .collect();
         assert_eq!(
             names,

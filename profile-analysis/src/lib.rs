@@ -38,6 +38,7 @@ pub mod dump;
 mod error;
 pub mod flame;
 mod focus;
+mod folding;
 mod foreign;
 pub mod groups;
 mod imports;

@@ -1,75 +1,29 @@
-//! Which frame of a stack is the user's: the first one past the standard library and the allocator.
+//! Which frame of a stack is the user's: the first one of the program's own code.
 //!
 //! An allocation's leaf frames are nearly always `alloc::raw_vec` and its like. What a reader wants
 //! to see is who asked for it.
 
-/// Beginnings of names of the standard library, for frames without a source file.
-const STANDARD: [&str; 6] = ["alloc::", "core::", "std::", "<alloc::", "<core::", "<std::"];
+use profile_format::owner::FrameOwner;
 
-/// Beginnings of names of allocators and of `hashbrown`, wherever their source is.
-const PLUMBING: [&str; 17] = [
-    "hashbrown::",
-    "<hashbrown::",
-    "tikv_jemallocator::",
-    "<tikv_jemallocator::",
-    "tikv_jemalloc_sys::",
-    "jemallocator::",
-    "<jemallocator::",
-    "_rjem_",
-    "je_",
-    "mimalloc::",
-    "<mimalloc::",
-    "mi_",
-    "__libc_malloc",
-    "__libc_calloc",
-    "__libc_realloc",
-    "__rust_",
-    "__rustc",
-];
-
-/// Functions of libc's allocator.
-const LIBC: [&str; 8] = [
-    "malloc",
-    "calloc",
-    "realloc",
-    "free",
-    "aligned_alloc",
-    "posix_memalign",
-    "memalign",
-    "reallocarray",
-];
-
-/// Returns whether a frame belongs to the standard library or to an allocator.
-///
-/// The source file decides where it is known: `/rustc/<hash>/library/` and
-/// `/lib/rustlib/src/rust/library/` hold the standard library, and a function that merely carries
-/// its name, such as `<alloc::vec::Vec<T> as service::Trait>::f`, is the user's. Pass an empty file
-/// where it is not known. Allocators, and `hashbrown`, go by their names.
+/// Returns whether a frame belongs to the standard library, to an allocator, to a lock or to the
+/// profiler; see [`FrameOwner`]. Pass an empty file where it is not known.
 pub fn is_plumbing(function: &str, file: &str) -> bool {
-    if LIBC.contains(&function) || PLUMBING.iter().any(|start| function.starts_with(start)) {
-        return true;
-    }
-    if file.is_empty() {
-        return STANDARD.iter().any(|start| function.starts_with(start));
-    }
-    is_standard_file(file)
+    FrameOwner::of(function, file).is_plumbing()
 }
 
-fn is_standard_file(file: &str) -> bool {
-    let in_library = |rest: &str| rest.replace('\\', "/").contains("/library/");
-    if let Some((_, rest)) = file.split_once("/rustc/") {
-        return in_library(rest);
-    }
-    file.contains("/lib/rustlib/src/rust/library/")
-        || file.contains("\\lib\\rustlib\\src\\rust\\library\\")
-        || file.starts_with("/rust/deps/")
-        || file.starts_with("library/std/src/")
-}
-
-/// Returns the index of the first frame that is the user's, counted from the leaf; frames are pairs
-/// of a function and its source file, inlined ones included. `None` where all are plumbing.
+/// Returns the index of the first frame that is the program's own, counted from the leaf; frames are
+/// pairs of a function and its source file, inlined ones included. Where there is none, that of the
+/// first library's; `None` where all are plumbing.
 pub fn user_frame<'a>(frames: impl IntoIterator<Item = (&'a str, &'a str)>) -> Option<usize> {
-    frames.into_iter().position(|(function, file)| !is_plumbing(function, file))
+    let mut library = None;
+    for (index, (function, file)) in frames.into_iter().enumerate() {
+        match FrameOwner::of(function, file) {
+            FrameOwner::Program => return Some(index),
+            owner if !owner.is_plumbing() => library = library.or(Some(index)),
+            _ => {}
+        }
+    }
+    library
 }
 
 #[cfg(test)]
@@ -123,5 +77,8 @@ mod tests {
         let frames = || stack.iter().map(|(function, file)| (*function, file.as_str()));
         assert_eq!(user_frame(frames()), Some(1));
         assert_eq!(user_frame(frames().take(1)), None);
+        let library = ("from_str", "/root/.cargo/registry/src/index/serde_json-1.0.1/src/de.rs");
+        assert_eq!(user_frame([library, ("service::run", "src/b.rs")]), Some(1));
+        assert_eq!(user_frame([("malloc", ""), library]), Some(1));
     }
 }

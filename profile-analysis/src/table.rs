@@ -1,5 +1,6 @@
 //! Rows of figures beside a name, as text that fits a width.
 
+use std::collections::HashMap;
 use std::iter;
 
 use profile_format::escaped;
@@ -115,16 +116,62 @@ pub(crate) fn wrap_lines(text: &str, width: usize, indent: usize) -> String {
     out
 }
 
-/// Returns `function (main.rs:7)`: the file's name without its path, which is long and rarely
-/// needed.
+/// The places of rows, written as `function (main.rs:7)`: the file's name without its path, which is
+/// long and rarely needed, but where only that tells rows apart.
+pub(crate) struct PlaceNames<'a> {
+    /// The files of each name and short file.
+    files: HashMap<(&'a str, &'a str), Vec<&'a str>>,
+}
+
+impl<'a> PlaceNames<'a> {
+    /// Takes the names and files of all rows.
+    pub(crate) fn new(rows: impl Iterator<Item = (&'a str, &'a str)>) -> PlaceNames<'a> {
+        let mut files: HashMap<_, Vec<&str>> = HashMap::new();
+        for (name, file) in rows {
+            let same = files.entry((name, last_parts(file, 1))).or_default();
+            // Beyond a few a longer path is written in any case.
+            if same.len() < 4 && !same.contains(&file) {
+                same.push(file);
+            }
+        }
+        PlaceNames { files }
+    }
+
+    /// Writes the place of a row.
+    pub(crate) fn format(&self, name: &str, file: &str, line: i64) -> String {
+        if name == file {
+            return name.to_owned();
+        }
+        let same = self.files.get(&(name, last_parts(file, 1))).map_or(&[][..], Vec::as_slice);
+        let is_told = |count: &usize| {
+            let short = last_parts(file, *count);
+            same.iter().all(|other| *other == file || last_parts(other, *count) != short)
+        };
+        let count = (1..MOST_PARTS).find(is_told).unwrap_or(MOST_PARTS);
+        format_function(name, last_parts(file, count), line)
+    }
+}
+
+/// The most parts of a path that are written to tell it from others.
+const MOST_PARTS: usize = 8;
+
+/// Writes a function with the last part of its file's path: `function (main.rs:7)`.
 pub(crate) fn format_place(name: &str, file: &str, line: i64) -> String {
-    let short = file.rsplit(['/', '\\']).next().unwrap_or_default();
-    match (short, line) {
+    format_function(name, last_parts(file, 1), line)
+}
+
+fn format_function(name: &str, file: &str, line: i64) -> String {
+    match (file, line) {
         ("", _) => name.to_owned(),
-        _ if name == file => name.to_owned(),
         (file, 0) => format!("{name} ({file})"),
         (file, line) => format!("{name} ({file}:{line})"),
     }
+}
+
+/// Returns so many of the last parts of a path.
+fn last_parts(file: &str, count: usize) -> &str {
+    let slash = file.rmatch_indices(['/', '\\']).nth(count - 1);
+    slash.map_or(file, |(at, _)| &file[at + 1..])
 }
 
 /// Writes the stacks of an answer, which all name the same few frames, within bounds.

@@ -57,7 +57,11 @@ pub(crate) fn profiles() -> impl Strategy<Value = Profile> {
         let functions: Vec<u32> = names
             .iter()
             .map(|(name, file)| {
-                let name = if *name == 0 { "std::f".to_owned() } else { format!("f{name}") };
+                let name = match name {
+                    0 => "std::f".to_owned(),
+                    1 => "tokio::f".to_owned(),
+                    name => format!("f{name}"),
+                };
                 let file = if *file == 0 { String::new() } else { format!("src/{file}.rs") };
                 function(&mut builder, &name, &file)
             })

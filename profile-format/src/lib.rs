@@ -31,6 +31,7 @@
 
 pub mod gunzip;
 pub mod jemalloc;
+pub mod owner;
 pub mod profile;
 
 mod content;

@@ -156,7 +156,7 @@ fn a_worker_that_a_task_without_a_name_blocks_is_found() {
     }
     runtime.spawn_blocking(|| {
         loop {
-            sleeps_where_it_may()
+            sleeps_where_it_may();
         }
     });
     runtime.spawn(async {

@@ -17,6 +17,7 @@ use std::collections::HashMap;
 use profile_format::profile::Stacks;
 
 use crate::distinct::DistinctIndex;
+use crate::folding::{Folding, ShownFrames};
 use crate::frames::FrameTable;
 use crate::hash::KeyedHashBuilder;
 use crate::top::sample_type;
@@ -83,6 +84,28 @@ impl Flame {
         base: Option<&Stacks<'_>>,
         wanted: Option<&str>,
     ) -> Result<Flame> {
+        Flame::of_frames(stacks, base, wanted, Folding::Nothing)
+    }
+
+    /// Does the same with the program's own functions alone: libraries are charged to them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Flame::new`].
+    pub fn only_mine(
+        stacks: &Stacks<'_>,
+        base: Option<&Stacks<'_>>,
+        wanted: Option<&str>,
+    ) -> Result<Flame> {
+        Flame::of_frames(stacks, base, wanted, Folding::Libraries)
+    }
+
+    fn of_frames(
+        stacks: &Stacks<'_>,
+        base: Option<&Stacks<'_>>,
+        wanted: Option<&str>,
+        folding: Folding,
+    ) -> Result<Flame> {
         let profile = stacks.profile();
         let column = sample_type(profile, wanted)?;
         let value_type = profile.sample_types[column];
@@ -95,7 +118,7 @@ impl Flame {
             values: Vec::new(),
             base: None,
         };
-        let mut joint = JointFrames::new(stacks.len());
+        let mut joint = JointFrames::new(stacks.len(), folding);
         joint.add(&mut flame, stacks, column, |flame| &mut flame.values);
         if let Some(base) = base {
             let column = sample_type(base.profile(), Some(&profile.type_name(value_type)))?;
@@ -145,14 +168,15 @@ impl Flame {
 
 /// Indices of the names and stacks of the profiles that were added so far.
 struct JointFrames {
+    folding: Folding,
     names: HashMap<String, u32, KeyedHashBuilder>,
     stacks: DistinctIndex,
 }
 
 impl JointFrames {
-    fn new(stacks: usize) -> JointFrames {
+    fn new(stacks: usize, folding: Folding) -> JointFrames {
         let names = HashMap::with_hasher(KeyedHashBuilder::new());
-        JointFrames { names, stacks: DistinctIndex::with_capacity(stacks) }
+        JointFrames { folding, names, stacks: DistinctIndex::with_capacity(stacks) }
     }
 
     fn add(
@@ -176,13 +200,11 @@ impl JointFrames {
                 }
             })
             .collect();
+        let shown = ShownFrames::new(&frames, self.folding);
         let mut path = Vec::new();
         for stack in 0..stacks.len() {
             path.clear();
-            if !stacks.has_locations(stack) {
-                path.push(names[frames.frames[frames.no_stack()].function as usize]);
-            }
-            let of_stack = frames.stack_frames(stacks.locations(stack));
+            let of_stack = shown.path(stacks, stack);
             path.extend(of_stack.map(|frame| names[frames.frames[frame].function as usize]));
             path.reverse();
             let number = self

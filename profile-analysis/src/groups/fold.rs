@@ -81,6 +81,7 @@ fn make_row<'a>(
         words.for_each(|(all, one)| *all |= one);
     }
     let user = frames.iter().find(|&&frame| kinds.kinds[frame as usize].user);
+    let program = frames.iter().find(|&&frame| kinds.kinds[frame as usize].program);
     let state = group.state();
     let verdict = rules.verdict(&RuleSubject {
         any_frame: &any_frame,
@@ -93,7 +94,8 @@ fn make_row<'a>(
     Row {
         count: group.count(),
         lock: is_lock_state(&state)
-            || (is_futex_state(&state) && functions().any(|name| is_lock_function(&name))),
+            || (is_futex_state(&state)
+                && frames.iter().any(|&frame| kinds.kinds[frame as usize].lock)),
         in_main: functions().any(|name| name == "main.main"),
         state,
         other_states: Vec::new(),
@@ -109,7 +111,7 @@ fn make_row<'a>(
         partial: group.partial(),
         stuck_after: verdict.stuck_after,
         severity: verdict.severity,
-        user: user.copied(),
+        user: program.or(user).copied(),
         stack: RowStack { group, full, most: usize::MAX },
     }
 }
@@ -127,22 +129,6 @@ fn is_lock_state(state: &str) -> bool {
 
 fn is_futex_state(state: &str) -> bool {
     state.starts_with("futex") || state == "syscall"
-}
-
-/// Returns whether a function waits for a lock of std, of parking_lot or of glibc.
-fn is_lock_function(function: &str) -> bool {
-    [
-        "lock_contended",
-        "read_contended",
-        "write_contended",
-        "lock_slow",
-        "lock_shared_slow",
-        "lock_exclusive_slow",
-        "lll_lock_wait",
-        "pthread_mutex_lock",
-    ]
-    .iter()
-    .any(|name| function.contains(name))
 }
 
 /// Merges rows that `by` does not tell apart.

@@ -1,8 +1,9 @@
 //! Which frames count: the runtime's are dropped, and the user's are told from the library's.
 
+use profile_format::owner::{FrameOwner, FrameText, WaitKind, find_wait};
+
 use crate::dump::{Dump, Frame};
 use crate::rules::{PatternBits, RuleSet};
-use crate::site::is_plumbing;
 
 /// The facts of a distinct frame of a dump.
 pub(super) struct FrameKind {
@@ -10,6 +11,10 @@ pub(super) struct FrameKind {
     pub(super) runtime: bool,
     /// True for a frame that is past the standard library, and past what locks and parks.
     pub(super) user: bool,
+    /// True for such a frame that is of no library.
+    pub(super) program: bool,
+    /// True for a function that waits for a lock.
+    pub(super) lock: bool,
     /// A number for the function, the same for all its lines.
     pub(super) function: u32,
 }
@@ -29,16 +34,21 @@ impl FrameKinds {
         let mut bits = Vec::new();
         let kinds = (0..dump.frame_count() as u32).map(|number| {
             let frame = dump.frame(number);
-            let function = match functions.get(frame.function.as_ref()) {
+            let text = FrameText::new(&frame.function, &frame.file);
+            let function = match functions.get(text.name.as_ref()) {
                 Some(&function) => function,
                 None => {
                     let function = bits.len() as u32;
-                    bits.push(rules.match_functions(&frame.function));
-                    functions.insert(frame.function.to_string(), function);
+                    bits.push(rules.match_functions(&text.name));
+                    functions.insert(text.name.to_string(), function);
                     function
                 }
             };
-            FrameKind { runtime: is_runtime(&frame), user: is_user(&frame), function }
+            let user = is_user(&frame, text.owner);
+            let program = user && text.owner == FrameOwner::Program;
+            let (wait, _) = find_wait(&[text]);
+            let lock = matches!(wait, WaitKind::Mutex | WaitKind::RwLock);
+            FrameKind { runtime: is_runtime(&frame), user, program, lock, function }
         });
         let kinds = kinds.collect();
         let mut order: Vec<u32> = (0..dump.frame_count() as u32).collect();
@@ -86,110 +96,13 @@ fn is_hidden(function: &str) -> bool {
     !(exported(name) && (receiver.is_empty() || exported(receiver)))
 }
 
-/// The first parts of the paths of Go's standard library.
-const GO_STANDARD: [&str; 47] = [
-    "archive",
-    "bufio",
-    "bytes",
-    "cmp",
-    "compress",
-    "container",
-    "context",
-    "crypto",
-    "database",
-    "debug",
-    "embed",
-    "encoding",
-    "errors",
-    "expvar",
-    "flag",
-    "fmt",
-    "go",
-    "hash",
-    "html",
-    "image",
-    "index",
-    "internal",
-    "io",
-    "iter",
-    "log",
-    "maps",
-    "math",
-    "mime",
-    "net",
-    "os",
-    "panic",
-    "path",
-    "plugin",
-    "reflect",
-    "regexp",
-    "runtime",
-    "slices",
-    "sort",
-    "strconv",
-    "strings",
-    "sync",
-    "syscall",
-    "testing",
-    "text",
-    "time",
-    "unicode",
-    "vendor",
-];
-
-/// Beginnings of names of Rust crates that only lock, park and poll for others.
-const WAITING: [&str; 8] = [
-    "parking_lot::",
-    "<parking_lot::",
-    "parking_lot_core::",
-    "crossbeam_",
-    "<crossbeam_",
-    "lock_api::",
-    "<lock_api::",
-    "futures_",
-];
-
-/// Beginnings of the folders of these crates' sources.
-const WAITING_SOURCES: [&str; 5] =
-    ["/parking_lot-", "/parking_lot_core-", "/crossbeam-", "/lock_api-", "/futures-"];
-
-fn is_user(frame: &Frame<'_>) -> bool {
+/// Returns whether a frame is past the standard library, and past what locks and parks. A function
+/// of C, an address, or nothing is not.
+fn is_user(frame: &Frame<'_>, owner: FrameOwner) -> bool {
     let (function, file) = (frame.function.as_ref(), frame.file.as_ref());
-    if function.contains("::") {
-        return !is_plumbing(function, file)
-            && !WAITING.iter().any(|start| function.starts_with(start));
-    }
-    match function.split_once('.') {
-        // An inlined function of Rust has no path where its program has line tables only.
-        None if file.ends_with(".rs") => {
-            !is_plumbing(function, file) && !WAITING_SOURCES.iter().any(|dir| file.contains(dir))
-        }
-        // A function of C, an address, or nothing.
-        None => false,
-        Some(_) => !is_go_standard(function, file),
-    }
-}
-
-/// Returns whether a function is of Go's standard library, by its package and the place of its
-/// source: below `src`, or with `-trimpath` at the beginning.
-fn is_go_standard(function: &str, file: &str) -> bool {
-    let first = function.split(['/', '.']).next().unwrap_or_default();
-    if !GO_STANDARD.contains(&first) {
-        return false;
-    }
-    let after_slash = function.rfind('/').map_or(0, |slash| slash + 1);
-    let package = match function[after_slash..].find('.') {
-        Some(dot) => &function[..after_slash + dot],
-        None => function,
-    };
-    // The runtime implements functions of other packages.
-    file.is_empty()
-        || file.contains("/src/runtime/")
-        || file.starts_with("runtime/")
-        || file.strip_prefix(package).is_some_and(|rest| rest.starts_with('/'))
-        || file
-            .rsplit_once(package)
-            .is_some_and(|(before, rest)| before.ends_with("/src/") && rest.starts_with('/'))
+    // An inlined function of Rust has no path where its program has line tables only.
+    let is_told = function.contains(['.', ':']) || file.ends_with(".rs");
+    is_told && !owner.is_plumbing()
 }
 
 #[cfg(test)]
@@ -250,7 +163,8 @@ mod tests {
         ] {
             let frame =
                 Frame { function: function.into(), file: file.into(), line: 1, inlined: false };
-            assert_eq!(is_user(&frame), user, "{function}");
+            let owner = FrameOwner::of(function, &frame.file);
+            assert_eq!(is_user(&frame, owner), user, "{function}");
         }
     }
 }

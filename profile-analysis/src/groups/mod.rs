@@ -167,7 +167,8 @@ impl<'a> Row<'a> {
         frames
     }
 
-    /// Returns the first frame past the standard library; where there is none, the first of all.
+    /// Returns the first frame of the program; where there is none, the first past the standard
+    /// library, else the first of all.
     pub fn user_frame(&self) -> Option<Frame<'a>> {
         match self.user {
             Some(frame) => Some(self.stack.group.frame(frame)),

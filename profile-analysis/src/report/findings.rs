@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{ProfileSummary, Report, Row, Subject};
 use crate::groups::Evidence;
+use crate::table::format_place;
 use crate::units::{format_percent, format_value};
 
 /// Something that stands out.
@@ -33,7 +34,7 @@ pub(super) fn find_all(report: &Report) -> Vec<Finding> {
                 "{} × {}{severity} at {}: {}",
                 stuck.count,
                 row.state,
-                name_with_place(&row.function, &row.file, row.line as i64),
+                format_place(&row.function, &row.file, row.line as i64),
                 stuck.why
             );
             if stuck.evidence == Evidence::CrowdAtLock
@@ -52,7 +53,7 @@ pub(super) fn find_all(report: &Report) -> Vec<Finding> {
             Subject::Other => continue,
         };
         let Some(table) = profile.tables.first() else { continue };
-        let Some(row) = table.rows.first().filter(|row| row.flat_percent >= LARGE) else {
+        let Some(row) = profile.leader.as_ref().filter(|row| row.flat_percent >= LARGE) else {
             continue;
         };
         let what = match (kind, table.sample_type.as_str()) {
@@ -60,12 +61,15 @@ pub(super) fn find_all(report: &Report) -> Vec<Finding> {
             ("memory", _) => "of what was allocated",
             _ => what,
         };
-        let text = format!(
+        let mut text = format!(
             "{} {what}, {}, is by {}",
             format_percent(row.flat, table.absolute),
             format_value(row.flat, &table.unit),
             name_row(row)
         );
+        if let Some(leaf) = &row.leaf {
+            text += &format!(", most of it in {leaf}");
+        }
         findings.push(Finding { kind, entry: profile.name.clone(), text });
     }
     findings
@@ -76,20 +80,9 @@ fn find_holder(profiles: &[ProfileSummary]) -> Option<(&str, &Row)> {
     let mutex = profiles
         .iter()
         .find(|profile| profile.subject == Subject::Contention && profile.name.contains("mutex"))?;
-    Some((&mutex.name, mutex.tables.first()?.rows.first()?))
+    Some((&mutex.name, mutex.leader.as_ref()?))
 }
 
 fn name_row(row: &Row) -> String {
-    name_with_place(&row.name, &row.file, row.line)
-}
-
-/// Returns `function (main.rs:7)`: the file's name without its path, which is long and rarely
-/// needed.
-pub(super) fn name_with_place(function: &str, file: &str, line: i64) -> String {
-    let file = file.rsplit(['/', '\\']).next().unwrap_or_default();
-    match (file, line) {
-        ("", _) => function.to_owned(),
-        (file, 0) => format!("{function} ({file})"),
-        (file, line) => format!("{function} ({file}:{line})"),
-    }
+    format_place(&row.name, &row.file, row.line)
 }

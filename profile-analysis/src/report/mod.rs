@@ -50,6 +50,9 @@ pub struct ProfileSummary {
     pub tables: Vec<Table>,
     /// Notes that the profile carries, and oddities of it.
     pub notes: Vec<String>,
+    /// The program's function with most of the first table, whatever libraries did for it.
+    #[serde(skip)]
+    leader: Option<Row>,
 }
 
 /// Subjects of a profile.
@@ -106,8 +109,8 @@ pub struct Row {
     pub file: String,
     /// The line on which most of `cum` falls, 0 where unknown.
     pub line: i64,
-    /// The amount that falls on the function itself; of allocations and waits also what the
-    /// standard library did for it.
+    /// The amount that falls on the function itself, and on what the standard library, allocators,
+    /// locks and runtimes did for it.
     pub flat: i64,
     /// `flat` in percent of [`Table::absolute`].
     pub flat_percent: f64,
@@ -117,6 +120,9 @@ pub struct Row {
     pub cum_percent: f64,
     /// Number of things `flat` is the size of: blocks, or waits. 0 where nothing counts them.
     pub count: i64,
+    /// The function that did most of `flat`, where that is another.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaf: Option<String>,
 }
 
 /// A note on an entry.
@@ -128,14 +134,31 @@ pub struct Note {
     pub text: String,
 }
 
-/// Reads profiles and dumps, given as names and bytes: ranks the `rows` largest functions of each
-/// profile, and groups what is in each dump. An entry that is neither, or a broken one, becomes a
+/// Options of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReportOptions {
+    /// The most rows of a table.
+    pub rows: usize,
+    /// Charges all libraries to the program's functions that called them where true.
+    pub only_mine: bool,
+}
+
+impl ReportOptions {
+    /// Makes the options of tables of so many rows.
+    pub fn rows(rows: usize) -> ReportOptions {
+        ReportOptions { rows, only_mine: false }
+    }
+}
+
+/// Reads profiles and dumps, given as names and bytes: ranks the largest functions of each profile,
+/// and groups what is in each dump. An entry that is neither, or a broken one, becomes a
 /// note. Of each entry only the answer is kept, so that an iterator that makes entries one by one
 /// needs memory for one.
 pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
     entries: impl IntoIterator<Item = (N, B)>,
-    rows: usize,
+    options: &ReportOptions,
 ) -> Report {
+    let rows = options.rows;
     let mut report = Report::default();
     // Of profiles that count goroutines, in case that there is no text, which says more.
     let mut dumps = Vec::new();
@@ -148,7 +171,7 @@ pub fn report<N: AsRef<str>, B: AsRef<[u8]>>(
         }
         match crate::read_part(bytes, &crate::Filter::default()) {
             Ok(opened) => {
-                let summary = summarize::summarize(name, &opened, rows);
+                let summary = summarize::summarize(name, &opened, options);
                 dumps.extend(
                     summary.counts_goroutines().then(|| group(name, bytes, rows)).flatten(),
                 );

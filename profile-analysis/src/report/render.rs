@@ -2,10 +2,9 @@
 
 use std::fmt::Write;
 
-use super::findings::name_with_place;
 use super::{DumpSummary, Finding, GroupRow, ProfileSummary, Report, Row, Subject, Table};
 use crate::groups::Summary;
-use crate::table::{NARROWEST, fit_end, fit_start, wrap_lines};
+use crate::table::{NARROWEST, PlaceNames, fit_end, fit_start, format_place, wrap_lines};
 use crate::units::{format_percent, format_value, plural, round_units};
 
 /// The least room for a name at the end of a line.
@@ -90,7 +89,8 @@ fn write_dump(out: &mut String, width: usize, dump: &DumpSummary) {
     for (row, cells) in dump.rows.iter().zip(&body) {
         let stuck = if row.stuck.is_some() { "STUCK? " } else { "" };
         let head = format!("{}  {stuck}", aligned(cells));
-        write_named_line(out, width, &head, (&row.function, &row.file, row.line as i64));
+        let place = format_place(&row.function, &row.file, row.line as i64);
+        write_named_line(out, width, &head, &row.function, &place);
     }
 }
 
@@ -159,10 +159,16 @@ fn write_table(out: &mut String, width: usize, table: &Table) {
         }
         text
     };
+    let places =
+        PlaceNames::new(table.rows.iter().map(|row| (row.name.as_str(), row.file.as_str())));
     write_line(out, width, &format!("{}  function", aligned(&head)));
     for (row, cells) in table.rows.iter().zip(&body) {
         let head = format!("{}  ", aligned(cells));
-        write_named_line(out, width, &head, (&row.name, &row.file, row.line));
+        let mut place = places.format(&row.name, &row.file, row.line);
+        if let Some(leaf) = &row.leaf {
+            place += &format!(" \u{2190} {leaf}");
+        }
+        write_named_line(out, width, &head, &row.name, &place);
     }
 }
 
@@ -174,15 +180,9 @@ fn write_line(out: &mut String, width: usize, text: &str) {
 
 /// Writes a line that ends in a function and its place. Of what is too long the end is kept,
 /// without the place where little but that would be left.
-fn write_named_line(
-    out: &mut String,
-    width: usize,
-    head: &str,
-    (function, file, at): (&str, &str, i64),
-) {
+fn write_named_line(out: &mut String, width: usize, head: &str, function: &str, place: &str) {
     let room = width.saturating_sub(head.chars().count()).max(NAME);
-    let (name, length) = (name_with_place(function, file, at), function.chars().count());
-    let (all, half) = (name.chars().count(), room / 2);
-    let name = if all > room && all - length > half { function } else { &name };
+    let (length, all, half) = (function.chars().count(), place.chars().count(), room / 2);
+    let name = if all > room && all - length > half { function } else { place };
     write_line(out, width, &format!("{head}{}", fit_end(name, room)));
 }

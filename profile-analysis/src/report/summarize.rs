@@ -1,9 +1,11 @@
 //! What to say about a profile, by what it is about.
 
+use profile_format::owner::FrameOwner;
 use profile_format::profile::{Profile, Stacks};
 
-use super::{ProfileSummary, Row, Subject, Table, Total};
+use super::{ProfileSummary, ReportOptions, Row, Subject, Table, Total};
 use crate::Read;
+use crate::folding::Folding;
 use crate::frames::FrameTable;
 use crate::inspect::list_comments;
 use crate::top::{By, RankQuery, RankedRow, rank, saturate};
@@ -21,15 +23,19 @@ struct TablePlan {
 const MOST_TABLES: usize = 4;
 
 /// Summarizes a profile.
-pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSummary {
+pub(super) fn summarize(name: &str, opened: &Read<'_>, options: &ReportOptions) -> ProfileSummary {
     let stacks = &opened.stacks;
     let profile = stacks.profile();
     let totals = sum_types(stacks);
     let (subject, plans) = plan_tables(profile, &totals);
     let frames = FrameTable::new(profile);
+    let leader = plans.first().filter(|_| subject != Subject::Other).and_then(|&plan| {
+        let options = ReportOptions { rows: 1, only_mine: true };
+        rank_table(stacks, &frames, plan, &options).rows.into_iter().next()
+    });
     let tables = plans
         .into_iter()
-        .map(|plan| rank_table(stacks, &frames, plan, rows))
+        .map(|plan| rank_table(stacks, &frames, plan, options))
         .filter(|table| !table.rows.is_empty())
         .collect();
     let (comments, _) = list_comments(profile);
@@ -40,6 +46,7 @@ pub(super) fn summarize(name: &str, opened: &Read<'_>, rows: usize) -> ProfileSu
         duration_nanos: profile.duration_nanos,
         totals,
         tables,
+        leader,
         notes: comments.into_iter().chain(opened.warnings.iter().cloned()).collect(),
     }
 }
@@ -51,7 +58,7 @@ fn plan_tables(profile: &Profile, totals: &[Total]) -> (Subject, Vec<TablePlan>)
     };
     let plan = |index, companion, by| TablePlan { index, companion, by };
     if let Some(cpu) = find("cpu") {
-        return (Subject::Cpu, vec![plan(cpu, find("samples"), By::Function)]);
+        return (Subject::Cpu, vec![plan(cpu, find("samples"), By::Caller)]);
     }
     let spaces = [("inuse_space", "inuse_objects"), ("alloc_space", "alloc_objects")];
     let mut heap: Vec<TablePlan> = spaces
@@ -120,11 +127,23 @@ fn rank_table(
     stacks: &Stacks<'_>,
     frames: &FrameTable<'_>,
     plan: TablePlan,
-    limit: usize,
+    options: &ReportOptions,
 ) -> Table {
     let profile = stacks.profile();
     let TablePlan { index, companion, by } = plan;
-    let ranking = rank(stacks, frames, &RankQuery { index, companion, by, cum: false, limit });
+    let mut query =
+        RankQuery { companion, leaves: true, limit: options.rows, ..RankQuery::new(index, by) };
+    if options.only_mine {
+        query.folding = Folding::Libraries;
+    }
+    let ranking = rank(stacks, frames, &query);
+    // Where a program allocates and waits are but a few functions of the standard library.
+    let is_cpu = profile.str(profile.sample_types[index].kind) == "cpu";
+    let leaf = |ranked: &RankedRow| {
+        let named = &frames.functions[ranked.leaf? as usize];
+        let tells = is_cpu || matches!(named.owner(), FrameOwner::Library | FrameOwner::Runtime);
+        tells.then(|| named.name.to_string())
+    };
     let kind = |index: usize| profile.str(profile.sample_types[index].kind).to_owned();
     // Rows that only called what is above them say nothing of their own.
     let own = ranking.rows.into_iter().filter(|ranked| ranked.row.flat != 0);
@@ -134,12 +153,12 @@ fn rank_table(
         total: ranking.total,
         absolute: ranking.absolute,
         count_type: companion.map(kind).unwrap_or_default(),
-        rows: own.map(|ranked| table_row(ranked, ranking.absolute)).collect(),
+        rows: own.map(|ranked| table_row(leaf(&ranked), ranked, ranking.absolute)).collect(),
     }
 }
 
-fn table_row(ranked: RankedRow, absolute: i64) -> Row {
-    let RankedRow { row, companion } = ranked;
+fn table_row(leaf: Option<String>, ranked: RankedRow, absolute: i64) -> Row {
+    let RankedRow { row, companion, .. } = ranked;
     Row {
         name: row.name,
         file: row.file,
@@ -149,5 +168,6 @@ fn table_row(ranked: RankedRow, absolute: i64) -> Row {
         cum: row.cum,
         cum_percent: percent(row.cum, absolute),
         count: companion,
+        leaf,
     }
 }

@@ -53,7 +53,7 @@ fn one_screen() {
         ("trace.json", b"{}"),
         ("mutex.prof", &cpu[..cpu.len() - 4]),
     ];
-    let text = render(&report(entries, 2), 90);
+    let text = render(&report(entries, &ReportOptions::rows(2)), 90);
     let expected = "\
 What stands out
   cpu.prof: 75.0% of the CPU time, 750.00 ms, is by service::work (main.rs:7)
@@ -102,7 +102,7 @@ fn a_dump_is_joined_with_the_rest() {
         ("goroutine.prof", &threads),
         ("goroutine.txt", dump.as_bytes()),
     ];
-    let text = render(&report(entries, 2), 140);
+    let text = render(&report(entries, &ReportOptions::rows(2)), 140);
     let expected = "\
 What stands out
   goroutine.txt: 12 × sync.Mutex.Lock at main.f (a.go:5): 12 wait for a lock at the same place; most waiting was caused by service::locks
@@ -128,7 +128,9 @@ goroutine.txt  13 in 2 groups
 #[test]
 fn serializes() {
     let heap = testing::heap().encode();
-    let json = serde_json::to_value(report([("heap.prof", heap.as_slice())], 1)).unwrap();
+    let json =
+        serde_json::to_value(report([("heap.prof", heap.as_slice())], &ReportOptions::rows(1)))
+            .unwrap();
     let profile = &json["profiles"][0];
     assert_eq!(profile["subject"], "heap");
     assert_eq!(profile["totals"][3]["type"], "inuse_space");
@@ -137,16 +139,59 @@ fn serializes() {
     assert_eq!(row["flat_percent"], 80.0);
 }
 
+/// What stands out is the program's function, with the leaf beside it; libraries are rows of their
+/// own in the table unless they are left out.
+#[test]
+fn the_programs_function_leads() {
+    let mut builder = Builder::new(&[("samples", "count"), ("cpu", "nanoseconds")]);
+    let registry = "/root/.cargo/registry/src/index";
+    let places: Vec<u32> = [
+        ("wrapping_mul", "/rustc/01/library/core/src/num/mod.rs"),
+        ("from_str", &format!("{registry}/serde_json-1.0.1/src/de.rs")),
+        ("shop::checkout", "/app/src/shop.rs"),
+        ("run", &format!("{registry}/tokio-1.48.0/src/runtime/task/mod.rs")),
+    ]
+    .into_iter()
+    .map(|(name, file)| {
+        let function = testing::function(&mut builder, name, file);
+        builder.location(None, 0, &[Line { function, line: 7, column: 0 }])
+    })
+    .collect();
+    builder.sample(&places, &[75, 750_000_000], &[]);
+    builder.sample(&[places[0], places[2]], &[25, 250_000_000], &[]);
+    let bytes = builder.finish().encode();
+    let render = |only_mine| {
+        let options = ReportOptions { rows: 3, only_mine };
+        render(&report([("cpu.prof", bytes.as_slice())], &options), 100)
+    };
+    let head = "\
+What stands out
+  cpu.prof: 100.0% of the CPU time, 1.00 s, is by shop::checkout (shop.rs:7), most of it in
+    wrapping_mul
+
+cpu.prof  cpu 1.00 s, 2 samples
+        cpu      %        cum       %  samples  function
+";
+    let rows = "  \
+750.00 ms  75.0%  750.00 ms   75.0%       75  from_str (de.rs:7) ← wrapping_mul
+  250.00 ms  25.0%     1.00 s  100.0%       25  shop::checkout (shop.rs:7) ← wrapping_mul
+";
+    assert_eq!(render(false), format!("{head}{rows}"));
+    let mine = render(true);
+    assert!(mine.contains("100  shop::checkout (shop.rs:7) ← wrapping_mul"), "{mine}");
+    assert!(!mine.contains("from_str"), "{mine}");
+}
+
 #[test]
 fn nothing_is_nothing() {
-    assert_eq!(render(&report::<&str, &[u8]>([], 5), 80), "");
+    assert_eq!(render(&report::<&str, &[u8]>([], &ReportOptions::rows(5)), 80), "");
 }
 
 proptest! {
     #[test]
     fn lines_keep_their_width(profile in testing::profiles(), width in 0_usize..120) {
         let bytes = profile.encode();
-        let text = render(&report([("any.prof", bytes.as_slice())], 10), width);
+        let text = render(&report([("any.prof", bytes.as_slice())], &ReportOptions::rows(10)), width);
         for line in text.lines() {
             prop_assert!(line.chars().count() <= width.max(40), "{line}");
         }
@@ -154,7 +199,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-        let report = report([("x", bytes.as_slice())], 3);
+        let report = report([("x", bytes.as_slice())], &ReportOptions::rows(3));
         prop_assert_eq!(report.profiles.len() + report.dumps.len() + report.notes.len(), 1);
         render(&report, 80);
     }

@@ -8,6 +8,7 @@ mod tests;
 use profile_format::profile::{Profile, Stacks, ValueType};
 use serde::Serialize;
 
+use crate::folding::Folding;
 use crate::frames::FrameTable;
 use crate::{Error, Result};
 
@@ -19,8 +20,8 @@ pub(crate) use rank::{RankQuery, RankedRow, rank, saturate};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum By {
-    /// A function, told by its name, as `go tool pprof` does. Flat is what falls on its own code,
-    /// cum on that and all it called.
+    /// A function, told by its name and its file. Flat is what falls on its own code, cum on that
+    /// and all it called.
     #[default]
     Function,
     /// A whole stack with all its inlined frames; flat and cum are the same.
@@ -29,8 +30,9 @@ pub enum By {
     Line,
     /// A source file, or an object file in brackets where there is no other name.
     File,
-    /// A function, with the frames of the standard library and of allocators charged to who
-    /// called them (see [`site`](crate::site)): the way to look at allocations.
+    /// A function, with the frames of the standard library, of allocators, of locks and of runtimes
+    /// charged to who called them (see [`FrameOwner`](profile_format::owner::FrameOwner)): the way to
+    /// look at allocations.
     Caller,
 }
 
@@ -44,6 +46,8 @@ pub struct TopOptions {
     pub by: By,
     /// Ranks by cum instead of flat where true.
     pub cum: bool,
+    /// Charges the frames of all libraries to the program's function that called them where true.
+    pub only_mine: bool,
     /// The most rows; `None` for all.
     pub limit: Option<usize>,
 }
@@ -99,8 +103,12 @@ pub struct TopRow {
 pub fn top(stacks: &Stacks<'_>, options: &TopOptions) -> Result<Top> {
     let profile = stacks.profile();
     let index = sample_type(profile, options.sample_type.as_deref())?;
-    let TopOptions { by, cum, limit, .. } = *options;
-    let query = RankQuery { index, companion: None, by, cum, limit: limit.unwrap_or(usize::MAX) };
+    let TopOptions { by, cum, only_mine, limit, .. } = *options;
+    let mut query =
+        RankQuery { cum, limit: limit.unwrap_or(usize::MAX), ..RankQuery::new(index, by) };
+    if only_mine {
+        query.folding = Folding::Libraries;
+    }
     let ranking = rank(stacks, &FrameTable::new(profile), &query);
     let ValueType { kind, unit } = profile.sample_types[index];
     Ok(Top {

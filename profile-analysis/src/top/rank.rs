@@ -7,7 +7,8 @@ use profile_format::profile::Stacks;
 
 use super::{By, TopRow};
 use crate::distinct::DistinctIndex;
-use crate::frames::{FrameRef, FrameTable};
+use crate::folding::{Folding, ShownFrames};
+use crate::frames::{FrameRef, FrameTable, NamedFunction};
 use crate::hash::KeyedHashBuilder;
 use crate::table::StackWriter;
 
@@ -19,8 +20,27 @@ pub(crate) struct RankQuery {
     /// for sites.
     pub(crate) companion: Option<usize>,
     pub(crate) by: By,
+    pub(crate) folding: Folding,
+    /// Whether the heaviest leaf of each row is wanted.
+    pub(crate) leaves: bool,
     pub(crate) cum: bool,
     pub(crate) limit: usize,
+}
+
+impl RankQuery {
+    /// Returns the ranking of all rows by flat.
+    pub(crate) fn new(index: usize, by: By) -> RankQuery {
+        let folding = if by == By::Caller { Folding::Plumbing } else { Folding::Nothing };
+        RankQuery {
+            index,
+            companion: None,
+            by,
+            folding,
+            leaves: false,
+            cum: false,
+            limit: usize::MAX,
+        }
+    }
 }
 
 /// Rows in order, and the sums over all stacks: of their values, and of those without their signs.
@@ -34,6 +54,8 @@ pub(crate) struct RowRanking {
 pub(crate) struct RankedRow {
     pub(crate) row: TopRow,
     pub(crate) companion: i64,
+    /// Of what is folded into the row, the leaf with the most: the index of its function.
+    pub(crate) leaf: Option<u32>,
 }
 
 /// The sums of one row. Each value has 64 bits, so that no number of them overflows 128.
@@ -69,13 +91,19 @@ fn rank_sites(
     query: &RankQuery,
 ) -> Vec<RankedRow> {
     // Nothing is below a whole stack, so flat is all there is.
-    let sites = SiteIndex::merge_equal_stacks(stacks, &mut values, frames);
+    let shown = ShownFrames::new(frames, query.folding);
+    let sites = match query.folding {
+        Folding::Nothing => SiteIndex::merge_equal_stacks(stacks, &mut values, frames),
+        _ => Some(SiteIndex::group_by_parts(&mut values, |stack| {
+            shown.path(stacks, stack).map(|frame| frames.id(frame))
+        })),
+    };
     let first = |site: usize| sites.as_ref().map_or(site, |sites| sites.first[site] as usize);
     let flat = |site: usize| match &sites {
         Some(sites) => sites.sums[site],
         None => stacks.value(site, query.index),
     };
-    let path = |site: usize| frames.frames_or_none(stacks.locations(first(site)));
+    let path = |site: usize| shown.path(stacks, first(site));
     let key = |site: usize| {
         let leaf = path(site).next();
         leaf.map(|leaf| {
@@ -156,54 +184,77 @@ fn rank_groups(
     query: &RankQuery,
 ) -> Vec<RankedRow> {
     let groups = FrameGroups::new(frames, query.by);
-    let hides = query.by == By::Caller;
-    let hidden: Vec<bool> =
-        frames.functions.iter().map(|named| hides && named.is_plumbing()).collect();
-    let places: Vec<(u32, bool)> = (frames.frames.iter().zip(&groups.of_frame))
-        .map(|(frame, &group)| (group, hidden[frame.function as usize]))
-        .collect();
+    let shown = ShownFrames::new(frames, query.folding);
     let mut sums = vec![RowSums::default(); groups.names.len()];
-    let mut weights = vec![0_u128; places.len()];
+    let mut weights = vec![0_u128; frames.frames.len()];
+    let mut leaves = LeafSums::default();
     // The number of the stack in which a group was last seen, so that recursion counts once.
     let mut seen = vec![usize::MAX; sums.len()];
     for (stack, value) in values.enumerate() {
-        let mut charge = |frame: usize, group: usize| {
+        let mut first = None;
+        for frame in shown.path(stacks, stack) {
+            let group = groups.of_frame[frame] as usize;
+            first.get_or_insert(frame);
             if seen[group] != stack {
                 seen[group] = stack;
                 sums[group].cum += value;
                 weights[frame] += value.unsigned_abs();
             }
-        };
-        let mut leaf = None;
-        for frame in frames.stack_frames(stacks.locations(stack)) {
-            let (group, hidden) = places[frame];
-            if !hidden {
-                leaf.get_or_insert(group as usize);
-                charge(frame, group as usize);
-            }
         }
-        let leaf = leaf.unwrap_or_else(|| {
-            // Where all is plumbing, the leaf is as good as any; and there may be none at all.
-            let leaf = frames.stack_frames(stacks.locations(stack)).next();
-            let frame = leaf.unwrap_or(frames.no_stack());
-            let group = places[frame].0 as usize;
-            charge(frame, group);
-            group
-        });
-        sums[leaf].flat += value;
-        sums[leaf].companion += query.companion.map_or(0, |column| stacks.value(stack, column));
+        let Some(first) = first else { continue };
+        let group = groups.of_frame[first];
+        let row = &mut sums[group as usize];
+        row.flat += value;
+        row.companion += query.companion.map_or(0, |column| stacks.value(stack, column));
+        if query.leaves {
+            let leaf = frames.frames_or_none(stacks.locations(stack)).next().unwrap_or(first);
+            leaves.add(group, frames, [first, leaf], value);
+        }
     }
-    let shown = groups.heaviest_lines(frames, &weights);
-    let key = |group: usize| (groups.names[group], shown[group]);
+    let heaviest = leaves.find_heaviest();
+    // A leaf with less than a quarter says little.
+    let leaf = |group: usize| {
+        let &(sum, Reverse(leaf)) = heaviest.get(&(group as u32))?;
+        (sum > 0 && sum * 4 >= sums[group].flat).then_some(leaf)
+    };
+    let places = groups.heaviest_lines(frames, &weights);
+    let key = |group: usize| (groups.names[group], places[group]);
     let wanted = |group: usize| sums[group].flat != 0 || sums[group].cum != 0;
     let values = sums.iter().map(|sums| if query.cum { sums.cum } else { sums.flat });
     order_rows(values, query.limit, wanted, |left, right| key(left).cmp(&key(right)))
         .into_iter()
         .map(|group| {
             let (name, (file, line)) = key(group);
-            make_row(name, file, line, sums[group], Vec::new())
+            let row = make_row(name, file, line, sums[group], Vec::new());
+            RankedRow { leaf: leaf(group), ..row }
         })
         .collect()
+}
+
+/// What falls on the leaves that are folded into each row.
+#[derive(Default)]
+struct LeafSums {
+    sums: HashMap<(u32, u32), i128>,
+}
+
+impl LeafSums {
+    /// Adds a stack: the first frame that is shown, and its leaf.
+    fn add(&mut self, group: u32, frames: &FrameTable<'_>, ends: [usize; 2], value: i128) {
+        let [shown, leaf] = ends.map(|frame| frames.frames[frame].function);
+        if shown != leaf {
+            *self.sums.entry((group, leaf)).or_default() += value;
+        }
+    }
+
+    /// Returns for each row the function of the leaf with most of it, and the sum.
+    fn find_heaviest(self) -> HashMap<u32, (i128, Reverse<u32>)> {
+        let mut heaviest = HashMap::new();
+        for ((group, leaf), sum) in self.sums {
+            let best = heaviest.entry(group).or_insert((sum, Reverse(leaf)));
+            *best = (*best).max((sum, Reverse(leaf)));
+        }
+        heaviest
+    }
 }
 
 /// The rows that frames belong to.
@@ -216,33 +267,22 @@ struct FrameGroups<'a> {
 
 impl<'a> FrameGroups<'a> {
     fn new(frames: &'a FrameTable<'_>, by: By) -> FrameGroups<'a> {
-        let mut names = Vec::new();
-        let mut group_of_name = HashMap::with_hasher(KeyedHashBuilder::new());
-        let of_function: Vec<u32> = frames
-            .functions
-            .iter()
-            .map(|named| {
-                let name = match by {
-                    By::File => named.file_or_object(),
-                    _ => named.name.as_ref(),
-                };
-                *group_of_name.entry(name).or_insert_with(|| {
-                    names.push(name);
-                    names.len() as u32 - 1
-                })
-            })
-            .collect();
-        let group = |frame: &FrameRef| of_function[frame.function as usize];
-        if by != By::Line {
-            return FrameGroups { names, of_frame: frames.frames.iter().map(group).collect(), by };
+        match by {
+            By::File => group_frames(frames, by, |named| (named.file_or_object(), "")),
+            By::Line => {
+                // Frames are numbered by function and line.
+                let of_frame: Vec<u32> =
+                    (0..frames.frames.len()).map(|frame| frames.id(frame)).collect();
+                let count = of_frame.iter().max().map_or(0, |&id| id as usize + 1);
+                let mut names = vec![""; count];
+                for (index, &id) in of_frame.iter().enumerate() {
+                    names[id as usize] = frames.function(index).name.as_ref();
+                }
+                FrameGroups { names, of_frame, by }
+            }
+            // Functions are told by name and file: closures of all files have one name.
+            _ => group_frames(frames, by, |named| (named.name.as_ref(), named.file)),
         }
-        // Frames are numbered by function and line, and functions told by name and file.
-        let of_frame: Vec<u32> = (0..frames.frames.len()).map(|frame| frames.id(frame)).collect();
-        let mut names_of_lines = vec![""; of_frame.iter().max().map_or(0, |&id| id as usize + 1)];
-        for (frame, &id) in frames.frames.iter().zip(&of_frame) {
-            names_of_lines[id as usize] = names[group(frame) as usize];
-        }
-        FrameGroups { names: names_of_lines, of_frame, by }
     }
 
     /// Returns for each row the file and line on which most of it falls, the first of equal ones.
@@ -268,6 +308,29 @@ impl<'a> FrameGroups<'a> {
         }
         heaviest.into_iter().map(|best| best.map_or(("", 0), |(_, Reverse(place))| place)).collect()
     }
+}
+
+/// Puts frames whose functions have the same key in one row, named by the key's first part.
+fn group_frames<'a>(
+    frames: &'a FrameTable<'_>,
+    by: By,
+    key: impl Fn(&'a NamedFunction<'_>) -> (&'a str, &'a str),
+) -> FrameGroups<'a> {
+    let mut names = Vec::new();
+    let mut group_of_key = HashMap::with_hasher(KeyedHashBuilder::new());
+    let of_function: Vec<u32> = frames
+        .functions
+        .iter()
+        .map(|named| {
+            let key = key(named);
+            *group_of_key.entry(key).or_insert_with(|| {
+                names.push(key.0);
+                names.len() as u32 - 1
+            })
+        })
+        .collect();
+    let group = |frame: &FrameRef| of_function[frame.function as usize];
+    FrameGroups { names, of_frame: frames.frames.iter().map(group).collect(), by }
 }
 
 /// Returns the wanted rows in order of their values, the largest first, no more than asked for.
@@ -304,7 +367,7 @@ fn order_rows(
 fn make_row(name: &str, file: &str, line: i64, sums: RowSums, stack: Vec<String>) -> RankedRow {
     let (flat, cum) = (saturate(sums.flat), saturate(sums.cum));
     let row = TopRow { name: name.to_owned(), file: file.to_owned(), line, flat, cum, stack };
-    RankedRow { row, companion: saturate(sums.companion) }
+    RankedRow { row, companion: saturate(sums.companion), leaf: None }
 }
 
 /// Returns the number, or the end of `i64` that is nearest.

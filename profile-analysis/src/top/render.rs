@@ -3,7 +3,7 @@
 use profile_format::escaped;
 
 use super::{By, Top};
-use crate::table::{TextColumns, format_place, frames_below_leaf};
+use crate::table::{PlaceNames, TextColumns, frames_below_leaf};
 use crate::units::{format_percent, format_value};
 
 /// Writes a ranking as text, its lines of at most `width` characters, 40 at least. `by` says what
@@ -21,6 +21,7 @@ pub fn render(top: &Top, by: By, width: usize) -> String {
         By::Site => TextColumns::new(&["flat", "flat%", "sum%", heading]),
         _ => TextColumns::new(&["flat", "flat%", "sum%", "cum", "cum%", heading]),
     };
+    let places = PlaceNames::new(top.rows.iter().map(|row| (row.name.as_str(), row.file.as_str())));
     let mut sum = 0_i64;
     for row in &top.rows {
         sum = sum.saturating_add(row.flat);
@@ -30,7 +31,7 @@ pub fn render(top: &Top, by: By, width: usize) -> String {
         }
         table.add_row(
             figures,
-            format_place(&row.name, &row.file, row.line),
+            places.format(&row.name, &row.file, row.line),
             frames_below_leaf(&row.stack),
         );
     }

@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 
+use profile_format::owner::FrameOwner;
+use profile_format::profile::{Builder, Line};
 use proptest::prelude::*;
 
 use super::*;
-use crate::site::is_plumbing;
 use crate::testing;
 
 fn ranked(profile: &Profile, sample_type: &str, by: By) -> Top {
@@ -152,25 +153,42 @@ fn texts(profile: &Profile, stack: &[u32]) -> Vec<(String, String, i64)> {
     frames
 }
 
-/// Returns flat and cum by name, with a map of texts.
-fn twin(profile: &Profile, by: By) -> HashMap<(String, i64), (i64, i64)> {
-    let mut sums: HashMap<(String, i64), (i64, i64)> = HashMap::new();
-    for sample in profile.samples.iter() {
-        let mut frames = texts(profile, sample.stack);
-        if by == By::Caller {
-            let user: Vec<_> =
-                frames.iter().filter(|(name, file, _)| !is_plumbing(name, file)).cloned().collect();
-            frames.truncate(1);
-            if !user.is_empty() {
-                frames = user;
-            }
+/// The key of a row: a name, a file and a line, as far as the rows are told by them.
+type RowKey = (String, String, i64);
+
+/// Returns the frames of a stack that count for what is asked for, the plain way.
+fn kept(frames: Vec<RowKey>, by: By, only_mine: bool) -> Vec<RowKey> {
+    let owner = |(name, file, _): &RowKey| FrameOwner::of(name, file);
+    let libraries: &[&[FrameOwner]] = &[
+        &[FrameOwner::Program],
+        &[FrameOwner::Program, FrameOwner::Library],
+        &[FrameOwner::Program, FrameOwner::Library, FrameOwner::Runtime],
+    ];
+    let wanted = match (only_mine, by) {
+        (true, _) => libraries,
+        (false, By::Caller) => &libraries[1..],
+        _ => return frames,
+    };
+    for owners in wanted {
+        let kept: Vec<_> = frames.iter().filter(|f| owners.contains(&owner(f))).cloned().collect();
+        if !kept.is_empty() {
+            return kept;
         }
+    }
+    frames[..1].to_vec()
+}
+
+/// Returns flat and cum by row, with a map of texts.
+fn twin(profile: &Profile, by: By, only_mine: bool) -> HashMap<RowKey, (i64, i64)> {
+    let mut sums: HashMap<RowKey, (i64, i64)> = HashMap::new();
+    for sample in profile.samples.iter() {
+        let frames = kept(texts(profile, sample.stack), by, only_mine);
         let mut keys = frames.into_iter().map(|(name, file, line)| match by {
-            By::File if name == "[no stack]" => (name, 0),
-            By::File if file.is_empty() => ("[unknown]".to_owned(), 0),
-            By::File => (file, 0),
-            By::Line => (format!("{name} {file}"), line),
-            _ => (name, 0),
+            By::File if name == "[no stack]" => (name, String::new(), 0),
+            By::File if file.is_empty() => ("[unknown]".to_owned(), String::new(), 0),
+            By::File => (file, String::new(), 0),
+            By::Line => (name, file, line),
+            _ => (name, file, 0),
         });
         let Some(leaf) = keys.next() else { continue };
         sums.entry(leaf.clone()).or_default().0 += sample.values[1];
@@ -183,22 +201,86 @@ fn twin(profile: &Profile, by: By) -> HashMap<(String, i64), (i64, i64)> {
     sums
 }
 
+/// One name in two files is two rows, and recursion counts once in each.
+#[test]
+fn functions_are_told_by_name_and_file() {
+    let mut builder = Builder::new(&[("samples", "count")]);
+    let mut place = |name: &str, file: &str| {
+        let function = testing::function(&mut builder, name, file);
+        builder.location(None, 0, &[Line { function, line: 11, column: 0 }])
+    };
+    let work = place("{closure#0}", "/app/src/work.rs");
+    let other = place("{closure#0}", "/app/src/other.rs");
+    let nested = place("{closure#0}", "/app/src/nested/other.rs");
+    builder.sample(&[work, other, work], &[75], &[]);
+    builder.sample(&[nested], &[25], &[]);
+    let profile = builder.finish();
+    let top = ranked(&profile, "samples", By::Function);
+    let rows: Vec<_> = top.rows.iter().map(|row| (row.file.as_str(), row.flat, row.cum)).collect();
+    assert_eq!(
+        rows,
+        [
+            ("/app/src/work.rs", 75, 75),
+            ("/app/src/nested/other.rs", 25, 25),
+            ("/app/src/other.rs", 0, 75)
+        ]
+    );
+    let text = render(&top, By::Function, 80);
+    assert!(text.contains("{closure#0} (work.rs:11)"), "{text}");
+    assert!(text.contains("{closure#0} (nested/other.rs:11)"), "{text}");
+    assert!(text.contains("{closure#0} (src/other.rs:11)"), "{text}");
+}
+
+#[test]
+fn libraries_are_charged_to_the_program() {
+    let mut builder = Builder::new(&[("samples", "count")]);
+    let registry = "/root/.cargo/registry/src/index";
+    let mut place = |name: &str, file: &str| {
+        let function = testing::function(&mut builder, name, file);
+        builder.location(None, 0, &[Line { function, line: 1, column: 0 }])
+    };
+    let leaf = place("wrapping_mul", &RUSTC.replace("alloc/src/raw_vec", "core/src/num/mod"));
+    let serde = place("from_str", &format!("{registry}/serde_json-1.0.1/src/de.rs"));
+    let mine = place("{async_fn#0}", "/app/src/h2.rs");
+    let runtime = place("run", &format!("{registry}/tokio-1.48.0/src/runtime/task/mod.rs"));
+    builder.sample(&[leaf, serde, mine, runtime], &[60], &[]);
+    builder.sample(&[leaf, serde, runtime], &[30], &[]);
+    builder.sample(&[leaf, runtime], &[10], &[]);
+    let profile = builder.finish();
+    let rows = |by, only_mine| {
+        let options = TopOptions { by, only_mine, ..TopOptions::default() };
+        let top = top(&Stacks::of(&profile), &options).unwrap();
+        let rows = top.rows.into_iter().map(|row| (row.name, row.flat, row.cum));
+        rows.collect::<Vec<_>>()
+    };
+    let row = |name: &str, flat, cum| (name.to_owned(), flat, cum);
+    let mine = [row("{async_fn#0}", 60, 60), row("from_str", 30, 30), row("run", 10, 10)];
+    assert_eq!(rows(By::Function, true), mine);
+    let callers = [row("from_str", 90, 90), row("run", 10, 10), row("{async_fn#0}", 0, 60)];
+    assert_eq!(rows(By::Caller, false), callers);
+    assert_eq!(rows(By::Function, false)[0], row("wrapping_mul", 100, 100));
+    assert_eq!(rows(By::Site, true).iter().map(|row| row.1).collect::<Vec<_>>(), [60, 30, 10]);
+}
+
 proptest! {
     #[test]
-    fn agrees_with_a_map_of_texts(profile in testing::profiles()) {
+    fn agrees_with_a_map_of_texts(profile in testing::profiles(), only_mine: bool) {
         for by in [By::Function, By::Line, By::File, By::Caller] {
-            let top = ranked(&profile, "alloc_space", by);
+            let sample_type = Some("alloc_space".to_owned());
+            let options = TopOptions { sample_type, by, only_mine, ..TopOptions::default() };
+            let top = top(&Stacks::of(&profile), &options).unwrap();
             let rows: HashMap<_, _> = top
                 .rows
                 .iter()
                 .map(|row| match by {
-                    By::Line => (format!("{} {}", row.name, row.file), row.line),
-                    _ => (row.name.clone(), 0),
+                    By::Line => (row.name.clone(), row.file.clone(), row.line),
+                    By::File => (row.name.clone(), String::new(), 0),
+                    _ => (row.name.clone(), row.file.clone(), 0),
                 })
                 .zip(top.rows.iter().map(|row| (row.flat, row.cum)))
                 .collect();
             prop_assert_eq!(rows.len(), top.rows.len());
-            prop_assert_eq!(rows, twin(&profile, by));
+            prop_assert_eq!(rows, twin(&profile, by, only_mine));
         }
     }
 

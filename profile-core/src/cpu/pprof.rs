@@ -156,14 +156,12 @@ fn build_profile(stacks: &PprofStacks) -> Profile {
     let period = 1_000_000_000 / i64::from(stacks.hz);
     let mut builder = ProfileShape::CPU.builder(period);
     let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
-    let mut locations = Vec::new();
     for stack in &stacks.stacks {
-        locations.clear();
-        locations.extend(stack.addresses.iter().enumerate().map(|(depth, &address)| {
+        let instructions = stack.addresses.iter().enumerate().map(|(depth, &address)| {
             // A return address may belong to the next line or function: the call is before it.
-            let instruction = if depth == 0 { address } else { address.wrapping_sub(1) };
-            locator.location(&mut builder, instruction)
-        }));
+            if depth == 0 { address } else { address.wrapping_sub(1) }
+        });
+        let locations = locator.stack(&mut builder, instructions);
         let label = builder.text_label("thread", &stack.thread);
         builder.sample(&locations, &[stack.count, stack.count * period], &[label]);
     }

@@ -116,11 +116,8 @@ fn build_profile(stacks: &SampledStacks, symbols: Symbols) -> Profile {
     let period = stacks.period() as i64;
     let mut builder = ProfileShape::CPU.builder(period);
     let mut locator = AddressLocator::new(&mut builder, symbols);
-    let mut locations = Vec::new();
     for stack in stacks.iter() {
-        locations.clear();
-        locations
-            .extend(stack.addresses.iter().map(|&address| locator.location(&mut builder, address)));
+        let locations = locator.stack(&mut builder, stack.addresses.iter().copied());
         let label = builder.text_label("thread", stack.thread);
         builder.sample(&locations, &[stack.count, stack.count * period], &[label]);
     }

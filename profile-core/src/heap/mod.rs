@@ -14,6 +14,8 @@
 
 #[cfg(feature = "heap")]
 pub mod alloc;
+#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
+pub(crate) mod allocator_frames;
 #[cfg(all(feature = "heap", stacks))]
 pub(crate) mod countdown;
 // What no feed writes nobody reads.
@@ -29,8 +31,6 @@ mod jemalloc_config;
 pub(crate) mod live;
 #[cfg(all(feature = "heap", stacks))]
 mod names;
-#[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
-pub(crate) mod owner;
 #[cfg(any(all(feature = "heap", stacks), all(feature = "jemalloc", target_os = "linux")))]
 pub(crate) mod profile;
 #[cfg(feature = "heap")]

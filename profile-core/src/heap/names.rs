@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::heap::Frame;
-use crate::heap::owner::{ALLOCATOR_DEPTH, FrameOwner};
+use crate::heap::allocator_frames::{ALLOCATOR_DEPTH, AllocationFrame, find_caller};
 use crate::heap::sites::SiteView;
 use crate::stacks::symbol::AddressSymbolizer;
 use crate::stacks::unwind;
@@ -28,7 +28,7 @@ pub(super) struct SiteNames {
 
 struct KnownFrame {
     frame: Frame,
-    owner: FrameOwner,
+    part: AllocationFrame,
     /// Hash of the frame's texts, and so the same when they are learnt again.
     hash: u64,
 }
@@ -134,9 +134,9 @@ impl SiteNames {
             return id;
         }
         let id = self.frames.len() as u32;
-        let owner = FrameOwner::of(function, file);
+        let part = AllocationFrame::of(function, file);
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&frame);
-        self.frames.push(KnownFrame { frame: frame.clone(), owner, hash });
+        self.frames.push(KnownFrame { frame: frame.clone(), part, hash });
         self.ids.insert(frame, id);
         self.bytes += 2 * size_of::<Frame>() + 40;
         id
@@ -163,11 +163,12 @@ impl SiteNames {
                 low = stack.len();
             }
         }
-        let owner = |id: &u32| self.frames[*id as usize].owner;
-        let entry = stack[..low].iter().rposition(|id| owner(id) == FrameOwner::Allocator);
-        let above = entry.map_or(0, |at| at + 1);
-        if let Some(user) = stack[above..].iter().position(|id| owner(id) == FrameOwner::User) {
-            stack.drain(..above + user);
+        let part = |id: &u32| self.frames[*id as usize].part;
+        if let Some(caller) = find_caller(stack.iter().map(part), low) {
+            stack.drain(..caller);
+            stack.retain(|id| {
+                part(id) == AllocationFrame::Caller || part(id) == AllocationFrame::Way
+            });
         }
         stack
     }

@@ -1,8 +1,5 @@
 //! The global allocator around another.
 
-/// Names of functions in here begin with this.
-pub(crate) const MODULE: &str = concat!(module_path!(), "::");
-
 /// A global allocator that samples what it is asked for, so that `heap` and `allocs` can be had.
 ///
 /// Any byte has the same chance to make the block that it is in a sample: one of 524288 unless

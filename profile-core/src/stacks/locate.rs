@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use profile_format::profile::{Builder, Function, Line, Mapping};
 
 use crate::stacks::objects::hex;
+use crate::stacks::own_frames::OwnFrameFilter;
 use crate::stacks::symbol::AddressSymbolizer;
 
 /// The form in which a profile names its functions.
@@ -27,6 +28,7 @@ pub(crate) struct AddressLocator {
     mappings: HashMap<(usize, usize), u32>,
     /// The location of each address.
     locations: HashMap<u64, u32>,
+    own_frames: OwnFrameFilter,
 }
 
 impl AddressLocator {
@@ -37,11 +39,28 @@ impl AddressLocator {
             symbols,
             mappings: HashMap::new(),
             locations: HashMap::new(),
+            own_frames: OwnFrameFilter::default(),
         };
         if locator.symbolizer.objects().first().is_some_and(|main| !main.segments.is_empty()) {
             locator.mapping(builder, (0, 0));
         }
         locator
+    }
+
+    /// Returns the locations of a stack of the program's, without frames of ours that stand in it.
+    pub(crate) fn stack(
+        &mut self,
+        builder: &mut Builder,
+        addresses: impl Iterator<Item = u64>,
+    ) -> Vec<u32> {
+        let mut stack = addresses.map(|address| self.location(builder, address)).collect();
+        self.take_own_frames_out(builder, &mut stack);
+        stack
+    }
+
+    /// Takes frames of ours that stand in the program's stack out of it.
+    pub(crate) fn take_own_frames_out(&mut self, builder: &mut Builder, stack: &mut Vec<u32>) {
+        self.own_frames.filter(builder, stack);
     }
 
     /// Returns the location of an instruction. For a caller that is the call's own address: the

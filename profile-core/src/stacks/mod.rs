@@ -9,6 +9,8 @@ pub(crate) mod names;
 // Without an engine the build id is all that is asked for.
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
+pub(crate) mod own_frames;
 #[cfg(stacks)]
 #[allow(unsafe_code)]
 pub(crate) mod raw;

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use profile_format::profile::Builder;
+use profile_format::owner::FrameText;
 
 use crate::threads::raw::{ThreadStack, ThreadState, read_blocked_again};
 
@@ -20,58 +20,38 @@ const BLOCKED: Duration = Duration::from_millis(100);
 /// done so for long enough by then.
 const MARGIN: Duration = Duration::from_millis(10);
 
-/// A function of a runtime, and a part of the path of its source where it may be inlined.
-struct RuntimePlace {
-    function: &'static str,
-    file: &'static str,
-}
-
 /// Polls a task of any kind.
-const POLL: [RuntimePlace; 2] = [
-    RuntimePlace { function: "tokio::runtime::task::raw::poll", file: "/src/runtime/task/raw.rs" },
-    RuntimePlace { function: "async_task::raw::RawTask", file: "/src/raw.rs" },
-];
+const POLL: [&str; 2] = ["tokio::runtime::task::raw::poll", "async_task::raw::"];
 
 /// Runs what may block.
-const MAY_BLOCK: [RuntimePlace; 3] = [
-    RuntimePlace {
-        function: "tokio::runtime::blocking::pool::",
-        file: "/src/runtime/blocking/pool.rs",
-    },
-    RuntimePlace { function: "blocking::", file: "/blocking-" },
-    RuntimePlace { function: "block_in_place", file: "" },
-];
+const MAY_BLOCK: [&str; 2] = ["tokio::runtime::blocking::pool::", "blocking::"];
+
+/// Where a worker lets the program block, as a part of a name.
+const IN_PLACE: &str = "::block_in_place";
 
 /// Runs tasks that may not.
-const WORKERS: [RuntimePlace; 5] = [
-    RuntimePlace { function: "tokio::runtime::scheduler::", file: "/src/runtime/scheduler/" },
-    RuntimePlace { function: "tokio::task::local::", file: "/src/task/local.rs" },
-    RuntimePlace {
-        function: "tokio::runtime::local_runtime::",
-        file: "/src/runtime/local_runtime/",
-    },
-    RuntimePlace { function: "async_executor::", file: "/async-executor-" },
-    RuntimePlace { function: "async_global_executor::", file: "/async-global-executor-" },
+const WORKERS: [&str; 5] = [
+    "tokio::runtime::scheduler::",
+    "tokio::runtime::local_runtime::",
+    "tokio::task::local::",
+    "async_executor::",
+    "async_global_executor::",
 ];
 
-impl RuntimePlace {
-    fn holds(&self, function: &str, file: &str) -> bool {
-        let of_runtime = |file: &str| file.contains("/tokio-") || file.contains("/async-task-");
-        let is_there = !self.file.is_empty() && file.contains(self.file);
-        function.trim_start_matches('<').contains(self.function)
-            || is_there && (of_runtime(file) || self.file.starts_with("/async-"))
-    }
+fn is_any(places: &[&str], frame: &FrameText<'_>) -> bool {
+    let name = frame.name.trim_start_matches(['<', '&']);
+    places.iter().any(|place| name.starts_with(place))
 }
 
-fn is_any(places: &[RuntimePlace], (function, file): (&str, &str)) -> bool {
-    places.iter().any(|place| place.holds(function, file))
+fn may_block(frame: &FrameText<'_>) -> bool {
+    is_any(&MAY_BLOCK, frame) || frame.name.contains(IN_PLACE)
 }
 
-/// Returns whether a stack is in the poll of a task that a worker runs, by its functions and their
-/// files, the leaf first.
-fn is_in_poll<'a>(mut frames: impl Iterator<Item = (&'a str, &'a str)>) -> bool {
+/// Returns whether a stack, the leaf first, is in the poll of a task that a worker runs.
+pub(crate) fn polls_task(stack: &[FrameText<'_>]) -> bool {
+    let mut frames = stack.iter();
     for frame in frames.by_ref() {
-        if is_any(&MAY_BLOCK, frame) {
+        if may_block(frame) {
             return false;
         }
         if is_any(&POLL, frame) {
@@ -79,36 +59,15 @@ fn is_in_poll<'a>(mut frames: impl Iterator<Item = (&'a str, &'a str)>) -> bool 
         }
     }
     // Who has called the poll decides: workers themselves run on the pool.
-    frames
-        .find_map(|frame| match () {
-            () if is_any(&WORKERS, frame) => Some(true),
-            () if is_any(&MAY_BLOCK, frame) => Some(false),
-            () => None,
-        })
-        .unwrap_or(false)
+    let decides = |frame: &FrameText<'_>| {
+        if is_any(&WORKERS, frame) { Some(true) } else { may_block(frame).then_some(false) }
+    };
+    frames.find_map(decides).unwrap_or(false)
 }
 
-/// Returns whether a stack of a builder's locations is in the poll of a task that a worker runs.
-pub(crate) fn polls_task(builder: &Builder, stack: &[u32]) -> bool {
-    is_in_poll(functions(builder, stack))
-}
-
-/// Returns the functions of a stack and their files, the leaf first.
-fn functions<'a>(
-    builder: &'a Builder,
-    stack: &'a [u32],
-) -> impl Iterator<Item = (&'a str, &'a str)> {
-    let profile = builder.profile();
-    let lines = stack.iter().flat_map(|&at| profile.lines_of(&profile.locations[at as usize]));
-    lines.map(|line| {
-        let function = profile.functions[line.function as usize];
-        (profile.str(function.name), profile.str(function.filename))
-    })
-}
-
-/// Returns whether a stack of a builder's locations is a worker's.
-pub(crate) fn is_worker(builder: &Builder, stack: &[u32]) -> bool {
-    functions(builder, stack).any(|frame| is_any(&WORKERS, frame))
+/// Returns whether a stack is a worker's.
+pub(crate) fn is_worker(stack: &[FrameText<'_>]) -> bool {
+    stack.iter().any(|frame| is_any(&WORKERS, frame))
 }
 
 /// Returns whether it is known that a thread has been blocked for long.
@@ -163,10 +122,10 @@ mod tests {
 
     const TOKIO: &str = "/home/u/.cargo/registry/src/index/tokio-1.54.1/src";
 
-    fn is_worker(frames: &[(&str, &str)]) -> bool {
-        let files: Vec<_> =
-            frames.iter().map(|(name, file)| (*name, file.replace("$T", TOKIO))).collect();
-        is_in_poll(files.iter().map(|(name, file)| (*name, file.as_str())))
+    fn is_blocked_worker(frames: &[(&str, &str)]) -> bool {
+        let frames =
+            frames.iter().map(|(name, file)| FrameText::new(name, &file.replace("$T", TOKIO)));
+        polls_task(&frames.collect::<Vec<_>>())
     }
 
     #[test]
@@ -175,34 +134,34 @@ mod tests {
         let poll = ("tokio::runtime::task::raw::poll", "");
         let worker = ("tokio::runtime::scheduler::multi_thread::worker::Context::run_task", "");
         let pool = ("tokio::runtime::blocking::pool::Inner::run", "");
-        assert!(is_worker(&[leaf, ("app::work", ""), poll, worker, poll, pool]));
+        assert!(is_blocked_worker(&[leaf, ("app::work", ""), poll, worker, poll, pool]));
         // On the pool that is for it, and where the program says that it will.
-        assert!(!is_worker(&[leaf, ("app::work", ""), poll, pool]));
+        assert!(!is_blocked_worker(&[leaf, ("app::work", ""), poll, pool]));
         let in_place =
             ("tokio::runtime::scheduler::multi_thread::worker::block_in_place::<F, R>", "");
-        assert!(!is_worker(&[leaf, in_place, ("app::work", ""), poll, worker, poll, pool]));
+        assert!(!is_blocked_worker(&[leaf, in_place, ("app::work", ""), poll, worker, poll, pool]));
         // A worker that waits for something to do, and a thread that knows no runtime.
-        assert!(!is_worker(&[
+        assert!(!is_blocked_worker(&[
             ("syscall", ""),
             ("tokio::runtime::scheduler::multi_thread::park::Parker::park", ""),
             worker,
             poll,
             pool,
         ]));
-        assert!(!is_worker(&[leaf, ("app::work", ""), ("main", "")]));
+        assert!(!is_blocked_worker(&[leaf, ("app::work", ""), ("main", "")]));
         // Inlined functions have bare names with line tables.
-        assert!(is_worker(&[
+        assert!(is_blocked_worker(&[
             ("sleep", "/rustc/1/library/std/src/thread/functions.rs"),
             ("{async_block#0}", "src/main.rs"),
             ("poll<core::pin::Pin<T>>", "$T/runtime/task/raw.rs"),
             ("run_task", "$T/runtime/scheduler/multi_thread/worker.rs"),
         ]));
-        assert!(!is_worker(&[
+        assert!(!is_blocked_worker(&[
             ("sleep", "/rustc/1/library/std/src/thread/functions.rs"),
             ("poll<T>", "$T/runtime/task/raw.rs"),
             ("run", "$T/runtime/blocking/pool.rs"),
         ]));
         // A task of a `LocalSet`.
-        assert!(is_worker(&[leaf, poll, ("tokio::task::local::LocalSet::tick", "")]));
+        assert!(is_blocked_worker(&[leaf, poll, ("tokio::task::local::LocalSet::tick", "")]));
     }
 }

@@ -11,8 +11,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use profile_format::owner::{FrameText, WaitKind, find_wait};
+
 use crate::threads::raw::{ThreadStack, ThreadState, is_still_blocked, read_words};
-use crate::waits::site::{WaitKind, find_wait};
 
 /// A kind of lock whose holder can be looked for, as a stack that waits tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,10 +48,10 @@ const THREADS: usize = 512;
 const IN_ARC: u64 = 16;
 
 impl AwaitedLock {
-    /// Tells the lock of a stack, by the names of its functions.
-    pub(crate) fn of<'a>(names: &(impl Iterator<Item = &'a str> + Clone)) -> Option<AwaitedLock> {
-        let near = |part: &str| names.clone().take(8).any(|name| name.contains(part));
-        let (wait, _) = find_wait(names.clone());
+    /// Tells the lock of a stack, by its functions.
+    pub(crate) fn of(frames: &[FrameText<'_>]) -> Option<AwaitedLock> {
+        let near = |part: &str| frames.iter().take(8).any(|frame| frame.name.contains(part));
+        let (wait, _) = find_wait(frames);
         if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) || near("parking_lot") {
             None
         } else if near("pthread_mutex") || near("__lll_lock_wait") {
@@ -268,8 +269,10 @@ mod tests {
 
     #[test]
     fn locks_are_told_by_their_functions() {
-        let check =
-            |names: &[&str], lock| assert_eq!(AwaitedLock::of(&names.iter().copied()), lock);
+        let check = |names: &[&str], lock| {
+            let frames: Vec<_> = names.iter().map(|name| FrameText::new(name, "")).collect();
+            assert_eq!(AwaitedLock::of(&frames), lock);
+        };
         let futex = "std::sys::pal::unix::futex::futex_wait";
         check(
             &[futex, "std::sys::sync::mutex::futex::Mutex::lock_contended", "a"],

@@ -20,6 +20,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use profile_format::owner::find_idle_word;
 use profile_format::profile::{Builder, Profile};
 use profile_format::{DUMP_FILE_NAME, Kind, ProfileShape, Unavailable};
 
@@ -33,8 +34,7 @@ use crate::threads::deadlock::{self, AwaitedLock, LockCycle};
 use crate::threads::raw::{self, ThreadStack, ThreadState};
 use crate::threads::tasks::{ListedTasks, ThreadText};
 use crate::threads::text::{format_label, format_wait};
-use crate::waits::encode::StackNames;
-use crate::waits::site;
+use crate::waits::encode::StackFrames;
 
 /// Thread dumps, with what tasks wait in where that is asked for.
 #[derive(Clone, Copy, Debug, Default)]
@@ -148,8 +148,7 @@ impl DistinctStacks {
         let mut of_threads = Vec::with_capacity(threads.len());
         for thread in threads {
             of_threads.push(*known.entry(&thread.addresses).or_insert_with(|| {
-                let addresses = thread.addresses.iter();
-                locations.push(addresses.map(|&at| locator.location(builder, at)).collect());
+                locations.push(locator.stack(builder, thread.addresses.iter().copied()));
                 locations.len() - 1
             }));
         }
@@ -266,12 +265,12 @@ struct StackFacts {
 
 impl StackFacts {
     fn of(builder: &Builder, stack: &[u32]) -> StackFacts {
-        let names = StackNames::of(builder, stack);
+        let stack = StackFrames::of(builder, stack);
         StackFacts {
-            lock: AwaitedLock::of(&names.iter()),
-            is_idle: site::find_idle_word(names.iter()).is_some(),
-            is_worker: blocked_workers::is_worker(builder, stack),
-            polls_task: blocked_workers::polls_task(builder, stack),
+            lock: AwaitedLock::of(&stack.frames),
+            is_idle: find_idle_word(&stack.frames).is_some(),
+            is_worker: blocked_workers::is_worker(&stack.frames),
+            polls_task: blocked_workers::polls_task(&stack.frames),
         }
     }
 

@@ -10,6 +10,7 @@
 
 use std::time::SystemTime;
 
+use profile_format::owner::{FrameOwner, FrameText};
 use profile_format::profile::{Builder, Profile};
 use profile_format::{Kind, ProfileShape, Unavailable};
 
@@ -18,7 +19,7 @@ use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::waits::births::{self, BirthSite};
 use crate::waits::block::check_intercepted;
-use crate::waits::encode::StackNames;
+use crate::waits::encode::StackFrames;
 
 /// Profiles of thread creation.
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,8 +57,7 @@ fn build_profile(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) 
     creators.sort_by(|a, b| b.total.cmp(&a.total).then_with(|| a.stack.cmp(&b.stack)));
     let (mut total, mut live) = (0, 0);
     for creator in creators {
-        let locations: Vec<u32> =
-            creator.stack.0.iter().map(|&at| locator.location(&mut builder, at)).collect();
+        let locations = locator.stack(&mut builder, creator.stack.0.iter().copied());
         let locations = trim_std_frames(&builder, &locations);
         for (state, count) in [("live", creator.live), ("ended", creator.total - creator.live)] {
             if count > 0 {
@@ -81,10 +81,9 @@ fn build_profile(mut creators: Vec<BirthSite>, unknown: u64, taken: SystemTime) 
 /// Cuts std's functions off the leaf of a stack: every thread begins in those.
 fn trim_std_frames<'a>(builder: &Builder, locations: &'a [u32]) -> &'a [u32] {
     let is_std = |location: &u32| {
-        let names = StackNames::of(builder, std::slice::from_ref(location));
-        let mut names = names.iter().peekable();
-        names.peek().is_some()
-            && names.all(|name| name.starts_with("std::") || name.starts_with("<std::"))
+        let stack = StackFrames::of(builder, std::slice::from_ref(location));
+        let is_standard = |frame: &FrameText<'_>| frame.owner == FrameOwner::Standard;
+        !stack.frames.is_empty() && stack.frames.iter().all(is_standard)
     };
     let first = locations.iter().position(|location| !is_std(location)).unwrap_or(0);
     &locations[first..]

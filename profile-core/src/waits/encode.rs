@@ -1,11 +1,11 @@
 //! What `block` and `mutex` share: from stacks and times to a profile.
 
 use profile_format::ProfileShape;
+use profile_format::owner::{FrameText, WaitKind, find_idle_word, find_release, find_wait};
 use profile_format::profile::{Builder, Profile};
 
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::waits::recorded::{RecordedWaits, SITE, WaitProfile, WaitWeight};
-use crate::waits::site::{WaitKind, find_idle_word, find_release, find_wait};
 
 /// Settings of the way in which a profile is to be written.
 #[derive(Clone, Copy, Debug)]
@@ -42,28 +42,28 @@ pub(crate) fn build_profile(
         let (waiter, addresses) =
             addresses.split_at(count_waiter_addresses(style.of).min(addresses.len()));
         let mut locate = |addresses: &[u64]| -> Vec<u32> {
-            let known = addresses.iter().filter(|&&address| address != 0);
-            known.map(|&address| locator.location(&mut builder, address)).collect()
+            let known = addresses.iter().copied().filter(|&address| address != 0);
+            locator.stack(&mut builder, known)
         };
         let (waiter, locations) = (locate(waiter), locate(addresses));
-        let names = StackNames::of(&builder, &locations);
+        let stack = StackFrames::of(&builder, &locations);
         let mut labels = Vec::new();
         let (decides, idles) = match style.of {
             _ if style.symbols == Symbols::Raw => (0, None),
             WaitProfile::Block => {
-                let idles = find_idle_word(names.iter());
-                let (wait, index) = find_wait(names.iter());
+                let idles = find_idle_word(&stack.frames);
+                let (wait, index) = find_wait(&stack.frames);
                 labels.push(("wait", wait.word()));
                 (index, idles)
             }
             WaitProfile::Mutex => {
-                let (wait, _) = find_wait(StackNames::of(&builder, &waiter).iter());
+                let (wait, _) = find_wait(&StackFrames::of(&builder, &waiter).frames);
                 if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) {
                     // A condition, a channel or a thread was woken: nobody held it.
                     continue;
                 }
                 labels.push(("wait", wait.word()));
-                (find_release(names.iter()).unwrap_or(0), None)
+                (find_release(&stack.frames).unwrap_or(0), None)
             }
         };
         if let Some(what) = idles {
@@ -74,7 +74,7 @@ pub(crate) fn build_profile(
             }
             labels.push(("idle", what));
         }
-        let first = names.location(decides);
+        let first = stack.location(decides);
         let labels: Vec<_> =
             labels.into_iter().map(|(key, text)| builder.text_label(key, text)).collect();
         truncated += usize::from(*is_truncated);
@@ -134,33 +134,31 @@ fn values(weighed: WaitWeight) -> [i64; 2] {
     [i64::try_from(weighed.count()).unwrap_or(i64::MAX).max(1), nanos]
 }
 
-/// The names of a stack's functions, the leaf first and inlined ones included.
-pub(crate) struct StackNames {
-    /// Each with the index of its location in the stack.
-    names: Vec<(String, usize)>,
+/// The functions of a stack, the leaf first and inlined ones included.
+pub(crate) struct StackFrames<'a> {
+    pub(crate) frames: Vec<FrameText<'a>>,
+    /// The index in the stack of each one's location.
+    locations: Vec<usize>,
 }
 
-impl StackNames {
-    /// Collects the names of the functions nearest to the leaf: as many as any decision takes, and
-    /// the root's.
-    pub(crate) fn of(builder: &Builder, locations: &[u32]) -> StackNames {
+impl<'a> StackFrames<'a> {
+    /// Collects the functions of locations.
+    pub(crate) fn of(builder: &'a Builder, stack: &[u32]) -> StackFrames<'a> {
         let profile = builder.profile();
-        let named = locations.iter().enumerate().flat_map(|(at, &location)| {
-            let lines = profile.lines_of(&profile.locations[location as usize]);
-            lines.iter().map(move |line| {
+        let (mut frames, mut locations) = (Vec::new(), Vec::new());
+        for (at, &location) in stack.iter().enumerate() {
+            for line in profile.lines_of(&profile.locations[location as usize]) {
                 let function = profile.functions[line.function as usize];
-                (profile.str(function.name).to_owned(), at)
-            })
-        });
-        StackNames { names: named.collect() }
+                let (name, file) = (profile.str(function.name), profile.str(function.filename));
+                frames.push(FrameText::new(name, file));
+                locations.push(at);
+            }
+        }
+        StackFrames { frames, locations }
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> + Clone {
-        self.names.iter().map(|(name, _)| name.as_str())
-    }
-
-    /// Returns the index in the stack of the location that a name is of.
+    /// Returns the index in the stack of the location that a function is of.
     pub(crate) fn location(&self, index: usize) -> usize {
-        self.names.get(index).map_or(0, |&(_, location)| location)
+        self.locations.get(index).copied().unwrap_or(0)
     }
 }

@@ -47,8 +47,6 @@ pub(crate) mod record;
 pub(crate) mod recorded;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod sampled;
-#[cfg(all(any(feature = "sampler", intercepted), stacks))]
-pub(crate) mod site;
 #[cfg(intercepted)]
 mod table;
 #[cfg(intercepted)]

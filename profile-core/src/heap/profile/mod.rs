@@ -149,7 +149,7 @@ impl HeapProfileStacks {
         HeapProfileStacks {
             builder,
             locator,
-            trimmer: runtime_frames::AllocatorTrimmer::new(),
+            trimmer: runtime_frames::AllocatorTrimmer::default(),
             stack: Vec::new(),
         }
     }
@@ -159,8 +159,9 @@ impl HeapProfileStacks {
         let mut stack = std::mem::take(&mut self.stack);
         stack.clear();
         stack.extend(addresses.map(|address| self.locator.location(&mut self.builder, address)));
-        let trimmed = self.trimmer.trim(&mut self.builder, &mut stack);
-        add(&mut self.builder, trimmed, values);
+        let mut trimmed = self.trimmer.trim(&mut self.builder, &mut stack).to_vec();
+        self.locator.take_own_frames_out(&mut self.builder, &mut trimmed);
+        add(&mut self.builder, &trimmed, values);
         self.stack = stack;
     }
 }

@@ -1,82 +1,67 @@
-//! Which frames of an allocation's stack belong to the allocator, and cutting them off the leaf.
-//!
-//! Left in, they would take all of the flat value: every allocation happens in `malloc`.
+//! Cutting the allocator's frames off the leaf of a profile's stacks.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
-use profile_format::profile::{Builder, Line, Profile};
+use profile_format::profile::{Builder, Line};
 
-use crate::heap::owner::{ALLOCATOR_DEPTH, FrameOwner};
+use crate::heap::allocator_frames::{ALLOCATOR_DEPTH, AllocationFrame, find_caller};
 
 /// Cuts allocator frames off the leaf end of stacks.
+#[derive(Default)]
 pub(crate) struct AllocatorTrimmer {
-    /// For each location that was looked at, the rest of it as a leaf.
-    leaves: HashMap<u32, TrimmedLeaf>,
-}
-
-/// The rest of a location when it is looked at as a leaf.
-#[derive(Clone, Copy)]
-struct TrimmedLeaf {
-    /// The location without the lines that are not the user's; `None` where all are of that kind.
-    user: Option<u32>,
-    /// True where the allocator itself is among its lines. Whatever stands below is the allocator's
-    /// too, though its static functions have names that say nothing.
-    enters_allocator: bool,
+    /// The parts of each location's lines; one of a location without any.
+    parts: HashMap<u32, Rc<[AllocationFrame]>>,
+    /// Locations without so many of their first lines.
+    rests: HashMap<(u32, usize), u32>,
 }
 
 impl AllocatorTrimmer {
-    pub(crate) fn new() -> AllocatorTrimmer {
-        AllocatorTrimmer { leaves: HashMap::new() }
-    }
-
     /// Returns the stack without the allocator's frames; the whole of it where nothing would be
     /// left.
-    pub(crate) fn trim<'a>(&mut self, builder: &mut Builder, stack: &'a mut [u32]) -> &'a [u32] {
-        let entry = stack
-            .iter()
-            .take(ALLOCATOR_DEPTH)
-            .rposition(|&location| self.leaf(builder, location).enters_allocator);
-        for first in entry.unwrap_or(0)..stack.len() {
-            if let Some(user) = self.leaf(builder, stack[first]).user {
-                stack[first] = user;
-                return &stack[first..];
-            }
+    pub(crate) fn trim<'a>(
+        &mut self,
+        builder: &mut Builder,
+        stack: &'a mut [u32],
+    ) -> &'a mut [u32] {
+        let parts: Vec<_> = stack.iter().map(|&location| self.parts(builder, location)).collect();
+        let low = parts.iter().take(ALLOCATOR_DEPTH).map(|parts| parts.len()).sum();
+        let lines: Vec<AllocationFrame> =
+            parts.iter().flat_map(|parts| parts.iter().copied()).collect();
+        let Some(mut line) = find_caller(lines.into_iter(), low) else { return stack };
+        let mut first = 0;
+        while line >= parts[first].len() {
+            line -= parts[first].len();
+            first += 1;
         }
-        stack
+        if line > 0 {
+            stack[first] = self.rest(builder, stack[first], line);
+        }
+        &mut stack[first..]
     }
 
-    fn leaf(&mut self, builder: &mut Builder, location: u32) -> TrimmedLeaf {
-        if let Some(&leaf) = self.leaves.get(&location) {
-            return leaf;
-        }
-        let leaf = look(builder, location);
-        self.leaves.insert(location, leaf);
-        leaf
+    fn parts(&mut self, builder: &Builder, location: u32) -> Rc<[AllocationFrame]> {
+        let parts = self.parts.entry(location).or_insert_with(|| {
+            let profile = builder.profile();
+            let lines = profile.lines_of(&profile.locations[location as usize]);
+            let parts = lines.iter().map(|line| {
+                let function = profile.functions[line.function as usize];
+                AllocationFrame::of(profile.str(function.name), profile.str(function.filename))
+            });
+            let parts: Vec<_> = parts.collect();
+            if parts.is_empty() { Rc::new([AllocationFrame::Caller]) } else { parts.into() }
+        });
+        Rc::clone(parts)
     }
-}
 
-fn look(builder: &mut Builder, index: u32) -> TrimmedLeaf {
-    let profile = builder.profile_mut();
-    let location = profile.locations[index as usize].clone();
-    let lines = profile.lines_of(&location);
-    let owners: Vec<FrameOwner> = lines.iter().map(|line| owner(profile, line)).collect();
-    let allocator = owners.iter().rposition(|&owner| owner == FrameOwner::Allocator);
-    let above = allocator.map_or(0, |at| at + 1);
-    let user = owners[above..].iter().position(|&owner| owner == FrameOwner::User);
-    let user = match user.map(|at| above + at) {
-        Some(0) => Some(index),
-        Some(first) => {
-            let lines: Vec<Line> = lines[first..].to_vec();
-            Some(builder.location(location.mapping, location.address, &lines))
-        }
-        None => None,
-    };
-    TrimmedLeaf { user, enters_allocator: allocator.is_some() }
-}
-
-fn owner(profile: &Profile, line: &Line) -> FrameOwner {
-    let function = profile.functions[line.function as usize];
-    FrameOwner::of(profile.str(function.name), profile.str(function.filename))
+    fn rest(&mut self, builder: &mut Builder, index: u32, from: usize) -> u32 {
+        *self.rests.entry((index, from)).or_insert_with(|| {
+            let profile = builder.profile();
+            let location = profile.locations[index as usize].clone();
+            let lines: Vec<Line> = profile.lines_of(&location)[from..].to_vec();
+            builder.location(location.mapping, location.address, &lines)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -105,7 +90,7 @@ mod tests {
                 builder.location(None, 0, &lines)
             })
             .collect();
-        let left = AllocatorTrimmer::new().trim(&mut builder, &mut locations).to_vec();
+        let left = AllocatorTrimmer::default().trim(&mut builder, &mut locations).to_vec();
         let profile = builder.finish();
         left.iter()
             .map(|&location| {
@@ -134,6 +119,30 @@ mod tests {
             &[("demo::main", "src/demo.rs")],
         ]);
         assert_eq!(left, [vec!["with_capacity", "demo::leak"], vec!["demo::main"]]);
+    }
+
+    /// With line tables alone functions that were inlined have bare names, and jemalloc's are as deep
+    /// as those of the program.
+    #[test]
+    fn files_tell_the_allocator_where_names_do_not() {
+        let built = "/app/target/release/build/tikv-jemalloc-sys-d1f583d6c3715701/out/build";
+        let (inlines, jemalloc) = (
+            format!("{built}/include/jemalloc/internal/prof_inlines.h"),
+            format!("{built}/src/jemalloc.c"),
+        );
+        let vec = format!("{STD}/vec/mod.rs");
+        let left = trimmed(&[
+            &[("profile_core::heap::raw::hooks::backtrace", "profile-core/src/heap/raw/hooks.rs")],
+            &[
+                ("prof_alloc_prep", &inlines),
+                ("imalloc_body", &jemalloc),
+                ("do_rallocx", &jemalloc),
+            ],
+            &[("grow_amortized", &format!("{STD}/raw_vec/mod.rs"))],
+            &[("push<u64>", &vec), ("read_rows", "/app/src/growth.rs")],
+            &[("growth::main", "/app/src/growth.rs")],
+        ]);
+        assert_eq!(left, [vec!["push<u64>", "read_rows"], vec!["growth::main"]]);
     }
 
     #[test]

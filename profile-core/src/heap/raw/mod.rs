@@ -13,6 +13,3 @@ pub(crate) mod memory_file;
 pub(crate) mod sampled;
 #[cfg(stacks)]
 pub(crate) mod words;
-
-/// Names of functions in here begin with this.
-pub(crate) const MODULE: &str = concat!(module_path!(), "::");

@@ -14,9 +14,6 @@ use crate::heap::recorder::{self, DEPTH};
 use crate::heap::wrapper::Sampled;
 use crate::stacks::raw::capture::{self, CapturedStack};
 
-/// The path of this file, as the compiler has it.
-pub(crate) const FILE: &str = file!();
-
 /// Small sampled blocks are aligned to this, so that a free tells most others by their address alone.
 const TAG: usize = 1024;
 

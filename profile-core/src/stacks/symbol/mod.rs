@@ -15,6 +15,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use addr2line::Loader;
 use object::read::ReadCache;
 use object::{Object as _, ObjectSection as _, ObjectSymbol as _, ReadRef, SymbolKind};
+use profile_format::owner::qualified_name;
 
 use crate::stacks::names::Symbol;
 use crate::stacks::objects::{self, LoadedObject, hex};
@@ -284,6 +285,11 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<SourceFrame> {
         }
     }
     frames.retain(|frame| !frame.name.is_empty());
+    for frame in &mut frames {
+        if let Cow::Owned(name) = qualified_name(&frame.name, &frame.file) {
+            frame.name = name.into();
+        }
+    }
     frames
 }
 

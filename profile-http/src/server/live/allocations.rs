@@ -9,6 +9,7 @@ use profile_core::heap::{self, Frame};
 use profile_core::profile::{DecodeLimits, Profile};
 use profile_core::single::{self, KindFiles};
 use profile_core::{Collectors, Kind};
+use profile_format::owner::{FrameOwner, OwnFrame};
 use serde::{Serialize, Serializer};
 
 use super::frame_table::{FrameLine, FrameTable};
@@ -39,7 +40,8 @@ pub(super) struct AllocationRow<'a> {
     pub(super) id: SiteId,
 }
 
-/// The frame that a reader wants to see: the first past the standard library and the allocator.
+/// The frame that a reader wants to see: the first of the program, else the first past the standard
+/// library and the allocator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct SitePlace<'a> {
     pub(super) function: &'a str,
@@ -134,6 +136,15 @@ impl AllocationSite {
             file: &frame.file,
             line: frame.line,
         })
+    }
+
+    /// Returns whether the profiler allocated it, at its work.
+    pub(super) fn is_own(&self) -> bool {
+        let is_own = |frame: &Frame| {
+            let owner = FrameOwner::of(&frame.function, &frame.file);
+            owner == FrameOwner::Profiler(OwnFrame::Work)
+        };
+        self.frames.iter().any(is_own)
     }
 
     fn total(&self, of: TotalsShown) -> (u64, u64) {

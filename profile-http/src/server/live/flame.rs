@@ -15,6 +15,7 @@ use profile_analysis::flame::{self, Flame};
 use profile_core::profile::{Profile, Stacks};
 use profile_core::single::{self, KindFiles};
 use profile_core::{Kind, OwnWork};
+use profile_format::owner::FrameOwner;
 use serde::Serialize;
 use tokio::sync::oneshot;
 
@@ -41,6 +42,8 @@ struct FlameGraph {
     /// Functions, and the files they are in.
     names: Vec<String>,
     files: Vec<String>,
+    /// Whose each function is: `program`, `library` or `plumbing`.
+    owners: Vec<&'static str>,
     /// The depth of each node.
     depth: Vec<u32>,
     /// The index of each node's function.
@@ -238,6 +241,7 @@ fn build_tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
         window_seconds: window.as_secs_f64(),
         names: Vec::new(),
         files: Vec::new(),
+        owners: Vec::new(),
         depth: Vec::new(),
         name: Vec::new(),
         value: Vec::new(),
@@ -271,12 +275,22 @@ fn add_nodes(nodes: &mut [FlameNode], names: &[(&str, &str)], flame: &mut FlameG
             let (name, file) = names[node.name as usize];
             flame.names.push(name.to_owned());
             flame.files.push(file.to_owned());
+            flame.owners.push(owner_word(name, file));
             flame.names.len() as u32 - 1
         });
         flame.depth.push(depth);
         flame.name.push(name);
         flame.value.push(node.value);
         flame.own.push(own);
+    }
+}
+
+/// Returns the word for the owner of a function; of what has no name it is the program.
+fn owner_word(name: &str, file: &str) -> &'static str {
+    match FrameOwner::of(name, file) {
+        FrameOwner::Program => "program",
+        owner if owner.is_plumbing() => "plumbing",
+        _ => "library",
     }
 }
 
@@ -329,6 +343,9 @@ mod tests {
             })
             .collect();
         assert_eq!(flame.sample_type, "cpu/nanoseconds");
+        assert_eq!(flame.owners, ["program"; 6]);
+        assert_eq!(owner_word("malloc", ""), "plumbing");
+        assert_eq!(owner_word("tokio::runtime::task::run", ""), "library");
         assert_eq!(
             nodes,
             [

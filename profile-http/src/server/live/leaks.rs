@@ -192,7 +192,7 @@ impl LeakWatch {
     /// Returns what speaks for a leak at a site; `None` where nothing does.
     fn suspect<'a>(&self, site: &'a AllocationSite, now: Instant) -> Option<LeakSuspect<'a>> {
         let this = SiteLook::of(site);
-        if this.live < LEAST_SAMPLES {
+        if this.live < LEAST_SAMPLES || site.is_own() {
             return None;
         }
         // Looks that are far enough from this one.

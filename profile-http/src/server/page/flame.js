@@ -2,7 +2,7 @@
 
 const ROW = 19;
 const flame = {
-  told: null, tree: null, root: null, at: null, shown: [], search: "", inverted: false, busy: null,
+  told: null, whole: null, tree: null, mine: false, root: null, at: null, shown: [], search: "", inverted: false, busy: null,
   top: null,
 };
 
@@ -12,7 +12,7 @@ function flameTree(told) {
   let root = null;
   told.depth.forEach((depth, index) => {
     const node = {
-      name: told.names[told.name[index]], file: told.files[told.name[index]],
+      name: told.names[told.name[index]], file: told.files[told.name[index]], owner: told.owners[told.name[index]],
       value: told.value[index], own: told.own[index], children: [], parent: path[depth - 1] ?? null,
     };
     path[depth] = node;
@@ -21,6 +21,38 @@ function flameTree(told) {
     else root = node;
   });
   return root;
+}
+
+/** The same stacks of the program's own functions alone: what libraries did is their callers'. */
+function onlyMine(root) {
+  const top = { ...root, own: 0, children: [], parent: null };
+  const known = new Map([[top, new Map()]]);
+  const walk = [[root, top]];
+  while (walk.length) {
+    const [node, at] = walk.pop();
+    at.own += node.own;
+    for (const child of node.children) {
+      let next = at;
+      if (child.owner === "program") {
+        const key = `${child.name}\0${child.file}`;
+        next = known.get(at).get(key);
+        if (!next) {
+          next = { ...child, value: 0, own: 0, children: [], parent: at };
+          known.get(at).set(key, next);
+          known.set(next, new Map());
+          at.children.push(next);
+        }
+        next.value += child.value;
+      }
+      walk.push([child, next]);
+    }
+  }
+  if (top.own > 0) {
+    top.children.push({ ...root, name: "(libraries alone)", value: top.own, own: top.own, children: [], parent: top });
+    top.own = 0;
+  }
+  for (const node of known.keys()) node.children.sort((a, b) => b.value - a.value);
+  return top;
 }
 
 /** The same stacks from their other end: a function, then who called it. */
@@ -38,7 +70,7 @@ function inverted(root) {
       const key = `${from.name}\0${from.file}`;
       let next = children.get(key);
       if (!next) {
-        next = { name: from.name, file: from.file, value: 0, own: 0, children: [], parent: at };
+        next = { name: from.name, file: from.file, owner: from.owner, value: 0, own: 0, children: [], parent: at };
         children.set(key, next);
         known.set(next, new Map());
         at.children.push(next);
@@ -53,7 +85,7 @@ function inverted(root) {
 
 function setFlame(told) {
   flame.told = told;
-  flame.tree = flameTree(told);
+  flame.whole = flameTree(told);
   show($("flame-box"), told.total > 0);
   show($("flame-help"), told.total > 0);
   $("flame-folded").disabled = !told.total;
@@ -61,6 +93,14 @@ function setFlame(told) {
     ? `${told.sample_type}: ${inUnit(told.total, told.unit)}${told.window_seconds ? ` in ${seconds(told.window_seconds)}` : ""}` +
       `, taken at ${clock(Date.now())}${told.left_out ? `; ${count(told.left_out)} frames are too small to show` : ""}`
     : "Nothing was recorded: in this window nothing ran, or nothing was held.");
+  foldFlame(flame.mine);
+}
+
+function foldFlame(mine) {
+  flame.mine = mine;
+  $("flame-mine").setAttribute("aria-pressed", String(mine));
+  if (!flame.whole) return;
+  flame.tree = mine ? onlyMine(flame.whole) : flame.whole;
   turnFlame(flame.inverted);
   drawFlameTop();
 }
@@ -93,7 +133,7 @@ function tellFlame(node) {
 /** The crate or package that a function belongs to gives it its colour. */
 function flameColour(node, dark) {
   const name = node.name.replace(/^<+&?(mut |dyn )?/, "");
-  const family = isPlumbing(node.name, node.file) ? "" : name.split(/::|\.|</)[0];
+  const family = node.owner === "plumbing" ? "" : name.split(/::|\.|</)[0];
   if (!family || node.name === "all") return dark ? "hsl(215 12% 30%)" : "hsl(215 16% 84%)";
   let hash = 7;
   for (const char of family) hash = (hash * 31 + char.codePointAt(0)) >>> 0;
@@ -200,14 +240,17 @@ function drawFlameTop() {
     detail: (row) => h("p", { class: "note" }, row.file || "no source file known"), facts: (row) => row.file, empty: "",
   });
   const own = new Map();
-  const { told } = flame;
-  told.own.forEach((value, index) => {
-    if (value > 0) own.set(told.name[index], (own.get(told.name[index]) ?? 0) + value);
-  });
-  const rows = [...own].sort((a, b) => b[1] - a[1]).slice(0, 15).map(([name, value]) => ({
-    id: `${told.names[name]}\0${told.files[name]}`, function: told.names[name], file: told.files[name], line: 0, own: value,
-  }));
-  flame.top.set(rows);
+  const walk = [flame.tree];
+  while (walk.length) {
+    const node = walk.pop();
+    walk.push(...node.children);
+    if (!(node.own > 0)) continue;
+    const id = `${node.name}\0${node.file}`;
+    const row = own.get(id) ?? { id, function: node.name, file: node.file, line: 0, own: 0 };
+    row.own += node.own;
+    own.set(id, row);
+  }
+  flame.top.set([...own.values()].sort((a, b) => b.own - a.own).slice(0, 15));
 }
 
 async function takeFlame() {
@@ -255,6 +298,7 @@ function makeFlame() {
   $("flame-stop").addEventListener("click", () => flame.busy?.abort());
   $("flame-reset").addEventListener("click", () => zoomFlame(flame.all));
   $("flame-invert").addEventListener("click", () => turnFlame(!flame.inverted));
+  $("flame-mine").addEventListener("click", () => foldFlame(!flame.mine));
   $("flame-kind").addEventListener("change", (event) => show($("flame-window"), timedKinds.has(event.target.value)));
   $("flame-search").addEventListener("input", (event) => {
     flame.search = event.target.value.trim().toLowerCase();

@@ -1,0 +1,100 @@
+//! Our own frames in the program's stacks, such as those around each future that is watched: what a
+//! profile shows is the program's.
+
+use std::collections::HashMap;
+
+use profile_format::owner::{FrameOwner, OwnFrame};
+use profile_format::profile::{Builder, Line, Profile};
+
+/// Takes frames of ours out of stacks of locations.
+#[derive(Debug, Default)]
+pub(crate) struct OwnFrameFilter {
+    /// For each location that was looked at, the one without frames of ours; `None` where nothing
+    /// is left.
+    rests: HashMap<u32, Option<u32>>,
+}
+
+impl OwnFrameFilter {
+    /// Takes out what only passes on what the program does, unless there is nothing else.
+    pub(crate) fn filter(&mut self, builder: &mut Builder, stack: &mut Vec<u32>) {
+        let all = stack.clone();
+        stack.retain_mut(|location| match self.rest(builder, *location) {
+            Some(rest) => {
+                *location = rest;
+                true
+            }
+            None => false,
+        });
+        if stack.is_empty() {
+            *stack = all;
+        }
+    }
+
+    fn rest(&mut self, builder: &mut Builder, location: u32) -> Option<u32> {
+        *self.rests.entry(location).or_insert_with(|| find_rest(builder, location))
+    }
+}
+
+fn find_rest(builder: &mut Builder, index: u32) -> Option<u32> {
+    let profile = builder.profile();
+    let location = profile.locations[index as usize].clone();
+    let lines = profile.lines_of(&location);
+    let rest: Vec<Line> = lines.iter().copied().filter(|line| !is_ours(profile, line)).collect();
+    if rest.len() == lines.len() {
+        Some(index)
+    } else if rest.is_empty() {
+        None
+    } else {
+        Some(builder.location(location.mapping, location.address, &rest))
+    }
+}
+
+fn is_ours(profile: &Profile, line: &Line) -> bool {
+    let function = profile.functions[line.function as usize];
+    let owner = FrameOwner::of(profile.str(function.name), profile.str(function.filename));
+    matches!(owner, FrameOwner::Profiler(OwnFrame::Passing | OwnFrame::Allocating))
+}
+
+#[cfg(test)]
+mod tests {
+    use profile_format::profile::Function;
+
+    use super::*;
+
+    fn location(builder: &mut Builder, names: &[&str]) -> u32 {
+        let lines: Vec<Line> = names
+            .iter()
+            .map(|name| {
+                let name = builder.str(name);
+                let function = builder.function(Function { name, ..Function::default() });
+                Line { function, ..Line::default() }
+            })
+            .collect();
+        builder.location(None, 0, &lines)
+    }
+
+    #[test]
+    fn frames_that_pass_on_are_taken_out() {
+        let mut builder = Builder::new(&[]);
+        let begin = "profile_core::waits::raw::births::begin";
+        let poll = "<profile_core::task::future::Instrumented<F> as core::future::Future>::poll";
+        let root = location(&mut builder, &[begin]);
+        let inlined = location(&mut builder, &[poll, "tokio::runtime::task::poll"]);
+        let sells = location(&mut builder, &["shop::sell"]);
+        let work = location(&mut builder, &["profile_core::session::start"]);
+        let mut filter = OwnFrameFilter::default();
+        let mut names = |stack: &[u32]| -> Vec<String> {
+            let mut stack = stack.to_vec();
+            filter.filter(&mut builder, &mut stack);
+            let profile = builder.profile();
+            let lines = |&at: &u32| profile.lines_of(&profile.locations[at as usize]).to_vec();
+            let name = |line: Line| profile.functions[line.function as usize].name;
+            stack.iter().flat_map(lines).map(|line| profile.str(name(line)).to_owned()).collect()
+        };
+        assert_eq!(names(&[sells, inlined, root]), ["shop::sell", "tokio::runtime::task::poll"]);
+        // The profiler at work is no secret.
+        assert_eq!(names(&[work, root]), ["profile_core::session::start"]);
+        assert_eq!(names(&[root]), [begin]);
+        assert!(names(&[]).is_empty());
+    }
+}
