@@ -36,7 +36,15 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
         table.add_goroutine(&mut task, offset);
     }
     let format = DumpFormat::Pprof;
-    Some(Dump { format, goroutines, crash: false, truncated: false, table })
+    Some(Dump {
+        format,
+        goroutines,
+        says_none: goroutines == 0,
+        crash: false,
+        truncated: false,
+        unwrapped: Vec::new(),
+        table,
+    })
 }
 
 fn take_label(

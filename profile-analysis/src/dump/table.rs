@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::lines::PlaceForm;
 use super::waits::Waits;
 use super::{Limit, Limits, Problem, Warning, lines};
 
@@ -29,6 +30,8 @@ pub(super) struct FrameText {
     pub(super) inlined: bool,
     /// True where lines that hold these very texts can only be of this frame.
     pub(super) plain: bool,
+    /// Whether its place is recognised without a tab.
+    pub(super) form: PlaceForm,
 }
 
 /// The last frame of a stack that begins with the frames of its parent.
@@ -91,6 +94,8 @@ pub(super) struct OpenGoroutine {
     pub(super) locked: bool,
     pub(super) leaked: bool,
     pub(super) partial: bool,
+    /// True once no more frames of the stack that is being read are kept.
+    pub(super) is_cut: bool,
     pub(super) labels: Vec<u32>,
     pub(super) ancestors: Vec<AncestorStack>,
 }
@@ -107,6 +112,7 @@ impl OpenGoroutine {
             locked: false,
             leaked: false,
             partial: false,
+            is_cut: false,
             labels: Vec::new(),
             ancestors: Vec::new(),
         }
@@ -297,8 +303,9 @@ impl StackTable {
         let plain = lines::trim_place(place) == place
             && !place.is_empty()
             && memchr::memmem::find(function, b" in goroutine ").is_none();
+        let form = lines::place_form(place);
         let (function, place) = (function.len() as u32, place.len() as u32);
-        self.frames.push(FrameText { start, function, place, inlined, plain });
+        self.frames.push(FrameText { start, function, place, inlined, plain, form });
         self.frame_ids.insert(key, id);
         Some(id)
     }

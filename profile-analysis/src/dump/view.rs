@@ -60,6 +60,18 @@ impl Dump {
         self.truncated
     }
 
+    /// Returns whether a profile without goroutines says so itself: then there is nothing to count,
+    /// rather than nothing to read.
+    pub fn says_none(&self) -> bool {
+        self.says_none
+    }
+
+    /// Returns what was taken off around the dump's lines, the outermost first, in words; such as
+    /// `the prefix of every line ("web-1  |")`.
+    pub fn unwrapped(&self) -> &[String] {
+        &self.unwrapped
+    }
+
     /// Returns the limits that were reached: what is beyond them was counted, and not kept.
     pub fn limits_reached(&self) -> &[Limit] {
         &self.table.reached
