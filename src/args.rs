@@ -256,7 +256,7 @@ pub(crate) struct ReportArgs {
     #[arg(short = 'n', long, value_name = "N", default_value = "10", value_parser = parse_rows)]
     pub(crate) rows: usize,
 
-    /// Take off what a log has put before each line of a dump.
+    /// Take off what a log has put before each line of a dump, where it isn't found by itself.
     #[arg(long)]
     pub(crate) strip_prefix: bool,
 
@@ -307,7 +307,7 @@ pub(crate) struct ReadingArgs {
     #[arg(long, value_name = "FILE.toml|original")]
     pub(crate) rules: Option<String>,
 
-    /// Take off what a log has put before each line of a dump.
+    /// Take off what a log has put before each line of a dump, where it isn't found by itself.
     #[arg(long)]
     pub(crate) strip_prefix: bool,
 }
@@ -526,7 +526,7 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
-    /// Take off what a log has put before each line of a dump.
+    /// Take off what a log has put before each line of a dump, where it isn't found by itself.
     #[arg(long)]
     pub(crate) strip_prefix: bool,
 

@@ -229,6 +229,42 @@ pub enum Problem {
     Limit(Limit, usize),
 }
 
+impl Problem {
+    /// Returns whether a problem is of the same kind, with other numbers or at another place.
+    pub(crate) fn is_like(&self, other: &Problem) -> bool {
+        match (self, other) {
+            (Problem::Limit(one, _), Problem::Limit(other, _)) => one == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
+    /// Returns what can be done about it.
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Problem::LongestOfGo => "take debug=1 or a profile, which are shorter",
+            Problem::TwoForms | Problem::Several(_) => "read each part of the file by itself",
+            Problem::NoPlace | Problem::StrayPlace => {
+                "lines of something else may stand between: read the log of one source"
+            }
+            _ => return None,
+        })
+    }
+
+    /// Returns the place of its kind among others: what is lost comes first, then what has a
+    /// remedy.
+    pub(crate) fn rank(&self) -> usize {
+        match self {
+            Problem::BreaksOff
+            | Problem::LongestOfGo
+            | Problem::BrokenGzip
+            | Problem::Limit(..)
+            | Problem::Total(..) => 0,
+            _ if self.remedy().is_some() => 1,
+            _ => 2,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -262,7 +298,8 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.problem, self.offset)
+        write!(f, "{} at byte {}", self.problem, self.offset)?;
+        self.problem.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
     }
 }
 

@@ -7,6 +7,7 @@
 
 use memchr::{memchr, memchr2, memmem};
 
+use super::pattern::has_same_form;
 use crate::dump::labels;
 
 /// Bytes of a key that are looked at; longer ones are none of the known.
@@ -29,6 +30,8 @@ pub(super) struct JsonLayer {
     form: JsonForm,
     place: JsonPlace,
     key: Vec<u8>,
+    /// The key of the last text.
+    value_key: Vec<u8>,
     /// The key behind which the first goroutine was.
     shown: Vec<u8>,
     /// Bytes of the value so far.
@@ -37,6 +40,27 @@ pub(super) struct JsonLayer {
     cut: Vec<u8>,
     /// The byte before the part.
     last: u8,
+    /// The texts of the line so far, and where the last one was.
+    values: ValueSpan,
+    /// The form of the last line that had one text.
+    shape: Option<LineShape>,
+}
+
+/// Where in its line a text is, without and with its closing quote.
+#[derive(Clone, Copy, Debug, Default)]
+struct ValueSpan {
+    count: usize,
+    begin: usize,
+    end: usize,
+}
+
+/// What is around the text in a line. Where a line differs from it in digits alone, its strings are
+/// where they were.
+#[derive(Debug)]
+struct LineShape {
+    head: Vec<u8>,
+    key: Vec<u8>,
+    tail: Vec<u8>,
 }
 
 /// What the next byte is in.
@@ -65,10 +89,13 @@ impl JsonLayer {
             form,
             place: JsonPlace::Between,
             key: Vec::new(),
+            value_key: Vec::new(),
             shown: Vec::new(),
             length: 0,
             cut: Vec::new(),
             last: 0,
+            values: ValueSpan::default(),
+            shape: None,
         }
     }
 
@@ -89,13 +116,46 @@ impl JsonLayer {
             let (line, rest) = lines.split_at(end);
             let begin = out.len();
             self.begin_line(line);
-            self.push(line, out);
+            if !self.read_by_shape(line, out) {
+                self.push(line, out);
+                self.learn_shape(line);
+            }
             if matches!(self.place, JsonPlace::Key | JsonPlace::Value { .. } | JsonPlace::Skipped) {
                 out.truncate(begin);
                 out.extend_from_slice(line);
             }
             self.cut.clear();
             lines = rest;
+        }
+    }
+
+    /// Reads a line that has the form of the one before it. Returns whether it has.
+    fn read_by_shape(&mut self, line: &[u8], out: &mut Vec<u8>) -> bool {
+        let Some(shape) = self.shape.take() else { return false };
+        let found =
+            line.get(..shape.head.len()).is_some_and(|head| has_same_form(head, &shape.head));
+        if found {
+            self.place = JsonPlace::Value { in_list: false };
+            self.length = 0;
+            self.key.extend_from_slice(&shape.key);
+            let text = &line[shape.head.len()..];
+            let tail = &text[self.read_value(text, false, out)..];
+            let is_same = tail.len() == shape.tail.len() && has_same_form(tail, &shape.tail);
+            if self.place == JsonPlace::Between && !is_same {
+                self.push(tail, out);
+            }
+        }
+        self.shape = Some(shape);
+        found
+    }
+
+    /// Keeps the form of a line that was read, where it has one text.
+    fn learn_shape(&mut self, line: &[u8]) {
+        let ValueSpan { count, begin, end } = self.values;
+        if count == 1 && self.place == JsonPlace::Between {
+            let key = self.value_key.clone();
+            let (head, tail) = (line[..begin].to_vec(), line[end..].to_vec());
+            self.shape = Some(LineShape { head, key, tail });
         }
     }
 
@@ -119,6 +179,7 @@ impl JsonLayer {
         };
         self.place = if is_one { JsonPlace::Between } else { JsonPlace::Raw };
         self.last = 0;
+        self.values = ValueSpan::default();
         self.cut.clear();
         self.key.clear();
     }
@@ -126,6 +187,7 @@ impl JsonLayer {
     fn push(&mut self, part: &[u8], out: &mut Vec<u8>) {
         let mut rest = part;
         while !rest.is_empty() {
+            let before = self.place;
             let used = match self.place {
                 JsonPlace::Raw => {
                     out.extend_from_slice(rest);
@@ -153,6 +215,22 @@ impl JsonLayer {
                 self.last = rest[used - 1];
             }
             rest = &rest[used..];
+            self.note_span(before, part.len() - rest.len());
+        }
+    }
+
+    /// Notes where a text begins or ends, given what was before.
+    fn note_span(&mut self, before: JsonPlace, at: usize) {
+        let is_value =
+            |place: JsonPlace| matches!(place, JsonPlace::Value { .. } | JsonPlace::List);
+        match (is_value(before), is_value(self.place)) {
+            (false, true) => {
+                let count = self.values.count + 1 + usize::from(self.place == JsonPlace::List);
+                self.values = ValueSpan { count, begin: at, end: at };
+                self.value_key.clone_from(&self.key);
+            }
+            (true, false) => self.values.end = at,
+            _ => {}
         }
     }
 

@@ -197,7 +197,8 @@ impl LogUnwrapper {
 
     /// Takes more of a long line. Returns what follows it.
     fn feed_long<'a>(&mut self, piece: &'a [u8], sink: &mut PlainSink<'_>) -> &'a [u8] {
-        let end = memchr(b'\n', piece).map_or(piece.len(), |end| end + 1);
+        let window = &piece[..piece.len().min(BLOCK)];
+        let end = memchr(b'\n', window).map_or(window.len(), |end| end + 1);
         let (part, rest) = piece.split_at(end);
         match &mut self.stage {
             UnwrapStage::Wrapped(text) => text.unwrap_long_part(part, false, sink),

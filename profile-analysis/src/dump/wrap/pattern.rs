@@ -125,9 +125,10 @@ impl PrefixPattern {
     }
 }
 
-/// Returns whether two texts of one length differ in their digits alone.
+/// Returns whether two texts of one length differ in their digits alone. The rest of a longer one
+/// does not count.
 #[inline]
-fn has_same_form(a: &[u8], b: &[u8]) -> bool {
+pub(super) fn has_same_form(a: &[u8], b: &[u8]) -> bool {
     let mut differs = false;
     for (&a, &b) in a.iter().zip(b) {
         let digits = a.wrapping_sub(b'0') < 10 && b.wrapping_sub(b'0') < 10;
