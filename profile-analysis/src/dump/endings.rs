@@ -36,7 +36,7 @@ impl StackReader {
         }
         self.forget_pending(offset);
         if matches!(self.state, ScanState::Record { .. }) {
-            self.derive_state(offset);
+            self.table.derive_state(&mut self.task, offset);
             self.counts.records += 1;
             self.counts.sum = self.counts.sum.saturating_add(self.task.count);
         } else {

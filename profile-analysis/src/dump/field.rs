@@ -94,17 +94,48 @@ fn inputs_have_their_right_groups() {
     assert!(both.warnings().iter().any(|warning| warning.problem == Problem::TwoForms));
 }
 
+#[test]
+fn profiles_have_the_states_that_labels_say() {
+    let Some(bytes) = shared("field/crdb-debug3.pb.gz") else { return };
+    let profile = crate::open(&bytes).unwrap().profile;
+    let dump = from_profile(&profile, &Options::default()).unwrap();
+    let mut found: Vec<_> = dump
+        .groups()
+        .map(|group| {
+            let waits = group.waits();
+            (group.count(), group.state().into_owned(), waits.min(), waits.max())
+        })
+        .collect();
+    found.sort();
+    let group =
+        |count, state: &str, waits: [Option<u64>; 2]| (count, state.to_owned(), waits[0], waits[1]);
+    assert_eq!(
+        found,
+        [
+            group(1, "running", [None, None]),
+            group(3, "select", [Some(90), Some(90)]),
+            group(5, "chan receive", [Some(7), Some(11)]),
+            group(12, "sync.Mutex.Lock", [Some(3), Some(3)]),
+        ]
+    );
+    assert!(dump.groups().all(|group| !group.ids().is_empty()));
+}
+
 /// Returns every dump of text that is at hand.
 fn dumps() -> Vec<(String, String)> {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/dumps");
     let folders = [own, folder().join("dumps"), folder().join("field")];
-    let mut dumps = Vec::new();
+    let mut dumps: Vec<(String, String)> = Vec::new();
     for entry in folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten()) {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
         let is_plain = path.parent().unwrap().ends_with("dumps")
             || matches!(&*name, "crash-plain.txt" | "real-gotest-timeout.txt" | "waitgroup-go.txt");
-        if is_plain && let Ok(text) = fs::read_to_string(&path) {
+        let is_new = dumps.iter().all(|(known, _)| *known != name);
+        if is_plain
+            && is_new
+            && let Ok(text) = fs::read_to_string(&path)
+        {
             dumps.push((name, text));
         }
     }
@@ -215,6 +246,12 @@ fn logs_say_what_their_dump_says() {
                         &logged[..logged.len().min(1500)]
                     );
                     assert!(!dump.truncated(), "{what}: {:?}", dump.warning_texts());
+                    if drops || *tab != "\t" {
+                        continue;
+                    }
+                    let mut parser = Parser::new(&Options::default());
+                    logged.as_bytes().chunks(777).for_each(|piece| parser.feed(piece));
+                    assert!(groups(&parser.finish()) == expected, "{what}: in pieces");
                 }
             }
         }

@@ -132,10 +132,9 @@ impl GoroutineHeader<'_> {
                 }
             }
         }
-        while let Some((state, suffix)) = split_suffix(self.state) {
-            self.leaked |= suffix == b"leaked";
-            self.state = state;
-        }
+        let (state, leaked) = split_suffixes(self.state);
+        self.state = state;
+        self.leaked |= leaked;
     }
 }
 
@@ -235,6 +234,16 @@ pub(super) fn parse_odd(line: &[u8]) -> Option<GoroutineHeader<'_>> {
     };
     header.read_state();
     is_known_state(header.state).then_some(header)
+}
+
+/// Returns a state without its suffixes, and whether one of these says that it is of what is leaked.
+pub(super) fn split_suffixes(mut state: &[u8]) -> (&[u8], bool) {
+    let mut leaked = false;
+    while let Some((rest, suffix)) = split_suffix(state) {
+        leaked |= suffix == b"leaked";
+        state = rest;
+    }
+    (state, leaked)
 }
 
 /// Splits off a suffix that is no part of the state, such as ` (leaked)`; ` (nil chan)` is a part

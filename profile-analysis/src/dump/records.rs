@@ -3,7 +3,7 @@
 use memchr::memmem;
 
 use super::scan::{ScanState, StackReader};
-use super::{Problem, header, lines, states};
+use super::{Problem, header, lines};
 
 impl StackReader {
     /// Begins a record such as `5 @ 0x4896ca 0x41701c`: a number of goroutines, whose stack is on
@@ -33,15 +33,6 @@ impl StackReader {
             self.end_goroutine(offset);
             self.state = ScanState::Text;
             self.read_text_line(line, offset);
-        }
-    }
-
-    /// Gives the record that is being read the state that its frames tell.
-    pub(super) fn derive_state(&mut self, offset: u64) {
-        let frames = self.table.stack(self.task.node);
-        let state = states::derive(frames.iter().map(|&frame| self.table.function(frame)));
-        if let Some(state) = state {
-            self.task.state = self.table.intern_state(state.as_bytes(), offset);
         }
     }
 

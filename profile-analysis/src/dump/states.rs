@@ -18,7 +18,6 @@ const BY_FUNCTION: &[(&str, &str)] = &[
     ("sync.(*Cond).Wait", "sync.Cond.Wait"),
     ("sync.runtime_notifyListWait", "sync.Cond.Wait"),
     ("sync.runtime_Semacquire", "semacquire"),
-    ("golang.org/x/sync/semaphore.(*Weighted).Acquire", "select"),
     ("internal/poll.runtime_pollWait", "IO wait"),
     ("internal/poll.(*pollDesc).wait", "IO wait"),
     ("internal/poll.(*pollDesc).waitRead", "IO wait"),

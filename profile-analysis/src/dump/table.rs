@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::lines::PlaceForm;
 use super::waits::Waits;
-use super::{Limit, Limits, Problem, Warning, lines};
+use super::{Limit, Limits, Problem, Warning, lines, states};
 
 /// Marks that there is no node, frame, group or label.
 pub(super) const NONE: u32 = u32::MAX;
@@ -376,6 +376,14 @@ impl StackTable {
     pub(super) fn last_creator(&self, node: u32) -> u32 {
         let group = self.nodes[node as usize].last_group;
         self.groups.get(group as usize).map_or(NONE, |group| group.key.creator)
+    }
+
+    /// Gives a goroutine, whose stack ends at `task.node`, the state that its frames tell.
+    pub(super) fn derive_state(&mut self, task: &mut OpenGoroutine, offset: u64) {
+        let frames = self.stack(task.node);
+        if let Some(state) = states::derive(frames.iter().map(|&frame| self.function(frame))) {
+            task.state = self.intern_state(state.as_bytes(), offset);
+        }
     }
 
     /// Adds a goroutine, whose stack ends at `task.node`, to its group.
