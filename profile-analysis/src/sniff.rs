@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::memmem;
 use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
 use profile_format::jemalloc::preamble;
 
-use crate::dump;
+use crate::dump::{self, Options, Parser};
 use crate::foreign::ForeignFormat;
 use crate::imports::sniff_import;
 use crate::legacy::is_cpu_profile;
@@ -159,7 +159,7 @@ fn sniff_text(head: &[u8]) -> Format {
     if legacy.iter().any(|start| head.starts_with(start)) {
         return Format::LegacyText;
     }
-    if head.split(|&byte| byte == b'\n').any(starts_stacks) {
+    if head.split(|&byte| byte == b'\n').any(starts_stacks) || has_stacks(head) {
         return Format::Dump;
     }
     if let Some(format) = sniff_import(head) {
@@ -170,22 +170,16 @@ fn sniff_text(head: &[u8]) -> Format {
 
 /// Returns whether text that is being decompressed has a goroutine's stack, in what there is of it
 /// or comes.
-fn has_packed_stacks(unpacked: &mut Gunzip<&[u8]>, mut text: Vec<u8>) -> bool {
-    loop {
-        if has_stacks(&text) {
-            return true;
-        }
-        // A line that goes on is looked at again, unless there is no end to it.
-        let line = memrchr(b'\n', &text).unwrap_or(text.len());
-        text.drain(..line);
-        let begin = if text.len() < HEAD { text.len() } else { 0 };
-        text.resize(begin + HEAD, 0);
-        let (length, _) = unpacked.fill(&mut text[begin..]);
-        text.truncate(begin + length);
-        if length == 0 {
-            return false;
-        }
+fn has_packed_stacks(unpacked: &mut Gunzip<&[u8]>, head: Vec<u8>) -> bool {
+    let mut parser = Parser::new(&Options::default());
+    let mut text = head;
+    while !text.is_empty() && !parser.has_goroutines() {
+        parser.feed(&text);
+        text.resize(HEAD, 0);
+        let (length, _) = unpacked.fill(&mut text);
+        text.truncate(length);
     }
+    parser.finish().goroutines() > 0
 }
 
 /// Returns whether no byte is a control character that text does not have.
@@ -193,13 +187,20 @@ fn is_text(head: &[u8]) -> bool {
     !head.iter().any(|&byte| byte < b'\t' || (14..27).contains(&byte))
 }
 
-/// Returns whether any line but the first begins a goroutine's stack.
+/// Returns whether goroutines come out of a text, whatever a log has put around its lines.
 fn has_stacks(bytes: &[u8]) -> bool {
-    memmem::find_iter(bytes, b"\ngoroutine ").any(|at| {
-        let line = &bytes[at + 1..];
-        let end = memchr(b'\n', &line[..line.len().min(HEAD)]);
-        end.is_some_and(|end| starts_stacks(&line[..end]))
-    })
+    // In UTF-16 as well.
+    if memmem::find(bytes, b"goroutine").is_none() && !matches!(bytes, [0xff | 0xfe, ..]) {
+        return false;
+    }
+    let mut parser = Parser::new(&Options::default());
+    for piece in bytes.chunks(HEAD) {
+        parser.feed(piece);
+        if parser.has_goroutines() {
+            return true;
+        }
+    }
+    parser.finish().goroutines() > 0
 }
 
 /// Returns whether this is an execution trace of Go's: `go 1.22 trace` and zeros up to 16 bytes.
@@ -221,7 +222,7 @@ fn is_trace(head: &[u8]) -> bool {
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|window| window == wanted)
+    memmem::find(bytes, wanted).is_some()
 }
 
 /// Returns whether a line is the first of a goroutine's stack, or of a profile of counted stacks.
@@ -263,7 +264,9 @@ fn is_profile(head: &[u8]) -> bool {
         13 => tag & 2,
         _ => return false,
     };
-    tag & 7 == wire_type && head.iter().any(|&byte| byte < b'\t' || (14..b' ').contains(&byte))
+    // Escapes are what colours the text of a log, which may begin with a digit that is a tag.
+    let is_control = |byte: u8| byte < b'\t' || ((14..b' ').contains(&byte) && byte != 0x1b);
+    tag & 7 == wire_type && head.iter().any(|&byte| is_control(byte))
 }
 
 #[cfg(test)]
@@ -329,6 +332,21 @@ mod tests {
             Format::Unknown,
         );
         check(gzip(format!("{}goroutine 1 [running]:\n", &log[..2880]).as_bytes()), Format::Dump);
+        let stack = "goroutine 1 [running]:\nmain.f()\n\t/a.go:1 +0x1\n";
+        let around = |form: fn(&str) -> String| -> String { stack.lines().map(form).collect() };
+        for text in [
+            around(|line| format!("2026-10-02T11:22:33Z stderr F {line}\n")),
+            around(|line| format!("2026-10-02 \x1b[36mweb |\x1b[0m {line}\n")),
+            around(|line| format!("{{\"log\":{line:?}}}\n")),
+            format!("{{\"level\":\"error\",\"stack\":{stack:?}}}\n"),
+            format!("time=1 level=error msg={stack:?}\n"),
+            format!("2026/01/02 03:04:05 {stack}"),
+            format!("x_test.go:7: {}", stack.replace('\n', "\n    ")),
+        ] {
+            check(&text, Format::Dump);
+            check(format!("{log}{text}"), Format::Dump);
+            check(gzip(format!("{}{text}", &log[..2880]).as_bytes()), Format::Dump);
+        }
         for unknown in [
             "",
             "\n",

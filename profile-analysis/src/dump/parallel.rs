@@ -34,8 +34,8 @@ pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
         }
         parsers
     });
-    // There what comes first decides what a goroutine is.
-    if parsers.iter().rev().skip(1).any(Parser::ends_after_panic) {
+    // What comes first decides what a goroutine is.
+    if parsers.iter().rev().skip(1).any(Parser::must_go_on) {
         return super::parse(bytes, options);
     }
     let mut parsers = parsers.into_iter();
