@@ -223,7 +223,7 @@ fn trees_that_are_not_told_in_time_are_left_out() {
     assert!(dumped.ends_with("\n\n# tasks=await-tree: timed out after 2s\n"), "{dumped}");
     let read = dump::parse(dumped.as_bytes(), &Options::default());
     assert_eq!(read.warnings().len(), 0, "{dumped}");
-    assert!(read.goroutines() > 2, "the threads are there");
+    assert!(read.goroutines() >= 2, "the threads are there, without the profiler's own");
 
     let began = Instant::now();
     let dumped = text(&get(address, path));

@@ -10,6 +10,10 @@ use super::marks::{is_panic, is_register, parse_profile_total};
 use super::table::{AncestorStack, NONE, OpenGoroutine, ROOT, StackTable};
 use super::{Limit, Options, Problem, labels, lines};
 
+/// The state of our own dumps' record that stands for all tasks without a name. Its label `tasks` says how
+/// many they are.
+const UNNAMED_TASKS: &[u8] = b"task unknown";
+
 /// Number of bytes at the beginning of an overlong line that are searched for a goroutine's header.
 const HEAD: usize = 256;
 /// The most labels of one goroutine.
@@ -233,6 +237,9 @@ impl StackReader {
         self.counts.crash |= header.crash;
         if let Some(labels) = header.labels {
             self.read_labels(labels, offset);
+            if header.state == UNNAMED_TASKS {
+                self.task.count = self.table.count_unnamed_tasks(&self.task.labels).unwrap_or(1);
+            }
         }
     }
 

@@ -264,6 +264,13 @@ impl StackTable {
         self.labels.list.get(label as usize).map_or(b"", |label| label)
     }
 
+    /// Returns how many tasks a record stands for, by its label.
+    pub(super) fn count_unnamed_tasks(&self, labels: &[u32]) -> Option<u64> {
+        let texts = labels.iter().map(|&label| self.label(label));
+        let count = texts.filter_map(|text| text.strip_prefix(b"tasks\0")).next()?;
+        std::str::from_utf8(count).ok()?.parse().ok()
+    }
+
     /// Returns the number of a state, which is added if it is new; `NONE` where there is no room
     /// for it.
     pub(super) fn intern_state(&mut self, state: &[u8], offset: u64) -> u32 {

@@ -166,6 +166,17 @@ fn a_worker_that_is_blocked_in_a_poll_is_stuck() {
     assert_eq!(stuck.severity.as_deref(), Some("high"));
 }
 
+/// Tasks that nobody named are one record of our dumps, and as many as it says in every count.
+#[test]
+fn tasks_without_a_name_are_all_counted() {
+    let text = "goroutine 7 [sleep] {thread: shop}:\nmain()\n\t/src/main.rs:7\n\n\
+                goroutine 9999999 [task unknown] {tasks: 29}:\nunnamed_tasks()\n\t?:0\n";
+    let dump = read(text.as_bytes());
+    let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
+    assert_eq!((dump.goroutines(), groups.total, groups.summary.unknown), (30, 30, 29));
+    assert_eq!(groups.rows.iter().map(|row| row.count).max(), Some(29));
+}
+
 #[test]
 fn the_longest_wait_of_a_group_counts() {
     let frames = "main.PreLLMHook(0x1)\n\t/src/a.go:5 +0x1\n";

@@ -10,6 +10,7 @@ use profile_core::profile::{DecodeLimits, Profile};
 use profile_core::single::{self, KindFiles};
 use profile_core::{Collectors, Kind};
 use profile_format::owner::{FrameOwner, OwnFrame};
+use profile_format::profile::SampledAmount;
 use serde::{Serialize, Serializer};
 
 use super::frame_table::{FrameLine, FrameTable};
@@ -89,30 +90,6 @@ impl Serialize for SiteStack<'_> {
 impl Serialize for SiteId {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(&format_args!("{:016x}", self.0))
-    }
-}
-
-/// An estimate from samples, and what it rests on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SampledAmount {
-    /// Number of blocks that were sampled.
-    pub(super) samples: f64,
-    /// Half the width in bytes of the interval that holds the true amount 19 times out of 20.
-    pub(super) margin: f64,
-}
-
-impl SampledAmount {
-    /// Takes back the scaling of an amount: a block of `s` bytes is sampled with the probability
-    /// `1 - exp(-s / rate)`, and was counted so many times as often.
-    fn new(bytes: u64, count: u64, rate: u64) -> SampledAmount {
-        if count == 0 {
-            return SampledAmount { samples: 0.0, margin: 0.0 };
-        }
-        let size = bytes as f64 / count as f64;
-        let probability = if rate == 0 { 1.0 } else { -(-size / rate as f64).exp_m1() };
-        let samples = count as f64 * probability;
-        let deviation = (samples * (1.0 - probability)).sqrt() / probability * size;
-        SampledAmount { samples, margin: 1.96 * deviation }
     }
 }
 
