@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::heap::Frame;
 use crate::heap::allocator_frames::{ALLOCATOR_DEPTH, AllocationFrame, find_caller};
 use crate::heap::sites::SiteView;
+use crate::stacks::gap::name_outside;
 use crate::stacks::symbol::AddressSymbolizer;
 use crate::stacks::unwind;
 
@@ -121,7 +122,7 @@ impl SiteNames {
                     };
                     frames.iter().map(|f| self.id(&f.name, &f.file, f.line)).collect()
                 }
-                None => Box::new([self.id(&format!("[{address:#x}]").into(), &Arc::default(), 0)]),
+                None => Box::new([self.id(&name_outside(address).into(), &Arc::default(), 0)]),
             };
             self.bytes += 48 + 4 * ids.len();
             self.by_address.insert(address, ids);

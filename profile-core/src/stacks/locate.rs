@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use profile_format::profile::{Builder, Function, Line, Mapping};
 
+use crate::stacks::gap::name_outside;
 use crate::stacks::objects::hex;
 use crate::stacks::own_frames::OwnFrameFilter;
 use crate::stacks::symbol::AddressSymbolizer;
@@ -78,9 +79,9 @@ impl AddressLocator {
                 };
                 (Some(mapping), lines)
             }
-            // Code that no object holds, such as that of a JIT compiler.
+            // Code that no object holds, such as that of a JIT compiler, or frames left out.
             None => {
-                let name = builder.str(&format!("[{address:#x}]"));
+                let name = builder.str(&name_outside(address));
                 let function = builder.function(Function { name, ..Function::default() });
                 (None, vec![Line { function, ..Line::default() }])
             }

@@ -51,7 +51,12 @@ fn find_rest(builder: &mut Builder, index: u32) -> Option<u32> {
 
 fn is_ours(profile: &Profile, line: &Line) -> bool {
     let function = profile.functions[line.function as usize];
-    let owner = FrameOwner::of(profile.str(function.name), profile.str(function.filename));
+    is_own_frame(profile.str(function.name), profile.str(function.filename))
+}
+
+/// Returns whether a function of ours passes on what the program does.
+pub(crate) fn is_own_frame(function: &str, file: &str) -> bool {
+    let owner = FrameOwner::of(function, file);
     matches!(owner, FrameOwner::Profiler(OwnFrame::Passing | OwnFrame::Allocating))
 }
 
