@@ -21,6 +21,10 @@ pub enum Symbols {
     Raw,
 }
 
+/// The comment of a profile of a program that was stripped.
+const STRIPPED: &str = "names: the program was stripped of its symbols, and its functions are addresses: build it without \
+                        `strip = true` (`strip = \"debuginfo\"` keeps the names)";
+
 /// Turns addresses of this process into locations with mappings, functions and lines.
 pub(crate) struct AddressLocator {
     symbolizer: AddressSymbolizer,
@@ -30,6 +34,8 @@ pub(crate) struct AddressLocator {
     /// The location of each address.
     locations: HashMap<u64, u32>,
     own_frames: OwnFrameFilter,
+    /// Whether it was said that the program has no names.
+    is_stripped_noted: bool,
 }
 
 impl AddressLocator {
@@ -41,6 +47,7 @@ impl AddressLocator {
             mappings: HashMap::new(),
             locations: HashMap::new(),
             own_frames: OwnFrameFilter::default(),
+            is_stripped_noted: false,
         };
         if locator.symbolizer.objects().first().is_some_and(|main| !main.segments.is_empty()) {
             locator.mapping(builder, (0, 0));
@@ -93,6 +100,13 @@ impl AddressLocator {
 
     fn lines(&mut self, builder: &mut Builder, object: usize, address: u64) -> Vec<Line> {
         let frames = self.symbolizer.frames(object, address);
+        let is_nameless = frames.iter().all(|frame| frame.name.starts_with('['));
+        if object == 0 && is_nameless && !self.is_stripped_noted {
+            self.is_stripped_noted = true;
+            if !self.symbolizer.has_names() {
+                builder.comment(STRIPPED);
+            }
+        }
         frames
             .iter()
             .map(|frame| {

@@ -202,6 +202,12 @@ impl AddressSymbolizer {
         Some(Symbol { name: name.to_owned(), start: start.wrapping_add(bias) })
     }
 
+    /// Returns whether the program's functions have names: this one has.
+    pub(crate) fn has_names(&mut self) -> bool {
+        let here = AddressSymbolizer::has_names as fn(&mut AddressSymbolizer) -> bool;
+        self.symbol(here as usize as u64).is_some()
+    }
+
     fn source(&mut self, object: usize) -> &NameSource {
         let described = &self.objects[object];
         let budget = &mut self.budget;
@@ -408,6 +414,14 @@ mod tests {
             assert_eq!(format!("{demangled:#}"), "profile_core::stacks::symbol::tests::landmark");
             assert_eq!(symbolizer.symbol(0), None);
         }
+    }
+
+    #[test]
+    fn this_program_was_not_stripped() {
+        assert!(AddressSymbolizer::new().has_names());
+        let mut stripped = AddressSymbolizer::new();
+        stripped.sources[0] = Some(NameSource::Nothing);
+        assert!(!stripped.has_names());
     }
 
     #[test]
