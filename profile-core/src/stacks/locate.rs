@@ -7,7 +7,7 @@ use profile_format::profile::{Builder, Function, Line, Mapping};
 
 use crate::stacks::gap::name_outside;
 use crate::stacks::objects::hex;
-use crate::stacks::own_frames::OwnFrameFilter;
+use crate::stacks::own_frames::{OwnFrameFilter, without_thread_root};
 use crate::stacks::symbol::AddressSymbolizer;
 
 /// The form in which a profile names its functions.
@@ -56,12 +56,16 @@ impl AddressLocator {
     }
 
     /// Returns the locations of a stack of the program's, without frames of ours that stand in it.
+    // A profile of the heap needs the allocator's frames first.
+    #[cfg_attr(not(any(feature = "sampler", feature = "pprof-rs", intercepted)), allow(dead_code))]
     pub(crate) fn stack(
         &mut self,
         builder: &mut Builder,
         addresses: impl Iterator<Item = u64>,
     ) -> Vec<u32> {
-        let mut stack = addresses.map(|address| self.location(builder, address)).collect();
+        let addresses = without_thread_root(addresses.collect());
+        let locate = |address| self.location(builder, address);
+        let mut stack = addresses.into_iter().map(locate).collect();
         self.take_own_frames_out(builder, &mut stack);
         stack
     }
