@@ -19,7 +19,7 @@ use profile_format::{Content, Kind, ProfileShape, Unavailable};
 
 use crate::collector::{Collector, File, Pending, Window};
 use crate::cpu::owner;
-use crate::cpu::sampler::{self, CpuSubscription, DEPTH, SampledStacks, StartError};
+use crate::cpu::sampler::{self, CpuSubscription, SampledStacks, StartError};
 use crate::error::Error;
 use crate::rate::CpuRate;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
@@ -127,9 +127,7 @@ fn build_profile(stacks: &SampledStacks, symbols: Symbols) -> Profile {
     ));
     if stacks.truncated > 0 {
         let truncated = stacks.truncated;
-        builder.comment(&format!(
-            "truncated: {truncated} samples deeper than {DEPTH} frames or without a way up"
-        ));
+        builder.comment(&format!("truncated: {truncated} samples without a way up to their root"));
     }
     if !stacks.dropped.is_zero() {
         builder.comment(&format!("dropped: {:?} of CPU time found no room", stacks.dropped));

@@ -3,7 +3,12 @@
 //!
 //! Left in, they would take all of the flat value: every allocation happens in `malloc`.
 
+use std::ops::Range;
+
 use profile_format::owner::{FrameOwner, OwnFrame, is_allocating};
+
+#[cfg(all(feature = "jemalloc", target_os = "linux"))]
+use crate::heap::raw::jemalloc;
 
 /// The most places in the code that an allocator, the wrapper and Rust's own functions around them
 /// take.
@@ -23,8 +28,18 @@ pub(crate) enum AllocationFrame {
     Caller,
 }
 
+/// Ranges of allocators' code, for programs that were stripped of its names.
+static RANGES: &[fn() -> Range<u64>] = &[
+    #[cfg(all(feature = "jemalloc", target_os = "linux"))]
+    jemalloc::code_range,
+];
+
 impl AllocationFrame {
-    pub(crate) fn of(function: &str, file: &str) -> AllocationFrame {
+    /// Tells the part of a function by its name and file, and where it has none by its address.
+    pub(crate) fn of(address: u64, function: &str, file: &str) -> AllocationFrame {
+        if function.starts_with('[') && RANGES.iter().any(|range| range().contains(&address)) {
+            return AllocationFrame::Allocator;
+        }
         match FrameOwner::of(function, file) {
             FrameOwner::Allocator | FrameOwner::Profiler(OwnFrame::Allocating) => {
                 AllocationFrame::Allocator

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::heap::Frame;
 use crate::heap::allocator_frames::{ALLOCATOR_DEPTH, AllocationFrame, find_caller};
 use crate::heap::sites::SiteView;
+use crate::stacks::gap::name_outside;
+use crate::stacks::own_frames::without_thread_root;
 use crate::stacks::symbol::AddressSymbolizer;
 use crate::stacks::unwind;
 
@@ -82,7 +84,7 @@ impl SiteNames {
             sites.filter(|site| !self.stacks.by_site.contains_key(&site.key())).collect();
         self.learn(new.iter().flat_map(SiteView::stack));
         for site in new {
-            let stack = self.stack(site.stack());
+            let stack = self.stack(without_thread_root(site.stack().collect()).into_iter());
             let number = self.stack_number(&stack);
             self.stacks.by_site.insert(site.key(), number);
             self.stacks.bytes += 24;
@@ -119,22 +121,24 @@ impl SiteNames {
                     } else {
                         symbolizer.frames(object, address)
                     };
-                    frames.iter().map(|f| self.id(&f.name, &f.file, f.line)).collect()
+                    frames.iter().map(|f| self.id(address, &f.name, &f.file, f.line)).collect()
                 }
-                None => Box::new([self.id(&format!("[{address:#x}]").into(), &Arc::default(), 0)]),
+                None => {
+                    Box::new([self.id(address, &name_outside(address).into(), &Arc::default(), 0)])
+                }
             };
             self.bytes += 48 + 4 * ids.len();
             self.by_address.insert(address, ids);
         }
     }
 
-    fn id(&mut self, function: &Arc<str>, file: &Arc<str>, line: u32) -> u32 {
+    fn id(&mut self, address: u64, function: &Arc<str>, file: &Arc<str>, line: u32) -> u32 {
         let frame = Frame { function: self.text(function), file: self.text(file), line };
         if let Some(&id) = self.ids.get(&frame) {
             return id;
         }
         let id = self.frames.len() as u32;
-        let part = AllocationFrame::of(function, file);
+        let part = AllocationFrame::of(address, function, file);
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&frame);
         self.frames.push(KnownFrame { frame: frame.clone(), part, hash });
         self.ids.insert(frame, id);

@@ -5,8 +5,9 @@ use std::time::SystemTime;
 
 use profile_format::profile::{Builder, Function, Line, Mapping};
 
+use crate::stacks::gap::name_outside;
 use crate::stacks::objects::hex;
-use crate::stacks::own_frames::OwnFrameFilter;
+use crate::stacks::own_frames::{OwnFrameFilter, without_thread_root};
 use crate::stacks::symbol::AddressSymbolizer;
 
 /// The form in which a profile names its functions.
@@ -20,6 +21,10 @@ pub enum Symbols {
     Raw,
 }
 
+/// The comment of a profile of a program that was stripped.
+const STRIPPED: &str = "names: the program was stripped of its symbols, and its functions are addresses: build it without \
+                        `strip = true` (`strip = \"debuginfo\"` keeps the names)";
+
 /// Turns addresses of this process into locations with mappings, functions and lines.
 pub(crate) struct AddressLocator {
     symbolizer: AddressSymbolizer,
@@ -29,6 +34,8 @@ pub(crate) struct AddressLocator {
     /// The location of each address.
     locations: HashMap<u64, u32>,
     own_frames: OwnFrameFilter,
+    /// Whether it was said that the program has no names.
+    is_stripped_noted: bool,
 }
 
 impl AddressLocator {
@@ -40,6 +47,7 @@ impl AddressLocator {
             mappings: HashMap::new(),
             locations: HashMap::new(),
             own_frames: OwnFrameFilter::default(),
+            is_stripped_noted: false,
         };
         if locator.symbolizer.objects().first().is_some_and(|main| !main.segments.is_empty()) {
             locator.mapping(builder, (0, 0));
@@ -48,12 +56,16 @@ impl AddressLocator {
     }
 
     /// Returns the locations of a stack of the program's, without frames of ours that stand in it.
+    // A profile of the heap needs the allocator's frames first.
+    #[cfg_attr(not(any(feature = "sampler", feature = "pprof-rs", intercepted)), allow(dead_code))]
     pub(crate) fn stack(
         &mut self,
         builder: &mut Builder,
         addresses: impl Iterator<Item = u64>,
     ) -> Vec<u32> {
-        let mut stack = addresses.map(|address| self.location(builder, address)).collect();
+        let addresses = without_thread_root(addresses.collect());
+        let locate = |address| self.location(builder, address);
+        let mut stack = addresses.into_iter().map(locate).collect();
         self.take_own_frames_out(builder, &mut stack);
         stack
     }
@@ -78,9 +90,9 @@ impl AddressLocator {
                 };
                 (Some(mapping), lines)
             }
-            // Code that no object holds, such as that of a JIT compiler.
+            // Code that no object holds, such as that of a JIT compiler, or frames left out.
             None => {
-                let name = builder.str(&format!("[{address:#x}]"));
+                let name = builder.str(&name_outside(address));
                 let function = builder.function(Function { name, ..Function::default() });
                 (None, vec![Line { function, ..Line::default() }])
             }
@@ -92,6 +104,13 @@ impl AddressLocator {
 
     fn lines(&mut self, builder: &mut Builder, object: usize, address: u64) -> Vec<Line> {
         let frames = self.symbolizer.frames(object, address);
+        let is_nameless = frames.iter().all(|frame| frame.name.starts_with('['));
+        if object == 0 && is_nameless && !self.is_stripped_noted {
+            self.is_stripped_noted = true;
+            if !self.symbolizer.has_names() {
+                builder.comment(STRIPPED);
+            }
+        }
         frames
             .iter()
             .map(|frame| {

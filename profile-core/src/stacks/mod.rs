@@ -4,6 +4,9 @@
 #[allow(dead_code)]
 pub(crate) mod blocked;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
+#[cfg_attr(not(stacks), allow(dead_code))]
+pub(crate) mod gap;
+#[cfg(all(feature = "_symbols", target_os = "linux"))]
 pub(crate) mod locate;
 pub(crate) mod names;
 // Without an engine the build id is all that is asked for.

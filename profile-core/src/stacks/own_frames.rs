@@ -2,9 +2,37 @@
 //! profile shows is the program's.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use profile_format::owner::{FrameOwner, OwnFrame};
 use profile_format::profile::{Builder, Line, Profile};
+
+/// The function of ours that threads of the program begin in; 0 where they don't.
+static THREAD_ROOT: AtomicU64 = AtomicU64::new(0);
+/// Frames at the root among which it is.
+const ROOT_DEPTH: usize = 3;
+/// Bytes that it takes, at most.
+const ROOT_SIZE: u64 = 512;
+
+/// Says in which function of ours threads of the program begin, so that it is known by its address in
+/// a program without names.
+#[cfg_attr(not(intercepted), allow(dead_code))]
+pub(crate) fn set_thread_root(begin: u64) {
+    THREAD_ROOT.store(begin, Ordering::Relaxed);
+}
+
+/// Takes the function of ours that a thread began in out of its stack.
+pub(crate) fn without_thread_root(mut stack: Vec<u64>) -> Vec<u64> {
+    let begin = THREAD_ROOT.load(Ordering::Relaxed);
+    let code = begin..begin.saturating_add(ROOT_SIZE);
+    let near = stack.len().saturating_sub(ROOT_DEPTH).max(1).min(stack.len());
+    if begin != 0
+        && let Some(at) = stack[near..].iter().rposition(|address| code.contains(address))
+    {
+        stack.remove(near + at);
+    }
+    stack
+}
 
 /// Takes frames of ours out of stacks of locations.
 #[derive(Debug, Default)]
@@ -51,7 +79,12 @@ fn find_rest(builder: &mut Builder, index: u32) -> Option<u32> {
 
 fn is_ours(profile: &Profile, line: &Line) -> bool {
     let function = profile.functions[line.function as usize];
-    let owner = FrameOwner::of(profile.str(function.name), profile.str(function.filename));
+    is_own_frame(profile.str(function.name), profile.str(function.filename))
+}
+
+/// Returns whether a function of ours passes on what the program does.
+pub(crate) fn is_own_frame(function: &str, file: &str) -> bool {
+    let owner = FrameOwner::of(function, file);
     matches!(owner, FrameOwner::Profiler(OwnFrame::Passing | OwnFrame::Allocating))
 }
 
@@ -71,6 +104,18 @@ mod tests {
             })
             .collect();
         builder.location(None, 0, &lines)
+    }
+
+    #[test]
+    fn the_root_is_known_by_its_address() {
+        let root = 0x7000;
+        let before = THREAD_ROOT.swap(root, Ordering::Relaxed);
+        let left = |stack: &[u64]| without_thread_root(stack.to_vec());
+        assert_eq!(left(&[1, 2, 3, root + 9, 4, 5]), [1, 2, 3, 4, 5]);
+        assert_eq!(left(&[1, root + 9, 3, 4, 5]), [1, root + 9, 3, 4, 5]);
+        assert_eq!(left(&[root + 9]), [root + 9]);
+        assert!(left(&[]).is_empty());
+        THREAD_ROOT.store(before, Ordering::Relaxed);
     }
 
     #[test]

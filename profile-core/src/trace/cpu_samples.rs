@@ -5,6 +5,8 @@ use std::collections::HashMap;
 
 use crate::cpu::sampled::not_started;
 use crate::cpu::sampler::{self, CpuSubscription, SampledStacks};
+use crate::stacks::gap::name_outside;
+use crate::stacks::own_frames::is_own_frame;
 use crate::stacks::symbol::AddressSymbolizer;
 use crate::trace::tree::{SampleTree, StopSampling, TreeSample};
 
@@ -42,9 +44,10 @@ fn resolve(stacks: SampledStacks) -> SampleTree {
                     .frames(object, address)
                     .iter()
                     .rev()
+                    .filter(|frame| !is_own_frame(&frame.name, &frame.file))
                     .map(|frame| tree.intern_name(&frame.name))
                     .collect(),
-                None => vec![tree.intern_name(&format!("[{address:#x}]"))],
+                None => vec![tree.intern_name(&name_outside(address))],
             });
             for &name in &*names {
                 frame = Some(tree.intern_frame(frame, name));

@@ -237,6 +237,9 @@ fn owner_by_name(function: &str, file: &str) -> FrameOwner {
     if is_allocator_function(function) {
         return FrameOwner::Allocator;
     }
+    if function.ends_with(GAP) {
+        return FrameOwner::Standard;
+    }
     let Some(name) = crate_of(function) else {
         // An inlined function, or one of C or of Go.
         let is_system = (file.is_empty() || is_libc_file(file)) && is_system_function(function);
@@ -262,6 +265,14 @@ fn owner_by_name(function: &str, file: &str) -> FrameOwner {
 fn is_libc_file(file: &str) -> bool {
     file.starts_with("./") || file.starts_with("../") || file.contains("/sysdeps/")
 }
+
+/// Returns the name of a frame that stands for so many others, which a stack is too deep to have.
+pub fn gap_name(left_out: u64) -> String {
+    format!("[{left_out}{GAP}")
+}
+
+/// The end of the name of such a frame.
+const GAP: &str = " frames left out]";
 
 /// Returns whether a frame is the standard library's way to the allocator.
 pub fn is_allocating(function: &str, file: &str) -> bool {

@@ -39,7 +39,7 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use profile_analysis::rules::RuleSet;
 use profile_core::stats::{Runtime, Settings};
-use profile_core::{Available, BoxError, Collectors, DEFAULT_MAX_WINDOW, Gate, Process};
+use profile_core::{Available, BoxError, Collectors, DEFAULT_MAX_WINDOW, Gate, OwnWork, Process};
 
 pub use access::{Authorizer, Denied, Identity, Peer};
 pub use body::{Body, BodyError};
@@ -86,6 +86,8 @@ const DEFAULT_PATIENCE: Duration = Duration::from_secs(30);
 impl DebugService {
     /// Returns settings for a service of this name, which becomes part of bundles' names.
     pub fn builder(service: impl Into<String>) -> DebugServiceBuilder {
+        // The rules that are read here stay, and are none of the program's.
+        let _own = OwnWork::begin();
         DebugServiceBuilder {
             shared: ServiceState {
                 service: service.into(),
@@ -217,6 +219,7 @@ impl DebugServiceBuilder {
     /// ends with the service's last clone. Built on a thread of an async runtime, they show that one's
     /// tasks, unless [`DebugServiceBuilder::runtime`] named another.
     pub fn build(mut self) -> DebugService {
+        let _own = OwnWork::begin();
         let is_named = self.stats.as_ref().is_none_or(|stats| stats.runtime.is_some());
         if !is_named && let Ok(runtime) = tokio::runtime::Handle::try_current() {
             self = self.runtime(&runtime);

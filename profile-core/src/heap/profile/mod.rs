@@ -25,6 +25,7 @@ use profile_format::{BoxError, Kind, ProfileShape, Unavailable};
 use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
+use crate::stacks::own_frames::without_thread_root;
 
 /// `heap` or `allocs`.
 #[derive(Clone, Copy, Debug)]
@@ -158,6 +159,7 @@ impl HeapProfileStacks {
     fn add(&mut self, addresses: impl Iterator<Item = u64>, values: [u64; 4]) {
         let mut stack = std::mem::take(&mut self.stack);
         stack.clear();
+        let addresses = without_thread_root(addresses.collect()).into_iter();
         stack.extend(addresses.map(|address| self.locator.location(&mut self.builder, address)));
         let mut trimmed = self.trimmer.trim(&mut self.builder, &mut stack).to_vec();
         self.locator.take_own_frames_out(&mut self.builder, &mut trimmed);

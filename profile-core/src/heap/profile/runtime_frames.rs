@@ -43,10 +43,11 @@ impl AllocatorTrimmer {
     fn parts(&mut self, builder: &Builder, location: u32) -> Rc<[AllocationFrame]> {
         let parts = self.parts.entry(location).or_insert_with(|| {
             let profile = builder.profile();
-            let lines = profile.lines_of(&profile.locations[location as usize]);
-            let parts = lines.iter().map(|line| {
+            let location = &profile.locations[location as usize];
+            let parts = profile.lines_of(location).iter().map(|line| {
                 let function = profile.functions[line.function as usize];
-                AllocationFrame::of(profile.str(function.name), profile.str(function.filename))
+                let (name, file) = (profile.str(function.name), profile.str(function.filename));
+                AllocationFrame::of(location.address, name, file)
             });
             let parts: Vec<_> = parts.collect();
             if parts.is_empty() { Rc::new([AllocationFrame::Caller]) } else { parts.into() }

@@ -10,6 +10,7 @@ use tikv_jemalloc_ctl::raw;
 
 use crate::heap::live::{BlockFinder, BlockKey};
 use crate::heap::recorder::{self, DEPTH};
+use crate::stacks::gap;
 use crate::stacks::raw::{capture, scratch};
 
 type BacktraceHook = unsafe extern "C" fn(*mut *mut c_void, *mut c_uint, c_uint);
@@ -84,8 +85,9 @@ unsafe extern "C" fn sampled(
         }
         let key = BlockKey::new(block.addr(), BlockFinder::Jemalloc);
         let stack = &addresses[..len];
+        let truncated = len == DEPTH && !stack.iter().any(|&address| gap::is_mark(address));
         // jemalloc counts usable bytes, too. Where there is no room the block is not recorded.
-        recorder::record_allocation(key, usable as u64, RATE.load(Relaxed), stack, len == DEPTH)
+        recorder::record_allocation(key, usable as u64, RATE.load(Relaxed), stack, truncated)
     });
 }
 

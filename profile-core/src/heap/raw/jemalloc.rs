@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -98,6 +99,28 @@ pub(crate) fn dump(path: &Path) -> io::Result<()> {
     // `path` outlives it.
     unsafe { raw::write(b"prof.dump\0", path.as_ptr()) }
         .map_err(|error| io::Error::other(error.to_string()))
+}
+
+/// Returns the range that jemalloc's functions lie in by which a program asks for memory, as far as
+/// they are next to each other: told by the first and the last of those that have a name in Rust.
+pub(crate) fn code_range() -> Range<u64> {
+    /// Bytes before the first and behind the last one's beginning, of functions that these call.
+    const AROUND: u64 = 8 << 10;
+    let functions = [
+        tikv_jemalloc_sys::malloc as *const () as u64,
+        tikv_jemalloc_sys::calloc as *const () as u64,
+        tikv_jemalloc_sys::realloc as *const () as u64,
+        tikv_jemalloc_sys::aligned_alloc as *const () as u64,
+        tikv_jemalloc_sys::posix_memalign as *const () as u64,
+        tikv_jemalloc_sys::mallocx as *const () as u64,
+        tikv_jemalloc_sys::rallocx as *const () as u64,
+        tikv_jemalloc_sys::xallocx as *const () as u64,
+        tikv_jemalloc_sys::sdallocx as *const () as u64,
+    ];
+    let (first, last) = functions
+        .iter()
+        .fold((u64::MAX, 0), |(first, last), &function| (first.min(function), last.max(function)));
+    first.saturating_sub(AROUND)..last.saturating_add(AROUND)
 }
 
 /// Returns whether Rust's global allocator is this jemalloc: an allocation must move its counter.

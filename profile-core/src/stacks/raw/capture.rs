@@ -190,6 +190,7 @@ fn stack_around(sp: u64) -> (u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stacks::gap;
     use crate::stacks::objects;
 
     #[inline(never)]
@@ -232,6 +233,21 @@ mod tests {
         refresh();
         let (stack, truncated) = captures(20, 5);
         assert_eq!((stack.len(), truncated), (5, true));
+    }
+
+    #[test]
+    fn a_deep_stack_has_both_its_ends() {
+        refresh();
+        let on_a_thread = |depth: usize| move || captures(depth, 128);
+        let run = |depth| std::thread::spawn(on_a_thread(depth)).join().unwrap();
+        let (shallow, deep) = (run(60), run(300));
+        assert!(!shallow.1 && !deep.1, "both come to their roots");
+        let gaps: Vec<usize> = (0..128).filter(|&at| gap::is_mark(deep.0[at])).collect();
+        assert_eq!((deep.0.len(), gaps.as_slice()), (128, &[128 - gap::ROOTS - 1][..]));
+        assert_eq!(deep.0[gaps[0]], gap::mark(shallow.0.len() + 240 - 127));
+        // The same frames are at the root.
+        let roots = |stack: &[u64]| stack[stack.len() - 8..].to_vec();
+        assert_eq!(roots(&deep.0), roots(&shallow.0));
     }
 
     #[test]

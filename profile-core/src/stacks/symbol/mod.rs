@@ -5,6 +5,7 @@
 //! what was found is kept in two megabytes at most.
 
 mod frame_cache;
+mod program_names;
 mod short_name;
 
 use std::borrow::Cow;
@@ -20,6 +21,7 @@ use profile_format::owner::qualified_name;
 use crate::stacks::names::Symbol;
 use crate::stacks::objects::{self, LoadedObject, hex};
 use crate::stacks::symbol::frame_cache::FrameCache;
+use crate::stacks::symbol::program_names::{ProgramFunctions, is_bare_program_frame, name_async};
 use crate::stacks::symbol::short_name::shorten;
 
 /// The objects of this process, with their debug information as far as it was needed.
@@ -40,11 +42,45 @@ static FRAME_CACHE: LazyLock<Mutex<FrameCache>> = LazyLock::new(Mutex::default);
 /// The source of names for the addresses of an object.
 enum NameSource {
     /// Line tables and the symbol table.
-    Lines(Box<Loader>),
+    Lines(Box<LineTables>),
     /// The symbol table alone: there is too much debug information.
     Names(SymbolTable),
     /// No source was found.
     Nothing,
+}
+
+/// The line tables and symbols of an object file.
+struct LineTables {
+    loader: Loader,
+    path: PathBuf,
+    build_id: Vec<u8>,
+    is_main: bool,
+}
+
+/// The program's functions, by its build id.
+static PROGRAM_FUNCTIONS: Mutex<Option<(Vec<u8>, Arc<ProgramFunctions>)>> = Mutex::new(None);
+
+impl LineTables {
+    /// Returns the frames at an address, the innermost first.
+    fn resolve(&self, relative: u64) -> Vec<SourceFrame> {
+        let mut frames = resolve(&self.loader, relative);
+        if self.is_main && frames.iter().any(is_bare_program_frame) {
+            self.program_functions().complete(&mut frames);
+        }
+        frames
+    }
+
+    fn program_functions(&self) -> Arc<ProgramFunctions> {
+        let mut known = PROGRAM_FUNCTIONS.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((build_id, functions)) if *build_id == self.build_id => Arc::clone(functions),
+            _ => {
+                let functions = Arc::new(ProgramFunctions::read(&self.path, &self.loader));
+                *known = Some((self.build_id.clone(), Arc::clone(&functions)));
+                functions
+            }
+        }
+    }
 }
 
 /// A symbol table: the beginning, end and name of each function.
@@ -129,7 +165,7 @@ impl AddressSymbolizer {
         let bias = self.objects[object].bias;
         let relative = address.wrapping_sub(bias);
         let mut frames = match self.source(object) {
-            NameSource::Lines(loader) => resolve(loader, relative),
+            NameSource::Lines(tables) => tables.resolve(relative),
             NameSource::Names(names) => {
                 names.find(relative).map(|(_start, name)| named(name)).into_iter().collect()
             }
@@ -156,14 +192,20 @@ impl AddressSymbolizer {
         let bias = self.objects[object].bias;
         let relative = address.wrapping_sub(bias);
         let (start, name) = match self.source(object) {
-            NameSource::Lines(loader) => {
-                let symbol = loader.find_symbol_info(relative)?;
+            NameSource::Lines(tables) => {
+                let symbol = tables.loader.find_symbol_info(relative)?;
                 (symbol.address(), symbol.name())
             }
             NameSource::Names(names) => names.find(relative)?,
             NameSource::Nothing => return None,
         };
         Some(Symbol { name: name.to_owned(), start: start.wrapping_add(bias) })
+    }
+
+    /// Returns whether the program's functions have names: this one has.
+    pub(crate) fn has_names(&mut self) -> bool {
+        let here = AddressSymbolizer::has_names as fn(&mut AddressSymbolizer) -> bool;
+        self.symbol(here as usize as u64).is_some()
     }
 
     fn source(&mut self, object: usize) -> &NameSource {
@@ -199,7 +241,12 @@ fn load(object: &LoadedObject, is_main: bool, budget: &mut u64) -> NameSource {
         }
         if let Ok(loader) = Loader::new(&path) {
             *budget -= debug_bytes;
-            return NameSource::Lines(Box::new(loader));
+            return NameSource::Lines(Box::new(LineTables {
+                loader,
+                path,
+                build_id: object.build_id.clone(),
+                is_main,
+            }));
         }
     }
     NameSource::Nothing
@@ -280,7 +327,15 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<SourceFrame> {
     if let Some(symbol) = loader.find_symbol(relative) {
         let SourceFrame { name, system_name, .. } = named(symbol);
         match frames.last_mut() {
-            Some(outermost) => (outermost.name, outermost.system_name) = (name, system_name),
+            Some(outermost) => {
+                let body = std::mem::replace(&mut outermost.name, name);
+                outermost.system_name = system_name;
+                if body.starts_with("{async_")
+                    && let Some(function) = without_closure(&outermost.name)
+                {
+                    outermost.name = name_async(function, &body).into();
+                }
+            }
             None => frames.push(SourceFrame { name, system_name, ..SourceFrame::default() }),
         }
     }
@@ -291,6 +346,12 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<SourceFrame> {
         }
     }
     frames
+}
+
+/// Returns the path of the function that a closure's symbol is inside of.
+fn without_closure(name: &str) -> Option<&str> {
+    let function = name.strip_suffix("::{{closure}}");
+    function.or_else(|| name.strip_suffix('}')?.rsplit_once("::{closure#").map(|(path, _)| path))
 }
 
 /// Makes a frame with both its names. `system_name` is never equal to `name`: readers take that for
@@ -353,6 +414,14 @@ mod tests {
             assert_eq!(format!("{demangled:#}"), "profile_core::stacks::symbol::tests::landmark");
             assert_eq!(symbolizer.symbol(0), None);
         }
+    }
+
+    #[test]
+    fn this_program_was_not_stripped() {
+        assert!(AddressSymbolizer::new().has_names());
+        let mut stripped = AddressSymbolizer::new();
+        stripped.sources[0] = Some(NameSource::Nothing);
+        assert!(!stripped.has_names());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::stacks::gap;
 use crate::stacks::unwind::rule::{CfaBase, UnwindRule};
 use crate::stacks::unwind::{
     StackMemory, StackUnwinder, UnwindFrame, UnwindRegisters, UnwindScratch, WalkEnd, step,
@@ -30,11 +31,26 @@ impl StackUnwinder {
         stack: &mut impl StackMemory,
         depth: usize,
     ) -> (Vec<u64>, WalkEnd) {
+        let (mut addresses, end) = self.walk_blocked(scratch, prologues, (pc, sp), stack, depth);
+        gap::shorten(&mut addresses, depth);
+        (addresses, end)
+    }
+
+    /// Returns all of a blocked thread's stack, in whatever room both its ends are to be kept.
+    fn walk_blocked(
+        &self,
+        scratch: &mut UnwindScratch,
+        prologues: &mut PrologueCache,
+        (pc, sp): (u64, u64),
+        stack: &mut impl StackMemory,
+        depth: usize,
+    ) -> (Vec<u64>, WalkEnd) {
+        let most = if depth < 2 * gap::ROOTS { depth } else { depth.max(gap::MOST_FRAMES) };
         let registers = UnwindRegisters { pc, sp, fp: UNKNOWN, lr: 0 };
         let mut place = UnwindFrame { registers, lookup: pc, leaf: true };
         // What most stacks need.
         let mut addresses = Vec::with_capacity(depth.min(32));
-        while addresses.len() < depth {
+        while addresses.len() < most {
             addresses.push(place.lookup);
             let rule = self.rule(scratch, place.lookup);
             if let UnwindRule::Frame { base: CfaBase::Fp, .. } = rule

@@ -282,7 +282,7 @@ mod tests {
         one(0, 300, &mut || {
             for _ in 0..3 {
                 let (stack, end) = unwind(&unwinder, &mut memo, 2 * MOST);
-                assert_eq!((stack.len(), end), (2 * MOST, WalkEnd::Full));
+                assert_eq!((stack.len(), end), (2 * MOST, WalkEnd::Root));
                 assert_eq!(memo.start, MOST);
             }
         });

@@ -12,6 +12,7 @@ mod rule;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::stacks::gap::RootsEnd;
 use crate::stacks::raw::arch;
 pub(crate) use crate::stacks::unwind::blocked::PrologueCache;
 use crate::stacks::unwind::memo::FrameLink;
@@ -78,7 +79,8 @@ impl StackUnwinder {
     }
 
     /// Writes the addresses of a stack to `out`, the leaf first: the interrupted instruction, then
-    /// of each caller an address inside its call. Returns their number, and how the walk ended.
+    /// of each caller an address inside its call. Of a stack that is too deep for `out` both ends are
+    /// written, with a [mark](crate::stacks::gap) between them. Returns their number, and how the walk ended.
     /// What the stack shares with the last one that was unwound with this memo is not unwound
     /// again.
     pub(crate) fn unwind(
@@ -146,7 +148,36 @@ impl StackUnwinder {
                 Err(end) => return (depth, end),
             }
         }
-        (out.len(), WalkEnd::Full)
+        (out.len(), self.walk_on(scratch, place, stack, out))
+    }
+
+    /// Walks from the first frame that there is no room for up to the root, of whose end so much is
+    /// kept as a reader needs.
+    #[cold]
+    fn walk_on(
+        &self,
+        scratch: &mut UnwindScratch,
+        mut place: UnwindFrame,
+        stack: &mut impl StackMemory,
+        out: &[AtomicU64],
+    ) -> WalkEnd {
+        let Some(mut roots) = RootsEnd::new(out) else { return WalkEnd::Full };
+        let end = loop {
+            if roots.is_full() {
+                break WalkEnd::Full;
+            }
+            let rule = self.rule(scratch, place.lookup);
+            if rule == UnwindRule::Nowhere {
+                break WalkEnd::Lost;
+            }
+            roots.add(place.lookup);
+            match step(rule, &place, stack) {
+                Ok(next) => place = next,
+                Err(end) => break end,
+            }
+        };
+        roots.finish();
+        end
     }
 
     /// Returns the rule for an address, from the cache or the tables.

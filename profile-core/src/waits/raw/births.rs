@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use libc::{c_int, c_void, pthread_attr_t, pthread_key_t, pthread_t};
 
+use crate::stacks::own_frames;
 use crate::stacks::raw::capture;
 use crate::sys::own_work::{self, OwnWork};
 use crate::waits::{DEPTH, WaitEntry, births};
@@ -74,6 +75,7 @@ static PREPARE: extern "C" fn() = prepare;
 extern "C" fn prepare() {
     let _own = OwnWork::begin();
     births::prepare();
+    own_frames::set_thread_root(begin as *const () as u64);
     capture::refresh();
     // Looked for while no lock of the dynamic linker's can matter.
     let _ = libcs::create();

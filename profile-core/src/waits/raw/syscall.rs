@@ -131,7 +131,7 @@ const OURS: usize = 2;
 /// from `syscall`'s caller on.
 #[inline(never)]
 fn save(table: &WaitTable, weighed: WaitWeight, site: &[u64]) {
-    let saved = capture_interruptible(DEPTH + OURS, |captured| {
+    let saved = capture_interruptible(DEPTH - site.len() + OURS, |captured| {
         let program = captured.without(OURS);
         if site.is_empty() {
             table.add(program.addresses, program.truncated, weighed);

@@ -54,6 +54,8 @@ struct FlameGraph {
     own: Vec<i64>,
     /// Number of nodes that were too small to send. Their totals are their parents' own.
     left_out: usize,
+    /// Remarks on the names.
+    notes: Vec<String>,
 }
 
 /// The policy of a picture: what it brings itself, and nothing else.
@@ -233,6 +235,7 @@ fn build_tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
         Some(column) => (profile.str(column.kind), profile.str(column.unit)),
         None => ("", ""),
     };
+    let comments = profile.comments.iter().map(|&comment| profile.str(comment).to_owned());
     let mut flame = FlameGraph {
         kind: kind.name(),
         sample_type: format!("{types}/{unit}"),
@@ -247,6 +250,7 @@ fn build_tree(profile: &Profile, kind: Kind, window: Duration) -> FlameGraph {
         value: Vec::new(),
         own: Vec::new(),
         left_out: 0,
+        notes: comments.filter(|comment| comment.starts_with("names: ")).collect(),
     };
     add_nodes(&mut nodes, &names, &mut flame);
     flame

@@ -91,7 +91,8 @@ function setFlame(told) {
   $("flame-folded").disabled = !told.total;
   say($("flame-note"), told.total
     ? `${told.sample_type}: ${inUnit(told.total, told.unit)}${told.window_seconds ? ` in ${seconds(told.window_seconds)}` : ""}` +
-      `, taken at ${clock(Date.now())}${told.left_out ? `; ${count(told.left_out)} frames are too small to show` : ""}`
+      `, taken at ${clock(Date.now())}${told.left_out ? `; ${count(told.left_out)} frames are too small to show` : ""}` +
+      told.notes.map((note) => `; ${note}`).join("")
     : "Nothing was recorded: in this window nothing ran, or nothing was held.");
   foldFlame(flame.mine);
 }

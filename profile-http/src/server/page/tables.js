@@ -224,7 +224,9 @@ function drawAllocations(stats) {
     `${row.function} ${row.file} ${row.stack.join(" ")}`.toLowerCase().includes(allocations.search));
   allocations.table.set(rows);
   const total = rows.reduce((sum, row) => sum + row.bytes, 0);
-  say($("alloc-note"), rows.length ? `${count(rows.length)} sites, ${bytes(total)}` : "");
+  const nameless = rows.some((row) => /^\[.+\+0x[0-9a-f]+\]$/.test(row.function));
+  say($("alloc-note"), rows.length ? `${count(rows.length)} sites, ${bytes(total)}` +
+    (nameless ? "; what has no name is an address: build the program without strip = true" : "") : "");
 }
 
 function drawLeaks(stats) {
