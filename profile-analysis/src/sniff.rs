@@ -189,8 +189,9 @@ fn is_text(head: &[u8]) -> bool {
 
 /// Returns whether goroutines come out of a text, whatever a log has put around its lines.
 fn has_stacks(bytes: &[u8]) -> bool {
-    // In UTF-16 as well.
-    if memmem::find(bytes, b"goroutine").is_none() && !matches!(bytes, [0xff | 0xfe, ..]) {
+    // They may be in UTF-16, and in lists of journald's bytes.
+    let is_plain = !matches!(bytes, [0xff | 0xfe, ..]) && !contains(bytes, b"\"MESSAGE\"");
+    if is_plain && !contains(bytes, b"goroutine ") {
         return false;
     }
     let mut parser = Parser::new(&Options::default());

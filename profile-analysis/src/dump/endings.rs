@@ -16,6 +16,7 @@ impl StackReader {
             | ScanState::Unseparated
             | ScanState::AfterUnseparated
             | ScanState::Interrupted(_)
+            | ScanState::Spaced
             | ScanState::Memory
             | ScanState::Ancestor
             | ScanState::Record { .. } => true,
@@ -62,7 +63,10 @@ impl StackReader {
         }
         let is_pending = !matches!(self.pending, PendingLine::Nothing | PendingLine::Words { .. });
         breaks_off |= match self.state {
-            ScanState::Stack | ScanState::Memory | ScanState::Interrupted(_) => {
+            ScanState::Stack
+            | ScanState::Spaced
+            | ScanState::Memory
+            | ScanState::Interrupted(_) => {
                 is_pending || (self.task.node == ROOT && !self.task.partial)
             }
             ScanState::Doubtful(_) | ScanState::Unseparated | ScanState::Ancestor => is_pending,

@@ -257,3 +257,93 @@ fn logs_say_what_their_dump_says() {
         }
     }
 }
+
+type DumpMutation = (&'static str, fn(&str) -> String);
+
+fn quoted(text: &str) -> String {
+    serde_json::to_string(text).unwrap()
+}
+
+/// What becomes of a dump as a whole.
+const WHOLES: &[DumpMutation] = &[
+    ("one text of JSON", |dump| {
+        format!(
+            "{{\"level\":\"info\",\"msg\":\"x\"}}\n{{\"level\":\"error\",\"stacktrace\":{}}}\n",
+            quoted(dump)
+        )
+    }),
+    ("zap in json-file", |dump| {
+        let zap = format!("{{\"level\":\"error\",\"msg\":{}}}\n", quoted(dump));
+        format!("{{\"log\":{},\"stream\":\"stderr\"}}\n", quoted(&zap))
+    }),
+    ("CRI around zap", |dump| {
+        format!("2026-10-02T11:22:33.5Z stderr F {{\"l\":\"error\",\"stack\":{}}}\n", quoted(dump))
+    }),
+    ("JSON on several lines", |dump| {
+        format!(
+            "{{\n  \"level\": \"error\",\n  \"error\": {{\n    \"stack\": {}\n  }}\n}}\n",
+            quoted(dump)
+        )
+    }),
+    ("a list of texts", |dump| {
+        let lines: Vec<String> = dump.lines().map(quoted).collect();
+        format!("{{\"stack\": [{}]}}\n", lines.join(", "))
+    }),
+    ("lists of bytes", |dump| {
+        dump.lines().map(|line| format!("{{\"MESSAGE\":{:?}}}\n", line.as_bytes())).collect()
+    }),
+    ("a text in quotes", |dump| format!("{}\n", quoted(dump))),
+    ("logrus' text", |dump| format!("time=\"2026\" level=error msg={}\n", quoted(dump))),
+    ("escapes", |dump| format!("the dump: {}\n", quoted(dump).trim_matches('"'))),
+    ("one line more between all", |dump| dump.lines().map(|line| format!("{line}\n\n")).collect()),
+    ("an issue", |dump| format!("It crashes:\n\n```\n{}\n```\n\nThanks!\n", dump.trim_end())),
+    ("go test", |dump| {
+        format!("=== RUN TestX\n{}\nFAIL\tshop/cart\t0.5s\nFAIL\n", dump.trim_end())
+    }),
+    ("a shell", |dump| {
+        format!("$ ./server\n{}\nexit status 2\nmake: *** [run] Error 1\n$ ", dump.trim_end())
+    }),
+    ("registers", |dump| format!("{}\n\nrax    0xca\nrbx 0x0\n", dump.trim_end())),
+    ("a service", |dump| {
+        let after = "2026/10/02 11:22:33 restarting (code 2)\nready\n";
+        format!("2026/10/02 11:22:30 ready\n{}\n{after}", dump.trim_end())
+    }),
+    ("CRI in parts", |dump| {
+        let cut = |line: &str| {
+            let (begin, rest) =
+                line.split_at(line.len().min(25) / 2 * usize::from(line.is_ascii()));
+            let time = "2026-10-02T11:22:33.5Z stderr";
+            format!("{time} P {begin}\n{time} F {rest}\n")
+        };
+        dump.lines().map(cut).collect()
+    }),
+    ("a log of its own", |dump| format!("2026/10/02 11:22:33 {dump}2026/10/02 11:22:34 next\n")),
+];
+
+#[test]
+fn wholes_say_what_their_dump_says() {
+    for (name, text) in dumps() {
+        let expected = groups(&read(text.as_bytes()));
+        for (form, make) in WHOLES {
+            // Records have no header that a log's time could stand before.
+            let is_odd = name.contains("debug1") && matches!(*form, "one line more between all");
+            if is_odd || text.starts_with("panic") && *form == "a log of its own" {
+                continue;
+            }
+            let made = make(&text);
+            let what = format!("{name}: {form}");
+            let dump = read(made.as_bytes());
+            assert!(
+                groups(&dump) == expected && !dump.truncated(),
+                "{what}: {} of {}, {:?}\n{}",
+                groups(&dump).iter().filter(|group| expected.contains(group)).count(),
+                expected.len(),
+                dump.warning_texts(),
+                made.chars().take(1500).collect::<String>()
+            );
+            let mut parser = Parser::new(&Options::default());
+            made.as_bytes().chunks(777).for_each(|piece| parser.feed(piece));
+            assert!(groups(&parser.finish()) == expected, "{what}: in pieces");
+        }
+    }
+}

@@ -87,6 +87,8 @@ pub(super) enum ScanState {
     AfterUnseparated,
     /// In a stack that text has come into, at this offset. It may be over.
     Interrupted(u64),
+    /// In a stack whose lines have empty lines between them.
+    Spaced,
     /// In the memory that Go prints where it can't walk a stack any further.
     Memory,
     /// In the stack of a goroutine that this one descends from.
@@ -193,6 +195,7 @@ impl StackReader {
             ScanState::Stack
             | ScanState::Unseparated
             | ScanState::Interrupted(_)
+            | ScanState::Spaced
             | ScanState::Memory
             | ScanState::Ancestor => self.read_stack_line(line, offset),
             ScanState::Doubtful(doubt) => self.read_doubtful_line(line, doubt, offset),
@@ -261,6 +264,14 @@ impl StackReader {
             [] if self.state == ScanState::Unseparated => {
                 self.forget_pending(offset);
                 self.state = ScanState::AfterUnseparated;
+            }
+            [] if self.state == ScanState::Spaced => {}
+            // Nothing writes an empty line behind a header, unless it does so behind every line.
+            [] if self.state == ScanState::Stack
+                && self.pending == PendingLine::Nothing
+                && self.task.is_new() =>
+            {
+                self.state = ScanState::Spaced;
             }
             [] => {
                 self.end_goroutine(offset);

@@ -118,6 +118,11 @@ impl OpenGoroutine {
         }
     }
 
+    /// Returns whether nothing but its header was read.
+    pub(super) fn is_new(&self) -> bool {
+        self.node == ROOT && !self.partial && self.creator == NONE && self.ancestors.is_empty()
+    }
+
     /// Clears the fields for the next goroutine, and keeps the allocated memory.
     pub(super) fn clear(&mut self) {
         let (mut labels, mut ancestors) =

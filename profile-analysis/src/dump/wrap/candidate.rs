@@ -21,6 +21,8 @@ pub(super) struct PrefixCandidate {
     lines: usize,
     /// What lines with the prefix have shown so far.
     seen: FrameSeen,
+    /// The beginning of a line that goes on in the next one.
+    begun: Vec<u8>,
     /// What lines without it have shown, and their indentation.
     bare: Option<(FrameSeen, usize)>,
 }
@@ -54,6 +56,7 @@ impl PrefixCandidate {
             held: line.to_vec(),
             lines: 0,
             seen: FrameSeen::Nothing,
+            begun: Vec::new(),
             bare: None,
         }
     }
@@ -69,7 +72,11 @@ impl PrefixCandidate {
         self.lines += 1;
         let line = line.trim_ascii_end();
         if let Some(found) = self.pattern.find(line) {
-            match self.seen.advance(&line[found.length..]) {
+            self.begun.extend_from_slice(&line[found.length..]);
+            if found.goes_on && self.begun.len() < BYTES {
+                return PrefixVerdict::Open;
+            }
+            match self.seen.advance(&std::mem::take(&mut self.begun)) {
                 Some(FrameSeen::Place) => return PrefixVerdict::Prefixed,
                 Some(seen) => self.seen = seen,
                 // A prefix of blanks may be the indentation of what has another one.

@@ -8,7 +8,7 @@
 use memchr::{memchr, memchr2, memmem};
 
 use super::pattern::has_same_form;
-use crate::dump::labels;
+use super::strings::{blank_length, is_text_key, read_escape};
 
 /// Bytes of a key that are looked at; longer ones are none of the known.
 const KEY: usize = 24;
@@ -20,8 +20,10 @@ const DOCKER: usize = 16 << 10;
 pub(super) enum JsonForm {
     /// `{"log":"…"}`
     Json,
-    /// `level=error msg="…"`
-    KeyValue,
+    /// `level=error msg="…"`, or a line that is a text in quotes.
+    Quoted,
+    /// A line whose newlines and tabs are written as escapes.
+    Escaped,
 }
 
 /// Lines of JSON, whose text is passed on.
@@ -68,6 +70,8 @@ struct LineShape {
 enum JsonPlace {
     /// A line that is none of this form.
     Raw,
+    /// A line that is text all the way.
+    Escaped,
     /// Between strings.
     Between,
     /// In a key, or in a string that looks like one so far.
@@ -105,7 +109,8 @@ impl JsonLayer {
         match self.form {
             _ if self.shown.is_empty() => None,
             JsonForm::Json => Some(format!("the JSON of every line ({key:?})")),
-            JsonForm::KeyValue => Some("the quotes of every line".to_owned()),
+            JsonForm::Quoted => Some("the quotes of every line".to_owned()),
+            JsonForm::Escaped => Some("the escapes of every line".to_owned()),
         }
     }
 
@@ -172,12 +177,22 @@ impl JsonLayer {
         }
     }
 
+    /// Returns whether a line may have this form.
+    pub(super) fn is_wrapped(&self, line: &[u8]) -> bool {
+        let first = line.trim_ascii_start().first();
+        match self.form {
+            JsonForm::Json => matches!(first, Some(b'{' | b'[' | b'"')),
+            JsonForm::Quoted => first == Some(&b'"') || memmem::find(line, b"=\"").is_some(),
+            JsonForm::Escaped => memmem::find(line, b"\\n").is_some(),
+        }
+    }
+
     fn begin_line(&mut self, line: &[u8]) {
-        let is_one = match self.form {
-            JsonForm::Json => matches!(line.trim_ascii_start().first(), Some(b'{' | b'"')),
-            JsonForm::KeyValue => memmem::find(line, b"=\"").is_some(),
+        self.place = match self.form {
+            _ if !self.is_wrapped(line) => JsonPlace::Raw,
+            JsonForm::Escaped => JsonPlace::Escaped,
+            JsonForm::Json | JsonForm::Quoted => JsonPlace::Between,
         };
-        self.place = if is_one { JsonPlace::Between } else { JsonPlace::Raw };
         self.last = 0;
         self.values = ValueSpan::default();
         self.cut.clear();
@@ -193,6 +208,7 @@ impl JsonLayer {
                     out.extend_from_slice(rest);
                     rest.len()
                 }
+                JsonPlace::Escaped => self.read_escaped(rest, out),
                 JsonPlace::Between => self.find_string(rest),
                 JsonPlace::Key | JsonPlace::Skipped => self.read_string(rest),
                 JsonPlace::AfterKey => {
@@ -243,7 +259,7 @@ impl JsonLayer {
                 self.key.clear();
                 self.place = JsonPlace::Key;
             }
-            JsonForm::KeyValue if before == b'=' => {
+            JsonForm::Quoted if before == b'=' || (quote == 0 && self.last == 0) => {
                 let word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
                 let before = &rest[..quote.saturating_sub(1)];
                 let length = before.iter().rev().take_while(word).count().min(KEY);
@@ -251,7 +267,7 @@ impl JsonLayer {
                 self.length = 0;
                 self.place = JsonPlace::Value { in_list: false };
             }
-            JsonForm::KeyValue => {}
+            JsonForm::Quoted | JsonForm::Escaped => {}
         }
         quote + 1
     }
@@ -313,23 +329,39 @@ impl JsonLayer {
                 self.place = if in_list { JsonPlace::List } else { JsonPlace::Between };
                 return at + 1;
             }
-            match rest[at + 1..] {
-                [b'n', ..] => out.push(b'\n'),
-                [b't', ..] => out.push(b'\t'),
-                ref escape => {
-                    let Some(length) = escape_length(escape) else {
-                        self.cut = rest[at..].to_vec();
-                        self.length += out.len() - begin;
-                        return at;
-                    };
-                    out.extend(labels::unquote(&rest[at..at + 1 + length]));
-                    at += length - 1;
+            match read_escape(&rest[at..], out) {
+                Some(length) => at += length,
+                None => {
+                    self.cut = rest[at..].to_vec();
+                    self.length += out.len() - begin;
+                    return at;
                 }
             }
-            at += 2;
         }
         out.extend_from_slice(&rest[at..]);
         self.length += out.len() - begin;
+        rest.len()
+    }
+
+    /// Adds a line without its escapes, as far as it has come. Returns how much was read.
+    fn read_escaped(&mut self, rest: &[u8], out: &mut Vec<u8>) -> usize {
+        let begin = out.len();
+        let mut at = 0;
+        while let Some(end) = memchr(b'\\', &rest[at..]) {
+            out.extend_from_slice(&rest[at..at + end]);
+            at += end;
+            match read_escape(&rest[at..], out) {
+                Some(length) => at += length,
+                None => {
+                    self.cut = rest[at..].to_vec();
+                    return at;
+                }
+            }
+        }
+        out.extend_from_slice(&rest[at..]);
+        if self.shown.is_empty() && memmem::find(&out[begin..], b"goroutine ").is_some() {
+            self.shown = b"?".to_vec();
+        }
         rest.len()
     }
 
@@ -385,63 +417,4 @@ impl JsonLayer {
         }
         at
     }
-}
-
-fn blank_length(text: &[u8]) -> usize {
-    text.iter().take_while(|byte| byte.is_ascii_whitespace()).count()
-}
-
-/// Returns whether the text of a log stands behind a key.
-fn is_text_key(key: &[u8]) -> bool {
-    const KEYS: [&[u8]; 28] = [
-        b"log",
-        b"msg",
-        b"message",
-        b"Message",
-        b"MESSAGE",
-        b"@message",
-        b"short_message",
-        b"full_message",
-        b"Output",
-        b"output",
-        b"stack",
-        b"Stack",
-        b"stacktrace",
-        b"stack_trace",
-        b"stackTrace",
-        b"stackdump",
-        b"errorVerbose",
-        b"exception",
-        b"error",
-        b"err",
-        b"panic",
-        b"trace",
-        b"text",
-        b"textPayload",
-        b"line",
-        b"event",
-        b"body",
-        b"content",
-    ];
-    KEYS.contains(&key)
-}
-
-/// Returns the length of an escape without its backslash; `None` where it is cut off.
-fn escape_length(text: &[u8]) -> Option<usize> {
-    let length = match text.first()? {
-        b'x' => 3,
-        b'u' => 5,
-        b'U' => 9,
-        _ => 1,
-    };
-    if text.len() < length {
-        return None;
-    }
-    // JSON has two of them for one character.
-    let is_high = text[0] == b'u'
-        && matches!(text[1..3], [b'd' | b'D', b'8' | b'9' | b'a' | b'b' | b'A' | b'B']);
-    if !is_high || !b"\\u".starts_with(&text[5..text.len().min(7)]) {
-        return Some(length);
-    }
-    (text.len() >= 11).then_some(11)
 }

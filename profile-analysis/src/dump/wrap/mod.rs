@@ -12,6 +12,7 @@ mod json;
 mod pattern;
 mod prefix;
 mod search;
+mod strings;
 #[cfg(test)]
 mod tests;
 
@@ -186,7 +187,7 @@ impl LogUnwrapper {
             let held = search.take_held();
             sink(&held);
             match search.look_at_long(begin) {
-                Some(json) => self.set_layer(Found::Json(json)),
+                Some(found) => self.set_layer(found),
                 None => return sink(begin),
             }
         }

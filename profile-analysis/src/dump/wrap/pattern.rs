@@ -35,9 +35,20 @@ impl PrefixPattern {
                 pattern.push(b'0');
             }
         }
-        let is_cri = [&b" stdout F "[..], b" stderr F "].iter().any(|tag| pattern.ends_with(tag));
-        let cri_tag = is_cri.then(|| pattern.len() - 2);
-        PrefixPattern { sample: prefix.to_vec(), pattern, cri_tag }
+        let mut sample = prefix.to_vec();
+        let streams = [&b" stdout "[..], b" stderr "];
+        let cri_tag = match pattern.as_slice() {
+            [before @ .., b'F' | b'P', b' '] if streams.iter().any(|it| before.ends_with(it)) => {
+                Some(before.len())
+            }
+            _ => None,
+        };
+        if let Some(tag) = cri_tag {
+            pattern[tag] = b'F';
+            let tag = sample.len() - 2;
+            sample[tag] = b'F';
+        }
+        PrefixPattern { sample, pattern, cri_tag }
     }
 
     /// Returns the prefix as a line last had it.

@@ -5,11 +5,11 @@ use std::sync::LazyLock;
 use memchr::{memchr, memmem, memrchr};
 use regex::bytes::Regex;
 
-use super::PlainSink;
 use super::candidate::{PrefixCandidate, PrefixVerdict, find_header, find_preamble};
 use super::json::{JsonForm, JsonLayer};
 use super::pattern::{LONGEST, PrefixPattern};
 use super::prefix::PrefixLayer;
+use super::{LAYERS, PlainSink};
 use crate::dump::header::{self, HeaderLine};
 use crate::dump::marks::parse_profile_total;
 
@@ -35,7 +35,8 @@ pub(super) struct LogSearch {
 /// Texts that a line has which begins a dump.
 fn triggers() -> &'static Regex {
     static TRIGGERS: LazyLock<Regex> = LazyLock::new(|| {
-        let texts = "goroutine [0-9]|panic: |fatal error: |SIGQUIT: | profile: total ";
+        let texts =
+            "goroutine [0-9]|panic: |fatal error: |SIGQUIT: | profile: total |\"MESSAGE\" ?: ?\\[";
         Regex::new(texts).expect("it is a regular expression")
     });
     &TRIGGERS
@@ -151,12 +152,16 @@ impl LogSearch {
         if memchr(0x1b, text).is_some() {
             return Some(Found::Colours);
         }
-        if let Some(found) = self.look_at_quoted(text) {
-            return Some(found);
-        }
         let prefix = |at: usize| {
             Found::Prefix(PrefixLayer::new(PrefixPattern::new(&text[..at]), self.forced))
         };
+        // The rest of the line is in the next ones.
+        if let Some(at) = find_part(text) {
+            return Some(prefix(at));
+        }
+        if let Some(found) = self.look_at_quoted(text) {
+            return Some(found);
+        }
         if let Some(at) = find_header(text) {
             if self.forced {
                 return Some(prefix(at));
@@ -169,49 +174,54 @@ impl LogSearch {
         Some(prefix(at))
     }
 
-    /// Looks for a dump in quotes: in JSON, in `msg="…"`, or in JSON behind a prefix.
+    /// Looks for a dump in quotes: in JSON, in `msg="…"`, or in JSON behind a prefix; or with
+    /// escapes in place of its newlines.
     fn look_at_quoted(&self, text: &[u8]) -> Option<Found> {
-        let begin = text.len() - text.trim_ascii_start().len();
-        if text[begin..].starts_with(b"{") || text[begin..].starts_with(b"\"") {
-            return look_into(text, JsonForm::Json).map(Found::Json);
+        if let Some(json) = look_into(text, JsonForm::Json) {
+            return Some(Found::Json(json));
         }
         let head = &text[..text.len().min(LONGEST)];
         if let Some(at) = memmem::find(head, b"{\"")
+            && at > 0
             && look_into(&text[at..], JsonForm::Json).is_some()
         {
             let pattern = PrefixPattern::new(&text[..at]);
             return Some(Found::Prefix(PrefixLayer::new(pattern, self.forced)));
         }
-        if memmem::find(text, b"=\"").is_some() {
-            return look_into(text, JsonForm::KeyValue).map(Found::Json);
-        }
-        None
+        let quoted = look_into(text, JsonForm::Quoted);
+        quoted.or_else(|| look_into(text, JsonForm::Escaped)).map(Found::Json)
     }
 
     /// Looks at the beginning of a line that is longer than a block: it may be a whole dump in one
     /// text of JSON.
-    pub(super) fn look_at_long(&mut self, begin: &[u8]) -> Option<JsonLayer> {
-        let is_json = begin.trim_ascii_start().starts_with(b"{");
-        let form = if is_json { JsonForm::Json } else { JsonForm::KeyValue };
-        look_into(begin, form)
+    pub(super) fn look_at_long(&self, begin: &[u8]) -> Option<Found> {
+        self.look_at_quoted(begin)
     }
 }
 
 /// Returns the layer that takes a dump out of a line, where one begins in its quoted text.
 fn look_into(text: &[u8], form: JsonForm) -> Option<JsonLayer> {
+    has_quoted_dump(text, form, LAYERS - 1).then(|| JsonLayer::new(form))
+}
+
+fn has_quoted_dump(text: &[u8], form: JsonForm, layers_left: u8) -> bool {
     let mut layer = JsonLayer::new(form);
+    if !layer.is_wrapped(text) {
+        return false;
+    }
     let mut out = Vec::new();
     layer.unwrap_long_part(text, true, &mut out);
-    let mut lines = out.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
+    let lines = out.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end);
     let is_one = |line: &[u8]| {
+        let found = || find_header(line).or_else(|| find_preamble(line));
         begins_dump(line)
-            || find_header(line)
-                .or_else(|| find_preamble(line))
-                .or_else(|| find_total(line))
-                .is_some()
+            || found().or_else(|| find_total(line)).is_some()
+            || (line.starts_with(b"{")
+                && layers_left > 0
+                && has_quoted_dump(line, JsonForm::Json, layers_left - 1))
     };
     // Dumps are near the beginning of their text.
-    lines.by_ref().take(1000).any(is_one).then(|| JsonLayer::new(form))
+    lines.take(1000).any(is_one)
 }
 
 /// Returns whether a dump, or the panic before it, begins in the first column.
@@ -229,6 +239,16 @@ fn find_total(line: &[u8]) -> Option<usize> {
     let colon = memmem::rfind(line, b" profile: total ")?;
     let name = line[..colon].iter().rev().take_while(|byte| byte.is_ascii_alphanumeric()).count();
     (name > 0 && colon - name <= LONGEST).then(|| colon - name)
+}
+
+/// Returns the offset behind the prefix of CRI's that says that a line is cut.
+fn find_part(line: &[u8]) -> Option<usize> {
+    const TIME: usize = 40;
+    let head = &line[..line.len().min(TIME + b" stderr P ".len())];
+    let mut tags = [&b" stdout P "[..], b" stderr P "].into_iter();
+    let (at, tag) = tags.find_map(|tag| Some((memmem::find(head, tag)?, tag)))?;
+    let is_time = line[0].is_ascii_digit() && !line[..at].contains(&b' ');
+    is_time.then_some(at + tag.len())
 }
 
 fn line_length(text: &[u8]) -> usize {
