@@ -87,29 +87,7 @@ pub(crate) struct FrameRef {
 impl<'a> FrameTable<'a> {
     /// Names every location of a profile.
     pub(crate) fn new(profile: &'a Profile) -> FrameTable<'a> {
-        let mut functions: Vec<NamedFunction<'a>> = Vec::with_capacity(profile.functions.len());
-        let mut distinct_functions = DistinctIndex::with_capacity(profile.functions.len());
-        let function_ids: Vec<u32> = profile
-            .functions
-            .iter()
-            .map(|function| {
-                let name = match (profile.str(function.name), profile.str(function.system_name)) {
-                    ("", "") => "[unknown]".into(),
-                    ("", symbol) => demangle(symbol),
-                    (name, symbol) if name == symbol => demangle(name),
-                    // Whoever wrote both has demangled it already.
-                    (name, _) => name.into(),
-                };
-                let file = profile.str(function.filename);
-                let number = distinct_functions.number_of((&*name, file), |number| {
-                    functions[number].name == name && functions[number].file == file
-                });
-                if number == functions.len() {
-                    functions.push(NamedFunction { name, file, object: None, object_owner: None });
-                }
-                number as u32
-            })
-            .collect();
+        let (functions, function_ids) = name_functions(profile);
         let (lines, locations) = (profile.lines.len(), profile.locations.len());
         let (frames, ids) = (Vec::with_capacity(lines), Vec::with_capacity(lines));
         let mut all = FrameTable { functions, frames, ids, ranges: Vec::with_capacity(locations) };
@@ -237,6 +215,34 @@ impl<'a> FrameTable<'a> {
             (file, line) => format!("{name} {file}:{line}"),
         }
     }
+}
+
+/// Names the functions of a profile, each once. Returns them, and the number of each of the profile's.
+fn name_functions(profile: &Profile) -> (Vec<NamedFunction<'_>>, Vec<u32>) {
+    let mut functions: Vec<NamedFunction<'_>> = Vec::with_capacity(profile.functions.len());
+    let mut distinct_functions = DistinctIndex::with_capacity(profile.functions.len());
+    let function_ids: Vec<u32> = profile
+        .functions
+        .iter()
+        .map(|function| {
+            let name = match (profile.str(function.name), profile.str(function.system_name)) {
+                ("", "") => "[unknown]".into(),
+                ("", symbol) => demangle(symbol),
+                (name, symbol) if name == symbol => demangle(name),
+                // Whoever wrote both has demangled it already.
+                (name, _) => name.into(),
+            };
+            let file = profile.str(function.filename);
+            let number = distinct_functions.number_of((&*name, file), |number| {
+                functions[number].name == name && functions[number].file == file
+            });
+            if number == functions.len() {
+                functions.push(NamedFunction { name, file, object: None, object_owner: None });
+            }
+            number as u32
+        })
+        .collect();
+    (functions, function_ids)
 }
 
 fn name_unnamed_place<'a>(profile: &'a Profile, location: &Location) -> NamedFunction<'a> {

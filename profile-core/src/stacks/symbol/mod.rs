@@ -322,6 +322,11 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<SourceFrame> {
             });
         }
     }
+    for frame in &mut frames {
+        if let Cow::Owned(name) = qualified_name(&frame.name, &frame.file) {
+            frame.name = name.into();
+        }
+    }
     // Line tables hold short names (`{closure#0}`); the symbol table has the outermost function's
     // whole path.
     if let Some(symbol) = loader.find_symbol(relative) {
@@ -330,21 +335,15 @@ fn resolve(loader: &Loader, relative: u64) -> Vec<SourceFrame> {
             Some(outermost) => {
                 let body = std::mem::replace(&mut outermost.name, name);
                 outermost.system_name = system_name;
-                if body.starts_with("{async_")
-                    && let Some(function) = without_closure(&outermost.name)
-                {
-                    outermost.name = name_async(function, &body).into();
+                let function = without_closure(&outermost.name);
+                if let Some(name) = function.and_then(|function| name_async(function, &body)) {
+                    outermost.name = name.into();
                 }
             }
             None => frames.push(SourceFrame { name, system_name, ..SourceFrame::default() }),
         }
     }
     frames.retain(|frame| !frame.name.is_empty());
-    for frame in &mut frames {
-        if let Cow::Owned(name) = qualified_name(&frame.name, &frame.file) {
-            frame.name = name.into();
-        }
-    }
     frames
 }
 

@@ -89,18 +89,16 @@ impl ProgramFunctions {
 
     /// Gives the frames of one address, the innermost first, the paths that their names lack.
     pub(crate) fn complete(&self, frames: &mut [SourceFrame]) {
+        // The outermost has its name from the symbol table.
+        let Some((_, inlined)) = frames.split_last_mut() else { return };
         let mut named = HashSet::new();
-        for frame in frames.iter_mut().rev().filter(|frame| is_bare_program_frame(frame)) {
+        for frame in inlined.iter_mut().rev().filter(|frame| is_bare_program_frame(frame)) {
             let Some(nearest) = self.nearest(&frame.file, frame.line) else { continue };
             let Some((module, _)) = nearest.rsplit_once("::") else { continue };
             // A second body in the same function is that of another one, whose symbol is missing.
-            let is_async = frame.name.starts_with("{async_");
-            let name = if is_async && self.has_inner(nearest) && named.insert(nearest) {
-                name_async(nearest, &frame.name)
-            } else {
-                format!("{module}::{}", frame.name)
-            };
-            frame.name = name.into();
+            let name = name_async(nearest, &frame.name)
+                .filter(|_| self.has_inner(nearest) && named.insert(nearest));
+            frame.name = name.unwrap_or_else(|| format!("{module}::{}", frame.name)).into();
         }
     }
 }
@@ -114,16 +112,24 @@ fn is_program_path(path: &str) -> bool {
 /// Returns whether a frame is an inlined function of the program's, without a path.
 pub(crate) fn is_bare_program_frame(frame: &SourceFrame) -> bool {
     let end = frame.name.find('<').unwrap_or(frame.name.len());
-    !frame.name[..end].contains("::")
+    end > 0
+        && !frame.name[..end].contains("::")
         && frame.file.ends_with(".rs")
         && FrameOwner::of(&frame.name, &frame.file) == FrameOwner::Program
 }
 
 /// Returns the name of an async function's body, or of an async block, from the function's path and
-/// the body's name in the line tables.
-pub(crate) fn name_async(function: &str, body: &str) -> String {
-    let what = if body.starts_with("{async_fn") { "async" } else { "async block" };
-    format!("{function} ({what})")
+/// the body's name in the line tables. `None` for the body of anything else.
+pub(crate) fn name_async(function: &str, body: &str) -> Option<String> {
+    let path = &body[..body.find('<').unwrap_or(body.len())];
+    let last = path.rsplit("::").next().unwrap_or_default();
+    if last.starts_with("{async_fn") {
+        Some(format!("{function} (async)"))
+    } else if last.starts_with("{async_block") {
+        Some(format!("{function} (async block)"))
+    } else {
+        None
+    }
 }
 
 #[cfg(test)]
@@ -145,14 +151,15 @@ mod tests {
         functions.add_owners("core::ptr::drop_in_place<h2::user::{{closure}}>");
         functions.add_owners("<h2::items::{closure#0} as core::future::Future>::poll");
         functions.add_owners("tokio::runtime::park::{{closure}}");
-        let named = |frames: &[SourceFrame]| -> Vec<String> {
-            let mut frames = frames.to_vec();
+        let outer = frame("<F as axum::handler::Handler<((),),S>>::call::{{closure}}", "", 0);
+        let named = |inlined: &[SourceFrame]| -> Vec<String> {
+            let mut frames = [inlined, std::slice::from_ref(&outer)].concat();
             functions.complete(&mut frames);
+            assert_eq!(frames.pop(), Some(outer.clone()));
             frames.iter().map(|frame| frame.name.to_string()).collect()
         };
-        let outer = frame("<F as axum::handler::Handler<((),),S>>::call::{{closure}}", "", 0);
         let user = frame("{async_fn#0}", file, 12);
-        assert_eq!(named(&[user.clone(), outer])[0], "h2::user (async)");
+        assert_eq!(named(std::slice::from_ref(&user)), ["h2::user (async)"]);
         assert_eq!(named(&[frame("{async_block#1}", file, 14)]), ["h2::items (async block)"]);
         // `main` has nothing inside that a symbol tells of.
         assert_eq!(named(&[frame("{async_fn#0}", file, 4)]), ["h2::{async_fn#0}"]);
@@ -162,9 +169,10 @@ mod tests {
         // One async function inlined in another, of which there is no symbol.
         assert_eq!(named(&[user.clone(), user]), ["h2::{async_fn#0}", "h2::user (async)"]);
         assert_eq!(named(&[frame("x", "/app/src/other.rs", 1)]), ["x"]);
+        assert_eq!(named(&[frame("<script>", file, 12)]), ["<script>"]);
 
         functions.add_owners("core::ptr::drop_in_place<h2::missing::{{closure}}>");
-        let mut unsure = [frame("{async_fn#0}", file, 12)];
+        let mut unsure = [frame("{async_fn#0}", file, 12), outer];
         functions.complete(&mut unsure);
         assert_eq!(&*unsure[0].name, "h2::{async_fn#0}");
     }
