@@ -76,7 +76,7 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Comm
     }
     let known = is_dump(&piece[..length], options);
     // A log may end in a crash.
-    let goes_on = length == PIECE && sniff(&piece) == Format::Unknown;
+    let goes_on = length == PIECE && matches!(sniff(&piece), Format::Unknown | Format::Folded);
     if !(known || goes_on) || piece.starts_with(&[0x1f, 0x8b]) {
         return Ok(None);
     }

@@ -101,7 +101,10 @@ pub fn sniff(bytes: &[u8]) -> Format {
         let (length, _) = unpacked.fill(&mut head);
         head.truncate(length);
         return match sniff_head(&head) {
-            Format::Unknown if is_text(&head) && has_packed_stacks(&mut unpacked, head) => {
+            // What a server logs for each request may look like folded stacks.
+            Format::Unknown | Format::Folded
+                if is_text(&head) && has_packed_stacks(&mut unpacked, &head) =>
+            {
                 Format::Dump
             }
             format => format,
@@ -109,7 +112,9 @@ pub fn sniff(bytes: &[u8]) -> Format {
     }
     let head = &bytes[..bytes.len().min(HEAD)];
     match sniff_head(head) {
-        Format::Unknown if is_text(&dump::decode_beginning(head)) && has_stacks(bytes) => {
+        Format::Unknown | Format::Folded
+            if is_text(&dump::decode_beginning(head)) && has_stacks(bytes) =>
+        {
             Format::Dump
         }
         format => format,
@@ -170,14 +175,16 @@ fn sniff_text(head: &[u8]) -> Format {
 
 /// Returns whether text that is being decompressed has a goroutine's stack, in what there is of it
 /// or comes.
-fn has_packed_stacks(unpacked: &mut Gunzip<&[u8]>, head: Vec<u8>) -> bool {
+fn has_packed_stacks(unpacked: &mut Gunzip<&[u8]>, head: &[u8]) -> bool {
     let mut parser = Parser::new(&Options::default());
-    let mut text = head;
-    while !text.is_empty() && !parser.has_goroutines() {
-        parser.feed(&text);
-        text.resize(HEAD, 0);
+    parser.feed(head);
+    let mut text = vec![0; HEAD];
+    while !parser.has_goroutines() {
         let (length, _) = unpacked.fill(&mut text);
-        text.truncate(length);
+        if length == 0 {
+            break;
+        }
+        parser.feed(&text[..length]);
     }
     parser.finish().goroutines() > 0
 }
@@ -348,6 +355,10 @@ mod tests {
             check(format!("{log}{text}"), Format::Dump);
             check(gzip(format!("{}{text}", &log[..2880]).as_bytes()), Format::Dump);
         }
+        let request = "GET /cart?a=1;b=2 200 512\n".repeat(4000);
+        check(&request, Format::Folded);
+        check(format!("{request}{stack}"), Format::Dump);
+        check(gzip(format!("{request}{stack}").as_bytes()), Format::Dump);
         for unknown in [
             "",
             "\n",

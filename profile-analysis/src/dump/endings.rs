@@ -136,6 +136,7 @@ fn is_cut_off_text(line: &[u8]) -> bool {
         [b'[', ..] => header::parse_ancestor(line).is_none(),
         // What a test runner prints.
         b"FAIL" | b"PASS" => false,
+        _ if line.iter().any(|&byte| byte < b'\t') => false,
         _ => !blank || memchr(b'(', line).is_some() || line.starts_with(b"created "),
     }
 }

@@ -317,6 +317,17 @@ const WHOLES: &[DumpMutation] = &[
         };
         dump.lines().map(cut).collect()
     }),
+    ("an indentation of all but headers", |dump| {
+        let begins = |line: &str| line.is_empty() || line.starts_with("goroutine ");
+        let indent =
+            |line| if begins(line) { format!("{line}\n") } else { format!("    {line}\n") };
+        dump.lines().map(indent).collect()
+    }),
+    ("tabs before all but headers", |dump| {
+        let begins = |line: &str| line.is_empty() || line.starts_with("goroutine ");
+        let indent = |line| if begins(line) { format!("{line}\n") } else { format!("\t{line}\n") };
+        dump.lines().map(indent).collect()
+    }),
     ("a log of its own", |dump| format!("2026/10/02 11:22:33 {dump}2026/10/02 11:22:34 next\n")),
 ];
 
@@ -326,7 +337,8 @@ fn wholes_say_what_their_dump_says() {
         let expected = groups(&read(text.as_bytes()));
         for (form, make) in WHOLES {
             // Records have no header that a log's time could stand before.
-            let is_odd = name.contains("debug1") && matches!(*form, "one line more between all");
+            let is_odd = name.contains("debug1")
+                && (*form == "one line more between all" || form.ends_with("all but headers"));
             if is_odd || text.starts_with("panic") && *form == "a log of its own" {
                 continue;
             }

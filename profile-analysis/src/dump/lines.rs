@@ -110,14 +110,19 @@ pub(super) fn is_without_stack(line: &[u8]) -> bool {
     line.starts_with(b"goroutine running on other thread")
 }
 
-/// Returns a text without what can stand for a tab at its beginning: blanks, `#011` (rsyslog), and
-/// the escape `\t`.
+/// Returns a text without what can stand for a tab at its beginning: blanks, `#011` (rsyslog), the
+/// escape `\t`, and what web pages make of blanks.
 pub(super) fn trim_indent(mut text: &[u8]) -> &[u8] {
+    const OTHERS: [&[u8]; 5] = [b"\\t", b"#011", b"\xc2\xa0", b"&nbsp;", b"&#9;"];
     loop {
         text = match text {
-            [b' ' | b'\t', rest @ ..]
-            | [b'\\', b't', rest @ ..]
-            | [b'#', b'0', b'1', b'1', rest @ ..] => rest,
+            [b' ' | b'\t', rest @ ..] => rest,
+            [b'\\' | b'#' | 0xc2 | b'&', ..] => {
+                match OTHERS.iter().find_map(|other| text.strip_prefix(*other)) {
+                    Some(rest) => rest,
+                    None => return text,
+                }
+            }
             _ => return text,
         };
     }
@@ -216,7 +221,7 @@ mod tests {
     #[test]
     fn places_are_told_without_their_tab() {
         for place in ["/a.go:1 +0x1", "/a.go:1", "_testmain.go:48 +0x9b", "C:/x y/a.rs:7"] {
-            for indent in ["", "    ", "        ", "#011", "\\t", " \t"] {
+            for indent in ["", "    ", "        ", "#011", "\\t", " \t", "\u{a0}\u{a0}"] {
                 is_odd_place(&format!("{indent}{place}"), Some(place));
             }
         }

@@ -277,6 +277,9 @@ impl StackReader {
                 self.end_goroutine(offset);
                 self.state = ScanState::Text;
             }
+            [b'\t', place @ ..] if self.is_indented_function(place) => {
+                self.read_other_stack_line(lines::trim_indent(place), offset);
+            }
             [b'\t', place @ ..] => self.read_place_line(place, offset),
             _ if self.pending != PendingLine::Nothing
                 && let Some(place) = lines::find_place(line) =>
@@ -284,14 +287,31 @@ impl StackReader {
                 self.read_place_line(place, offset);
             }
             [b'g', ..] if self.begin_if_header(line, offset) => {}
-            [b'.', ..] if lines::is_elision(line) => self.task.partial = true,
-            [b'[', ..] if self.begin_ancestor(line, offset) => {}
-            _ => self.read_other_stack_line(line, offset),
+            _ => self.read_other_stack_line(lines::trim_indent(line), offset),
         }
     }
 
+    /// Returns whether what follows a tab is a function: then something has indented all lines of a
+    /// goroutine but the first.
+    fn is_indented_function(&self, line: &[u8]) -> bool {
+        let line = lines::trim_indent(line);
+        let is_function = || {
+            line.ends_with(b")")
+                && lines::parse_function(line).is_some_and(|(name, _)| !name.contains(&b' '))
+        };
+        self.pending == PendingLine::Nothing
+            && (line.starts_with(b"[originating from ")
+                || lines::parse_creator(line).is_some()
+                || is_function())
+    }
+
     fn read_other_stack_line(&mut self, line: &[u8], offset: u64) {
-        if let Some(name) = lines::parse_creator(line) {
+        if line.starts_with(b"[") && self.begin_ancestor(line, offset) {
+            return;
+        }
+        if lines::is_elision(line) {
+            self.task.partial = true;
+        } else if let Some(name) = lines::parse_creator(line) {
             self.expect_place(name, PendingLine::Creator, offset);
         } else if is_panic(line) {
             // Two goroutines panic at a time.
@@ -358,7 +378,7 @@ impl StackReader {
     }
 
     pub(super) fn read_place_line(&mut self, line: &[u8], offset: u64) {
-        let place = lines::trim_place(line);
+        let place = lines::trim_place(lines::trim_indent(line));
         let name = std::mem::take(&mut self.pending_name);
         if let ScanState::Interrupted(text) = self.state
             && self.pending != PendingLine::Nothing

@@ -27,7 +27,8 @@ type LogForm = fn(usize, &str, &mut String);
 const FORMS: [(&str, LogForm); 6] = [
     ("journald", |n, line, out| {
         let (minute, second, micros) = (n / 60_000 % 60, n / 1000 % 60, n * 37 % 1_000_000);
-        *out += &format!("Apr 09 00:{minute:02}:{second:02}.{micros:06} host-1 shop[4192]: {line}\n");
+        *out +=
+            &format!("Apr 09 00:{minute:02}:{second:02}.{micros:06} host-1 shop[4192]: {line}\n");
     }),
     ("CRI", |n, line, out| {
         *out += &format!("2026-10-02T11:22:33.{:09}Z stderr F {line}\n", n * 1237 % 1_000_000_000);

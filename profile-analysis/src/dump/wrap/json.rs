@@ -20,7 +20,7 @@ const DOCKER: usize = 16 << 10;
 pub(super) enum JsonForm {
     /// `{"log":"…"}`
     Json,
-    /// `level=error msg="…"`, or a line that is a text in quotes.
+    /// `level=error msg="…"`, `{"log"=>"…"}`, or a line that is a text in quotes.
     Quoted,
     /// A line whose newlines and tabs are written as escapes.
     Escaped,
@@ -125,7 +125,13 @@ impl JsonLayer {
                 self.push(line, out);
                 self.learn_shape(line);
             }
-            if matches!(self.place, JsonPlace::Key | JsonPlace::Value { .. } | JsonPlace::Skipped) {
+            let is_broken = match self.place {
+                JsonPlace::Key | JsonPlace::Skipped => true,
+                // The input may end in the middle of a text.
+                JsonPlace::Value { .. } => line.ends_with(b"\n"),
+                _ => false,
+            };
+            if is_broken {
                 out.truncate(begin);
                 out.extend_from_slice(line);
             }
@@ -182,7 +188,10 @@ impl JsonLayer {
         let first = line.trim_ascii_start().first();
         match self.form {
             JsonForm::Json => matches!(first, Some(b'{' | b'[' | b'"')),
-            JsonForm::Quoted => first == Some(&b'"') || memmem::find(line, b"=\"").is_some(),
+            JsonForm::Quoted => {
+                let has = |text: &[u8]| memmem::find(line, text).is_some();
+                first == Some(&b'"') || has(b"=\"") || has(b"=>\"")
+            }
             JsonForm::Escaped => memmem::find(line, b"\\n").is_some(),
         }
     }
@@ -259,7 +268,7 @@ impl JsonLayer {
                 self.key.clear();
                 self.place = JsonPlace::Key;
             }
-            JsonForm::Quoted if before == b'=' || (quote == 0 && self.last == 0) => {
+            JsonForm::Quoted if matches!(before, b'=' | b'>') || (quote == 0 && self.last == 0) => {
                 let word = |byte: &&u8| byte.is_ascii_alphanumeric() || **byte == b'_';
                 let before = &rest[..quote.saturating_sub(1)];
                 let length = before.iter().rev().take_while(word).count().min(KEY);

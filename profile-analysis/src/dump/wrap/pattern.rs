@@ -9,6 +9,8 @@ pub(super) struct PrefixPattern {
     pattern: Vec<u8>,
     /// The place in `pattern` of the letter by which CRI says whether a line is whole.
     cri_tag: Option<usize>,
+    /// True for a name and colons, where `grep -A` has dashes on the lines that it adds.
+    is_of_grep: bool,
 }
 
 /// The prefix of a line.
@@ -48,7 +50,8 @@ impl PrefixPattern {
             let tag = sample.len() - 2;
             sample[tag] = b'F';
         }
-        PrefixPattern { sample, pattern, cri_tag }
+        let is_of_grep = pattern.ends_with(b":") && !pattern.contains(&b' ');
+        PrefixPattern { sample, pattern, cri_tag, is_of_grep }
     }
 
     /// Returns the prefix as a line last had it.
@@ -57,7 +60,7 @@ impl PrefixPattern {
     }
 
     pub(super) fn is_blank(&self) -> bool {
-        is_blank(&self.sample)
+        self.sample.iter().all(u8::is_ascii_whitespace)
     }
 
     /// Returns the prefix of a line that has it.
@@ -108,6 +111,8 @@ impl PrefixPattern {
             {
                 // RFC 3339 has no fraction where it is zero.
                 skip = 1;
+            } else if self.is_of_grep && wanted == b':' && found == Some(b'-') {
+                at += 1;
             } else if self.cri_tag == Some(index) && found == Some(b'P') {
                 goes_on = true;
                 at += 1;
@@ -175,6 +180,7 @@ mod tests {
         check("  ", " x", None);
         check("web-1  | ", "web-1  |", Some((8, false)));
         check("web-1  | ", "web-1 x", None);
+        check("app.log:7:", "app.log-8-x", Some((10, false)));
         check("2026Z stderr F ", "2026Z stderr P x", Some((15, true)));
         check("2026Z stderr F ", "2026Z stdout F x", None);
         check("", "x", Some((0, false)));

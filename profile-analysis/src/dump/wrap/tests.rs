@@ -1,5 +1,7 @@
 //! Lines of logs, and what is left of them.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::dump::lines::trim_indent;
 
@@ -107,4 +109,122 @@ fn colours_are_no_text() {
         ("\x1b[1;33mweb_1  |\x1b[0m \x1b[31mmain.main()", "main.main()"),
         ("\x1b[36mweb_1  |\x1b[0m \t/src/main.go:7 +0x1d\x1b[", "\t/src/main.go:7 +0x1d"),
     ]);
+}
+
+#[test]
+fn a_prefix_is_found_by_itself() {
+    check_as(
+        &[
+            ("12:00:01 app: goroutine 1 was here:", "12:00:01 app: goroutine 1 was here:"),
+            ("12:00:01 app: ready", "12:00:01 app: ready"),
+            ("12:00:02 app: goroutine 1 [running]:", "goroutine 1 [running]:"),
+            ("12:00:02 app: main.f()", "main.f()"),
+            ("other text", "other text"),
+            ("12:00:03 app: \t/a.go:1 +0x1", "\t/a.go:1 +0x1"),
+            ("12:00:03 app:", ""),
+            ("db-1 | goroutine 2 [select]:", "goroutine 2 [select]:"),
+            ("db-1 | main.f()", "main.f()"),
+            ("db-1 |     /a.go:1 +0x1", "\t/a.go:1 +0x1"),
+        ],
+        false,
+    );
+    // Nothing follows that has it.
+    for next in ["12:00:02 app: ready", "main.f", "", "12:00:02 app: goroutine 2 [running]:"] {
+        let header = "12:00:02 app: goroutine 1 [running]:";
+        check_as(&[(header, header), (next, next), ("bye", "bye")], false);
+    }
+    // Of a panic's text no line is a prefix.
+    check_as(
+        &[
+            ("panic: x", "panic: x"),
+            ("say goroutine 9 [running]:", "say goroutine 9 [running]:"),
+            ("say main.evil()", "say main.evil()"),
+            ("say \t/evil.go:1", "say \t/evil.go:1"),
+        ],
+        false,
+    );
+}
+
+#[test]
+fn what_was_taken_off_is_said() {
+    let stack = "goroutine 1 [running]:\nmain.f()\n\t/a.go:1 +0x1\n";
+    let each = |form: fn(&str) -> String| -> String { stack.lines().map(form).collect() };
+    for (text, said) in [
+        (stack.to_owned(), vec![]),
+        (each(|line| format!("a-1 | {line}\n")), vec!["the prefix of every line (\"a-1 |\")"]),
+        (each(|line| format!("    {line}\n")), vec!["an indentation of every line"]),
+        (
+            each(|line| format!("a-1 | {{\"log\":{line:?}}}\n")),
+            vec!["the JSON of every line (\"log\")"],
+        ),
+        (
+            each(|line| format!("\x1b[1m> \x1b[m{line}\n")),
+            vec!["colours", "the prefix of every line (\">\")"],
+        ),
+        (format!("msg={stack:?}\n"), vec!["the quotes of every line"]),
+        ("hello\n".to_owned(), vec![]),
+    ] {
+        let (plain, found) = unwrap(text.as_bytes(), false, 7);
+        assert_eq!(found, said, "{text}");
+        let is_same = tabbed(&String::from_utf8_lossy(&plain)) == stack;
+        assert!(is_same || said.is_empty(), "{text}");
+    }
+}
+
+/// Lines of logs and of dumps in them, whole and broken.
+fn line() -> impl Strategy<Value = String> {
+    let inner = prop_oneof![
+        Just("goroutine 1 [running]:".to_owned()),
+        Just("goroutine 2 [select, 5 minutes]:".to_owned()),
+        Just("main.f(0x1)".to_owned()),
+        Just("\t/a.go:1 +0x1".to_owned()),
+        Just("        /a.go:1 +0x1".to_owned()),
+        Just("created by main.g in goroutine 1".to_owned()),
+        Just("goroutine profile: total 1".to_owned()),
+        Just("1 @ 0x1".to_owned()),
+        Just("panic: x".to_owned()),
+        Just(String::new()),
+        "[a-z\"\\\\ ]{0,6}",
+    ];
+    (inner, 0..14_u8).prop_map(|(line, form)| match form {
+        0 => format!("2026-10-02T11:22:33.5Z stderr F {line}"),
+        1 => format!("2026-10-02T11:22:33.55Z stderr P {line}"),
+        2 => format!("web-1  | {line}"),
+        3 => format!("{{\"log\":{}}}", serde_json::to_string(&format!("{line}\n")).unwrap()),
+        4 => format!("{{\"msg\":{},\"x\":1}}", serde_json::to_string(&line).unwrap()),
+        5 => format!("web-1  | {{\"msg\":{}}}", serde_json::to_string(&line).unwrap()),
+        6 => format!("\x1b[1m{line}\x1b[0m"),
+        7 => format!("{{\"MESSAGE\":{:?}}}", line.as_bytes()),
+        8 => format!("level=1 msg={line:?}"),
+        9 => format!("{{\"log\":\"{line}"),
+        10 => format!("    {line}"),
+        11 => format!("{line}\\n{line}"),
+        _ => line,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn pieces_say_what_the_whole_says(
+        lines in proptest::collection::vec(line(), 0..30),
+        piece in 1_usize..40,
+        forced: bool,
+        long in 0..40_usize,
+    ) {
+        let mut text = lines.join("\n");
+        if let Some((at, _)) = text.char_indices().nth(long) {
+            // A line longer than a block, in one case of some.
+            text.insert_str(at, &"x, ".repeat(if long % 8 == 0 { BLOCK / 3 } else { 0 }));
+        }
+        let whole = unwrap(text.as_bytes(), forced, text.len().max(1));
+        prop_assert_eq!(unwrap(text.as_bytes(), forced, piece), whole);
+    }
+
+    #[test]
+    fn any_bytes_are_no_trouble(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        unwrap(&bytes, true, 10);
+        unwrap(&bytes, false, 300);
+    }
 }
