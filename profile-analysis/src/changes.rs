@@ -50,7 +50,7 @@ pub struct Changes {
 /// A row whose value differs between the two profiles.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// Name of the row, as in [`TopRow`](crate::top::TopRow).
+    /// Name of the row, as in [`TopRow`].
     pub name: String,
     /// The source file: the later profile's, or the earlier one's where only that has the row.
     pub file: String,
@@ -69,7 +69,7 @@ pub struct Change {
     /// Cum in the later profile.
     pub new_cum: i64,
     /// For [`By::Site`] the frames, the leaf first; else empty. Deep ones are cut as in
-    /// [`TopRow`](crate::top::TopRow).
+    /// [`TopRow`].
     pub stack: Vec<String>,
 }
 
