@@ -88,12 +88,16 @@ const HEAD: usize = 64 << 10;
 /// The size of a tar header.
 const TAR_BLOCK: usize = 512;
 
+/// The key of a trace's events.
+const EVENTS: &[u8] = b"\"traceEvents\"";
+
 /// Limits on the packed text that is searched for a stack.
 const SEARCHED: GunzipLimits =
     GunzipLimits { max_bytes: 64 << 20, max_ratio: 100, ratio_free_bytes: 1 << 20 };
 
 /// Returns the form that bytes seem to have. Gzip'd ones are told as others are; of text that
-/// nothing else tells no more than the first 64 MiB are decompressed and searched for a stack.
+/// nothing else tells no more than the first 64 MiB are decompressed and searched for a stack, and for
+/// the events of a trace.
 pub fn sniff(bytes: &[u8]) -> Format {
     if is_gzip(bytes) {
         let mut unpacked = Gunzip::new(bytes, SEARCHED);
@@ -102,20 +106,16 @@ pub fn sniff(bytes: &[u8]) -> Format {
         head.truncate(length);
         return match sniff_head(&head) {
             // What a server logs for each request may look like folded stacks.
-            Format::Unknown | Format::Folded
-                if is_text(&head) && has_packed_stacks(&mut unpacked, &head) =>
-            {
-                Format::Dump
+            format @ (Format::Unknown | Format::Folded) if is_text(&head) => {
+                find_packed(&mut unpacked, &head).unwrap_or(format)
             }
             format => format,
         };
     }
     let head = &bytes[..bytes.len().min(HEAD)];
     match sniff_head(head) {
-        Format::Unknown | Format::Folded
-            if is_text(&dump::decode_beginning(head)) && has_stacks(bytes) =>
-        {
-            Format::Dump
+        format @ (Format::Unknown | Format::Folded) if is_text(&dump::decode_beginning(head)) => {
+            find_late(bytes).unwrap_or(format)
         }
         format => format,
     }
@@ -173,20 +173,60 @@ fn sniff_text(head: &[u8]) -> Format {
     ForeignFormat::of_text(head).map_or(Format::Unknown, Format::Foreign)
 }
 
-/// Returns whether text that is being decompressed has a goroutine's stack, in what there is of it
-/// or comes.
-fn has_packed_stacks(unpacked: &mut Gunzip<&[u8]>, head: &[u8]) -> bool {
-    let mut parser = Parser::new(&Options::default());
-    parser.feed(head);
+/// Looks for what may come late in a text: a goroutine's stack behind the lines of a log, and the
+/// events of a trace behind other keys.
+struct LateSearch {
+    parser: Parser,
+    /// The end of what came, where the text may be a trace's JSON.
+    tail: Option<Vec<u8>>,
+}
+
+impl LateSearch {
+    fn new(head: &[u8]) -> LateSearch {
+        let is_json = head.trim_ascii_start().starts_with(b"{");
+        LateSearch { parser: Parser::new(&Options::default()), tail: is_json.then(Vec::new) }
+    }
+
+    /// Takes the next piece. Returns the form that it shows.
+    fn push(&mut self, piece: &[u8]) -> Option<Format> {
+        if let Some(tail) = &mut self.tail {
+            tail.extend_from_slice(piece);
+            if contains(tail, EVENTS) {
+                return Some(Format::Trace);
+            }
+            tail.drain(..tail.len().saturating_sub(EVENTS.len()));
+        }
+        self.parser.feed(piece);
+        self.parser.has_goroutines().then_some(Format::Dump)
+    }
+
+    fn finish(self) -> Option<Format> {
+        (self.parser.finish().goroutines() > 0).then_some(Format::Dump)
+    }
+}
+
+/// Returns the form of text that is being decompressed, where what comes tells it.
+fn find_packed(unpacked: &mut Gunzip<&[u8]>, head: &[u8]) -> Option<Format> {
+    let mut search = LateSearch::new(head);
+    let mut found = search.push(head);
     let mut text = vec![0; HEAD];
-    while !parser.has_goroutines() {
+    while found.is_none() {
         let (length, _) = unpacked.fill(&mut text);
         if length == 0 {
-            break;
+            return search.finish();
         }
-        parser.feed(&text[..length]);
+        found = search.push(&text[..length]);
     }
-    parser.finish().goroutines() > 0
+    found
+}
+
+/// Returns the form of text whose beginning does not tell it.
+fn find_late(bytes: &[u8]) -> Option<Format> {
+    if !may_have_stacks(bytes) && !contains(bytes, EVENTS) {
+        return None;
+    }
+    let mut search = LateSearch::new(bytes);
+    bytes.chunks(HEAD).find_map(|piece| search.push(piece)).or_else(|| search.finish())
 }
 
 /// Returns whether no byte is a control character that text does not have.
@@ -195,20 +235,16 @@ fn is_text(head: &[u8]) -> bool {
 }
 
 /// Returns whether goroutines come out of a text, whatever a log has put around its lines.
-fn has_stacks(bytes: &[u8]) -> bool {
-    // They may be in UTF-16, and in lists of journald's bytes.
-    let is_plain = !matches!(bytes, [0xff | 0xfe, ..]) && !contains(bytes, b"\"MESSAGE\"");
-    if is_plain && !contains(bytes, b"goroutine ") {
-        return false;
-    }
-    let mut parser = Parser::new(&Options::default());
-    for piece in bytes.chunks(HEAD) {
-        parser.feed(piece);
-        if parser.has_goroutines() {
-            return true;
-        }
-    }
-    parser.finish().goroutines() > 0
+fn has_stacks(text: &[u8]) -> bool {
+    may_have_stacks(text) && dump::parse(text, &Options::default()).goroutines() > 0
+}
+
+/// Returns whether a text has what goroutines begin with, as far as that can be seen: they may be in
+/// UTF-16, and in lists of journald's bytes.
+fn may_have_stacks(text: &[u8]) -> bool {
+    contains(text, b"goroutine ")
+        || matches!(text, [0xff | 0xfe, ..])
+        || contains(text, b"\"MESSAGE\"")
 }
 
 /// Returns whether this is an execution trace of Go's: `go 1.22 trace` and zeros up to 16 bytes.
@@ -219,9 +255,7 @@ fn is_go_trace(head: &[u8]) -> bool {
 /// Returns whether this is JSON that has trace events, or that would have them if it went on.
 fn is_trace(head: &[u8]) -> bool {
     match head.trim_ascii_start() {
-        [b'{', ..] => {
-            contains(head, b"\"traceEvents\"") || contains(head, b"\"producer\":\"profilez\"")
-        }
+        [b'{', ..] => contains(head, EVENTS) || contains(head, b"\"producer\":\"profilez\""),
         [b'[', rest @ ..] => {
             rest.trim_ascii_start().first() == Some(&b'{') && contains(head, b"\"ph\"")
         }
@@ -388,6 +422,7 @@ mod tests {
             "heap profile: 1: 2 [3: 4] @ heap/1048576\n".to_owned(),
             "--- symbol\nbinary=a\n---\n".to_owned(),
             late.replace('\n', " ")[..60_000].replace("a line", "\"traceEvents\""),
+            late.replace('\n', " "),
             format!("{log}goroutine 1 [running]:\n"),
             format!("{}\ngoroutine 1 [running]:\n", "x".repeat(3 * HEAD)),
             "<!DOCTYPE html><title>Log in</title>".to_owned(),

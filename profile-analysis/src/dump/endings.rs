@@ -3,7 +3,7 @@
 use memchr::memchr;
 
 use super::scan::{PanicText, PendingLine, ScanState, StackReader};
-use super::table::ROOT;
+use super::table::{OpenGoroutine, ROOT};
 use super::{Problem, header, lines};
 
 impl StackReader {
@@ -15,6 +15,7 @@ impl StackReader {
             | ScanState::Doubtful(_)
             | ScanState::Unseparated
             | ScanState::AfterUnseparated
+            | ScanState::Rival
             | ScanState::Interrupted(_)
             | ScanState::Spaced
             | ScanState::Memory
@@ -36,17 +37,25 @@ impl StackReader {
             self.pending = PendingLine::Nothing;
         }
         self.forget_pending(offset);
+        self.add_waiting(offset);
+        let mut task = std::mem::replace(&mut self.task, OpenGoroutine::new());
+        self.add_goroutine(&mut task, offset);
+        task.clear();
+        self.task = task;
+    }
+
+    /// Counts a goroutine or a record, and adds it to its group.
+    pub(super) fn add_goroutine(&mut self, task: &mut OpenGoroutine, offset: u64) {
         if matches!(self.state, ScanState::Record { .. }) {
-            self.table.derive_state(&mut self.task, offset);
+            self.table.derive_state(task, offset);
             self.counts.records += 1;
-            self.counts.sum = self.counts.sum.saturating_add(self.task.count);
+            self.counts.sum = self.counts.sum.saturating_add(task.count);
         } else {
             self.counts.headers += 1;
-            self.counts.firsts += u64::from(self.task.id == 1);
+            self.counts.firsts += u64::from(task.id == 1);
         }
-        self.counts.goroutines = self.counts.goroutines.saturating_add(self.task.count);
-        self.table.add_goroutine(&mut self.task, offset);
-        self.task.clear();
+        self.counts.goroutines = self.counts.goroutines.saturating_add(task.count);
+        self.table.add_goroutine(task, offset);
     }
 
     /// Ends the input at an offset, with its last line where that has no newline.
@@ -69,7 +78,10 @@ impl StackReader {
             | ScanState::Interrupted(_) => {
                 is_pending || (self.task.node == ROOT && !self.task.partial)
             }
-            ScanState::Doubtful(_) | ScanState::Unseparated | ScanState::Ancestor => is_pending,
+            ScanState::Doubtful(_)
+            | ScanState::Unseparated
+            | ScanState::Rival
+            | ScanState::Ancestor => is_pending,
             _ => false,
         };
         self.pending = PendingLine::Nothing;

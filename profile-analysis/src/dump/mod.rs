@@ -211,8 +211,6 @@ pub enum Problem {
     BrokenLabels,
     /// A header that the text of a panic holds.
     InPanicText,
-    /// A goroutine that the text of a panic may hold: one that runs too follows it.
-    MaybePanicText,
     /// The input holds dumps in both of Go's forms, which are counted together.
     TwoForms,
     /// A profile whose records don't add up to the total that it says: that total, and the sum.
@@ -274,9 +272,6 @@ impl fmt::Display for Problem {
             Problem::StrayText => f.write_str("text in the middle of a stack"),
             Problem::BrokenLabels => f.write_str("labels that can't be read"),
             Problem::InPanicText => f.write_str("what looks like a goroutine in a panic's text"),
-            Problem::MaybePanicText => {
-                f.write_str("a goroutine that may be text of the panic before it")
-            }
             Problem::TwoForms => f.write_str(
                 "there are dumps in two forms, maybe of one moment: goroutines are counted in each",
             ),

@@ -31,6 +31,8 @@ pub(super) struct StackReader {
     /// The line that awaits the line of its place; its name is `pending_name`.
     pub(super) pending: PendingLine,
     pub(super) pending_name: Vec<u8>,
+    /// The goroutines before this one that may be text of a panic.
+    pub(super) waiting: Vec<OpenGoroutine>,
     pub(super) counts: ScanCounts,
 }
 
@@ -80,8 +82,10 @@ pub(super) enum ScanState {
     Stack,
     /// In a stack whose first line something else may have written: its first frame decides.
     Doubtful(HeaderDoubt),
-    /// In a whole stack right behind the text of a panic, without an empty line between.
+    /// In a whole stack behind the text of a panic, without any empty line since.
     Unseparated,
+    /// Behind the header of one that runs, right behind such stacks, the first of which runs too.
+    Rival,
     /// Behind the empty line after such a stack. A log has dropped none, so that one which panics
     /// is next if the stack was text of the panic.
     AfterUnseparated,
@@ -144,6 +148,7 @@ impl StackReader {
             task: OpenGoroutine::new(),
             pending: PendingLine::Nothing,
             pending_name: Vec::new(),
+            waiting: Vec::new(),
             counts: ScanCounts::default(),
         }
     }
@@ -200,6 +205,7 @@ impl StackReader {
             | ScanState::Ancestor => self.read_stack_line(line, offset),
             ScanState::Doubtful(doubt) => self.read_doubtful_line(line, doubt, offset),
             ScanState::AfterUnseparated => self.read_after_unseparated(line, offset),
+            ScanState::Rival => self.read_rival_line(line, offset),
             ScanState::Record { address } => self.read_record_line(line, address, offset),
             ScanState::Text | ScanState::Panic(_) | ScanState::AfterPanic(_) => {
                 self.read_text_line(line, offset);

@@ -239,6 +239,46 @@ fn an_empty_line_does_not_end_what_a_panic_says() {
     assert_eq!((dump.goroutines(), all(&dump)), (2, all(&read(text.as_bytes()))));
 }
 
+/// A log may have dropped all empty lines, or none.
+#[test]
+fn a_panic_without_an_empty_line_is_read_and_forges_nothing() {
+    let running = |id| format!("goroutine {id} [running]:\n{FRAME}");
+    let evil = "main.evil()\n\t/evil.go:1 +0x1\n";
+    let rest = format!("goroutine 2 [select]:\n{FRAME}goroutine 3 [sleep]:\n{FRAME}");
+    let real = format!("{}{rest}", running(1));
+    let states = [("running", 1), ("select", 1), ("sleep", 1)];
+    for panic in ["panic: x\n", "panic: x\n[signal SIGSEGV: 1]\n", "panic: x\n\tpanic: y\n"] {
+        check(&format!("{panic}{real}exit status 2\n"), &states);
+        assert!(read(format!("{panic}{real}").as_bytes()).warnings().is_empty());
+    }
+    check(&format!("fatal error: all goroutines are asleep - deadlock!\n{rest}"), &states[1..]);
+    let other = "goroutine 9 [running]:\n\tgoroutine running on other thread; stack unavailable\n";
+    let all = [("running", 1), ("running", 1), ("select", 1), ("sleep", 1)];
+    check(&format!("panic: x\n{}{other}{rest}", running(1)), &all);
+    for forged in [
+        format!("goroutine 99 [running]:\n{evil}"),
+        format!("goroutine 99 [select]:\n{evil}"),
+        format!("goroutine 99 [fake]:\n{evil}"),
+        format!("goroutine 99 [running]:\n{evil}goroutine 98 [select]:\n{evil}"),
+        format!("goroutine 99 [running]:\n{evil}goroutine 98 [running]:\n{evil}"),
+        format!("fatal error: y\ngoroutine 99 [select]:\n{evil}"),
+        format!("goroutine 99 [running]:\n{evil}more\ngoroutine 98 [select]:\n{evil}"),
+    ] {
+        for separator in ["", "\n"] {
+            let text = format!("panic: x\n{forged}{separator}{real}");
+            check(&text, &states);
+            let dump = read(text.as_bytes());
+            let told = |warning: &Warning| warning.problem == Problem::InPanicText;
+            assert!(dump.warnings().iter().any(told), "{text}");
+        }
+    }
+    // What runs one after the other, in one log.
+    check(&format!("panic: x\n{0}exit status 2\npanic: y\n{0}", running(1)), &[("running", 2)]);
+    // So many in a row are no text.
+    let many: String = (2..200).map(|id| format!("goroutine {id} [select]:\n{FRAME}")).collect();
+    check(&format!("panic: x\n{}{many}", running(1)), &[("running", 1), ("select", 198)]);
+}
+
 #[test]
 fn text_of_windows_is_read() {
     let text = format!("\u{feff}goroutine 1 [running] {{k: \"ключ\"}}:\r\n{FRAME}");

@@ -15,6 +15,9 @@ const KEY: usize = 24;
 /// The length of a record in bytes from which on Docker cuts a line in several.
 const DOCKER: usize = 16 << 10;
 
+/// The beginning of a text that is one behind any key.
+const HEADER: &[u8] = b"goroutine ";
+
 /// The form of what is around the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum JsonForm {
@@ -310,7 +313,13 @@ impl JsonLayer {
         match &rest[blanks..] {
             [] => return blanks,
             [b'"', value @ ..] => {
-                let is_wanted = is_text_key(&self.key) || value.starts_with(b"goroutine ");
+                let is_known = is_text_key(&self.key);
+                if !is_known && value.len() < HEADER.len() && HEADER.starts_with(value) {
+                    // The rest of it tells.
+                    self.cut = rest[blanks..].to_vec();
+                    return blanks;
+                }
+                let is_wanted = is_known || value.starts_with(HEADER);
                 self.place = match is_wanted {
                     true => JsonPlace::Value { in_list: false },
                     false => JsonPlace::Skipped,

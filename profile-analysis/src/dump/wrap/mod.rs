@@ -18,6 +18,7 @@ mod tests;
 
 use memchr::{memchr, memrchr};
 
+use colours::ColourLayer;
 use json::JsonLayer;
 use prefix::PrefixLayer;
 use search::{Found, LogSearch};
@@ -62,7 +63,7 @@ struct WrappedText {
 enum LogLayer {
     Prefix(PrefixLayer),
     Json(JsonLayer),
-    Colours,
+    Colours(ColourLayer),
 }
 
 /// The line at the end of what came.
@@ -105,7 +106,7 @@ impl LogUnwrapper {
         let layer = match &text.layer {
             LogLayer::Prefix(prefix) => prefix.describe(),
             LogLayer::Json(json) => json.describe(),
-            LogLayer::Colours => Some("colours".to_owned()),
+            LogLayer::Colours(_) => Some("colours".to_owned()),
         };
         layer.into_iter().chain(text.inner.describe()).collect()
     }
@@ -173,7 +174,7 @@ impl LogUnwrapper {
             Found::Plain => return self.stage = UnwrapStage::Plain,
             Found::Prefix(prefix) => LogLayer::Prefix(prefix),
             Found::Json(json) => LogLayer::Json(json),
-            Found::Colours => LogLayer::Colours,
+            Found::Colours => LogLayer::Colours(ColourLayer::default()),
         };
         let inner = LogUnwrapper::nested(self.forced, self.layers_left - 1);
         let text = WrappedText { layer, buffer: Vec::new(), inner };
@@ -242,7 +243,7 @@ impl WrappedText {
         match &mut self.layer {
             LogLayer::Prefix(prefix) => prefix.unwrap_lines(lines, &mut self.buffer),
             LogLayer::Json(json) => json.unwrap_lines(lines, &mut self.buffer),
-            LogLayer::Colours => colours::strip_colours(lines, &mut self.buffer),
+            LogLayer::Colours(colours) => colours.unwrap(lines, &mut self.buffer),
         }
         self.inner.feed(&self.buffer, sink);
     }
@@ -254,7 +255,7 @@ impl WrappedText {
             LogLayer::Prefix(prefix) if begins => prefix.unwrap_lines(part, &mut self.buffer),
             LogLayer::Prefix(_) => self.buffer.extend_from_slice(part),
             LogLayer::Json(json) => json.unwrap_long_part(part, begins, &mut self.buffer),
-            LogLayer::Colours => colours::strip_colours(part, &mut self.buffer),
+            LogLayer::Colours(colours) => colours.unwrap(part, &mut self.buffer),
         }
         self.inner.feed(&self.buffer, sink);
     }
