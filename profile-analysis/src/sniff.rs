@@ -236,7 +236,7 @@ fn is_text(head: &[u8]) -> bool {
 
 /// Returns whether goroutines come out of a text, whatever a log has put around its lines.
 fn has_stacks(text: &[u8]) -> bool {
-    may_have_stacks(text) && dump::parse(text, &Options::default()).goroutines() > 0
+    may_have_stacks(text) && dump::parse(text).goroutines() > 0
 }
 
 /// Returns whether a text has what goroutines begin with, as far as that can be seen: they may be in

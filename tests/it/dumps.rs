@@ -59,7 +59,7 @@ fn make(mode: &str, level: &str) -> Option<Made> {
 }
 
 fn read(text: &[u8]) -> Dump {
-    dump::parse(text, &Options::default())
+    dump::parse(text)
 }
 
 /// Header lines, as one would count them by eye.

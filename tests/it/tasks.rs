@@ -175,7 +175,7 @@ fn a_worker_that_a_task_without_a_name_blocks_is_found() {
         let comments = profile.comments.iter().map(|&comment| profile.str(comment));
         let told = comments.filter(|comment| comment.contains("has been blocked in a task's poll"));
         assert_eq!(told.count(), blocked.len());
-        let dump = analysis::dump::parse(text.as_bytes(), &Default::default());
+        let dump = analysis::dump::parse(text.as_bytes());
         let groups = analysis::groups::group(&dump, RuleSet::shipped(), &Default::default());
         let stuck = groups.rows[0].stuck.as_ref().expect("stands first");
         assert_eq!(stuck.evidence, analysis::groups::Evidence::BlocksWorker);

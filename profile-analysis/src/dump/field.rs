@@ -16,7 +16,7 @@ fn folder() -> PathBuf {
 }
 
 fn read(bytes: &[u8]) -> Dump {
-    parse(bytes, &Options::default())
+    parse(bytes)
 }
 
 /// A group, as far as a log can't change it.
@@ -48,7 +48,7 @@ fn check_counts(name: &str, goroutines: u64, groups: usize) {
     let Some(bytes) = shared(&format!("field/{name}")) else { return };
     for options in [false, true].map(|strip_prefix| Options { strip_prefix, ..Options::default() })
     {
-        let dump = parse(&bytes, &options);
+        let dump = parse_with(&bytes, &options);
         let found = (dump.goroutines(), dump.group_count(), dump.truncated());
         assert_eq!(found, (goroutines, groups, false), "{name}: {:?}", dump.warning_texts());
         let warnings = dump.warnings();

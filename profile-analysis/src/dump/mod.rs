@@ -22,13 +22,12 @@
 //! writes what a program prints as UTF-16, which is read as well.
 //!
 //! ```
-//! use profile_analysis::dump::{self, Options};
+//! use profile_analysis::dump;
 //!
 //! let dump = dump::parse(
 //!     b"goroutine 7 [chan receive, 5 minutes]:\n\
 //!       main.worker(0x1)\n\t/src/main.go:31 +0x1d\n\
 //!       created by main.main in goroutine 1\n\t/src/main.go:34 +0x59\n",
-//!     &Options::default(),
 //! );
 //! assert_eq!((dump.goroutines(), dump.group_count()), (1, 1));
 //! let group = dump.groups().next().unwrap();
@@ -336,7 +335,12 @@ pub struct Dump {
 }
 
 /// Reads a whole dump, on this thread.
-pub fn parse(bytes: &[u8], options: &Options) -> Dump {
+pub fn parse(bytes: &[u8]) -> Dump {
+    parse_with(bytes, &Options::default())
+}
+
+/// Does the same as [`parse`] with options.
+pub fn parse_with(bytes: &[u8], options: &Options) -> Dump {
     let mut parser = Parser::new(options);
     parser.feed(bytes);
     parser.finish()

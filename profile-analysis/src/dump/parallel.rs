@@ -36,7 +36,7 @@ pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
     });
     // What comes first decides what a goroutine is.
     if parsers.iter().rev().skip(1).any(Parser::must_go_on) {
-        return super::parse(bytes, options);
+        return super::parse_with(bytes, options);
     }
     let mut parsers = parsers.into_iter();
     let mut parser = parsers.next().unwrap_or_else(|| Parser::new(options));

@@ -1,6 +1,6 @@
 //! Whether a log has put something before a dump's lines.
 
-use super::{Options, parse};
+use super::{Options, parse_with};
 
 /// Number of bytes of a text that [`is_prefixed`] looks at.
 const LOOKED_AT: usize = 1 << 20;
@@ -9,7 +9,7 @@ const LOOKED_AT: usize = 1 << 20;
 /// [`strip_prefix`](Options::strip_prefix) would find them. Only the first MiB is looked at.
 pub fn is_prefixed(text: &[u8]) -> bool {
     let options = Options { strip_prefix: true, ..Options::default() };
-    !parse(&text[..text.len().min(LOOKED_AT)], &options).unwrapped.is_empty()
+    !parse_with(&text[..text.len().min(LOOKED_AT)], &options).unwrapped.is_empty()
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ const SAMPLES: [(&[u8], u64, usize); 7] = [
 ];
 
 fn read(bytes: &[u8]) -> Dump {
-    parse(bytes, &Options::default())
+    parse(bytes)
 }
 
 /// Returns everything a dump says, as text.
@@ -341,7 +341,7 @@ fn logs_are_read() {
         let text = format!("{}\n{log}", log.replace("goroutine", "thing").replace("panic", "x"));
         for text in [&log, &text] {
             let dump =
-                parse(text.as_bytes(), &Options { strip_prefix: true, ..Options::default() });
+                parse_with(text.as_bytes(), &Options { strip_prefix: true, ..Options::default() });
             let found: Vec<_> = dump
                 .groups()
                 .map(|g| (g.count(), g.state(), g.waits().max(), g.stack(), g.created_by()))
@@ -470,7 +470,7 @@ fn limits_bound_what_is_kept_and_not_what_is_counted() {
         }
         text += &format!("main.long({})\n\t/a.go:1\n\n", "0x1, ".repeat(20));
     }
-    let dump = parse(text.as_bytes(), &options);
+    let dump = parse_with(text.as_bytes(), &options);
     assert_eq!(dump.goroutines(), 50);
     assert_eq!(dump.groups().map(|group| group.count()).sum::<u64>(), 50);
     let reached: HashSet<Limit> = dump.limits_reached().iter().copied().collect();
@@ -489,12 +489,12 @@ fn a_prefix_is_stripped_on_request() {
     for (n, line) in plain.lines().enumerate() {
         prefixed += &format!("2026-11-24T21:{:02}:{n}.{n}Z api-7f[{n}] {line}\n", n % 60);
     }
-    let dump = parse(prefixed.as_bytes(), &options);
+    let dump = parse_with(prefixed.as_bytes(), &options);
     assert_eq!((dump.goroutines(), dump.group_count()), (41, 3));
     // Since all lines have it, without the request too.
     assert_eq!(read(prefixed.as_bytes()).goroutines(), 41);
     let indented: String = plain.lines().map(|line| format!("    {line}\n")).collect();
-    let dump = parse(indented.replace('\t', "    ").as_bytes(), &options);
+    let dump = parse_with(indented.replace('\t', "    ").as_bytes(), &options);
     assert_eq!((dump.goroutines(), dump.group_count()), (41, 3));
 }
 
@@ -599,7 +599,7 @@ fn threads_say_what_one_says() {
     }
     text.extend_from_slice(b"goroutine 7 [select]:\nmain.f(0x1)");
     let options = Options::default();
-    let whole = all(&parse(&text, &options));
+    let whole = all(&parse_with(&text, &options));
     for threads in [0, 1, 2, 3] {
         assert_eq!(all(&parse_on(threads, &text, &options)), whole, "{threads}");
     }

@@ -6,13 +6,13 @@
 //! unknown and not zero; and what no rule knows is unknown and not healthy.
 //!
 //! ```
-//! use profile_analysis::dump::{self, Options};
+//! use profile_analysis::dump;
 //! use profile_analysis::groups::{GroupOptions, group};
 //! use profile_analysis::rules::RuleSet;
 //!
 //! let text = b"goroutine 7 [IO wait, 5 minutes]:\n\
 //!     main.handleRequest(0x1)\n\t/src/main.go:31 +0x1d\n";
-//! let dump = dump::parse(text, &Options::default());
+//! let dump = dump::parse(text);
 //! let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
 //! assert_eq!((groups.summary.per_request, groups.summary.potentially_stuck), (1, 1));
 //! assert_eq!(groups.rows[0].rule, Some("handler-by-name"));

@@ -13,7 +13,7 @@ macro_rules! sample {
 }
 
 fn read(bytes: &[u8]) -> Dump {
-    dump::parse(bytes, &Options::default())
+    dump::parse(bytes)
 }
 
 fn counts(bytes: &[u8], by: By) -> Vec<u64> {
@@ -57,7 +57,7 @@ fn other_keys_make_other_rows() {
     assert_eq!(counts(text.as_bytes(), By::Creator), [2, 2]);
 
     let options = Options { by_label: Some("coder_service".to_owned()), ..Options::default() };
-    let dump = dump::parse(sample!("labels"), &options);
+    let dump = dump::parse_with(sample!("labels"), &options);
     let by = GroupOptions { by: By::Label, ..GroupOptions::default() };
     let groups = group(&dump, RuleSet::shipped(), &by);
     let rows: Vec<_> = groups.rows.iter().map(|row| (row.count, row.label.as_deref())).collect();

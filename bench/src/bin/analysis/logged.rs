@@ -3,7 +3,7 @@
 
 use std::hint::black_box;
 
-use profile_analysis::dump::{self, Options};
+use profile_analysis::dump;
 use profilez_bench::clock::process_cpu;
 use profilez_bench::engine::Engine;
 use profilez_bench::run::{Figures, Line, Runner, figures};
@@ -83,7 +83,7 @@ fn child(_: Engine, args: &[u32]) -> Figures {
     let mut speeds = Vec::new();
     for _ in 0..TIMES {
         let begun = process_cpu();
-        let dump = black_box(dump::parse(log.as_bytes(), &Options::default()));
+        let dump = black_box(dump::parse(log.as_bytes()));
         speeds.push(log.len() as f64 / 1e9 / (process_cpu() - begun));
         assert_eq!((dump.goroutines(), dump.group_count()), (GOROUTINES, GROUPS));
     }
