@@ -21,7 +21,7 @@ pub(crate) enum Folding {
 /// and where all is plumbing its leaf.
 pub(crate) struct ShownFrames<'a> {
     frames: &'a FrameTable<'a>,
-    /// The worth of each frame.
+    /// The worth of each frame; empty where all are shown.
     worths: Vec<u8>,
     least: u8,
 }
@@ -53,10 +53,11 @@ fn worth(owner: FrameOwner) -> u8 {
 impl<'a> ShownFrames<'a> {
     pub(crate) fn new(frames: &'a FrameTable<'a>, folding: Folding) -> ShownFrames<'a> {
         let least = folding.least();
-        let of_function: Vec<u8> = match folding {
-            Folding::Nothing => vec![0; frames.functions.len()],
-            _ => frames.functions.iter().map(|named| worth(named.owner())).collect(),
-        };
+        if least == 0 {
+            return ShownFrames { frames, worths: Vec::new(), least };
+        }
+        let of_function: Vec<u8> =
+            frames.functions.iter().map(|named| worth(named.owner())).collect();
         let worths = frames.frames.iter().map(|frame| of_function[frame.function as usize]);
         ShownFrames { frames, worths: worths.collect(), least }
     }
@@ -73,6 +74,6 @@ impl<'a> ShownFrames<'a> {
             least => all().map(|frame| self.worths[frame]).max().unwrap_or(0).min(least),
         };
         let most = if least == 0 && self.least > 0 { 1 } else { usize::MAX };
-        all().filter(move |&frame| self.worths[frame] >= least).take(most)
+        all().filter(move |&frame| least == 0 || self.worths[frame] >= least).take(most)
     }
 }

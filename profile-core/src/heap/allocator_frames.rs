@@ -44,7 +44,7 @@ impl AllocationFrame {
             FrameOwner::Allocator | FrameOwner::Profiler(OwnFrame::Allocating) => {
                 AllocationFrame::Allocator
             }
-            FrameOwner::Profiler(OwnFrame::Passing) => AllocationFrame::Passing,
+            FrameOwner::Profiler(OwnFrame::Passing | OwnFrame::Around) => AllocationFrame::Passing,
             FrameOwner::Standard if is_allocating(function, file) => AllocationFrame::Way,
             _ => AllocationFrame::Caller,
         }

@@ -2,6 +2,7 @@
 //! profile shows is the program's.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use profile_format::owner::{FrameOwner, OwnFrame};
@@ -37,37 +38,87 @@ pub(crate) fn without_thread_root(mut stack: Vec<u64>) -> Vec<u64> {
 /// Takes frames of ours out of stacks of locations.
 #[derive(Debug, Default)]
 pub(crate) struct OwnFrameFilter {
-    /// For each location that was looked at, the one without frames of ours; `None` where nothing
-    /// is left.
-    rests: HashMap<u32, Option<u32>>,
+    /// The parts of each location's lines.
+    parts: HashMap<u32, Rc<[StackPart]>>,
+    /// Locations without frames of ours, and without so many of their first lines; `None` where
+    /// nothing is left.
+    rests: HashMap<(u32, usize), Option<u32>>,
 }
 
-impl OwnFrameFilter {
-    /// Takes out what only passes on what the program does, unless there is nothing else.
-    pub(crate) fn filter(&mut self, builder: &mut Builder, stack: &mut Vec<u32>) {
-        let all = stack.clone();
-        stack.retain_mut(|location| match self.rest(builder, *location) {
-            Some(rest) => {
-                *location = rest;
-                true
-            }
-            None => false,
-        });
-        if stack.is_empty() {
-            *stack = all;
+/// The part that a frame has in a stack of the program's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum StackPart {
+    /// Ours, in the place of a function that the program called.
+    StandIn,
+    /// Ours, around what the program does.
+    Around,
+    /// The standard library's or an allocator's, whoever called it.
+    Plain,
+    /// Anything else.
+    Program,
+}
+
+impl StackPart {
+    fn of(function: &str, file: &str) -> StackPart {
+        match FrameOwner::of(function, file) {
+            FrameOwner::Profiler(OwnFrame::Passing | OwnFrame::Allocating) => StackPart::StandIn,
+            FrameOwner::Profiler(OwnFrame::Around) => StackPart::Around,
+            FrameOwner::Standard | FrameOwner::Allocator => StackPart::Plain,
+            _ => StackPart::Program,
         }
     }
 
-    fn rest(&mut self, builder: &mut Builder, location: u32) -> Option<u32> {
-        *self.rests.entry(location).or_insert_with(|| find_rest(builder, location))
+    fn is_own(self) -> bool {
+        matches!(self, StackPart::StandIn | StackPart::Around)
     }
 }
 
-fn find_rest(builder: &mut Builder, index: u32) -> Option<u32> {
+impl OwnFrameFilter {
+    /// Takes out what stands in for others and around the program, unless there is nothing else;
+    /// and at the leaf what a stand-in called.
+    pub(crate) fn filter(&mut self, builder: &mut Builder, stack: &mut Vec<u32>) {
+        let parts: Vec<_> = stack.iter().map(|&location| self.parts(builder, location)).collect();
+        let lines = || parts.iter().flat_map(|parts| parts.iter().copied());
+        if !lines().any(StackPart::is_own) {
+            return;
+        }
+        // All that a stand-in at the leaf has called is ours.
+        let leaf = lines().take_while(|part| matches!(part, StackPart::StandIn | StackPart::Plain));
+        let own = leaf.enumerate().filter(|(_, part)| *part == StackPart::StandIn).last();
+        let mut cut = own.map_or(0, |(at, _)| at + 1);
+        let mut left = Vec::with_capacity(stack.len());
+        for (&location, parts) in stack.iter().zip(&parts) {
+            let first = cut.min(parts.len());
+            cut -= first;
+            left.extend(self.rest(builder, location, first));
+        }
+        if !left.is_empty() {
+            *stack = left;
+        }
+    }
+
+    fn parts(&mut self, builder: &Builder, location: u32) -> Rc<[StackPart]> {
+        let parts = self.parts.entry(location).or_insert_with(|| {
+            let profile = builder.profile();
+            let lines = profile.lines_of(&profile.locations[location as usize]);
+            let parts: Vec<_> = lines.iter().map(|line| part_of(profile, line)).collect();
+            // An address without any is the program's.
+            if parts.is_empty() { Rc::new([StackPart::Program]) } else { parts.into() }
+        });
+        Rc::clone(parts)
+    }
+
+    fn rest(&mut self, builder: &mut Builder, location: u32, from: usize) -> Option<u32> {
+        *self.rests.entry((location, from)).or_insert_with(|| find_rest(builder, location, from))
+    }
+}
+
+fn find_rest(builder: &mut Builder, index: u32, from: usize) -> Option<u32> {
     let profile = builder.profile();
     let location = profile.locations[index as usize].clone();
     let lines = profile.lines_of(&location);
-    let rest: Vec<Line> = lines.iter().copied().filter(|line| !is_ours(profile, line)).collect();
+    let rest = lines.iter().copied().skip(from);
+    let rest: Vec<Line> = rest.filter(|line| !part_of(profile, line).is_own()).collect();
     if rest.len() == lines.len() {
         Some(index)
     } else if rest.is_empty() {
@@ -77,15 +128,14 @@ fn find_rest(builder: &mut Builder, index: u32) -> Option<u32> {
     }
 }
 
-fn is_ours(profile: &Profile, line: &Line) -> bool {
+fn part_of(profile: &Profile, line: &Line) -> StackPart {
     let function = profile.functions[line.function as usize];
-    is_own_frame(profile.str(function.name), profile.str(function.filename))
+    StackPart::of(profile.str(function.name), profile.str(function.filename))
 }
 
-/// Returns whether a function of ours passes on what the program does.
+/// Returns whether a function of ours stands in for another, or around what the program does.
 pub(crate) fn is_own_frame(function: &str, file: &str) -> bool {
-    let owner = FrameOwner::of(function, file);
-    matches!(owner, FrameOwner::Profiler(OwnFrame::Passing | OwnFrame::Allocating))
+    StackPart::of(function, file).is_own()
 }
 
 #[cfg(test)]
@@ -126,6 +176,10 @@ mod tests {
         let root = location(&mut builder, &[begin]);
         let inlined = location(&mut builder, &[poll, "tokio::runtime::task::poll"]);
         let sells = location(&mut builder, &["shop::sell"]);
+        let dropped = location(&mut builder, &["core::ptr::drop_in_place"]);
+        let futex = "profile_core::waits::raw::syscall::futex";
+        let inner = ["core::ptr::drop_in_place", futex, "std::sys::futex::futex_wait"];
+        let waits = location(&mut builder, &inner);
         let work = location(&mut builder, &["profile_core::session::start"]);
         let mut filter = OwnFrameFilter::default();
         let mut names = |stack: &[u32]| -> Vec<String> {
@@ -140,6 +194,12 @@ mod tests {
         // The profiler at work is no secret.
         assert_eq!(names(&[work, root]), ["profile_core::session::start"]);
         assert_eq!(names(&[root]), [begin]);
+        // At the leaf what a stand-in called is ours, and only there.
+        assert_eq!(names(&[waits, sells, root]), ["std::sys::futex::futex_wait", "shop::sell"]);
+        assert_eq!(
+            names(&[dropped, inlined]),
+            ["core::ptr::drop_in_place", "tokio::runtime::task::poll"]
+        );
         assert!(names(&[]).is_empty());
     }
 }

@@ -44,8 +44,10 @@ pub enum OwnFrame {
     Work,
     /// It stands in for the program's allocator.
     Allocating,
-    /// It passes on what the program does: it stands in for a function of libc, or around a future.
+    /// It stands in for a function of libc that the program called.
     Passing,
+    /// It is around what the program does, such as a future or a thread.
+    Around,
 }
 
 impl FrameOwner {
@@ -167,20 +169,21 @@ const STANDARD: [&str; 2] = ["hashbrown", "compiler_builtins"];
 const OWN_CRATES: [&str; 5] = ["core", "http", "format", "archive", "analysis"];
 
 /// Modules of the profiler that are in the program's stacks, the deepest first, by their crate.
-const OWN_MODULES: [(&str, &str, OwnFrame); 13] = [
+const OWN_MODULES: [(&str, &str, OwnFrame); 14] = [
     ("core", "heap/profile", OwnFrame::Work),
     ("core", "heap/names", OwnFrame::Work),
     ("core", "heap/recorded", OwnFrame::Work),
     ("core", "heap", OwnFrame::Allocating),
     ("core", "waits/sampled", OwnFrame::Work),
+    ("core", "waits/raw/births", OwnFrame::Around),
     ("core", "waits", OwnFrame::Passing),
-    ("core", "task", OwnFrame::Passing),
+    ("core", "task", OwnFrame::Around),
     ("core", "events", OwnFrame::Passing),
     ("core", "stacks", OwnFrame::Passing),
     ("core", "sys", OwnFrame::Passing),
-    ("core", "trace/layer", OwnFrame::Passing),
+    ("core", "trace/layer", OwnFrame::Around),
     ("core", "cpu/sampler/raw", OwnFrame::Passing),
-    ("http", "tasks", OwnFrame::Passing),
+    ("http", "tasks", OwnFrame::Around),
 ];
 
 /// Returns the owner of a crate's code; `None` where it is just any crate.

@@ -85,17 +85,18 @@ fn knows_the_profiler_by_folder_and_by_name() {
         for (path, frame) in [
             ("core{}/src/heap/raw/hooks.rs", OwnFrame::Allocating),
             ("core{}/src/heap/profile/mod.rs", OwnFrame::Work),
-            ("core{}/src/waits/raw/births.rs", OwnFrame::Passing),
-            ("core{}/src/task/future.rs", OwnFrame::Passing),
+            ("core{}/src/waits/raw/births.rs", OwnFrame::Around),
+            ("core{}/src/waits/raw/syscall.rs", OwnFrame::Passing),
+            ("core{}/src/task/future.rs", OwnFrame::Around),
             ("http{}/src/server/mod.rs", OwnFrame::Work),
-            ("http{}/src/tasks.rs", OwnFrame::Passing),
+            ("http{}/src/tasks.rs", OwnFrame::Around),
             ("format{}/src/kind.rs", OwnFrame::Work),
         ] {
             let file = format!("{root}profile-{}", path.replace("{}", version));
             check("begin", &file, own(frame));
         }
     }
-    check("profile_core::waits::raw::births::begin", "", own(OwnFrame::Passing));
+    check("profile_core::waits::raw::births::begin", "", own(OwnFrame::Around));
     let wrapper = "<profile_core::heap::wrapper::Sampled<A> as core::alloc::GlobalAlloc>::alloc";
     check(wrapper, "", own(OwnFrame::Allocating));
     check("profile_core::session::start", "", own(OwnFrame::Work));

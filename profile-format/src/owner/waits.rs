@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use super::{FrameOwner, qualified_name};
+use super::{FrameOwner, OwnFrame, qualified_name};
 
 /// A function of a stack, with the path of its module as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -247,7 +247,7 @@ fn is_wait_frame(frame: &FrameText<'_>) -> bool {
             let waits = ["mio::", "polling::"];
             waits.iter().any(|start| plain(&frame.name).starts_with(start))
         }
-        FrameOwner::Profiler(own) => own == super::OwnFrame::Passing,
+        FrameOwner::Profiler(own) => matches!(own, OwnFrame::Passing | OwnFrame::Around),
         FrameOwner::Library => plain(&frame.name).starts_with("rustix::"),
         FrameOwner::Program => false,
     }

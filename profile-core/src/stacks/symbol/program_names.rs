@@ -21,16 +21,31 @@ pub(crate) struct ProgramFunctions {
 }
 
 /// Functions whose places are looked up, at most.
-const MOST_FUNCTIONS: usize = 8192;
+const MOST_FUNCTIONS: usize = 16_384;
 /// The ends of the names of what is inside a function.
 const INNER: [&str; 2] = ["::{{closure}}", "::{closure#"];
+
+/// Functions of a crate that were looked up, by where their first line is.
+#[derive(Default)]
+struct CrateFunctions {
+    program: usize,
+    library: usize,
+}
+
+impl CrateFunctions {
+    /// Returns whether the crate is a library, whose other functions need not be looked up. A function
+    /// of the program's may begin with what was inlined in it.
+    fn is_library(&self) -> bool {
+        self.program == 0 && self.library >= 8
+    }
+}
 
 impl ProgramFunctions {
     /// Reads the symbols of an object file.
     pub(crate) fn read(path: &Path, loader: &Loader) -> ProgramFunctions {
         let mut found = ProgramFunctions::default();
         let Some(symbols) = SymbolTable::of_file(path) else { return found };
-        let mut count = 0;
+        let (mut count, mut of_crates) = (0, HashMap::<String, CrateFunctions>::new());
         for (begin, _, symbol) in &symbols.functions {
             let name = named(symbol).name;
             found.add_owners(&name);
@@ -39,11 +54,21 @@ impl ProgramFunctions {
             if !is_program_path(function) || count == MOST_FUNCTIONS {
                 continue;
             }
+            let crate_name = function.split("::").next().unwrap_or_default();
+            let of_crate = of_crates.entry(crate_name.to_owned()).or_default();
+            if of_crate.is_library() {
+                continue;
+            }
             count += 1;
             if let Ok(Some(location)) = loader.find_location(*begin)
                 && let (Some(file), Some(line)) = (location.file, location.line)
             {
-                found.place(file, line, function);
+                if FrameOwner::of(function, file) == FrameOwner::Program {
+                    of_crate.program += 1;
+                    found.place(file, line, function);
+                } else {
+                    of_crate.library += 1;
+                }
             }
         }
         found
@@ -79,8 +104,8 @@ impl ProgramFunctions {
         before.or_else(|| lines.iter().next()).map(|(_, function)| function.as_str())
     }
 
-    /// Returns whether something that is inside some function after the beginning of this one is
-    /// inside this one: the places of all that have something inside are known.
+    /// Returns whether a function is known to have something inside, and no other of its module with
+    /// something inside may stand between it and a line that it is nearest to.
     fn has_inner(&self, function: &str) -> bool {
         let Some((module, _)) = function.rsplit_once("::") else { return false };
         let Some(owners) = self.owners.get(module) else { return false };
