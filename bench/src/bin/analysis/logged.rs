@@ -69,7 +69,7 @@ fn json_rows(runner: &mut Runner) -> Vec<Row> {
 fn row(runner: &mut Runner, form: u32) -> Row {
     let [ours] = runner.pairs([Engine::Ours], &[form]);
     let (name, _) = FORMS[form as usize];
-    Row::new(&format!("a dump as {name} has it"), "GB/s of CPU")
+    Row::new(format!("a dump as {name} has it"), "GB/s of CPU")
         .ours(ours.spread("speed"))
         .bar(Bar::AtLeast(1.0))
 }
