@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher as _, RandomState};
 
+use profile_format::owner::{FrameText, find_idle_word};
+
 use super::creators::{OriginNames, find_origin};
 use super::frames::FrameKinds;
 use super::stuck::judge;
@@ -91,6 +93,13 @@ fn make_row<'a>(
         state: &state,
         labels: &labels,
     });
+    // A thread that waits on a futex and that no rule knows may have nothing to do.
+    let is_idle = verdict.category == Category::Unknown && is_futex_state(&state) && is_idle(group);
+    let (category, rule) = if is_idle {
+        (Category::Background, Some("idle-worker"))
+    } else {
+        (verdict.category, verdict.rule)
+    };
     let functions = || frames.iter().map(|&frame| group.function(frame));
     Row {
         count: group.count(),
@@ -101,8 +110,8 @@ fn make_row<'a>(
         state,
         other_states: Vec::new(),
         waits: group.waits().clone(),
-        category: verdict.category,
-        rule: verdict.rule,
+        category,
+        rule,
         stuck: None,
         ids: group.ids().to_vec(),
         labels,
@@ -131,6 +140,14 @@ fn is_lock_state(state: &str) -> bool {
 
 fn is_futex_state(state: &str) -> bool {
     state.starts_with("futex") || state == "syscall"
+}
+
+/// Returns whether a group's stack is that of a worker with nothing to do.
+fn is_idle(group: Group<'_>) -> bool {
+    let stack = group.stack();
+    let texts: Vec<FrameText<'_>> =
+        stack.iter().map(|frame| FrameText::new(&frame.function, &frame.file)).collect();
+    find_idle_word(&texts).is_some()
 }
 
 /// Merges rows that `by` does not tell apart.

@@ -64,6 +64,26 @@ fn other_keys_make_other_rows() {
     assert_eq!(rows, [(21, None), (20, Some("http-api"))]);
 }
 
+/// What no rule knows may still be a worker with nothing to do, of whatever runtime.
+#[test]
+fn idle_workers_are_background() {
+    let registry = "/root/.cargo/registry/src/index";
+    let one = |id: u32, waits: &str| {
+        format!(
+            "goroutine {id} [futex wait] {{thread: \"t{id}\"}}:\n\
+             std::sys::pal::unix::futex::futex_wait(...)\n\t?:0\n\
+             {waits}\nstart_thread()\n\t./nptl/pthread_create.c:442\n\n"
+        )
+    };
+    let ctrlc = format!("wait()\n\t{registry}/ctrlc-3.5.1/src/platform/unix/mod.rs:29");
+    let text = one(7, &ctrlc) + &one(8, "shop::wait_for_rows()\n\t/app/src/rows.rs:5");
+    let dump = read(text.as_bytes());
+    let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
+    let row = |id| groups.rows.iter().find(|row| row.ids == [id]).unwrap();
+    assert_eq!((row(7).category, row(7).rule), (Category::Background, Some("idle-worker")));
+    assert_eq!((row(8).category, row(8).rule), (Category::Unknown, None));
+}
+
 #[test]
 fn a_crash_gives_the_groups_of_a_dump() {
     let dump = read(sample!("sigquit-all"));

@@ -277,7 +277,7 @@ impl StackFacts {
     /// Returns the category of a thread: a worker that waits for something to do, or one of the
     /// profiler's own, is in the background. More is for who has rules to ask.
     fn category(&self, name: &str) -> &'static str {
-        if self.is_idle || name.starts_with("profilez") { "background" } else { "unknown" }
+        if self.is_idle || name.starts_with("profilez-") { "background" } else { "unknown" }
     }
 }
 

@@ -23,8 +23,11 @@ pub(super) enum CrateHome {
     Named,
 }
 
-/// Returns a path with slashes.
+/// Returns a path with slashes; nothing where dumps have a mark for a file that is not known.
 pub(super) fn with_slashes(file: &str) -> Cow<'_, str> {
+    if file.bytes().all(|byte| byte == b'?') {
+        return "".into();
+    }
     if file.contains('\\') { file.replace('\\', "/").into() } else { file.into() }
 }
 

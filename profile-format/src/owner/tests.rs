@@ -18,6 +18,7 @@ fn knows_the_standard_library() {
     check("f", "/rust/deps/hashbrown-0.15.2/src/raw/mod.rs", standard);
     check("find", &format!("{REGISTRY}/hashbrown-0.15.2/src/raw/mod.rs"), standard);
     check("syscall", "", standard);
+    check("std::thread::park", "?", standard);
     check(&gap_name(173), "", standard);
     check("nanosleep", "./time/nanosleep.c", standard);
     check("runtime.mallocgc", "/usr/local/go/src/runtime/malloc.go", standard);
