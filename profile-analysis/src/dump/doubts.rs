@@ -128,13 +128,6 @@ impl StackReader {
         self.read_line(line, offset);
     }
 
-    /// Counts the goroutines that may have been text of a panic.
-    pub(super) fn add_waiting(&mut self, offset: u64) {
-        for mut task in std::mem::take(&mut self.waiting) {
-            self.add_goroutine(&mut task, offset);
-        }
-    }
-
     /// Drops what looked like the first line of a goroutine, with a warning.
     pub(super) fn reject_doubtful(&mut self, offset: u64) {
         self.pending = PendingLine::Nothing;

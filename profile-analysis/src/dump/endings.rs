@@ -37,15 +37,16 @@ impl StackReader {
             self.pending = PendingLine::Nothing;
         }
         self.forget_pending(offset);
-        self.add_waiting(offset);
-        let mut task = std::mem::replace(&mut self.task, OpenGoroutine::new());
-        self.add_goroutine(&mut task, offset);
-        task.clear();
-        self.task = task;
+        if !self.waiting.is_empty() {
+            self.add_waiting(offset);
+        }
+        self.add_goroutine(offset);
+        self.task.clear();
     }
 
-    /// Counts a goroutine or a record, and adds it to its group.
-    pub(super) fn add_goroutine(&mut self, task: &mut OpenGoroutine, offset: u64) {
+    /// Counts the goroutine or record that was read, and adds it to its group.
+    fn add_goroutine(&mut self, offset: u64) {
+        let task = &mut self.task;
         if matches!(self.state, ScanState::Record { .. }) {
             self.table.derive_state(task, offset);
             self.counts.records += 1;
@@ -56,6 +57,17 @@ impl StackReader {
         }
         self.counts.goroutines = self.counts.goroutines.saturating_add(task.count);
         self.table.add_goroutine(task, offset);
+    }
+
+    /// Adds the goroutines that may have been text of a panic, which come before the one that was
+    /// read.
+    fn add_waiting(&mut self, offset: u64) {
+        let last = std::mem::replace(&mut self.task, OpenGoroutine::new());
+        for task in std::mem::take(&mut self.waiting) {
+            self.task = task;
+            self.add_goroutine(offset);
+        }
+        self.task = last;
     }
 
     /// Ends the input at an offset, with its last line where that has no newline.

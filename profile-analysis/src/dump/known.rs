@@ -17,6 +17,7 @@ const TRIES: usize = 16;
 impl StackReader {
     /// Skips the frames from an offset on that have been seen before below the stack so far, and
     /// the creator. Returns the offset at which they end.
+    #[inline]
     pub(super) fn skip_known_frames(&mut self, text: &[u8], mut at: usize) -> usize {
         let mut stack = self.task.node;
         'frames: loop {
@@ -64,23 +65,23 @@ impl StackReader {
         let function = self.table.function(frame);
         let arguments = text.strip_prefix(function)?.strip_prefix(b"(")?;
         let end = memchr3(b'(', b')', b'\n', arguments)?;
-        let place = arguments[end..].strip_prefix(b")\n")?;
+        let after = &arguments[end..];
+        let (indent, place) = match after.strip_prefix(b")\n\t") {
+            Some(place) => (1, place),
+            None => self.skip_odd_indent(after.strip_prefix(b")\n")?, frame)?,
+        };
         if function.len() + end + 2 > self.line_limit {
             return None;
         }
-        let length = self.match_known_place(place, frame)?;
+        let length = self.match_known_place(place, indent, frame)?;
         Some(function.len() + 1 + end + 2 + length)
     }
 
-    /// Returns the length of a frame's second line, where a text begins with it; the newline is
-    /// included.
+    /// Returns the length of a frame's second line, where a text begins with what is behind its
+    /// indentation; that and the newline are included.
     #[inline]
-    fn match_known_place(&self, text: &[u8], frame: u32) -> Option<usize> {
+    fn match_known_place(&self, text: &[u8], indent: usize, frame: u32) -> Option<usize> {
         let place = self.table.place(frame);
-        let (indent, text) = match text {
-            [b'\t', text @ ..] => (1, text),
-            text => self.skip_odd_indent(text, frame)?,
-        };
         let rest = text.strip_prefix(place)?;
         if !self.table.frames[frame as usize].plain {
             return None;
@@ -103,7 +104,7 @@ impl StackReader {
             _ => return None,
         };
         let length = indent + place.len() + length;
-        (length <= self.line_limit).then_some(length)
+        (length <= self.line_limit + 1).then_some(length)
     }
 
     /// Returns the length of a creator's two lines where a text begins with them.
@@ -119,12 +120,16 @@ impl StackReader {
             }
             None => rest,
         };
-        let place = rest.strip_prefix(b"\n")?;
-        let before = text.len() - place.len();
+        let rest = rest.strip_prefix(b"\n")?;
+        let before = text.len() - rest.len();
         if before > self.line_limit {
             return None;
         }
-        Some(before + self.match_known_place(place, creator)?)
+        let (indent, place) = match rest {
+            [b'\t', place @ ..] => (1, place),
+            _ => self.skip_odd_indent(rest, creator)?,
+        };
+        Some(before + self.match_known_place(place, indent, creator)?)
     }
 
     /// Returns the length of what stands where the tab before a known place should be, and the text

@@ -250,12 +250,14 @@ impl StackTable {
     }
 
     /// Returns the function of a frame.
+    #[inline]
     pub(super) fn function(&self, frame: u32) -> &[u8] {
         let FrameText { start, function, .. } = self.frames[frame as usize];
         &self.text[start as usize..(start + function) as usize]
     }
 
     /// Returns `file:line` of a frame.
+    #[inline]
     pub(super) fn place(&self, frame: u32) -> &[u8] {
         let FrameText { start, function, place, .. } = self.frames[frame as usize];
         &self.text[(start + function) as usize..(start + function + place) as usize]
