@@ -84,7 +84,12 @@ fn find_leader(profile: &ProfileSummary) -> Option<Finding> {
             if samples < LEAST_SAMPLES {
                 return None;
             }
-            let margin = margin_of_share(row.flat_percent / 100.0, samples);
+            // Blocks that are nearly all sampled are nearly exact.
+            let left_out = match subject {
+                Subject::Heap => (1.0 - samples / count as f64).max(0.0),
+                _ => 1.0,
+            };
+            let margin = margin_of_share(row.flat_percent / 100.0, samples) * left_out.sqrt();
             format!(
                 "{percent} {what}, {amount} ({samples:.0} samples, ± {margin:.1}%), is by {name}"
             )
