@@ -260,7 +260,7 @@ pub(crate) struct ReportArgs {
     #[arg(long)]
     pub(crate) only_mine: bool,
 
-    /// Take off what a log has put before each line of a dump.
+    /// Take off what a log has put before each line of a dump, where it isn't found by itself.
     #[arg(long)]
     pub(crate) strip_prefix: bool,
 
@@ -311,7 +311,7 @@ pub(crate) struct ReadingArgs {
     #[arg(long, value_name = "FILE.toml|original")]
     pub(crate) rules: Option<String>,
 
-    /// Take off what a log has put before each line of a dump.
+    /// Take off what a log has put before each line of a dump, where it isn't found by itself.
     #[arg(long)]
     pub(crate) strip_prefix: bool,
 }
@@ -539,7 +539,7 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "FILE")]
     pub(crate) file: String,
 
-    /// Take off what a log has put before each line of a dump.
+    /// Take off what a log has put before each line of a dump, where it isn't found by itself.
     #[arg(long)]
     pub(crate) strip_prefix: bool,
 

@@ -38,7 +38,7 @@ pub(crate) fn open(spec: &str, options: &Options) -> Result<TimedDump, CommandFa
             .ok_or_else(|| format!("{spec} {NONE}: {}", why_not(&bundle)).into()),
         FileContent::Bytes(bytes) => match read_bytes(&bytes, options)? {
             Some(dump) => Ok(TimedDump { dump, timestamp: None, complete: true }),
-            None => Err(format!("{spec} {NONE}: it is {}{}", sniff(&bytes), hint(&bytes)).into()),
+            None => Err(refuse(spec, &bytes)),
         },
     }
 }
@@ -76,7 +76,7 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Comm
     }
     let known = is_dump(&piece[..length], options);
     // A log may end in a crash.
-    let goes_on = length == PIECE && sniff(&piece) == Format::Unknown;
+    let goes_on = length == PIECE && matches!(sniff(&piece), Format::Unknown | Format::Folded);
     if !(known || goes_on) || piece.starts_with(&[0x1f, 0x8b]) {
         return Ok(None);
     }
@@ -85,8 +85,21 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Comm
         parser.feed(&piece[..length]);
         length = file.read(&mut piece).map_err(failed)?;
     }
-    let dump = parser.finish();
-    Ok((known || dump.goroutines() > 0).then_some(dump))
+    Ok(with_goroutines(parser.finish()))
+}
+
+/// Returns a dump that has goroutines, or says itself that it has none: one of leaks may.
+fn with_goroutines(dump: Dump) -> Option<Dump> {
+    (dump.goroutines() > 0 || dump.says_none()).then_some(dump)
+}
+
+/// Returns the error for a file that no dump came out of.
+pub(crate) fn refuse(spec: &str, bytes: &[u8]) -> CommandFailure {
+    let name = match sniff(bytes) {
+        Format::Dump => "a stack dump without goroutines".to_owned(),
+        format => format.to_string(),
+    };
+    format!("{spec} {NONE}: it is {name}{}", hint(bytes)).into()
 }
 
 /// Returns what to do about a file that is none of those that were looked for.
@@ -99,6 +112,9 @@ pub(crate) fn hint(bytes: &[u8]) -> &'static str {
         }
         Format::Unknown if serde_json::from_slice::<Manifest>(bytes).is_ok() => {
             "; it is the manifest of a bundle, which `profilez inspect --json` shows"
+        }
+        Format::Unknown => {
+            "; no stacks are in it, which begin with a line such as `goroutine 7 [running]:`"
         }
         _ => "",
     }
@@ -116,16 +132,16 @@ pub(crate) fn is_dump(bytes: &[u8], options: &Options) -> bool {
 pub(crate) fn read_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, CommandFailure> {
     if is_dump(bytes, options) {
         if bytes.starts_with(&[0x1f, 0x8b]) {
-            return Ok(Some(dump::parse_packed(bytes, options)));
+            return Ok(with_goroutines(dump::parse_packed(bytes, options)));
         }
         let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
-        return Ok(Some(dump::parse_on(threads, bytes, options)));
+        return Ok(with_goroutines(dump::parse_on(threads, bytes, options)));
     }
     if sniff(bytes) != Format::Pprof {
         return Ok(None);
     }
     let opened = profilez::analysis::open(bytes).map_err(|error| chain(&error))?;
-    Ok(dump::from_profile(&opened.profile, options))
+    Ok(dump::from_profile(&opened.profile, options).and_then(with_goroutines))
 }
 
 /// Reads the dump of a bundle: the text says more than the profile.

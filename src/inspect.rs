@@ -72,7 +72,7 @@ pub(crate) fn run(args: &InspectArgs) -> Result<ExitCode, CommandFailure> {
         FileStream::Bytes(bytes) if dumps::is_dump(&bytes, &options) => {
             match dumps::read_bytes(&bytes, &options)? {
                 Some(dump) => print_dump(&dump, args.json),
-                None => Err(format!("{}: no dump", args.file).into()),
+                None => Err(dumps::refuse(&args.file, &bytes)),
             }
         }
         FileStream::Bytes(bytes) if sniff(&bytes) == Format::Trace => {
@@ -288,6 +288,9 @@ fn dump_text(facts: &DumpFacts) -> String {
     }
     if facts.truncated {
         add_row(&mut text, "truncated", "yes: there were more");
+    }
+    for layer in &facts.unwrapped {
+        add_row(&mut text, "without", layer);
     }
     for warning in &facts.warnings {
         add_row(&mut text, "warning", warning);

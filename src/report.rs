@@ -66,9 +66,9 @@ fn read(args: &ReportArgs, options: &Options) -> Result<FileReport, CommandFailu
         FileStream::Bundle(reader) => return Ok(read_bundle(*reader, &options_of(args))),
         FileStream::Bytes(bytes) => bytes,
     };
-    if dumps::is_dump(&bytes, options)
-        && let Some(dump) = dumps::read_bytes(&bytes, options)?
-    {
+    if dumps::is_dump(&bytes, options) {
+        let dump = dumps::read_bytes(&bytes, options)?;
+        let dump = dump.ok_or_else(|| dumps::refuse(&args.file, &bytes))?;
         return Ok(report_of_dump(args, &dump));
     }
     let profiles = report::report([(args.file.as_str(), bytes.as_slice())], &options_of(args));

@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use memchr::{memchr, memmem, memrchr};
+use memchr::memmem;
 use profile_format::gunzip::{Gunzip, GunzipLimits, is_gzip};
 use profile_format::jemalloc::preamble;
 
-use crate::dump;
+use crate::dump::{self, Options, Parser};
 use crate::foreign::ForeignFormat;
 use crate::imports::sniff_import;
 use crate::legacy::is_cpu_profile;
@@ -88,12 +88,16 @@ const HEAD: usize = 64 << 10;
 /// The size of a tar header.
 const TAR_BLOCK: usize = 512;
 
+/// The key of a trace's events.
+const EVENTS: &[u8] = b"\"traceEvents\"";
+
 /// Limits on the packed text that is searched for a stack.
 const SEARCHED: GunzipLimits =
     GunzipLimits { max_bytes: 64 << 20, max_ratio: 100, ratio_free_bytes: 1 << 20 };
 
 /// Returns the form that bytes seem to have. Gzip'd ones are told as others are; of text that
-/// nothing else tells no more than the first 64 MiB are decompressed and searched for a stack.
+/// nothing else tells no more than the first 64 MiB are decompressed and searched for a stack, and for
+/// the events of a trace.
 pub fn sniff(bytes: &[u8]) -> Format {
     if is_gzip(bytes) {
         let mut unpacked = Gunzip::new(bytes, SEARCHED);
@@ -101,16 +105,17 @@ pub fn sniff(bytes: &[u8]) -> Format {
         let (length, _) = unpacked.fill(&mut head);
         head.truncate(length);
         return match sniff_head(&head) {
-            Format::Unknown if is_text(&head) && has_packed_stacks(&mut unpacked, head) => {
-                Format::Dump
+            // What a server logs for each request may look like folded stacks.
+            format @ (Format::Unknown | Format::Folded) if is_text(&head) => {
+                find_packed(&mut unpacked, &head).unwrap_or(format)
             }
             format => format,
         };
     }
     let head = &bytes[..bytes.len().min(HEAD)];
     match sniff_head(head) {
-        Format::Unknown if is_text(&dump::decode_beginning(head)) && has_stacks(bytes) => {
-            Format::Dump
+        format @ (Format::Unknown | Format::Folded) if is_text(&dump::decode_beginning(head)) => {
+            find_late(bytes).unwrap_or(format)
         }
         format => format,
     }
@@ -159,7 +164,7 @@ fn sniff_text(head: &[u8]) -> Format {
     if legacy.iter().any(|start| head.starts_with(start)) {
         return Format::LegacyText;
     }
-    if head.split(|&byte| byte == b'\n').any(starts_stacks) {
+    if head.split(|&byte| byte == b'\n').any(starts_stacks) || has_stacks(head) {
         return Format::Dump;
     }
     if let Some(format) = sniff_import(head) {
@@ -168,24 +173,60 @@ fn sniff_text(head: &[u8]) -> Format {
     ForeignFormat::of_text(head).map_or(Format::Unknown, Format::Foreign)
 }
 
-/// Returns whether text that is being decompressed has a goroutine's stack, in what there is of it
-/// or comes.
-fn has_packed_stacks(unpacked: &mut Gunzip<&[u8]>, mut text: Vec<u8>) -> bool {
-    loop {
-        if has_stacks(&text) {
-            return true;
-        }
-        // A line that goes on is looked at again, unless there is no end to it.
-        let line = memrchr(b'\n', &text).unwrap_or(text.len());
-        text.drain(..line);
-        let begin = if text.len() < HEAD { text.len() } else { 0 };
-        text.resize(begin + HEAD, 0);
-        let (length, _) = unpacked.fill(&mut text[begin..]);
-        text.truncate(begin + length);
-        if length == 0 {
-            return false;
-        }
+/// Looks for what may come late in a text: a goroutine's stack behind the lines of a log, and the
+/// events of a trace behind other keys.
+struct LateSearch {
+    parser: Parser,
+    /// The end of what came, where the text may be a trace's JSON.
+    tail: Option<Vec<u8>>,
+}
+
+impl LateSearch {
+    fn new(head: &[u8]) -> LateSearch {
+        let is_json = head.trim_ascii_start().starts_with(b"{");
+        LateSearch { parser: Parser::new(&Options::default()), tail: is_json.then(Vec::new) }
     }
+
+    /// Takes the next piece. Returns the form that it shows.
+    fn push(&mut self, piece: &[u8]) -> Option<Format> {
+        if let Some(tail) = &mut self.tail {
+            tail.extend_from_slice(piece);
+            if contains(tail, EVENTS) {
+                return Some(Format::Trace);
+            }
+            tail.drain(..tail.len().saturating_sub(EVENTS.len()));
+        }
+        self.parser.feed(piece);
+        self.parser.has_goroutines().then_some(Format::Dump)
+    }
+
+    fn finish(self) -> Option<Format> {
+        (self.parser.finish().goroutines() > 0).then_some(Format::Dump)
+    }
+}
+
+/// Returns the form of text that is being decompressed, where what comes tells it.
+fn find_packed(unpacked: &mut Gunzip<&[u8]>, head: &[u8]) -> Option<Format> {
+    let mut search = LateSearch::new(head);
+    let mut found = search.push(head);
+    let mut text = vec![0; HEAD];
+    while found.is_none() {
+        let (length, _) = unpacked.fill(&mut text);
+        if length == 0 {
+            return search.finish();
+        }
+        found = search.push(&text[..length]);
+    }
+    found
+}
+
+/// Returns the form of text whose beginning does not tell it.
+fn find_late(bytes: &[u8]) -> Option<Format> {
+    if !may_have_stacks(bytes) && !contains(bytes, EVENTS) {
+        return None;
+    }
+    let mut search = LateSearch::new(bytes);
+    bytes.chunks(HEAD).find_map(|piece| search.push(piece)).or_else(|| search.finish())
 }
 
 /// Returns whether no byte is a control character that text does not have.
@@ -193,13 +234,17 @@ fn is_text(head: &[u8]) -> bool {
     !head.iter().any(|&byte| byte < b'\t' || (14..27).contains(&byte))
 }
 
-/// Returns whether any line but the first begins a goroutine's stack.
-fn has_stacks(bytes: &[u8]) -> bool {
-    memmem::find_iter(bytes, b"\ngoroutine ").any(|at| {
-        let line = &bytes[at + 1..];
-        let end = memchr(b'\n', &line[..line.len().min(HEAD)]);
-        end.is_some_and(|end| starts_stacks(&line[..end]))
-    })
+/// Returns whether goroutines come out of a text, whatever a log has put around its lines.
+fn has_stacks(text: &[u8]) -> bool {
+    may_have_stacks(text) && dump::parse(text).goroutines() > 0
+}
+
+/// Returns whether a text has what goroutines begin with, as far as that can be seen: they may be in
+/// UTF-16, and in lists of journald's bytes.
+fn may_have_stacks(text: &[u8]) -> bool {
+    contains(text, b"goroutine ")
+        || matches!(text, [0xff | 0xfe, ..])
+        || contains(text, b"\"MESSAGE\"")
 }
 
 /// Returns whether this is an execution trace of Go's: `go 1.22 trace` and zeros up to 16 bytes.
@@ -210,9 +255,7 @@ fn is_go_trace(head: &[u8]) -> bool {
 /// Returns whether this is JSON that has trace events, or that would have them if it went on.
 fn is_trace(head: &[u8]) -> bool {
     match head.trim_ascii_start() {
-        [b'{', ..] => {
-            contains(head, b"\"traceEvents\"") || contains(head, b"\"producer\":\"profilez\"")
-        }
+        [b'{', ..] => contains(head, EVENTS) || contains(head, b"\"producer\":\"profilez\""),
         [b'[', rest @ ..] => {
             rest.trim_ascii_start().first() == Some(&b'{') && contains(head, b"\"ph\"")
         }
@@ -221,7 +264,7 @@ fn is_trace(head: &[u8]) -> bool {
 }
 
 fn contains(bytes: &[u8], wanted: &[u8]) -> bool {
-    bytes.windows(wanted.len()).any(|window| window == wanted)
+    memmem::find(bytes, wanted).is_some()
 }
 
 /// Returns whether a line is the first of a goroutine's stack, or of a profile of counted stacks.
@@ -263,7 +306,9 @@ fn is_profile(head: &[u8]) -> bool {
         13 => tag & 2,
         _ => return false,
     };
-    tag & 7 == wire_type && head.iter().any(|&byte| byte < b'\t' || (14..b' ').contains(&byte))
+    // Escapes are what colours the text of a log, which may begin with a digit that is a tag.
+    let is_control = |byte: u8| byte < b'\t' || ((14..b' ').contains(&byte) && byte != 0x1b);
+    tag & 7 == wire_type && head.iter().any(|&byte| is_control(byte))
 }
 
 #[cfg(test)]
@@ -329,6 +374,25 @@ mod tests {
             Format::Unknown,
         );
         check(gzip(format!("{}goroutine 1 [running]:\n", &log[..2880]).as_bytes()), Format::Dump);
+        let stack = "goroutine 1 [running]:\nmain.f()\n\t/a.go:1 +0x1\n";
+        let around = |form: fn(&str) -> String| -> String { stack.lines().map(form).collect() };
+        for text in [
+            around(|line| format!("2026-10-02T11:22:33Z stderr F {line}\n")),
+            around(|line| format!("2026-10-02 \x1b[36mweb |\x1b[0m {line}\n")),
+            around(|line| format!("{{\"log\":{line:?}}}\n")),
+            format!("{{\"level\":\"error\",\"stack\":{stack:?}}}\n"),
+            format!("time=1 level=error msg={stack:?}\n"),
+            format!("2026/01/02 03:04:05 {stack}"),
+            format!("x_test.go:7: {}", stack.replace('\n', "\n    ")),
+        ] {
+            check(&text, Format::Dump);
+            check(format!("{log}{text}"), Format::Dump);
+            check(gzip(format!("{}{text}", &log[..2880]).as_bytes()), Format::Dump);
+        }
+        let request = "GET /cart?a=1;b=2 200 512\n".repeat(4000);
+        check(&request, Format::Folded);
+        check(format!("{request}{stack}"), Format::Dump);
+        check(gzip(format!("{request}{stack}").as_bytes()), Format::Dump);
         for unknown in [
             "",
             "\n",
@@ -358,6 +422,7 @@ mod tests {
             "heap profile: 1: 2 [3: 4] @ heap/1048576\n".to_owned(),
             "--- symbol\nbinary=a\n---\n".to_owned(),
             late.replace('\n', " ")[..60_000].replace("a line", "\"traceEvents\""),
+            late.replace('\n', " "),
             format!("{log}goroutine 1 [running]:\n"),
             format!("{}\ngoroutine 1 [running]:\n", "x".repeat(3 * HEAD)),
             "<!DOCTYPE html><title>Log in</title>".to_owned(),

@@ -14,7 +14,7 @@ use profilez::http::server::{DebugService, Server, Token};
 use profilez::task::{self, Instrument as _};
 
 use crate::support::own_process::is_own_process;
-use crate::support::server::real;
+use crate::support::server::{real, sample_heap};
 use driver::Browser;
 
 fn serve() -> (Server, String) {
@@ -416,8 +416,7 @@ fn a_leak_climbs() {
         return;
     }
     let Some(browser) = Browser::start() else { return };
-    // SAFETY: `prof.active` is a C `bool` (jemalloc(3)).
-    unsafe { tikv_jemalloc_ctl::raw::write(b"prof.active\0", true) }.unwrap();
+    sample_heap();
     let (server, origin) = serve();
     let steady = black_box(vec![7u8; 24 << 20]);
     let mut leaked = Vec::new();

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use await_tree::{Config, InstrumentAwait as _, Registry, span};
-use profilez::analysis::dump::{self, Options};
+use profilez::analysis::dump;
 use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::task::{self, DETAIL_TIMEOUT, State};
 
@@ -121,7 +121,7 @@ fn trees_stand_in_the_blocks_of_their_tasks() {
     assert!(other.contains("\nwait for level 0(0."), "{other}");
 
     // Readers see as many goroutines as there are, and none that a name made up.
-    let read = dump::parse(dumped.as_bytes(), &Options::default());
+    let read = dump::parse(dumped.as_bytes());
     assert_eq!(read.warnings().len(), 0, "{dumped}");
     let headers = dumped.lines().filter(|line| line.starts_with("goroutine ")).count() as u64;
     assert_eq!(read.goroutines(), headers);
@@ -221,9 +221,9 @@ fn trees_that_are_not_told_in_time_are_left_out() {
     let took = began.elapsed();
     assert!(took >= DETAIL_TIMEOUT && took < DETAIL_TIMEOUT + Duration::from_secs(10), "{took:?}");
     assert!(dumped.ends_with("\n\n# tasks=await-tree: timed out after 2s\n"), "{dumped}");
-    let read = dump::parse(dumped.as_bytes(), &Options::default());
+    let read = dump::parse(dumped.as_bytes());
     assert_eq!(read.warnings().len(), 0, "{dumped}");
-    assert!(read.goroutines() > 2, "the threads are there");
+    assert!(read.goroutines() >= 2, "the threads are there, without the profiler's own");
 
     let began = Instant::now();
     let dumped = text(&get(address, path));

@@ -59,7 +59,7 @@ fn make(mode: &str, level: &str) -> Option<Made> {
 }
 
 fn read(text: &[u8]) -> Dump {
-    dump::parse(text, &Options::default())
+    dump::parse(text)
 }
 
 /// Header lines, as one would count them by eye.
@@ -259,8 +259,22 @@ fn commands_read_dumps_from_everywhere() {
     let (code, text) = profilez(&["report", "--strip-prefix", &log]);
     assert!(code == 0 && text.contains("STUCK? main.handleRequest"), "{text}");
     for command in ["groups", "inspect", "report"] {
-        let (code, error) = profilez(&[command, &log]);
+        // All lines have it, so that it is found without the flag.
+        let (code, text) = profilez(&[command, &log]);
+        assert!(code == 0 && text.contains("12:00:01 app |"), "{text}");
+        // Names that change are no prefix until somebody says so.
+        let mut names = ["app-a", "app-b", "app-c"].into_iter().cycle();
+        let logged = DUMP.lines().map(|line| format!("{} | {line}\n", names.next().unwrap()));
+        let doubtful = path("doubtful", logged.collect::<String>().as_bytes());
+        let (code, error) = profilez(&[command, &doubtful]);
         assert!(code == 1 && error.contains("which --strip-prefix takes off"), "{error}");
+        let (code, text) = profilez(&[command, "--strip-prefix", &doubtful]);
+        assert!(code == 0 && text.contains("app-a |"), "{text}");
+        let nothing = path("nothing", b"just a log line\nand another\n");
+        for flags in [&[][..], &["--strip-prefix"]] {
+            let (code, error) = profilez(&[&[command, &*nothing], flags].concat());
+            assert!(code == 1 && error.contains("goroutine 7 [running]:"), "{error}");
+        }
     }
 
     let more = path(

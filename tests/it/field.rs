@@ -206,3 +206,70 @@ fn small_files_that_expand_end_soon() {
     let trace = run(["inspect", "--json", &file("f6-late-traceEvents.json.gz")]).code(0).json();
     assert_eq!(trace["format"], "trace");
 }
+
+/// Dumps as test runners, loggers and people pass them on.
+#[test]
+fn dumps_are_read_through_what_is_around_them() {
+    let directory = tempdir().unwrap();
+    let stack = "goroutine 7 [select, 2 minutes]:\nmain.f()\n\t/a.go:1 +0x1\n";
+    let each = |form: fn(&str) -> String| -> String { stack.lines().map(form).collect() };
+    let texts = [
+        format!("{stack}FAIL\n"),
+        format!("{stack}FAIL\tshop/cart\t0.1s\nFAIL\n"),
+        format!("{stack}exit status 2\n"),
+        format!("panic: boom\n{}", stack.replace("select, 2 minutes", "running")),
+        stack.replace('\t', "        "),
+        stack.replace('\t', ""),
+        stack.replace("]:", "]{\"a\": \"b\"}:"),
+        each(|line| format!("Apr  9 00:05:07 host-1 app[41]: {line}\n")),
+        each(|line| format!("{{\"log\":{line:?},\"stream\":\"stderr\"}}\n")),
+        format!("{{\"level\":\"error\",\"stacktrace\":{stack:?}}}\n"),
+        format!("{}{stack}", "GET /cart?a=1;b=2 200 512\n".repeat(20_000)),
+    ];
+    for text in texts {
+        let file = path(&directory, "dump.txt");
+        fs::write(&file, &text).unwrap();
+        let tail = &text[text.len().saturating_sub(300)..];
+        for flags in [&[][..], &["--strip-prefix"]] {
+            let groups = run([&["groups", "--json", &*file], flags].concat()).code(0).json();
+            assert_eq!(groups["total_goroutines"], 1, "{tail}");
+            assert_eq!(groups["groups"][0]["stack"][0], "main.f /a.go:1", "{tail}");
+            let facts = run([&["inspect", "--json", &*file], flags].concat()).code(0).json();
+            assert_eq!((&facts["goroutines"], &facts["truncated"]), (&1.into(), &false.into()));
+            let report = run([&["report", &*file], flags].concat()).code(0).text().to_owned();
+            assert!(report.contains("main.f (a.go:1)"), "{report}");
+        }
+    }
+    // Where there is none, nobody says that there are 0 of them.
+    let binary: Vec<u8> = (0..20_000_u32).map(|n| (n * n % 251) as u8).collect();
+    for bytes in [&b"just a log line\nand another\n"[..], &binary, b"goroutine 7 <select>:\n"] {
+        let file = path(&directory, "none");
+        fs::write(&file, bytes).unwrap();
+        for command in ["groups", "inspect", "report"] {
+            for flags in [&[][..], &["--strip-prefix"]] {
+                run([&[command, &*file], flags].concat()).code(1);
+            }
+        }
+    }
+}
+
+/// Two forms of one moment.
+#[test]
+fn forms_of_a_dump_are_compared_by_their_functions() {
+    let directory = tempdir().unwrap();
+    let (states, counts) = (path(&directory, "states"), path(&directory, "counts"));
+    let text = "goroutine 1 [running]:\nmain.main()\n\t/a.go:9 +0x1\n\n\
+                goroutine 7 [select]:\nmain.f()\n\t/a.go:20 +0x1\n\
+                created by main.main in goroutine 1\n\t/a.go:8 +0x2\n";
+    fs::write(&states, text).unwrap();
+    let records = "goroutine profile: total 2\n1 @ 0x3\n#\t0x3\tmain.f+0x1\t/a.go:20\n\n\
+                   1 @ 0x1\n#\t0x1\tmain.main+0x1\t/a.go:9\n\n";
+    fs::write(&counts, records).unwrap();
+    let diff = run(["diff", "--json", &*states, &*counts]).code(0).json();
+    assert_eq!((&diff["changes"], &diff["unchanged"]), (&Value::Array(Vec::new()), &2.into()));
+    assert!(diff["note"].as_str().unwrap().contains("debug2 and debug1"), "{diff}");
+    let both = path(&directory, "both");
+    fs::write(&both, format!("{text}\n\n{records}")).unwrap();
+    let facts = run(["inspect", "--json", &*both]).code(0).json();
+    assert!(facts["warnings"][0].as_str().unwrap().contains("two forms"), "{facts}");
+}

@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use profilez::analysis::dump::{self, Dump, Options, facts};
+use profilez::analysis::dump::{self, Dump, facts};
 
 use crate::support::go::go;
 
@@ -114,7 +114,7 @@ fn counted(text: &[u8]) -> BTreeMap<String, u64> {
 #[track_caller]
 fn check(mode: &str, level: &str) -> Option<(Dump, Made)> {
     let made = make(mode, level)?;
-    let dump = dump::parse(&made.text, &Options::default());
+    let dump = dump::parse(&made.text);
     let context = || format!("{mode} {level}\n{}", String::from_utf8_lossy(&made.text));
     assert_eq!(dump.by_state(), counted(&made.text), "{}", context());
     assert_eq!(dump.goroutines(), dump.by_state().values().sum::<u64>());
@@ -228,7 +228,7 @@ fn labels_forge_nothing() {
     assert_eq!(forged.map(|label| label.1.len()), Some(made.said["forged"] as usize));
     // In `debug=1` too.
     let Some(Made { text, said }) = make("labels1", "all") else { return };
-    let dump = dump::parse(&text, &Options::default());
+    let dump = dump::parse(&text);
     let facts = facts(&dump);
     assert_eq!((facts.format, facts.goroutines), ("debug1", said["goroutines"]));
     assert_eq!((facts.with_labels, facts.warnings), (5, vec![]));
@@ -256,7 +256,7 @@ fn other_odd_dumps_are_read() {
     }
     // What a program logs of itself, text and stacks mixed.
     let made = make("stacks", "all").unwrap();
-    let dump = dump::parse(&made.text, &Options::default());
+    let dump = dump::parse(&made.text);
     assert_eq!((dump.goroutines(), dump.by_state()), (3, counted(&made.text)));
     assert!(!dump.truncated());
 }

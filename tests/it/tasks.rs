@@ -8,6 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use profilez::analysis;
+use profilez::analysis::rules::RuleSet;
 use profilez::analysis::trace::{TraceLimits, findings, summarize};
 use profilez::core::profile::{DecodeLimits, Profile};
 use profilez::core::{Collectors, Kind};
@@ -116,6 +118,68 @@ fn a_dump_shows_what_each_task_does() {
     let (_, text) = dump();
     assert!(blocks(&text, "[task unknown]").is_empty(), "nobody counts any more");
     drop(_done);
+}
+
+#[inline(never)]
+fn sleeps_in_a_poll() {
+    thread::sleep(Duration::from_millis(400));
+    std::hint::black_box(());
+}
+
+#[inline(never)]
+fn sleeps_where_it_may() {
+    thread::sleep(Duration::from_millis(400));
+    std::hint::black_box(());
+}
+
+/// Tasks that nobody named hold a lock over a sleep, and wait for it: each look finds both workers. What
+/// sleeps on the pool for that, or says that it will, blocks nobody; neither does an idle worker.
+#[test]
+fn a_worker_that_a_task_without_a_name_blocks_is_found() {
+    const TEST: &str = "tasks::a_worker_that_a_task_without_a_name_blocks_is_found";
+    if !is_own_process(TEST) {
+        return;
+    }
+    // Where this fails it is not waited for.
+    let runtime: &Runtime = Box::leak(Box::new(runtime(4)));
+    let lock = Arc::new(Mutex::new(()));
+    for _ in 0..2 {
+        let lock = Arc::clone(&lock);
+        runtime.spawn(async move {
+            loop {
+                let guard = lock.lock().unwrap();
+                sleeps_in_a_poll();
+                drop(guard);
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    runtime.spawn_blocking(|| {
+        loop {
+            sleeps_where_it_may();
+        }
+    });
+    runtime.spawn(async {
+        loop {
+            tokio::task::block_in_place(sleeps_where_it_may);
+            tokio::task::yield_now().await;
+        }
+    });
+    thread::sleep(Duration::from_millis(100));
+    for _ in 0..5 {
+        let (profile, text) = dump();
+        let blocked = blocks(&text, "blocks: worker}");
+        // The one that sleeps, the one that waits for it, or both.
+        assert!((1..=2).contains(&blocked.len()), "{text}");
+        assert!(!blocked.iter().any(|block| block.contains("sleeps_where_it_may")), "{text}");
+        let comments = profile.comments.iter().map(|&comment| profile.str(comment));
+        let told = comments.filter(|comment| comment.contains("has been blocked in a task's poll"));
+        assert_eq!(told.count(), blocked.len());
+        let dump = analysis::dump::parse(text.as_bytes());
+        let groups = analysis::groups::group(&dump, RuleSet::shipped(), &Default::default());
+        let stuck = groups.rows[0].stuck.as_ref().expect("stands first");
+        assert_eq!(stuck.evidence, analysis::groups::Evidence::BlocksWorker);
+    }
 }
 
 #[test]

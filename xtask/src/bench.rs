@@ -32,7 +32,7 @@ pub(crate) fn stress(args: &[String]) -> Result<()> {
     if args == ["scrape"] {
         return scrape();
     }
-    run(cargo("build").args(["--bin", "stress"]))?;
+    run(cargo("build").args(["--release", "--lib", "--bin", "stress"]))?;
     run(program("stress").args(args))
 }
 
@@ -79,8 +79,8 @@ pub(crate) fn test() -> Result<()> {
 
 /// What interposes libc's functions is built by itself: the rest is measured without.
 fn build() -> Result<()> {
-    run(&mut cargo("build"))?;
-    run(cargo("build").args(["--features", "intercept", "--bin", "contention"]))
+    run(cargo("build").arg("--release"))?;
+    run(cargo("build").args(["--release", "--features", "intercept", "--bin", "contention"]))
 }
 
 /// The peer of area `tasks`, which needs another tokio.
@@ -94,7 +94,7 @@ fn build_console() -> Result<()> {
 /// A command of cargo for the bench workspace.
 fn cargo(command: &str) -> Command {
     let mut cargo = process::cargo(command);
-    cargo.args(["--release", "--workspace", "--manifest-path", "bench/Cargo.toml", "--target-dir"]);
+    cargo.args(["--workspace", "--manifest-path", "bench/Cargo.toml", "--target-dir"]);
     cargo.arg(target());
     cargo
 }
@@ -105,10 +105,9 @@ fn program(name: &str) -> Command {
     program
 }
 
-/// A folder of its own: the same crates with other features would build each other anew.
+/// The folder that the product is built in: nearly all crates that it is made of are the same here.
 fn target() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
-    root().join(target).join("bench")
+    root().join(std::env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into()))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What must hold of any bytes: for fuzzing, and for tests that run its corpus.
 
-use super::{Dump, Options, Parser, parse, parse_on, parse_packed};
+use super::{Dump, Options, Parser, parse_on, parse_packed, parse_with};
 use crate::groups::{GroupOptions, goroutines_json, group, render};
 use crate::rules::RuleSet;
 
@@ -12,7 +12,7 @@ use crate::rules::RuleSet;
 #[doc(hidden)]
 pub fn check(bytes: &[u8]) {
     let options = Options::default();
-    let whole = parse(bytes, &options);
+    let whole = parse_with(bytes, &options);
     let mut parser = Parser::new(&options);
     let (first, rest) = bytes.split_at(bytes.len() / 3);
     parser.feed(first);
@@ -20,7 +20,7 @@ pub fn check(bytes: &[u8]) {
     for other in [parser.finish(), parse_on(2, bytes, &options)] {
         assert_eq!(counts(&other), counts(&whole), "another way says another thing");
     }
-    parse(
+    parse_with(
         bytes,
         &Options { strip_prefix: true, by_label: Some("a".to_owned()), ..options.clone() },
     );

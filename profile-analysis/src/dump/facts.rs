@@ -34,6 +34,9 @@ pub struct DumpFacts {
     pub crash: bool,
     /// True where the dump breaks off.
     pub truncated: bool,
+    /// What was taken off around its lines, the outermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unwrapped: Vec<String>,
     /// Oddities that were found.
     pub warnings: Vec<String>,
 }
@@ -53,15 +56,17 @@ pub fn facts(dump: &Dump) -> DumpFacts {
         partial_stacks: 0,
         crash: dump.is_crash(),
         truncated: dump.truncated(),
+        unwrapped: dump.unwrapped().to_vec(),
         warnings: dump.warning_texts(),
     };
+    let add = |sum: &mut u64, count: u64| *sum = sum.saturating_add(count);
     for group in dump.groups() {
         facts.max_wait_minutes = facts.max_wait_minutes.max(group.waits().max());
-        facts.waits_known += group.waits().known();
-        facts.with_labels += group.labelled();
-        facts.leaked += group.leaked();
-        facts.locked_to_thread += group.locked();
-        facts.partial_stacks += group.partial();
+        add(&mut facts.waits_known, group.waits().known());
+        add(&mut facts.with_labels, group.labelled());
+        add(&mut facts.leaked, group.leaked());
+        add(&mut facts.locked_to_thread, group.locked());
+        add(&mut facts.partial_stacks, group.partial());
     }
     facts
 }

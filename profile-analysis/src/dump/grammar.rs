@@ -178,7 +178,7 @@ proptest! {
             goroutine.write(&mut text);
         }
         let expected = counted(&goroutines);
-        for dump in [parse(text.as_bytes(), &Options::default()), parse_on(2, text.as_bytes(), &Options::default())] {
+        for dump in [parse(text.as_bytes()), parse_on(2, text.as_bytes(), &Options::default())] {
             let read: BTreeMap<WrittenKey, MemberCount> = dump
                 .groups()
                 .map(|group| {

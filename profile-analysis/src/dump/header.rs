@@ -93,7 +93,8 @@ fn parse_brackets(id: u64, crash: bool, rest: &[u8]) -> HeaderLine<'_> {
     match after {
         b":" => {}
         [] | [b' '] => return HeaderLine::CutOff,
-        [b' ', braced @ ..] if braced[0] == b'{' && labels.is_none() => {
+        // The blank may be missing.
+        [b' ', braced @ ..] | braced if braced[0] == b'{' && labels.is_none() => {
             let Some(end) = labels::braced_length(braced) else { return HeaderLine::CutOff };
             labels = Some(&braced[1..end - 1]);
             match &braced[end..] {
@@ -127,17 +128,13 @@ impl GoroutineHeader<'_> {
             for part in content[comma + 1..].split(|&byte| byte == b',') {
                 match part.trim_ascii() {
                     b"locked to thread" => self.locked = true,
-                    part => {
-                        let minutes = part.strip_suffix(b" minutes").and_then(parse_number);
-                        self.wait = self.wait.or(minutes);
-                    }
+                    part => self.wait = self.wait.or(parse_wait(part)),
                 }
             }
         }
-        while let Some((state, suffix)) = split_suffix(self.state) {
-            self.leaked |= suffix == b"leaked";
-            self.state = state;
-        }
+        let (state, leaked) = split_suffixes(self.state);
+        self.state = state;
+        self.leaked |= leaked;
     }
 }
 
@@ -152,6 +149,101 @@ pub(super) fn strip_labels(line: &[u8]) -> Option<Vec<u8>> {
         _ => return None,
     };
     Some([head, b"]:"].concat())
+}
+
+/// Returns whether Go has this state, given without its suffixes. What is made up in the text of a
+/// panic mostly isn't one.
+pub(super) fn is_known_state(state: &[u8]) -> bool {
+    const STATES: &[&str] = &[
+        "idle",
+        "runnable",
+        "running",
+        "syscall",
+        "waiting",
+        "dead",
+        "copystack",
+        "preempted",
+        "leaked",
+        "waiting for cgo callback",
+        "???",
+        "GC assist marking",
+        "GC assist wait",
+        "GC mark termination",
+        "GC scavenge wait",
+        "GC sweep wait",
+        "GC weak to strong wait",
+        "GC worker (active)",
+        "GC worker (idle)",
+        "force gc (idle)",
+        "garbage collection",
+        "garbage collection scan",
+        "wait for GC cycle",
+        "finalizer wait",
+        "cleanup wait",
+        "chan receive",
+        "chan receive (nil chan)",
+        "chan send",
+        "chan send (nil chan)",
+        "select",
+        "select (no cases)",
+        "semacquire",
+        "semarelease",
+        "sync.Cond.Wait",
+        "sync.Mutex.Lock",
+        "sync.RWMutex.Lock",
+        "sync.RWMutex.RLock",
+        "sync.WaitGroup.Wait",
+        "sync.WaitGroup",
+        "synctest.Run",
+        "synctest.Wait",
+        "coroutine",
+        "IO wait",
+        "sleep",
+        "panicwait",
+        "debug call",
+        "dumping heap",
+        "stopping the world",
+        "flushing proc caches",
+        "page trace flush",
+        "trace goroutine status",
+        "trace proc status",
+        "trace reader (blocked)",
+        "timer goroutine (idle)",
+        "GOMAXPROCS updater (idle)",
+        "updating GOMAXPROCS (idle)",
+    ];
+    STATES.iter().any(|known| known.as_bytes() == state)
+}
+
+/// Reads a line that is a header in a grammar that isn't known: a number, words, a known state in
+/// brackets, and a colon at the end. Returns what can be told of it.
+pub(super) fn parse_odd(line: &[u8]) -> Option<GoroutineHeader<'_>> {
+    let rest = line.strip_prefix(b"goroutine ")?.strip_suffix(b":")?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let id = parse_number(&rest[..digits])?;
+    let open = memchr::memchr(b'[', &rest[digits..])? + digits;
+    let length = memchr::memchr2(b']', b'{', &rest[open..])?;
+    let mut header = GoroutineHeader {
+        id,
+        state: rest[open + 1..open + length].trim_ascii(),
+        wait: None,
+        locked: false,
+        leaked: false,
+        crash: false,
+        labels: None,
+    };
+    header.read_state();
+    is_known_state(header.state).then_some(header)
+}
+
+/// Returns a state without its suffixes, and whether one of these says that it is of what is leaked.
+pub(super) fn split_suffixes(mut state: &[u8]) -> (&[u8], bool) {
+    let mut leaked = false;
+    while let Some((rest, suffix)) = split_suffix(state) {
+        leaked |= suffix == b"leaked";
+        state = rest;
+    }
+    (state, leaked)
 }
 
 /// Splits off a suffix that is no part of the state, such as ` (leaked)`; ` (nil chan)` is a part
@@ -174,6 +266,23 @@ pub(super) fn parse_number(digits: &[u8]) -> Option<u64> {
         let digit = digit.wrapping_sub(b'0');
         (digit < 10).then(|| number.saturating_mul(10).saturating_add(digit.into()))
     })
+}
+
+/// Returns the whole minutes of a wait such as `5 minutes`, `1 minute` or `3 hours`; `None` for less
+/// than one.
+pub(super) fn parse_wait(text: &[u8]) -> Option<u64> {
+    let digits = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let (number, unit) = text.split_at(digits);
+    let number = parse_number(number)?;
+    let unit = unit.trim_ascii_start();
+    let minutes = match unit.strip_suffix(b"s").unwrap_or(unit) {
+        b"minute" | b"min" | b"m" => return Some(number),
+        b"hour" | b"hr" | b"h" => number.saturating_mul(60),
+        b"day" | b"d" => number.saturating_mul(24 * 60),
+        b"second" | b"sec" | b"" if unit != b"" => number / 60,
+        _ => return None,
+    };
+    (minutes > 0).then_some(minutes)
 }
 
 /// Returns the id in `[originating from goroutine 7]:`.
@@ -248,6 +357,45 @@ mod tests {
         assert!(header("goroutine 5 [chan receive, locked to thread]:").locked);
         assert!(header("goroutine 0 gp=0xa7eb60 m=0 mp=0xa7fb00 [idle]:").crash);
         assert_eq!(header("goroutine 99999999999999999999 [a]:").id, u64::MAX);
+    }
+
+    #[test]
+    fn waits_are_read_in_every_unit() {
+        for (text, minutes) in [
+            ("1 minute", Some(1)),
+            ("0 minutes", Some(0)),
+            ("3 hours", Some(180)),
+            ("1 hour", Some(60)),
+            ("2 days", Some(2880)),
+            ("90 seconds", Some(1)),
+            ("59 seconds", None),
+            ("125s", Some(2)),
+            ("2h", Some(120)),
+            ("7", None),
+            ("synctest group 3", None),
+        ] {
+            let line = format!("goroutine 7 [select, {text}, locked to thread]:");
+            assert_eq!(header(&line).wait, minutes, "{text}");
+        }
+    }
+
+    #[test]
+    fn odd_headers_are_recognised() {
+        for line in [
+            "goroutine 7 [select] of 9:",
+            "goroutine 7 x=1 [select]:",
+            "goroutine 7 [select, 3 hours]<a=b>:",
+            "goroutine 7: [select]:",
+        ] {
+            assert_eq!(parse(line.as_bytes()), HeaderLine::Text, "{line}");
+            assert_eq!(parse_odd(line.as_bytes()).map(|odd| odd.state), Some(&b"select"[..]));
+        }
+        for line in
+            ["goroutine 7 [fake] of 9:", "goroutine 7 [select]: no", "goroutine x [select]:"]
+        {
+            assert_eq!(parse_odd(line.as_bytes()), None, "{line}");
+        }
+        check(r#"goroutine 7 [select]{"a": "b"}:"#, "select", None, Some(r#""a": "b""#));
     }
 
     #[test]

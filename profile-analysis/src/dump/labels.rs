@@ -61,17 +61,8 @@ fn read_word<'a>(text: &'a [u8], until: &[u8]) -> Option<(Vec<u8>, &'a [u8])> {
     Some((text[..end].trim_ascii_end().to_vec(), &text[end..]))
 }
 
-/// Returns the quoted text at the beginning.
-pub(super) fn unquote_string(text: &[u8]) -> Option<Vec<u8>> {
-    if text.first() != Some(&b'"') {
-        return None;
-    }
-    let length = quoted_length(text)?;
-    Some(unquote(&text[1..length - 1]))
-}
-
 /// Undoes the escapes of Go and of JSON. What is no escape stays as it is.
-fn unquote(text: &[u8]) -> Vec<u8> {
+pub(super) fn unquote(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((&first, after)) = rest.split_first() {

@@ -12,20 +12,22 @@
 //!
 //! What a stack, a label or a panic's text holds can't pass for a goroutine: headers count only as
 //! whole lines from the first column on, labels are read with their quotes, and the text of a panic
-//! ends at its empty line. Before Go 1.23 a panic's text could itself hold empty lines and headers;
-//! they count for nothing either, unless they are what no dump can be told from: a first one that
-//! is `[running]` as what panics is, and what follows it.
+//! ends at its empty line; or, where a log has dropped those, at a header of a state that Go has
+//! and the frames that follow it. Before Go 1.23 a panic's text could itself hold empty lines and
+//! headers; they count for nothing either, unless they are what no dump can be told from: a first
+//! one that is `[running]` as what panics is, and what follows it.
 //!
-//! Windows writes what a program prints as UTF-16, which is read as well.
+//! What logs make of a dump is undone: a prefix that lines have, the JSON or the quotes that each
+//! is in, colours, tabs that have become blanks or escapes, and empty lines that are gone. Windows
+//! writes what a program prints as UTF-16, which is read as well.
 //!
 //! ```
-//! use profile_analysis::dump::{self, Options};
+//! use profile_analysis::dump;
 //!
 //! let dump = dump::parse(
 //!     b"goroutine 7 [chan receive, 5 minutes]:\n\
 //!       main.worker(0x1)\n\t/src/main.go:31 +0x1d\n\
 //!       created by main.main in goroutine 1\n\t/src/main.go:34 +0x59\n",
-//!     &Options::default(),
 //! );
 //! assert_eq!((dump.goroutines(), dump.group_count()), (1, 1));
 //! let group = dump.groups().next().unwrap();
@@ -33,23 +35,34 @@
 //! ```
 
 mod check;
+mod chunks;
+mod doubts;
 mod encoding;
+mod endings;
 mod facts;
+#[cfg(test)]
+mod field;
 #[cfg(test)]
 mod grammar;
 mod header;
+mod known;
 mod labels;
 mod lines;
+mod marks;
 mod packed;
 mod parallel;
-mod prefix;
+mod parser;
+mod prefixed;
 mod profile;
+mod records;
 mod scan;
+mod states;
 mod table;
 #[cfg(test)]
 mod tests;
 mod view;
 mod waits;
+mod wrap;
 
 use std::fmt;
 
@@ -59,9 +72,9 @@ pub(crate) use encoding::decode_beginning;
 pub use facts::{DumpFacts, facts};
 pub use packed::parse_packed;
 pub use parallel::parse_on;
-pub use prefix::is_prefixed;
+pub use parser::Parser;
+pub use prefixed::is_prefixed;
 pub use profile::from_profile;
-pub use scan::Parser;
 pub(crate) use view::labels_by_group;
 pub use view::{AncestorView, Frame, Group};
 pub use waits::Waits;
@@ -73,9 +86,9 @@ use table::StackTable;
 pub struct Options {
     /// Bounds of what is kept of the dump.
     pub limits: Limits,
-    /// Removes what a log has put before each line, where true: a time, a level, blanks, colours;
-    /// and the JSON that Docker makes of each. Otherwise lines are read as they are: see
-    /// [`is_prefixed`].
+    /// Takes whatever stands before a goroutine for the prefix of a log, where true, and lines that
+    /// end theirs in the same column for its lines. Otherwise a prefix is one where the frames that
+    /// follow have it, too.
     pub strip_prefix: bool,
     /// Label whose values also tell groups apart.
     pub by_label: Option<String>,
@@ -174,7 +187,8 @@ impl fmt::Display for Limit {
 /// Something odd in a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Offset in bytes from the beginning; of what is gzip'd or UTF-16, in bytes of its text.
+    /// Offset in bytes from the beginning; of what is gzip'd, UTF-16 or the lines of a log, in bytes
+    /// of its text.
     pub offset: u64,
     /// The problem.
     pub problem: Problem,
@@ -196,6 +210,8 @@ pub enum Problem {
     BrokenLabels,
     /// A header that the text of a panic holds.
     InPanicText,
+    /// The input holds dumps in both of Go's forms, which are counted together.
+    TwoForms,
     /// A profile whose records don't add up to the total that it says: that total, and the sum.
     Total(u64, u64),
     /// The input ends in the middle of a stack.
@@ -210,6 +226,42 @@ pub enum Problem {
     Limit(Limit, usize),
 }
 
+impl Problem {
+    /// Returns whether a problem is of the same kind, with other numbers or at another place.
+    pub(crate) fn is_like(&self, other: &Problem) -> bool {
+        match (self, other) {
+            (Problem::Limit(one, _), Problem::Limit(other, _)) => one == other,
+            _ => std::mem::discriminant(self) == std::mem::discriminant(other),
+        }
+    }
+
+    /// Returns what can be done about it.
+    fn remedy(&self) -> Option<&'static str> {
+        Some(match self {
+            Problem::LongestOfGo => "take debug=1 or a profile, which are shorter",
+            Problem::TwoForms | Problem::Several(_) => "read each part of the file by itself",
+            Problem::NoPlace | Problem::StrayPlace => {
+                "lines of something else may stand between: read the log of one source"
+            }
+            _ => return None,
+        })
+    }
+
+    /// Returns the place of its kind among others: what is lost comes first, then what has a
+    /// remedy.
+    pub(crate) fn rank(&self) -> usize {
+        match self {
+            Problem::BreaksOff
+            | Problem::LongestOfGo
+            | Problem::BrokenGzip
+            | Problem::Limit(..)
+            | Problem::Total(..) => 0,
+            _ if self.remedy().is_some() => 1,
+            _ => 2,
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -219,6 +271,9 @@ impl fmt::Display for Problem {
             Problem::StrayText => f.write_str("text in the middle of a stack"),
             Problem::BrokenLabels => f.write_str("labels that can't be read"),
             Problem::InPanicText => f.write_str("what looks like a goroutine in a panic's text"),
+            Problem::TwoForms => f.write_str(
+                "there are dumps in two forms, maybe of one moment: goroutines are counted in each",
+            ),
             Problem::Total(said, counted) => {
                 write!(f, "the total is said to be {said}, the records add up to {counted}")
             }
@@ -237,7 +292,8 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.problem, self.offset)
+        write!(f, "{} at byte {}", self.problem, self.offset)?;
+        self.problem.remedy().map_or(Ok(()), |remedy| write!(f, "; {remedy}"))
     }
 }
 
@@ -269,13 +325,22 @@ impl DumpFormat {
 pub struct Dump {
     pub(crate) format: DumpFormat,
     pub(crate) goroutines: u64,
+    /// True where a profile says that there are no goroutines to count.
+    pub(crate) says_none: bool,
     pub(crate) crash: bool,
     pub(crate) truncated: bool,
+    /// What was taken off around its lines, in words.
+    pub(crate) unwrapped: Vec<String>,
     table: StackTable,
 }
 
 /// Reads a whole dump, on this thread.
-pub fn parse(bytes: &[u8], options: &Options) -> Dump {
+pub fn parse(bytes: &[u8]) -> Dump {
+    parse_with(bytes, &Options::default())
+}
+
+/// Does the same as [`parse`] with options.
+pub fn parse_with(bytes: &[u8], options: &Options) -> Dump {
     let mut parser = Parser::new(options);
     parser.feed(bytes);
     parser.finish()

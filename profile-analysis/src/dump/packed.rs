@@ -16,7 +16,7 @@ const WAITING: usize = 3;
 /// that can't be decompressed ends the dump, which is then [truncated](Dump::truncated).
 pub fn parse_packed(bytes: &[u8], options: &Options) -> Dump {
     if !is_gzip(bytes) {
-        return super::parse(bytes, options);
+        return super::parse_with(bytes, options);
     }
     let mut parser = Parser::new(options);
     let limit = options.limits.unpacked;

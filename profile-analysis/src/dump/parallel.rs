@@ -34,9 +34,9 @@ pub fn parse_on(threads: usize, bytes: &[u8], options: &Options) -> Dump {
         }
         parsers
     });
-    // There what comes first decides what a goroutine is.
-    if parsers.iter().rev().skip(1).any(Parser::ends_after_panic) {
-        return super::parse(bytes, options);
+    // What comes first decides what a goroutine is.
+    if parsers.iter().rev().skip(1).any(Parser::must_go_on) {
+        return super::parse_with(bytes, options);
     }
     let mut parsers = parsers.into_iter();
     let mut parser = parsers.next().unwrap_or_else(|| Parser::new(options));

@@ -2,13 +2,14 @@
 
 use profile_format::profile::{Label, Profile, Sample};
 
-use super::table::{OpenGoroutine, ROOT, StackTable};
-use super::{Dump, DumpFormat, Options};
+use super::table::{NONE, OpenGoroutine, ROOT, StackTable};
+use super::{Dump, DumpFormat, Options, header};
 
 /// Reads the goroutines of a profile that counts them: one of sample type `goroutine`,
 /// `goroutineleak` or `threadcreate`. Labels `state`, `wait` (minutes, or another unit of time) and
-/// `goroutine` or `id` are what a header has; the others are labels. Returns `None` for other
-/// profiles.
+/// `goroutine` or `id` are what a header has, also as CockroachDB names them
+/// (`go::goroutine_state`); the others are labels. Without a state the frames tell it, where they
+/// can. Returns `None` for other profiles.
 ///
 /// # Panics
 ///
@@ -18,7 +19,8 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
     const KINDS: [&str; 3] = ["goroutine", "goroutineleak", "threadcreate"];
     let counted = |name: &str| KINDS.contains(&name);
     let index = profile.sample_types.iter().position(|kind| counted(profile.str(kind.kind)))?;
-    let leaked = profile.str(profile.sample_types[index].kind) == "goroutineleak";
+    let kind = profile.str(profile.sample_types[index].kind);
+    let (leaked, threads) = (kind == "goroutineleak", kind == "threadcreate");
     let mut table = StackTable::new(&options.limits, options.by_label.as_deref());
     let mut task = OpenGoroutine::new();
     let mut goroutines = 0_u64;
@@ -32,11 +34,22 @@ pub fn from_profile(profile: &Profile, options: &Options) -> Option<Dump> {
             take_label(profile, label, &mut table, &mut task, offset);
         }
         take_stack(profile, &sample, &mut table, &mut task, offset);
+        if task.state == NONE && !threads {
+            table.derive_state(&mut task, offset);
+        }
         goroutines = goroutines.saturating_add(count);
         table.add_goroutine(&mut task, offset);
     }
     let format = DumpFormat::Pprof;
-    Some(Dump { format, goroutines, crash: false, truncated: false, table })
+    Some(Dump {
+        format,
+        goroutines,
+        says_none: goroutines == 0,
+        crash: false,
+        truncated: false,
+        unwrapped: Vec::new(),
+        table,
+    })
 }
 
 fn take_label(
@@ -47,19 +60,20 @@ fn take_label(
     offset: u64,
 ) {
     let (key, value) = (profile.str(label.key), profile.str(label.str));
-    match key {
-        "state" if !value.is_empty() => {
-            let (state, suffix) = match value.strip_suffix(" (leaked)") {
-                Some(state) => (state, true),
-                None => (value, false),
-            };
-            task.leaked |= suffix;
-            task.state = table.intern_state(state.as_bytes(), offset);
+    match key.strip_prefix("go::").unwrap_or(key) {
+        "state" | "goroutine_state" if !value.is_empty() => {
+            let (state, leaked) = header::split_suffixes(value.as_bytes());
+            task.leaked |= leaked;
+            task.state = table.intern_state(state, offset);
         }
-        "wait" | "wait_minutes" => {
+        "wait" | "wait_minutes" | "goroutine_wait_minutes" => {
             task.wait = parse_minutes(value, label.num, profile.str(label.num_unit));
         }
-        "goroutine" | "id" if value.is_empty() => task.id = label.num.unsigned_abs(),
+        "goroutine" | "id" | "goroutine_id" if value.is_empty() => {
+            task.id = label.num.unsigned_abs();
+        }
+        // The id of another goroutine.
+        "goroutine_created_by" => {}
         _ => {
             let number = label.num.to_string();
             let value = if value.is_empty() && label.num != 0 { &number } else { value };

@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 
+use super::lines::PlaceForm;
 use super::waits::Waits;
-use super::{Limit, Limits, Problem, Warning, lines};
+use super::{Limit, Limits, Problem, Warning, lines, states};
 
 /// Marks that there is no node, frame, group or label.
 pub(super) const NONE: u32 = u32::MAX;
@@ -17,8 +18,8 @@ pub(super) const ROOT: u32 = 0;
 
 /// Number of members' ids that a group keeps.
 const SAMPLE_IDS: usize = 8;
-/// Number of warnings that are kept; the rest is only counted.
-const WARNINGS: usize = 100;
+/// Number of warnings of a kind that are kept; the rest is only counted.
+const WARNINGS: usize = 3;
 
 /// A function and a place in it, as ranges of the text.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,8 @@ pub(super) struct FrameText {
     pub(super) inlined: bool,
     /// True where lines that hold these very texts can only be of this frame.
     pub(super) plain: bool,
+    /// Whether its place is recognised without a tab.
+    pub(super) form: PlaceForm,
 }
 
 /// The last frame of a stack that begins with the frames of its parent.
@@ -91,6 +94,8 @@ pub(super) struct OpenGoroutine {
     pub(super) locked: bool,
     pub(super) leaked: bool,
     pub(super) partial: bool,
+    /// True once no more frames of the stack that is being read are kept.
+    pub(super) is_cut: bool,
     pub(super) labels: Vec<u32>,
     pub(super) ancestors: Vec<AncestorStack>,
 }
@@ -107,9 +112,15 @@ impl OpenGoroutine {
             locked: false,
             leaked: false,
             partial: false,
+            is_cut: false,
             labels: Vec::new(),
             ancestors: Vec::new(),
         }
+    }
+
+    /// Returns whether nothing but its header was read.
+    pub(super) fn is_new(&self) -> bool {
+        self.node == ROOT && !self.partial && self.creator == NONE && self.ancestors.is_empty()
     }
 
     /// Clears the fields for the next goroutine, and keeps the allocated memory.
@@ -163,7 +174,8 @@ pub(super) struct StackTable {
     distinct_waits: usize,
     bytes: usize,
     pub(super) warnings: Vec<Warning>,
-    pub(super) more_warnings: u64,
+    /// Number of warnings of each kind that were not kept.
+    pub(super) more_warnings: Vec<(Problem, u64)>,
     /// The limits that were reached, each once.
     pub(super) reached: Vec<Limit>,
 }
@@ -195,16 +207,24 @@ impl StackTable {
             distinct_waits: 0,
             bytes: 0,
             warnings: Vec::new(),
-            more_warnings: 0,
+            more_warnings: Vec::new(),
             reached: Vec::new(),
         }
     }
 
     pub(super) fn warn(&mut self, offset: u64, problem: Problem) {
-        if self.warnings.len() < WARNINGS {
+        let alike = self.warnings.iter().filter(|known| known.problem.is_like(&problem));
+        if alike.count() < WARNINGS {
             self.warnings.push(Warning { offset, problem });
         } else {
-            self.more_warnings += 1;
+            self.count_more_warnings(problem, 1);
+        }
+    }
+
+    fn count_more_warnings(&mut self, problem: Problem, count: u64) {
+        match self.more_warnings.iter_mut().find(|(known, _)| known.is_like(&problem)) {
+            Some((_, known)) => *known = known.saturating_add(count),
+            None => self.more_warnings.push((problem, count)),
         }
     }
 
@@ -247,6 +267,13 @@ impl StackTable {
 
     pub(super) fn label(&self, label: u32) -> &[u8] {
         self.labels.list.get(label as usize).map_or(b"", |label| label)
+    }
+
+    /// Returns how many tasks a record stands for, by its label.
+    pub(super) fn count_unnamed_tasks(&self, labels: &[u32]) -> Option<u64> {
+        let texts = labels.iter().map(|&label| self.label(label));
+        let count = texts.filter_map(|text| text.strip_prefix(b"tasks\0")).next()?;
+        std::str::from_utf8(count).ok()?.parse().ok()
     }
 
     /// Returns the number of a state, which is added if it is new; `NONE` where there is no room
@@ -297,8 +324,9 @@ impl StackTable {
         let plain = lines::trim_place(place) == place
             && !place.is_empty()
             && memchr::memmem::find(function, b" in goroutine ").is_none();
+        let form = lines::place_form(place);
         let (function, place) = (function.len() as u32, place.len() as u32);
-        self.frames.push(FrameText { start, function, place, inlined, plain });
+        self.frames.push(FrameText { start, function, place, inlined, plain, form });
         self.frame_ids.insert(key, id);
         Some(id)
     }
@@ -362,6 +390,14 @@ impl StackTable {
         self.groups.get(group as usize).map_or(NONE, |group| group.key.creator)
     }
 
+    /// Gives a goroutine, whose stack ends at `task.node`, the state that its frames tell.
+    pub(super) fn derive_state(&mut self, task: &mut OpenGoroutine, offset: u64) {
+        let frames = self.stack(task.node);
+        if let Some(state) = states::derive(frames.iter().map(|&frame| self.function(frame))) {
+            task.state = self.intern_state(state.as_bytes(), offset);
+        }
+    }
+
     /// Adds a goroutine, whose stack ends at `task.node`, to its group.
     pub(super) fn add_goroutine(&mut self, task: &mut OpenGoroutine, offset: u64) {
         let label = self.find_grouping_label(task);
@@ -378,10 +414,10 @@ impl StackTable {
             members.ids.push(task.id);
         }
         let times = |yes: bool| if yes { task.count } else { 0 };
-        members.locked += times(task.locked);
-        members.leaked += times(task.leaked);
-        members.partial += times(task.partial);
-        members.labelled += times(!task.labels.is_empty());
+        members.locked = members.locked.saturating_add(times(task.locked));
+        members.leaked = members.leaked.saturating_add(times(task.leaked));
+        members.partial = members.partial.saturating_add(times(task.partial));
+        members.labelled = members.labelled.saturating_add(times(!task.labels.is_empty()));
         if members.ancestors.is_empty() && !task.ancestors.is_empty() {
             members.ancestors = task.ancestors.clone();
         }
@@ -397,7 +433,7 @@ impl StackTable {
 
     fn count_label(&mut self, group: u32, label: u32, count: u64, offset: u64) {
         if let Some(known) = self.label_counts.get_mut(&(group, label)) {
-            *known += count;
+            *known = known.saturating_add(count);
         } else if self.label_counts.len() < self.limits.labels {
             self.label_counts.insert((group, label), count);
         } else {
@@ -508,13 +544,13 @@ impl StackTable {
             let id = self.intern_group(key, offset);
             groups.push(id);
             let ours = &mut self.groups[id as usize];
-            ours.count += members.count;
+            ours.count = ours.count.saturating_add(members.count);
             let room = SAMPLE_IDS - ours.ids.len();
             ours.ids.extend(members.ids.iter().take(room));
-            ours.locked += members.locked;
-            ours.leaked += members.leaked;
-            ours.partial += members.partial;
-            ours.labelled += members.labelled;
+            ours.locked = ours.locked.saturating_add(members.locked);
+            ours.leaked = ours.leaked.saturating_add(members.leaked);
+            ours.partial = ours.partial.saturating_add(members.partial);
+            ours.labelled = ours.labelled.saturating_add(members.labelled);
             if ours.ancestors.is_empty() {
                 let theirs = members.ancestors.iter();
                 ours.ancestors = theirs
@@ -544,7 +580,9 @@ impl StackTable {
         for &warning in &later.warnings {
             self.warn(warning.offset, warning.problem);
         }
-        self.more_warnings += later.more_warnings;
+        for &(problem, count) in &later.more_warnings {
+            self.count_more_warnings(problem, count);
+        }
     }
 }
 

@@ -24,7 +24,7 @@ const SAMPLES: [(&[u8], u64, usize); 7] = [
 ];
 
 fn read(bytes: &[u8]) -> Dump {
-    parse(bytes, &Options::default())
+    parse(bytes)
 }
 
 /// Returns everything a dump says, as text.
@@ -106,7 +106,16 @@ fn samples_have_their_states() {
             ("cleanup wait", 1),
         ],
     );
-    check_states(sample!("states.goroutineleak.debug1"), &[]);
+    // Where frames tell them.
+    check_states(
+        sample!("states.goroutineleak.debug1"),
+        &[
+            ("sync.Cond.Wait", 4),
+            ("sync.RWMutex.Lock", 1),
+            ("sync.RWMutex.RLock", 3),
+            ("sync.WaitGroup.Wait", 1),
+        ],
+    );
 }
 
 #[test]
@@ -230,6 +239,46 @@ fn an_empty_line_does_not_end_what_a_panic_says() {
     assert_eq!((dump.goroutines(), all(&dump)), (2, all(&read(text.as_bytes()))));
 }
 
+/// A log may have dropped all empty lines, or none.
+#[test]
+fn a_panic_without_an_empty_line_is_read_and_forges_nothing() {
+    let running = |id| format!("goroutine {id} [running]:\n{FRAME}");
+    let evil = "main.evil()\n\t/evil.go:1 +0x1\n";
+    let rest = format!("goroutine 2 [select]:\n{FRAME}goroutine 3 [sleep]:\n{FRAME}");
+    let real = format!("{}{rest}", running(1));
+    let states = [("running", 1), ("select", 1), ("sleep", 1)];
+    for panic in ["panic: x\n", "panic: x\n[signal SIGSEGV: 1]\n", "panic: x\n\tpanic: y\n"] {
+        check(&format!("{panic}{real}exit status 2\n"), &states);
+        assert!(read(format!("{panic}{real}").as_bytes()).warnings().is_empty());
+    }
+    check(&format!("fatal error: all goroutines are asleep - deadlock!\n{rest}"), &states[1..]);
+    let other = "goroutine 9 [running]:\n\tgoroutine running on other thread; stack unavailable\n";
+    let all = [("running", 1), ("running", 1), ("select", 1), ("sleep", 1)];
+    check(&format!("panic: x\n{}{other}{rest}", running(1)), &all);
+    for forged in [
+        format!("goroutine 99 [running]:\n{evil}"),
+        format!("goroutine 99 [select]:\n{evil}"),
+        format!("goroutine 99 [fake]:\n{evil}"),
+        format!("goroutine 99 [running]:\n{evil}goroutine 98 [select]:\n{evil}"),
+        format!("goroutine 99 [running]:\n{evil}goroutine 98 [running]:\n{evil}"),
+        format!("fatal error: y\ngoroutine 99 [select]:\n{evil}"),
+        format!("goroutine 99 [running]:\n{evil}more\ngoroutine 98 [select]:\n{evil}"),
+    ] {
+        for separator in ["", "\n"] {
+            let text = format!("panic: x\n{forged}{separator}{real}");
+            check(&text, &states);
+            let dump = read(text.as_bytes());
+            let told = |warning: &Warning| warning.problem == Problem::InPanicText;
+            assert!(dump.warnings().iter().any(told), "{text}");
+        }
+    }
+    // What runs one after the other, in one log.
+    check(&format!("panic: x\n{0}exit status 2\npanic: y\n{0}", running(1)), &[("running", 2)]);
+    // So many in a row are no text.
+    let many: String = (2..200).map(|id| format!("goroutine {id} [select]:\n{FRAME}")).collect();
+    check(&format!("panic: x\n{}{many}", running(1)), &[("running", 1), ("select", 198)]);
+}
+
 #[test]
 fn text_of_windows_is_read() {
     let text = format!("\u{feff}goroutine 1 [running] {{k: \"ключ\"}}:\r\n{FRAME}");
@@ -292,7 +341,7 @@ fn logs_are_read() {
         let text = format!("{}\n{log}", log.replace("goroutine", "thing").replace("panic", "x"));
         for text in [&log, &text] {
             let dump =
-                parse(text.as_bytes(), &Options { strip_prefix: true, ..Options::default() });
+                parse_with(text.as_bytes(), &Options { strip_prefix: true, ..Options::default() });
             let found: Vec<_> = dump
                 .groups()
                 .map(|g| (g.count(), g.state(), g.waits().max(), g.stack(), g.created_by()))
@@ -421,7 +470,7 @@ fn limits_bound_what_is_kept_and_not_what_is_counted() {
         }
         text += &format!("main.long({})\n\t/a.go:1\n\n", "0x1, ".repeat(20));
     }
-    let dump = parse(text.as_bytes(), &options);
+    let dump = parse_with(text.as_bytes(), &options);
     assert_eq!(dump.goroutines(), 50);
     assert_eq!(dump.groups().map(|group| group.count()).sum::<u64>(), 50);
     let reached: HashSet<Limit> = dump.limits_reached().iter().copied().collect();
@@ -440,11 +489,12 @@ fn a_prefix_is_stripped_on_request() {
     for (n, line) in plain.lines().enumerate() {
         prefixed += &format!("2026-11-24T21:{:02}:{n}.{n}Z api-7f[{n}] {line}\n", n % 60);
     }
-    let dump = parse(prefixed.as_bytes(), &options);
+    let dump = parse_with(prefixed.as_bytes(), &options);
     assert_eq!((dump.goroutines(), dump.group_count()), (41, 3));
-    assert_eq!(read(prefixed.as_bytes()).goroutines(), 0);
+    // Since all lines have it, without the request too.
+    assert_eq!(read(prefixed.as_bytes()).goroutines(), 41);
     let indented: String = plain.lines().map(|line| format!("    {line}\n")).collect();
-    let dump = parse(indented.replace('\t', "    ").as_bytes(), &options);
+    let dump = parse_with(indented.replace('\t', "    ").as_bytes(), &options);
     assert_eq!((dump.goroutines(), dump.group_count()), (41, 3));
 }
 
@@ -549,7 +599,7 @@ fn threads_say_what_one_says() {
     }
     text.extend_from_slice(b"goroutine 7 [select]:\nmain.f(0x1)");
     let options = Options::default();
-    let whole = all(&parse(&text, &options));
+    let whole = all(&parse_with(&text, &options));
     for threads in [0, 1, 2, 3] {
         assert_eq!(all(&parse_on(threads, &text, &options)), whole, "{threads}");
     }

@@ -60,21 +60,47 @@ impl Dump {
         self.truncated
     }
 
+    /// Returns whether a profile without goroutines says so itself: then there is nothing to count,
+    /// rather than nothing to read.
+    pub fn says_none(&self) -> bool {
+        self.says_none
+    }
+
+    /// Returns what was taken off around the dump's lines, the outermost first, in words; such as
+    /// `the prefix of every line ("web-1  |")`.
+    pub fn unwrapped(&self) -> &[String] {
+        &self.unwrapped
+    }
+
     /// Returns the limits that were reached: what is beyond them was counted, and not kept.
     pub fn limits_reached(&self) -> &[Limit] {
         &self.table.reached
     }
 
-    /// Returns the warnings, at most a hundred.
+    /// Returns the warnings, a few of each kind.
     pub fn warnings(&self) -> &[Warning] {
         &self.table.warnings
     }
 
-    /// Returns [`warnings`](Dump::warnings) as text, and the number of those that were not kept.
+    /// Returns [`warnings`](Dump::warnings) as text, with the number of those that were not kept:
+    /// kind after kind, first what is lost and what something can be done about.
     pub fn warning_texts(&self) -> Vec<String> {
-        let mut texts: Vec<String> = self.warnings().iter().map(ToString::to_string).collect();
-        if self.table.more_warnings > 0 {
-            texts.push(format!("{} more warnings", self.table.more_warnings));
+        let warnings = self.warnings();
+        let mut kinds: Vec<&Warning> = Vec::new();
+        for warning in warnings {
+            if !kinds.iter().any(|kind| kind.problem.is_like(&warning.problem)) {
+                kinds.push(warning);
+            }
+        }
+        kinds.sort_by_key(|kind| kind.problem.rank());
+        let mut texts = Vec::new();
+        for kind in kinds {
+            let alike = warnings.iter().filter(|one| one.problem.is_like(&kind.problem));
+            texts.extend(alike.map(ToString::to_string));
+            let more = self.table.more_warnings.iter().find(|(one, _)| one.is_like(&kind.problem));
+            if let (Some((_, more)), Some(last)) = (more, texts.last_mut()) {
+                *last += &format!(", and {more} more like it");
+            }
         }
         texts
     }
@@ -95,7 +121,8 @@ impl Dump {
         let mut states = BTreeMap::new();
         // Without states there is nothing to count by.
         for group in self.groups().filter(Group::has_state) {
-            *states.entry(group.state().into_owned()).or_default() += group.count();
+            let known: &mut u64 = states.entry(group.state().into_owned()).or_default();
+            *known = known.saturating_add(group.count());
         }
         states
     }

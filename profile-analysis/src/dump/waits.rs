@@ -55,7 +55,7 @@ impl Waits {
 
     /// Returns the number of members that have waited for this many minutes, or longer.
     pub fn at_least(&self, minutes: u64) -> u64 {
-        self.counts.range(minutes..).map(|(_, count)| count).sum()
+        self.counts.range(minutes..).fold(0, |sum, (_, &count)| sum.saturating_add(count))
     }
 
     /// Returns the shortest known wait.
@@ -70,10 +70,10 @@ impl Waits {
 
     /// Returns the median of the known waits; of two in the middle the lower one.
     pub fn median(&self) -> Option<u64> {
-        let mut before = 0;
+        let mut before = 0_u64;
         let middle = self.known.div_ceil(2);
         self.iter().find_map(|(minutes, count)| {
-            before += count;
+            before = before.saturating_add(count);
             (before >= middle).then_some(minutes)
         })
     }

@@ -6,9 +6,10 @@ use std::hash::{BuildHasher as _, RandomState};
 
 use profile_format::owner::{FrameText, find_idle_word};
 
+use super::creators::{OriginNames, find_origin};
 use super::frames::FrameKinds;
 use super::stuck::judge;
-use super::{By, Category, GroupOptions, Row, RowStack};
+use super::{By, Category, GroupOptions, Row, RowStack, add};
 use crate::dump::{Dump, Group, labels_by_group};
 use crate::rules::{PatternBits, RuleSet, RuleSubject};
 
@@ -121,6 +122,7 @@ fn make_row<'a>(
         stuck_after: verdict.stuck_after,
         severity: verdict.severity,
         user: program.or(user).copied(),
+        origin: None,
         stack: RowStack { group, full, most: usize::MAX },
     }
 }
@@ -154,6 +156,7 @@ pub(super) fn merge_rows<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -
         return exact;
     }
     let mut keys = GroupKeys::new();
+    let mut origins = OriginNames::default();
     let mut rows: Vec<Row<'_>> = Vec::new();
     // The largest gives its face.
     let mut exact = exact;
@@ -177,7 +180,14 @@ pub(super) fn merge_rows<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -
                     .chain(frames.into_iter().take(*most))
                     .collect()
             }
-            By::Creator => vec![group.creator_number()],
+            By::Creator => {
+                row.origin = find_origin(&group);
+                match &row.origin {
+                    // Beyond the numbers of frames.
+                    Some(name) => vec![u32::MAX, origins.find_or_add(name)],
+                    None => vec![group.creator_number()],
+                }
+            }
             By::Label => vec![group.label_number()],
         };
         match keys.find_row(key, rows.len()) {
@@ -191,11 +201,11 @@ pub(super) fn merge_rows<'a>(exact: Vec<Row<'a>>, kinds: &FrameKinds, by: &By) -
 /// Adds the members of another row.
 fn merge_row(into: &mut Row<'_>, row: Row<'_>) {
     const IDS: usize = 8;
-    into.count += row.count;
+    add(&mut into.count, row.count);
     into.waits.merge(&row.waits);
-    into.locked += row.locked;
-    into.leaked += row.leaked;
-    into.partial += row.partial;
+    add(&mut into.locked, row.locked);
+    add(&mut into.leaked, row.leaked);
+    add(&mut into.partial, row.partial);
     let room = IDS.saturating_sub(into.ids.len());
     into.ids.extend(row.ids.into_iter().take(room));
     for state in std::iter::once(row.state).chain(row.other_states) {
@@ -205,7 +215,7 @@ fn merge_row(into: &mut Row<'_>, row: Row<'_>) {
     }
     for (key, value, count) in row.labels {
         match into.labels.iter_mut().find(|(k, v, _)| *k == key && *v == value) {
-            Some((.., known)) => *known += count,
+            Some((.., known)) => add(known, count),
             None => into.labels.push((key, value, count)),
         }
     }
@@ -216,7 +226,7 @@ fn merge_row(into: &mut Row<'_>, row: Row<'_>) {
     }
     into.stuck = match (into.stuck.take(), row.stuck) {
         (Some(mut ours), Some(theirs)) => {
-            let count = ours.count + theirs.count;
+            let count = ours.count.saturating_add(theirs.count);
             if theirs.evidence < ours.evidence {
                 ours = theirs;
             }

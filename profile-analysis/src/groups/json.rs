@@ -17,6 +17,8 @@ pub struct GoroutinesJson<'a> {
     summary: Summary,
     format: &'static str,
     truncated: bool,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    unwrapped: &'a [String],
     warnings: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     raw_profile: Option<&'a str>,
@@ -38,6 +40,7 @@ pub fn goroutines_json<'a>(
         summary: groups.summary,
         format: groups.dump.format().name(),
         truncated: groups.dump.truncated(),
+        unwrapped: groups.dump.unwrapped(),
         warnings: groups.dump.warning_texts(),
         raw_profile,
     }

@@ -6,18 +6,19 @@
 //! unknown and not zero; and what no rule knows is unknown and not healthy.
 //!
 //! ```
-//! use profile_analysis::dump::{self, Options};
+//! use profile_analysis::dump;
 //! use profile_analysis::groups::{GroupOptions, group};
 //! use profile_analysis::rules::RuleSet;
 //!
 //! let text = b"goroutine 7 [IO wait, 5 minutes]:\n\
 //!     main.handleRequest(0x1)\n\t/src/main.go:31 +0x1d\n";
-//! let dump = dump::parse(text, &Options::default());
+//! let dump = dump::parse(text);
 //! let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
 //! assert_eq!((groups.summary.per_request, groups.summary.potentially_stuck), (1, 1));
 //! assert_eq!(groups.rows[0].rule, Some("handler-by-name"));
 //! ```
 
+mod creators;
 mod diff;
 mod fold;
 mod frames;
@@ -144,6 +145,8 @@ pub struct Row<'a> {
     lock: bool,
     in_main: bool,
     user: Option<u32>,
+    /// The creator's name, where it isn't the frame that the dump says.
+    origin: Option<String>,
     stack: RowStack<'a>,
 }
 
@@ -176,9 +179,18 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Returns the frame in which the members were created.
+    /// Returns the frame in which the members were created. Where rows are of a creator and that is
+    /// a function that starts what others give it, it is the function that gave it this.
     pub fn created_by(&self) -> Option<Frame<'a>> {
-        self.stack.group.created_by()
+        match &self.origin {
+            Some(function) => Some(Frame {
+                function: function.clone().into(),
+                file: Cow::Borrowed(""),
+                line: 0,
+                inlined: false,
+            }),
+            None => self.stack.group.created_by(),
+        }
     }
 
     /// Returns the state as the reason of a wait; `None` for states in which nothing is waited for.
@@ -211,15 +223,20 @@ pub fn group<'a>(dump: &'a Dump, rules: &'a RuleSet, options: &GroupOptions) -> 
             Category::PerRequest => &mut summary.per_request,
             Category::Unknown => &mut summary.unknown,
         };
-        *counted += row.count;
-        summary.long_waiting += row.waits.at_least(options.long_wait.max(1));
-        summary.potentially_stuck += row.stuck.as_ref().map_or(0, |stuck| stuck.count);
-        summary.leaked += row.leaked;
-        summary.waits_known += row.waits.known();
+        add(counted, row.count);
+        add(&mut summary.long_waiting, row.waits.at_least(options.long_wait.max(1)));
+        add(&mut summary.potentially_stuck, row.stuck.as_ref().map_or(0, |stuck| stuck.count));
+        add(&mut summary.leaked, row.leaked);
+        add(&mut summary.waits_known, row.waits.known());
     }
     let mut rows = fold::merge_rows(exact, &kinds, &options.by);
     sort(&mut rows, &kinds);
     Groups { dump, total: dump.goroutines(), rows, summary }
+}
+
+/// Adds a count. A profile may say any number, and sums stay at the largest.
+fn add(sum: &mut u64, count: u64) {
+    *sum = sum.saturating_add(count);
 }
 
 fn sort(rows: &mut [Row<'_>], kinds: &frames::FrameKinds) {

@@ -85,8 +85,8 @@ pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
     if groups.dump.truncated() {
         out.add_line("The dump breaks off: there were more.");
     }
-    for warning in groups.dump.warning_texts() {
-        out.add_sentence(&format!("Warning: {warning}"));
+    if !groups.dump.unwrapped().is_empty() {
+        out.add_sentence(&format!("Read without {}.", groups.dump.unwrapped().join(", and ")));
     }
     for row in groups.rows.iter().take(most) {
         out.add_line("");
@@ -108,6 +108,13 @@ pub fn render(groups: &Groups<'_>, width: usize, most: usize) -> String {
     if rows > most {
         out.add_line("");
         out.add_line(&count_hidden(rows - most, "more group"));
+    }
+    let warnings = groups.dump.warning_texts();
+    if !warnings.is_empty() {
+        out.add_line("");
+    }
+    for warning in warnings {
+        out.add_sentence(&format!("Warning: {warning}"));
     }
     out.into_string()
 }

@@ -14,7 +14,8 @@ pub enum Evidence {
     Leaked,
     /// The group has grown from dump to dump.
     Growing,
-    /// Tasks that have been polled for so long that their worker does nothing else.
+    /// Tasks that have been polled for so long that their worker does nothing else, and workers that are
+    /// blocked in a task's poll.
     BlocksWorker,
     /// Tasks that are ready, and that no worker takes.
     Starved,
@@ -64,9 +65,8 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
         let why = format!("{} proven by the garbage collector to be leaked", row.leaked);
         return found(Evidence::Leaked, row.leaked, why);
     }
-    if row.state == "task blocking" {
-        let why = "kept in one poll, so that the worker does nothing else".to_owned();
-        return found(Evidence::BlocksWorker, row.count, why);
+    if let Some((count, why)) = blocks_worker(row) {
+        return found(Evidence::BlocksWorker, count, why);
     }
     if matches!(&*row.state, "task woken" | "task new") {
         // Whatever they are for. Only waits from a minute on are known.
@@ -112,6 +112,20 @@ pub(super) fn judge(row: &Row<'_>, options: &GroupOptions) -> Option<Stuck> {
         return found(Evidence::NilChannel, row.count, why);
     }
     None
+}
+
+/// Returns how many members keep a worker from other tasks, and by what: tasks that have a name, and
+/// threads in the poll of one that has none.
+fn blocks_worker(row: &Row<'_>) -> Option<(u64, String)> {
+    if row.state == "task blocking" {
+        let why = "kept in one poll, so that the worker does nothing else";
+        return Some((row.count, why.to_owned()));
+    }
+    let is_blocked =
+        |(key, value, _): &&(String, String, u64)| key == "blocks" && value == "worker";
+    let &(.., count) = row.labels.iter().find(is_blocked)?;
+    let why = format!("`{}` in a task's poll, so that the worker does nothing else", row.state);
+    Some((count, why))
 }
 
 /// Returns minutes as text: `5 min`, `3 h 5 min`, `4 d 2 h`.

@@ -13,7 +13,7 @@ macro_rules! sample {
 }
 
 fn read(bytes: &[u8]) -> Dump {
-    dump::parse(bytes, &Options::default())
+    dump::parse(bytes)
 }
 
 fn counts(bytes: &[u8], by: By) -> Vec<u64> {
@@ -57,7 +57,7 @@ fn other_keys_make_other_rows() {
     assert_eq!(counts(text.as_bytes(), By::Creator), [2, 2]);
 
     let options = Options { by_label: Some("coder_service".to_owned()), ..Options::default() };
-    let dump = dump::parse(sample!("labels"), &options);
+    let dump = dump::parse_with(sample!("labels"), &options);
     let by = GroupOptions { by: By::Label, ..GroupOptions::default() };
     let groups = group(&dump, RuleSet::shipped(), &by);
     let rows: Vec<_> = groups.rows.iter().map(|row| (row.count, row.label.as_deref())).collect();
@@ -162,6 +162,39 @@ fn tasks_without_a_worker_and_those_that_take_it_are_stuck() {
     let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
     let why = &groups.rows[0].stuck.as_ref().unwrap().why;
     assert_eq!(why, "1 woken, but not polled, the longest for 2 min");
+}
+
+/// Threads that a task without a name blocks, as our own dumps mark them: no idle workers, whatever they
+/// wait for.
+#[test]
+fn a_worker_that_is_blocked_in_a_poll_is_stuck() {
+    let thread = |id: u32, labels: &str| {
+        format!(
+            "goroutine {id} [sleep] {{thread: \"tokio-rt-worker\"{labels}}}:\nclock_nanosleep()\n\t?:0\n\
+             std::thread::sleep()\n\t/rustc/1/library/std/src/thread/mod.rs:9\n\
+             app::refresh::{{closure#0}}()\n\t/src/main.rs:7\n\n"
+        )
+    };
+    let text = thread(1, ", blocks: worker") + &thread(2, "") + &thread(3, ", blocks: worker");
+    let dump = read(text.as_bytes());
+    let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
+    assert_eq!((groups.rows.len(), groups.summary.potentially_stuck), (1, 2));
+    let (row, stuck) = (&groups.rows[0], groups.rows[0].stuck.as_ref().unwrap());
+    assert_eq!((row.category, row.rule), (Category::Unknown, Some("blocked-worker")));
+    assert_eq!((stuck.evidence, stuck.count), (Evidence::BlocksWorker, 2));
+    assert_eq!(stuck.why, "`sleep` in a task's poll, so that the worker does nothing else");
+    assert_eq!(stuck.severity.as_deref(), Some("high"));
+}
+
+/// Tasks that nobody named are one record of our dumps, and as many as it says in every count.
+#[test]
+fn tasks_without_a_name_are_all_counted() {
+    let text = "goroutine 7 [sleep] {thread: shop}:\nmain()\n\t/src/main.rs:7\n\n\
+                goroutine 9999999 [task unknown] {tasks: 29}:\nunnamed_tasks()\n\t?:0\n";
+    let dump = read(text.as_bytes());
+    let groups = group(&dump, RuleSet::shipped(), &GroupOptions::default());
+    assert_eq!((dump.goroutines(), groups.total, groups.summary.unknown), (30, 30, 29));
+    assert_eq!(groups.rows.iter().map(|row| row.count).max(), Some(29));
 }
 
 #[test]
@@ -387,4 +420,60 @@ fn growth_is_evidence() {
         text.contains("+3  2 → 5  chan receive  unknown\n    growing: grown from 2 to 5\n"),
         "{text}"
     );
+}
+
+#[test]
+fn forms_are_compared_by_what_they_have_in_common() {
+    let states = "goroutine 1 [running]:\nmain.main()\n\t/a.go:9 +0x1\n\n\
+                  goroutine 7 [select]:\nmain.f()\n\t/a.go:20 +0x1\n\
+                  created by main.main in goroutine 1\n\t/a.go:8 +0x2\n\n\
+                  goroutine 8 [chan receive]:\nmain.f()\n\t/a.go:21 +0x1\n";
+    let counts = "goroutine profile: total 4\n3 @ 0x3 0x4\n#\t0x3\tmain.f+0x1\t/a.go:20\n\n\
+                  1 @ 0x1 0x2\n#\t0x1\tmain.main+0x1\t/a.go:9\n\n";
+    let (states, counts) = (read(states.as_bytes()), read(counts.as_bytes()));
+    let grouped = |dump| group(dump, RuleSet::shipped(), &GroupOptions::default());
+    let found = diff(&grouped(&states), &grouped(&counts));
+    let changes: Vec<_> =
+        found.changes.iter().map(|one| (one.before, one.after, one.top_func.as_str())).collect();
+    assert_eq!((changes, found.unchanged), (vec![(2, 3, "main.f")], 1));
+    assert!(render_diff(&found, 200, 9).contains("the forms differ, debug2 and debug1"));
+    assert_eq!(diff(&grouped(&counts), &grouped(&counts)).note, None);
+}
+
+#[test]
+fn rows_of_a_creator_look_past_what_starts_for_others() {
+    let started = |id: u32, by: &str| {
+        format!(
+            "goroutine {id} [select]:\nmain.work(...)\n\t/a.go:3\nmain.{by}.func1()\n\t/a.go:4 +0x1\n\
+             sync.(*WaitGroup).Go.func1()\n\t/go/src/sync/waitgroup.go:239 +0x4a\n\
+             created by sync.(*WaitGroup).Go in goroutine 1\n\t/go/src/sync/waitgroup.go:237 +0x73\n\n"
+        )
+    };
+    let text = [started(2, "a"), started(3, "b"), started(4, "a")].concat();
+    let dump = read(text.as_bytes());
+    let options = GroupOptions { by: By::Creator, ..GroupOptions::default() };
+    let groups = group(&dump, RuleSet::shipped(), &options);
+    let found: Vec<_> = groups
+        .rows
+        .iter()
+        .map(|row| (row.count, row.created_by().unwrap().function.into_owned()))
+        .collect();
+    assert_eq!(found, [(2, "main.a".to_owned()), (1, "main.b".to_owned())]);
+}
+
+#[test]
+fn counts_stay_at_the_largest() {
+    let text = format!(
+        "goroutine profile: total 2\n{0} @ 0x1\n#\t0x1\tmain.f+0x1\t/a.go:1\n\n\
+         {0} @ 0x2\n#\t0x2\tmain.f+0x2\t/a.go:2\n\n1 @ 0x3\n#\t0x3\tmain.g+0x1\t/a.go:3\n",
+        u64::MAX
+    );
+    let dump = read(text.as_bytes());
+    for by in [By::Exact, By::Function, By::Creator, By::Top(1), By::Label] {
+        let options = GroupOptions { by, ..GroupOptions::default() };
+        let groups = group(&dump, RuleSet::shipped(), &options);
+        assert_eq!((groups.total, groups.summary.unknown), (u64::MAX, u64::MAX));
+        let found = diff(&groups, &groups);
+        assert_eq!((found.before, found.changes.len()), (u64::MAX, 0));
+    }
 }

@@ -76,7 +76,14 @@ impl DumpSummary {
             truncated: dump.truncated(),
             limited: !dump.limits_reached().is_empty(),
             rows: groups.rows.iter().take(rows).map(row).collect(),
-            notes: dump.warning_texts(),
+            notes: notes_on(dump),
         }
     }
+}
+
+fn notes_on(dump: &Dump) -> Vec<String> {
+    let unwrapped = dump.unwrapped();
+    let read =
+        (!unwrapped.is_empty()).then(|| format!("read without {}", unwrapped.join(", and ")));
+    dump.warning_texts().into_iter().chain(read).collect()
 }

@@ -1,5 +1,6 @@
 //! What stands out when all entries are looked at together.
 
+use profile_format::profile::SampledAmount;
 use serde::Serialize;
 
 use super::{ProfileSummary, Report, Row, Subject};
@@ -45,34 +46,63 @@ pub(super) fn find_all(report: &Report) -> Vec<Finding> {
             findings.push(Finding { kind: "stuck", entry: dump.name.clone(), text });
         }
     }
-    for profile in &report.profiles {
-        let (kind, what) = match profile.subject {
-            Subject::Cpu => ("cpu", "of the CPU time"),
-            Subject::Heap => ("memory", ""),
-            Subject::Contention => ("contention", "of the waiting"),
-            Subject::Other => continue,
-        };
-        let Some(table) = profile.tables.first() else { continue };
-        let Some(row) = profile.leader.as_ref().filter(|row| row.flat_percent >= LARGE) else {
-            continue;
-        };
-        let what = match (kind, table.sample_type.as_str()) {
-            ("memory", "inuse_space") => "of the memory in use",
-            ("memory", _) => "of what was allocated",
-            _ => what,
-        };
-        let mut text = format!(
-            "{} {what}, {}, is by {}",
-            format_percent(row.flat, table.absolute),
-            format_value(row.flat, &table.unit),
-            name_row(row)
-        );
-        if let Some(leaf) = &row.leaf {
-            text += &format!(", most of it in {leaf}");
-        }
-        findings.push(Finding { kind, entry: profile.name.clone(), text });
-    }
+    findings.extend(report.profiles.iter().filter_map(find_leader));
     findings
+}
+
+/// Number of samples from which on something is said of them.
+const LEAST_SAMPLES: f64 = 10.0;
+
+/// Returns what takes most of a profile, where that is much and no chance.
+fn find_leader(profile: &ProfileSummary) -> Option<Finding> {
+    let table = profile.tables.first()?;
+    let row = profile.leader.as_ref().filter(|row| row.flat_percent >= LARGE)?;
+    let (kind, what) = match (profile.subject, table.sample_type.as_str()) {
+        (Subject::Cpu, _) => ("cpu", "of the CPU time"),
+        (Subject::Heap, "inuse_space") => ("memory", "of the memory in use"),
+        (Subject::Heap, _) => ("memory", "of what was allocated"),
+        (Subject::Contention, _) => ("contention", "of the waiting"),
+        (Subject::Other, _) => return None,
+    };
+    let (percent, amount) =
+        (format_percent(row.flat, table.absolute), format_value(row.flat, &table.unit));
+    let name = name_row(row);
+    let mut text = match (profile.subject, row.count) {
+        // Nothing counts them.
+        (_, 0) => format!("{percent} {what}, {amount}, is by {name}"),
+        (Subject::Contention, waits) if (waits as f64) < LEAST_SAMPLES => return None,
+        (Subject::Contention, waits) => {
+            format!("{percent} {what}, {amount} ({waits} waits), is by {name}")
+        }
+        (subject, count) => {
+            let samples = match (subject, u64::try_from(row.flat), u64::try_from(count)) {
+                (Subject::Heap, Ok(bytes), Ok(count)) => {
+                    SampledAmount::new(bytes, count, profile.heap_rate).samples
+                }
+                _ => count as f64,
+            };
+            if samples < LEAST_SAMPLES {
+                return None;
+            }
+            let margin = margin_of_share(row.flat_percent / 100.0, samples);
+            format!(
+                "{percent} {what}, {amount} ({samples:.0} samples, ± {margin:.1}%), is by {name}"
+            )
+        }
+    };
+    if let Some(leaf) = &row.leaf {
+        text += &format!(", most of it in {leaf}");
+    }
+    Some(Finding { kind, entry: profile.name.clone(), text })
+}
+
+/// Returns half the width, in percent, of the interval that holds a share 19 times out of 20, where so many
+/// samples are in the share: 1.96 standard deviations of a binomial variable, and three samples where none is
+/// outside.
+fn margin_of_share(share: f64, samples: f64) -> f64 {
+    let all = samples / share.clamp(f64::MIN_POSITIVE, 1.0);
+    let deviation = (share * (1.0 - share) / all).max(0.0).sqrt();
+    if share < 1.0 { 196.0 * deviation } else { 300.0 / all }
 }
 
 /// Returns the function that made others wait most: the first of a mutex profile.

@@ -53,6 +53,9 @@ pub struct ProfileSummary {
     /// The program's function with most of the first table, whatever libraries did for it.
     #[serde(skip)]
     leader: Option<Row>,
+    /// Of a heap profile the bytes between two samples on average.
+    #[serde(skip)]
+    heap_rate: u64,
 }
 
 /// Subjects of a profile.

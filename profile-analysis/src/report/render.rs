@@ -62,9 +62,6 @@ fn write_dump(out: &mut String, width: usize, dump: &DumpSummary) {
     if dump.truncated {
         write_line(out, width, "  note: it breaks off, there were more");
     }
-    for note in &dump.notes {
-        out.push_str(&wrap_lines(&format!("  note: {note}"), width, 4));
-    }
     let head = ["count", "state", "wait", "category"].map(str::to_owned);
     let cells = |row: &GroupRow| {
         [
@@ -91,6 +88,9 @@ fn write_dump(out: &mut String, width: usize, dump: &DumpSummary) {
         let head = format!("{}  {stuck}", aligned(cells));
         let place = format_place(&row.function, &row.file, row.line as i64);
         write_named_line(out, width, &head, &row.function, &place);
+    }
+    for note in &dump.notes {
+        out.push_str(&wrap_lines(&format!("  note: {note}"), width, 4));
     }
 }
 

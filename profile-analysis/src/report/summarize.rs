@@ -47,6 +47,7 @@ pub(super) fn summarize(name: &str, opened: &Read<'_>, options: &ReportOptions) 
         totals,
         tables,
         leader,
+        heap_rate: u64::try_from(profile.period).unwrap_or(0),
         notes: comments.into_iter().chain(opened.warnings.iter().cloned()).collect(),
     }
 }

@@ -30,7 +30,7 @@ fn block() -> Vec<u8> {
             builder.location(None, 0, &[Line { function, line: 0, column: 0 }])
         })
         .collect();
-    builder.sample(&places, &[3, 4_200_000], &[]);
+    builder.sample(&places, &[30, 4_200_000], &[]);
     builder.finish().encode_gzip()
 }
 
@@ -56,9 +56,9 @@ fn one_screen() {
     let text = render(&report(entries, &ReportOptions::rows(2)), 90);
     let expected = "\
 What stands out
-  cpu.prof: 75.0% of the CPU time, 750.00 ms, is by service::work (main.rs:7)
-  heap.prof: 100.0% of the memory in use, 1.50 KiB, is by service::build (build.rs:20)
-  block.prof: 100.0% of the waiting, 4.20 ms, is by service::locks
+  cpu.prof: 75.0% of the CPU time, 750.00 ms (75 samples, ± 8.5%), is by service::work
+    (main.rs:7)
+  block.prof: 100.0% of the waiting, 4.20 ms (30 waits), is by service::locks
 
 cpu.prof  cpu 1.00 s in 10.00 s, 2 samples
         cpu      %        cum       %  samples  function
@@ -73,9 +73,9 @@ heap.prof  alloc_space 5.00 KiB, inuse_space 1.50 KiB, 3 samples
      4.00 KiB  80.0%  4.00 KiB   80.0%             12  service::build (build.rs:20)
      1.00 KiB  20.0%  5.00 KiB  100.0%              4  service::main (main.rs:7)
 
-block.prof  3 contentions, delay 4.20 ms, 1 sample
+block.prof  30 contentions, delay 4.20 ms, 1 sample
     delay       %      cum       %  contentions  function
-  4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
+  4.20 ms  100.0%  4.20 ms  100.0%           30  service::locks
 
 goroutine.prof  4 goroutines, 1 sample
   note: without\\u{1b}[2Jtasks
@@ -107,11 +107,11 @@ fn a_dump_is_joined_with_the_rest() {
 What stands out
   goroutine.txt: 12 × sync.Mutex.Lock at main.f (a.go:5): 12 wait for a lock at the same place; most waiting was caused by service::locks
     (mutex.prof)
-  mutex.prof: 100.0% of the waiting, 4.20 ms, is by service::locks
+  mutex.prof: 100.0% of the waiting, 4.20 ms (30 waits), is by service::locks
 
-mutex.prof  3 contentions, delay 4.20 ms, 1 sample
+mutex.prof  30 contentions, delay 4.20 ms, 1 sample
     delay       %      cum       %  contentions  function
-  4.20 ms  100.0%  4.20 ms  100.0%            3  service::locks
+  4.20 ms  100.0%  4.20 ms  100.0%           30  service::locks
 
 goroutine.prof  4 goroutines, 1 sample
   note: without\\u{1b}[2Jtasks
@@ -166,8 +166,8 @@ fn the_programs_function_leads() {
     };
     let head = "\
 What stands out
-  cpu.prof: 100.0% of the CPU time, 1.00 s, is by shop::checkout (shop.rs:7), most of it in
-    wrapping_mul
+  cpu.prof: 100.0% of the CPU time, 1.00 s (100 samples, ± 3.0%), is by shop::checkout (shop.rs:7),
+    most of it in wrapping_mul
 
 cpu.prof  cpu 1.00 s, 2 samples
         cpu      %        cum       %  samples  function
@@ -180,6 +180,37 @@ cpu.prof  cpu 1.00 s, 2 samples
     let mine = render(true);
     assert!(mine.contains("100  shop::checkout (shop.rs:7) ← wrapping_mul"), "{mine}");
     assert!(!mine.contains("from_str"), "{mine}");
+}
+
+/// Nothing is said of fewer than ten samples, however much they stand for: a block of 20 MiB is one.
+#[test]
+fn few_samples_do_not_stand_out() {
+    let find = |types: &[(&str, &str)], values: &[i64]| {
+        let mut builder = Builder::new(types);
+        let function = testing::function(&mut builder, "shop::keep", "/app/src/shop.rs");
+        let place = builder.location(None, 0, &[Line { function, line: 7, column: 0 }]);
+        builder.sample(&[place], values, &[]);
+        builder.profile_mut().period = 512 << 10;
+        let bytes = builder.finish().encode();
+        let report = report([("any.prof", bytes.as_slice())], &ReportOptions::rows(3));
+        report.findings.into_iter().map(|finding| finding.text).collect::<Vec<_>>()
+    };
+    let heap = [("inuse_objects", "count"), ("inuse_space", "bytes")];
+    assert!(find(&heap, &[1, 20 << 20]).is_empty());
+    // 300 blocks of a kilobyte are half a sample.
+    assert!(find(&heap, &[300, 300 << 10]).is_empty());
+    assert_eq!(
+        find(&heap, &[80 << 10, 80 << 20]),
+        [
+            "100.0% of the memory in use, 80.00 MiB (160 samples, ± 1.9%), is by shop::keep (shop.rs:7)"
+        ]
+    );
+    let cpu = [("samples", "count"), ("cpu", "nanoseconds")];
+    assert!(find(&cpu, &[9, 90_000_000]).is_empty());
+    assert_eq!(find(&cpu, &[10, 100_000_000]).len(), 1);
+    let block = [("contentions", "count"), ("delay", "nanoseconds")];
+    assert!(find(&block, &[9, 90_000_000]).is_empty());
+    assert_eq!(find(&block, &[10, 100_000_000]).len(), 1);
 }
 
 #[test]

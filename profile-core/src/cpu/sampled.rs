@@ -132,6 +132,9 @@ fn build_profile(stacks: &SampledStacks, symbols: Symbols) -> Profile {
     if !stacks.dropped.is_zero() {
         builder.comment(&format!("dropped: {:?} of CPU time found no room", stacks.dropped));
     }
+    if !stacks.own.is_zero() {
+        builder.comment(&format!("profiler: {:.1?} of its own threads is left out", stacks.own));
+    }
     if let Some(missing) = &stacks.missing {
         builder.comment(&format!("missing: {missing}"));
     }

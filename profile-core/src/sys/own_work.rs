@@ -61,6 +61,11 @@ pub(crate) fn is_own_thread(tid: u32) -> bool {
     THREADS.lock().unwrap_or_else(PoisonError::into_inner).contains(&tid)
 }
 
+/// Returns the ids of the profiler's own threads.
+pub(crate) fn own_threads() -> Vec<u32> {
+    THREADS.lock().unwrap_or_else(PoisonError::into_inner).clone()
+}
+
 /// Returns whether this thread is at work of the profiler's own. It may be asked inside an
 /// allocator or an interposed function: the thread-local needs neither an initialiser nor a
 /// destructor.

@@ -7,7 +7,8 @@
 //! within a second is listed as such.
 //!
 //! Threads that seem to wait for each other's locks are a `DEADLOCK?` among the comments, and have
-//! the label `deadlock`.
+//! the label `deadlock`. Workers of an async runtime that are blocked inside a task's poll stand there
+//! too, and have the label `blocks`.
 //!
 //! Where it is blind: the stacks are not of one instant; how long a thread has been waiting is
 //! known only where the kernel tells (`/proc/…/sched`), and for up to 256 threads, or as long as a
@@ -17,7 +18,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use profile_format::owner::find_idle_word;
 use profile_format::profile::{Builder, Profile};
@@ -28,6 +29,7 @@ use crate::error::Error;
 use crate::stacks::locate::{AddressLocator, Symbols, unix_nanos};
 use crate::stacks::raw::arch;
 use crate::task::Detail;
+use crate::threads::blocked_workers;
 use crate::threads::deadlock::{self, AwaitedLock, LockCycle};
 use crate::threads::raw::{self, ThreadStack, ThreadState};
 use crate::threads::tasks::{ListedTasks, ThreadText};
@@ -69,7 +71,7 @@ impl Window for ThreadDump {
                 kind: Kind::Goroutine,
                 source: source.into(),
             })?;
-            let dump = ResolvedThreads::new(&threads, &tasks, taken);
+            let dump = ResolvedThreads::new(threads, &tasks, taken);
             let mut text = dump.text();
             text.push_str(&tasks.text(|tid| dump.stack_of(tid)));
             Ok(vec![
@@ -84,16 +86,15 @@ impl Window for ThreadDump {
 const HEADER: usize = 80;
 
 /// Threads with their stacks resolved, each distinct stack once.
-struct ResolvedThreads<'a> {
-    threads: &'a [ThreadStack],
+struct ResolvedThreads {
+    threads: Vec<ThreadStack>,
     profile: Profile,
     /// The index of each thread's stack.
     stacks: Vec<usize>,
     /// Locations of each stack, and its frames as text.
     locations: Vec<Vec<u32>>,
     frames: Vec<String>,
-    /// Threads that seem to wait for each other.
-    cycles: Vec<LockCycle>,
+    findings: ThreadFindings,
 }
 
 /// Notes how many stacks have no way up to their root, if any have none.
@@ -104,46 +105,106 @@ fn note_truncated(builder: &mut Builder, threads: &[ThreadStack]) {
     }
 }
 
-impl<'a> ResolvedThreads<'a> {
-    fn new(threads: &'a [ThreadStack], tasks: &ListedTasks, taken: SystemTime) -> Self {
-        let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
-        let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
+/// The findings about threads.
+struct ThreadFindings {
+    /// Threads that seem to wait for each other.
+    cycles: Vec<LockCycle>,
+    /// Workers that are blocked in the poll of a task without a name, and for how long at least.
+    blocked: Vec<(u32, Duration)>,
+}
+
+impl ThreadFindings {
+    /// Returns the labels of a thread beyond those that all have, as keys and values.
+    fn labels(&self, tid: u32) -> Vec<(&'static str, String)> {
+        let cycle = self.cycles.iter().position(|cycle| cycle.tids.contains(&tid));
+        let blocks = self.blocked.iter().any(|&(blocked, _)| blocked == tid);
+        let cycle = cycle.map(|at| ("deadlock", cycle_word(at)));
+        let blocks = blocks.then(|| ("blocks", "worker".to_owned()));
+        cycle.into_iter().chain(blocks).collect()
+    }
+}
+
+/// Threads that are one sample.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SampleKey<'a> {
+    name: &'a str,
+    state: &'static str,
+    stack: usize,
+    labels: Vec<(&'static str, String)>,
+}
+
+/// The stacks of threads, each distinct one once.
+struct DistinctStacks {
+    /// The index of each thread's stack.
+    of_threads: Vec<usize>,
+    locations: Vec<Vec<u32>>,
+    facts: Vec<StackFacts>,
+}
+
+impl DistinctStacks {
+    fn new(threads: &[ThreadStack], builder: &mut Builder, locator: &mut AddressLocator) -> Self {
         let mut known: HashMap<&[u64], usize> = HashMap::new();
         let mut locations: Vec<Vec<u32>> = Vec::new();
-        let mut stacks = Vec::with_capacity(threads.len());
-        // Threads of the same name, state and stack are one sample, in the order they come.
-        let mut groups: Vec<(&str, &str, usize, Option<usize>, i64)> = Vec::new();
-        let mut group_of: HashMap<(&str, &str, usize, Option<usize>), usize> = HashMap::new();
+        let mut of_threads = Vec::with_capacity(threads.len());
         for thread in threads {
-            let stack = *known.entry(&thread.addresses).or_insert_with(|| {
-                locations.push(locator.stack(&mut builder, thread.addresses.iter().copied()));
+            of_threads.push(*known.entry(&thread.addresses).or_insert_with(|| {
+                locations.push(locator.stack(builder, thread.addresses.iter().copied()));
                 locations.len() - 1
-            });
-            stacks.push(stack);
+            }));
         }
-        let facts: Vec<_> = locations.iter().map(|stack| StackFacts::of(&builder, stack)).collect();
-        let waiting = threads.iter().zip(&stacks).map(|(thread, &at)| (thread, facts[at].lock));
+        let facts = locations.iter().map(|stack| StackFacts::of(builder, stack)).collect();
+        DistinctStacks { of_threads, locations, facts }
+    }
+
+    fn with_facts<'a>(
+        &'a self,
+        threads: &'a [ThreadStack],
+    ) -> impl Iterator<Item = (&'a ThreadStack, &'a StackFacts)> {
+        threads.iter().zip(self.of_threads.iter().map(|&at| &self.facts[at]))
+    }
+}
+
+/// Looks again at workers that may be blocked. Returns whether any was found to be.
+fn look_again_at_workers(
+    threads: &mut [ThreadStack],
+    stacks: &DistinctStacks,
+    tasks: &ListedTasks,
+) -> bool {
+    let may_be_blocked = |(thread, facts): &(&ThreadStack, &StackFacts)| match thread.state {
+        ThreadState::Running => facts.is_worker && !tasks.is_polled_by(thread.tid),
+        _ => facts.polls_task && !blocked_workers::is_long_blocked(thread),
+    };
+    let unsure = stacks.with_facts(threads).filter(may_be_blocked);
+    let unsure: Vec<u32> = unsure.map(|(thread, _)| thread.tid).collect();
+    let found = blocked_workers::look_again(&unsure);
+    let is_any = !found.is_empty();
+    for again in found {
+        if let Some(thread) = threads.iter_mut().find(|thread| thread.tid == again.tid) {
+            *thread = again;
+        }
+    }
+    is_any
+}
+
+impl ResolvedThreads {
+    fn new(mut threads: Vec<ThreadStack>, tasks: &ListedTasks, taken: SystemTime) -> Self {
+        let mut builder = ProfileShape::GOROUTINE.builder(ProfileShape::GOROUTINE.period);
+        let mut locator = AddressLocator::new(&mut builder, Symbols::Resolved);
+        let mut stacks = DistinctStacks::new(&threads, &mut builder, &mut locator);
+        if look_again_at_workers(&mut threads, &stacks, tasks) {
+            stacks = DistinctStacks::new(&threads, &mut builder, &mut locator);
+        }
+        let waiting = stacks.with_facts(&threads).map(|(thread, facts)| (thread, facts.lock));
         let cycles = deadlock::find(waiting);
-        for (thread, &stack) in threads.iter().zip(&stacks) {
-            let cycle = cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
-            let key = (thread.name.as_str(), state_word(thread.state), stack, cycle);
-            let group = *group_of.entry(key).or_insert_with(|| {
-                groups.push((key.0, key.1, key.2, key.3, 0));
-                groups.len() - 1
-            });
-            groups[group].4 += 1;
-        }
-        for (name, state, stack, cycle, count) in groups {
-            let mut labels = vec![
-                builder.text_label("thread", name),
-                builder.text_label("state", state),
-                builder.text_label("category", facts[stack].category(name)),
-            ];
-            if let Some(cycle) = cycle {
-                labels.push(builder.text_label("deadlock", &cycle_word(cycle)));
-            }
-            builder.sample(&locations[stack], &[count], &labels);
-        }
+        let blocked = stacks.with_facts(&threads).filter(|(thread, facts)| {
+            facts.polls_task
+                && blocked_workers::is_long_blocked(thread)
+                && !tasks.is_blocked_by_named(thread.tid)
+        });
+        let blocked = blocked.map(|(thread, _)| (thread.tid, thread.waited.unwrap_or_default()));
+        let findings = ThreadFindings { cycles, blocked: blocked.collect() };
+        add_samples(&mut builder, &threads, &stacks, &findings);
+        let DistinctStacks { of_threads: stacks, locations, .. } = stacks;
         let locations_of = |tid: u32| {
             let index = threads.iter().position(|thread| thread.tid == tid)?;
             Some((locations[stacks[index]].as_slice(), ""))
@@ -151,14 +212,12 @@ impl<'a> ResolvedThreads<'a> {
         tasks.add_to(&mut builder, locations_of);
         builder
             .comment("engine: profilez, /proc for threads that wait, a signal for those that run");
-        for cycle in &cycles {
-            builder.comment(&describe_cycle(cycle, threads));
-        }
-        note_truncated(&mut builder, threads);
+        findings.describe(&threads).iter().for_each(|finding| builder.comment(finding));
+        note_truncated(&mut builder, &threads);
         builder.profile_mut().time_nanos = unix_nanos(taken);
         let profile = builder.finish();
         let frames = locations.iter().map(|stack| format_frames(&profile, stack)).collect();
-        ResolvedThreads { threads, profile, stacks, locations, frames, cycles }
+        ResolvedThreads { threads, profile, stacks, locations, frames, findings }
     }
 
     /// Returns the stack of a thread.
@@ -181,14 +240,11 @@ impl<'a> ResolvedThreads<'a> {
             // Writing to a string can't fail.
             let (state, name) = (state_word(thread.state), format_label(&thread.name));
             let wait = format_wait(thread.waited);
-            let cycle = self.cycles.iter().position(|cycle| cycle.tids.contains(&thread.tid));
-            let deadlock =
-                cycle.map_or_else(String::new, |at| format!(", deadlock: {}", cycle_word(at)));
-            let _ = writeln!(
-                text,
-                "goroutine {} [{state}{wait}] {{thread: {name}{deadlock}}}:",
-                thread.tid
-            );
+            let _ = write!(text, "goroutine {} [{state}{wait}] {{thread: {name}", thread.tid);
+            for (key, value) in self.findings.labels(thread.tid) {
+                let _ = write!(text, ", {key}: {value}");
+            }
+            text.push_str("}:\n");
             text.push_str(&self.frames[stack]);
             if thread.addresses.is_empty() {
                 text.push_str("\tgoroutine running on other thread; stack unavailable\n");
@@ -202,6 +258,9 @@ impl<'a> ResolvedThreads<'a> {
 struct StackFacts {
     lock: Option<AwaitedLock>,
     is_idle: bool,
+    is_worker: bool,
+    /// True in the poll of a task that a worker runs.
+    polls_task: bool,
 }
 
 impl StackFacts {
@@ -210,6 +269,8 @@ impl StackFacts {
         StackFacts {
             lock: AwaitedLock::of(&stack.frames),
             is_idle: find_idle_word(&stack.frames).is_some(),
+            is_worker: blocked_workers::is_worker(&stack.frames),
+            polls_task: blocked_workers::polls_task(&stack.frames),
         }
     }
 
@@ -225,19 +286,59 @@ fn cycle_word(index: usize) -> String {
     format!("cycle_{}", index + 1)
 }
 
-/// Describes a cycle in a sentence.
-fn describe_cycle(cycle: &LockCycle, threads: &[ThreadStack]) -> String {
-    let name = |tid: &u32| {
-        let thread = threads.iter().find(|thread| thread.tid == *tid);
-        format!("{} {tid}", thread.map_or("", |thread| &thread.name))
-    };
-    let names: Vec<String> = cycle.tids.iter().map(name).collect();
-    match &names[..] {
-        [one] => format!("DEADLOCK? {one} waits for a lock that it holds itself"),
-        several => format!(
-            "DEADLOCK? each waits for a lock that the next seems to hold, the last for the first's: {}",
-            several.join(", ")
-        ),
+impl ThreadFindings {
+    /// Describes each in a sentence.
+    fn describe(&self, threads: &[ThreadStack]) -> Vec<String> {
+        let name = |tid: u32| {
+            let thread = threads.iter().find(|thread| thread.tid == tid);
+            format!("{} {tid}", thread.map_or("", |thread| &thread.name))
+        };
+        let cycles = self.cycles.iter().map(|cycle| {
+            let names: Vec<String> = cycle.tids.iter().map(|&tid| name(tid)).collect();
+            match &names[..] {
+                [one] => format!("DEADLOCK? {one} waits for a lock that it holds itself"),
+                several => format!(
+                    "DEADLOCK? each waits for a lock that the next seems to hold, the last for the \
+                     first's: {}",
+                    several.join(", ")
+                ),
+            }
+        });
+        let blocked = self.blocked.iter().map(|&(tid, time)| {
+            format!("worker {} has been blocked in a task's poll for {time:.1?}", name(tid))
+        });
+        cycles.chain(blocked).collect()
+    }
+}
+
+/// Adds a sample for the threads of the same name, state, stack and findings, in the order they come.
+fn add_samples<'a>(
+    builder: &mut Builder,
+    threads: &'a [ThreadStack],
+    stacks: &DistinctStacks,
+    findings: &ThreadFindings,
+) {
+    let mut samples: Vec<(SampleKey<'a>, i64)> = Vec::new();
+    let mut known: HashMap<SampleKey<'a>, usize> = HashMap::new();
+    for (thread, &stack) in threads.iter().zip(&stacks.of_threads) {
+        let (state, labels) = (state_word(thread.state), findings.labels(thread.tid));
+        let key = SampleKey { name: &thread.name, state, stack, labels };
+        let sample = *known.entry(key.clone()).or_insert_with(|| {
+            samples.push((key, 0));
+            samples.len() - 1
+        });
+        samples[sample].1 += 1;
+    }
+    for (key, count) in samples {
+        let category = stacks.facts[key.stack].category(key.name);
+        let mut labels = vec![
+            builder.text_label("thread", key.name),
+            builder.text_label("state", key.state),
+            builder.text_label("category", category),
+        ];
+        let more = key.labels.iter().map(|(name, value)| builder.text_label(name, value));
+        labels.extend(more);
+        builder.sample(&stacks.locations[key.stack], &[count], &labels);
     }
 }
 
@@ -329,7 +430,8 @@ mod tests {
         let waiting = || {
             let threads = raw::read_all_stacks().unwrap();
             let text = {
-                let dump = ResolvedThreads::new(&threads, &ListedTasks::now(), SystemTime::now());
+                let dump =
+                    ResolvedThreads::new(threads.clone(), &ListedTasks::now(), SystemTime::now());
                 dump.profile.check().unwrap();
                 for sample in dump.profile.samples.iter() {
                     let keys: Vec<_> =

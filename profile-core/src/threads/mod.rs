@@ -2,6 +2,8 @@
 //! they run, and where threads were created.
 
 #[cfg(all(feature = "sampler", stacks))]
+mod blocked_workers;
+#[cfg(all(feature = "sampler", stacks))]
 mod deadlock;
 #[cfg(all(feature = "sampler", stacks))]
 pub(crate) mod dump;

@@ -20,6 +20,7 @@ use crate::stacks::raw::on_stack::block_in_handlers;
 use crate::stacks::raw::task::TaskFolder;
 use crate::stacks::unwind::{StackUnwinder, WalkEnd};
 use crate::stats::waits::{self, SchedStat};
+use crate::sys::own_work::own_threads;
 use crate::waits::own_frames::trim_own_frames;
 
 /// A thread and where it is.
@@ -48,7 +49,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// statistics collector.
 const WAITS: usize = 256;
 
-/// Returns the stacks of all threads of this process.
+/// Returns the stacks of all threads of this process but the profiler's own.
 pub(crate) fn read_all_stacks() -> io::Result<Vec<ThreadStack>> {
     static ONE: Mutex<()> = Mutex::new(());
     // Handlers work for one dump at a time.
@@ -58,7 +59,8 @@ pub(crate) fn read_all_stacks() -> io::Result<Vec<ThreadStack>> {
     let tasks = TaskFolder::open()?;
     let ids = TaskFolder::ids()?;
     let mut threads = Vec::with_capacity(ids.len());
-    for tid in ids {
+    let own = own_threads();
+    for tid in ids.into_iter().filter(|tid| !own.contains(tid)) {
         // A thread that has ended meanwhile is left out.
         threads.extend(blocked_or_running(&tasks, tid, &unwinder, &mut reading));
     }
@@ -91,6 +93,15 @@ pub(crate) fn read_all_stacks() -> io::Result<Vec<ThreadStack>> {
         }
     }
     Ok(threads)
+}
+
+/// Reads a blocked thread once more. `None` where it is not blocked now.
+pub(crate) fn read_blocked_again(tid: u32) -> Option<ThreadStack> {
+    let tasks = TaskFolder::open().ok()?;
+    let unwinder = Box::new(StackUnwinder::load());
+    let thread = blocked_or_running(&tasks, tid, &unwinder, &mut StackReader::default())?;
+    let is_blocked = !thread.addresses.is_empty() && thread.state != ThreadState::Running;
+    is_blocked.then(|| ThreadStack { waited: time_since_last_run(tid), ..thread })
 }
 
 /// Reads a thread as `/proc` shows it; without addresses where only a signal can get them.
@@ -147,6 +158,12 @@ pub(crate) fn read_words(address: u64, words: usize) -> Vec<u64> {
 /// Returns the time at which a thread last ran, by the scheduler's clock.
 fn read_last_run(tid: u32) -> Option<Duration> {
     parse_exec_start(&fs::read_to_string(format!("/proc/self/task/{tid}/sched")).ok()?)
+}
+
+/// Returns the time for which a thread has not been running, where the kernel tells.
+fn time_since_last_run(tid: u32) -> Option<Duration> {
+    // This thread is running, so that it ran last just now.
+    read_last_run(own_tid())?.checked_sub(read_last_run(tid)?)
 }
 
 /// Returns the time for which a statistics collector has seen a thread wait.

@@ -115,6 +115,19 @@ impl ListedTasks {
         }
     }
 
+    /// Returns whether a thread polls a task that has a name.
+    pub(crate) fn is_polled_by(&self, tid: u32) -> bool {
+        self.running.iter().any(|(status, _)| status.state == State::Running { thread: tid })
+    }
+
+    /// Returns whether a thread is blocked by a task that has a name.
+    pub(crate) fn is_blocked_by_named(&self, tid: u32) -> bool {
+        let blocks = |status: &Status| {
+            status.since >= BLOCKING && status.state == State::Running { thread: tid }
+        };
+        self.running.iter().any(|(status, _)| blocks(status))
+    }
+
     /// Adds the tasks to a profile. `stack_of` gives the stack of a thread.
     pub(crate) fn add_to<'a>(
         &self,

@@ -15,6 +15,7 @@ use crate::collector::{Collector, File, Pending, Window};
 use crate::error::Error;
 use crate::stacks::locate::unix_nanos;
 use crate::stacks::raw::task::TaskFolder;
+use crate::sys::own_work::own_threads;
 
 /// Live threads by name.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +54,8 @@ impl Window for ThreadNames {
 fn count_names() -> std::io::Result<BTreeMap<String, i64>> {
     let tasks = TaskFolder::open()?;
     let mut names = BTreeMap::new();
-    for tid in TaskFolder::ids()? {
+    let own = own_threads();
+    for tid in TaskFolder::ids()?.into_iter().filter(|tid| !own.contains(tid)) {
         // A thread that has ended meanwhile is left out.
         if let Some(name) = tasks.text(tid, "comm") {
             let name = String::from_utf8_lossy(name.bytes()).trim_end().to_owned();

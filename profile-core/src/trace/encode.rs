@@ -6,8 +6,7 @@
 //! slices lie within each other; what began before the window begins with it, and what ended after it ends
 //! with it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::fs;
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::rc::Rc;
 use std::time::SystemTime;
@@ -16,28 +15,16 @@ use profile_format::Content;
 
 use crate::events::KindId;
 use crate::events::ring::TraceEvent;
-use crate::task::{State, Status, TaskKind, kind};
+use crate::task::{TaskKind, kind};
 use crate::trace::json::{micros, number, text};
-use crate::trace::tree::{ResolveSamples, SampleTree, TreeSample};
+use crate::trace::outline::{TraceOutline, UnfinishedPoll};
+use crate::trace::tree::{ResolveSamples, TreeSample};
 use crate::trace::window::RecordedTrace;
 
 /// Encodes a trace as JSON.
 pub(crate) fn encode((trace, samples): (RecordedTrace, ResolveSamples)) -> io::Result<Content> {
     let whole = TraceOutline::new(trace, samples);
     Content::written(move |to| whole.write(to))
-}
-
-/// A trace with what is to be known before the first event is written.
-struct TraceOutline {
-    trace: RecordedTrace,
-    tree: SampleTree,
-    program: String,
-    /// The names of threads, by their ids.
-    threads: BTreeMap<u32, String>,
-    /// Wake-ups of each address: when, and by which thread.
-    wakes: HashMap<u64, Vec<(u64, u32)>>,
-    /// Polls that had not ended yet, by task and beginning.
-    unfinished: HashSet<(u64, u64)>,
 }
 
 /// The writer of a trace's JSON, and what it has written so far.
@@ -75,54 +62,6 @@ struct ThreadSlice<'a> {
 }
 
 impl TraceOutline {
-    fn new(trace: RecordedTrace, samples: ResolveSamples) -> TraceOutline {
-        let tree = samples();
-        let mut wakes: HashMap<u64, Vec<(u64, u32)>> = HashMap::new();
-        let mut threads: BTreeMap<u32, String> = BTreeMap::new();
-        let running = |status: &Status| (status.id, poll_start(&trace, status));
-        let mut unfinished: HashSet<(u64, u64)> = trace.running.iter().map(running).collect();
-        for chunk in trace.events.chunks() {
-            threads.insert(chunk.thread, chunk.name());
-            for event in chunk.events() {
-                match event {
-                    TraceEvent::Wake { at, address } => {
-                        wakes.entry(address).or_default().push((at, chunk.thread));
-                    }
-                    // It may have done nothing else.
-                    TraceEvent::Woken { by, .. } => drop(threads.entry(by).or_default()),
-                    // One that ended while the window was being closed is a poll like others.
-                    TraceEvent::Poll { began, task, .. } if !unfinished.is_empty() => {
-                        unfinished.remove(&(task, began));
-                    }
-                    _ => {}
-                }
-            }
-        }
-        wakes.values_mut().for_each(|wakes| wakes.sort_unstable());
-        for status in &trace.running {
-            if let State::Running { thread } = status.state {
-                threads.entry(thread).or_default();
-            }
-        }
-        for (&thread, name) in &tree.threads {
-            threads.entry(thread).or_insert_with(|| name.clone());
-        }
-        // One that was renamed has its name of now, one that ended that of then.
-        for (thread, name) in &mut threads {
-            if let Ok(now) = fs::read_to_string(format!("/proc/self/task/{thread}/comm")) {
-                now.trim_end().clone_into(name);
-            }
-        }
-        TraceOutline {
-            trace,
-            tree,
-            program: crate::Process::current().program,
-            threads,
-            wakes,
-            unfinished,
-        }
-    }
-
     fn write(&self, to: &mut dyn Write) -> io::Result<()> {
         let mut writer = TraceWriter {
             whole: self,
@@ -274,11 +213,7 @@ impl TraceWriter<'_> {
         }) {
             return;
         }
-        let Some(wakes) = self.whole.wakes.get(&address) else { return };
-        let [first, behind] = [began, ended + 1].map(|t| wakes.partition_point(|&(at, _)| at < t));
-        let meanwhile = &wakes[first..behind];
-        let woken_by = meanwhile.iter().rfind(|&&(_, waker)| waker != thread);
-        let Some(&(at, waker)) = woken_by else { return };
+        let Some((at, waker)) = self.whole.waker_of(thread, began, ended, address) else { return };
         self.write_arrow("wake", (waker, at), (thread, ended));
         self.out.push(b'}');
     }
@@ -327,24 +262,9 @@ impl TraceWriter<'_> {
 
     /// Writes the polls that have not ended yet.
     fn write_unfinished_polls(&mut self) {
-        let (trace, whole) = (self.trace, self.whole);
-        let mut running: Vec<(u32, u64, &Status)> = Vec::new();
-        for status in &trace.running {
-            let State::Running { thread } = status.state else { continue };
-            let began = poll_start(trace, status);
-            if whole.unfinished.contains(&(status.id, began)) {
-                running.push((thread, began, status));
-            }
-        }
-        running.sort_unstable_by_key(|&(thread, began, status)| (thread, began, status.nested));
-        let mut outer = (0, 0);
-        for (thread, began, status) in running {
+        let whole = self.whole;
+        for UnfinishedPoll { thread, began, ended, status } in whole.unfinished_polls() {
             let texts = KindTexts::new(&status.kind);
-            // Each ends a nanosecond before the one that it is in: readers add beginning and duration as
-            // floating point numbers, and of equal ends would take this one's to be later.
-            let depth = if outer.0 == thread { outer.1 + 1 } else { 0 };
-            outer = (thread, depth);
-            let ended = trace.ended - depth;
             let slice = ThreadSlice { category: "task", name: &texts.name, thread, began, ended };
             self.write_slice(slice, |out| {
                 let _ = write!(out, "{{\"task\":{},\"unfinished\":true,\"site\":", status.id);
@@ -497,11 +417,6 @@ impl KindTexts {
         text(&mut texts.site, &format_place(kind.file(), kind.line()));
         texts
     }
-}
-
-/// Returns the time at which a poll that had not ended began.
-fn poll_start(trace: &RecordedTrace, status: &Status) -> u64 {
-    trace.ended.saturating_sub(status.since.as_nanos() as u64)
 }
 
 /// Functions of a sample's stack that stand in its arguments, for readers that don't know `stackFrames`.

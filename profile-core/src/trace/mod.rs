@@ -12,6 +12,7 @@ mod encode;
 mod json;
 #[cfg(feature = "tracing")]
 mod layer;
+mod outline;
 mod samples;
 #[cfg_attr(not(all(feature = "sampler", stacks)), allow(dead_code))]
 mod tree;

@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::waits::recorded::{WaitStack, WaitWeight};
 use crate::waits::{WaitEntry, WaitTable};
 
-/// Stacks that threads were created at. The table's count is that of the threads that were created,
-/// and its nanoseconds are used as a second count, of those that have ended.
+/// Stacks that threads were created at, weighed by [`BirthCounts`].
 static BORN: OnceLock<WaitTable> = OnceLock::new();
 /// Threads that were created before there was a table.
 static EARLY: AtomicU64 = AtomicU64::new(0);
@@ -26,14 +25,37 @@ pub(crate) fn prepare() {
     BORN.get_or_init(WaitTable::new);
 }
 
-const ONE: WaitWeight = WaitWeight { count: WaitWeight::ONE, nanos: 0 };
-const ENDED: WaitWeight = WaitWeight { count: 0, nanos: 1 };
+/// Threads that were created at a stack, and those of them that have ended. A table of waits keeps it
+/// in the place of a wait's count and its nanoseconds.
+#[derive(Clone, Copy)]
+struct BirthCounts {
+    born: u64,
+    ended: u64,
+}
+
+impl BirthCounts {
+    const fn into_weight(self) -> WaitWeight {
+        WaitWeight { count: self.born * WaitWeight::ONE, nanos: self.ended }
+    }
+
+    fn of_weight(weight: WaitWeight) -> BirthCounts {
+        BirthCounts { born: weight.count(), ended: weight.nanos }
+    }
+
+    /// Returns the number of those that live. One may have ended that is not counted as born yet.
+    fn live(self) -> u64 {
+        self.born.saturating_sub(self.ended)
+    }
+}
+
+const BIRTH: WaitWeight = BirthCounts { born: 1, ended: 0 }.into_weight();
+const END: WaitWeight = BirthCounts { born: 0, ended: 1 }.into_weight();
 
 /// Counts a thread that is about to be created at a stack. Runs inside the interposed function: it
 /// neither allocates nor locks.
 pub(crate) fn count_birth(stack: &[u64], truncated: bool) -> Option<WaitEntry> {
     match BORN.get() {
-        Some(table) => table.add(stack, truncated, ONE),
+        Some(table) => table.add(stack, truncated, BIRTH),
         None => {
             EARLY.fetch_add(1, Ordering::Relaxed);
             None
@@ -44,14 +66,14 @@ pub(crate) fn count_birth(stack: &[u64], truncated: bool) -> Option<WaitEntry> {
 /// Takes back a thread that could not be created after all. Runs inside the interposed function.
 pub(crate) fn undo_birth(entry: WaitEntry) {
     if let Some(table) = BORN.get() {
-        table.subtract(entry, ONE);
+        table.subtract(entry, BIRTH);
     }
 }
 
 /// Counts a thread that ends. Runs in it, as the last of its code: it neither allocates nor locks.
 pub(crate) fn count_end(entry: WaitEntry) {
     if let Some(table) = BORN.get() {
-        table.add_to(entry, ENDED);
+        table.add_to(entry, END);
     }
 }
 
@@ -59,14 +81,13 @@ pub(crate) fn count_end(entry: WaitEntry) {
 /// not known.
 pub(crate) fn list_birth_sites() -> (Vec<BirthSite>, u64) {
     let Some(table) = BORN.get() else { return (Vec::new(), EARLY.load(Ordering::Relaxed)) };
-    let creators = table
+    let sites = table
         .entries()
-        .map(|(entry, weighed)| {
-            let total = weighed.count();
-            let live = total.saturating_sub(weighed.nanos);
-            BirthSite { stack: table.stack(entry), total, live }
+        .map(|(entry, weight)| {
+            let counts = BirthCounts::of_weight(weight);
+            BirthSite { stack: table.stack(entry), total: counts.born, live: counts.live() }
         })
-        .filter(|creator| creator.total != 0)
+        .filter(|site| site.total != 0)
         .collect();
-    (creators, EARLY.load(Ordering::Relaxed) + table.lost().count())
+    (sites, EARLY.load(Ordering::Relaxed) + table.lost().count())
 }

@@ -18,11 +18,62 @@ pub(crate) struct WaitProfileStyle {
     pub(crate) is_window: bool,
 }
 
-/// Waiting, of threads with something to do and of those without.
-#[derive(Default)]
+/// A stack that is in the profile, and how.
+#[derive(Debug)]
+struct KeptStack {
+    /// The index of the first location that is shown: what the wait is made of is left out.
+    first: usize,
+    labels: Vec<(&'static str, &'static str)>,
+}
+
+/// The decision about a stack.
+#[derive(Debug)]
+enum StackDecision {
+    Keep(KeptStack),
+    /// Of a worker with nothing to do.
+    Idle,
+    /// Nobody held what was waited for.
+    NotHeld,
+}
+
+impl WaitProfileStyle {
+    /// Decides about a stack, given as locations, and of one that wakes others about the waiter's.
+    fn decide(self, builder: &Builder, waiter: &[u32], stack: &[u32]) -> StackDecision {
+        if self.symbols == Symbols::Raw {
+            return StackDecision::Keep(KeptStack { first: 0, labels: Vec::new() });
+        }
+        let stack = StackFrames::of(builder, stack);
+        let keep =
+            |index, labels| StackDecision::Keep(KeptStack { first: stack.location(index), labels });
+        match self.of {
+            WaitProfile::Block => {
+                let (wait, index) = find_wait(&stack.frames);
+                let wait = ("wait", wait.word());
+                match find_idle_word(&stack.frames) {
+                    Some(_) if !self.idle => StackDecision::Idle,
+                    Some(what) => keep(index, vec![wait, ("idle", what)]),
+                    None => keep(index, vec![wait]),
+                }
+            }
+            WaitProfile::Mutex => {
+                let (wait, _) = find_wait(&StackFrames::of(builder, waiter).frames);
+                if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) {
+                    // A condition, a channel or a thread was woken.
+                    return StackDecision::NotHeld;
+                }
+                let index = find_release(&stack.frames).unwrap_or(0);
+                keep(index, vec![("wait", wait.word())])
+            }
+        }
+    }
+}
+
+/// What is not in the samples.
+#[derive(Debug, Default)]
 struct LeftOut {
-    stacks: usize,
-    nanos: u64,
+    idle_stacks: usize,
+    idle_nanos: u64,
+    truncated: usize,
 }
 
 /// Encodes what was recorded as a profile.
@@ -35,7 +86,6 @@ pub(crate) fn build_profile(
     // What a stack is told from are names, also where the profile has none.
     let mut locator = AddressLocator::new(&mut builder, style.symbols);
     let mut left_out = LeftOut::default();
-    let mut truncated = 0;
     let mut stacks: Vec<_> = recorded.stacks.iter().collect();
     stacks.sort_by_key(|(stack, weighed)| (std::cmp::Reverse(weighed.nanos), *stack));
     for ((addresses, is_truncated), weighed) in stacks {
@@ -46,72 +96,22 @@ pub(crate) fn build_profile(
             locator.stack(&mut builder, known)
         };
         let (waiter, locations) = (locate(waiter), locate(addresses));
-        let stack = StackFrames::of(&builder, &locations);
-        let mut labels = Vec::new();
-        let (decides, idles) = match style.of {
-            _ if style.symbols == Symbols::Raw => (0, None),
-            WaitProfile::Block => {
-                let idles = find_idle_word(&stack.frames);
-                let (wait, index) = find_wait(&stack.frames);
-                labels.push(("wait", wait.word()));
-                (index, idles)
+        match style.decide(&builder, &waiter, &locations) {
+            StackDecision::Keep(KeptStack { first, labels }) => {
+                let label = |(key, text)| builder.text_label(key, text);
+                let labels: Vec<_> = labels.into_iter().map(label).collect();
+                left_out.truncated += usize::from(*is_truncated);
+                builder.sample(&locations[first..], &values(*weighed), &labels);
             }
-            WaitProfile::Mutex => {
-                let (wait, _) = find_wait(&StackFrames::of(&builder, &waiter).frames);
-                if !matches!(wait, WaitKind::Mutex | WaitKind::RwLock) {
-                    // A condition, a channel or a thread was woken: nobody held it.
-                    continue;
-                }
-                labels.push(("wait", wait.word()));
-                (find_release(&stack.frames).unwrap_or(0), None)
+            StackDecision::Idle => {
+                left_out.idle_stacks += 1;
+                left_out.idle_nanos += weighed.nanos;
             }
-        };
-        if let Some(what) = idles {
-            if !style.idle {
-                left_out.stacks += 1;
-                left_out.nanos += weighed.nanos;
-                continue;
-            }
-            labels.push(("idle", what));
+            StackDecision::NotHeld => {}
         }
-        let first = stack.location(decides);
-        let labels: Vec<_> =
-            labels.into_iter().map(|(key, text)| builder.text_label(key, text)).collect();
-        truncated += usize::from(*is_truncated);
-        builder.sample(&locations[first..], &values(*weighed), &labels);
     }
-    for note in notes {
-        builder.comment(note);
-    }
-    if left_out.nanos > 0 {
-        builder.comment(&format!(
-            "idle: {:.1} s of workers with nothing to do are left out, {} stacks",
-            left_out.nanos as f64 / 1e9,
-            left_out.stacks,
-        ));
-    }
-    if recorded.open > 0 && style.of == WaitProfile::Block {
-        builder.comment(&format!(
-            "open: {} waits were still under way, and count up to then",
-            recorded.open
-        ));
-    }
-    if truncated > 0 {
-        builder.comment(&format!("truncated: {truncated} stacks without a way up to their root"));
-    }
-    if recorded.lost != WaitWeight::default() {
-        builder.comment(&format!(
-            "dropped: {} events of {:.1} s at stacks beyond those there is room for",
-            recorded.lost.count(),
-            recorded.lost.nanos as f64 / 1e9,
-        ));
-    }
-    if recorded.unlisted > 0 {
-        builder.comment(&format!(
-            "{} waits began while too many others were under way to follow them to the end",
-            recorded.unlisted
-        ));
-    }
+    notes.iter().for_each(|note| builder.comment(note));
+    describe_left_out(recorded, style, &left_out).iter().for_each(|note| builder.comment(note));
     let profile = builder.profile_mut();
     let from = recorded.from.filter(|_| style.is_window);
     profile.time_nanos = unix_nanos(from.unwrap_or(recorded.to));
@@ -120,6 +120,39 @@ pub(crate) fn build_profile(
         profile.duration_nanos = i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX);
     }
     builder.finish()
+}
+
+/// Says what is not in the samples, a sentence each.
+fn describe_left_out(
+    recorded: &RecordedWaits,
+    style: WaitProfileStyle,
+    left_out: &LeftOut,
+) -> Vec<String> {
+    let seconds = |nanos: u64| nanos as f64 / 1e9;
+    let LeftOut { idle_stacks, idle_nanos, truncated } = *left_out;
+    let RecordedWaits { open, lost, unlisted, .. } = recorded;
+    let idle = (idle_nanos > 0).then(|| {
+        let seconds = seconds(idle_nanos);
+        format!(
+            "idle: {seconds:.1} s of workers with nothing to do are left out, {idle_stacks} stacks"
+        )
+    });
+    let open = (*open > 0 && style.of == WaitProfile::Block)
+        .then(|| format!("open: {open} waits were still under way, and count up to then"));
+    let truncated = (truncated > 0)
+        .then(|| format!("truncated: {truncated} stacks without a way up to their root"));
+    let lost = (*lost != WaitWeight::default()).then(|| {
+        let (count, seconds) = (lost.count(), seconds(lost.nanos));
+        format!(
+            "dropped: {count} events of {seconds:.1} s at stacks beyond those there is room for"
+        )
+    });
+    let unlisted = (*unlisted > 0).then(|| {
+        format!(
+            "{unlisted} waits began while too many others were under way to follow them to the end"
+        )
+    });
+    [idle, open, truncated, lost, unlisted].into_iter().flatten().collect()
 }
 
 /// Counts the addresses at the beginning of a stack that are the waiter's: of a stack that wakes

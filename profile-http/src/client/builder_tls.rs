@@ -8,7 +8,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`]: there is no certificate in it.
+    /// [`Error::Tls`](crate::Error::Tls): there is no certificate in it.
     pub fn certificate_authorities(mut self, pem: &[u8]) -> Result<ClientBuilder> {
         self.tls.authorities(pem)?;
         Ok(self)
@@ -18,7 +18,7 @@ impl ClientBuilder {
     ///
     /// # Errors
     ///
-    /// [`Error::Tls`]: there is no certificate in it, or no key.
+    /// [`Error::Tls`](crate::Error::Tls): there is no certificate in it, or no key.
     pub fn identity(mut self, certificates: &[u8], key: &[u8]) -> Result<ClientBuilder> {
         self.tls.identity(certificates, key)?;
         Ok(self)

@@ -8,26 +8,17 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use profile_archive::{EntryName, Header, Source};
-use profile_core::{Available, Kind, Plan, Unavailable};
+use profile_core::{Available, Kind, Plan};
 
 use super::content::{AnswerContent, ContentForm, recognise};
+use super::endpoint::{EndpointFetch, absent};
 use super::exchange::HttpAnswer;
 use super::index::{profile_names, program_name, without_secrets};
+use super::named::pick_named;
 use super::output::{BundleEnd, BundleOutput};
 use super::retry::RetryBudget;
 use super::{Client, Collected, Progress, Request};
 use crate::{Error, Result};
-
-/// An endpoint to fetch from, and the form of its answer.
-#[derive(Clone, Copy, Debug)]
-struct EndpointFetch {
-    kind: Kind,
-    form: ContentForm,
-    /// The name of the endpoint.
-    endpoint: &'static str,
-    /// The debug level, for a dump as text.
-    debug: Option<&'static str>,
-}
 
 /// A message to the thread that writes, from one that fetches.
 enum FetchMessage {
@@ -132,6 +123,10 @@ pub(super) fn collect(
     };
     let snapshots = kinds.iter().filter(|kind| !kind.is_windowed()).copied();
     collection.take_snapshots(snapshots.chain(again), progress);
+    // Those that were not asked for by name, where nothing was.
+    if request.kinds.as_ref().is_none_or(String::is_empty) {
+        collection.take_named(&listed.as_ref().map(pick_named).unwrap_or_default());
+    }
     collection.keep_before();
     match collection.finish(&service) {
         Err(Error::Nothing { .. }) if listed.is_none() => Ok(None),
@@ -139,30 +134,9 @@ pub(super) fn collect(
     }
 }
 
-impl EndpointFetch {
-    fn of(kind: Kind) -> EndpointFetch {
-        let facts = kind.facts();
-        let form = if facts.profile.is_some() { ContentForm::Profile } else { ContentForm::Trace };
-        EndpointFetch { kind, form, endpoint: facts.endpoint, debug: None }
-    }
-
-    /// The dump of goroutines as text, which says how long each has waited.
-    const DUMP: EndpointFetch = EndpointFetch {
-        kind: Kind::Goroutine,
-        form: ContentForm::Dump,
-        endpoint: Kind::Goroutine.facts().endpoint,
-        debug: Some("2"),
-    };
-}
-
 /// Rounds a window up to whole seconds, as Go takes it.
 fn whole_seconds(window: Duration) -> Duration {
     Duration::from_secs(window.as_secs() + u64::from(window.subsec_nanos() > 0))
-}
-
-fn absent(kind: Kind) -> Unavailable {
-    let endpoint = EndpointFetch::of(kind).endpoint;
-    Unavailable::new(kind, format!("the service has no /debug/pprof/{endpoint}"), "")
 }
 
 /// Returns a request as the query that [`Plan`] reads.
@@ -306,6 +280,22 @@ impl EndpointCollection<'_> {
         }
     }
 
+    /// Takes the service's own profiles, one after the other.
+    fn take_named(&mut self, names: &[&str]) {
+        for name in names {
+            if let Some(reason) = self.reason_to_stop() {
+                self.output.error(name, reason);
+                continue;
+            }
+            let answer = self.fetch_profile(name, None);
+            let form = ContentForm::Profile;
+            let kept = answer.and_then(|answer| self.write_as(name, name, form, answer));
+            if let Err(error) = kept {
+                self.output.error(name, error.chain());
+            }
+        }
+    }
+
     /// Returns the reason why nothing more is to be asked, if there is one.
     fn reason_to_stop(&self) -> Option<&'static str> {
         if self.client.cancel.is_set() {
@@ -320,8 +310,12 @@ impl EndpointCollection<'_> {
     }
 
     fn fetch(&self, fetch: EndpointFetch) -> Result<HttpAnswer> {
+        self.fetch_profile(fetch.endpoint, fetch.debug)
+    }
+
+    fn fetch_profile(&self, endpoint: &str, debug: Option<&str>) -> Result<HttpAnswer> {
         let EndpointCollection { client, budget, .. } = *self;
-        let url = client.target.pprof(fetch.endpoint, fetch.debug.map(|debug| ("debug", debug)));
+        let url = client.target.pprof(endpoint, debug.map(|debug| ("debug", debug)));
         let limit = self.largest_answer();
         client.retry_within(budget, Duration::ZERO, &mut |_| {}, || {
             client.fetch(&url, ANSWER.min(budget.left()), limit)
@@ -362,15 +356,23 @@ impl EndpointCollection<'_> {
 
     /// Writes an answer to the bundle, if it is what it should be.
     fn write(&mut self, fetch: EndpointFetch, answer: HttpAnswer, infix: &str) -> Result<()> {
+        let kind = fetch.kind.name();
+        self.write_as(kind, &format!("{kind}{infix}"), fetch.form, answer)
+    }
+
+    fn write_as(
+        &mut self,
+        kind: &str,
+        stem: &str,
+        form: ContentForm,
+        answer: HttpAnswer,
+    ) -> Result<()> {
         let (took, content_type) = (answer.took, answer.content_type.clone());
         self.received += answer.bytes;
-        let kind = fetch.kind.name();
         let AnswerContent { ending, bytes, doubt } =
-            recognise(fetch.form, answer.read()?, &content_type).map_err(Error::Content)?;
-        // Kinds and endings are good names.
-        let Ok(name) = format!("{kind}{infix}.{ending}").parse::<EntryName>() else {
-            return Ok(());
-        };
+            recognise(form, answer.read()?, &content_type).map_err(Error::Content)?;
+        // Kinds, plain names and endings are good names.
+        let Ok(name) = format!("{stem}.{ending}").parse::<EntryName>() else { return Ok(()) };
         self.output.append(kind, &name, &bytes, took);
         if let Some(doubt) = doubt {
             self.output.error(kind, doubt);

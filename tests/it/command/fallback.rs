@@ -101,6 +101,31 @@ fn are(mut names: Vec<String>, expected: &[&str]) {
     assert_eq!(names, expected);
 }
 
+/// `goroutineleak` of Go 1.26, and what a program made with `pprof.NewProfile`.
+#[test]
+fn profiles_of_the_services_own_are_taken_too() {
+    let url = odd(|name, _, stream| {
+        let named = ["heap", "goroutineleak", "db.conns", "broken"];
+        match name {
+            "" => {
+                let links = named.map(|name| format!("<a href='{name}?debug=1'>{name}</a>"));
+                reply(stream, "200 OK", "text/html; charset=utf-8", links.concat().as_bytes());
+            }
+            "broken" => reply(stream, "200 OK", "text/html", b"<html>no profile"),
+            _ => return false,
+        }
+        true
+    });
+    let (_, manifest, names) = collect(&url, &[], 3);
+    for name in ["goroutineleak.prof", "db.conns.prof", "heap.prof"] {
+        assert!(names.iter().any(|entry| entry == name), "{name}: {names:?}");
+    }
+    assert!(!names.iter().any(|entry| entry.starts_with("broken")), "{names:?}");
+    assert_eq!(manifest["errors"][0]["kind"], "broken");
+    // Who names kinds gets those.
+    are(collect(&url, &["-p", "heap"], 0).2, &["heap.before.prof", "heap.prof"]);
+}
+
 #[test]
 fn a_go_service_gives_a_whole_bundle() {
     let url = serving(healthy);

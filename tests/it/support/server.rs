@@ -56,6 +56,12 @@ impl Unpacked {
     }
 }
 
+/// Has jemalloc sample allocations, for a test in a process of its own.
+pub(crate) fn sample_heap() {
+    // SAFETY: `prof.active` is a C `bool` (jemalloc(3)).
+    unsafe { tikv_jemalloc_ctl::raw::write(b"prof.active\0", true) }.unwrap();
+}
+
 /// Asks jemalloc if it is sampling allocations.
 pub(crate) fn heap_sampling() -> bool {
     // SAFETY: `prof.active` is a C `bool` (jemalloc(3)), and the name ends in NUL.

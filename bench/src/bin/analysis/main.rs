@@ -4,6 +4,7 @@
 
 mod dumps;
 mod hostile;
+mod logged;
 
 mod command;
 mod hostile_profiles;
@@ -20,6 +21,8 @@ use profilez_bench::run;
 
 const LINES: &[run::Line] = &[
     dumps::LINE,
+    logged::PREFIXED,
+    logged::JSON,
     hostile::LINE,
     profiles::LINE,
     packed::LINE,

@@ -11,6 +11,10 @@ mod blocking;
 mod budget;
 mod commands;
 mod controller;
+mod controller_thread;
+mod foreign;
+mod generations;
+mod interned_names;
 mod missing;
 mod places;
 #[allow(unsafe_code)]

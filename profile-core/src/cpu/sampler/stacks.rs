@@ -25,6 +25,8 @@ pub(crate) struct SampledStacks {
     pub(crate) truncated: i64,
     /// CPU time that was seen and could not be recorded.
     pub(crate) dropped: Duration,
+    /// CPU time of the profiler's own threads, which is in none of the samples.
+    pub(crate) own: Duration,
     pub(crate) start: SystemTime,
     opened: Instant,
     /// Time for which the window was open; set when it closes.
@@ -91,6 +93,7 @@ impl SampledStacks {
             random: SplitMix::new(seed as u64),
             truncated: 0,
             dropped: Duration::ZERO,
+            own: Duration::ZERO,
             start,
             opened: Instant::now(),
             duration: Duration::ZERO,

@@ -14,6 +14,7 @@ use crate::cpu::sampler::raw::handler::{HandlerState, SampledThread, own_tid};
 use crate::cpu::sampler::raw::signals::{SignalMask, SignalReader};
 use crate::cpu::sampler::raw::timer::{CpuClock, CpuTimer};
 use crate::cpu::sampler::strata::SplitMix;
+use crate::stacks::raw::mapping::StackOf;
 
 /// Number of scans from one look at what others have left of the timers to the next.
 const BUDGET: u64 = 5;
@@ -207,7 +208,7 @@ impl ThreadTimers {
     }
 
     /// Iterates over the threads that have a timer, each with its place in the table.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &SampledThread)> {
+    fn iter(&self) -> impl Iterator<Item = (u32, &SampledThread)> {
         let shared = &self.shared;
         self.armed.iter().map(|(&tid, armed)| (tid, &shared.threads[armed.place as usize]))
     }
@@ -353,6 +354,30 @@ impl ThreadTimers {
         clear(thread);
         self.free.push_back(place);
         !timer.is_running()
+    }
+
+    /// Looks up where the stacks of threads are mapped that were sampled for the first time.
+    pub(crate) fn find_stacks(&self) {
+        let waiting = || {
+            self.iter().filter_map(|(tid, thread)| {
+                let pointer = thread.thread_pointer.load(Ordering::Relaxed);
+                let unknown = thread.stack_high.load(Ordering::Relaxed) == 0;
+                (unknown && pointer != 0).then_some((tid, thread, pointer))
+            })
+        };
+        if waiting().next().is_none() {
+            return;
+        }
+        let Ok(maps) = fs::read_to_string("/proc/self/maps") else { return };
+        let pid = std::process::id();
+        for (tid, thread, pointer) in waiting() {
+            let stack = StackOf::new(tid, pid, pointer);
+            let range = maps.lines().find_map(|line| stack.find(line.as_bytes()));
+            if let Some((low, high)) = range {
+                thread.stack_low.store(low, Ordering::Relaxed);
+                thread.stack_high.store(high, Ordering::Release);
+            }
+        }
     }
 }
 

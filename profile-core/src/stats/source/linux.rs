@@ -15,6 +15,7 @@ static WATCHERS: &[fn(&NumberedDirectory)] = &[
 
 #[cfg(all(feature = "sampler", stacks))]
 use crate::stats::waits;
+use crate::sys::own_work::own_threads;
 use crate::sys::raw::directory::NumberedDirectory;
 use crate::sys::raw::usage;
 
@@ -76,7 +77,9 @@ impl FigureSource {
                 throttled_periods: group.throttled_periods,
                 ..Cpu::default()
             },
-            threads: names(&self.tasks),
+            // Those of the program.
+            threads: names(&self.tasks)
+                .map(|threads| threads.saturating_sub(own_threads().len() as u64)),
             descriptors: names(&self.descriptors),
             descriptor_limit: usage::descriptor_limit(),
             switches: used.map(|used| Switches {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::super::{DebugService, Peer};
 use super::connection::{self, STAY};
@@ -19,10 +19,23 @@ const MOST_CONNECTIONS: usize = 64;
 /// listener's turns. Who comes when that many wait is not told, and tries again a second later.
 pub(super) const BACKLOG: u32 = 4096;
 
-pub(super) enum SocketListener {
-    Tcp(tokio::net::TcpListener),
-    #[cfg(unix)]
-    Unix(tokio::net::UnixListener),
+/// A socket that connections come from.
+pub(super) trait ConnectionSource: Send + 'static {
+    type Stream: AsyncRead + AsyncWrite + Send + 'static;
+
+    /// Takes the next connection.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+}
+
+impl ConnectionSource for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, from) = self.accept().await?;
+        // Pieces of a bundle go out as they are made.
+        let _ = stream.set_nodelay(true);
+        Ok((stream, Peer::Ip(from.ip())))
+    }
 }
 
 /// Binds a socket to the first of these addresses that can be had.
@@ -31,8 +44,9 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<TcpSocket> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // A service that is started again gets its port while old connections are closing. On Windows
         // it would get it from a service that is running.
-        #[cfg(not(windows))]
-        socket.set_reuseaddr(true)?;
+        if !cfg!(windows) {
+            socket.set_reuseaddr(true)?;
+        }
         socket.bind(address)?;
         Ok(socket)
     };
@@ -47,32 +61,18 @@ pub(super) fn bind(addresses: &[SocketAddr]) -> io::Result<TcpSocket> {
 }
 
 /// Serves whoever connects, for ever.
-pub(super) async fn accept(service: DebugService, listener: SocketListener) {
+pub(super) async fn accept(service: DebugService, source: impl ConnectionSource) {
     let seats = SeatTable::new(MOST_CONNECTIONS, STAY);
     loop {
-        let accepted = match &listener {
-            SocketListener::Tcp(listener) => match listener.accept().await {
-                Ok((stream, from)) => {
-                    // Pieces of a bundle go out as they are made.
-                    let _ = stream.set_nodelay(true);
-                    seat_connection(&seats, &service, stream, Peer::Ip(from.ip())).await;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-            #[cfg(unix)]
-            SocketListener::Unix(listener) => match listener.accept().await {
-                Ok((stream, _from)) => {
-                    seat_connection(&seats, &service, stream, Peer::Unix).await;
-                    Ok(())
-                }
-                Err(error) => Err(error),
-            },
-        };
-        match accepted {
+        match source.next().await {
             // A newcomer's first request is looked at before the next newcomer could take its seat,
             // and what was evicted is closed.
-            Ok(()) => tokio::task::yield_now().await,
+            Ok((stream, peer)) => {
+                let seat = seats.take().await;
+                let served = connection::serve(service.clone(), stream, peer, Arc::clone(&seat));
+                tokio::spawn(served);
+                tokio::task::yield_now().await;
+            }
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             // Most likely no file descriptor is free, and one of those that go first has one.
             Err(_) if seats.evict() => tokio::task::yield_now().await,
@@ -80,15 +80,4 @@ pub(super) async fn accept(service: DebugService, listener: SocketListener) {
             Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
         }
     }
-}
-
-/// Gives a connection a seat, and a task that ends when the seat is another's.
-async fn seat_connection(
-    seats: &SeatTable,
-    service: &DebugService,
-    stream: impl AsyncRead + AsyncWrite + Send + 'static,
-    peer: Peer,
-) {
-    let seat = seats.take().await;
-    tokio::spawn(connection::serve(service.clone(), stream, peer, Arc::clone(&seat)));
 }

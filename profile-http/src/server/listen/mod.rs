@@ -6,11 +6,13 @@
 mod accept;
 mod connection;
 mod seats;
+#[cfg(unix)]
+mod unix;
 
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
@@ -19,7 +21,7 @@ use tokio::sync::oneshot;
 
 use super::{DebugService, ServiceState};
 use crate::{Error, Result};
-use accept::{BACKLOG, SocketListener};
+use accept::{BACKLOG, ConnectionSource};
 
 /// A running listener. It goes on when this is dropped; [`Server::shut_down`] ends it.
 pub struct Server {
@@ -79,8 +81,7 @@ impl DebugService {
         }
         let socket = accept::bind(&addresses).map_err(failed)?;
         let local = socket.local_addr().map_err(failed)?;
-        self.run(ListenAddress::Tcp(local), move || socket.listen(BACKLOG).map(SocketListener::Tcp))
-            .map_err(failed)
+        self.run(ListenAddress::Tcp(local), move || socket.listen(BACKLOG)).map_err(failed)
     }
 
     /// Listens as [`DebugService::serve`] does. Where that fails it says why in an event, or on standard
@@ -90,43 +91,10 @@ impl DebugService {
         self.serve(address).map_err(|error| log_failure(&error)).ok()
     }
 
-    /// Listens on a unix socket, on a thread of its own. Whoever may connect to the socket may ask,
-    /// unless there is an authorizer; only this user may (mode 0600). The socket of a process that is
-    /// gone is replaced.
-    ///
-    /// # Errors
-    ///
-    /// The socket can't be made, for example because somebody listens there, or a file has the name.
-    #[cfg(unix)]
-    pub fn serve_unix(self, path: impl AsRef<Path>) -> Result<Server> {
-        use std::fs::{File, Permissions};
-        use std::os::fd::AsFd as _;
-        use std::os::unix::fs::PermissionsExt as _;
-
-        let path = path.as_ref();
-        let failed = |source| Error::Listen { address: path.display().to_string(), source };
-        let socket = tokio::net::UnixSocket::new_stream().map_err(failed)?;
-        // The socket takes its mode from here when it gets its name, so that it is nobody else's at
-        // any moment.
-        let file = File::from(socket.as_fd().try_clone_to_owned().map_err(failed)?);
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
-        let bound = socket.bind(path).or_else(|error| match error.kind() {
-            io::ErrorKind::AddrInUse if is_abandoned(path) => {
-                std::fs::remove_file(path).and_then(|()| socket.bind(path))
-            }
-            _ => Err(error),
-        });
-        bound.map_err(failed)?;
-        self.run(ListenAddress::Unix(path.to_owned()), move || {
-            socket.listen(BACKLOG).map(SocketListener::Unix)
-        })
-        .map_err(failed)
-    }
-
-    fn run(
+    fn run<S: ConnectionSource>(
         self,
         address: ListenAddress,
-        listener: impl FnOnce() -> io::Result<SocketListener> + Send + 'static,
+        listen: impl FnOnce() -> io::Result<S>,
     ) -> io::Result<Server> {
         for why in self.available().missing() {
             tracing::info!(
@@ -138,15 +106,15 @@ impl DebugService {
             );
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = {
+        let source = {
             let _context = runtime.enter();
-            listener()?
+            listen()?
         };
         let (stop, stopped) = oneshot::channel();
         let shared = Arc::clone(&self.shared);
         let thread = thread::Builder::new().name("profilez-http".to_owned()).spawn(move || {
             let _own = OwnWork::of_thread();
-            runtime.spawn(accept::accept(self, listener));
+            runtime.spawn(accept::accept(self, source));
             runtime.block_on(async {
                 if stopped.await.is_err() {
                     // A handle that was dropped is not a wish to stop.
@@ -156,17 +124,6 @@ impl DebugService {
         })?;
         Ok(Server { address, shared, stop, thread })
     }
-}
-
-/// Returns whether a path is a socket that no process has. Asked for as a datagram's it is refused just
-/// then, and whoever has it sees nothing of the question, nor can anybody make the answer wait.
-#[cfg(unix)]
-fn is_abandoned(path: &Path) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
-
-    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let asked = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.connect(path));
-    is_socket && asked.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
 /// Says why nothing is served.

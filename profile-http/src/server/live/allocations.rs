@@ -10,6 +10,7 @@ use profile_core::profile::{DecodeLimits, Profile};
 use profile_core::single::{self, KindFiles};
 use profile_core::{Collectors, Kind};
 use profile_format::owner::{FrameOwner, OwnFrame};
+use profile_format::profile::SampledAmount;
 use serde::{Serialize, Serializer};
 
 use super::frame_table::{FrameLine, FrameTable};
@@ -25,6 +26,8 @@ pub(super) struct AllocationSite {
     pub(super) alloc_count: u64,
     pub(super) live_bytes: u64,
     pub(super) live_count: u64,
+    /// Bytes between two samples on average; 0 where every block counts.
+    pub(super) rate: u64,
 }
 
 /// A row of `top_allocations` or `inuse_allocations`.
@@ -91,6 +94,17 @@ impl Serialize for SiteId {
 }
 
 impl AllocationSite {
+    /// Returns what is known of what the site holds.
+    pub(super) fn live_sampled(&self) -> SampledAmount {
+        SampledAmount::new(self.live_bytes, self.live_count, self.rate)
+    }
+
+    /// Returns what is known of what it ever allocated; `None` where that is not kept.
+    pub(super) fn alloc_sampled(&self) -> Option<SampledAmount> {
+        let amount = || SampledAmount::new(self.alloc_bytes, self.alloc_count, self.rate);
+        (self.alloc_bytes > 0).then(amount)
+    }
+
     pub(super) fn place(&self) -> SitePlace<'_> {
         let names = self.frames.iter().map(|frame| (&*frame.function, &*frame.file));
         let frame = self.frames.get(user_frame(names).unwrap_or(0));
@@ -165,7 +179,7 @@ pub(super) fn read_sites(collectors: &Collectors) -> Result<Vec<AllocationSite>,
 
 /// Returns the sites of both lists, each once.
 fn sites_of_top(top: heap::Top) -> Vec<AllocationSite> {
-    let mut known = HashSet::new();
+    let (mut known, rate) = (HashSet::new(), top.rate);
     let all = top.by_alloc.into_iter().chain(top.by_inuse).filter(|site| known.insert(site.id));
     all.map(|site| AllocationSite {
         id: site.id,
@@ -174,6 +188,7 @@ fn sites_of_top(top: heap::Top) -> Vec<AllocationSite> {
         alloc_count: site.amounts.alloc_objects,
         live_bytes: site.amounts.inuse_bytes,
         live_count: site.amounts.inuse_objects,
+        rate,
     })
     .collect()
 }
@@ -202,6 +217,7 @@ fn sites_of_profile(profile: &Profile) -> Vec<AllocationSite> {
                 alloc_count: 0,
                 live_bytes: 0,
                 live_count: 0,
+                rate: u64::try_from(profile.period).unwrap_or(0),
             });
             sites.len() - 1
         });
@@ -246,6 +262,8 @@ fn frames(profile: &Profile, stack: &[u32]) -> Vec<Frame> {
 pub(super) mod tests {
     use super::*;
 
+    pub(in super::super) const RATE: u64 = 512 << 10;
+
     pub(in super::super) fn site(id: u64, alloc_bytes: u64, live_bytes: u64) -> AllocationSite {
         let frames = [
             Frame::new("alloc::vec::Vec<T>::with_capacity", "", 0),
@@ -254,7 +272,7 @@ pub(super) mod tests {
         ];
         let frames = frames.into();
         let (alloc_count, live_count) = (alloc_bytes / 10, live_bytes / 10);
-        AllocationSite { id, frames, alloc_bytes, alloc_count, live_bytes, live_count }
+        AllocationSite { id, frames, alloc_bytes, alloc_count, live_bytes, live_count, rate: RATE }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use profile_analysis::dump::{self, Options};
+use profile_analysis::dump;
 use profile_analysis::groups::{GroupOptions, goroutines_json, group};
 use profile_archive::rfc3339;
 use profile_core::{Kind, single};
@@ -23,7 +23,7 @@ pub(super) fn json(shared: &ServiceState, asked: GoroutinesQuery) -> Result<Byte
     // The text knows more than the profile: ids, and how long each has waited.
     let text = files.iter().find(|file| file.name.ends_with(".txt"));
     let text = text.ok_or_else(|| reply::failed("the dump has no text"))?;
-    let dump = dump::parse(&text.bytes, &Options::default());
+    let dump = dump::parse(&text.bytes);
     let groups = group(&dump, &shared.rules, &GroupOptions::default());
     let raw = asked.raw.then(|| String::from_utf8_lossy(&text.bytes));
     packed::pack_json(&goroutines_json(&groups, Some(&taken), raw.as_deref()))

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, UNIX_EPOCH};
 
 use profile_core::Kind;
-use profile_core::stats::Stats;
+use profile_core::stats::Point;
 
 use super::super::ServiceState;
 
@@ -16,21 +16,6 @@ use super::super::ServiceState;
 struct MetricsText(String);
 
 impl MetricsText {
-    fn gauge(&mut self, name: &str, help: &str, value: Option<f64>) {
-        self.metric(name, "gauge", help, value);
-    }
-
-    fn counter(&mut self, name: &str, help: &str, value: Option<f64>) {
-        self.metric(name, "counter", help, value);
-    }
-
-    fn metric(&mut self, name: &str, kind: &str, help: &str, value: Option<f64>) {
-        if let Some(value) = value {
-            self.head(name, kind, help);
-            self.line(name, &[], value);
-        }
-    }
-
     // Writing to a string can't fail.
     fn head(&mut self, name: &str, kind: &str, help: &str) {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -59,13 +44,11 @@ pub(super) fn render_metrics(shared: &ServiceState) -> String {
     let mut text = MetricsText::default();
     info(&mut text, shared);
     let started = shared.live.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-    text.gauge(
-        "profilez_serving_since_seconds",
-        "When the debug endpoints began to serve, in seconds since 1970.",
-        Some(started.as_secs_f64()),
-    );
+    let name = "profilez_serving_since_seconds";
+    text.head(name, "gauge", "When the debug endpoints began to serve, in seconds since 1970.");
+    text.line(name, &[], started.as_secs_f64());
     if let Some(stats) = &shared.live.collector {
-        figures(&mut text, stats);
+        figures(&mut text, &stats.now());
     }
     text.0
 }
@@ -87,95 +70,98 @@ fn info(text: &mut MetricsText, shared: &ServiceState) {
     }
 }
 
-fn figures(text: &mut MetricsText, stats: &Stats) {
-    let point = stats.now();
-    let count = |count: Option<u64>| count.map(|count| count as f64);
-    let time = |time: Option<Duration>| time.map(|time| time.as_secs_f64());
-    let (memory, cpu, runtime) = (point.memory, point.cpu, point.runtime);
-    let spent = cpu.user.zip(cpu.system).map(|(user, system)| user + system);
-    text.counter("process_cpu_seconds_total", "CPU time, user and system.", time(spent));
-    text.gauge("process_resident_memory_bytes", "Resident memory.", count(memory.resident));
-    text.gauge("process_virtual_memory_bytes", "Mapped memory.", count(memory.mapped));
-    text.gauge("process_open_fds", "Open file descriptors.", count(point.descriptors));
-    text.gauge(
-        "process_max_fds",
-        "How many file descriptors may be open.",
-        count(point.descriptor_limit),
-    );
-    text.gauge("process_threads", "Threads of the process.", count(point.threads));
-    text.counter("profilez_cpu_user_seconds_total", "CPU time in user mode.", time(cpu.user));
-    text.counter("profilez_cpu_system_seconds_total", "CPU time in the kernel.", time(cpu.system));
-    text.gauge(
-        "profilez_cpu_limit_cores",
-        "How many cores' time the control group may use.",
-        cpu.limit_cores,
-    );
-    text.counter(
+/// A figure: its name, its help, and where it comes from. What is named `_total` is a counter.
+type Figure = (&'static str, &'static str, fn(&Point) -> Option<f64>);
+
+fn count(count: Option<u64>) -> Option<f64> {
+    count.map(|count| count as f64)
+}
+
+fn seconds(time: Option<Duration>) -> Option<f64> {
+    time.map(|time| time.as_secs_f64())
+}
+
+/// The figures, in the order of the answer. The process's own stand first.
+const FIGURES: &[Figure] = &[
+    ("process_cpu_seconds_total", "CPU time, user and system.", |point| {
+        seconds(point.cpu.user.zip(point.cpu.system).map(|(user, system)| user + system))
+    }),
+    ("process_resident_memory_bytes", "Resident memory.", |point| count(point.memory.resident)),
+    ("process_virtual_memory_bytes", "Mapped memory.", |point| count(point.memory.mapped)),
+    ("process_open_fds", "Open file descriptors.", |point| count(point.descriptors)),
+    ("process_max_fds", "How many file descriptors may be open.", |point| {
+        count(point.descriptor_limit)
+    }),
+    ("process_threads", "Threads of the process, without the profiler's own.", |point| {
+        count(point.threads)
+    }),
+    ("profilez_cpu_user_seconds_total", "CPU time in user mode.", |point| seconds(point.cpu.user)),
+    ("profilez_cpu_system_seconds_total", "CPU time in the kernel.", |point| {
+        seconds(point.cpu.system)
+    }),
+    ("profilez_cpu_limit_cores", "How many cores' time the control group may use.", |point| {
+        point.cpu.limit_cores
+    }),
+    (
         "profilez_cpu_throttled_seconds_total",
         "How long the control group was held back.",
-        time(cpu.throttled),
-    );
-    let heap = point.allocator;
-    text.gauge("profilez_heap_allocated_bytes", "Blocks in use.", count(heap.alloc));
-    text.gauge(
-        "profilez_heap_in_use_bytes",
-        "Pages that hold blocks in use.",
-        count(heap.heap_inuse),
-    );
-    text.gauge("profilez_heap_objects", "Count of blocks in use.", count(heap.heap_objects));
-    text.counter(
-        "profilez_heap_allocated_bytes_total",
-        "Bytes ever allocated.",
-        count(heap.total_alloc),
-    );
-    text.gauge(
-        "profilez_memory_limit_bytes",
-        "What the control group may use.",
-        count(memory.limit),
-    );
-    text.gauge(
+        |point| seconds(point.cpu.throttled),
+    ),
+    ("profilez_heap_allocated_bytes", "Blocks in use.", |point| count(point.allocator.alloc)),
+    ("profilez_heap_in_use_bytes", "Pages that hold blocks in use.", |point| {
+        count(point.allocator.heap_inuse)
+    }),
+    ("profilez_heap_objects", "Count of blocks in use.", |point| {
+        count(point.allocator.heap_objects)
+    }),
+    ("profilez_heap_allocated_bytes_total", "Bytes ever allocated.", |point| {
+        count(point.allocator.total_alloc)
+    }),
+    ("profilez_memory_limit_bytes", "What the control group may use.", |point| {
+        count(point.memory.limit)
+    }),
+    (
         "profilez_memory_group_bytes",
         "What the control group with that limit uses, its page cache included.",
-        count(memory.group_used),
-    );
-    text.gauge(
+        |point| count(point.memory.group_used),
+    ),
+    (
         "profilez_memory_pressure_percent",
         "Share of the last ten seconds in which some task waited for memory.",
-        memory.pressure_percent,
-    );
-    text.counter(
-        "profilez_page_faults_minor_total",
-        "Page faults that needed no reading.",
-        count(memory.minor_faults),
-    );
-    text.counter(
-        "profilez_page_faults_major_total",
-        "Page faults that needed reading.",
-        count(memory.major_faults),
-    );
+        |point| point.memory.pressure_percent,
+    ),
+    ("profilez_page_faults_minor_total", "Page faults that needed no reading.", |point| {
+        count(point.memory.minor_faults)
+    }),
+    ("profilez_page_faults_major_total", "Page faults that needed reading.", |point| {
+        count(point.memory.major_faults)
+    }),
+    ("profilez_runtime_workers", "The runtime's workers.", |point| count(point.runtime.workers)),
+    ("profilez_runtime_tasks", "Tasks that have not ended.", |point| count(point.runtime.tasks)),
+    ("profilez_runtime_queued_tasks", "Tasks in the queue that workers share.", |point| {
+        count(point.runtime.queued)
+    }),
+    ("profilez_runtime_busy_seconds_total", "How long workers were busy, all together.", |point| {
+        seconds(point.runtime.busy)
+    }),
+    ("profilez_runtime_parks_total", "How often workers went to sleep, all together.", |point| {
+        count(point.runtime.parks)
+    }),
+];
+
+fn figures(text: &mut MetricsText, point: &Point) {
+    for (name, help, read) in FIGURES {
+        if let Some(value) = read(point) {
+            text.head(name, if name.ends_with("_total") { "counter" } else { "gauge" }, help);
+            text.line(name, &[], value);
+        }
+    }
     if let Some(switches) = point.switches {
         let name = "profilez_context_switches_total";
         text.head(name, "counter", "Context switches.");
         text.line(name, &[("kind", "voluntary")], switches.voluntary as f64);
         text.line(name, &[("kind", "involuntary")], switches.involuntary as f64);
     }
-    text.gauge("profilez_runtime_workers", "The runtime's workers.", count(runtime.workers));
-    text.gauge("profilez_runtime_tasks", "Tasks that have not ended.", count(runtime.tasks));
-    text.gauge(
-        "profilez_runtime_queued_tasks",
-        "Tasks in the queue that workers share.",
-        count(runtime.queued),
-    );
-    text.counter(
-        "profilez_runtime_busy_seconds_total",
-        "How long workers were busy, all together.",
-        time(runtime.busy),
-    );
-    text.counter(
-        "profilez_runtime_parks_total",
-        "How often workers went to sleep, all together.",
-        count(runtime.parks),
-    );
 }
 
 #[cfg(test)]
@@ -183,16 +169,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_are_escaped_and_unknown_figures_left_out() {
+    fn labels_are_escaped() {
         let mut text = MetricsText::default();
-        text.gauge("a", "An a.", None);
-        text.counter("b_total", "A b.", Some(1.5));
         text.head("c", "gauge", "A c.");
         text.line("c", &[("x", "a\"b\\c\nd"), ("y", "")], 1.0);
-        assert_eq!(
-            text.0,
-            "# HELP b_total A b.\n# TYPE b_total counter\nb_total 1.5\n\
-             # HELP c A c.\n# TYPE c gauge\nc{x=\"a\\\"b\\\\c\\nd\",y=\"\"} 1\n"
-        );
+        assert_eq!(text.0, "# HELP c A c.\n# TYPE c gauge\nc{x=\"a\\\"b\\\\c\\nd\",y=\"\"} 1\n");
+    }
+
+    #[test]
+    fn each_figure_has_a_name_of_its_own_and_a_sentence() {
+        let names: std::collections::BTreeSet<_> = FIGURES.iter().map(|(name, ..)| name).collect();
+        assert_eq!(names.len(), FIGURES.len());
+        for (name, help, _) in FIGURES {
+            assert!(name.starts_with("process_") || name.starts_with("profilez_"), "{name}");
+            assert!(help.ends_with('.') && !help.contains('\n'), "{help}");
+        }
     }
 }

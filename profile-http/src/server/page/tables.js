@@ -231,5 +231,5 @@ function drawAllocations(stats) {
 
 function drawLeaks(stats) {
   allocations.leaks.set(stats.potential_leaks);
-  say($("leaks-note"), stats.potential_leaks.length ? "by growth, retention and what is held" : "");
+  say($("leaks-note"), stats.potential_leaks.length ? "what grows beyond chance" : "");
 }
