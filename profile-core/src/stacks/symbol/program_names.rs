@@ -25,16 +25,16 @@ const MOST_FUNCTIONS: usize = 16_384;
 /// The ends of the names of what is inside a function.
 const INNER: [&str; 2] = ["::{{closure}}", "::{closure#"];
 
-/// Functions of a crate that were looked up, by where their first line is.
+/// Functions of a module that were looked up, by where their first line is.
 #[derive(Default)]
-struct CrateFunctions {
+struct ModuleFunctions {
     program: usize,
     library: usize,
 }
 
-impl CrateFunctions {
-    /// Returns whether the crate is a library, whose other functions need not be looked up. A function
-    /// of the program's may begin with what was inlined in it.
+impl ModuleFunctions {
+    /// Returns whether the module is a library's, whose other functions need not be looked up. A
+    /// function of the program's may begin with what was inlined in it.
     fn is_library(&self) -> bool {
         self.program == 0 && self.library >= 8
     }
@@ -45,7 +45,7 @@ impl ProgramFunctions {
     pub(crate) fn read(path: &Path, loader: &Loader) -> ProgramFunctions {
         let mut found = ProgramFunctions::default();
         let Some(symbols) = SymbolTable::of_file(path) else { return found };
-        let (mut count, mut of_crates) = (0, HashMap::<String, CrateFunctions>::new());
+        let (mut count, mut of_modules) = (0, HashMap::<String, ModuleFunctions>::new());
         for (begin, _, symbol) in &symbols.functions {
             let name = named(symbol).name;
             found.add_owners(&name);
@@ -54,9 +54,8 @@ impl ProgramFunctions {
             if !is_program_path(function) || count == MOST_FUNCTIONS {
                 continue;
             }
-            let crate_name = function.split("::").next().unwrap_or_default();
-            let of_crate = of_crates.entry(crate_name.to_owned()).or_default();
-            if of_crate.is_library() {
+            let of_module = of_modules.entry(outer_module(function).to_owned()).or_default();
+            if of_module.is_library() {
                 continue;
             }
             count += 1;
@@ -64,10 +63,10 @@ impl ProgramFunctions {
                 && let (Some(file), Some(line)) = (location.file, location.line)
             {
                 if FrameOwner::of(function, file) == FrameOwner::Program {
-                    of_crate.program += 1;
+                    of_module.program += 1;
                     found.place(file, line, function);
                 } else {
-                    of_crate.library += 1;
+                    of_module.library += 1;
                 }
             }
         }
@@ -128,6 +127,13 @@ impl ProgramFunctions {
     }
 }
 
+/// Returns a function's crate and its module right below, or its own name where it is in none: a
+/// program may be called as one of its libraries.
+fn outer_module(function: &str) -> &str {
+    let second = function.match_indices("::").nth(1);
+    second.map_or(function, |(at, _)| &function[..at])
+}
+
 /// Returns whether a name is the path of a function of the program's, without types in it.
 fn is_program_path(path: &str) -> bool {
     let is_plain = path.chars().all(|c| c.is_alphanumeric() || c == '_' || c == ':');
@@ -163,6 +169,13 @@ mod tests {
 
     fn frame(name: &str, file: &str, line: u32) -> SourceFrame {
         SourceFrame { name: name.into(), file: file.into(), line, ..SourceFrame::default() }
+    }
+
+    #[test]
+    fn a_program_may_be_called_as_a_library() {
+        assert_eq!(outer_module("h2::proto::streams::recv"), "h2::proto");
+        assert_eq!(outer_module("h2::user"), "h2::user");
+        assert_eq!(outer_module(""), "");
     }
 
     #[test]
