@@ -74,9 +74,10 @@ pub(crate) fn stream(spec: &str, options: &Options) -> Result<Option<Dump>, Comm
             read => length += read,
         }
     }
-    let known = is_dump(&piece[..length], options);
+    let format = sniff(&piece[..length]);
+    let known = counts_as_dump(format, &piece[..length], options);
     // A log may end in a crash.
-    let goes_on = length == PIECE && matches!(sniff(&piece), Format::Unknown | Format::Folded);
+    let goes_on = length == PIECE && matches!(format, Format::Unknown | Format::Folded);
     if !(known || goes_on) || piece.starts_with(&[0x1f, 0x8b]) {
         return Ok(None);
     }
@@ -121,7 +122,12 @@ pub(crate) fn hint(bytes: &[u8]) -> &'static str {
 }
 
 pub(crate) fn is_dump(bytes: &[u8], options: &Options) -> bool {
-    match sniff(bytes) {
+    counts_as_dump(sniff(bytes), bytes, options)
+}
+
+/// Returns whether bytes of a format are read as a dump.
+fn counts_as_dump(format: Format, bytes: &[u8], options: &Options) -> bool {
+    match format {
         Format::Dump => true,
         Format::Unknown => options.strip_prefix && !bytes.starts_with(&[0x1f, 0x8b]),
         _ => false,
@@ -130,14 +136,15 @@ pub(crate) fn is_dump(bytes: &[u8], options: &Options) -> bool {
 
 /// Reads the dump that bytes are: as text, packed or not, or as a profile of goroutines.
 pub(crate) fn read_bytes(bytes: &[u8], options: &Options) -> Result<Option<Dump>, CommandFailure> {
-    if is_dump(bytes, options) {
+    let format = sniff(bytes);
+    if counts_as_dump(format, bytes, options) {
         if bytes.starts_with(&[0x1f, 0x8b]) {
             return Ok(with_goroutines(dump::parse_packed(bytes, options)));
         }
         let threads = thread::available_parallelism().map_or(1, usize::from).min(4);
         return Ok(with_goroutines(dump::parse_on(threads, bytes, options)));
     }
-    if sniff(bytes) != Format::Pprof {
+    if format != Format::Pprof {
         return Ok(None);
     }
     let opened = profilez::analysis::open(bytes).map_err(|error| chain(&error))?;

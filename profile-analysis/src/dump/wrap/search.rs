@@ -162,6 +162,10 @@ impl LogSearch {
         if let Some(found) = self.look_at_quoted(text) {
             return Some(found);
         }
+        if text.starts_with(b"{\"") {
+            // JSON without a dump has no prefix.
+            return None;
+        }
         if let Some(at) = find_header(text) {
             if self.forced {
                 return Some(prefix(at));
