@@ -13,6 +13,7 @@ pub(crate) mod names;
 #[cfg_attr(not(feature = "_symbols"), allow(dead_code))]
 pub(crate) mod objects;
 #[cfg(all(feature = "_symbols", target_os = "linux"))]
+#[cfg_attr(not(feature = "sampler"), allow(dead_code))]
 pub(crate) mod own_frames;
 #[cfg(stacks)]
 #[allow(unsafe_code)]
