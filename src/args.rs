@@ -15,6 +15,8 @@ use profilez::core::CpuRate;
 use profilez::core::task::Detail;
 use profilez::format::{DurationError, parse_duration};
 
+use crate::shell::{CompletionsArgs, ManArgs};
+
 /// Collect every profile of a running service in one request, and read them.
 ///
 /// Results go to standard output, progress and notes to standard error.
@@ -99,6 +101,8 @@ pub(crate) enum CliCommand {
     Trace(TraceArgs),
     Diff(DiffArgs),
     Flame(FlameArgs),
+    Completions(CompletionsArgs),
+    Man(ManArgs),
 }
 
 /// Try it out: profile an embedded service whose workload is known, and compare.

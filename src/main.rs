@@ -15,12 +15,14 @@ mod interrupt;
 mod output;
 mod profiles;
 mod report;
+mod shell;
 mod top;
 mod trace;
 
 use std::process::ExitCode;
 
 use args::{CliArgs, CliCommand};
+use clap::CommandFactory as _;
 use output::CommandFailure;
 
 // So that the demo's heap can be profiled. A library must leave this choice to the program.
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         CliCommand::Trace(args) => trace::run(&args),
         CliCommand::Diff(args) => diff::run(&args),
         CliCommand::Flame(args) => flame::run(&args),
+        CliCommand::Completions(args) => shell::complete(args, CliArgs::command()),
+        CliCommand::Man(args) => shell::man(&args, CliArgs::command()),
     };
     match done {
         Ok(code) => code,

@@ -111,6 +111,31 @@ fn listed(directory: impl AsRef<Path>) -> Vec<String> {
 }
 
 #[test]
+fn shells_and_manuals_know_every_subcommand() {
+    let help = run(["--help"]).code(0);
+    let shown = help.text().split("Commands:").nth(1).unwrap().split("Options:").next().unwrap();
+    let names: Vec<_> = shown.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let commands =
+        ["collect", "report", "groups", "top", "inspect", "trace", "diff", "flame", "man"];
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let ran = run(["completions", shell]).code(0);
+        for command in commands {
+            assert!(names.contains(&command) && ran.text().contains(command), "{shell}: {command}");
+        }
+    }
+    assert!(run(["completions", "tcsh"]).code(2).stderr.contains("tcsh"));
+    assert!(run(["man"]).code(0).text().contains(".TH"));
+    let directory = tempfile::tempdir().unwrap();
+    let pages = path(&directory, "man1");
+    run(["man", &pages]).code(0);
+    let written = self::listed(&pages);
+    for command in commands {
+        assert!(written.contains(&format!("profilez-{command}.1")), "{command}: {written:?}");
+    }
+    run(["man", "/proc/nowhere"]).fails(1, &["/proc/nowhere"]);
+}
+
+#[test]
 fn the_help_says_what_there_is() {
     let check = |args: &[&str], expected: &[&str]| {
         let ran = run(args.iter().copied()).code(0);
